@@ -1,0 +1,322 @@
+//! The clients of a measurement: one thread, one connection and one receiver each, told together what to ask for.
+
+use std::io;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use crossbeam::channel::{Receiver as Commands, Sender, unbounded};
+use crossbeam::utils::CachePadded;
+
+use crate::latency::Latencies;
+use crate::protocol::Ask;
+use crate::recv::{Receiver, Verifier};
+use crate::seat::Seat;
+use crate::server::STACK_BYTES;
+use crate::sys::socket::Socket;
+use crate::sys::usage::Usage;
+
+/// What the clients are to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Work {
+    /// Each asks once for this many messages. The clock runs from the first ask to the last byte at the first
+    /// client that has all of its own.
+    Rounds(u64),
+    /// All receive for this long while everyone sends; what comes before and after is not counted.
+    Window(Duration),
+    /// Each asks for one message and waits for it, this many times: latency.
+    Single(u64),
+}
+
+/// One run: what all clients of it share.
+#[derive(Debug)]
+pub struct Turn {
+    /// Bytes received so far, by client.
+    received: Vec<CachePadded<AtomicU64>>,
+    /// The window is over: ask for nothing more.
+    enough: AtomicBool,
+    /// When the first client had everything, and what all had by then.
+    first: OnceLock<(Instant, u64)>,
+}
+
+impl Turn {
+    /// A run of `clients` clients.
+    pub fn new(clients: usize) -> Self {
+        let received = (0..clients).map(|_| CachePadded::default()).collect();
+        Self { received, enough: AtomicBool::new(false), first: OnceLock::new() }
+    }
+
+    /// Bytes that all clients have received.
+    pub fn bytes(&self) -> u64 {
+        self.received.iter().map(|count| count.load(Ordering::Relaxed)).sum()
+    }
+
+    /// True once every client has received something.
+    pub fn all_receive(&self) -> bool {
+        self.received.iter().all(|count| count.load(Ordering::Relaxed) > 0)
+    }
+
+    /// Ends a window.
+    pub fn enough(&self) {
+        self.enough.store(true, Ordering::Relaxed);
+    }
+
+    /// When the first client had everything, and the bytes that all had by then.
+    pub fn first_finish(&self) -> Option<(Instant, u64)> {
+        self.first.get().copied()
+    }
+}
+
+/// What a client has to say after a run.
+#[derive(Debug)]
+pub struct Outcome {
+    /// The client's number.
+    pub client: usize,
+    /// What it received, or why it could not.
+    pub result: io::Result<Receipt>,
+}
+
+/// What one client received in one run.
+#[derive(Debug, Clone)]
+pub struct Receipt {
+    /// When it asked first.
+    pub asked: Instant,
+    /// Bytes.
+    pub bytes: u64,
+    /// From the ask to the last byte.
+    pub usage: Usage,
+    /// Of each message, for [`Work::Single`].
+    pub latency: Latencies,
+}
+
+/// One client before its thread starts.
+#[derive(Debug)]
+pub struct Member {
+    /// Where it sits.
+    pub seat: Seat,
+    /// Its connection, hello said.
+    pub socket: Socket,
+    /// How it receives, on the same connection.
+    pub receiver: Box<dyn Receiver>,
+    /// What checks the bytes, if anything.
+    pub verifier: Option<Verifier>,
+    /// The size of a message in bytes.
+    pub size: u64,
+}
+
+/// The running clients.
+#[derive(Debug)]
+pub struct Fleet {
+    commands: Vec<Sender<(Arc<Turn>, Work)>>,
+    connections: Vec<Socket>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+impl Fleet {
+    /// Starts a thread for each member. Outcomes of runs go to `outcomes`.
+    pub fn start(members: Vec<Member>, outcomes: &Sender<Outcome>) -> io::Result<Self> {
+        let mut fleet = Self { commands: Vec::new(), connections: Vec::new(), threads: Vec::new() };
+        for (index, member) in members.into_iter().enumerate() {
+            let (command, commands) = unbounded();
+            fleet.commands.push(command);
+            fleet.connections.push(member.socket.try_clone()?);
+            let outcomes = outcomes.clone();
+            let thread = thread::Builder::new()
+                .name(format!("client-{index}"))
+                .stack_size(STACK_BYTES)
+                .spawn(move || Client::new(index, member, outcomes).follow(&commands))?;
+            fleet.threads.push(thread);
+        }
+        Ok(fleet)
+    }
+
+    /// Tells all clients to do `work`.
+    pub fn begin(&self, turn: &Arc<Turn>, work: Work) {
+        for command in &self.commands {
+            // A client whose thread has ended has told its end already.
+            let _ = command.send((Arc::clone(turn), work));
+        }
+    }
+
+    /// Ends every connection: whoever waits on one wakes up with an error.
+    pub fn shutdown(&self) {
+        self.connections.iter().for_each(Socket::shutdown);
+    }
+}
+
+impl Drop for Fleet {
+    fn drop(&mut self) {
+        self.commands.clear();
+        self.shutdown();
+        for thread in self.threads.drain(..) {
+            let _ = thread.join();
+        }
+    }
+}
+
+struct Client {
+    index: usize,
+    member: Member,
+    outcomes: Sender<Outcome>,
+    /// A run has begun and its outcome is not yet told: whoever waits for it learns even of a panic.
+    owes: bool,
+}
+
+impl Drop for Client {
+    fn drop(&mut self) {
+        if self.owes {
+            self.tell(Err(io::Error::other("its thread panicked")));
+        }
+    }
+}
+
+impl Client {
+    fn new(index: usize, member: Member, outcomes: Sender<Outcome>) -> Self {
+        Self { index, member, outcomes, owes: false }
+    }
+
+    fn tell(&mut self, result: io::Result<Receipt>) {
+        self.owes = false;
+        let _ = self.outcomes.send(Outcome { client: self.index, result });
+    }
+
+    fn follow(mut self, commands: &Commands<(Arc<Turn>, Work)>) {
+        let seated = self.member.seat.take();
+        self.owes = true;
+        self.tell(seated.map(|()| Receipt::begin()));
+        while let Ok((turn, work)) = commands.recv() {
+            self.owes = true;
+            let result = self.run(&turn, work);
+            self.tell(result);
+        }
+    }
+
+    fn run(&mut self, turn: &Turn, work: Work) -> io::Result<Receipt> {
+        let usage = Usage::of_thread();
+        let mut receipt = Receipt::begin();
+        match work {
+            Work::Rounds(n) => {
+                self.ask(n, true)?;
+                self.receive_until(n * self.member.size, &mut receipt, turn)?;
+            }
+            Work::Window(_) => self.receive_while_open(&mut receipt, turn)?,
+            Work::Single(n) => self.receive_one_by_one(n, &mut receipt, turn)?,
+        }
+        turn.first.get_or_init(|| (Instant::now(), turn.bytes()));
+        // Acknowledge now what the kernel would acknowledge in 40 ms: a zero-copy sender waits for it.
+        self.member.socket.options().set_tcp_quickack(true)?;
+        receipt.usage = Usage::of_thread().since(&usage);
+        match self.member.verifier.as_ref().and_then(Verifier::wrong) {
+            Some(wrong) => Err(io::Error::new(io::ErrorKind::InvalidData, wrong)),
+            None => Ok(receipt),
+        }
+    }
+
+    fn receive_until(&mut self, bytes: u64, receipt: &mut Receipt, turn: &Turn) -> io::Result<()> {
+        while receipt.bytes < bytes {
+            self.receive(bytes - receipt.bytes, receipt, turn)?;
+        }
+        Ok(())
+    }
+
+    /// Asks ahead, so that the sender never waits for an ask, until the window is over; then receives the rest.
+    fn receive_while_open(&mut self, receipt: &mut Receipt, turn: &Turn) -> io::Result<()> {
+        let mut portion = Portion::new(self.member.size);
+        let mut asked = 0;
+        while !turn.enough.load(Ordering::Relaxed) {
+            if asked - receipt.bytes <= portion.bytes() {
+                let messages = portion.next();
+                self.ask(messages, false)?;
+                asked += messages * self.member.size;
+            }
+            self.receive(asked - receipt.bytes, receipt, turn)?;
+        }
+        self.ask(0, true)?;
+        self.receive_until(asked, receipt, turn)
+    }
+
+    fn receive_one_by_one(&mut self, n: u64, receipt: &mut Receipt, turn: &Turn) -> io::Result<()> {
+        for i in 1..=n {
+            let asked = Instant::now();
+            self.ask(1, i == n)?;
+            self.receive_until(i * self.member.size, receipt, turn)?;
+            receipt.latency.record(asked.elapsed());
+        }
+        Ok(())
+    }
+
+    fn receive(&mut self, most: u64, receipt: &mut Receipt, turn: &Turn) -> io::Result<()> {
+        let Member { receiver, verifier, .. } = &mut self.member;
+        let most = usize::try_from(most).unwrap_or(usize::MAX);
+        let got = receiver
+            .recv(most, &mut |bytes| {
+                if let Some(verifier) = verifier {
+                    verifier.see(bytes);
+                }
+            })
+            .map_err(silent)?;
+        if got == 0 {
+            return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the server ended the connection"));
+        }
+        receipt.bytes += got as u64;
+        turn.received[self.index].store(receipt.bytes, Ordering::Relaxed);
+        Ok(())
+    }
+
+    fn ask(&self, messages: u64, last: bool) -> io::Result<()> {
+        let bytes = Ask { messages, last }.encode();
+        let sent = self.member.socket.send(&bytes, 0)?;
+        // Sixteen bytes always fit, unless the server has left thousands of asks unread.
+        if sent == bytes.len() { Ok(()) } else { Err(io::ErrorKind::WriteZero.into()) }
+    }
+}
+
+impl Receipt {
+    fn begin() -> Self {
+        Self { asked: Instant::now(), bytes: 0, usage: Usage::default(), latency: Latencies::default() }
+    }
+}
+
+/// How much to ask for at a time in a window.
+struct Portion {
+    messages: u64,
+    size: u64,
+    asked: Instant,
+}
+
+/// A portion should last about this long: short enough to end a window soon, long enough that asking (two
+/// system calls) costs nothing beside it.
+const PORTION: Duration = Duration::from_millis(8);
+
+impl Portion {
+    fn new(size: u64) -> Self {
+        Self { messages: (65_536 / size).max(1), size, asked: Instant::now() }
+    }
+
+    fn bytes(&self) -> u64 {
+        self.messages * self.size
+    }
+
+    /// The next portion: doubled or halved when the last one was used up too soon or too late.
+    fn next(&mut self) -> u64 {
+        let took = self.asked.elapsed();
+        self.asked = Instant::now();
+        if took < PORTION / 2 {
+            self.messages *= 2;
+        } else if took > PORTION * 2 {
+            self.messages = (self.messages / 2).max(1);
+        }
+        self.messages
+    }
+}
+
+fn silent(error: io::Error) -> io::Error {
+    match error.kind() {
+        io::ErrorKind::WouldBlock => {
+            io::Error::new(io::ErrorKind::TimedOut, "the server sent nothing until the timeout")
+        }
+        _ => error,
+    }
+}

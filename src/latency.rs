@@ -1,0 +1,97 @@
+//! Durations of many events as a histogram, because a percentile of percentiles means nothing and a histogram
+//! can be merged.
+
+use hdrhistogram::Histogram;
+use std::time::Duration;
+
+/// Two significant digits: a bucket is at most 1 % wide, finer than any two runs agree.
+const DIGITS: u8 = 2;
+
+/// Longer events are counted as this long: every wait in this crate ends before.
+const LONGEST: Duration = Duration::from_secs(3600);
+
+/// Counted durations in nanoseconds.
+#[derive(Debug, Clone)]
+pub struct Latencies(Histogram<u64>);
+
+impl Default for Latencies {
+    fn default() -> Self {
+        #[allow(
+            clippy::expect_used,
+            reason = "the arguments are constants within the crate's documented bounds"
+        )]
+        Self(Histogram::new_with_bounds(1, LONGEST.as_nanos() as u64, DIGITS).expect("valid bounds"))
+    }
+}
+
+impl Latencies {
+    /// Counts one event.
+    pub fn record(&mut self, duration: Duration) {
+        self.0.saturating_record((duration.as_nanos() as u64).max(1));
+    }
+
+    /// Adds the events of another histogram.
+    pub fn add(&mut self, other: &Self) {
+        // The bounds are the same for all, so that nothing can lie outside.
+        let _ = self.0.add(&other.0);
+    }
+
+    /// Takes away the events that `earlier`, a former state of this one, already held.
+    #[must_use]
+    pub fn since(&self, earlier: &Self) -> Self {
+        let mut rest = self.clone();
+        let _ = rest.0.subtract(&earlier.0);
+        rest
+    }
+
+    /// The number of events.
+    pub fn len(&self) -> u64 {
+        self.0.len()
+    }
+
+    /// True without events.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// The duration that `quantile` (0 to 1) of the events do not exceed; `None` without events.
+    pub fn quantile(&self, quantile: f64) -> Option<Duration> {
+        (!self.is_empty()).then(|| Duration::from_nanos(self.0.value_at_quantile(quantile)))
+    }
+
+    /// The longest event.
+    pub fn max(&self) -> Option<Duration> {
+        (!self.is_empty()).then(|| Duration::from_nanos(self.0.max()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn merged_quantiles_are_those_of_the_sorted_list(
+            a in proptest::collection::vec(1u64..10_000_000, 1..200),
+            b in proptest::collection::vec(1u64..10_000_000, 0..200),
+        ) {
+            let histogram = |values: &[u64]| {
+                let mut one = Latencies::default();
+                values.iter().for_each(|ns| one.record(Duration::from_nanos(*ns)));
+                one
+            };
+            let mut merged = histogram(&a);
+            merged.add(&histogram(&b));
+            let mut all = [a.clone(), b.clone()].concat();
+            all.sort_unstable();
+            for quantile in [0.5f64, 0.9, 0.99, 1.0] {
+                let rank = ((quantile * all.len() as f64).ceil() as usize).clamp(1, all.len());
+                let exact = all[rank - 1] as f64;
+                let told = merged.quantile(quantile).unwrap().as_nanos() as f64;
+                prop_assert!((told - exact).abs() <= exact * 0.011 + 1.0, "{quantile}: {told} for {exact}");
+            }
+            prop_assert_eq!(merged.since(&histogram(&a)).len(), b.len() as u64);
+        }
+    }
+}

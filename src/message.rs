@@ -1,0 +1,398 @@
+//! The message: eight fields, laid out in memory as asked, with content that tells its own position.
+//!
+//! Where the fields lie is a condition of every measurement (two neighbours on one page cost a zero-copy send
+//! half of what two strangers cost), and content that is coded by position lets a receiver check any byte.
+
+use std::fmt;
+use std::io::{self, IoSlice};
+use std::str::FromStr;
+
+use arrayvec::ArrayVec;
+
+use crate::sys::memory::{Block, page_size};
+use crate::units::ByteSize;
+
+/// The most fields a message has.
+pub const FIELDS: usize = 8;
+
+/// The header fields of a `headed` message are this long, as a short header line or a length-prefixed key is.
+const HEADER_BYTES: usize = 32;
+
+/// How a message's size is divided into fields.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum Fields {
+    /// Eight parts of size/8 bytes, the first size%8 of them one byte longer.
+    #[default]
+    Even,
+    /// Seven header fields of 32 bytes (of size/16 where the message is below 512 bytes) and one body.
+    Headed,
+    /// One field, as the peers of this tool send.
+    Single,
+}
+
+/// Where the fields lie.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum Layout {
+    /// Ordinary allocations, one a field, as an application's strings would lie.
+    #[default]
+    Heap,
+    /// One page-aligned mapping a field.
+    Page,
+    /// Neighbours in one page-aligned mapping.
+    Arena,
+    /// Neighbours in one mapping that begins on a huge page and asks for huge pages.
+    Huge,
+}
+
+/// Whether a message is written again before it is sent again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum Buffers {
+    /// The same content again and again.
+    #[default]
+    Constant,
+    /// This many messages in turn, each rewritten before it is sent and only after the kernel let go of it.
+    Ring(usize),
+}
+
+/// How much memory the messages in turn cover.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum Footprint {
+    /// As little as the buffers need: the source stays in the nearest cache.
+    #[default]
+    Hot,
+    /// Half of the second-level cache.
+    L2,
+    /// Half of the last-level cache.
+    Llc,
+    /// Four times the last-level cache, 128 MiB at least.
+    Cold,
+}
+
+/// Gives an enum of plain words `ALL`, Display and FromStr, so that flags, tables and records share the words.
+macro_rules! words {
+    ($name:ident: $($variant:ident = $word:literal),+) => {
+        impl $name {
+            /// Every variant.
+            pub const ALL: &[Self] = &[$(Self::$variant),+];
+        }
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.pad(match self { $(Self::$variant => $word),+ })
+            }
+        }
+        impl FromStr for $name {
+            type Err = String;
+            fn from_str(text: &str) -> Result<Self, String> {
+                match text {
+                    $($word => Ok(Self::$variant),)+
+                    _ => Err(format!("'{text}' is none of {}", [$($word),+].join(", "))),
+                }
+            }
+        }
+    };
+}
+pub(crate) use words;
+
+words!(Fields: Even = "even", Headed = "headed", Single = "single");
+words!(Layout: Heap = "heap", Page = "page", Arena = "arena", Huge = "huge");
+words!(Footprint: Hot = "hot", L2 = "l2", Llc = "llc", Cold = "cold");
+
+impl fmt::Display for Buffers {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Constant => f.pad("constant"),
+            Self::Ring(messages) => f.pad(&format!("ring:{messages}")),
+        }
+    }
+}
+
+impl FromStr for Buffers {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text == "constant" {
+            return Ok(Self::Constant);
+        }
+        let messages = text.strip_prefix("ring:").and_then(|count| count.parse().ok());
+        match messages {
+            Some(messages @ 1..=MAX_RING) => Ok(Self::Ring(messages)),
+            _ => Err(format!("'{text}' is neither constant nor ring:N with N from 1 to {MAX_RING}")),
+        }
+    }
+}
+
+/// The most messages in a ring: beyond this the bookkeeping of a connection outgrows its caches.
+pub const MAX_RING: usize = 65_536;
+
+/// The largest message.
+pub const MAX_SIZE: usize = 1 << 30;
+
+/// What a message is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Spec {
+    /// The sum of the field lengths in bytes, 8 to 1 GiB.
+    pub size: usize,
+    /// How the size is divided.
+    pub fields: Fields,
+    /// Where the fields lie.
+    pub layout: Layout,
+    /// Whether messages are rewritten.
+    pub buffers: Buffers,
+    /// How much memory the messages in turn cover.
+    pub footprint: Footprint,
+}
+
+/// A size that no message can have.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("a message of {size} bytes cannot be: its eight fields need 8 bytes at least, and 1 GiB is the most")]
+pub struct BadMessageSize {
+    /// The size asked for, in bytes.
+    pub size: usize,
+}
+
+impl Spec {
+    /// A constant message of `size` bytes in eight even fields on the heap, hot: the original's message.
+    pub fn new(size: usize) -> Result<Self, BadMessageSize> {
+        if !(FIELDS..=MAX_SIZE).contains(&size) {
+            return Err(BadMessageSize { size });
+        }
+        Ok(Self {
+            size,
+            fields: Fields::default(),
+            layout: Layout::default(),
+            buffers: Buffers::default(),
+            footprint: Footprint::default(),
+        })
+    }
+
+    /// The lengths of the fields in bytes; their sum is `size`.
+    pub fn lengths(&self) -> ArrayVec<usize, FIELDS> {
+        match self.fields {
+            Fields::Even => {
+                (0..FIELDS).map(|i| self.size / FIELDS + usize::from(i < self.size % FIELDS)).collect()
+            }
+            Fields::Headed => {
+                let header = HEADER_BYTES.min(self.size / (2 * FIELDS)).max(1);
+                let body = self.size - (FIELDS - 1) * header;
+                [header; FIELDS - 1].into_iter().chain([body]).collect()
+            }
+            Fields::Single => [self.size].into_iter().collect(),
+        }
+    }
+}
+
+impl fmt::Display for Spec {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let size = ByteSize(self.size);
+        write!(f, "{size}, {} fields, {}, {}, {}", self.fields, self.layout, self.buffers, self.footprint)
+    }
+}
+
+/// One message in memory.
+#[derive(Debug)]
+pub struct Message {
+    memory: Memory,
+    lengths: ArrayVec<usize, FIELDS>,
+    size: usize,
+}
+
+#[derive(Debug)]
+enum Memory {
+    Heap(ArrayVec<Box<[u8]>, FIELDS>),
+    Pages(ArrayVec<Block, FIELDS>),
+    /// The fields one after the other.
+    Arena(Block),
+}
+
+impl Message {
+    /// A message as `spec` lays it out, filled with the content of sequence number 0.
+    pub fn new(spec: &Spec) -> io::Result<Self> {
+        let lengths = spec.lengths();
+        let memory = match spec.layout {
+            Layout::Heap => Memory::Heap(lengths.iter().map(|n| vec![0; *n].into_boxed_slice()).collect()),
+            Layout::Page => {
+                Memory::Pages(lengths.iter().map(|n| Block::pages(*n)).collect::<io::Result<_>>()?)
+            }
+            Layout::Arena => Memory::Arena(Block::pages(spec.size)?),
+            Layout::Huge => Memory::Arena(Block::huge(spec.size)?),
+        };
+        let mut message = Self { memory, lengths, size: spec.size };
+        message.write(0);
+        Ok(message)
+    }
+
+    /// A message of one field that a library user already has in memory.
+    pub fn from_bytes(bytes: impl Into<Box<[u8]>>) -> Self {
+        let bytes = bytes.into();
+        let size = bytes.len();
+        Self {
+            memory: Memory::Heap([bytes].into_iter().collect()),
+            lengths: [size].into_iter().collect(),
+            size,
+        }
+    }
+
+    /// The sum of the field lengths in bytes.
+    pub fn size(&self) -> usize {
+        self.size
+    }
+
+    /// The fields, in order, as system calls take them.
+    pub fn slices(&self) -> ArrayVec<IoSlice<'_>, FIELDS> {
+        match &self.memory {
+            Memory::Heap(fields) => fields.iter().map(|field| IoSlice::new(field)).collect(),
+            Memory::Pages(fields) => fields.iter().map(|field| IoSlice::new(field)).collect(),
+            Memory::Arena(block) => {
+                let mut rest: &[u8] = block;
+                let cut = |n: &usize| {
+                    let (field, after) = rest.split_at(*n);
+                    rest = after;
+                    IoSlice::new(field)
+                };
+                self.lengths.iter().map(cut).collect()
+            }
+        }
+    }
+
+    /// The fields, in order, to write into.
+    pub fn fields_mut(&mut self) -> ArrayVec<&mut [u8], FIELDS> {
+        match &mut self.memory {
+            Memory::Heap(fields) => fields.iter_mut().map(|field| &mut **field).collect(),
+            Memory::Pages(fields) => fields.iter_mut().map(|field| &mut **field).collect(),
+            Memory::Arena(block) => {
+                let mut rest: &mut [u8] = block;
+                let cut = |n: &usize| {
+                    let (field, after) = std::mem::take(&mut rest).split_at_mut(*n);
+                    rest = after;
+                    field
+                };
+                self.lengths.iter().map(cut).collect()
+            }
+        }
+    }
+
+    /// Writes the content of `sequence` into every byte.
+    pub fn write(&mut self, sequence: u64) {
+        let mut position = 0;
+        for field in self.fields_mut() {
+            content(sequence, position, field);
+            position += field.len();
+        }
+    }
+
+    /// Writes one byte of `sequence` into every page of every field: what rewriting costs at least.
+    pub fn touch(&mut self, sequence: u64) {
+        let page = page_size();
+        for field in self.fields_mut() {
+            for byte in field.iter_mut().step_by(page) {
+                *byte = sequence as u8;
+            }
+        }
+    }
+
+    /// How many of the message's bytes lie on huge pages.
+    pub fn huge_bytes(&self) -> usize {
+        match &self.memory {
+            Memory::Arena(block) => block.huge_bytes().unwrap_or(0).min(self.size),
+            Memory::Heap(_) | Memory::Pages(_) => 0,
+        }
+    }
+}
+
+/// Fills `out` with what lies at `position` (bytes from the message's start) in message number `sequence`.
+/// Words differ from place to place and from message to message, so that bytes that are lost, doubled,
+/// swapped or stale do not pass for right.
+pub fn content(sequence: u64, position: usize, out: &mut [u8]) {
+    let mut at = position;
+    let mut rest = out;
+    while !rest.is_empty() {
+        let word = word(sequence, (at / 8) as u64).to_le_bytes();
+        let from = at % 8;
+        let n = (8 - from).min(rest.len());
+        rest[..n].copy_from_slice(&word[from..from + n]);
+        rest = &mut rest[n..];
+        at += n;
+    }
+}
+
+/// Weyl steps with odd constants (2^64 divided by the golden ratio; a constant from the xorshift-multiply
+/// family) and one mixing round: cheap, and no two of the first 2^32 places of a message are alike.
+fn word(sequence: u64, index: u64) -> u64 {
+    let mixed = (index + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15)
+        ^ (sequence.wrapping_add(1)).wrapping_mul(0xD6E8_FEB8_6659_FD93);
+    mixed ^ (mixed >> 29)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn every_spec(size: usize) -> impl Iterator<Item = Spec> {
+        let base = Spec::new(size).unwrap();
+        Fields::ALL.iter().flat_map(move |fields| {
+            Layout::ALL.iter().map(move |layout| Spec { fields: *fields, layout: *layout, ..base })
+        })
+    }
+
+    fn bytes(message: &Message) -> Vec<u8> {
+        message.slices().iter().flat_map(|field| field.to_vec()).collect()
+    }
+
+    #[test]
+    fn fields_are_as_the_original_divides_them() {
+        let lengths = Spec::new(1027).unwrap().lengths();
+        assert_eq!(lengths.as_slice(), [129, 129, 129, 128, 128, 128, 128, 128]);
+    }
+
+    #[test]
+    fn sizes_without_a_message_are_refused() {
+        for size in [0, 1, 7, MAX_SIZE + 1] {
+            assert_eq!(Spec::new(size), Err(BadMessageSize { size }));
+        }
+    }
+
+    #[test]
+    fn words_read_back() {
+        for layout in Layout::ALL {
+            assert_eq!(layout.to_string().parse(), Ok(*layout));
+        }
+        for buffers in [Buffers::Constant, Buffers::Ring(16)] {
+            assert_eq!(buffers.to_string().parse(), Ok(buffers));
+        }
+        for bad in ["ring", "ring:0", "ring:x", "ring:65537", "Constant"] {
+            assert!(bad.parse::<Buffers>().is_err(), "{bad}");
+        }
+        assert!("pile".parse::<Layout>().unwrap_err().contains("heap, page, arena, huge"));
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+
+        #[test]
+        fn content_does_not_depend_on_the_layout(size in 8usize..20_000, sequence: u64) {
+            let mut expected = vec![0; size];
+            content(sequence, 0, &mut expected);
+            for spec in every_spec(size) {
+                let mut message = Message::new(&spec).unwrap();
+                message.write(sequence);
+                prop_assert_eq!(spec.lengths().iter().sum::<usize>(), size);
+                prop_assert_eq!(bytes(&message), expected.clone(), "{}", spec);
+            }
+        }
+
+        #[test]
+        fn content_can_be_checked_from_any_position(size in 1usize..500, cut in 0usize..500, sequence: u64) {
+            let cut = cut.min(size);
+            let mut whole = vec![0; size];
+            content(sequence, 0, &mut whole);
+            let mut tail = vec![0; size - cut];
+            content(sequence, cut, &mut tail);
+            prop_assert_eq!(&whole[cut..], &tail[..]);
+        }
+    }
+}

@@ -1,0 +1,156 @@
+//! The first bytes of every connection, in process too: a client says hello, then asks for messages.
+//!
+//! All numbers are little-endian. After the hello a data connection carries asks one way and nothing but
+//! messages the other way, so that what is timed is what is asked for.
+
+use std::fmt;
+
+/// The version of everything in this file; ends that differ do not talk.
+pub const VERSION: u16 = 1;
+
+const MAGIC: [u8; 8] = *b"copycost";
+
+/// A random number that a data connection shows to be let in, made by whoever serves.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Ticket([u8; 16]);
+
+impl Ticket {
+    /// A new ticket from the kernel's random numbers.
+    pub fn new() -> std::io::Result<Self> {
+        let mut bytes = [0; 16];
+        getrandom::fill(&mut bytes).map_err(|error| std::io::Error::other(error.to_string()))?;
+        Ok(Self(bytes))
+    }
+}
+
+impl fmt::Debug for Ticket {
+    /// Tickets do not belong in logs.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Ticket(..)")
+    }
+}
+
+/// What a connection is for, and whose it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Hello {
+    /// The client's number, from 0.
+    pub client: u32,
+    /// What lets it in.
+    pub ticket: Ticket,
+}
+
+/// A request for messages.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ask {
+    /// How many; 0 is allowed, to say only that it was the last.
+    pub messages: u64,
+    /// No more asks belong to this run: hand over what is held back, wait for the kernel to release everything,
+    /// and report.
+    pub last: bool,
+}
+
+/// Why the first bytes were not understood.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Misunderstood {
+    /// Somebody who speaks something else.
+    #[error("the peer does not speak copycost's protocol")]
+    Magic,
+    /// Another version.
+    #[error("the peer speaks version {0} of copycost's protocol, this is version {VERSION}")]
+    Version(u16),
+    /// A ticket that was not handed out, or a client's number twice or out of range.
+    #[error("the peer was not invited")]
+    Uninvited,
+    /// Not an ask where an ask belongs.
+    #[error("the peer sent something else than a request for messages")]
+    Ask,
+}
+
+impl Hello {
+    /// The length in bytes.
+    pub const BYTES: usize = 32;
+
+    /// As it is sent: magic, version, 2 bytes of zero, client, ticket.
+    pub fn encode(&self) -> [u8; Self::BYTES] {
+        let mut bytes = [0; Self::BYTES];
+        bytes[..8].copy_from_slice(&MAGIC);
+        bytes[8..10].copy_from_slice(&VERSION.to_le_bytes());
+        bytes[12..16].copy_from_slice(&self.client.to_le_bytes());
+        bytes[16..].copy_from_slice(&self.ticket.0);
+        bytes
+    }
+
+    /// Reads what [`Hello::encode`] wrote.
+    pub fn decode(bytes: &[u8; Self::BYTES]) -> Result<Self, Misunderstood> {
+        if bytes[..8] != MAGIC {
+            return Err(Misunderstood::Magic);
+        }
+        let version = u16::from_le_bytes([bytes[8], bytes[9]]);
+        if version != VERSION {
+            return Err(Misunderstood::Version(version));
+        }
+        let mut ticket = [0; 16];
+        ticket.copy_from_slice(&bytes[16..]);
+        let client = u32::from_le_bytes([bytes[12], bytes[13], bytes[14], bytes[15]]);
+        Ok(Self { client, ticket: Ticket(ticket) })
+    }
+}
+
+impl Ask {
+    /// The length in bytes.
+    pub const BYTES: usize = 16;
+
+    const TAG: [u8; 4] = *b"ask ";
+
+    /// As it is sent: tag, last (0 or 1), 3 bytes of zero, messages.
+    pub fn encode(&self) -> [u8; Self::BYTES] {
+        let mut bytes = [0; Self::BYTES];
+        bytes[..4].copy_from_slice(&Self::TAG);
+        bytes[4] = u8::from(self.last);
+        bytes[8..].copy_from_slice(&self.messages.to_le_bytes());
+        bytes
+    }
+
+    /// Reads what [`Ask::encode`] wrote.
+    pub fn decode(bytes: &[u8; Self::BYTES]) -> Result<Self, Misunderstood> {
+        if bytes[..4] != Self::TAG || bytes[4] > 1 || bytes[5..8] != [0; 3] {
+            return Err(Misunderstood::Ask);
+        }
+        let mut messages = [0; 8];
+        messages.copy_from_slice(&bytes[8..]);
+        Ok(Self { messages: u64::from_le_bytes(messages), last: bytes[4] == 1 })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn what_is_written_reads_back(client: u32, ticket: [u8; 16], messages: u64, last: bool) {
+            let hello = Hello { client, ticket: Ticket(ticket) };
+            prop_assert_eq!(Hello::decode(&hello.encode()), Ok(hello));
+            let ask = Ask { messages, last };
+            prop_assert_eq!(Ask::decode(&ask.encode()), Ok(ask));
+        }
+
+        #[test]
+        fn any_bytes_are_answered(hello: [u8; Hello::BYTES], ask: [u8; Ask::BYTES]) {
+            let _ = Hello::decode(&hello);
+            let _ = Ask::decode(&ask);
+        }
+    }
+
+    #[test]
+    fn strangers_and_other_versions_are_told_apart() {
+        let hello = Hello { client: 3, ticket: Ticket::new().unwrap() };
+        let mut other = hello.encode();
+        other[8] = 9;
+        assert_eq!(Hello::decode(&other), Err(Misunderstood::Version(9)));
+        other[0] = b'G';
+        assert_eq!(Hello::decode(&other), Err(Misunderstood::Magic));
+    }
+}

@@ -1,0 +1,495 @@
+//! A warm scenario: server, fleet and connections, ready to run. Every measurement in this crate is
+//! [`Rig::run`].
+
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crossbeam::channel::{Receiver, RecvTimeoutError, unbounded};
+use crossbeam::select;
+
+use crate::connection::{self, Applied};
+use crate::fleet::{Fleet, Member, Outcome, Receipt, Turn};
+use crate::latency::Latencies;
+use crate::protocol::{Hello, Ticket};
+use crate::recv::Verifier;
+use crate::scenario::Scenario;
+use crate::seat::{self, Seats};
+use crate::send::{Budget, Ledger, Limits, Release, Unsupported};
+use crate::server::{News, Report, Server, Service, Told};
+use crate::sys::limits;
+use crate::sys::usage::Usage;
+
+pub use crate::fleet::Work;
+
+/// How long a connection may take to say hello.
+const HELLO: Duration = Duration::from_secs(5);
+
+/// How long the kernel may take to release what was sent, beyond the stall timeout of a blocked call.
+const DRAIN: Duration = Duration::from_secs(5);
+
+/// What a new rig does before it is handed out: buffers are faulted in, congestion windows are open.
+const WARM_UP: Duration = Duration::from_millis(20);
+
+/// A running scenario.
+#[derive(Debug)]
+pub struct Rig {
+    // Dropped in this order: clients first, so that the server sees them go.
+    fleet: Fleet,
+    server: Server,
+    news: Receiver<News>,
+    outcomes: Receiver<Outcome>,
+    scenario: Scenario,
+    applied: Applied,
+    /// An end failed: nothing more can be measured.
+    broken: bool,
+}
+
+/// What one run yields.
+#[derive(Debug, Clone)]
+pub struct Sample {
+    /// Bytes received within the clock.
+    pub bytes: u64,
+    /// What the clock showed.
+    pub elapsed: Duration,
+    /// Messages sent in the whole run, inside the clock and outside.
+    pub messages: u64,
+    /// The server's threads over the whole run, from the first ask to the end of the drain.
+    pub sender: Usage,
+    /// The clients' threads over the whole run.
+    pub receiver: Usage,
+    /// System calls of the senders over the whole run.
+    pub calls: u64,
+    /// What the kernel told the senders, over the whole run.
+    pub ledger: Ledger,
+    /// The longest drain of a sender.
+    pub drain: Duration,
+    /// Of each message, for [`Work::Single`].
+    pub latency: Latencies,
+}
+
+impl Sample {
+    fn empty() -> Self {
+        Self {
+            bytes: 0,
+            elapsed: Duration::ZERO,
+            messages: 0,
+            sender: Usage::default(),
+            receiver: Usage::default(),
+            calls: 0,
+            ledger: Ledger::default(),
+            drain: Duration::ZERO,
+            latency: Latencies::default(),
+        }
+    }
+
+    /// The sum of two runs of the same scenario.
+    pub fn add(&mut self, other: &Self) {
+        self.bytes += other.bytes;
+        self.elapsed += other.elapsed;
+        self.messages += other.messages;
+        self.sender.add(&other.sender);
+        self.receiver.add(&other.receiver);
+        self.calls += other.calls;
+        self.ledger.add(&other.ledger);
+        self.drain = self.drain.max(other.drain);
+        self.latency.add(&other.latency);
+    }
+
+    /// Bytes per second.
+    pub fn throughput(&self) -> f64 {
+        self.bytes as f64 / self.elapsed.as_secs_f64().max(f64::MIN_POSITIVE)
+    }
+
+    /// The time that `bytes` take at this sample's rate.
+    pub fn time_of(&self, bytes: u64) -> Duration {
+        Duration::from_secs_f64(self.elapsed.as_secs_f64() * bytes as f64 / self.bytes.max(1) as f64)
+    }
+
+    /// Context switches of all threads for each message.
+    pub fn switches_per_message(&self) -> f64 {
+        (self.sender.switches + self.receiver.switches) as f64 / self.messages.max(1) as f64
+    }
+}
+
+/// Which end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Side {
+    /// A server's thread, which sends.
+    Server,
+    /// A client, which receives.
+    Client,
+}
+
+impl fmt::Display for Side {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Server => "the sender of client",
+            Self::Client => "client",
+        })
+    }
+}
+
+/// Why there is no sample.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RigError {
+    /// The path is not to be had here.
+    #[error("{path}: {reason}")]
+    Unsupported {
+        /// The path's name.
+        path: &'static str,
+        /// Why.
+        reason: Unsupported,
+    },
+    /// More clients than may have files open.
+    #[error(
+        "{clients} clients need about {needed} open files, and the hard limit is {hard}: \
+         use fewer clients, or raise it (`ulimit -Hn`, LimitNOFILE=)"
+    )]
+    OpenFiles {
+        /// The clients asked for.
+        clients: usize,
+        /// The files needed.
+        needed: u64,
+        /// The limit.
+        hard: u64,
+    },
+    /// Something could not be set up.
+    #[error("{what}: {source}")]
+    Setup {
+        /// What was to be done.
+        what: &'static str,
+        /// The error.
+        source: io::Error,
+    },
+    /// An end failed in a run.
+    #[error("{side} {client} failed: {error}")]
+    End {
+        /// Which end.
+        side: Side,
+        /// The client's number.
+        client: usize,
+        /// The error.
+        error: io::Error,
+        /// What the kernel had told the senders that could still say.
+        ledger: Box<Ledger>,
+    },
+    /// Nothing moved any more.
+    #[error("nothing was received for {} seconds, and no end said why", .0.as_secs())]
+    Hung(Duration),
+    /// An earlier run failed.
+    #[error("this rig failed before and cannot run again")]
+    Broken,
+}
+
+fn setup(what: &'static str) -> impl FnOnce(io::Error) -> RigError {
+    move |source| RigError::Setup { what, source }
+}
+
+impl Rig {
+    /// Sets everything up on loopback and warms it.
+    pub fn build(scenario: &Scenario) -> Result<Self, RigError> {
+        (scenario.path.probe)(&scenario.spec)
+            .map_err(|reason| RigError::Unsupported { path: scenario.path.name, reason })?;
+        allow_files(scenario.clients)?;
+        let cpus = seat::cpus().map_err(setup("the process's CPUs could not be read"))?;
+        let seats = Seats::plan(scenario.placement, scenario.clients, &cpus);
+        let address = SocketAddr::from(([127, 0, 0, 1], 0));
+        let listener = connection::listen(address, &scenario.options)
+            .map_err(setup("the server could not listen on loopback"))?;
+        let applied = Applied::of(&listener).map_err(setup("socket options could not be read back"))?;
+        let ticket = Ticket::new().map_err(setup("no random numbers"))?;
+        let (news_to, news) = unbounded();
+        let service = service(scenario, seats.servers, &applied, ticket);
+        let server =
+            Server::start(listener, service, news_to).map_err(setup("the server could not start"))?;
+        let members = seats
+            .clients
+            .into_iter()
+            .enumerate()
+            .map(|(client, seat)| member(scenario, client, seat, server.address(), ticket))
+            .collect::<io::Result<Vec<_>>>()
+            .map_err(setup("a client could not connect"))?;
+        let (outcomes_to, outcomes) = unbounded();
+        let fleet =
+            Fleet::start(members, &outcomes_to).map_err(setup("a client's thread could not start"))?;
+        let scenario = scenario.clone();
+        let mut rig = Self { fleet, server, news, outcomes, scenario, applied, broken: false };
+        rig.await_ready()?;
+        rig.run(Work::Window(WARM_UP))?;
+        Ok(rig)
+    }
+
+    /// What it is a rig of.
+    pub fn scenario(&self) -> &Scenario {
+        &self.scenario
+    }
+
+    /// What its connections have, as read back.
+    pub fn applied(&self) -> &Applied {
+        &self.applied
+    }
+
+    /// Where its server listens.
+    pub fn address(&self) -> SocketAddr {
+        self.server.address()
+    }
+
+    /// Does `work` on all clients. After an error the rig cannot be used again.
+    pub fn run(&mut self, work: Work) -> Result<Sample, RigError> {
+        if self.broken {
+            return Err(RigError::Broken);
+        }
+        let turn = Arc::new(Turn::new(self.scenario.clients));
+        let mut gathered = Gathered::new(self.scenario.clients);
+        self.fleet.begin(&turn, work);
+        let result = self.watch(work, &turn, &mut gathered);
+        if result.is_err() {
+            self.broken = true;
+            self.fleet.shutdown();
+        }
+        result
+    }
+
+    fn watch(&self, work: Work, turn: &Turn, gathered: &mut Gathered) -> Result<Sample, RigError> {
+        let window = match work {
+            Work::Window(length) => Some(self.window(length, turn, gathered)?),
+            Work::Rounds(_) | Work::Single(_) => None,
+        };
+        self.gather(turn, gathered)?;
+        let mut sample = gathered.sample();
+        (sample.bytes, sample.elapsed) = window.unwrap_or_else(|| {
+            let began = gathered.receipts.iter().map(|receipt| receipt.asked).min();
+            let (ended, bytes) = turn.first_finish().unwrap_or((Instant::now(), 0));
+            (bytes, began.map_or(Duration::ZERO, |began| ended.saturating_duration_since(began)))
+        });
+        Ok(sample)
+    }
+
+    /// Bytes received between two instants while everyone sends.
+    fn window(
+        &self,
+        length: Duration,
+        turn: &Turn,
+        gathered: &mut Gathered,
+    ) -> Result<(u64, Duration), RigError> {
+        let patience = Instant::now() + self.patience();
+        while !turn.all_receive() {
+            if Instant::now() > patience {
+                return Err(RigError::Hung(self.patience()));
+            }
+            self.listen_for(Duration::from_micros(500), gathered)?;
+        }
+        let (began, before) = instant_and_bytes(turn);
+        let end = began + length;
+        while Instant::now() < end {
+            self.listen_for(end.saturating_duration_since(Instant::now()), gathered)?;
+        }
+        let (ended, after) = instant_and_bytes(turn);
+        turn.enough();
+        Ok((after - before, ended - began))
+    }
+
+    /// Waits until every end has said how the run was.
+    fn gather(&self, turn: &Turn, gathered: &mut Gathered) -> Result<(), RigError> {
+        let mut last = (Instant::now(), turn.bytes());
+        while !gathered.complete() {
+            let heard = self.listen_for(Duration::from_secs(1), gathered)?;
+            if heard || turn.bytes() != last.1 {
+                last = (Instant::now(), turn.bytes());
+            } else if last.0.elapsed() > self.patience() {
+                return Err(RigError::Hung(self.patience()));
+            }
+        }
+        Ok(())
+    }
+
+    /// Longer than any end waits by itself, so that the end with the error speaks first.
+    fn patience(&self) -> Duration {
+        self.scenario.options.stall + 2 * DRAIN
+    }
+
+    /// Takes the next message from either end; false when there was none for so long.
+    fn listen_for(&self, wait: Duration, gathered: &mut Gathered) -> Result<bool, RigError> {
+        select! {
+            recv(self.news) -> news => match news {
+                Ok(news) => gathered.take_news(news).map(|()| true),
+                Err(_) => Err(RigError::Broken),
+            },
+            recv(self.outcomes) -> outcome => match outcome {
+                Ok(outcome) => self.take_outcome(outcome, gathered).map(|()| true),
+                Err(_) => Err(RigError::Broken),
+            },
+            default(wait) => Ok(false),
+        }
+    }
+
+    /// A client's error is often only the echo of its sender's: give the sender a moment to say it first.
+    fn take_outcome(&self, outcome: Outcome, gathered: &mut Gathered) -> Result<(), RigError> {
+        let client = outcome.client;
+        match outcome.result {
+            Ok(receipt) => gathered.receipts.push(receipt),
+            Err(error) => {
+                let told_wrong = error.kind() == io::ErrorKind::InvalidData;
+                let until = Instant::now() + Duration::from_millis(if told_wrong { 0 } else { 200 });
+                loop {
+                    match self.news.recv_deadline(until) {
+                        Ok(news) => gathered.take_news(news)?,
+                        Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => break,
+                    }
+                }
+                let ledger = Box::new(gathered.sample().ledger);
+                return Err(RigError::End { side: Side::Client, client, error, ledger });
+            }
+        }
+        Ok(())
+    }
+
+    fn await_ready(&self) -> Result<(), RigError> {
+        let mut gathered = Gathered::new(self.scenario.clients);
+        let until = Instant::now() + self.patience();
+        while gathered.ready < gathered.clients || gathered.receipts.len() < gathered.clients {
+            self.listen_for(Duration::from_secs(1), &mut gathered)?;
+            if Instant::now() > until {
+                return Err(RigError::Hung(self.patience()));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What both ends have said of a run so far.
+struct Gathered {
+    clients: usize,
+    ready: usize,
+    reports: Vec<Report>,
+    receipts: Vec<Receipt>,
+}
+
+impl Gathered {
+    fn new(clients: usize) -> Self {
+        Self {
+            clients,
+            ready: 0,
+            reports: Vec::with_capacity(clients),
+            receipts: Vec::with_capacity(clients),
+        }
+    }
+
+    fn complete(&self) -> bool {
+        self.reports.len() == self.clients && self.receipts.len() == self.clients
+    }
+
+    fn take_news(&mut self, news: News) -> Result<(), RigError> {
+        match news.told {
+            Told::Ready => self.ready += 1,
+            Told::Report(report) => self.reports.push(report),
+            Told::Failed(failure) => {
+                let mut ledger = Box::new(self.sample().ledger);
+                ledger.add(&failure.ledger);
+                return Err(RigError::End {
+                    side: Side::Server,
+                    client: news.client,
+                    error: failure.error,
+                    ledger,
+                });
+            }
+        }
+        Ok(())
+    }
+
+    fn sample(&self) -> Sample {
+        let mut sample = Sample::empty();
+        for report in &self.reports {
+            sample.messages += report.messages;
+            sample.calls += report.calls;
+            sample.sender.add(&report.usage);
+            sample.ledger.add(&report.ledger);
+            sample.drain = sample.drain.max(report.drain);
+        }
+        for receipt in &self.receipts {
+            sample.receiver.add(&receipt.usage);
+            sample.latency.add(&receipt.latency);
+        }
+        sample
+    }
+}
+
+/// An instant and what had been received at it: again if the thread was put aside between the two readings.
+fn instant_and_bytes(turn: &Turn) -> (Instant, u64) {
+    const TRIES: usize = 5;
+    const APART: Duration = Duration::from_micros(50);
+    let read = || {
+        let before = Instant::now();
+        let bytes = turn.bytes();
+        (before, bytes, before.elapsed())
+    };
+    let mut best = read();
+    for _ in 1..TRIES {
+        if best.2 < APART {
+            break;
+        }
+        best = read();
+    }
+    (best.0, best.1)
+}
+
+fn service(scenario: &Scenario, seats: Vec<seat::Seat>, applied: &Applied, ticket: Ticket) -> Service {
+    let budget = if scenario.bounded && scenario.path.release == Release::OnCompletion {
+        Budget::share(&Limits::of_process(), scenario.clients, applied.send_buffer)
+    } else {
+        Budget::unbounded()
+    };
+    Service {
+        path: scenario.path,
+        spec: scenario.spec,
+        verify: scenario.verify,
+        seats,
+        budget,
+        ticket,
+        options: scenario.options,
+        hello_timeout: HELLO,
+        drain_timeout: DRAIN,
+    }
+}
+
+fn member(
+    scenario: &Scenario,
+    client: usize,
+    seat: seat::Seat,
+    server: SocketAddr,
+    ticket: Ticket,
+) -> io::Result<Member> {
+    let socket = connection::connect(server, &scenario.options)?;
+    let hello = Hello { client: client as u32, ticket }.encode();
+    if socket.send(&hello, 0)? != hello.len() {
+        return Err(io::ErrorKind::WriteZero.into());
+    }
+    let receiver = (scenario.receive.open)(socket.try_clone()?)?;
+    let verifier = scenario.verify.then(|| Verifier::new(&scenario.spec));
+    Ok(Member { seat, socket, receiver, verifier, size: scenario.spec.size as u64 })
+}
+
+/// The two ends of a connection, and the handles by which it is asked, received and woken: three each.
+const FILES_PER_CLIENT: u64 = 6;
+
+/// Files that are open beside the connections: standard streams, listeners, results, `/proc`.
+const FILES_BESIDE: u64 = 64;
+
+/// Raises the soft limit of open files where that is needed and allowed.
+fn allow_files(clients: usize) -> Result<(), RigError> {
+    let read = || limits::open_files().map_err(setup("the limit of open files could not be read"));
+    let open = std::fs::read_dir("/proc/self/fd").map_or(0, |files| files.count() as u64);
+    let needed = open + clients as u64 * FILES_PER_CLIENT + FILES_BESIDE;
+    let limit = read()?;
+    if needed <= limit.soft {
+        return Ok(());
+    }
+    if needed > limit.hard {
+        return Err(RigError::OpenFiles { clients, needed, hard: limit.hard });
+    }
+    limits::set_open_files(needed).map_err(setup("the limit of open files could not be raised"))
+}

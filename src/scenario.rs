@@ -1,0 +1,83 @@
+//! What is measured: one scenario is one cell of a matrix. The only place that spells benchmark ids.
+
+use std::fmt;
+
+use crate::connection::Options;
+use crate::message::Spec;
+use crate::recv::{self, ReceivePath};
+use crate::seat::Placement;
+use crate::send::SendPath;
+use crate::units::ByteSize;
+
+/// The message sizes of the original experiment's range, in bytes.
+pub const SIZES: [usize; 4] = [1024, 4096, 16_384, 65_536];
+
+/// The client counts of the benchmark's matrix.
+pub const CLIENTS: [usize; 4] = [1, 2, 4, 8];
+
+/// The most clients of one scenario.
+pub const MAX_CLIENTS: usize = 1024;
+
+/// One cell: a path, a message, a number of clients, and the conditions.
+#[derive(Debug, Clone)]
+pub struct Scenario {
+    /// How messages are sent.
+    pub path: &'static SendPath,
+    /// What is sent.
+    pub spec: Spec,
+    /// To how many clients, each on a connection of its own.
+    pub clients: usize,
+    /// Where the threads sit.
+    pub placement: Placement,
+    /// How the clients receive.
+    pub receive: &'static ReceivePath,
+    /// Every byte is checked at the receiver.
+    pub verify: bool,
+    /// How the connections are made.
+    pub options: Options,
+    /// Keep what is in flight within the limits of the process; otherwise let the kernel refuse.
+    pub bounded: bool,
+}
+
+impl Scenario {
+    /// The default conditions: `paired`, plain `recv`, unverified, bounded.
+    pub fn new(path: &'static SendPath, spec: Spec, clients: usize) -> Self {
+        Self {
+            path,
+            spec,
+            clients,
+            placement: Placement::default(),
+            receive: &recv::ALL[0],
+            verify: false,
+            options: Options::for_this_machine(),
+            bounded: true,
+        }
+    }
+
+    /// The benchmark id: `{path}/{size}/{clients}`.
+    pub fn id(&self) -> String {
+        format!("{}/{}", self.path.name, cell_id(self.spec.size, self.clients))
+    }
+
+    /// The bytes of one round: one message to every client.
+    pub fn round_bytes(&self) -> u64 {
+        self.spec.size as u64 * self.clients as u64
+    }
+}
+
+impl fmt::Display for Scenario {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (size, s) = (ByteSize(self.spec.size), if self.clients == 1 { "" } else { "s" });
+        write!(f, "{}, {size}, {} client{s}", self.path.name, self.clients)
+    }
+}
+
+/// The part of a benchmark id that follows its group: `{size}/{clients}`.
+pub fn cell_id(size: usize, clients: usize) -> String {
+    format!("{size}/{clients}")
+}
+
+/// Every cell of a matrix, sizes outside, clients inside.
+pub fn matrix(sizes: &[usize], clients: &[usize]) -> impl Iterator<Item = (usize, usize)> {
+    sizes.iter().flat_map(move |size| clients.iter().map(move |clients| (*size, *clients)))
+}

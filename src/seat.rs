@@ -1,0 +1,159 @@
+//! Where each thread of a measurement sits. Chosen, not left to luck: for two clients and 64 KiB on two CPUs
+//! `split` gave 5.6 GB/s, `paired` 16.5, and `free` anything between.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::fs;
+use std::io;
+use std::path::Path;
+use std::str::FromStr;
+
+use crate::message::words;
+use crate::sys::sched;
+
+/// How server threads and clients share the CPUs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum Placement {
+    /// A client and its server thread share a CPU; pairs are spread over the CPUs. Each CPU does both ends, so
+    /// throughput is the inverse of the whole CPU cost of a byte.
+    #[default]
+    Paired,
+    /// Server threads on one half of the CPUs, clients on the other.
+    Split,
+    /// Where the scheduler likes.
+    Free,
+}
+
+words!(Placement: Paired = "paired", Split = "split", Free = "free");
+
+/// Where one thread sits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Seat {
+    /// The CPU; `None`: any.
+    pub cpu: Option<usize>,
+    /// SCHED_BATCH: no preemption on wake-up. Two threads that share a CPU otherwise preempt each other with
+    /// every small send (1 KiB per field: 0.1 instead of 0.25 GB/s).
+    pub batch: bool,
+}
+
+impl Seat {
+    /// Moves the calling thread to this seat.
+    pub fn take(&self) -> io::Result<()> {
+        if let Some(cpu) = self.cpu {
+            sched::pin(&[cpu])?;
+        }
+        if self.batch { sched::batch() } else { Ok(()) }
+    }
+}
+
+/// The seats of both ends, one for each client.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Seats {
+    /// Of the server's threads, by client.
+    pub servers: Vec<Seat>,
+    /// Of the clients.
+    pub clients: Vec<Seat>,
+}
+
+impl Seats {
+    /// Seats for `clients` clients on `cpus`, which are in the order in which they should be used.
+    pub fn plan(placement: Placement, clients: usize, cpus: &[usize]) -> Self {
+        let spread = |cpus: &[usize], batch| -> Vec<Seat> {
+            (0..clients).map(|i| Seat { cpu: cpus.get(i % cpus.len().max(1)).copied(), batch }).collect()
+        };
+        match placement {
+            Placement::Paired => Self { servers: spread(cpus, true), clients: spread(cpus, true) },
+            Placement::Split => {
+                // One CPU alone has no halves: both ends share it.
+                let (low, high) = cpus.split_at(cpus.len() / 2);
+                let servers = if low.is_empty() { high } else { low };
+                Self { servers: spread(servers, false), clients: spread(high, false) }
+            }
+            Placement::Free => Self { servers: spread(&[], false), clients: spread(&[], false) },
+        }
+    }
+}
+
+/// The CPUs this process may use, in the order in which pairs should fill them: the physical cores of one NUMA
+/// node, those of the next, then the second threads of the cores.
+pub fn cpus() -> io::Result<Vec<usize>> {
+    Ok(in_order(&sched::allowed_cpus()?, Path::new("/sys/devices/system")))
+}
+
+fn in_order(allowed: &[usize], system: &Path) -> Vec<usize> {
+    let mut threads_of_core: BTreeMap<(usize, usize), usize> = BTreeMap::new();
+    let mut keyed: Vec<_> = allowed
+        .iter()
+        .map(|cpu| {
+            let topology = system.join(format!("cpu/cpu{cpu}/topology"));
+            let number =
+                |name| fs::read_to_string(topology.join(name)).ok().and_then(|text| text.trim().parse().ok());
+            let package: usize = number("physical_package_id").unwrap_or(0);
+            // Without a topology every CPU counts as a core of its own.
+            let core = number("core_id").unwrap_or(*cpu);
+            let sibling = threads_of_core.entry((package, core)).or_default();
+            *sibling += 1;
+            (*sibling, node_of(*cpu, system), *cpu)
+        })
+        .collect();
+    keyed.sort_unstable();
+    keyed.into_iter().map(|(_, _, cpu)| cpu).collect()
+}
+
+fn node_of(cpu: usize, system: &Path) -> usize {
+    let entries = fs::read_dir(system.join(format!("cpu/cpu{cpu}"))).into_iter().flatten().flatten();
+    let node = |name: &str| name.strip_prefix("node")?.parse().ok();
+    entries.filter_map(|entry| node(entry.file_name().to_str()?)).next().unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn cpus_of(seats: &[Seat]) -> Vec<Option<usize>> {
+        seats.iter().map(|seat| seat.cpu).collect()
+    }
+
+    #[test]
+    fn pairs_share_a_cpu_under_batch() {
+        let seats = Seats::plan(Placement::Paired, 3, &[0, 1]);
+        assert_eq!(seats.servers, seats.clients);
+        assert_eq!(cpus_of(&seats.servers), [Some(0), Some(1), Some(0)]);
+        assert!(seats.servers.iter().all(|seat| seat.batch));
+    }
+
+    #[test]
+    fn halves_are_disjoint_when_there_are_two() {
+        let seats = Seats::plan(Placement::Split, 4, &[0, 1, 2, 3, 4]);
+        assert_eq!(cpus_of(&seats.servers), [Some(0), Some(1), Some(0), Some(1)]);
+        assert_eq!(cpus_of(&seats.clients), [Some(2), Some(3), Some(4), Some(2)]);
+    }
+
+    #[test]
+    fn one_cpu_and_none_work_in_every_placement() {
+        for placement in Placement::ALL {
+            let one = Seats::plan(*placement, 2, &[5]);
+            let expected = if *placement == Placement::Free { None } else { Some(5) };
+            assert_eq!(cpus_of(&one.servers), [expected; 2]);
+            assert_eq!(cpus_of(&one.clients), [expected; 2]);
+            assert_eq!(Seats::plan(*placement, 2, &[]).clients.len(), 2);
+        }
+    }
+
+    #[test]
+    fn cores_of_a_node_come_first_and_second_threads_last() {
+        let root = tempfile::tempdir().unwrap();
+        // Two nodes of two cores of two threads; thread siblings are cpu and cpu + 4.
+        for cpu in 0..8usize {
+            let topology = root.path().join(format!("cpu/cpu{cpu}/topology"));
+            fs::create_dir_all(&topology).unwrap();
+            fs::create_dir(root.path().join(format!("cpu/cpu{cpu}/node{}", cpu % 2))).unwrap();
+            fs::write(topology.join("physical_package_id"), format!("{}\n", cpu % 2)).unwrap();
+            fs::write(topology.join("core_id"), format!("{}\n", cpu % 4 / 2)).unwrap();
+        }
+        let all: Vec<usize> = (0..8).collect();
+        assert_eq!(in_order(&all, root.path()), [0, 2, 1, 3, 4, 6, 5, 7]);
+        assert_eq!(in_order(&[4, 6, 7], root.path()), [4, 6, 7]);
+    }
+}

@@ -1,0 +1,158 @@
+//! The send paths: ways to hand a message to the kernel. The family's shape, and the one list of its members.
+//!
+//! A new path is a file beside these, a `mod` line and an entry in [`ALL`]. Benchmark ids, `copycost list`,
+//! `--path`, the delivery tests and the README's table read that list.
+
+mod budget;
+mod completions;
+mod ledger;
+mod one_copy;
+mod two_copy;
+mod zero_copy;
+
+use std::fmt;
+use std::io::{self, IoSlice};
+use std::sync::Arc;
+use std::time::Instant;
+
+use crate::message::{Message, Spec};
+use crate::supply::Supply;
+use crate::sys::socket::Socket;
+
+pub use budget::{Budget, Limits};
+pub use completions::{Completion, Garbled, Tally, Tracker};
+pub use ledger::{Copies, Ledger};
+pub use one_copy::OneCopy;
+pub use two_copy::TwoCopy;
+pub use zero_copy::ZeroCopy;
+
+/// Every send path, in the order in which they are shown.
+pub static ALL: &[SendPath] = &[two_copy::PATH, one_copy::PATH, zero_copy::PATH];
+
+/// The three paths of the original experiment: what is measured unless more is asked for.
+pub const ORIGINAL: [&str; 3] = [two_copy::PATH.name, one_copy::PATH.name, zero_copy::PATH.name];
+
+/// The path of this name.
+pub fn by_name(name: &str) -> Option<&'static SendPath> {
+    ALL.iter().find(|path| path.name == name)
+}
+
+/// One way to hand messages to the kernel.
+#[derive(Debug)]
+pub struct SendPath {
+    /// The first part of the benchmark id.
+    pub name: &'static str,
+    /// One line: the copies, in order, and who makes them.
+    pub about: &'static str,
+    /// When the caller may write into a message again.
+    pub release: Release,
+    /// Holds messages back to send them in batches: not comparable with paths that do not.
+    pub delays: bool,
+    /// Whether this kernel and this message can be had.
+    pub probe: fn(&Spec) -> Result<(), Unsupported>,
+    /// A sender on a connection.
+    pub open: fn(Socket, &Supply, Budget) -> io::Result<Box<dyn Sender>>,
+}
+
+/// When a path lets go of a message's memory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Release {
+    /// As soon as `send` returns: the bytes were copied.
+    OnReturn,
+    /// When the kernel has said that it is done with the pages.
+    OnCompletion,
+    /// The kernel never says: only for memory that is never written again.
+    Never,
+}
+
+/// Why a path cannot be measured here: one sentence.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct Unsupported(pub String);
+
+/// Takes messages and hands them to the kernel.
+pub trait Sender: Send + fmt::Debug {
+    /// Takes one message, in order, short writes included. Keeps a clone of the `Arc` for as long as the kernel
+    /// may read the memory. An error ends the connection: part of the message may have been sent.
+    fn send(&mut self, message: &Arc<Message>) -> io::Result<()>;
+
+    /// Hands over what the path holds back.
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+
+    /// Lets go of at least one message that the kernel has released, waiting for it until `by` (then
+    /// `TimedOut`). False: nothing is held.
+    fn reap(&mut self, by: Instant) -> io::Result<bool> {
+        let _ = by;
+        Ok(false)
+    }
+
+    /// Ends the connection without waiting for the peer, to get back what it never read. What the kernel keeps
+    /// even so is leaked, because freed memory could still be sent.
+    fn abort(&mut self) {}
+
+    /// What the kernel has said so far; readable after any error. Zeroes for a path that is told nothing.
+    fn ledger(&self) -> Ledger {
+        Ledger::default()
+    }
+}
+
+/// Flushes, then reaps until nothing is held. `TimedOut` when that is not so at `by`.
+pub fn drain(sender: &mut dyn Sender, by: Instant) -> io::Result<()> {
+    sender.flush()?;
+    while sender.reap(by)? {}
+    Ok(())
+}
+
+/// Hands all of `slices` to `call`, again with what is left after each short count.
+fn send_all(
+    mut slices: &mut [IoSlice<'_>],
+    mut call: impl FnMut(&[IoSlice<'_>]) -> io::Result<usize>,
+) -> io::Result<()> {
+    while !slices.is_empty() {
+        let sent = call(slices).map_err(stalled)?;
+        IoSlice::advance_slices(&mut slices, sent);
+    }
+    Ok(())
+}
+
+/// A blocking send reports its timeout as EAGAIN; say what it means.
+fn stalled(error: io::Error) -> io::Error {
+    match error.kind() {
+        io::ErrorKind::WouldBlock => {
+            io::Error::new(io::ErrorKind::TimedOut, "the peer took nothing until the timeout")
+        }
+        _ => error,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_unique_and_fit_an_id() {
+        for path in ALL {
+            assert_eq!(ALL.iter().filter(|other| other.name == path.name).count(), 1, "{}", path.name);
+            assert!(path.name.chars().all(|c| c.is_ascii_lowercase() || c == '-'), "{}", path.name);
+            assert!(path.about.len() <= 120 && !path.about.is_empty(), "{}", path.name);
+        }
+    }
+
+    #[test]
+    fn short_counts_continue_in_the_middle_of_a_field() {
+        let fields: Vec<Vec<u8>> = (0..4u8).map(|i| vec![i; 5]).collect();
+        for step in 1..=21 {
+            let mut slices: Vec<_> = fields.iter().map(|field| IoSlice::new(field)).collect();
+            let mut got = Vec::new();
+            send_all(&mut slices, |rest| {
+                let bytes = rest.iter().flat_map(|s| s.to_vec()).take(step).collect::<Vec<_>>();
+                got.extend_from_slice(&bytes);
+                Ok(bytes.len())
+            })
+            .unwrap();
+            assert_eq!(got, fields.concat(), "{step} bytes a call");
+        }
+    }
+}

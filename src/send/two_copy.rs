@@ -1,0 +1,48 @@
+//! `twocopy`: one `send()` for each field, the baseline of the original experiment.
+//!
+//! The copies: (1) each `send()` copies its field from user memory into socket buffers (tcp_sendmsg_locked,
+//! net/ipv4/tcp.c); (2) the receiver's `recv()` copies once more. So a byte crosses from user to kernel once,
+//! as with `onecopy`; the difference is eight system calls instead of one, and smaller segments. The name is
+//! the original's; a literal second copy on the sending side would be a gather into a staging buffer.
+
+use std::io;
+use std::sync::Arc;
+
+use super::{Release, SendPath, Sender, stalled};
+use crate::message::Message;
+use crate::sys::socket::Socket;
+
+pub(super) const PATH: SendPath = SendPath {
+    name: "twocopy",
+    about: "send() per field: 8 calls, each copies its field user-to-kernel; the receiver copies once more",
+    release: Release::OnReturn,
+    delays: false,
+    probe: |_| Ok(()),
+    open: |socket, _, _| Ok(Box::new(TwoCopy::new(socket))),
+};
+
+/// Sends each field by a call of its own.
+#[derive(Debug)]
+pub struct TwoCopy {
+    socket: Socket,
+}
+
+impl TwoCopy {
+    /// A sender on a connected socket.
+    pub fn new(socket: Socket) -> Self {
+        Self { socket }
+    }
+}
+
+impl Sender for TwoCopy {
+    fn send(&mut self, message: &Arc<Message>) -> io::Result<()> {
+        for field in message.slices() {
+            let mut rest = &*field;
+            while !rest.is_empty() {
+                let sent = self.socket.send(rest, 0).map_err(stalled)?;
+                rest = &rest[sent..];
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,323 @@
+//! `zerocopy`: one `sendmsg()` with an iovec for each field and MSG_ZEROCOPY.
+//!
+//! The copies: (1) `sendmsg()` pins the pages and queues references to them, without a copy; (2) where the
+//! packets are received on the same machine (loopback, veth) the kernel makes the copy after all, deferred to
+//! the receive softirq, which runs on the sender's CPU time (skb_orphan_frags_rx, include/linux/skbuff.h), and
+//! says so in the completion; (3) the receiver's `recv()` copies once more.
+//!
+//! The memory belongs to the kernel until the completion is read. [`ZeroCopy`] keeps a clone of each message's
+//! `Arc` until then, so `Arc::get_mut` or `Arc::try_unwrap` tells a user exactly when it is theirs again.
+
+use std::io::{self, IoSlice};
+use std::mem::MaybeUninit;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use arrayvec::ArrayVec;
+
+use super::budget::pages_charged;
+use super::{Budget, Completion, Ledger, Release, SendPath, Sender, Tracker, Unsupported, stalled};
+use crate::message::{FIELDS, Message};
+use crate::sys::socket::{CONTROL_BYTES, Socket};
+
+pub(super) const PATH: SendPath = SendPath {
+    name: "zerocopy",
+    about: "sendmsg(MSG_ZEROCOPY): no copy by the call; over loopback the kernel copies later; the receiver copies once",
+    release: Release::OnCompletion,
+    delays: false,
+    probe: |_| probe(),
+    open: |socket, _, budget| Ok(Box::new(ZeroCopy::new(socket, budget)?)),
+};
+
+/// The error queue is looked at after this many bytes or calls: each look costs a system call even if it finds
+/// nothing, and the kernel merges notifications that wait. 64 KiB to 1 MiB differ by less than the noise
+/// (`cargo bench --bench against_c` takes the figure as an argument).
+const REAP_BYTES: usize = 256 << 10;
+const REAP_CALLS: u32 = 64;
+
+/// How long a sender waits for the kernel to release something when the socket has no send timeout.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+fn probe() -> Result<(), Unsupported> {
+    let address = std::net::SocketAddr::from(([127, 0, 0, 1], 0));
+    Socket::tcp(address).and_then(|socket| socket.set_zerocopy()).map_err(|error| {
+        Unsupported(format!("this kernel has no MSG_ZEROCOPY for TCP (needs Linux 4.14 or later): {error}"))
+    })
+}
+
+/// Sends all fields by reference and keeps them alive until the kernel has released them.
+#[derive(Debug)]
+pub struct ZeroCopy {
+    socket: Socket,
+    budget: Budget,
+    patience: Duration,
+    tracker: Tracker<Held>,
+    /// What the outstanding calls hold.
+    in_flight: InFlight,
+    since_reap: InFlight,
+    /// The one call whose notification is being timed: a clock reading a call would cost 2 % of a small send.
+    timed: Option<(u64, Instant)>,
+    /// The connection was ended: what is completed now was never read by the peer.
+    aborting: bool,
+    ledger: Ledger,
+}
+
+/// What one call holds until it is completed.
+#[derive(Debug)]
+struct Held {
+    message: Arc<Message>,
+    bytes: usize,
+    pages: u64,
+}
+
+#[derive(Debug, Clone, Copy, Default)]
+struct InFlight {
+    calls: u32,
+    bytes: usize,
+    pages: u64,
+}
+
+/// How the next call may be made.
+enum Room {
+    /// By reference, with at most this many bytes.
+    ByReference(usize),
+    /// Not by reference at all: the budget has no room for the smallest call.
+    CopyOnly,
+}
+
+impl ZeroCopy {
+    /// A sender on a connected socket; sets SO_ZEROCOPY.
+    pub fn new(socket: Socket, budget: Budget) -> io::Result<Self> {
+        socket.set_zerocopy()?;
+        let patience = socket.options().write_timeout()?.unwrap_or(PATIENCE);
+        Ok(Self {
+            socket,
+            budget,
+            patience,
+            tracker: Tracker::default(),
+            in_flight: InFlight::default(),
+            since_reap: InFlight::default(),
+            timed: None,
+            aborting: false,
+            ledger: Ledger::default(),
+        })
+    }
+
+    /// How many calls the kernel has not yet released.
+    pub fn outstanding(&self) -> u64 {
+        self.tracker.outstanding()
+    }
+
+    /// Sends some of `slices`, which hold the last `left` bytes of `message`.
+    fn send_some(
+        &mut self,
+        message: &Arc<Message>,
+        slices: &[IoSlice<'_>],
+        left: usize,
+    ) -> io::Result<usize> {
+        let by = Instant::now() + self.patience;
+        loop {
+            let Room::ByReference(bytes) = self.make_room(left, by)? else {
+                return self.send_copying(slices);
+            };
+            let part;
+            let slices = if bytes < left {
+                part = front(slices, bytes);
+                &part
+            } else {
+                slices
+            };
+            match self.socket.sendmsg(slices, libc::MSG_ZEROCOPY) {
+                Ok(sent) => {
+                    self.issued(message, sent, pages_charged(bytes));
+                    return Ok(sent);
+                }
+                Err(error) if error.raw_os_error() == Some(libc::ENOBUFS) => {
+                    self.ledger.enobufs += 1;
+                    if !self.reap(by)? {
+                        return self.send_copying(slices);
+                    }
+                }
+                Err(error) => return Err(stalled(error)),
+            }
+        }
+    }
+
+    /// The call consumed an id: hold what it sends.
+    fn issued(&mut self, message: &Arc<Message>, bytes: usize, pages: u64) {
+        let id = self.tracker.issue(Held { message: Arc::clone(message), bytes, pages });
+        if self.timed.is_none() {
+            self.timed = Some((id, Instant::now()));
+        }
+        self.ledger.sends += 1;
+        for count in [&mut self.in_flight, &mut self.since_reap] {
+            count.calls += 1;
+            count.bytes += bytes;
+            count.pages += pages;
+        }
+        self.ledger.peak_in_flight_bytes = self.ledger.peak_in_flight_bytes.max(self.in_flight.bytes as u64);
+    }
+
+    fn send_copying(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+        self.ledger.fallbacks += 1;
+        self.socket.sendmsg(slices, 0).map_err(stalled)
+    }
+
+    /// Reaps and waits until a call for `left` bytes, or for the part of them that fits, is within the budget.
+    fn make_room(&mut self, left: usize, by: Instant) -> io::Result<Room> {
+        let Some(longest) = self.budget.longest_call() else { return Ok(Room::CopyOnly) };
+        let bytes = left.min(longest);
+        if self.fits(bytes) {
+            return Ok(Room::ByReference(bytes));
+        }
+        self.reap_ready()?;
+        while !self.fits(bytes) {
+            self.ledger.waits += 1;
+            self.reap(by)?;
+        }
+        Ok(Room::ByReference(bytes))
+    }
+
+    /// A sender with nothing in flight may always send: a message larger than the bound would wait for ever.
+    fn fits(&self, bytes: usize) -> bool {
+        let InFlight { calls, bytes: held, pages } = self.in_flight;
+        calls == 0
+            || (held.saturating_add(bytes) <= self.budget.bytes
+                && (calls as usize) < self.budget.notifications
+                && self.budget.pages.is_none_or(|most| pages + pages_charged(bytes) <= most))
+    }
+
+    /// Reads every notification that is there; returns how many calls they released.
+    fn reap_ready(&mut self) -> io::Result<u64> {
+        self.since_reap = InFlight::default();
+        let before = self.tracker.outstanding();
+        let mut control = [MaybeUninit::uninit(); CONTROL_BYTES];
+        while let Some((bytes, truncated)) = self.socket.recv_error_queue(&mut control)? {
+            let completion = Completion::parse(bytes, truncated).map_err(io::Error::other)?;
+            self.complete(completion).map_err(io::Error::other)?;
+        }
+        Ok(before - self.tracker.outstanding())
+    }
+
+    fn complete(&mut self, completion: Completion) -> Result<(), super::Garbled> {
+        let Self { tracker, in_flight, timed, ledger, aborting, .. } = self;
+        let before = tracker.tally();
+        let result = tracker.complete(completion, |id, held| {
+            in_flight.calls -= 1;
+            in_flight.bytes -= held.bytes;
+            in_flight.pages -= held.pages;
+            drop(held.message);
+            if let Some((timed_id, sent)) = *timed
+                && timed_id == id
+            {
+                ledger.notification.record(sent.elapsed());
+                *timed = None;
+            }
+        });
+        let after = tracker.tally();
+        if *aborting {
+            ledger.aborted += after.completed - before.completed;
+        } else {
+            ledger.completed += after.completed - before.completed;
+            ledger.copied += after.copied - before.copied;
+            ledger.merged_ranges += after.merged_ranges - before.merged_ranges;
+        }
+        result
+    }
+
+    /// What the kernel still holds is leaked: freed or written again, it could still be sent.
+    fn give_up(&mut self) {
+        for held in self.tracker.take_outstanding() {
+            std::mem::forget(held.message);
+            self.ledger.undrained += 1;
+        }
+        self.in_flight = InFlight::default();
+    }
+
+    /// Something woke the poll and released nothing: report a broken connection once; after that it is only
+    /// waited for, in short sleeps, because a connection that hung up wakes every poll at once.
+    fn nothing_released(&self) -> io::Result<()> {
+        match self.socket.options().take_error()? {
+            Some(error) => Err(error),
+            None => {
+                std::thread::sleep(Duration::from_millis(1));
+                Ok(())
+            }
+        }
+    }
+}
+
+impl Sender for ZeroCopy {
+    fn send(&mut self, message: &Arc<Message>) -> io::Result<()> {
+        let mut slices = message.slices();
+        let mut rest = &mut slices[..];
+        let mut left = message.size();
+        while left > 0 {
+            let sent = self.send_some(message, rest, left)?;
+            IoSlice::advance_slices(&mut rest, sent);
+            left -= sent;
+        }
+        if self.since_reap.bytes >= REAP_BYTES || self.since_reap.calls >= REAP_CALLS {
+            self.reap_ready()?;
+        }
+        Ok(())
+    }
+
+    fn reap(&mut self, by: Instant) -> io::Result<bool> {
+        if self.tracker.outstanding() == 0 {
+            return Ok(false);
+        }
+        if self.reap_ready()? > 0 {
+            return Ok(true);
+        }
+        loop {
+            let woken = self.socket.poll_error_queue(by)?;
+            if self.reap_ready()? > 0 {
+                return Ok(true);
+            }
+            if !woken || Instant::now() >= by {
+                let held = self.outstanding();
+                let told = format!("the kernel still holds {held} sends: the peer did not read");
+                return Err(io::Error::new(io::ErrorKind::TimedOut, told));
+            }
+            self.nothing_released()?;
+        }
+    }
+
+    fn abort(&mut self) {
+        // What is ready was completed in the ordinary way; only what the disconnect brings is aborted.
+        let _ = self.reap_ready();
+        self.aborting = true;
+        if self.socket.disconnect().is_ok() {
+            let _ = self.reap_ready();
+        }
+        self.give_up();
+    }
+
+    fn ledger(&self) -> Ledger {
+        self.ledger.clone()
+    }
+}
+
+impl Drop for ZeroCopy {
+    /// Does not wait: what the kernel has not released by now is leaked. Drain first, and abort if that fails.
+    fn drop(&mut self) {
+        let _ = self.reap_ready();
+        self.give_up();
+    }
+}
+
+/// The first `bytes` bytes of `slices`.
+fn front<'a>(slices: &'a [IoSlice<'_>], bytes: usize) -> ArrayVec<IoSlice<'a>, FIELDS> {
+    let mut left = bytes;
+    let mut part = ArrayVec::new();
+    for slice in slices {
+        let n = slice.len().min(left);
+        part.push(IoSlice::new(&slice[..n]));
+        left -= n;
+        if left == 0 {
+            break;
+        }
+    }
+    part
+}

@@ -1,0 +1,64 @@
+//! What the process may have: `getrlimit(2)`, capabilities.
+
+use std::io;
+
+/// A resource limit: what counts now, and how far it may be raised.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limit {
+    /// The limit in force; `u64::MAX` is none.
+    pub soft: u64,
+    /// The ceiling for `soft`; `u64::MAX` is none.
+    pub hard: u64,
+}
+
+/// RLIMIT_NOFILE: open files.
+pub fn open_files() -> io::Result<Limit> {
+    get(libc::RLIMIT_NOFILE)
+}
+
+/// Sets the soft limit of open files.
+pub fn set_open_files(soft: u64) -> io::Result<()> {
+    let limit = libc::rlimit { rlim_cur: soft, rlim_max: open_files()?.hard };
+    // SAFETY: `limit` is a live rlimit; the call only reads it.
+    super::checked(unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit) }).map(drop)
+}
+
+/// RLIMIT_MEMLOCK: bytes of locked memory, which pages pinned for MSG_ZEROCOPY count against.
+pub fn locked_memory() -> io::Result<Limit> {
+    get(libc::RLIMIT_MEMLOCK)
+}
+
+/// Whether the calling thread has CAP_IPC_LOCK in effect, which lifts the limit of locked memory.
+pub fn can_lock_memory() -> bool {
+    const CAP_IPC_LOCK: u32 = 14;
+    let status = std::fs::read_to_string("/proc/thread-self/status").unwrap_or_default();
+    effective_capabilities(&status).is_some_and(|set| set >> CAP_IPC_LOCK & 1 == 1)
+}
+
+fn effective_capabilities(status: &str) -> Option<u64> {
+    let line = status.lines().find_map(|line| line.strip_prefix("CapEff:"))?;
+    u64::from_str_radix(line.trim(), 16).ok()
+}
+
+#[cfg(target_env = "gnu")]
+type Resource = libc::__rlimit_resource_t;
+#[cfg(not(target_env = "gnu"))]
+type Resource = libc::c_int;
+
+fn get(resource: Resource) -> io::Result<Limit> {
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: `limit` is a live rlimit, and the call writes only it.
+    super::checked(unsafe { libc::getrlimit(resource, &raw mut limit) })?;
+    Ok(Limit { soft: limit.rlim_cur, hard: limit.rlim_max })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn capabilities_are_read_from_the_status_file() {
+        assert_eq!(effective_capabilities("Name:\tx\nCapEff:\t000001fffeffffff\n"), Some(0x1_ff_fe_ff_ff_ff));
+        assert_eq!(effective_capabilities("Name:\tx\n"), None);
+    }
+}

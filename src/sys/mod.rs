@@ -1,0 +1,14 @@
+//! System calls, one file a family, under the names the kernel gives them. The only place with `unsafe`.
+
+#![allow(unsafe_code)]
+
+pub mod limits;
+pub mod memory;
+pub mod sched;
+pub mod socket;
+pub mod usage;
+
+/// The result of a C call that reports failure as -1, as an `io::Result`.
+fn checked(result: libc::c_int) -> std::io::Result<libc::c_int> {
+    if result == -1 { Err(std::io::Error::last_os_error()) } else { Ok(result) }
+}

@@ -1,0 +1,229 @@
+//! A TCP socket whose system calls are counted, because calls per message are part of what a path costs
+//! and a path that counted its own could forget one.
+
+use std::io::{self, IoSlice, Read as _};
+use std::mem::MaybeUninit;
+use std::net::{Shutdown, SocketAddr};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use socket2::{Domain, Protocol, Type};
+
+/// How many system calls a socket's owner made. Clones share one count; only one thread adds to it.
+#[derive(Debug, Clone, Default)]
+pub struct Calls(Arc<AtomicU64>);
+
+impl Calls {
+    /// The calls so far.
+    pub fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    /// One more call. A load and a store instead of a locked add: there is one writer, and this stands in
+    /// every send.
+    fn add(&self) {
+        self.0.store(self.0.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
+    }
+}
+
+/// A TCP socket. Calls interrupted by a signal are repeated; sending never raises SIGPIPE.
+#[derive(Debug)]
+pub struct Socket {
+    inner: socket2::Socket,
+    calls: Calls,
+}
+
+/// The longest control message that one notification needs: IPv6 address and extended error, with room.
+pub const CONTROL_BYTES: usize = 256;
+
+impl Socket {
+    /// A new TCP socket of the address family of `address`.
+    pub fn tcp(address: SocketAddr) -> io::Result<Self> {
+        socket2::Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP)).map(Self::from)
+    }
+
+    /// Another handle on the same connection with a call count of its own.
+    pub fn try_clone(&self) -> io::Result<Self> {
+        self.inner.try_clone().map(Self::from)
+    }
+
+    /// The count of calls made through this handle.
+    pub fn calls(&self) -> Calls {
+        self.calls.clone()
+    }
+
+    /// The socket options, which are not counted: they are set before the clock starts.
+    pub fn options(&self) -> &socket2::Socket {
+        &self.inner
+    }
+
+    /// `send(2)`; `flags` beside MSG_NOSIGNAL.
+    pub fn send(&self, bytes: &[u8], flags: i32) -> io::Result<usize> {
+        self.retry(|| self.inner.send_with_flags(bytes, flags | libc::MSG_NOSIGNAL))
+    }
+
+    /// `sendmsg(2)` with one iovec for each slice; `flags` beside MSG_NOSIGNAL.
+    pub fn sendmsg(&self, slices: &[IoSlice<'_>], flags: i32) -> io::Result<usize> {
+        self.retry(|| self.inner.send_vectored_with_flags(slices, flags | libc::MSG_NOSIGNAL))
+    }
+
+    /// `recv(2)`: 0 is the end of the stream.
+    pub fn recv(&self, bytes: &mut [u8]) -> io::Result<usize> {
+        self.retry(|| (&self.inner).read(bytes))
+    }
+
+    /// One `recvmsg(2)` with MSG_ERRQUEUE: the control bytes of the next notification and whether they were
+    /// truncated; `None` when the queue is empty. It never blocks, and a notification carries no payload:
+    /// its return value of 0 is no end of stream (net/core/sock.c, sock_recv_errqueue).
+    pub fn recv_error_queue<'a>(
+        &self,
+        control: &'a mut [MaybeUninit<u8>; CONTROL_BYTES],
+    ) -> io::Result<Option<(&'a [u8], bool)>> {
+        self.calls.add();
+        // SAFETY: msghdr is plain old data, and all zeroes means no address, no payload, no control.
+        let mut message: libc::msghdr = unsafe { std::mem::zeroed() };
+        message.msg_control = control.as_mut_ptr().cast();
+        message.msg_controllen = CONTROL_BYTES as _;
+        // SAFETY: `message` points at `control`, which is live and has the length given, and at nothing else.
+        let result = unsafe { libc::recvmsg(self.inner.as_raw_fd(), &raw mut message, libc::MSG_ERRQUEUE) };
+        if result == -1 {
+            let error = io::Error::last_os_error();
+            return if error.kind() == io::ErrorKind::WouldBlock { Ok(None) } else { Err(error) };
+        }
+        let length = (message.msg_controllen as usize).min(CONTROL_BYTES);
+        let truncated = message.msg_flags & libc::MSG_CTRUNC != 0;
+        // SAFETY: the kernel initialised the first `length` bytes of `control` (msg_controllen after recvmsg),
+        // and `length` is at most the array's length, which was given to the call.
+        let bytes = unsafe { std::slice::from_raw_parts(control.as_ptr().cast::<u8>(), length) };
+        Ok(Some((bytes, truncated)))
+    }
+
+    /// `poll(2)` for the error queue alone (POLLERR needs no request): true when it has something or the
+    /// connection hung up, false at the deadline.
+    pub fn poll_error_queue(&self, until: Instant) -> io::Result<bool> {
+        self.poll(0, until)
+    }
+
+    /// `poll(2)` for something to receive, an end or an error: true when there is, false at the deadline.
+    pub fn readable_by(&self, until: Instant) -> io::Result<bool> {
+        self.poll(libc::POLLIN, until)
+    }
+
+    fn poll(&self, events: i16, until: Instant) -> io::Result<bool> {
+        loop {
+            let left = until.saturating_duration_since(Instant::now());
+            // Rounded up: rounding down would turn the last millisecond into a spin.
+            let timeout = left.as_micros().div_ceil(1000).min(i32::MAX as u128) as i32;
+            let mut poll = libc::pollfd { fd: self.inner.as_raw_fd(), events, revents: 0 };
+            self.calls.add();
+            // SAFETY: `poll` is one valid pollfd that outlives the call, and the count given is 1.
+            match super::checked(unsafe { libc::poll(&raw mut poll, 1, timeout) }) {
+                Ok(0) if left.is_zero() => return Ok(false),
+                Ok(0) => {}
+                Ok(_) => return Ok(true),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// `setsockopt(SO_ZEROCOPY)`. ENOPROTOOPT or EOPNOTSUPP from a kernel that has no MSG_ZEROCOPY.
+    pub fn set_zerocopy(&self) -> io::Result<()> {
+        let on: libc::c_int = 1;
+        // SAFETY: the value is a live c_int and its size is the length given.
+        let result = unsafe {
+            libc::setsockopt(
+                self.inner.as_raw_fd(),
+                libc::SOL_SOCKET,
+                libc::SO_ZEROCOPY,
+                (&raw const on).cast(),
+                size_of::<libc::c_int>() as libc::socklen_t,
+            )
+        };
+        super::checked(result).map(drop)
+    }
+
+    /// `connect(2)` with AF_UNSPEC: the kernel drops the connection and everything it still holds of it, and
+    /// so gives back the memory that a peer never read (net/ipv4/tcp.c, tcp_disconnect).
+    pub fn disconnect(&self) -> io::Result<()> {
+        // SAFETY: sockaddr is plain old data, all zeroes is a valid value, and AF_UNSPEC (0) reads no more of it.
+        let result = unsafe {
+            let unspecified: libc::sockaddr = std::mem::zeroed();
+            libc::connect(
+                self.inner.as_raw_fd(),
+                &raw const unspecified,
+                size_of::<libc::sockaddr>() as libc::socklen_t,
+            )
+        };
+        super::checked(result).map(drop)
+    }
+
+    /// `shutdown(2)` of both directions: whoever blocks on this connection, on any handle of it, wakes up.
+    pub fn shutdown(&self) {
+        // ENOTCONN means that the other end was faster: what was asked for is so.
+        let _ = self.inner.shutdown(Shutdown::Both);
+    }
+
+    /// `accept(2)`; a listener that was shut down answers EINVAL.
+    pub fn accept(&self) -> io::Result<(Self, SocketAddr)> {
+        let (inner, peer) = self.inner.accept()?;
+        let peer = peer.as_socket().ok_or_else(|| io::Error::other("a peer without an IP address"))?;
+        Ok((Self::from(inner), peer))
+    }
+
+    /// The local address.
+    pub fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.inner.local_addr()?.as_socket().ok_or_else(|| io::Error::other("a socket without an IP address"))
+    }
+
+    /// Fills `bytes` before `deadline`. False when the stream ended before the first byte; an end after it is
+    /// an error, and so is a deadline that passed. Leaves the receive timeout at what was left of it.
+    pub fn recv_exact(&self, bytes: &mut [u8], deadline: Instant) -> io::Result<bool> {
+        let mut filled = 0;
+        while filled < bytes.len() {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Err(io::ErrorKind::TimedOut.into());
+            }
+            self.inner.set_read_timeout(Some(left.max(Duration::from_millis(1))))?;
+            match self.recv(&mut bytes[filled..]) {
+                Ok(0) if filled == 0 => return Ok(false),
+                Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+                Ok(n) => filled += n,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(true)
+    }
+
+    fn retry(&self, mut call: impl FnMut() -> io::Result<usize>) -> io::Result<usize> {
+        loop {
+            self.calls.add();
+            match call() {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                result => return result,
+            }
+        }
+    }
+}
+
+impl From<socket2::Socket> for Socket {
+    fn from(inner: socket2::Socket) -> Self {
+        Self { inner, calls: Calls::default() }
+    }
+}
+
+impl From<std::net::TcpStream> for Socket {
+    fn from(stream: std::net::TcpStream) -> Self {
+        socket2::Socket::from(stream).into()
+    }
+}
+
+impl AsFd for Socket {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.inner.as_fd()
+    }
+}
