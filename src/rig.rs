@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crossbeam::channel::{Receiver, RecvTimeoutError, unbounded};
+use crossbeam::channel::{Receiver, unbounded};
 use crossbeam::select;
 
 use crate::connection::{self, Applied};
@@ -335,11 +335,8 @@ impl Rig {
             Err(error) => {
                 let told_wrong = error.kind() == io::ErrorKind::InvalidData;
                 let until = Instant::now() + Duration::from_millis(if told_wrong { 0 } else { 200 });
-                loop {
-                    match self.news.recv_deadline(until) {
-                        Ok(news) => gathered.take_news(news)?,
-                        Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => break,
-                    }
+                while let Ok(news) = self.news.recv_deadline(until) {
+                    gathered.take_news(news)?;
                 }
                 let ledger = Box::new(gathered.sample().ledger);
                 return Err(RigError::End { side: Side::Client, client, error, ledger });
