@@ -59,19 +59,19 @@ fn fixed() -> Results {
 fn table() {
     let text = Format::Table.write(&fixed());
     assert!(text.lines().all(|line| line.chars().count() <= 100), "{text}");
-    insta::assert_snapshot!(text, @"");
+    insta::assert_snapshot!(text);
 }
 
 #[test]
 fn csv() {
-    insta::assert_snapshot!(Format::Csv.write(&fixed()), @"");
+    insta::assert_snapshot!(Format::Csv.write(&fixed()));
 }
 
 #[test]
 fn json_has_every_field_and_reads_back() {
     let text = Format::Json.write(&fixed());
     assert_eq!(serde_json::from_str::<Results>(&text).unwrap(), fixed());
-    insta::assert_snapshot!(text, @"");
+    insta::assert_snapshot!(text);
 }
 
 #[test]
