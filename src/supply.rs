@@ -150,7 +150,8 @@ mod tests {
             let message = Arc::clone(supply.next(&mut sender, SOON).unwrap());
             let mut expected = vec![0; 64];
             crate::message::content(sequence, 0, &mut expected);
-            assert_eq!(message.slices().concat(), expected);
+            let bytes: Vec<u8> = message.slices().iter().flat_map(|field| field.to_vec()).collect();
+            assert_eq!(bytes, expected);
             sender.send(&message).unwrap();
         }
         assert_eq!(sender.reaps, 4, "the first two were free, each later one had to be waited for");
