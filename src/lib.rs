@@ -4,13 +4,19 @@
 #[cfg(not(target_os = "linux"))]
 compile_error!("copycost measures Linux system calls and builds on Linux only");
 
+#[cfg(feature = "cli")]
+pub mod cli;
 pub mod compare;
 pub mod connection;
 pub mod fleet;
 pub mod latency;
 pub mod message;
 pub mod protocol;
+#[cfg(feature = "cli")]
+pub mod record;
 pub mod recv;
+#[cfg(feature = "cli")]
+pub mod report;
 pub mod rig;
 pub mod scenario;
 pub mod seat;
