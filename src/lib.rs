@@ -44,8 +44,8 @@
 //! ```text
 //! benches/*            cli
 //! report               from records to text
-//! compare              schedule, cell, stats
 //! record
+//! compare              schedule, cell, stats
 //! seat  server  fleet  rig
 //! scenario
 //! protocol  connection

@@ -5,8 +5,8 @@ use std::fs;
 
 use serde::{Deserialize, Serialize};
 
+use crate::compare::cell::Measured;
 use crate::connection::Applied;
-use crate::rig::Sample;
 use crate::scenario::Scenario;
 use crate::send::{Ledger, Release};
 
@@ -98,6 +98,9 @@ pub struct Record {
     /// Why, where that is known.
     #[serde(default)]
     pub verdict_reason: Option<String>,
+    /// For the layout `huge`: the share of the messages' memory that the kernel gave huge pages for, 0 to 1.
+    #[serde(default)]
+    pub huge_share: Option<f64>,
     /// What distorts this record.
     #[serde(default)]
     pub flags: Vec<String>,
@@ -197,7 +200,8 @@ fn cpu_model(cpuinfo: &str) -> String {
 
 impl Record {
     /// The record of a sample over loopback with the clock `window`.
-    pub fn new(scenario: &Scenario, applied: &Applied, sample: &Sample) -> Self {
+    pub fn new(scenario: &Scenario, measured: &Measured) -> Self {
+        let Measured { sample, .. } = measured;
         let spec = &scenario.spec;
         let told = scenario.path.release == Release::OnCompletion;
         let copies = sample.ledger.copies();
@@ -221,8 +225,10 @@ impl Record {
             syscalls_per_message: sample.calls as f64 / sample.messages.max(1) as f64,
             ledger: told.then(|| LedgerRecord::from(&sample.ledger)),
             verdict: told.then(|| copies.to_string()),
+            // Both ends are on one machine: the kernel copies what it delivers there, whatever else is so.
             verdict_reason: (told && sample.ledger.copied > 0).then(|| "loopback".to_owned()),
-            flags: flags(scenario, applied, sample),
+            huge_share: measured.huge_share,
+            flags: flags(scenario, measured),
         }
     }
 }
@@ -231,7 +237,8 @@ impl Record {
 /// CPU measure the scheduler (under the default policy every small send switches: 1.0 and more).
 const SWITCHES_TOLERATED: f64 = 0.2;
 
-fn flags(scenario: &Scenario, applied: &Applied, sample: &Sample) -> Vec<String> {
+fn flags(scenario: &Scenario, measured: &Measured) -> Vec<String> {
+    let Measured { sample, applied, huge_share } = measured;
     let mut flags = Vec::new();
     // Two threads on one CPU take turns each time the buffer is full or empty: two switches a buffer.
     let enforced = 2.0 * scenario.spec.size as f64 / (applied.send_buffer as f64 / 2.0).max(1.0);
@@ -239,6 +246,9 @@ fn flags(scenario: &Scenario, applied: &Applied, sample: &Sample) -> Vec<String>
         && sample.switches_per_message() > SWITCHES_TOLERATED + enforced
     {
         flags.push("measures the scheduler: too many context switches for each message".to_owned());
+    }
+    if let Some(share) = huge_share.filter(|share| *share < 0.99) {
+        flags.push(format!("only {:.0} % of the messages' memory lies on huge pages", 100.0 * share));
     }
     flags
 }

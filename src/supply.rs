@@ -65,6 +65,12 @@ impl Supply {
         &self.messages
     }
 
+    /// The share of the memory, 0 to 1, that the kernel backs by huge pages.
+    pub fn huge_share(&self) -> f64 {
+        let huge: usize = self.messages.iter().map(|message| message.huge_bytes()).sum();
+        huge as f64 / self.bytes().max(1) as f64
+    }
+
     /// The memory that the messages in turn cover, in bytes.
     pub fn bytes(&self) -> usize {
         self.messages.iter().map(|message| message.size()).sum()

@@ -152,9 +152,9 @@ impl Arguments {
 
 fn keep(results: &mut Results, scenario: &Scenario, measured: Result<cell::Measured, crate::rig::RigError>) {
     match measured {
-        Ok(cell::Measured { sample, applied }) => {
-            results.conditions.connected(&applied);
-            results.records.push(Record::new(scenario, &applied, &sample));
+        Ok(measured) => {
+            results.conditions.connected(&measured.applied);
+            results.records.push(Record::new(scenario, &measured));
         }
         Err(error) => results.failures.push(CellFailure {
             path: scenario.path.name.to_owned(),

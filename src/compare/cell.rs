@@ -22,6 +22,8 @@ pub struct Measured {
     pub sample: Sample,
     /// What its connections had.
     pub applied: Applied,
+    /// [`Rig::huge_share`]
+    pub huge_share: Option<f64>,
 }
 
 /// How the time of one scenario is divided into turns.
@@ -64,8 +66,8 @@ pub fn measure(
         }
     }
     let finish = |(rig, sample): (Rig, Option<Sample>)| {
-        let applied = rig.applied().clone();
-        sample.map(|sample| Measured { sample, applied }).ok_or(RigError::Broken)
+        let (applied, huge_share) = (rig.applied().clone(), rig.huge_share());
+        sample.map(|sample| Measured { sample, applied, huge_share }).ok_or(RigError::Broken)
     };
     rigs.into_iter().map(|rig| rig.and_then(finish)).collect()
 }

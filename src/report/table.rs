@@ -17,13 +17,15 @@ pub(super) fn results(results: &Results) -> String {
             column.set_cell_alignment(CellAlignment::Right);
         }
     }
-    let any_flag = results.records.iter().any(|record| !record.flags.is_empty());
+    let mut flags: Vec<&str> = results.records.iter().flat_map(|r| &r.flags).map(String::as_str).collect();
+    flags.sort_unstable();
+    flags.dedup();
     for record in &results.records {
         table.add_row(row(record));
     }
     let mut text = if results.records.is_empty() { String::new() } else { format!("{}\n", trimmed(&table)) };
-    if any_flag {
-        text += "\n! measures the scheduler: too many context switches for each message\n";
+    for flag in flags {
+        text += &format!("\n! {flag}\n");
     }
     for failure in &results.failures {
         let (size, clients) = (ByteSize(failure.size), failure.clients);

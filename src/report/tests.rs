@@ -25,6 +25,7 @@ fn record(path: &str, size: usize, throughput: f64, ledger: Option<LedgerRecord>
         verdict: ledger.as_ref().map(|_| "copied".into()),
         verdict_reason: ledger.as_ref().map(|_| "loopback".into()),
         ledger,
+        huge_share: None,
         flags: Vec::new(),
     }
 }
@@ -45,7 +46,9 @@ fn fixed() -> Results {
     let mut results = Results::new(conditions);
     results.records.push(record("onecopy", 1024, 1.1e9, None));
     results.records.push(record("zerocopy", 65_536, 4.25e9, Some(ledger)));
-    results.records[1].flags.push("measures the scheduler".into());
+    results.records[1]
+        .flags
+        .push("measures the scheduler: too many context switches for each message".into());
     results.failures.push(CellFailure {
         path: "zerocopy".into(),
         size: 1024,

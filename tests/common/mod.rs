@@ -161,7 +161,7 @@ impl Host {
     /// Waits until the server has seated a client.
     pub fn await_ready(&self, client: u32) {
         let news = self.next_news();
-        assert!(matches!(news.told, Told::Ready) && news.client == client as usize, "{news:?}");
+        assert!(matches!(news.told, Told::Ready { .. }) && news.client == client as usize, "{news:?}");
     }
 
     /// The next news.
