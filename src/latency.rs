@@ -41,7 +41,8 @@ impl Default for Latencies {
 impl Latencies {
     /// Counts one event.
     pub fn record(&mut self, duration: Duration) {
-        self.0.saturating_record((duration.as_nanos() as u64).max(1));
+        let ns = u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
+        self.0.saturating_record(ns.max(1));
     }
 
     /// Adds the events of another histogram.
@@ -107,6 +108,16 @@ mod tests {
             }
             prop_assert_eq!(merged.since(&histogram(&a)).len(), b.len() as u64);
         }
+    }
+
+    #[test]
+    fn any_duration_is_counted() {
+        let mut latencies = Latencies::default();
+        for duration in [Duration::ZERO, Duration::from_nanos(1), LONGEST, Duration::MAX] {
+            latencies.record(duration);
+        }
+        assert_eq!(latencies.len(), 4);
+        assert!(latencies.max() >= Some(LONGEST));
     }
 
     #[test]

@@ -26,7 +26,7 @@ pub(super) const PATH: SendPath = SendPath {
     release: Release::OnCompletion,
     delays: false,
     probe: |_| probe(),
-    open: |socket, _, budget| Ok(Box::new(ZeroCopy::new(socket, budget)?)),
+    open: |socket, _, terms| Ok(Box::new(ZeroCopy::new(socket, terms.budget)?)),
 };
 
 /// The error queue is looked at after this many bytes or calls: each look costs a system call even if it finds

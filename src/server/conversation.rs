@@ -1,16 +1,19 @@
 //! One client's thread: hello, then ask after ask, until the client goes.
 
 use std::io;
+use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
 use super::{Failure, Report, Shared, Told};
 use crate::connection;
+use crate::cost::meter::Meter;
+use crate::cost::pollution::{Chase, Walk};
+use crate::cost::wire::{Wire, tcp_info};
 use crate::message::Layout;
 use crate::protocol::{Ask, Hello, Misunderstood};
 use crate::send::{Ledger, Sender, drain};
 use crate::supply::Supply;
 use crate::sys::socket::{Calls, Socket};
-use crate::sys::usage::Usage;
 
 /// Serves one connection to its end. What goes wrong after the hello is told to the owner; a stranger is only
 /// shown the door.
@@ -19,7 +22,8 @@ pub(super) fn hold(shared: &Shared, socket: Socket) {
     let mut farewell = Farewell { shared, client, told: false };
     match Conversation::open(shared, client, socket) {
         Ok(mut conversation) => {
-            shared.tell(client, Told::Ready { huge_share: conversation.huge_share() });
+            let (huge_share, idle_walk) = (conversation.huge_share(), conversation.idle_walk());
+            shared.tell(client, Told::Ready { huge_share, idle_walk });
             let result = conversation.serve_until_gone();
             let ledger = conversation.finish();
             if let Err(error) = result {
@@ -68,7 +72,16 @@ struct Conversation<'a> {
     calls: Calls,
     supply: Supply,
     sender: Box<dyn Sender>,
+    meter: Meter,
+    chase: Option<Chase>,
 }
+
+/// Steps of the pointer chase after each message: an eighth of a 512 KiB table, so that every line is visited again
+/// after eight messages, and enough that reading the clock does not show.
+const CHASE_STEPS: u64 = 1024;
+
+/// Steps of the chase without sending: the table is walked through several times, the last of them warm.
+const IDLE_STEPS: u64 = 1 << 18;
 
 impl<'a> Conversation<'a> {
     fn open(shared: &'a Shared, client: usize, asks: Socket) -> io::Result<Self> {
@@ -77,13 +90,21 @@ impl<'a> Conversation<'a> {
         let supply = Supply::new(&service.spec, service.verify)?;
         let socket = asks.try_clone()?;
         let calls = socket.calls();
-        let sender = (service.path.open)(socket, &supply, service.budget)?;
-        Ok(Self { shared, client, asks, calls, supply, sender })
+        let sender = (service.path.open)(socket, &supply, service.terms)?;
+        let meter = Meter::open(client < service.counted_threads);
+        let chase = service.pollution_table.map(Chase::new).transpose().map_err(io::Error::other)?;
+        Ok(Self { shared, client, asks, calls, supply, sender, meter, chase })
     }
 
     fn huge_share(&self) -> Option<f64> {
         let asked = self.client == 0 && self.shared.service.spec.layout == Layout::Huge;
         asked.then(|| self.supply.huge_share())
+    }
+
+    fn idle_walk(&mut self) -> Walk {
+        let Some(chase) = &mut self.chase else { return Walk::default() };
+        chase.walk(IDLE_STEPS);
+        chase.walk(IDLE_STEPS)
     }
 
     fn serve_until_gone(&mut self) -> io::Result<()> {
@@ -95,11 +116,13 @@ impl<'a> Conversation<'a> {
 
     /// One run: this ask and those that follow until the last of the run, then the drain and the report.
     fn serve_run(&mut self, first: Ask) -> io::Result<()> {
-        let (calls, usage, ledger) = (self.calls.get(), Usage::of_thread(), self.sender.ledger());
-        let mut messages = 0;
+        let (calls, ledger) = (self.calls.get(), self.sender.ledger());
+        let before = tcp_info(self.asks.as_fd());
+        let (mut messages, mut walk) = (0, Walk::default());
+        self.meter.start();
         let mut ask = first;
         loop {
-            self.send(ask.messages)?;
+            walk += self.send(ask.messages)?;
             messages += ask.messages;
             if ask.last {
                 break;
@@ -111,23 +134,30 @@ impl<'a> Conversation<'a> {
         let report = Report {
             messages,
             calls: self.calls.get() - calls,
-            usage: Usage::of_thread().since(&usage),
+            spent: self.meter.stop(messages),
+            wire: before.and_then(|before| Ok(Wire::between(&before, &tcp_info(self.asks.as_fd())?))).ok(),
+            walk,
             ledger: self.sender.ledger().since(&ledger),
             drain,
         };
-        self.shared.tell(self.client, Told::Report(report));
+        self.shared.tell(self.client, Told::Report(Box::new(report)));
         Ok(())
     }
 
     /// The loop that is measured.
-    fn send(&mut self, messages: u64) -> io::Result<()> {
+    fn send(&mut self, messages: u64) -> io::Result<Walk> {
         let patience = self.shared.service.options.stall;
+        let mut walk = Walk::default();
         for _ in 0..messages {
             let message = self.supply.next(&mut *self.sender, patience)?;
             self.sender.send(message)?;
+            if let Some(chase) = &mut self.chase {
+                walk += chase.walk(CHASE_STEPS);
+            }
         }
         // The client may wait for all of it before it asks again.
-        self.sender.flush()
+        self.sender.flush()?;
+        Ok(walk)
     }
 
     fn drain(&mut self) -> io::Result<Duration> {

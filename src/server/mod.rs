@@ -15,12 +15,14 @@ use std::time::Duration;
 use crossbeam::channel::Sender;
 
 use crate::connection::{self, Options};
+use crate::cost::meter::Spent;
+use crate::cost::pollution::Walk;
+use crate::cost::wire::Wire;
 use crate::message::Spec;
 use crate::protocol::Ticket;
 use crate::seat::Seat;
-use crate::send::{Budget, Ledger, SendPath};
+use crate::send::{Ledger, SendPath, Terms};
 use crate::sys::socket::Socket;
-use crate::sys::usage::Usage;
 
 /// A thread of a measurement calls only the kernel and keeps its buffers on the heap; 1,024 clients on three
 /// paths are 6,000 threads.
@@ -37,8 +39,12 @@ pub struct Service {
     pub verify: bool,
     /// One seat for each client; their number is how many are let in.
     pub seats: Vec<Seat>,
-    /// What each sender may have in flight.
-    pub budget: Budget,
+    /// What each sender is opened with.
+    pub terms: Terms,
+    /// How many of the threads have their counters read: the first ones.
+    pub counted_threads: usize,
+    /// A table of so many bytes that each thread chases pointers through between messages.
+    pub pollution_table: Option<usize>,
     /// What lets a client in.
     pub ticket: Ticket,
     /// What its connections are made with.
@@ -66,9 +72,11 @@ pub enum Told {
         /// For the layout `huge`: the share of the messages' memory, 0 to 1, that lies on huge pages. Told by
         /// client 0 alone, because looking is slow and all clients ask the same kernel.
         huge_share: Option<f64>,
+        /// The pointer chase before anything was sent, if one was asked for.
+        idle_walk: Walk,
     },
     /// A run is over.
-    Report(Report),
+    Report(Box<Report>),
     /// It ended with an error.
     Failed(Failure),
 }
@@ -81,7 +89,11 @@ pub struct Report {
     /// System calls made to send them and to learn of their release.
     pub calls: u64,
     /// From the first ask to the end of the drain.
-    pub usage: Usage,
+    pub spent: Spent,
+    /// The shape on the wire; `None` where TCP_INFO could not be read.
+    pub wire: Option<Wire>,
+    /// The pointer chase between messages, if one was asked for.
+    pub walk: Walk,
     /// What the kernel told.
     pub ledger: Ledger,
     /// How long the drain at the end took.

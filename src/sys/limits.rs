@@ -28,6 +28,12 @@ pub fn locked_memory() -> io::Result<Limit> {
     get(libc::RLIMIT_MEMLOCK)
 }
 
+/// The real user id, which pinned pages are booked to.
+pub fn user() -> u32 {
+    // SAFETY: getuid takes no argument and cannot fail.
+    unsafe { libc::getuid() }
+}
+
 /// Whether the calling thread has CAP_IPC_LOCK in effect, which lifts the limit of locked memory.
 pub fn can_lock_memory() -> bool {
     const CAP_IPC_LOCK: u32 = 14;

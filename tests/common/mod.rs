@@ -17,7 +17,7 @@ use copycost::protocol::{Ask, Hello, Ticket};
 use copycost::rig::RigError;
 use copycost::scenario::Scenario;
 use copycost::seat::Seat;
-use copycost::send::{self, Budget, SendPath};
+use copycost::send::{self, Budget, SendPath, Terms};
 use copycost::server::{Failure, News, Report, Server, Service, Told};
 use copycost::sys::socket::Socket;
 use crossbeam::channel::{Receiver, unbounded};
@@ -124,7 +124,9 @@ impl Host {
             spec,
             verify: true,
             seats: vec![Seat::default(); clients],
-            budget: Budget { bytes: 1 << 20, notifications: 64, pages: None },
+            terms: Terms { budget: Budget { bytes: 1 << 20, notifications: 64, pages: None }, urgent: false },
+            counted_threads: 0,
+            pollution_table: None,
             ticket: Ticket::new().unwrap(),
             options: Options::for_this_machine(),
             hello_timeout: Duration::from_secs(5),
@@ -172,7 +174,7 @@ impl Host {
     /// The report of the next run that ends; panics on a failure.
     pub fn report(&self) -> Report {
         match self.next_news() {
-            News { told: Told::Report(report), .. } => report,
+            News { told: Told::Report(report), .. } => *report,
             other => panic!("not a report: {other:?}"),
         }
     }
