@@ -74,6 +74,11 @@ impl Latencies {
         (!self.is_empty()).then(|| Duration::from_nanos(self.0.value_at_quantile(quantile)))
     }
 
+    /// The mean, to the histogram's precision.
+    pub fn mean(&self) -> Option<Duration> {
+        (!self.is_empty()).then(|| Duration::from_nanos(self.0.mean() as u64))
+    }
+
     /// The longest event.
     pub fn max(&self) -> Option<Duration> {
         (!self.is_empty()).then(|| Duration::from_nanos(self.0.max()))

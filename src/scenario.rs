@@ -64,6 +64,14 @@ impl Scenario {
         }
     }
 
+    /// The same for messages that are asked for one at a time: TCP_NODELAY, and the fields of a message joined.
+    #[must_use]
+    pub fn for_latency(mut self) -> Self {
+        self.options.nodelay = true;
+        self.urgent = true;
+        self
+    }
+
     /// The benchmark id: `{path}/{size}/{clients}`.
     pub fn id(&self) -> String {
         format!("{}/{}", self.path.name, cell_id(self.spec.size, self.clients))

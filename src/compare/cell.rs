@@ -175,13 +175,10 @@ fn evidence(sample: &Sample, placed: Placed) -> Evidence {
     }
 }
 
-/// Messages asked for one at a time, for `time`: with TCP_NODELAY, or a held tail would wait 40 ms.
+/// Messages asked for one at a time, for `time`.
 fn latency(scenario: &Scenario, time: Duration) -> Result<Latencies, RigError> {
     const PORTION: u64 = 50;
-    let mut urgent = scenario.clone();
-    urgent.options.nodelay = true;
-    urgent.urgent = true;
-    let mut rig = Rig::build(&urgent)?;
+    let mut rig = Rig::build(&scenario.clone().for_latency())?;
     let mut all = Latencies::default();
     let began = std::time::Instant::now();
     while all.is_empty() || began.elapsed() < time {
