@@ -7,7 +7,7 @@ mod matrix;
 
 use copycost::message::Spec;
 use copycost::rig::{Rig, Sample, Work};
-use copycost::scenario::{SIZES, Scenario, cell_id, matrix};
+use copycost::scenario::{SIZES, Scenario, matrix};
 use copycost::send;
 use criterion::measurement::{Measurement, ValueFormatter};
 use criterion::{
@@ -74,7 +74,7 @@ fn cost(criterion: &mut Criterion<ServiceDemand>) {
                 Scenario::new(path, Spec::new(size).expect("the matrix holds valid sizes"), clients);
             let Ok(()) = (path.probe)(&scenario.spec) else { break };
             let mut rig: Option<Rig> = None;
-            group.bench_function(BenchmarkId::from_parameter(cell_id(size, clients)), |bencher| {
+            group.bench_function(BenchmarkId::new(size.to_string(), clients), |bencher| {
                 let rig = rig.get_or_insert_with(|| matrix::built(&scenario));
                 bencher.iter_custom(|rounds| {
                     let sample =

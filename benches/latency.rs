@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use copycost::message::Spec;
 use copycost::rig::{Rig, Work};
-use copycost::scenario::{SIZES, Scenario, cell_id, matrix};
+use copycost::scenario::{SIZES, Scenario, matrix};
 use copycost::send;
 use criterion::{
     AxisScale, BenchmarkId, Criterion, PlotConfiguration, SamplingMode, criterion_group, criterion_main,
@@ -26,7 +26,7 @@ fn latency(criterion: &mut Criterion) {
             let scenario = Scenario::new(path, spec, clients).for_latency();
             let Ok(()) = (path.probe)(&scenario.spec) else { break };
             let mut rig: Option<Rig> = None;
-            group.bench_function(BenchmarkId::from_parameter(cell_id(size, clients)), |bencher| {
+            group.bench_function(BenchmarkId::new(size.to_string(), clients), |bencher| {
                 let rig = rig.get_or_insert_with(|| matrix::built(&scenario));
                 bencher.iter_custom(|messages| one_by_one(rig, messages));
             });

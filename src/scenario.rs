@@ -90,7 +90,8 @@ impl fmt::Display for Scenario {
     }
 }
 
-/// The part of a benchmark id that follows its group: `{size}/{clients}`.
+/// The part of a benchmark id that follows its group, as Criterion joins a function and its parameter:
+/// `{size}/{clients}`.
 pub fn cell_id(size: usize, clients: usize) -> String {
     format!("{size}/{clients}")
 }

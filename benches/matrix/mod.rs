@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use copycost::rig::{Rig, Work};
-use copycost::scenario::{Scenario, cell_id, matrix};
+use copycost::scenario::{Scenario, matrix};
 use copycost::send::Ledger;
 use copycost::units::thousands;
 use criterion::{AxisScale, BenchmarkId, Criterion, PlotConfiguration, SamplingMode, Throughput};
@@ -47,7 +47,7 @@ pub fn group(
         group.throughput(Throughput::Bytes(scenario.round_bytes()));
         // Built when the first measurement asks for it: an id that is filtered out costs nothing.
         let mut rig: Option<Rig> = None;
-        group.bench_function(BenchmarkId::from_parameter(cell_id(size, clients)), |bencher| {
+        group.bench_function(BenchmarkId::new(size.to_string(), clients), |bencher| {
             let rig = rig.get_or_insert_with(|| built(&scenario));
             bencher.iter_custom(|rounds| {
                 let sample =
