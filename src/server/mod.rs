@@ -218,14 +218,20 @@ fn accept_until_stopped(shared: &Arc<Shared>) {
 fn start_conversation(shared: &Arc<Shared>, socket: Socket, number: u64) -> Option<JoinHandle<()>> {
     connection::accepted(&socket, &shared.service.options).ok()?;
     lock(&shared.connections).insert(number, socket.try_clone().ok()?);
-    let shared_by_thread = Arc::clone(shared);
-    let thread =
-        thread::Builder::new().name(format!("serve-{number}")).stack_size(STACK_BYTES).spawn(move || {
-            conversation::hold(&shared_by_thread, socket);
-            lock(&shared_by_thread.connections).remove(&number);
-        });
-    if thread.is_err() {
-        lock(&shared.connections).remove(&number);
+    let open = Open { shared: Arc::clone(shared), number };
+    let thread = thread::Builder::new().name(format!("serve-{number}")).stack_size(STACK_BYTES);
+    thread.spawn(move || conversation::hold(&open.shared, socket)).ok()
+}
+
+/// Forgets a connection's handle when its thread ends, by a panic too, or never began: the peer would not learn
+/// of the end while a handle is open.
+struct Open {
+    shared: Arc<Shared>,
+    number: u64,
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        lock(&self.shared.connections).remove(&self.number);
     }
-    thread.ok()
 }
