@@ -15,7 +15,7 @@ use copycost::connection::{self, Options};
 use copycost::message::Spec;
 use copycost::rig::{Rig, Work};
 use copycost::scenario::Scenario;
-use copycost::send::{Budget, Limits, SendPath, drain};
+use copycost::send::{Budget, Limits, SendPath, Terms, drain};
 use copycost::supply::Supply;
 
 struct Counting;
@@ -70,7 +70,7 @@ fn allocations_of_sender(path: &'static SendPath, spec: Spec, messages: usize) -
     });
     let budget = Budget::share(&Limits::of_process(), 1, socket.options().send_buffer_size().unwrap());
     let mut supply = Supply::new(&spec, true).unwrap();
-    let mut sender = (path.open)(socket, &supply, budget).unwrap();
+    let mut sender = (path.open)(socket, &supply, Terms { budget, urgent: false }).unwrap();
     let mut send = |messages| {
         for _ in 0..messages {
             let message = supply.next(&mut *sender, Duration::from_secs(20)).unwrap();

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use common::{Host, available, spec, within};
 use copycost::connection::{self, Options};
 use copycost::message::Message;
-use copycost::send::{Budget, drain};
+use copycost::send::{Budget, Terms, drain};
 use copycost::supply::Supply;
 
 #[test]
@@ -28,7 +28,8 @@ fn a_peer_that_went_away_raises_no_signal() {
             connection::accepted(&socket, &options).unwrap();
             let spec = spec(65536, false);
             let supply = Supply::new(&spec, false).unwrap();
-            let mut sender = (path.open)(socket, &supply, Budget::unbounded()).unwrap();
+            let mut sender =
+                (path.open)(socket, &supply, Terms { budget: Budget::unbounded(), urgent: false }).unwrap();
             let message = Arc::new(Message::new(&spec).unwrap());
             drop(client);
             // The first sends may still be taken; then come a reset and, ever after, a broken pipe.
