@@ -13,7 +13,7 @@ use copycost::connection::{self, Options};
 use copycost::message::{Layout, Message, Spec};
 use copycost::rig::{Rig, Work};
 use copycost::scenario::Scenario;
-use copycost::send::{Budget, Ledger, Release, SendPath, Sender, drain};
+use copycost::send::{Budget, Ledger, Release, SendPath, Sender, Terms, drain};
 use copycost::supply::Supply;
 use copycost::sys::socket::Socket;
 
@@ -63,7 +63,7 @@ fn connected(path: &SendPath) -> (Box<dyn Sender>, Socket, Arc<Message>) {
     connection::accepted(&socket, &options).unwrap();
     let spec = spec(65536, true);
     let supply = Supply::new(&spec, false).unwrap();
-    let sender = (path.open)(socket, &supply, Budget::unbounded()).unwrap();
+    let sender = (path.open)(socket, &supply, Terms { budget: Budget::unbounded(), urgent: false }).unwrap();
     (sender, client, Arc::new(Message::new(&spec).unwrap()))
 }
 
