@@ -22,13 +22,10 @@ use crate::recv::Verifier;
 use crate::scenario::Scenario;
 use crate::seat::{self, Placed, Seats};
 use crate::send::{Budget, Ledger, Limits, Release, Terms, Unsupported};
-use crate::server::{News, Report, Server, Service, Told};
+use crate::server::{Doors, News, Offered, Report, Server, Service, Told};
 use crate::sys::limits;
 
 pub use crate::fleet::Work;
-
-/// How long a connection may take to say hello.
-const HELLO: Duration = Duration::from_secs(5);
 
 /// How long the kernel may take to release what was sent, beyond the stall timeout of a blocked call.
 const DRAIN: Duration = Duration::from_secs(5);
@@ -41,6 +38,7 @@ const WARM_UP: Duration = Duration::from_millis(20);
 pub struct Rig {
     // Dropped in this order: clients first, so that the server sees them go.
     fleet: Fleet,
+    _offered: Offered,
     server: Server,
     news: Receiver<News>,
     outcomes: Receiver<Outcome>,
@@ -227,8 +225,9 @@ impl Rig {
         let ticket = Ticket::new().map_err(setup("no random numbers"))?;
         let (news_to, news) = unbounded();
         let service = service(scenario, seats.servers, &applied, ticket);
-        let server =
-            Server::start(listener, service, news_to).map_err(setup("the server could not start"))?;
+        let server = Server::start(listener, scenario.options, Doors::default())
+            .map_err(setup("the server could not start"))?;
+        let offered = server.desk().offer(service, news_to);
         let members = seats
             .clients
             .into_iter()
@@ -242,6 +241,7 @@ impl Rig {
         let scenario = scenario.clone();
         let mut rig = Self {
             fleet,
+            _offered: offered,
             server,
             news,
             outcomes,
@@ -512,7 +512,6 @@ fn service(scenario: &Scenario, seats: Vec<seat::Seat>, applied: &Applied, ticke
         options: scenario.options,
         counted_threads: scenario.counted_threads,
         pollution_table: scenario.pollution_table,
-        hello_timeout: HELLO,
         drain_timeout: DRAIN,
     }
 }
@@ -525,7 +524,7 @@ fn member(
     ticket: Ticket,
 ) -> io::Result<Member> {
     let socket = connection::connect(server, &scenario.options)?;
-    let hello = Hello { client: client as u32, ticket }.encode();
+    let hello = Hello::data(client as u32, ticket).encode();
     if socket.send(&hello, 0)? != hello.len() {
         return Err(io::ErrorKind::WriteZero.into());
     }

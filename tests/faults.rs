@@ -172,9 +172,9 @@ fn an_ask_that_is_none() {
 fn strangers_are_shown_the_door_and_do_not_disturb() {
     within("strangers", || {
         let timeout = Duration::from_millis(300);
-        let host = Host::start(&send::ALL[0], spec(64, true), 2, |service| service.hello_timeout = timeout);
+        let host = Host::start(&send::ALL[0], spec(64, true), 2, |service| service.options.hello = timeout);
         let mut honest = host.guest(0);
-        let hello = |client, ticket| Hello { client, ticket }.encode().to_vec();
+        let hello = |client, ticket| Hello::data(client, ticket).encode().to_vec();
         let changed = |at: usize| {
             let mut bytes = hello(1, host.ticket);
             bytes[at] ^= 0x40;
