@@ -29,12 +29,6 @@ pub(super) const PATH: SendPath = SendPath {
     open: |socket, _, budget| Ok(Box::new(ZeroCopy::new(socket, budget)?)),
 };
 
-/// The error queue is looked at after this many bytes or calls: each look costs a system call even if it finds
-/// nothing, and the kernel merges notifications that wait. 64 KiB to 1 MiB differ by less than the noise
-/// (`cargo bench --bench against_c` takes the figure as an argument).
-const REAP_BYTES: usize = 256 << 10;
-const REAP_CALLS: u32 = 64;
-
 /// How long a sender waits for the kernel to release something when the socket has no send timeout.
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -86,6 +80,13 @@ enum Room {
 }
 
 impl ZeroCopy {
+    /// The error queue is looked at after this many bytes, or [`REAP_CALLS`](Self::REAP_CALLS): each look costs a
+    /// system call even if it finds nothing, and the kernel merges notifications that wait. 64 KiB to 1 MiB differ
+    /// by less than the noise (`cargo bench --bench against_c -- --path zerocopy --reap BYTES`).
+    pub const REAP_BYTES: usize = 256 << 10;
+    /// The same in calls, for small messages: half of what the default option memory has room for.
+    pub const REAP_CALLS: u32 = 64;
+
     /// A sender on a connected socket; sets SO_ZEROCOPY.
     pub fn new(socket: Socket, budget: Budget) -> io::Result<Self> {
         socket.set_zerocopy()?;
@@ -257,7 +258,7 @@ impl Sender for ZeroCopy {
             IoSlice::advance_slices(&mut rest, sent);
             left -= sent;
         }
-        if self.since_reap.bytes >= REAP_BYTES || self.since_reap.calls >= REAP_CALLS {
+        if self.since_reap.bytes >= Self::REAP_BYTES || self.since_reap.calls >= Self::REAP_CALLS {
             self.reap_ready()?;
         }
         Ok(())
