@@ -238,6 +238,9 @@ impl Client {
     }
 
     fn receive_one_by_one(&mut self, n: u64, receipt: &mut Receipt, turn: &Turn) -> io::Result<()> {
+        if n == 0 {
+            return self.ask(0, true);
+        }
         for i in 1..=n {
             let asked = Instant::now();
             self.ask(1, i == n)?;

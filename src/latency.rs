@@ -1,8 +1,10 @@
 //! Durations of many events as a histogram, because a percentile of percentiles means nothing and a histogram
 //! can be merged.
 
-use hdrhistogram::Histogram;
+use std::fmt;
 use std::time::Duration;
+
+use hdrhistogram::Histogram;
 
 /// Two significant digits: a bucket is at most 1 % wide, finer than any two runs agree.
 const DIGITS: u8 = 2;
@@ -11,8 +13,20 @@ const DIGITS: u8 = 2;
 const LONGEST: Duration = Duration::from_secs(3600);
 
 /// Counted durations in nanoseconds.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Latencies(Histogram<u64>);
+
+impl fmt::Debug for Latencies {
+    /// What there is to know, not the histogram's thousands of counts: samples and errors hold one of these.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut shown = f.debug_struct("Latencies");
+        shown
+            .field("events", &self.len())
+            .field("median", &self.quantile(0.5))
+            .field("max", &self.max())
+            .finish()
+    }
+}
 
 impl Default for Latencies {
     fn default() -> Self {
@@ -93,5 +107,15 @@ mod tests {
             }
             prop_assert_eq!(merged.since(&histogram(&a)).len(), b.len() as u64);
         }
+    }
+
+    #[test]
+    fn shown_for_debugging_it_is_one_line() {
+        let mut latencies = Latencies::default();
+        latencies.record(Duration::from_micros(1));
+        assert_eq!(
+            format!("{latencies:?}"),
+            "Latencies { events: 1, median: Some(1.003µs), max: Some(1.003µs) }"
+        );
     }
 }

@@ -43,6 +43,7 @@ pub struct Rig {
     outcomes: Receiver<Outcome>,
     scenario: Scenario,
     applied: Applied,
+    huge_share: Option<f64>,
     /// An end failed: nothing more can be measured.
     broken: bool,
 }
@@ -217,8 +218,9 @@ impl Rig {
         let fleet =
             Fleet::start(members, &outcomes_to).map_err(setup("a client's thread could not start"))?;
         let scenario = scenario.clone();
-        let mut rig = Self { fleet, server, news, outcomes, scenario, applied, broken: false };
-        rig.await_ready()?;
+        let mut rig =
+            Self { fleet, server, news, outcomes, scenario, applied, huge_share: None, broken: false };
+        rig.huge_share = rig.await_ready()?.huge_share;
         rig.run(Work::Window(WARM_UP))?;
         Ok(rig)
     }
@@ -231,6 +233,11 @@ impl Rig {
     /// What its connections have, as read back.
     pub fn applied(&self) -> &Applied {
         &self.applied
+    }
+
+    /// For the layout `huge`: the share of the messages' memory, 0 to 1, that the kernel gave huge pages for.
+    pub fn huge_share(&self) -> Option<f64> {
+        self.huge_share
     }
 
     /// Where its server listens.
@@ -345,7 +352,7 @@ impl Rig {
         Ok(())
     }
 
-    fn await_ready(&self) -> Result<(), RigError> {
+    fn await_ready(&self) -> Result<Gathered, RigError> {
         let mut gathered = Gathered::new(self.scenario.clients);
         let until = Instant::now() + self.patience();
         while gathered.ready < gathered.clients || gathered.receipts.len() < gathered.clients {
@@ -354,7 +361,7 @@ impl Rig {
                 return Err(RigError::Hung(self.patience()));
             }
         }
-        Ok(())
+        Ok(gathered)
     }
 }
 
@@ -362,18 +369,15 @@ impl Rig {
 struct Gathered {
     clients: usize,
     ready: usize,
+    huge_share: Option<f64>,
     reports: Vec<Report>,
     receipts: Vec<Receipt>,
 }
 
 impl Gathered {
     fn new(clients: usize) -> Self {
-        Self {
-            clients,
-            ready: 0,
-            reports: Vec::with_capacity(clients),
-            receipts: Vec::with_capacity(clients),
-        }
+        let (reports, receipts) = (Vec::with_capacity(clients), Vec::with_capacity(clients));
+        Self { clients, ready: 0, huge_share: None, reports, receipts }
     }
 
     fn complete(&self) -> bool {
@@ -382,7 +386,10 @@ impl Gathered {
 
     fn take_news(&mut self, news: News) -> Result<(), RigError> {
         match news.told {
-            Told::Ready => self.ready += 1,
+            Told::Ready { huge_share } => {
+                self.ready += 1;
+                self.huge_share = self.huge_share.or(huge_share);
+            }
             Told::Report(report) => self.reports.push(report),
             Told::Failed(failure) => {
                 let mut ledger = Box::new(self.sample().ledger);

@@ -65,6 +65,12 @@ impl Supply {
         &self.messages
     }
 
+    /// The share of the memory, 0 to 1, that the kernel backs by huge pages.
+    pub fn huge_share(&self) -> f64 {
+        let huge: usize = self.messages.iter().map(|message| message.huge_bytes()).sum();
+        huge as f64 / self.bytes().max(1) as f64
+    }
+
     /// The memory that the messages in turn cover, in bytes.
     pub fn bytes(&self) -> usize {
         self.messages.iter().map(|message| message.size()).sum()
@@ -150,7 +156,8 @@ mod tests {
             let message = Arc::clone(supply.next(&mut sender, SOON).unwrap());
             let mut expected = vec![0; 64];
             crate::message::content(sequence, 0, &mut expected);
-            assert_eq!(message.slices().concat(), expected);
+            let bytes: Vec<u8> = message.slices().iter().flat_map(|field| field.to_vec()).collect();
+            assert_eq!(bytes, expected);
             sender.send(&message).unwrap();
         }
         assert_eq!(sender.reaps, 4, "the first two were free, each later one had to be waited for");

@@ -40,6 +40,44 @@ fn probe() -> Result<(), Unsupported> {
 }
 
 /// Sends all fields by reference and keeps them alive until the kernel has released them.
+///
+/// A user's own buffers, sent and taken back:
+///
+/// ```
+/// # fn main() -> std::io::Result<()> {
+/// use std::io::Read;
+/// use std::net::{TcpListener, TcpStream};
+/// use std::sync::Arc;
+/// use std::time::{Duration, Instant};
+///
+/// use copycost::message::Message;
+/// use copycost::send::{Budget, Limits, Sender, ZeroCopy, drain};
+/// use copycost::sys::socket::Socket;
+///
+/// let listener = TcpListener::bind("127.0.0.1:0")?;
+/// let mut client = TcpStream::connect(listener.local_addr()?)?;
+/// let (server, _) = listener.accept()?;
+///
+/// let socket = Socket::from(server);
+/// let send_buffer = socket.options().send_buffer_size()?;
+/// let mut sender = ZeroCopy::new(socket, Budget::share(&Limits::of_process(), 1, send_buffer))?;
+///
+/// let message = Arc::new(Message::from_bytes(*b"my own bytes"));
+/// sender.send(&message)?;
+///
+/// let mut received = [0; 12];
+/// client.read_exact(&mut received)?;
+/// assert_eq!(&received, b"my own bytes");
+///
+/// // The kernel lets go when the peer has acknowledged; then the buffer is ours alone again.
+/// drain(&mut sender, Instant::now() + Duration::from_secs(10))?;
+/// assert!(Arc::try_unwrap(message).is_ok());
+/// # Ok(())
+/// # }
+/// ```
+///
+/// Dropping it does not wait: what the kernel still holds then is leaked, because freed memory could be sent. A
+/// connection that is to be closed should [`drain`](super::drain) first, and [`Sender::abort`] if that fails.
 #[derive(Debug)]
 pub struct ZeroCopy {
     socket: Socket,

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::{Failure, Report, Shared, Told};
 use crate::connection;
+use crate::message::Layout;
 use crate::protocol::{Ask, Hello, Misunderstood};
 use crate::send::{Ledger, Sender, drain};
 use crate::supply::Supply;
@@ -18,7 +19,7 @@ pub(super) fn hold(shared: &Shared, socket: Socket) {
     let mut farewell = Farewell { shared, client, told: false };
     match Conversation::open(shared, client, socket) {
         Ok(mut conversation) => {
-            shared.tell(client, Told::Ready);
+            shared.tell(client, Told::Ready { huge_share: conversation.huge_share() });
             let result = conversation.serve_until_gone();
             let ledger = conversation.finish();
             if let Err(error) = result {
@@ -78,6 +79,11 @@ impl<'a> Conversation<'a> {
         let calls = socket.calls();
         let sender = (service.path.open)(socket, &supply, service.budget)?;
         Ok(Self { shared, client, asks, calls, supply, sender })
+    }
+
+    fn huge_share(&self) -> Option<f64> {
+        let asked = self.client == 0 && self.shared.service.spec.layout == Layout::Huge;
+        asked.then(|| self.supply.huge_share())
     }
 
     fn serve_until_gone(&mut self) -> io::Result<()> {

@@ -62,7 +62,11 @@ pub struct News {
 #[derive(Debug)]
 pub enum Told {
     /// It is seated and waits for an ask.
-    Ready,
+    Ready {
+        /// For the layout `huge`: the share of the messages' memory, 0 to 1, that lies on huge pages. Told by
+        /// client 0 alone, because looking is slow and all clients ask the same kernel.
+        huge_share: Option<f64>,
+    },
     /// A run is over.
     Report(Report),
     /// It ended with an error.

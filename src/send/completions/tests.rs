@@ -74,14 +74,14 @@ fn a_range_over_the_wrap_is_mapped() {
 #[test]
 fn an_id_told_twice_or_never_sent_is_a_stray_and_counted_once() {
     let mut tracker = Tracker::default();
-    (0..3u64).for_each(|id| drop(tracker.issue(id)));
+    (0..3u64).for_each(|id| assert_eq!(tracker.issue(id), id));
     let one = |low, high| Completion { low, high, copied: true };
     tracker.complete(one(1, 1), |_, _| {}).unwrap();
     assert_eq!(tracker.complete(one(0, 1), |_, _| {}), Err(Garbled::Stray { low: 0, high: 1, strays: 1 }));
     assert_eq!(tracker.complete(one(0, 0), |_, _| {}), Err(Garbled::Stray { low: 0, high: 0, strays: 1 }));
     assert_eq!(tracker.complete(one(1, 5), |_, _| {}), Err(Garbled::Stray { low: 1, high: 5, strays: 4 }));
     assert_eq!(tracker.tally(), Tally { issued: 3, completed: 3, copied: 3, merged_ranges: 2 });
-    assert_eq!(tracker.complete(one(9, 8), |_, _| {}).is_err(), true, "all ids at once end too");
+    assert!(tracker.complete(one(9, 8), |_, _| {}).is_err(), "all ids at once end too");
 }
 
 /// Cuts 0..n into ranges and reorders them by the given keys.
@@ -112,7 +112,7 @@ proptest! {
         // The kernel completes some sends while later ones are still being issued.
         let mut tracker = Tracker::starting_at(first);
         let early = early.min(n);
-        (0..early).for_each(|id| drop(tracker.issue(id)));
+        (0..early).for_each(|id| assert_eq!(tracker.issue(id), id));
         let mut seen = vec![0u32; n as usize];
         let mut marked = 0;
         let mut issued = early;
@@ -142,7 +142,7 @@ proptest! {
         told in proptest::collection::vec((any::<u32>(), 0u32..200, any::<bool>()), 0..20),
     ) {
         let mut tracker = Tracker::starting_at(u32::MAX - 20);
-        (0..n).for_each(|id| drop(tracker.issue(id)));
+        (0..n).for_each(|id| assert_eq!(tracker.issue(id), id));
         let mut released = std::collections::BTreeSet::new();
         for (low, length, near) in told {
             // Half of them where the outstanding ids are, the others anywhere.

@@ -1,0 +1,72 @@
+//! A Criterion group over sizes and clients: what the bench targets have in common.
+
+use std::time::Duration;
+
+use copycost::rig::{Rig, Work};
+use copycost::scenario::{Scenario, cell_id, matrix};
+use copycost::send::Ledger;
+use copycost::units::thousands;
+use criterion::{AxisScale, BenchmarkId, Criterion, PlotConfiguration, SamplingMode, Throughput};
+
+/// Nine of ten runs of an unchanged build differ from the run before by less than this (README, "Tracking
+/// regressions", says how that was measured); Criterion's own 1 % would report noise.
+const NOISE: f64 = 0.05;
+
+/// 48 ids, plots included, in less than five minutes; flags of the command line win.
+pub fn config() -> Criterion {
+    Criterion::default()
+        .warm_up_time(Duration::from_millis(300))
+        .measurement_time(Duration::from_millis(2_000))
+        .sample_size(25)
+        .nresamples(20_000)
+        .noise_threshold(NOISE)
+}
+
+/// Measures the throughput of each cell, and says at the end what the kernel copied.
+pub fn group(
+    criterion: &mut Criterion,
+    name: &str,
+    sizes: &[usize],
+    clients: &[usize],
+    scenario: impl Fn(usize, usize) -> Scenario,
+) {
+    let mut ledger = Ledger::default();
+    let mut group = criterion.benchmark_group(name);
+    // The linear mode would take a run's beginning for part of the cost of a round.
+    group.sampling_mode(SamplingMode::Flat);
+    group.plot_config(PlotConfiguration::default().summary_scale(AxisScale::Logarithmic));
+    for (size, clients) in matrix(sizes, clients) {
+        let scenario = scenario(size, clients);
+        if let Err(reason) = (scenario.path.probe)(&scenario.spec) {
+            eprintln!("{name} is left out: {reason}");
+            break;
+        }
+        group.throughput(Throughput::Bytes(scenario.round_bytes()));
+        // Built when the first measurement asks for it: an id that is filtered out costs nothing.
+        let mut rig: Option<Rig> = None;
+        group.bench_function(BenchmarkId::from_parameter(cell_id(size, clients)), |bencher| {
+            let rig = rig.get_or_insert_with(|| built(&scenario));
+            bencher.iter_custom(|rounds| {
+                let sample =
+                    rig.run(Work::Rounds(rounds)).unwrap_or_else(|error| panic!("{scenario}: {error}"));
+                ledger.add(&sample.ledger);
+                sample.time_of(rounds * scenario.round_bytes())
+            });
+        });
+    }
+    group.finish();
+    tell_copies(&ledger);
+}
+
+/// Sets a scenario up, or ends the bench with the sentence why not.
+pub fn built(scenario: &Scenario) -> Rig {
+    Rig::build(scenario).unwrap_or_else(|error| panic!("{scenario}: {error}"))
+}
+
+/// A group whose sends were copied by the kernel has not measured zero copy, and must say so.
+fn tell_copies(ledger: &Ledger) {
+    if let Some(share) = ledger.copied_share() {
+        let sends = thousands(ledger.completed);
+        println!("kernel copied {:.0} % of {sends} sends: loopback\n", 100.0 * share);
+    }
+}

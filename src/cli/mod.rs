@@ -1,0 +1,60 @@
+//! The command `copycost`, one file a verb.
+//!
+//! Exit codes: 0 done; 1 failed; 2 usage; 3 measured, and the answer is no.
+
+mod arguments;
+mod list;
+mod output;
+mod run;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Measures what it costs to move a message from user memory into a TCP socket.
+#[derive(Debug, Parser)]
+#[command(name = "copycost", version, about, max_term_width = 100)]
+struct Command {
+    #[command(subcommand)]
+    verb: Option<Verb>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// Compare send paths in one interleaved run
+    Run(Box<run::Arguments>),
+    /// Show every send path, what it does, and whether it can be had here
+    List(list::Arguments),
+}
+
+/// A failure of the command: one sentence for the user.
+#[derive(Debug, thiserror::Error)]
+enum Failure {
+    /// The user can mend it: exit code 2.
+    #[error("{0}")]
+    Usage(String),
+    /// What was asked for did not work: exit code 1.
+    #[error("{0}")]
+    Failed(String),
+}
+
+/// Runs the command with the process's arguments.
+pub fn main() -> ExitCode {
+    // Without a verb: the defaults of `run`.
+    let command = Command::parse();
+    let result = match command.verb {
+        Some(Verb::Run(arguments)) => arguments.run(),
+        Some(Verb::List(arguments)) => arguments.run(),
+        None => run::Arguments::default().run(),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("error: {failure}");
+            ExitCode::from(match failure {
+                Failure::Usage(_) => 2,
+                Failure::Failed(_) => 1,
+            })
+        }
+    }
+}

@@ -1,0 +1,176 @@
+//! `copycost run`: several paths in one interleaved run.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Parser};
+use indicatif::{ProgressBar, ProgressStyle};
+
+use super::Failure;
+use super::arguments::{self, PathChoice};
+use super::output::{self, Files};
+use crate::compare::cell;
+use crate::message::{Buffers, Fields, Footprint, Layout, Spec};
+use crate::record::{CellFailure, Conditions, Record, Results};
+use crate::report::Format;
+use crate::scenario::{self, Scenario};
+use crate::seat::Placement;
+use crate::send::{self, SendPath};
+use crate::units::ByteSize;
+
+/// What to measure, and where the results go.
+#[derive(Debug, Clone, Args)]
+pub struct Arguments {
+    /// Send paths, separated by commas, or all
+    #[arg(short, long = "path", value_name = "PATH", value_delimiter = ',', value_parser = arguments::path,
+          default_values_t = send::ORIGINAL.iter().filter_map(|name| send::by_name(name)).map(PathChoice::One))]
+    paths: Vec<PathChoice>,
+    /// Message sizes: bytes, or with KiB, MiB, GiB
+    #[arg(short, long = "size", value_name = "SIZE", value_delimiter = ',', value_parser = arguments::size,
+          default_values_t = scenario::SIZES.map(ByteSize))]
+    sizes: Vec<ByteSize>,
+    /// Numbers of clients, each on a connection of its own
+    #[arg(short, long, value_name = "N", value_delimiter = ',', value_parser = arguments::clients,
+          default_values_t = [1])]
+    clients: Vec<usize>,
+    /// Where the threads sit: paired, split or free
+    #[arg(long, default_value_t)]
+    placement: Placement,
+    /// Where the fields lie: heap, page, arena or huge
+    #[arg(long, default_value_t)]
+    layout: Layout,
+    /// How the message is divided: even, headed or single
+    #[arg(long, default_value_t)]
+    fields: Fields,
+    /// constant, or ring:N for N messages in turn, each rewritten before it is sent
+    #[arg(long, default_value_t)]
+    buffers: Buffers,
+    /// How much memory the messages in turn cover: hot, l2, llc or cold
+    #[arg(long, default_value_t)]
+    footprint: Footprint,
+    /// Measured time of each path in each cell
+    #[arg(long, value_name = "S", value_parser = arguments::seconds, default_value = "1")]
+    seconds: Duration,
+    /// Check every byte at the receiver
+    #[arg(long)]
+    verify: bool,
+    /// The form on standard output: table, json or csv
+    #[arg(long, default_value_t)]
+    format: Format,
+    /// A file for the results, in the form of its extension (.json, .csv, .txt); may be given again
+    #[arg(short, long, value_name = "FILE")]
+    output: Vec<PathBuf>,
+    /// Let the kernel refuse what is beyond its limits instead of staying within them
+    #[arg(long, hide = true)]
+    no_bound: bool,
+}
+
+impl Default for Arguments {
+    fn default() -> Self {
+        #[derive(Parser)]
+        struct Bare {
+            #[command(flatten)]
+            arguments: Arguments,
+        }
+        Bare::parse_from(["copycost"]).arguments
+    }
+}
+
+impl Arguments {
+    pub fn run(&self) -> Result<(), Failure> {
+        let files = Files::open(&self.output)?;
+        let paths = self.paths()?;
+        let cells: Vec<_> = scenario::matrix(
+            &arguments::distinct(&self.sizes).iter().map(|size| size.0).collect::<Vec<_>>(),
+            &arguments::distinct(&self.clients),
+        )
+        .collect();
+        let mut results = Results::new(Conditions::here());
+        let bar = progress_bar(self.seconds * (cells.len() * paths.len()) as u32);
+        for (number, (size, clients)) in cells.into_iter().enumerate() {
+            let scenarios = self.scenarios(&paths, size, clients)?;
+            bar.set_message(format!("{}, clients {clients}", ByteSize(size)));
+            let mut turn_over = |length: Duration| bar.inc(length.as_millis() as u64);
+            let measured = cell::measure(&scenarios, self.seconds, number as u64, &mut turn_over);
+            for (scenario, measured) in scenarios.iter().zip(measured) {
+                keep(&mut results, scenario, measured);
+            }
+            files.save(&results)?;
+        }
+        bar.finish_and_clear();
+        output::print(&self.format.write(&results))?;
+        if results.failures.is_empty() {
+            Ok(())
+        } else {
+            Err(Failure::Failed(format!("{} of the cells could not be measured", results.failures.len())))
+        }
+    }
+
+    /// The paths asked for. `all` leaves out, with a note, those that cannot be had; one that was named must.
+    fn paths(&self) -> Result<Vec<&'static SendPath>, Failure> {
+        let spec = self.spec(self.sizes.first().map_or(65_536, |size| size.0))?;
+        let mut paths: Vec<&'static SendPath> = Vec::new();
+        let mut add = |path: &'static SendPath| {
+            if !paths.iter().any(|seen| seen.name == path.name) {
+                paths.push(path);
+            }
+        };
+        for choice in &self.paths {
+            match choice {
+                PathChoice::One(path) => add(path),
+                PathChoice::All => send::ALL.iter().for_each(|path| match (path.probe)(&spec) {
+                    Ok(()) => add(path),
+                    Err(reason) => eprintln!("note: {} is left out: {reason}", path.name),
+                }),
+            }
+        }
+        Ok(paths)
+    }
+
+    fn spec(&self, size: usize) -> Result<Spec, Failure> {
+        let spec = Spec::new(size).map_err(|error| Failure::Usage(error.to_string()))?;
+        let (fields, layout) = (self.fields, self.layout);
+        Ok(Spec { fields, layout, buffers: self.buffers, footprint: self.footprint, ..spec })
+    }
+
+    fn scenarios(
+        &self,
+        paths: &[&'static SendPath],
+        size: usize,
+        clients: usize,
+    ) -> Result<Vec<Scenario>, Failure> {
+        let spec = self.spec(size)?;
+        let scenario = |path: &&'static SendPath| Scenario {
+            placement: self.placement,
+            verify: self.verify,
+            bounded: !self.no_bound,
+            ..Scenario::new(path, spec, clients)
+        };
+        Ok(paths.iter().map(scenario).collect())
+    }
+}
+
+fn keep(results: &mut Results, scenario: &Scenario, measured: Result<cell::Measured, crate::rig::RigError>) {
+    match measured {
+        Ok(measured) => {
+            results.conditions.connected(&measured.applied);
+            results.records.push(Record::new(scenario, &measured));
+        }
+        Err(error) => results.failures.push(CellFailure {
+            path: scenario.path.name.to_owned(),
+            size: scenario.spec.size,
+            clients: scenario.clients,
+            error: error.to_string(),
+        }),
+    }
+}
+
+/// A bar over the measured time with the time left, on a terminal only.
+fn progress_bar(total: Duration) -> ProgressBar {
+    let bar = ProgressBar::new(total.as_millis() as u64);
+    // The template is a constant; if it were wrong the default would do.
+    if let Ok(style) = ProgressStyle::with_template("{wide_bar} {msg}, {eta} left") {
+        bar.set_style(style);
+    }
+    bar
+}

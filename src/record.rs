@@ -1,0 +1,286 @@
+//! What is kept of a measurement: records with the conditions they were made under, in a form that other programs
+//! read. Fields are added in later versions and never renamed.
+
+use std::fs;
+
+use serde::{Deserialize, Serialize};
+
+use crate::compare::cell::Measured;
+use crate::connection::Applied;
+use crate::scenario::Scenario;
+use crate::send::{Ledger, Release};
+
+/// The version of this form.
+pub const SCHEMA: u32 = 1;
+
+/// All that one run of the command has measured.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Results {
+    /// [`SCHEMA`]
+    pub schema: u32,
+    /// What holds for all records.
+    pub conditions: Conditions,
+    /// One for each path and cell.
+    pub records: Vec<Record>,
+    /// Paths and cells that could not be measured, and why.
+    #[serde(default)]
+    pub failures: Vec<CellFailure>,
+}
+
+/// Where and how the run was made.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct Conditions {
+    /// The release of the kernel.
+    pub kernel: String,
+    /// The CPU's name.
+    pub cpu_model: String,
+    /// How many CPUs the process may use.
+    pub cpus: usize,
+    /// TCP_CONGESTION as read back.
+    pub congestion_control: String,
+    /// SO_SNDBUF as read back, in bytes.
+    pub send_buffer_bytes: usize,
+    /// SO_RCVBUF as read back, in bytes.
+    pub receive_buffer_bytes: usize,
+    /// TCP_NODELAY of the sender.
+    pub nodelay: bool,
+    /// The version of this crate.
+    pub version: String,
+    /// The commit it was built from, where that is known.
+    pub commit: Option<String>,
+    /// The command line.
+    pub command: Vec<String>,
+    /// What distorts all records alike.
+    pub flags: Vec<String>,
+}
+
+/// One path in one cell.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Record {
+    /// The send path.
+    pub path: String,
+    /// The message's size in bytes.
+    pub size: usize,
+    /// Clients, each with a connection of its own.
+    pub clients: usize,
+    /// Where the fields lie.
+    pub layout: String,
+    /// How the message is divided.
+    pub fields: String,
+    /// Whether messages are rewritten.
+    pub buffers: String,
+    /// How much memory the messages in turn cover.
+    pub footprint: String,
+    /// Where the threads sat.
+    pub placement: String,
+    /// The receive path.
+    pub receive: String,
+    /// What lay between the ends.
+    pub transport: String,
+    /// What the clock ran over: `window` or `rounds`.
+    pub clock: String,
+    /// What the clock showed.
+    pub seconds: f64,
+    /// Voluntary and involuntary switches of all threads, for each message.
+    pub context_switches_per_message: f64,
+    /// Messages received within the clock.
+    pub messages: u64,
+    /// Bytes received within the clock.
+    pub bytes: u64,
+    /// `bytes` for each of `seconds`.
+    pub throughput_bytes_per_second: f64,
+    /// System calls of the sender for each message, those that read completions included.
+    pub syscalls_per_message: f64,
+    /// What the kernel told; null for a path that returns released memory at once.
+    pub ledger: Option<LedgerRecord>,
+    /// What happened to the bytes of a path that asks for zero copy; null for others.
+    pub verdict: Option<String>,
+    /// Why, where that is known.
+    #[serde(default)]
+    pub verdict_reason: Option<String>,
+    /// For the layout `huge`: the share of the messages' memory that the kernel gave huge pages for, 0 to 1.
+    #[serde(default)]
+    pub huge_share: Option<f64>,
+    /// What distorts this record.
+    #[serde(default)]
+    pub flags: Vec<String>,
+}
+
+/// [`Ledger`] in numbers.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LedgerRecord {
+    /// Calls taken by reference.
+    pub sends: u64,
+    /// Of these, those whose completion was read.
+    pub completed: u64,
+    /// Of these, those in ranges marked copied.
+    pub copied: u64,
+    /// Notifications that told of more than one call.
+    #[serde(default)]
+    pub merged_ranges: u64,
+    /// Calls refused with ENOBUFS.
+    pub enobufs: u64,
+    /// Waits at the bound of what may be in flight.
+    #[serde(default)]
+    pub waits: u64,
+    /// Calls made without MSG_ZEROCOPY instead.
+    pub fallbacks: u64,
+    /// Calls whose memory came back by ending the connection.
+    #[serde(default)]
+    pub aborted: u64,
+    /// Calls that the kernel kept.
+    pub undrained: u64,
+    /// The most bytes in flight at once.
+    #[serde(default)]
+    pub peak_in_flight_bytes: u64,
+    /// The median time from a send to the reading of its notification, our own reaping interval included.
+    #[serde(default)]
+    pub notification_p50_ns: Option<u64>,
+    /// The 99th percentile of the same.
+    #[serde(default)]
+    pub notification_p99_ns: Option<u64>,
+}
+
+/// A path in a cell that could not be measured.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CellFailure {
+    /// The send path.
+    pub path: String,
+    /// The message's size in bytes.
+    pub size: usize,
+    /// The clients.
+    pub clients: usize,
+    /// Why, in a sentence.
+    pub error: String,
+}
+
+impl Results {
+    /// No records yet.
+    pub fn new(conditions: Conditions) -> Self {
+        Self { schema: SCHEMA, conditions, records: Vec::new(), failures: Vec::new() }
+    }
+}
+
+impl Conditions {
+    /// What this machine and this process are; the connection's share is added by [`Conditions::connected`].
+    pub fn here() -> Self {
+        let read = |path| fs::read_to_string(path).unwrap_or_default();
+        Self {
+            kernel: read("/proc/sys/kernel/osrelease").trim().to_owned(),
+            cpu_model: cpu_model(&read("/proc/cpuinfo")),
+            cpus: crate::sys::sched::allowed_cpus().map_or(0, |cpus| cpus.len()),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            commit: option_env!("COPYCOST_COMMIT").map(str::to_owned),
+            command: std::env::args().collect(),
+            ..Self::default()
+        }
+    }
+
+    /// Takes what the connections have, and what about it distorts.
+    pub fn connected(&mut self, applied: &Applied) {
+        self.congestion_control.clone_from(&applied.congestion_control);
+        self.send_buffer_bytes = applied.send_buffer;
+        self.receive_buffer_bytes = applied.receive_buffer;
+        self.nodelay = applied.nodelay;
+        let flag =
+            "the receive buffer is below four times the send buffer: raise net.core.rmem_max and wmem_max";
+        if applied.window_may_close() && !self.flags.iter().any(|old| old == flag) {
+            self.flags.push(flag.to_owned());
+        }
+    }
+}
+
+fn cpu_model(cpuinfo: &str) -> String {
+    let field = |name: &str| {
+        let line = cpuinfo.lines().find(|line| line.starts_with(name))?;
+        line.split_once(':').map(|(_, value)| value.trim().to_owned())
+    };
+    field("model name").or_else(|| field("CPU part")).unwrap_or_default()
+}
+
+impl Record {
+    /// The record of a sample over loopback with the clock `window`.
+    pub fn new(scenario: &Scenario, measured: &Measured) -> Self {
+        let Measured { sample, .. } = measured;
+        let spec = &scenario.spec;
+        let told = scenario.path.release == Release::OnCompletion;
+        let copies = sample.ledger.copies();
+        Self {
+            path: scenario.path.name.to_owned(),
+            size: spec.size,
+            clients: scenario.clients,
+            layout: spec.layout.to_string(),
+            fields: spec.fields.to_string(),
+            buffers: spec.buffers.to_string(),
+            footprint: spec.footprint.to_string(),
+            placement: scenario.placement.to_string(),
+            receive: scenario.receive.name.to_owned(),
+            transport: "loopback".to_owned(),
+            clock: "window".to_owned(),
+            seconds: sample.elapsed.as_secs_f64(),
+            context_switches_per_message: sample.switches_per_message(),
+            messages: sample.bytes / spec.size as u64,
+            bytes: sample.bytes,
+            throughput_bytes_per_second: sample.throughput(),
+            syscalls_per_message: sample.calls as f64 / sample.messages.max(1) as f64,
+            ledger: told.then(|| LedgerRecord::from(&sample.ledger)),
+            verdict: told.then(|| copies.to_string()),
+            // Both ends are on one machine: the kernel copies what it delivers there, whatever else is so.
+            verdict_reason: (told && sample.ledger.copied > 0).then(|| "loopback".to_owned()),
+            huge_share: measured.huge_share,
+            flags: flags(scenario, measured),
+        }
+    }
+}
+
+/// Beyond this many switches for each message, over those that the send buffer itself enforces, pairs that share a
+/// CPU measure the scheduler (under the default policy every small send switches: 1.0 and more).
+const SWITCHES_TOLERATED: f64 = 0.2;
+
+fn flags(scenario: &Scenario, measured: &Measured) -> Vec<String> {
+    let Measured { sample, applied, huge_share } = measured;
+    let mut flags = Vec::new();
+    // Two threads on one CPU take turns each time the buffer is full or empty: two switches a buffer.
+    let enforced = 2.0 * scenario.spec.size as f64 / (applied.send_buffer as f64 / 2.0).max(1.0);
+    if scenario.placement == crate::seat::Placement::Paired
+        && sample.switches_per_message() > SWITCHES_TOLERATED + enforced
+    {
+        flags.push("measures the scheduler: too many context switches for each message".to_owned());
+    }
+    if let Some(share) = huge_share.filter(|share| *share < 0.99) {
+        flags.push(format!("only {:.0} % of the messages' memory lies on huge pages", 100.0 * share));
+    }
+    flags
+}
+
+impl From<&Ledger> for LedgerRecord {
+    fn from(ledger: &Ledger) -> Self {
+        let quantiles = ledger.notification_quantiles();
+        Self {
+            sends: ledger.sends,
+            completed: ledger.completed,
+            copied: ledger.copied,
+            merged_ranges: ledger.merged_ranges,
+            enobufs: ledger.enobufs,
+            waits: ledger.waits,
+            fallbacks: ledger.fallbacks,
+            aborted: ledger.aborted,
+            undrained: ledger.undrained,
+            peak_in_flight_bytes: ledger.peak_in_flight_bytes,
+            notification_p50_ns: quantiles.map(|(p50, _)| p50.as_nanos() as u64),
+            notification_p99_ns: quantiles.map(|(_, p99)| p99.as_nanos() as u64),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_cpu_is_named_from_either_architecture() {
+        assert_eq!(cpu_model("processor\t: 0\nmodel name\t: AMD EPYC\n"), "AMD EPYC");
+        assert_eq!(cpu_model("CPU part\t: 0xd40\n"), "0xd40");
+        assert_eq!(cpu_model(""), "");
+    }
+}

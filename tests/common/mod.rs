@@ -1,0 +1,254 @@
+//! What the integration tests share: a server with clients made by hand, a deadline for everything that could
+//! hang, and the rule for what a plain machine cannot test.
+
+#![allow(dead_code, reason = "each test binary uses its own part")]
+
+pub mod child;
+
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::mpsc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use copycost::connection::{self, Options};
+use copycost::message::{Buffers, Spec, content};
+use copycost::protocol::{Ask, Hello, Ticket};
+use copycost::rig::RigError;
+use copycost::scenario::Scenario;
+use copycost::seat::Seat;
+use copycost::send::{self, Budget, SendPath};
+use copycost::server::{Failure, News, Report, Server, Service, Told};
+use copycost::sys::socket::Socket;
+use crossbeam::channel::{Receiver, unbounded};
+
+/// Set where everything can be had (CI): what would be skipped fails instead.
+pub const REQUIRE_ALL: &str = "COPYCOST_REQUIRE_ALL";
+
+/// Says why a test is not made here; a failure where [`REQUIRE_ALL`] is set.
+pub fn skip(reason: &str) {
+    assert!(
+        std::env::var_os(REQUIRE_ALL).is_none(),
+        "{REQUIRE_ALL} is set, and this was to be skipped: {reason}"
+    );
+    eprintln!("skipped: {reason}");
+}
+
+/// Every send path that this machine has for messages of `spec`.
+pub fn available(spec: &Spec) -> Vec<&'static SendPath> {
+    let there =
+        |path: &&SendPath| (path.probe)(spec).map_err(|why| skip(&format!("{}: {why}", path.name))).is_ok();
+    send::ALL.iter().filter(there).collect()
+}
+
+/// A machine under load is slow, not broken: nothing in these tests takes a tenth of this.
+pub const LONG: Duration = Duration::from_secs(60);
+
+/// The result of `work`, which must be there before [`LONG`] is over.
+pub fn within<T: Send + 'static>(what: &str, work: impl FnOnce() -> T + Send + 'static) -> T {
+    let (done, result) = mpsc::channel();
+    let worker = thread::Builder::new().spawn(move || done.send(work()).is_ok()).unwrap();
+    match result.recv_timeout(LONG) {
+        Ok(result) => result,
+        Err(mpsc::RecvTimeoutError::Timeout) => panic!("{what}: still not over after {LONG:?}"),
+        Err(mpsc::RecvTimeoutError::Disconnected) => match worker.join() {
+            Err(panic) => std::panic::resume_unwind(panic),
+            Ok(_) => unreachable!("the worker sends before it ends"),
+        },
+    }
+}
+
+/// Asks until `yes`, for [`LONG`] at most.
+pub fn eventually(what: &str, mut yes: impl FnMut() -> bool) {
+    let until = Instant::now() + LONG;
+    while !yes() {
+        assert!(Instant::now() < until, "{what}: not so after {LONG:?}");
+        thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// The size in even heap fields, in a ring of four or constant.
+pub fn spec(size: usize, ring: bool) -> Spec {
+    let buffers = if ring { Buffers::Ring(4) } else { Buffers::Constant };
+    Spec { buffers, ..Spec::new(size).unwrap() }
+}
+
+/// A verified scenario.
+pub fn verified(path: &'static SendPath, spec: Spec, clients: usize) -> Scenario {
+    Scenario { verify: true, ..Scenario::new(path, spec, clients) }
+}
+
+/// Options whose waits end after `stall`.
+pub fn impatient(stall: Duration) -> Options {
+    Options { stall, ..Options::for_this_machine() }
+}
+
+/// The text of the error of a rig's end; panics on every other outcome.
+pub fn end_of<T: std::fmt::Debug>(result: Result<T, RigError>) -> String {
+    match result {
+        Err(error @ RigError::End { .. }) => error.to_string(),
+        other => panic!("no end failed: {other:?}"),
+    }
+}
+
+/// A server whose clients are made by hand.
+pub struct Host {
+    pub server: Server,
+    pub news: Receiver<News>,
+    pub ticket: Ticket,
+    pub options: Options,
+    pub spec: Spec,
+}
+
+impl Host {
+    /// Serves `clients` clients on IPv4 loopback; `change` may change the service before.
+    pub fn start(
+        path: &'static SendPath,
+        spec: Spec,
+        clients: usize,
+        change: impl FnOnce(&mut Service),
+    ) -> Self {
+        Self::start_at((Ipv4Addr::LOCALHOST, 0).into(), path, spec, clients, change)
+    }
+
+    /// The same on another address.
+    pub fn start_at(
+        address: SocketAddr,
+        path: &'static SendPath,
+        spec: Spec,
+        clients: usize,
+        change: impl FnOnce(&mut Service),
+    ) -> Self {
+        let mut service = Service {
+            path,
+            spec,
+            verify: true,
+            seats: vec![Seat::default(); clients],
+            budget: Budget { bytes: 1 << 20, notifications: 64, pages: None },
+            ticket: Ticket::new().unwrap(),
+            options: Options::for_this_machine(),
+            hello_timeout: Duration::from_secs(5),
+            drain_timeout: Duration::from_secs(5),
+        };
+        change(&mut service);
+        let (ticket, options) = (service.ticket, service.options);
+        let (news_to, news) = unbounded();
+        let listener = connection::listen(address, &options).unwrap();
+        let server = Server::start(listener, service, news_to).unwrap();
+        Self { server, news, ticket, options, spec }
+    }
+
+    /// A connection that has said nothing yet.
+    pub fn stranger(&self) -> Guest {
+        self.stranger_at(self.server.address())
+    }
+
+    /// The same, by another address of the server.
+    pub fn stranger_at(&self, address: SocketAddr) -> Guest {
+        // A guest waits long, whatever the server does.
+        let options = Options { stall: LONG, ..self.options };
+        Guest { socket: connection::connect(address, &options).unwrap(), spec: self.spec, at: 0 }
+    }
+
+    /// A client that has said hello and is let in.
+    pub fn guest(&self, client: u32) -> Guest {
+        let guest = self.stranger();
+        guest.hello(client, self.ticket);
+        self.await_ready(client);
+        guest
+    }
+
+    /// Waits until the server has seated a client.
+    pub fn await_ready(&self, client: u32) {
+        let news = self.next_news();
+        assert!(matches!(news.told, Told::Ready { .. }) && news.client == client as usize, "{news:?}");
+    }
+
+    /// The next news.
+    pub fn next_news(&self) -> News {
+        self.news.recv_timeout(LONG).expect("no news")
+    }
+
+    /// The report of the next run that ends; panics on a failure.
+    pub fn report(&self) -> Report {
+        match self.next_news() {
+            News { told: Told::Report(report), .. } => report,
+            other => panic!("not a report: {other:?}"),
+        }
+    }
+
+    /// The failure of `client`, which is told next.
+    pub fn failure(&self, client: usize) -> Failure {
+        match self.next_news() {
+            News { told: Told::Failed(failure), client: failed } if failed == client => failure,
+            other => panic!("not a failure of client {client}: {other:?}"),
+        }
+    }
+}
+
+/// A client made by hand.
+pub struct Guest {
+    pub socket: Socket,
+    spec: Spec,
+    /// Bytes of the stream read so far.
+    at: usize,
+}
+
+impl Guest {
+    pub fn hello(&self, client: u32, ticket: Ticket) {
+        self.say(&Hello { client, ticket }.encode());
+    }
+
+    pub fn ask(&self, messages: u64, last: bool) {
+        self.say(&Ask { messages, last }.encode());
+    }
+
+    pub fn say(&self, bytes: &[u8]) {
+        assert_eq!(self.socket.send(bytes, 0).unwrap(), bytes.len());
+    }
+
+    /// Reads `messages` messages and compares every byte with what was to be sent, by other means than the
+    /// library's verifier.
+    pub fn read_messages(&mut self, messages: usize) {
+        self.read_bytes(messages * self.spec.size);
+    }
+
+    /// Likewise so many bytes, from where the last reading ended.
+    pub fn read_bytes(&mut self, mut bytes: usize) {
+        let size = self.spec.size;
+        let mut buffer = vec![0; size];
+        let mut expected = vec![0; size];
+        while bytes > 0 {
+            let (sequence, position) = (self.at / size, self.at % size);
+            let n = bytes.min(size - position);
+            assert!(
+                self.socket.recv_exact(&mut buffer[..n], Instant::now() + LONG).unwrap(),
+                "the stream ended"
+            );
+            let sequence = if self.spec.buffers == Buffers::Constant { 0 } else { sequence as u64 };
+            content(sequence, position, &mut expected[..n]);
+            assert!(buffer[..n] == expected[..n], "message {sequence} is wrong after byte {position}");
+            self.at += n;
+            bytes -= n;
+        }
+    }
+
+    /// Reads on until the server has ended the connection, by FIN or RST.
+    pub fn read_to_end(&self) -> io::Result<usize> {
+        let mut buffer = vec![0; 65536];
+        let mut read = 0;
+        loop {
+            match self.socket.recv(&mut buffer) {
+                Ok(0) => return Ok(read),
+                Ok(n) => read += n,
+                Err(error) if error.kind() == io::ErrorKind::ConnectionReset => return Err(error),
+                Err(error) => panic!("neither data nor an end: {error}"),
+            }
+        }
+    }
+
+    /// Ends the connection with a reset.
+    pub fn reset(self) {
+        self.socket.options().set_linger(Some(Duration::ZERO)).unwrap();
+    }
+}
