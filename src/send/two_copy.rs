@@ -37,7 +37,7 @@ impl TwoCopy {
 impl Sender for TwoCopy {
     fn send(&mut self, message: &Arc<Message>) -> io::Result<()> {
         for field in message.slices() {
-            let mut rest = &*field;
+            let mut rest = &**field;
             while !rest.is_empty() {
                 let sent = self.socket.send(rest, 0).map_err(stalled)?;
                 rest = &rest[sent..];

@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 use arrayvec::ArrayVec;
 
 use super::budget::pages_charged;
-use super::{Budget, Completion, Ledger, Release, SendPath, Sender, Tracker, Unsupported, stalled};
+use super::{Budget, Completion, Ledger, Release, SendPath, Sender, Tracker, Unsupported, send_all, stalled};
 use crate::message::{FIELDS, Message};
 use crate::sys::socket::{CONTROL_BYTES, Socket};
 
@@ -288,14 +288,7 @@ impl ZeroCopy {
 
 impl Sender for ZeroCopy {
     fn send(&mut self, message: &Arc<Message>) -> io::Result<()> {
-        let mut slices = message.slices();
-        let mut rest = &mut slices[..];
-        let mut left = message.size();
-        while left > 0 {
-            let sent = self.send_some(message, rest, left)?;
-            IoSlice::advance_slices(&mut rest, sent);
-            left -= sent;
-        }
+        send_all(message, |rest, left| self.send_some(message, rest, left))?;
         if self.since_reap.bytes >= Self::REAP_BYTES || self.since_reap.calls >= Self::REAP_CALLS {
             self.reap_ready()?;
         }

@@ -2,6 +2,7 @@
 
 #![allow(unsafe_code)]
 
+pub mod gather;
 pub mod limits;
 pub mod memory;
 pub mod sched;
