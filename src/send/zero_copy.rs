@@ -142,6 +142,11 @@ impl ZeroCopy {
         })
     }
 
+    /// When to give up a wait that begins now: read only then, because a clock reading a call is not free.
+    fn deadline(&self) -> Instant {
+        Instant::now() + self.patience
+    }
+
     /// How many calls the kernel has not yet released.
     pub fn outstanding(&self) -> u64 {
         self.tracker.outstanding()
@@ -154,9 +159,8 @@ impl ZeroCopy {
         slices: &[IoSlice<'_>],
         left: usize,
     ) -> io::Result<usize> {
-        let by = Instant::now() + self.patience;
         loop {
-            let Room::ByReference(bytes) = self.make_room(left, by)? else {
+            let Room::ByReference(bytes) = self.make_room(left)? else {
                 return self.send_copying(slices);
             };
             let part;
@@ -173,7 +177,7 @@ impl ZeroCopy {
                 }
                 Err(error) if error.raw_os_error() == Some(libc::ENOBUFS) => {
                     self.ledger.enobufs += 1;
-                    if !self.reap(by)? {
+                    if !self.reap(self.deadline())? {
                         return self.send_copying(slices);
                     }
                 }
@@ -203,7 +207,7 @@ impl ZeroCopy {
     }
 
     /// Reaps and waits until a call for `left` bytes, or for the part of them that fits, is within the budget.
-    fn make_room(&mut self, left: usize, by: Instant) -> io::Result<Room> {
+    fn make_room(&mut self, left: usize) -> io::Result<Room> {
         let Some(longest) = self.budget.longest_call() else { return Ok(Room::CopyOnly) };
         let bytes = left.min(longest);
         if self.fits(bytes) {
@@ -212,7 +216,7 @@ impl ZeroCopy {
         self.reap_ready()?;
         while !self.fits(bytes) {
             self.ledger.waits += 1;
-            self.reap(by)?;
+            self.reap(self.deadline())?;
         }
         Ok(Room::ByReference(bytes))
     }
