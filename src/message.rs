@@ -9,6 +9,7 @@ use std::str::FromStr;
 
 use arrayvec::ArrayVec;
 
+use crate::sys::gather::Gather;
 use crate::sys::memory::{Block, page_size};
 use crate::units::ByteSize;
 
@@ -195,17 +196,8 @@ impl fmt::Display for Spec {
 /// One message in memory.
 #[derive(Debug)]
 pub struct Message {
-    memory: Memory,
-    lengths: ArrayVec<usize, FIELDS>,
+    memory: Gather,
     size: usize,
-}
-
-#[derive(Debug)]
-enum Memory {
-    Heap(ArrayVec<Box<[u8]>, FIELDS>),
-    Pages(ArrayVec<Block, FIELDS>),
-    /// The fields one after the other.
-    Arena(Block),
 }
 
 impl Message {
@@ -213,14 +205,14 @@ impl Message {
     pub fn new(spec: &Spec) -> io::Result<Self> {
         let lengths = spec.lengths();
         let memory = match spec.layout {
-            Layout::Heap => Memory::Heap(lengths.iter().map(|n| vec![0; *n].into_boxed_slice()).collect()),
+            Layout::Heap => Gather::allocated(lengths.iter().map(|n| vec![0; *n].into_boxed_slice())),
             Layout::Page => {
-                Memory::Pages(lengths.iter().map(|n| Block::pages(*n)).collect::<io::Result<_>>()?)
+                Gather::mapped(lengths.iter().map(|n| Block::pages(*n)).collect::<io::Result<_>>()?)
             }
-            Layout::Arena => Memory::Arena(Block::pages(spec.size)?),
-            Layout::Huge => Memory::Arena(Block::huge(spec.size)?),
+            Layout::Arena => Gather::neighbours(Block::pages(spec.size)?, &lengths),
+            Layout::Huge => Gather::neighbours(Block::huge(spec.size)?, &lengths),
         };
-        let mut message = Self { memory, lengths, size: spec.size };
+        let mut message = Self { memory, size: spec.size };
         message.write(0);
         Ok(message)
     }
@@ -229,50 +221,24 @@ impl Message {
     pub fn from_bytes(bytes: impl Into<Box<[u8]>>) -> Self {
         let bytes = bytes.into();
         let size = bytes.len();
-        Self {
-            memory: Memory::Heap([bytes].into_iter().collect()),
-            lengths: [size].into_iter().collect(),
-            size,
-        }
+        Self { memory: Gather::allocated([bytes]), size }
     }
 
     /// The sum of the field lengths in bytes.
+    #[inline]
     pub fn size(&self) -> usize {
         self.size
     }
 
     /// The fields, in order, as system calls take them.
-    pub fn slices(&self) -> ArrayVec<IoSlice<'_>, FIELDS> {
-        match &self.memory {
-            Memory::Heap(fields) => fields.iter().map(|field| IoSlice::new(field)).collect(),
-            Memory::Pages(fields) => fields.iter().map(|field| IoSlice::new(field)).collect(),
-            Memory::Arena(block) => {
-                let mut rest: &[u8] = block;
-                let cut = |n: &usize| {
-                    let (field, after) = rest.split_at(*n);
-                    rest = after;
-                    IoSlice::new(field)
-                };
-                self.lengths.iter().map(cut).collect()
-            }
-        }
+    #[inline]
+    pub fn slices(&self) -> &[IoSlice<'_>] {
+        self.memory.slices()
     }
 
     /// The fields, in order, to write into.
     pub fn fields_mut(&mut self) -> ArrayVec<&mut [u8], FIELDS> {
-        match &mut self.memory {
-            Memory::Heap(fields) => fields.iter_mut().map(|field| &mut **field).collect(),
-            Memory::Pages(fields) => fields.iter_mut().map(|field| &mut **field).collect(),
-            Memory::Arena(block) => {
-                let mut rest: &mut [u8] = block;
-                let cut = |n: &usize| {
-                    let (field, after) = std::mem::take(&mut rest).split_at_mut(*n);
-                    rest = after;
-                    field
-                };
-                self.lengths.iter().map(cut).collect()
-            }
-        }
+        self.memory.slices_mut().collect()
     }
 
     /// Writes the content of `sequence` into every byte.
@@ -296,9 +262,9 @@ impl Message {
 
     /// How many of the message's bytes lie on huge pages.
     pub fn huge_bytes(&self) -> usize {
-        match &self.memory {
-            Memory::Arena(block) => block.huge_bytes().unwrap_or(0).min(self.size),
-            Memory::Heap(_) | Memory::Pages(_) => 0,
+        match self.memory.blocks() {
+            [block] => block.huge_bytes().unwrap_or(0).min(self.size),
+            _ => 0,
         }
     }
 }

@@ -44,18 +44,12 @@ impl Supply {
 
     /// The next message to send, rewritten if the policy says so. Waits at most `patience` for the sender to let
     /// go of it; a duration and not an instant, so that no clock is read where nothing has to be waited for.
+    #[inline]
     pub fn next(&mut self, sender: &mut dyn Sender, patience: Duration) -> io::Result<&Arc<Message>> {
         let turn = self.turn;
         self.turn = if turn + 1 == self.messages.len() { 0 } else { turn + 1 };
         if self.rewrite != Rewrite::Nothing {
-            self.await_release(turn, sender, patience)?;
-            let message = Arc::get_mut(&mut self.messages[turn]).ok_or_else(still_held)?;
-            match self.rewrite {
-                Rewrite::Everything => message.write(self.sequence),
-                Rewrite::OneBytePerPage => message.touch(self.sequence),
-                Rewrite::Nothing => {}
-            }
-            self.sequence += 1;
+            self.rewrite(turn, sender, patience)?;
         }
         Ok(&self.messages[turn])
     }
@@ -74,6 +68,18 @@ impl Supply {
     /// The memory that the messages in turn cover, in bytes.
     pub fn bytes(&self) -> usize {
         self.messages.iter().map(|message| message.size()).sum()
+    }
+
+    fn rewrite(&mut self, turn: usize, sender: &mut dyn Sender, patience: Duration) -> io::Result<()> {
+        self.await_release(turn, sender, patience)?;
+        let message = Arc::get_mut(&mut self.messages[turn]).ok_or_else(still_held)?;
+        match self.rewrite {
+            Rewrite::Everything => message.write(self.sequence),
+            Rewrite::OneBytePerPage => message.touch(self.sequence),
+            Rewrite::Nothing => {}
+        }
+        self.sequence += 1;
+        Ok(())
     }
 
     fn await_release(&mut self, turn: usize, sender: &mut dyn Sender, patience: Duration) -> io::Result<()> {

@@ -221,7 +221,7 @@ struct Dying {
 impl Sender for Dying {
     fn send(&mut self, message: &Arc<Message>) -> io::Result<()> {
         for field in message.slices() {
-            self.socket.send(&field, 0)?;
+            self.socket.send(field, 0)?;
         }
         self.left = self.left.saturating_sub(1);
         assert!(self.left > 0 || !self.panics, "made to panic");

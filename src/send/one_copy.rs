@@ -6,7 +6,7 @@
 use std::io;
 use std::sync::Arc;
 
-use super::{Release, SendPath, Sender, send_all};
+use super::{Release, SendPath, Sender, send_all, stalled};
 use crate::message::Message;
 use crate::sys::socket::Socket;
 
@@ -34,6 +34,6 @@ impl OneCopy {
 
 impl Sender for OneCopy {
     fn send(&mut self, message: &Arc<Message>) -> io::Result<()> {
-        send_all(&mut message.slices(), |rest| self.socket.sendmsg(rest, 0))
+        send_all(message, |rest, _| self.socket.sendmsg(rest, 0).map_err(stalled))
     }
 }

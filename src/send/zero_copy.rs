@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 use arrayvec::ArrayVec;
 
 use super::budget::pages_charged;
-use super::{Budget, Completion, Ledger, Release, SendPath, Sender, Tracker, Unsupported, stalled};
+use super::{Budget, Completion, Ledger, Release, SendPath, Sender, Tracker, Unsupported, send_all, stalled};
 use crate::message::{FIELDS, Message};
 use crate::sys::socket::{CONTROL_BYTES, Socket};
 
@@ -28,12 +28,6 @@ pub(super) const PATH: SendPath = SendPath {
     probe: |_| probe(),
     open: |socket, _, terms| Ok(Box::new(ZeroCopy::new(socket, terms.budget)?)),
 };
-
-/// The error queue is looked at after this many bytes or calls: each look costs a system call even if it finds
-/// nothing, and the kernel merges notifications that wait. 64 KiB to 1 MiB differ by less than the noise
-/// (`cargo bench --bench against_c` takes the figure as an argument).
-const REAP_BYTES: usize = 256 << 10;
-const REAP_CALLS: u32 = 64;
 
 /// How long a sender waits for the kernel to release something when the socket has no send timeout.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -124,6 +118,13 @@ enum Room {
 }
 
 impl ZeroCopy {
+    /// The error queue is looked at after this many bytes, or [`REAP_CALLS`](Self::REAP_CALLS): each look costs a
+    /// system call even if it finds nothing, and the kernel merges notifications that wait. 64 KiB to 1 MiB differ
+    /// by less than the noise (`cargo bench --bench against_c -- --path zerocopy --reap BYTES`).
+    pub const REAP_BYTES: usize = 256 << 10;
+    /// The same in calls, for small messages: half of what the default option memory has room for.
+    pub const REAP_CALLS: u32 = 64;
+
     /// A sender on a connected socket; sets SO_ZEROCOPY.
     pub fn new(socket: Socket, budget: Budget) -> io::Result<Self> {
         socket.set_zerocopy()?;
@@ -141,6 +142,11 @@ impl ZeroCopy {
         })
     }
 
+    /// When to give up a wait that begins now: read only then, because a clock reading a call is not free.
+    fn deadline(&self) -> Instant {
+        Instant::now() + self.patience
+    }
+
     /// How many calls the kernel has not yet released.
     pub fn outstanding(&self) -> u64 {
         self.tracker.outstanding()
@@ -153,9 +159,8 @@ impl ZeroCopy {
         slices: &[IoSlice<'_>],
         left: usize,
     ) -> io::Result<usize> {
-        let by = Instant::now() + self.patience;
         loop {
-            let Room::ByReference(bytes) = self.make_room(left, by)? else {
+            let Room::ByReference(bytes) = self.make_room(left)? else {
                 return self.send_copying(slices);
             };
             let part;
@@ -172,7 +177,7 @@ impl ZeroCopy {
                 }
                 Err(error) if error.raw_os_error() == Some(libc::ENOBUFS) => {
                     self.ledger.enobufs += 1;
-                    if !self.reap(by)? {
+                    if !self.reap(self.deadline())? {
                         return self.send_copying(slices);
                     }
                 }
@@ -202,7 +207,7 @@ impl ZeroCopy {
     }
 
     /// Reaps and waits until a call for `left` bytes, or for the part of them that fits, is within the budget.
-    fn make_room(&mut self, left: usize, by: Instant) -> io::Result<Room> {
+    fn make_room(&mut self, left: usize) -> io::Result<Room> {
         let Some(longest) = self.budget.longest_call() else { return Ok(Room::CopyOnly) };
         let bytes = left.min(longest);
         if self.fits(bytes) {
@@ -211,7 +216,7 @@ impl ZeroCopy {
         self.reap_ready()?;
         while !self.fits(bytes) {
             self.ledger.waits += 1;
-            self.reap(by)?;
+            self.reap(self.deadline())?;
         }
         Ok(Room::ByReference(bytes))
     }
@@ -287,15 +292,8 @@ impl ZeroCopy {
 
 impl Sender for ZeroCopy {
     fn send(&mut self, message: &Arc<Message>) -> io::Result<()> {
-        let mut slices = message.slices();
-        let mut rest = &mut slices[..];
-        let mut left = message.size();
-        while left > 0 {
-            let sent = self.send_some(message, rest, left)?;
-            IoSlice::advance_slices(&mut rest, sent);
-            left -= sent;
-        }
-        if self.since_reap.bytes >= REAP_BYTES || self.since_reap.calls >= REAP_CALLS {
+        send_all(message, |rest, left| self.send_some(message, rest, left))?;
+        if self.since_reap.bytes >= Self::REAP_BYTES || self.since_reap.calls >= Self::REAP_CALLS {
             self.reap_ready()?;
         }
         Ok(())

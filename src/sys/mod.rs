@@ -5,6 +5,7 @@
 pub(crate) mod clock;
 #[cfg(feature = "cli")]
 pub(crate) mod ethtool;
+pub mod gather;
 pub mod limits;
 pub mod memory;
 pub mod rusage;

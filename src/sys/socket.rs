@@ -1,7 +1,7 @@
 //! A TCP socket whose system calls are counted, because calls per message are part of what a path costs
 //! and a path that counted its own could forget one.
 
-use std::io::{self, IoSlice, Read as _};
+use std::io::{self, IoSlice};
 use std::mem::MaybeUninit;
 use std::net::{Shutdown, SocketAddr};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
@@ -23,6 +23,7 @@ impl Calls {
 
     /// One more call. A load and a store instead of a locked add: there is one writer, and this stands in
     /// every send.
+    #[inline]
     fn add(&self) {
         self.0.store(self.0.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
     }
@@ -60,18 +61,31 @@ impl Socket {
     }
 
     /// `send(2)`; `flags` beside MSG_NOSIGNAL.
+    #[inline]
     pub fn send(&self, bytes: &[u8], flags: i32) -> io::Result<usize> {
-        self.retry(|| self.inner.send_with_flags(bytes, flags | libc::MSG_NOSIGNAL))
+        // SAFETY: pointer and length are those of a live slice, which the call only reads.
+        self.counted(|fd| unsafe {
+            libc::send(fd, bytes.as_ptr().cast(), bytes.len(), flags | libc::MSG_NOSIGNAL)
+        })
     }
 
     /// `sendmsg(2)` with one iovec for each slice; `flags` beside MSG_NOSIGNAL.
+    #[inline]
     pub fn sendmsg(&self, slices: &[IoSlice<'_>], flags: i32) -> io::Result<usize> {
-        self.retry(|| self.inner.send_vectored_with_flags(slices, flags | libc::MSG_NOSIGNAL))
+        // SAFETY: msghdr is plain old data, and all zeroes means no address, no payload, no control.
+        let mut message: libc::msghdr = unsafe { std::mem::zeroed() };
+        message.msg_iov = slices.as_ptr().cast_mut().cast();
+        message.msg_iovlen = slices.len() as _;
+        // SAFETY: an IoSlice is an iovec (documented); `message` points at a live slice of them, each of which
+        // is a live slice of bytes, and the call writes to none of them.
+        self.counted(|fd| unsafe { libc::sendmsg(fd, &raw const message, flags | libc::MSG_NOSIGNAL) })
     }
 
     /// `recv(2)`: 0 is the end of the stream.
+    #[inline]
     pub fn recv(&self, bytes: &mut [u8]) -> io::Result<usize> {
-        self.retry(|| (&self.inner).read(bytes))
+        // SAFETY: pointer and length are those of a live slice, which is borrowed to be written.
+        self.counted(|fd| unsafe { libc::recv(fd, bytes.as_mut_ptr().cast(), bytes.len(), 0) })
     }
 
     /// One `recvmsg(2)` with MSG_ERRQUEUE: the control bytes of the next notification and whether they were
@@ -199,12 +213,20 @@ impl Socket {
         Ok(true)
     }
 
-    fn retry(&self, mut call: impl FnMut() -> io::Result<usize>) -> io::Result<usize> {
+    /// Makes `call` and counts it, again when a signal interrupts it. Inlined, and so is what stands between it and
+    /// the loop that is measured: the kernel's own calls evict ours from the CPU's return stack, so that each
+    /// return to a frame from before the call is mispredicted (0.6 % of a send of 1 KiB, by `perf record`).
+    #[inline]
+    fn counted(&self, mut call: impl FnMut(libc::c_int) -> libc::ssize_t) -> io::Result<usize> {
         loop {
             self.calls.add();
-            match call() {
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                result => return result,
+            // A count that is no usize is -1.
+            if let Ok(count) = usize::try_from(call(self.inner.as_raw_fd())) {
+                return Ok(count);
+            }
+            let error = io::Error::last_os_error();
+            if error.kind() != io::ErrorKind::Interrupted {
+                return Err(error);
             }
         }
     }
