@@ -7,6 +7,8 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use socket2::TcpKeepalive;
+
 use crate::sys::socket::Socket;
 
 /// Loss-based and without pacing. A pacing default such as BBR leaves a pacing rate on the socket: the same
@@ -78,7 +80,7 @@ impl Options {
 }
 
 /// What a connection has, as the kernel reads it back.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Applied {
     /// TCP_CONGESTION
     pub congestion_control: String,
@@ -137,6 +139,14 @@ pub fn connect(address: SocketAddr, options: &Options) -> io::Result<Socket> {
 pub fn accepted(socket: &Socket, options: &Options) -> io::Result<()> {
     socket.options().set_write_timeout(Some(options.stall))?;
     socket.options().set_read_timeout(Some(options.stall))
+}
+
+/// Has the kernel find out within half a minute that a silent peer is gone, for connections that are silent by
+/// nature.
+pub fn keep_alive(socket: &Socket) -> io::Result<()> {
+    let (idle, interval) = (Duration::from_secs(10), Duration::from_secs(5));
+    let probes = TcpKeepalive::new().with_time(idle).with_interval(interval).with_retries(3);
+    socket.options().set_tcp_keepalive(&probes)
 }
 
 /// Sends what Nagle's algorithm holds back: the tail of a run would wait for the receiver's delayed

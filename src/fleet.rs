@@ -201,8 +201,9 @@ impl Client {
         let mut receipt = Receipt::begin();
         match work {
             Work::Rounds(n) => {
+                let bytes = n.checked_mul(self.member.size).ok_or_else(too_many)?;
                 self.ask(n, true)?;
-                self.receive_until(n * self.member.size, &mut receipt, turn)?;
+                self.receive_until(bytes, &mut receipt, turn)?;
             }
             Work::Window(_) => self.receive_while_open(&mut receipt, turn)?,
             Work::Single(n) => self.receive_one_by_one(n, &mut receipt, turn)?,
@@ -316,6 +317,10 @@ impl Portion {
         }
         self.messages
     }
+}
+
+fn too_many() -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidInput, "so many rounds are more than 2^64 bytes")
 }
 
 fn silent(error: io::Error) -> io::Error {

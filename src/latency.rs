@@ -85,6 +85,26 @@ impl Latencies {
     }
 }
 
+/// As pairs of a duration in ns and how many events it had.
+#[cfg(feature = "cli")]
+impl serde::Serialize for Latencies {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let buckets = self.0.iter_recorded();
+        serializer.collect_seq(buckets.map(|bucket| (bucket.value_iterated_to(), bucket.count_at_value())))
+    }
+}
+
+#[cfg(feature = "cli")]
+impl<'de> serde::Deserialize<'de> for Latencies {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let mut latencies = Self::default();
+        for (ns, count) in Vec::<(u64, u64)>::deserialize(deserializer)? {
+            latencies.0.saturating_record_n(ns.max(1), count);
+        }
+        Ok(latencies)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -112,6 +132,19 @@ mod tests {
                 prop_assert!((told - exact).abs() <= exact * 0.011 + 1.0, "{quantile}: {told} for {exact}");
             }
             prop_assert_eq!(merged.since(&histogram(&a)).len(), b.len() as u64);
+        }
+    }
+
+    #[cfg(feature = "cli")]
+    #[test]
+    fn what_travels_is_what_was_counted() {
+        let mut latencies = Latencies::default();
+        (0..2000).for_each(|i| latencies.record(Duration::from_nanos(i * i)));
+        let text = serde_json::to_string(&latencies).unwrap();
+        let back: Latencies = serde_json::from_str(&text).unwrap();
+        assert_eq!(back.len(), latencies.len());
+        for quantile in [0.0, 0.5, 0.99, 1.0] {
+            assert_eq!(back.quantile(quantile), latencies.quantile(quantile));
         }
     }
 

@@ -46,8 +46,9 @@
 //! report               from records to text
 //! record
 //! compare              schedule, cell, stats     doctor
-//! seat  server  fleet  rig
-//! scenario
+//! remote  rig
+//! seat  server  fleet
+//! scenario  conditions
 //! protocol  connection  cost
 //! send  recv
 //! message  supply  units  latency
@@ -60,6 +61,8 @@ compile_error!("copycost measures Linux system calls and builds on Linux only");
 #[cfg(feature = "cli")]
 pub mod cli;
 pub mod compare;
+#[cfg(feature = "cli")]
+pub mod conditions;
 pub mod connection;
 pub mod cost;
 #[cfg(feature = "cli")]
@@ -71,6 +74,8 @@ pub mod protocol;
 #[cfg(feature = "cli")]
 pub mod record;
 pub mod recv;
+#[cfg(feature = "cli")]
+pub mod remote;
 #[cfg(feature = "cli")]
 pub mod report;
 pub mod rig;

@@ -23,6 +23,18 @@ impl Ticket {
     }
 }
 
+impl From<[u8; 16]> for Ticket {
+    fn from(bytes: [u8; 16]) -> Self {
+        Self(bytes)
+    }
+}
+
+impl From<Ticket> for [u8; 16] {
+    fn from(ticket: Ticket) -> Self {
+        ticket.0
+    }
+}
+
 impl fmt::Debug for Ticket {
     /// Tickets do not belong in logs.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -7,9 +7,11 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crossbeam::channel::{Receiver, unbounded};
+use crossbeam::channel::{Receiver, Sender, unbounded};
 use crossbeam::select;
 
+#[cfg(feature = "cli")]
+use crate::conditions::Conditions;
 use crate::connection::{self, Applied};
 use crate::cost::cpu::{self, CpuSpent};
 use crate::cost::meter::Spent;
@@ -19,6 +21,8 @@ use crate::fleet::{Fleet, Member, Outcome, Receipt, Turn};
 use crate::latency::Latencies;
 use crate::protocol::{Hello, Ticket};
 use crate::recv::Verifier;
+#[cfg(feature = "cli")]
+use crate::remote;
 use crate::scenario::Scenario;
 use crate::seat::{self, Placed, Seats};
 use crate::send::{Budget, Ledger, Limits, Release, Terms, Unsupported};
@@ -33,18 +37,66 @@ const DRAIN: Duration = Duration::from_secs(5);
 /// What a new rig does before it is handed out: buffers are faulted in, congestion windows are open.
 const WARM_UP: Duration = Duration::from_millis(20);
 
+/// Where the server of a scenario is.
+#[derive(Debug, Clone, Default)]
+pub enum Site {
+    /// In this process, over loopback.
+    #[default]
+    Here,
+    /// On another host, or in another process.
+    #[cfg(feature = "cli")]
+    There(remote::Site),
+}
+
+impl Site {
+    /// What lies between the ends, as records name it.
+    pub fn transport(&self) -> &'static str {
+        match self {
+            Self::Here => "loopback",
+            #[cfg(feature = "cli")]
+            Self::There(_) => "remote",
+        }
+    }
+}
+
+/// What keeps the server's end alive.
+#[derive(Debug)]
+enum ServerEnd {
+    /// The offer is withdrawn before the server stops.
+    #[allow(dead_code, reason = "they are there to be dropped")]
+    Here(Offered, Server),
+    #[cfg(feature = "cli")]
+    #[allow(dead_code, reason = "it is there to be dropped")]
+    There(remote::Call),
+}
+
+/// What the clients must know of the server.
+struct Reached {
+    end: ServerEnd,
+    address: SocketAddr,
+    ticket: Ticket,
+    /// Both ends share their CPUs.
+    one_host: bool,
+    /// CPUs of the server's threads, where only its host knows them.
+    sender_cpus: Option<usize>,
+    #[cfg(feature = "cli")]
+    host: Option<Box<Conditions>>,
+}
+
 /// A running scenario.
 #[derive(Debug)]
 pub struct Rig {
     // Dropped in this order: clients first, so that the server sees them go.
     fleet: Fleet,
-    _offered: Offered,
-    server: Server,
+    _server: ServerEnd,
     news: Receiver<News>,
     outcomes: Receiver<Outcome>,
     scenario: Scenario,
     applied: Applied,
+    address: SocketAddr,
     placed: Placed,
+    #[cfg(feature = "cli")]
+    host: Option<Box<Conditions>>,
     huge_share: Option<f64>,
     idle_walk: Walk,
     /// An end failed: nothing more can be measured.
@@ -177,6 +229,10 @@ pub enum RigError {
         /// The limit.
         hard: u64,
     },
+    /// The other host does not serve.
+    #[cfg(feature = "cli")]
+    #[error(transparent)]
+    Call(#[from] remote::CallError),
     /// Something could not be set up.
     #[error("{what}: {source}")]
     Setup {
@@ -210,44 +266,51 @@ fn setup(what: &'static str) -> impl FnOnce(io::Error) -> RigError {
 }
 
 impl Rig {
-    /// Sets everything up on loopback and warms it.
+    /// Sets everything up over loopback in this process and warms it.
     pub fn build(scenario: &Scenario) -> Result<Self, RigError> {
-        (scenario.path.probe)(&scenario.spec)
-            .map_err(|reason| RigError::Unsupported { path: scenario.path.name, reason })?;
+        Self::at(&Site::Here, scenario)
+    }
+
+    /// Sets everything up with the server at `site` and warms it.
+    pub fn at(site: &Site, scenario: &Scenario) -> Result<Self, RigError> {
         allow_files(scenario)?;
         let cpus = seat::cpus().map_err(setup("the process's CPUs could not be read"))?;
-        let seats = Seats::plan(scenario.placement, scenario.clients, &cpus);
-        let address = SocketAddr::from(([127, 0, 0, 1], 0));
-        let listener = connection::listen(address, &scenario.options)
-            .map_err(setup("the server could not listen on loopback"))?;
-        let applied = Applied::of(&listener).map_err(setup("socket options could not be read back"))?;
-        let placed = seats.placed(cpus.len());
-        let ticket = Ticket::new().map_err(setup("no random numbers"))?;
         let (news_to, news) = unbounded();
-        let service = service(scenario, seats.servers, &applied, ticket);
-        let server = Server::start(listener, scenario.options, Doors::default())
-            .map_err(setup("the server could not start"))?;
-        let offered = server.desk().offer(service, news_to);
+        let reached = match site {
+            Site::Here => serve_here(scenario, &cpus, news_to)?,
+            #[cfg(feature = "cli")]
+            Site::There(site) => serve_there(scenario, site, news_to)?,
+        };
+        let seats =
+            Seats::plan(scenario.placement, scenario.clients, &cpus).of_clients(reached.one_host, &cpus);
+        let mut placed = seats.placed(cpus.len());
+        if let (false, Some(sender_cpus)) = (reached.one_host, reached.sender_cpus) {
+            placed = Placed { cpus: placed.cpus + sender_cpus, sender_cpus, apart: true };
+        }
         let members = seats
             .clients
             .into_iter()
             .enumerate()
-            .map(|(client, seat)| member(scenario, client, seat, server.address(), ticket))
+            .map(|(client, seat)| member(scenario, client, seat, reached.address, reached.ticket))
             .collect::<io::Result<Vec<_>>>()
             .map_err(setup("a client could not connect"))?;
+        let applied = members.first().map(|member| Applied::of(&member.socket)).transpose();
+        let applied = applied.map_err(setup("socket options could not be read back"))?.unwrap_or_default();
         let (outcomes_to, outcomes) = unbounded();
         let fleet =
             Fleet::start(members, &outcomes_to).map_err(setup("a client's thread could not start"))?;
-        let scenario = scenario.clone();
         let mut rig = Self {
             fleet,
-            _offered: offered,
-            server,
+            _server: reached.end,
             news,
             outcomes,
-            scenario,
-            applied,
+            scenario: scenario.clone(),
+            // A client's own TCP_NODELAY is for its asks.
+            applied: Applied { nodelay: scenario.options.nodelay, ..applied },
+            address: reached.address,
             placed,
+            #[cfg(feature = "cli")]
+            host: reached.host,
             huge_share: None,
             idle_walk: Walk::default(),
             broken: false,
@@ -285,7 +348,13 @@ impl Rig {
 
     /// Where its server listens.
     pub fn address(&self) -> SocketAddr {
-        self.server.address()
+        self.address
+    }
+
+    /// The conditions of the other host, where there is one.
+    #[cfg(feature = "cli")]
+    pub fn host(&self) -> Option<&Conditions> {
+        self.host.as_deref()
     }
 
     /// Does `work` on all clients. After an error the rig cannot be used again.
@@ -494,6 +563,47 @@ fn instant_and_bytes(turn: &Turn) -> (Instant, u64) {
         best = read();
     }
     (best.0, best.1)
+}
+
+/// A server in this process, on a port of its own.
+fn serve_here(scenario: &Scenario, cpus: &[usize], news: Sender<News>) -> Result<Reached, RigError> {
+    (scenario.path.probe)(&scenario.spec)
+        .map_err(|reason| RigError::Unsupported { path: scenario.path.name, reason })?;
+    let address = SocketAddr::from(([127, 0, 0, 1], 0));
+    let listener = connection::listen(address, &scenario.options)
+        .map_err(setup("the server could not listen on loopback"))?;
+    let applied = Applied::of(&listener).map_err(setup("socket options could not be read back"))?;
+    let ticket = Ticket::new().map_err(setup("no random numbers"))?;
+    let seats = Seats::plan(scenario.placement, scenario.clients, cpus);
+    let service = service(scenario, seats.servers, &applied, ticket);
+    let server = Server::start(listener, scenario.options, Doors::default())
+        .map_err(setup("the server could not start"))?;
+    let address = server.address();
+    let offered = server.desk().offer(service, news);
+    Ok(Reached {
+        end: ServerEnd::Here(offered, server),
+        address,
+        ticket,
+        one_host: true,
+        sender_cpus: None,
+        #[cfg(feature = "cli")]
+        host: None,
+    })
+}
+
+/// A server on another host, which probes, plans and bounds by itself.
+#[cfg(feature = "cli")]
+fn serve_there(scenario: &Scenario, site: &remote::Site, news: Sender<News>) -> Result<Reached, RigError> {
+    let order = remote::order::Order::of(scenario);
+    let (call, offered) = remote::Call::place(site, &order, &scenario.options, news)?;
+    Ok(Reached {
+        one_host: call.one_host(),
+        end: ServerEnd::There(call),
+        address: site.address,
+        ticket: offered.ticket.into(),
+        sender_cpus: Some(offered.sender_cpus),
+        host: Some(Box::new(offered.conditions)),
+    })
 }
 
 fn service(scenario: &Scenario, seats: Vec<seat::Seat>, applied: &Applied, ticket: Ticket) -> Service {

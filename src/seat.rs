@@ -75,6 +75,30 @@ impl Seats {
     }
 }
 
+impl Seats {
+    /// These seats for the server's end: where the clients are on another host, both halves of `split` are free.
+    #[must_use]
+    pub fn of_servers(self, one_host: bool, cpus: &[usize]) -> Self {
+        let servers = if one_host { self.servers } else { alone(&self.servers, cpus) };
+        Self { servers, clients: if one_host { self.clients } else { Vec::new() } }
+    }
+
+    /// Likewise for the clients' end.
+    #[must_use]
+    pub fn of_clients(self, one_host: bool, cpus: &[usize]) -> Self {
+        let clients = if one_host { self.clients } else { alone(&self.clients, cpus) };
+        Self { clients, servers: if one_host { self.servers } else { Vec::new() } }
+    }
+}
+
+/// Seats spread over all CPUs, pinned where they were pinned before, under the default policy: nobody shares.
+fn alone(seats: &[Seat], cpus: &[usize]) -> Vec<Seat> {
+    let pinned = |seat: &Seat| seat.cpu.is_some() && !cpus.is_empty();
+    let seat =
+        |(i, seat): (usize, &Seat)| Seat { cpu: pinned(seat).then(|| cpus[i % cpus.len()]), batch: false };
+    seats.iter().enumerate().map(seat).collect()
+}
+
 /// How many CPUs the threads of a measurement were placed on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Placed {

@@ -32,14 +32,23 @@ impl Supply {
     /// The messages that `spec` asks for, every page touched. With `verify` a ring's messages are rewritten
     /// whole, otherwise one byte in each page.
     pub fn new(spec: &Spec, verify: bool) -> io::Result<Self> {
-        let (ring, rewrite) = match spec.buffers {
-            Buffers::Constant => (1, Rewrite::Nothing),
-            Buffers::Ring(messages) if verify => (messages, Rewrite::Everything),
-            Buffers::Ring(messages) => (messages, Rewrite::OneBytePerPage),
+        let rewrite = match spec.buffers {
+            Buffers::Constant => Rewrite::Nothing,
+            Buffers::Ring(_) if verify => Rewrite::Everything,
+            Buffers::Ring(_) => Rewrite::OneBytePerPage,
         };
-        let count = ring.max(footprint_bytes(spec.footprint).div_ceil(spec.size)).max(1);
+        let count = Self::count(spec);
         let messages = (0..count).map(|_| Message::new(spec).map(Arc::new)).collect::<io::Result<_>>()?;
         Ok(Self { messages, rewrite, turn: 0, sequence: 0 })
+    }
+
+    /// How many messages `spec` asks for.
+    pub fn count(spec: &Spec) -> usize {
+        let ring = match spec.buffers {
+            Buffers::Constant => 1,
+            Buffers::Ring(messages) => messages,
+        };
+        ring.max(footprint_bytes(spec.footprint).div_ceil(spec.size)).max(1)
     }
 
     /// The next message to send, rewritten if the policy says so. Waits at most `patience` for the sender to let

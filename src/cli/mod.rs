@@ -3,10 +3,14 @@
 //! Exit codes: 0 done; 1 failed; 2 usage; 3 measured, and the answer is no.
 
 mod arguments;
+mod client;
 mod doctor;
 mod list;
 mod output;
+mod over;
 mod run;
+mod serve;
+mod signals;
 
 use std::process::ExitCode;
 
@@ -26,6 +30,10 @@ enum Verb {
     Run(Box<run::Arguments>),
     /// Show every send path, what it does, and whether it can be had here
     List(list::Arguments),
+    /// Serve another host's `copycost run --over`, or raw messages to any TCP client
+    Serve(Box<serve::Arguments>),
+    /// Receive from a raw server for a while
+    Client(client::Arguments),
     /// Show what will distort or break a measurement on this machine, and how to mend it
     Doctor(doctor::Arguments),
 }
@@ -57,6 +65,8 @@ pub fn main() -> ExitCode {
     let result = match command.verb {
         Some(Verb::Run(arguments)) => arguments.run(),
         Some(Verb::List(arguments)) => arguments.run(),
+        Some(Verb::Serve(arguments)) => arguments.run(),
+        Some(Verb::Client(arguments)) => arguments.run(),
         Some(Verb::Doctor(arguments)) => arguments.run(),
         None => run::Arguments::default().run(),
     };

@@ -8,11 +8,12 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use super::arguments::{self, PathChoice};
 use super::output::{self, Files};
+use super::over::Over;
 use super::{Done, Failure};
 use crate::compare::cell::{self, Plan};
 use crate::cost::system::{IdleBaseline, MIN_WINDOW};
 use crate::message::{Buffers, Fields, Footprint, Layout, Spec};
-use crate::record::{CellFailure, Conditions, Record, Results};
+use crate::record::{CellFailure, Conditions, Record, Results, SCHEMA};
 use crate::report::{self, Format};
 use crate::scenario::{self, Scenario};
 use crate::seat::Placement;
@@ -34,6 +35,11 @@ pub struct Arguments {
     #[arg(short, long, value_name = "N", value_delimiter = ',', value_parser = arguments::clients,
           default_values_t = [1])]
     clients: Vec<usize>,
+    #[command(flatten)]
+    over: Over,
+    /// Go on after what the first -o file, a .json, already has
+    #[arg(long, requires = "output")]
+    resume: bool,
     /// Where the threads sit: paired, split or free
     #[arg(long, default_value_t)]
     placement: Placement,
@@ -92,23 +98,29 @@ impl Default for Arguments {
 impl Arguments {
     pub fn run(&self) -> Result<Done, Failure> {
         let files = Files::open(&self.output)?;
+        let site = self.over.site()?;
         let paths = self.paths()?;
         let cells: Vec<_> = scenario::matrix(
             &arguments::distinct(&self.sizes).iter().map(|size| size.0).collect::<Vec<_>>(),
             &arguments::distinct(&self.clients),
         )
         .collect();
-        let mut results = Results::new(Conditions::here());
+        let mut results = self.begin()?;
         let latency = self.latency.then(|| self.seconds / 2);
         let baseline = (self.seconds >= MIN_WINDOW).then(IdleBaseline::watch).and_then(Result::ok);
         let bar =
             progress_bar((self.seconds + latency.unwrap_or_default()) * (cells.len() * paths.len()) as u32);
         for (number, (size, clients)) in cells.into_iter().enumerate() {
-            let scenarios = self.scenarios(&paths, size, clients)?;
+            let mut scenarios = self.scenarios(&paths, size, clients)?;
+            scenarios.retain(|scenario| !results.records.iter().any(|record| record.is_of(scenario, &site)));
+            if scenarios.is_empty() {
+                continue;
+            }
+            results.failures.retain(|failure| (failure.size, failure.clients) != (size, clients));
             bar.set_message(format!("{}, clients {clients}", ByteSize(size)));
             let mut turn_over = |length: Duration| bar.inc(length.as_millis() as u64);
             let plan = Plan { time: self.seconds, seed: number as u64, baseline, latency };
-            let measured = cell::measure(&scenarios, &plan, &mut turn_over);
+            let measured = cell::measure(&scenarios, &site, &plan, &mut turn_over);
             for (scenario, measured) in scenarios.iter().zip(measured) {
                 keep(&mut results, scenario, measured);
             }
@@ -124,6 +136,21 @@ impl Arguments {
         }
     }
 
+    /// No results yet, or with --resume those of the run before.
+    fn begin(&self) -> Result<Results, Failure> {
+        let path = self.output.first().filter(|path| self.resume && path.exists());
+        let Some(path) = path else { return Ok(Results::new(Conditions::here())) };
+        let usage = |what: String| Failure::Usage(format!("--resume: '{}' {what}", path.display()));
+        let text =
+            std::fs::read_to_string(path).map_err(|error| usage(format!("cannot be read: {error}")))?;
+        let results: Results = serde_json::from_str(&text)
+            .map_err(|error| usage(format!("is no result of copycost run: {error}")))?;
+        if results.schema > SCHEMA {
+            return Err(usage(format!("has the form {}, and this version knows {SCHEMA}", results.schema)));
+        }
+        Ok(results)
+    }
+
     /// The paths asked for. `all` leaves out, with a note, those that cannot be had; one that was named must.
     fn paths(&self) -> Result<Vec<&'static SendPath>, Failure> {
         let spec = self.spec(self.sizes.first().map_or(65_536, |size| size.0))?;
@@ -136,7 +163,8 @@ impl Arguments {
         for choice in &self.paths {
             match choice {
                 PathChoice::One(path) => add(path),
-                PathChoice::All => send::ALL.iter().for_each(|path| match (path.probe)(&spec) {
+                // Another host probes by itself.
+                PathChoice::All => send::ALL.iter().for_each(|path| match self.over.probe(path, &spec) {
                     Ok(()) => add(path),
                     Err(reason) => eprintln!("note: {} is left out: {reason}", path.name),
                 }),
@@ -174,6 +202,9 @@ fn keep(results: &mut Results, scenario: &Scenario, measured: Result<cell::Measu
     match measured {
         Ok(measured) => {
             results.conditions.connected(&measured.applied);
+            if let Some(host) = &measured.host {
+                results.conditions.host = Some(Box::new(host.clone()));
+            }
             results.records.push(Record::new(scenario, &measured));
         }
         Err(error) => results.failures.push(CellFailure {

@@ -11,7 +11,7 @@ use crate::cost::pollution::Walk;
 use crate::cost::system::{IdleBaseline, MIN_WINDOW, SystemMeter, SystemSpent};
 use crate::cost::{Measured as Figure, Missing};
 use crate::latency::Latencies;
-use crate::rig::{Rig, RigError, Sample, Work};
+use crate::rig::{Rig, RigError, Sample, Site, Work};
 use crate::scenario::Scenario;
 use crate::seat::Placed;
 
@@ -42,6 +42,11 @@ pub struct Measured {
     pub sample: Sample,
     /// What its connections had.
     pub applied: Applied,
+    /// What lay between the ends.
+    pub transport: &'static str,
+    /// The conditions of the other host, where there is one.
+    #[cfg(feature = "cli")]
+    pub host: Option<crate::conditions::Conditions>,
     /// [`Rig::huge_share`]
     pub huge_share: Option<f64>,
     /// [`Rig::idle_walk`]
@@ -79,10 +84,11 @@ impl Turns {
 /// more turns, and the others go on.
 pub fn measure(
     scenarios: &[Scenario],
+    site: &Site,
     plan: &Plan,
     progress: &mut dyn FnMut(Duration),
 ) -> Vec<Result<Measured, RigError>> {
-    let mut rigs: Vec<_> = scenarios.iter().map(|scenario| Rig::build(scenario).map(Warm::new)).collect();
+    let mut rigs: Vec<_> = scenarios.iter().map(|scenario| Rig::at(site, scenario).map(Warm::new)).collect();
     let schedule = Schedule::new(scenarios.len(), plan.seed);
     let turns = Turns::of(plan.time, schedule.rows_per_block());
     for row in schedule.take(turns.rows) {
@@ -96,11 +102,11 @@ pub fn measure(
             progress(turns.length);
         }
     }
-    let measured: Vec<_> = rigs.into_iter().map(|rig| rig.and_then(|warm| warm.finish(plan))).collect();
+    let measured: Vec<_> = rigs.into_iter().map(|rig| rig.and_then(|warm| warm.finish(site, plan))).collect();
     // The rigs are gone by now: a latency in their company would be that of a busier machine.
     let with_latency = |(scenario, measured): (&Scenario, Result<Measured, RigError>)| {
         let measured = measured?;
-        let latency = plan.latency.map(|time| latency(scenario, time)).transpose()?;
+        let latency = plan.latency.map(|time| latency(scenario, site, time)).transpose()?;
         progress(plan.latency.unwrap_or_default());
         Ok(Measured { latency, ..measured })
     };
@@ -136,7 +142,7 @@ impl Warm {
         Ok(())
     }
 
-    fn finish(self, plan: &Plan) -> Result<Measured, RigError> {
+    fn finish(self, site: &Site, plan: &Plan) -> Result<Measured, RigError> {
         let sample = self.sum.ok_or(RigError::Broken)?;
         let system = if plan.time < MIN_WINDOW {
             let (figure, needs, had) = ("CPU time of the system", MIN_WINDOW, plan.time);
@@ -149,6 +155,9 @@ impl Warm {
         Ok(Measured {
             limiter: Limiter::of(&evidence(&sample, self.rig.placed())),
             applied: self.rig.applied().clone(),
+            transport: site.transport(),
+            #[cfg(feature = "cli")]
+            host: self.rig.host().cloned(),
             huge_share: self.rig.huge_share(),
             idle_walk: self.rig.idle_walk(),
             system,
@@ -176,9 +185,9 @@ fn evidence(sample: &Sample, placed: Placed) -> Evidence {
 }
 
 /// Messages asked for one at a time, for `time`.
-fn latency(scenario: &Scenario, time: Duration) -> Result<Latencies, RigError> {
+fn latency(scenario: &Scenario, site: &Site, time: Duration) -> Result<Latencies, RigError> {
     const PORTION: u64 = 50;
-    let mut rig = Rig::build(&scenario.clone().for_latency())?;
+    let mut rig = Rig::at(site, &scenario.clone().for_latency())?;
     let mut all = Latencies::default();
     let began = std::time::Instant::now();
     while all.is_empty() || began.elapsed() < time {

@@ -13,6 +13,7 @@ pub const EVENTS: usize = 7;
 
 /// How far the hardware counts reach; the worst comes last.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "cli", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub enum CounterScope {
     /// Everything, all the time.
@@ -70,6 +71,7 @@ impl fmt::Display for CounterScope {
 
 /// One event and how often it happened.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "cli", derive(serde::Serialize, serde::Deserialize))]
 pub struct Count {
     /// What was counted.
     pub event: Event,
@@ -79,6 +81,7 @@ pub struct Count {
 
 /// The counts of one thread between start and stop, or of several threads together.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "cli", derive(serde::Serialize, serde::Deserialize))]
 pub struct Counts {
     /// How far the hardware counts reach.
     pub scope: CounterScope,

@@ -26,6 +26,7 @@ use crate::sys::clock::{process_cpu_time, thread_cpu_time};
 
 /// What a figure of CPU time covers; the worst comes last.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[cfg_attr(feature = "cli", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub enum CpuScope {
     /// Everything that ran on the CPU while the thread was on it.
@@ -68,6 +69,7 @@ impl fmt::Display for CpuScope {
 
 /// CPU time spent, by one thread or by several together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "cli", derive(serde::Serialize, serde::Deserialize))]
 pub struct CpuSpent {
     /// The time.
     pub time: Duration,

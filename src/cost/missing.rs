@@ -99,9 +99,27 @@ pub enum Missing {
     /// A figure per byte or per message, and none was moved.
     #[error("nothing was moved")]
     NothingMoved,
+    /// As the other host of a measurement said it.
+    #[error("{0}")]
+    Told(String),
     /// The measurement was not asked for, or this thread is not in the sample that is counted.
     #[error("not measured")]
     NotMeasured,
+}
+
+/// A reason travels between hosts as its sentence.
+#[cfg(feature = "cli")]
+impl serde::Serialize for Missing {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+#[cfg(feature = "cli")]
+impl<'de> serde::Deserialize<'de> for Missing {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer).map(Missing::Told)
+    }
 }
 
 impl Missing {

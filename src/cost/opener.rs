@@ -11,6 +11,7 @@ use perf_event::{Builder, Counter};
 
 /// What is counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "cli", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub enum Event {
     /// Time on a CPU in ns, softirq on top of the thread included.

@@ -10,6 +10,7 @@ pub use crate::sys::tcp_info::{TcpInfo, tcp_info};
 
 /// What one connection, or several together, did between two snapshots.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "cli", derive(serde::Serialize, serde::Deserialize))]
 pub struct Wire {
     /// Connections in the sum.
     pub connections: u32,

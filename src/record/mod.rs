@@ -3,16 +3,15 @@
 
 mod cost;
 
-use std::fs;
-
 use serde::{Deserialize, Serialize};
 
 use crate::compare::cell::Measured;
-use crate::connection::Applied;
 use crate::cost::limiter::Limiter;
+use crate::rig::Site;
 use crate::scenario::Scenario;
 use crate::send::{Ledger, Release};
 
+pub use crate::conditions::Conditions;
 pub use cost::{CountRecord, CountersRecord, CpuRecord, LatencyRecord, PollutionRecord, Reasons, WireRecord};
 
 /// The version of this form.
@@ -30,33 +29,6 @@ pub struct Results {
     /// Paths and cells that could not be measured, and why.
     #[serde(default)]
     pub failures: Vec<CellFailure>,
-}
-
-/// Where and how the run was made.
-#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
-pub struct Conditions {
-    /// The release of the kernel.
-    pub kernel: String,
-    /// The CPU's name.
-    pub cpu_model: String,
-    /// How many CPUs the process may use.
-    pub cpus: usize,
-    /// TCP_CONGESTION as read back.
-    pub congestion_control: String,
-    /// SO_SNDBUF as read back, in bytes.
-    pub send_buffer_bytes: usize,
-    /// SO_RCVBUF as read back, in bytes.
-    pub receive_buffer_bytes: usize,
-    /// TCP_NODELAY of the sender.
-    pub nodelay: bool,
-    /// The version of this crate.
-    pub version: String,
-    /// The commit it was built from, where that is known.
-    pub commit: Option<String>,
-    /// The command line.
-    pub command: Vec<String>,
-    /// What distorts all records alike.
-    pub flags: Vec<String>,
 }
 
 /// One path in one cell.
@@ -187,45 +159,22 @@ impl Results {
     }
 }
 
-impl Conditions {
-    /// What this machine and this process are; the connection's share is added by [`Conditions::connected`].
-    pub fn here() -> Self {
-        let read = |path| fs::read_to_string(path).unwrap_or_default();
-        Self {
-            kernel: read("/proc/sys/kernel/osrelease").trim().to_owned(),
-            cpu_model: cpu_model(&read("/proc/cpuinfo")),
-            cpus: crate::sys::sched::allowed_cpus().map_or(0, |cpus| cpus.len()),
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-            commit: option_env!("COPYCOST_COMMIT").map(str::to_owned),
-            command: std::env::args().collect(),
-            ..Self::default()
-        }
-    }
-
-    /// Takes what the connections have, and what about it distorts.
-    pub fn connected(&mut self, applied: &Applied) {
-        self.congestion_control.clone_from(&applied.congestion_control);
-        self.send_buffer_bytes = applied.send_buffer;
-        self.receive_buffer_bytes = applied.receive_buffer;
-        self.nodelay = applied.nodelay;
-        let flag =
-            "the receive buffer is below four times the send buffer: raise net.core.rmem_max and wmem_max";
-        if applied.window_may_close() && !self.flags.iter().any(|old| old == flag) {
-            self.flags.push(flag.to_owned());
-        }
-    }
-}
-
-fn cpu_model(cpuinfo: &str) -> String {
-    let field = |name: &str| {
-        let line = cpuinfo.lines().find(|line| line.starts_with(name))?;
-        line.split_once(':').map(|(_, value)| value.trim().to_owned())
-    };
-    field("model name").or_else(|| field("CPU part")).unwrap_or_default()
-}
-
 impl Record {
-    /// The record of a sample over loopback with the clock `window`.
+    /// Whether this is the record of `scenario` at `site`, which then need not be measured again.
+    pub fn is_of(&self, scenario: &Scenario, site: &Site) -> bool {
+        let spec = &scenario.spec;
+        self.path == scenario.path.name
+            && (self.size, self.clients) == (spec.size, scenario.clients)
+            && self.layout == spec.layout.to_string()
+            && self.fields == spec.fields.to_string()
+            && self.buffers == spec.buffers.to_string()
+            && self.footprint == spec.footprint.to_string()
+            && self.placement == scenario.placement.to_string()
+            && self.receive == scenario.receive.name
+            && self.transport == site.transport()
+    }
+
+    /// The record of what one scenario came to.
     pub fn new(scenario: &Scenario, measured: &Measured) -> Self {
         let Measured { sample, .. } = measured;
         let spec = &scenario.spec;
@@ -241,7 +190,7 @@ impl Record {
             footprint: spec.footprint.to_string(),
             placement: scenario.placement.to_string(),
             receive: scenario.receive.name.to_owned(),
-            transport: "loopback".to_owned(),
+            transport: measured.transport.to_owned(),
             clock: "window".to_owned(),
             seconds: sample.elapsed.as_secs_f64(),
             context_switches_per_message: sample.switches_per_message(),
@@ -251,8 +200,9 @@ impl Record {
             syscalls_per_message: sample.calls as f64 / sample.messages.max(1) as f64,
             ledger: told.then(|| LedgerRecord::from(&sample.ledger)),
             verdict: told.then(|| copies.to_string()),
-            // Both ends are on one machine: the kernel copies what it delivers there, whatever else is so.
-            verdict_reason: (told && sample.ledger.copied > 0).then(|| "loopback".to_owned()),
+            // Over loopback the kernel copies what it delivers, whatever else is so.
+            verdict_reason: (told && sample.ledger.copied > 0 && measured.transport == "loopback")
+                .then(|| "loopback".to_owned()),
             huge_share: measured.huge_share,
             cpu: CpuRecord::new(measured, spec.size),
             counters: CountersRecord::new(measured, spec.size, scenario.clients),
@@ -311,17 +261,5 @@ impl From<&Ledger> for LedgerRecord {
             notification_p50_ns: quantiles.map(|(p50, _)| p50.as_nanos() as u64),
             notification_p99_ns: quantiles.map(|(_, p99)| p99.as_nanos() as u64),
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_cpu_is_named_from_either_architecture() {
-        assert_eq!(cpu_model("processor\t: 0\nmodel name\t: AMD EPYC\n"), "AMD EPYC");
-        assert_eq!(cpu_model("CPU part\t: 0xd40\n"), "0xd40");
-        assert_eq!(cpu_model(""), "");
     }
 }

@@ -135,6 +135,8 @@ pub struct Tracker<T> {
     /// The 32-bit id that the kernel gave to id 0 of ours.
     first: u32,
     tally: Tally,
+    /// Sends that were given up: neither completed nor outstanding.
+    taken: u64,
 }
 
 impl<T> Default for Tracker<T> {
@@ -147,7 +149,7 @@ impl<T> Tracker<T> {
     /// A tracker of a socket whose next id is `first`: 0 for a new one.
     pub fn starting_at(first: u32) -> Self {
         // Room for what a budget allows, so that sending does not allocate.
-        Self { held: VecDeque::with_capacity(1024), base: 0, first, tally: Tally::default() }
+        Self { held: VecDeque::with_capacity(1024), base: 0, first, tally: Tally::default(), taken: 0 }
     }
 
     /// A call returned more than 0: it consumed the next id. What it keeps alive is given back by
@@ -221,7 +223,7 @@ impl<T> Tracker<T> {
 
     /// How many sends are not yet completed.
     pub fn outstanding(&self) -> u64 {
-        self.tally.issued - self.tally.completed
+        self.tally.issued - self.tally.completed - self.taken
     }
 
     /// What was counted so far.
@@ -229,10 +231,12 @@ impl<T> Tracker<T> {
         self.tally
     }
 
-    /// Takes what is still outstanding, in the order of sending; the tracker counts it as issued only.
+    /// Takes what is still outstanding, in the order of sending: given up, and neither outstanding nor completed.
     pub fn take_outstanding(&mut self) -> impl Iterator<Item = T> {
         self.base += self.held.len() as u64;
-        std::mem::take(&mut self.held).into_iter().flatten()
+        let held = std::mem::take(&mut self.held);
+        self.taken += held.iter().flatten().count() as u64;
+        held.into_iter().flatten()
     }
 }
 

@@ -7,6 +7,7 @@ use crate::latency::Latencies;
 
 /// What the kernel told a sender. Counts are of system calls that carried MSG_ZEROCOPY, not of messages.
 #[derive(Debug, Clone, Default)]
+#[cfg_attr(feature = "cli", derive(serde::Serialize, serde::Deserialize))]
 pub struct Ledger {
     /// Calls that the kernel took by reference: each is to be completed once.
     pub sends: u64,

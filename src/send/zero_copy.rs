@@ -32,6 +32,9 @@ pub(super) const PATH: SendPath = SendPath {
 /// How long a sender waits for the kernel to release something when the socket has no send timeout.
 const PATIENCE: Duration = Duration::from_secs(10);
 
+/// How long an aborted sender waits for packets that the network card has: milliseconds at any rate in use.
+const LINGER: Duration = Duration::from_millis(100);
+
 fn probe() -> Result<(), Unsupported> {
     let address = std::net::SocketAddr::from(([127, 0, 0, 1], 0));
     Socket::tcp(address).and_then(|socket| socket.set_zerocopy()).map_err(|error| {
@@ -325,7 +328,9 @@ impl Sender for ZeroCopy {
         let _ = self.reap_ready();
         self.aborting = true;
         if self.socket.disconnect().is_ok() {
-            let _ = self.reap_ready();
+            // Packets that a network card was given are returned when it has sent them.
+            let by = Instant::now() + LINGER;
+            while matches!(self.reap(by), Ok(true)) {}
         }
         self.give_up();
     }

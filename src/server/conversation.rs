@@ -103,6 +103,7 @@ impl<'a> Conversation<'a> {
 
     /// One run: this ask and those that follow until the last of the run, then the drain and the report.
     fn serve_run(&mut self, first: Ask) -> io::Result<()> {
+        let _sends = self.offer.sends();
         let (calls, ledger) = (self.calls.get(), self.sender.ledger());
         let before = tcp_info(self.asks.as_fd());
         let (mut messages, mut walk) = (0, Walk::default());
@@ -136,6 +137,9 @@ impl<'a> Conversation<'a> {
         let patience = self.offer.service.options.stall;
         let mut walk = Walk::default();
         for _ in 0..messages {
+            if self.offer.is_finishing() {
+                return Err(io::Error::new(io::ErrorKind::ConnectionAborted, "the host is being stopped"));
+            }
             let message = self.supply.next(&mut *self.sender, patience)?;
             self.sender.send(message)?;
             if let Some(chase) = &mut self.chase {

@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
@@ -90,6 +90,8 @@ struct Shared {
     /// Each open connection, in the order in which they came.
     connections: Mutex<BTreeMap<u64, Open>>,
     offers: Mutex<HashMap<Ticket, Arc<Offer>>>,
+    /// Services offered so far.
+    offered: AtomicU64,
 }
 
 /// An open connection as others see it.
@@ -114,6 +116,7 @@ impl Server {
             stopping: AtomicBool::new(false),
             connections: Mutex::default(),
             offers: Mutex::default(),
+            offered: AtomicU64::new(0),
         });
         let acceptor = Arc::clone(&shared);
         let acceptor = thread::Builder::new()
@@ -138,13 +141,24 @@ impl Desk {
     /// Offers `service` to those who show its ticket. News of their threads go to `news`.
     pub fn offer(&self, service: Service, news: Sender<News>) -> Offered {
         let (shared, ticket) = (Arc::clone(&self.0), service.ticket);
+        shared.offered.fetch_add(1, Ordering::Relaxed);
         lock(&shared.offers).insert(ticket, Arc::new(Offer::new(service, news)));
         Offered { shared, ticket }
     }
 
-    /// How many clients all services on offer have seats for.
-    pub fn seats(&self) -> usize {
-        lock(&self.0.offers).values().map(|offer| offer.service.seats.len()).sum()
+    /// How many services were offered so far.
+    pub fn offered(&self) -> u64 {
+        self.0.offered.load(Ordering::Relaxed)
+    }
+
+    /// Has every sender finish its message at hand and end, and waits for that, at most for `patience`.
+    pub fn finish(&self, patience: Duration) {
+        let by = Instant::now() + patience;
+        let offers: Vec<_> = lock(&self.0.offers).values().cloned().collect();
+        offers.iter().for_each(|offer| offer.finish());
+        while offers.iter().any(|offer| offer.is_sending()) && Instant::now() < by {
+            thread::sleep(Duration::from_millis(5));
+        }
     }
 }
 

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::io;
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use crossbeam::channel::Sender;
@@ -70,6 +71,7 @@ pub enum Told {
 
 /// What one run cost the sender.
 #[derive(Debug, Clone, Default)]
+#[cfg_attr(feature = "cli", derive(serde::Serialize, serde::Deserialize))]
 pub struct Report {
     /// Messages sent.
     pub messages: u64,
@@ -102,6 +104,10 @@ pub(super) struct Offer {
     news: Sender<News>,
     /// Clients that were let in; each number once.
     admitted: Mutex<Vec<bool>>,
+    /// Senders that are in a run.
+    sending: AtomicUsize,
+    /// They are to end after the message at hand.
+    finishing: AtomicBool,
 }
 
 impl fmt::Debug for Offer {
@@ -113,7 +119,28 @@ impl fmt::Debug for Offer {
 impl Offer {
     pub(super) fn new(service: Service, news: Sender<News>) -> Self {
         let admitted = Mutex::new(vec![false; service.seats.len()]);
-        Self { service, news, admitted }
+        Self { service, news, admitted, sending: AtomicUsize::new(0), finishing: AtomicBool::new(false) }
+    }
+
+    /// Has every sender end after the message at hand.
+    pub(super) fn finish(&self) {
+        self.finishing.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether senders are to end.
+    pub(super) fn is_finishing(&self) -> bool {
+        self.finishing.load(Ordering::Relaxed)
+    }
+
+    /// Whether any sender is in a run.
+    pub(super) fn is_sending(&self) -> bool {
+        self.sending.load(Ordering::SeqCst) > 0
+    }
+
+    /// A sender is in a run until what is returned is dropped.
+    pub(super) fn sends(&self) -> Sends<'_> {
+        self.sending.fetch_add(1, Ordering::SeqCst);
+        Sends(&self.sending)
     }
 
     /// True once for each client number that has a seat.
@@ -125,5 +152,14 @@ impl Offer {
     pub(super) fn tell(&self, client: usize, told: Told) {
         // Nobody listens any more when the owner is being dropped.
         let _ = self.news.send(News { client, told });
+    }
+}
+
+/// A sender that is in a run.
+pub(super) struct Sends<'a>(&'a AtomicUsize);
+
+impl Drop for Sends<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::SeqCst);
     }
 }

@@ -152,6 +152,7 @@ proptest! {
         }
         prop_assert_eq!(released.len() as u64 + tracker.outstanding(), n);
         prop_assert_eq!(tracker.take_outstanding().count() as u64, n - released.len() as u64);
+        prop_assert_eq!(tracker.outstanding(), 0);
     }
 
     #[test]

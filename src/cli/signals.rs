@@ -1,0 +1,22 @@
+//! SIGINT and SIGTERM as a channel: the command finishes what it is at, says what it has, and ends with 0.
+
+use crossbeam::channel::{Receiver, unbounded};
+
+use super::Failure;
+
+/// From now on the first signal arrives here; a second one ends the process at once.
+pub fn listen() -> Result<Receiver<()>, Failure> {
+    let (signalled, signals) = unbounded();
+    let mut before = 0;
+    let handler = move || {
+        before += 1;
+        if before > 1 {
+            // 128 + SIGINT, as a shell reports it.
+            std::process::exit(130);
+        }
+        let _ = signalled.send(());
+    };
+    ctrlc::set_handler(handler)
+        .map_err(|error| Failure::Failed(format!("signals cannot be caught: {error}")))?;
+    Ok(signals)
+}
