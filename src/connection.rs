@@ -26,6 +26,9 @@ const CAPPED_BUFFERS: (usize, usize) = (128 << 10, 208 << 10);
 /// A peer that takes or gives nothing for so long is given up.
 const STALL: Duration = Duration::from_secs(10);
 
+/// A connection that does not say who it is for so long is ended.
+const HELLO: Duration = Duration::from_secs(5);
+
 /// Connections that wait to be accepted: as many as there can be clients.
 const BACKLOG: i32 = 1024;
 
@@ -40,6 +43,8 @@ pub struct Options {
     pub nodelay: bool,
     /// SO_SNDTIMEO and SO_RCVTIMEO: the end of every blocking call.
     pub stall: Duration,
+    /// How long a new connection may take to say who it is.
+    pub hello: Duration,
 }
 
 impl Options {
@@ -55,7 +60,7 @@ impl Options {
     fn within(wmem_max: usize, rmem_max: usize) -> Self {
         let fits = wmem_max >= BUFFERS.0 && rmem_max >= BUFFERS.1;
         let (send_buffer, receive_buffer) = if fits { BUFFERS } else { CAPPED_BUFFERS };
-        Self { send_buffer, receive_buffer, nodelay: false, stall: STALL }
+        Self { send_buffer, receive_buffer, nodelay: false, stall: STALL, hello: HELLO }
     }
 
     fn set(&self, socket: &Socket) -> io::Result<()> {

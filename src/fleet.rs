@@ -9,13 +9,13 @@ use std::time::{Duration, Instant};
 use crossbeam::channel::{Receiver as Commands, Sender, unbounded};
 use crossbeam::utils::CachePadded;
 
+use crate::cost::meter::{Meter, Spent};
 use crate::latency::Latencies;
 use crate::protocol::Ask;
 use crate::recv::{Receiver, Verifier};
 use crate::seat::Seat;
 use crate::server::STACK_BYTES;
 use crate::sys::socket::Socket;
-use crate::sys::usage::Usage;
 
 /// What the clients are to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -86,7 +86,7 @@ pub struct Receipt {
     /// Bytes.
     pub bytes: u64,
     /// From the ask to the last byte.
-    pub usage: Usage,
+    pub spent: Spent,
     /// Of each message, for [`Work::Single`].
     pub latency: Latencies,
 }
@@ -104,6 +104,8 @@ pub struct Member {
     pub verifier: Option<Verifier>,
     /// The size of a message in bytes.
     pub size: u64,
+    /// Whether its thread's counters are read.
+    pub counted: bool,
 }
 
 /// The running clients.
@@ -186,15 +188,16 @@ impl Client {
         let seated = self.member.seat.take();
         self.owes = true;
         self.tell(seated.map(|()| Receipt::begin()));
+        let mut meter = Meter::open(self.member.counted);
         while let Ok((turn, work)) = commands.recv() {
             self.owes = true;
-            let result = self.run(&turn, work);
+            let result = self.run(&mut meter, &turn, work);
             self.tell(result);
         }
     }
 
-    fn run(&mut self, turn: &Turn, work: Work) -> io::Result<Receipt> {
-        let usage = Usage::of_thread();
+    fn run(&mut self, meter: &mut Meter, turn: &Turn, work: Work) -> io::Result<Receipt> {
+        meter.start();
         let mut receipt = Receipt::begin();
         match work {
             Work::Rounds(n) => {
@@ -207,7 +210,7 @@ impl Client {
         turn.first.get_or_init(|| (Instant::now(), turn.bytes()));
         // Acknowledge now what the kernel would acknowledge in 40 ms: a zero-copy sender waits for it.
         self.member.socket.options().set_tcp_quickack(true)?;
-        receipt.usage = Usage::of_thread().since(&usage);
+        receipt.spent = meter.stop(receipt.bytes / self.member.size);
         match self.member.verifier.as_ref().and_then(Verifier::wrong) {
             Some(wrong) => Err(io::Error::new(io::ErrorKind::InvalidData, wrong)),
             None => Ok(receipt),
@@ -278,7 +281,7 @@ impl Client {
 
 impl Receipt {
     fn begin() -> Self {
-        Self { asked: Instant::now(), bytes: 0, usage: Usage::default(), latency: Latencies::default() }
+        Self { asked: Instant::now(), bytes: 0, spent: Spent::default(), latency: Latencies::default() }
     }
 }
 

@@ -41,7 +41,8 @@ impl Default for Latencies {
 impl Latencies {
     /// Counts one event.
     pub fn record(&mut self, duration: Duration) {
-        self.0.saturating_record((duration.as_nanos() as u64).max(1));
+        let ns = u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
+        self.0.saturating_record(ns.max(1));
     }
 
     /// Adds the events of another histogram.
@@ -71,6 +72,11 @@ impl Latencies {
     /// The duration that `quantile` (0 to 1) of the events do not exceed; `None` without events.
     pub fn quantile(&self, quantile: f64) -> Option<Duration> {
         (!self.is_empty()).then(|| Duration::from_nanos(self.0.value_at_quantile(quantile)))
+    }
+
+    /// The mean, to the histogram's precision.
+    pub fn mean(&self) -> Option<Duration> {
+        (!self.is_empty()).then(|| Duration::from_nanos(self.0.mean() as u64))
     }
 
     /// The longest event.
@@ -107,6 +113,16 @@ mod tests {
             }
             prop_assert_eq!(merged.since(&histogram(&a)).len(), b.len() as u64);
         }
+    }
+
+    #[test]
+    fn any_duration_is_counted() {
+        let mut latencies = Latencies::default();
+        for duration in [Duration::ZERO, Duration::from_nanos(1), LONGEST, Duration::MAX] {
+            latencies.record(duration);
+        }
+        assert_eq!(latencies.len(), 4);
+        assert!(latencies.max() >= Some(LONGEST));
     }
 
     #[test]

@@ -45,10 +45,10 @@
 //! benches/*            cli
 //! report               from records to text
 //! record
-//! compare              schedule, cell, stats
+//! compare              schedule, cell, stats     doctor
 //! seat  server  fleet  rig
 //! scenario
-//! protocol  connection
+//! protocol  connection  cost
 //! send  recv
 //! message  supply  units  latency
 //! sys                  system calls; the only place with `unsafe`
@@ -61,6 +61,9 @@ compile_error!("copycost measures Linux system calls and builds on Linux only");
 pub mod cli;
 pub mod compare;
 pub mod connection;
+pub mod cost;
+#[cfg(feature = "cli")]
+pub mod doctor;
 pub mod fleet;
 pub mod latency;
 pub mod message;

@@ -11,7 +11,7 @@ pub const VERSION: u16 = 1;
 const MAGIC: [u8; 8] = *b"copycost";
 
 /// A random number that a data connection shows to be let in, made by whoever serves.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Ticket([u8; 16]);
 
 impl Ticket {
@@ -30,13 +30,25 @@ impl fmt::Debug for Ticket {
     }
 }
 
-/// What a connection is for, and whose it is.
+/// How a connection begins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Hello {
-    /// The client's number, from 0.
-    pub client: u32,
-    /// What lets it in.
-    pub ticket: Ticket,
+    /// What the connection is for.
+    pub purpose: Purpose,
+}
+
+/// What a connection is for, and whose it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Purpose {
+    /// Messages for a client.
+    Data {
+        /// The client's number, from 0.
+        client: u32,
+        /// What lets it in.
+        ticket: Ticket,
+    },
+    /// Saying what is to be measured.
+    Control,
 }
 
 /// A request for messages.
@@ -59,9 +71,9 @@ pub enum Misunderstood {
     /// Another version.
     #[error("the peer speaks version {0} of copycost's protocol, this is version {VERSION}")]
     Version(u16),
-    /// A ticket that was not handed out, or a client's number twice or out of range.
-    #[error("the peer was not invited")]
-    Uninvited,
+    /// A purpose that this version does not know.
+    #[error("the peer wants something that this version does not know")]
+    Purpose,
     /// Not an ask where an ask belongs.
     #[error("the peer sent something else than a request for messages")]
     Ask,
@@ -71,13 +83,23 @@ impl Hello {
     /// The length in bytes.
     pub const BYTES: usize = 32;
 
-    /// As it is sent: magic, version, 2 bytes of zero, client, ticket.
+    /// The hello of a client.
+    pub fn data(client: u32, ticket: Ticket) -> Self {
+        Self { purpose: Purpose::Data { client, ticket } }
+    }
+
+    /// As it is sent: magic, version, purpose (0 data, 1 control), a byte of zero, client, ticket.
     pub fn encode(&self) -> [u8; Self::BYTES] {
         let mut bytes = [0; Self::BYTES];
         bytes[..8].copy_from_slice(&MAGIC);
         bytes[8..10].copy_from_slice(&VERSION.to_le_bytes());
-        bytes[12..16].copy_from_slice(&self.client.to_le_bytes());
-        bytes[16..].copy_from_slice(&self.ticket.0);
+        match self.purpose {
+            Purpose::Data { client, ticket } => {
+                bytes[12..16].copy_from_slice(&client.to_le_bytes());
+                bytes[16..].copy_from_slice(&ticket.0);
+            }
+            Purpose::Control => bytes[10] = 1,
+        }
         bytes
     }
 
@@ -93,7 +115,12 @@ impl Hello {
         let mut ticket = [0; 16];
         ticket.copy_from_slice(&bytes[16..]);
         let client = u32::from_le_bytes([bytes[12], bytes[13], bytes[14], bytes[15]]);
-        Ok(Self { client, ticket: Ticket(ticket) })
+        let purpose = match bytes[10] {
+            0 => Purpose::Data { client, ticket: Ticket(ticket) },
+            1 => Purpose::Control,
+            _ => return Err(Misunderstood::Purpose),
+        };
+        Ok(Self { purpose })
     }
 }
 
@@ -131,8 +158,9 @@ mod tests {
     proptest! {
         #[test]
         fn what_is_written_reads_back(client: u32, ticket: [u8; 16], messages: u64, last: bool) {
-            let hello = Hello { client, ticket: Ticket(ticket) };
-            prop_assert_eq!(Hello::decode(&hello.encode()), Ok(hello));
+            for hello in [Hello::data(client, Ticket(ticket)), Hello { purpose: Purpose::Control }] {
+                prop_assert_eq!(Hello::decode(&hello.encode()), Ok(hello));
+            }
             let ask = Ask { messages, last };
             prop_assert_eq!(Ask::decode(&ask.encode()), Ok(ask));
         }
@@ -146,7 +174,7 @@ mod tests {
 
     #[test]
     fn strangers_and_other_versions_are_told_apart() {
-        let hello = Hello { client: 3, ticket: Ticket::new().unwrap() };
+        let hello = Hello::data(3, Ticket::new().unwrap());
         let mut other = hello.encode();
         other[8] = 9;
         assert_eq!(Hello::decode(&other), Err(Misunderstood::Version(9)));

@@ -11,21 +11,21 @@ use crossbeam::channel::{Receiver, unbounded};
 use crossbeam::select;
 
 use crate::connection::{self, Applied};
+use crate::cost::cpu::{self, CpuSpent};
+use crate::cost::meter::Spent;
+use crate::cost::pollution::Walk;
+use crate::cost::wire::Wire;
 use crate::fleet::{Fleet, Member, Outcome, Receipt, Turn};
 use crate::latency::Latencies;
 use crate::protocol::{Hello, Ticket};
 use crate::recv::Verifier;
 use crate::scenario::Scenario;
-use crate::seat::{self, Seats};
-use crate::send::{Budget, Ledger, Limits, Release, Unsupported};
-use crate::server::{News, Report, Server, Service, Told};
+use crate::seat::{self, Placed, Seats};
+use crate::send::{Budget, Ledger, Limits, Release, Terms, Unsupported};
+use crate::server::{Doors, News, Offered, Report, Server, Service, Told};
 use crate::sys::limits;
-use crate::sys::usage::Usage;
 
 pub use crate::fleet::Work;
-
-/// How long a connection may take to say hello.
-const HELLO: Duration = Duration::from_secs(5);
 
 /// How long the kernel may take to release what was sent, beyond the stall timeout of a blocked call.
 const DRAIN: Duration = Duration::from_secs(5);
@@ -38,12 +38,15 @@ const WARM_UP: Duration = Duration::from_millis(20);
 pub struct Rig {
     // Dropped in this order: clients first, so that the server sees them go.
     fleet: Fleet,
+    _offered: Offered,
     server: Server,
     news: Receiver<News>,
     outcomes: Receiver<Outcome>,
     scenario: Scenario,
     applied: Applied,
+    placed: Placed,
     huge_share: Option<f64>,
+    idle_walk: Walk,
     /// An end failed: nothing more can be measured.
     broken: bool,
 }
@@ -58,9 +61,17 @@ pub struct Sample {
     /// Messages sent in the whole run, inside the clock and outside.
     pub messages: u64,
     /// The server's threads over the whole run, from the first ask to the end of the drain.
-    pub sender: Usage,
+    pub sender: Spent,
     /// The clients' threads over the whole run.
-    pub receiver: Usage,
+    pub receiver: Spent,
+    /// The whole process over the whole run.
+    pub process: Option<CpuSpent>,
+    /// From the order to begin to the last word of an end.
+    pub wall: Duration,
+    /// The shape on the wire, over all connections.
+    pub wire: Option<Wire>,
+    /// The pointer chase between messages, if one was asked for.
+    pub walk: Walk,
     /// System calls of the senders over the whole run.
     pub calls: u64,
     /// What the kernel told the senders, over the whole run.
@@ -77,8 +88,12 @@ impl Sample {
             bytes: 0,
             elapsed: Duration::ZERO,
             messages: 0,
-            sender: Usage::default(),
-            receiver: Usage::default(),
+            sender: Spent::default(),
+            receiver: Spent::default(),
+            process: None,
+            wall: Duration::ZERO,
+            wire: None,
+            walk: Walk::default(),
             calls: 0,
             ledger: Ledger::default(),
             drain: Duration::ZERO,
@@ -91,8 +106,12 @@ impl Sample {
         self.bytes += other.bytes;
         self.elapsed += other.elapsed;
         self.messages += other.messages;
-        self.sender.add(&other.sender);
-        self.receiver.add(&other.receiver);
+        self.sender.then(&other.sender);
+        self.receiver.then(&other.receiver);
+        self.process = self.process.zip(other.process).map(|(mine, theirs)| mine.and(theirs));
+        self.wall += other.wall;
+        self.wire = self.wire.take().zip(other.wire.clone()).map(|(mine, theirs)| mine.then(theirs));
+        self.walk += other.walk;
         self.calls += other.calls;
         self.ledger.add(&other.ledger);
         self.drain = self.drain.max(other.drain);
@@ -111,7 +130,7 @@ impl Sample {
 
     /// Context switches of all threads for each message.
     pub fn switches_per_message(&self) -> f64 {
-        (self.sender.switches + self.receiver.switches) as f64 / self.messages.max(1) as f64
+        (self.sender.usage.switches() + self.receiver.usage.switches()) as f64 / self.messages.max(1) as f64
     }
 }
 
@@ -195,18 +214,20 @@ impl Rig {
     pub fn build(scenario: &Scenario) -> Result<Self, RigError> {
         (scenario.path.probe)(&scenario.spec)
             .map_err(|reason| RigError::Unsupported { path: scenario.path.name, reason })?;
-        allow_files(scenario.clients)?;
+        allow_files(scenario)?;
         let cpus = seat::cpus().map_err(setup("the process's CPUs could not be read"))?;
         let seats = Seats::plan(scenario.placement, scenario.clients, &cpus);
         let address = SocketAddr::from(([127, 0, 0, 1], 0));
         let listener = connection::listen(address, &scenario.options)
             .map_err(setup("the server could not listen on loopback"))?;
         let applied = Applied::of(&listener).map_err(setup("socket options could not be read back"))?;
+        let placed = seats.placed(cpus.len());
         let ticket = Ticket::new().map_err(setup("no random numbers"))?;
         let (news_to, news) = unbounded();
         let service = service(scenario, seats.servers, &applied, ticket);
-        let server =
-            Server::start(listener, service, news_to).map_err(setup("the server could not start"))?;
+        let server = Server::start(listener, scenario.options, Doors::default())
+            .map_err(setup("the server could not start"))?;
+        let offered = server.desk().offer(service, news_to);
         let members = seats
             .clients
             .into_iter()
@@ -218,9 +239,21 @@ impl Rig {
         let fleet =
             Fleet::start(members, &outcomes_to).map_err(setup("a client's thread could not start"))?;
         let scenario = scenario.clone();
-        let mut rig =
-            Self { fleet, server, news, outcomes, scenario, applied, huge_share: None, broken: false };
-        rig.huge_share = rig.await_ready()?.huge_share;
+        let mut rig = Self {
+            fleet,
+            _offered: offered,
+            server,
+            news,
+            outcomes,
+            scenario,
+            applied,
+            placed,
+            huge_share: None,
+            idle_walk: Walk::default(),
+            broken: false,
+        };
+        let ready = rig.await_ready()?;
+        (rig.huge_share, rig.idle_walk) = (ready.huge_share, ready.idle_walk);
         rig.run(Work::Window(WARM_UP))?;
         Ok(rig)
     }
@@ -240,6 +273,16 @@ impl Rig {
         self.huge_share
     }
 
+    /// The CPUs its threads were placed on.
+    pub fn placed(&self) -> Placed {
+        self.placed
+    }
+
+    /// The pointer chase of all server threads before anything was sent, if one was asked for.
+    pub fn idle_walk(&self) -> Walk {
+        self.idle_walk
+    }
+
     /// Where its server listens.
     pub fn address(&self) -> SocketAddr {
         self.server.address()
@@ -252,8 +295,13 @@ impl Rig {
         }
         let turn = Arc::new(Turn::new(self.scenario.clients));
         let mut gathered = Gathered::new(self.scenario.clients);
+        let (process, began) = (cpu::process_now().ok(), Instant::now());
         self.fleet.begin(&turn, work);
-        let result = self.watch(work, &turn, &mut gathered);
+        let mut result = self.watch(work, &turn, &mut gathered);
+        if let Ok(sample) = &mut result {
+            sample.wall = began.elapsed();
+            sample.process = process.and_then(|earlier| cpu::process_since(earlier).ok());
+        }
         if result.is_err() {
             self.broken = true;
             self.fleet.shutdown();
@@ -370,6 +418,7 @@ struct Gathered {
     clients: usize,
     ready: usize,
     huge_share: Option<f64>,
+    idle_walk: Walk,
     reports: Vec<Report>,
     receipts: Vec<Receipt>,
 }
@@ -377,7 +426,7 @@ struct Gathered {
 impl Gathered {
     fn new(clients: usize) -> Self {
         let (reports, receipts) = (Vec::with_capacity(clients), Vec::with_capacity(clients));
-        Self { clients, ready: 0, huge_share: None, reports, receipts }
+        Self { clients, ready: 0, huge_share: None, idle_walk: Walk::default(), reports, receipts }
     }
 
     fn complete(&self) -> bool {
@@ -386,11 +435,12 @@ impl Gathered {
 
     fn take_news(&mut self, news: News) -> Result<(), RigError> {
         match news.told {
-            Told::Ready { huge_share } => {
+            Told::Ready { huge_share, idle_walk } => {
                 self.ready += 1;
+                self.idle_walk += idle_walk;
                 self.huge_share = self.huge_share.or(huge_share);
             }
-            Told::Report(report) => self.reports.push(report),
+            Told::Report(report) => self.reports.push(*report),
             Told::Failed(failure) => {
                 let mut ledger = Box::new(self.sample().ledger);
                 ledger.add(&failure.ledger);
@@ -410,12 +460,17 @@ impl Gathered {
         for report in &self.reports {
             sample.messages += report.messages;
             sample.calls += report.calls;
-            sample.sender.add(&report.usage);
+            sample.sender.beside(&report.spent);
+            sample.walk += report.walk;
+            sample.wire = match (sample.wire.take(), report.wire.clone()) {
+                (Some(mine), Some(theirs)) => Some(mine.and(theirs)),
+                (mine, theirs) => mine.or(theirs),
+            };
             sample.ledger.add(&report.ledger);
             sample.drain = sample.drain.max(report.drain);
         }
         for receipt in &self.receipts {
-            sample.receiver.add(&receipt.usage);
+            sample.receiver.beside(&receipt.spent);
             sample.latency.add(&receipt.latency);
         }
         sample
@@ -452,10 +507,11 @@ fn service(scenario: &Scenario, seats: Vec<seat::Seat>, applied: &Applied, ticke
         spec: scenario.spec,
         verify: scenario.verify,
         seats,
-        budget,
+        terms: Terms { budget, urgent: scenario.urgent },
         ticket,
         options: scenario.options,
-        hello_timeout: HELLO,
+        counted_threads: scenario.counted_threads,
+        pollution_table: scenario.pollution_table,
         drain_timeout: DRAIN,
     }
 }
@@ -468,26 +524,33 @@ fn member(
     ticket: Ticket,
 ) -> io::Result<Member> {
     let socket = connection::connect(server, &scenario.options)?;
-    let hello = Hello { client: client as u32, ticket }.encode();
+    let hello = Hello::data(client as u32, ticket).encode();
     if socket.send(&hello, 0)? != hello.len() {
         return Err(io::ErrorKind::WriteZero.into());
     }
     let receiver = (scenario.receive.open)(socket.try_clone()?)?;
     let verifier = scenario.verify.then(|| Verifier::new(&scenario.spec));
-    Ok(Member { seat, socket, receiver, verifier, size: scenario.spec.size as u64 })
+    let (size, counted) = (scenario.spec.size as u64, client < scenario.counted_threads);
+    Ok(Member { seat, socket, receiver, verifier, size, counted })
 }
 
-/// The two ends of a connection, and the handles by which it is asked, received and woken: three each.
-const FILES_PER_CLIENT: u64 = 6;
+/// The two ends of a connection, and the handles by which it is asked, received and woken: three each; and the
+/// clock of the thread at each end.
+const FILES_PER_CLIENT: u64 = 8;
+
+/// The counters of the threads at both ends.
+const FILES_PER_COUNTED: u64 = 14;
 
 /// Files that are open beside the connections: standard streams, listeners, results, `/proc`.
 const FILES_BESIDE: u64 = 64;
 
 /// Raises the soft limit of open files where that is needed and allowed.
-fn allow_files(clients: usize) -> Result<(), RigError> {
+fn allow_files(scenario: &Scenario) -> Result<(), RigError> {
+    let clients = scenario.clients;
+    let counted = scenario.counted_threads.min(clients) as u64;
     let read = || limits::open_files().map_err(setup("the limit of open files could not be read"));
     let open = std::fs::read_dir("/proc/self/fd").map_or(0, |files| files.count() as u64);
-    let needed = open + clients as u64 * FILES_PER_CLIENT + FILES_BESIDE;
+    let needed = open + clients as u64 * FILES_PER_CLIENT + counted * FILES_PER_COUNTED + FILES_BESIDE;
     let limit = read()?;
     if needed <= limit.soft {
         return Ok(());

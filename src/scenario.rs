@@ -35,8 +35,15 @@ pub struct Scenario {
     pub verify: bool,
     /// How the connections are made.
     pub options: Options,
+    /// [`crate::send::Terms::urgent`]
+    pub urgent: bool,
     /// Keep what is in flight within the limits of the process; otherwise let the kernel refuse.
     pub bounded: bool,
+    /// At each end, how many threads have their counters read: eight files a thread.
+    pub counted_threads: usize,
+    /// Each server thread chases pointers through a table of so many bytes between messages: what sending does to
+    /// the caches, on a machine without counters. Throughput and CPU time then hold the chase too.
+    pub pollution_table: Option<usize>,
 }
 
 impl Scenario {
@@ -50,8 +57,19 @@ impl Scenario {
             receive: &recv::ALL[0],
             verify: false,
             options: Options::for_this_machine(),
+            urgent: false,
             bounded: true,
+            counted_threads: 0,
+            pollution_table: None,
         }
+    }
+
+    /// The same for messages that are asked for one at a time: TCP_NODELAY, and the fields of a message joined.
+    #[must_use]
+    pub fn for_latency(mut self) -> Self {
+        self.options.nodelay = true;
+        self.urgent = true;
+        self
     }
 
     /// The benchmark id: `{path}/{size}/{clients}`.
@@ -72,7 +90,8 @@ impl fmt::Display for Scenario {
     }
 }
 
-/// The part of a benchmark id that follows its group: `{size}/{clients}`.
+/// The part of a benchmark id that follows its group, as Criterion joins a function and its parameter:
+/// `{size}/{clients}`.
 pub fn cell_id(size: usize, clients: usize) -> String {
     format!("{size}/{clients}")
 }

@@ -1,7 +1,7 @@
 //! Where each thread of a measurement sits. Chosen, not left to luck: for two clients and 64 KiB on two CPUs
 //! `split` gave 5.6 GB/s, `paired` 16.5, and `free` anything between.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::fs;
 use std::io;
@@ -75,6 +75,37 @@ impl Seats {
     }
 }
 
+/// How many CPUs the threads of a measurement were placed on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Placed {
+    /// By both ends together; where nothing is pinned, as many as there are threads or CPUs.
+    pub cpus: usize,
+    /// By the senders.
+    pub sender_cpus: usize,
+    /// No CPU is used by both ends.
+    pub apart: bool,
+}
+
+impl Seats {
+    /// The CPUs of these seats on a machine where the process may use `allowed`.
+    pub fn placed(&self, allowed: usize) -> Placed {
+        let distinct =
+            |seats: &[Seat]| -> Option<BTreeSet<usize>> { seats.iter().map(|seat| seat.cpu).collect() };
+        match (distinct(&self.servers), distinct(&self.clients)) {
+            (Some(servers), Some(clients)) => Placed {
+                cpus: servers.union(&clients).count(),
+                sender_cpus: servers.len(),
+                apart: servers.is_disjoint(&clients),
+            },
+            _ => Placed {
+                cpus: allowed.min(self.servers.len() + self.clients.len()),
+                sender_cpus: allowed.min(self.servers.len()),
+                apart: false,
+            },
+        }
+    }
+}
+
 /// The CPUs this process may use, in the order in which pairs should fill them: the physical cores of one NUMA
 /// node, those of the next, then the second threads of the cores.
 pub fn cpus() -> io::Result<Vec<usize>> {
@@ -139,6 +170,17 @@ mod tests {
             assert_eq!(cpus_of(&one.clients), [expected; 2]);
             assert_eq!(Seats::plan(*placement, 2, &[]).clients.len(), 2);
         }
+    }
+
+    #[test]
+    fn the_cpus_of_the_seats_are_counted_once() {
+        let placed = |placement, clients, cpus: &[usize]| Seats::plan(placement, clients, cpus).placed(4);
+        let of = |cpus, sender_cpus, apart| Placed { cpus, sender_cpus, apart };
+        assert_eq!(placed(Placement::Paired, 3, &[0, 1]), of(2, 2, false));
+        assert_eq!(placed(Placement::Paired, 1, &[0, 1]), of(1, 1, false));
+        assert_eq!(placed(Placement::Split, 3, &[0, 1]), of(2, 1, true));
+        assert_eq!(placed(Placement::Split, 3, &[0]), of(1, 1, false));
+        assert_eq!(placed(Placement::Free, 1, &[0, 1]), of(2, 1, false));
     }
 
     #[test]

@@ -8,7 +8,7 @@ use copycost::scenario::{CLIENTS, SIZES, cell_id, matrix};
 use copycost::send;
 
 /// The bench targets that a bare `cargo bench` runs.
-const DEFAULT_TARGETS: [&str; 1] = ["throughput"];
+const DEFAULT_TARGETS: [&str; 4] = ["throughput", "cost", "latency", "micro"];
 
 /// What `cargo bench -- ARGUMENTS --list` prints. In the test profile, whose dependencies are built already.
 fn listed(target: &str, arguments: &[&str]) -> Vec<String> {

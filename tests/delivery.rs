@@ -172,7 +172,7 @@ fn calls_cut_to_the_budget_continue_in_the_middle_of_a_field() {
             let spec = Spec { fields: *fields, ..spec(70_001, true) };
             for path in available(&spec) {
                 within(path.name, move || {
-                    let host = Host::start(path, spec, 1, |service| service.budget = budget);
+                    let host = Host::start(path, spec, 1, |service| service.terms.budget = budget);
                     let mut guest = host.guest(0);
                     guest.ask(6, true);
                     guest.read_messages(6);

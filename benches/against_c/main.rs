@@ -161,7 +161,7 @@ impl Side {
 
 /// The user and system time of our senders in a run; sampled by the kernel's tick (4 ms here), as in C.
 fn sender_times(sample: &Sample) -> (f64, f64) {
-    (sample.sender.user.as_secs_f64(), sample.sender.system.as_secs_f64())
+    (sample.sender.usage.user.as_secs_f64(), sample.sender.usage.system.as_secs_f64())
 }
 
 /// One cell to be measured.

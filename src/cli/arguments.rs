@@ -3,6 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
+use crate::cost::pollution::Chase;
 use crate::message::{BadMessageSize, Spec};
 use crate::scenario::MAX_CLIENTS;
 use crate::send::{self, SendPath};
@@ -42,6 +43,12 @@ pub fn path(text: &str) -> Result<PathChoice, String> {
 pub fn size(text: &str) -> Result<ByteSize, String> {
     let size: ByteSize = text.parse().map_err(|error: crate::units::BadSize| error.to_string())?;
     Spec::new(size.0).map(|_| size).map_err(|error: BadMessageSize| error.to_string())
+}
+
+/// The size of a table for the pointer chase.
+pub fn table(text: &str) -> Result<ByteSize, String> {
+    let size: ByteSize = text.parse().map_err(|error: crate::units::BadSize| error.to_string())?;
+    Chase::check(size.0).map(|_| size).map_err(|error| error.to_string())
 }
 
 /// A number of clients.

@@ -3,7 +3,7 @@
 use clap::Args;
 use serde::Serialize;
 
-use super::Failure;
+use super::{Done, Failure, output};
 use crate::message::Spec;
 use crate::report::list_table;
 use crate::send;
@@ -24,15 +24,15 @@ struct Entry {
 }
 
 impl Arguments {
-    pub fn run(&self) -> Result<(), Failure> {
+    pub fn run(&self) -> Result<Done, Failure> {
         let entries = entries()?;
         if self.format == "json" {
             let text = serde_json::to_string_pretty(&entries).map_err(|e| Failure::Failed(e.to_string()))?;
-            println!("{text}");
+            output::print(&format!("{text}\n"))?;
         } else {
-            print!("{}", list_table(&entries.iter().map(Entry::row).collect::<Vec<_>>()));
+            output::print(&list_table(&entries.iter().map(Entry::row).collect::<Vec<_>>()))?;
         }
-        Ok(())
+        Ok(Done::Yes)
     }
 }
 

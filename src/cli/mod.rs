@@ -3,6 +3,7 @@
 //! Exit codes: 0 done; 1 failed; 2 usage; 3 measured, and the answer is no.
 
 mod arguments;
+mod doctor;
 mod list;
 mod output;
 mod run;
@@ -25,6 +26,17 @@ enum Verb {
     Run(Box<run::Arguments>),
     /// Show every send path, what it does, and whether it can be had here
     List(list::Arguments),
+    /// Show what will distort or break a measurement on this machine, and how to mend it
+    Doctor(doctor::Arguments),
+}
+
+/// The command did what was asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Done {
+    /// Exit code 0.
+    Yes,
+    /// It was measured, and the answer is no: exit code 3.
+    AnswerIsNo,
 }
 
 /// A failure of the command: one sentence for the user.
@@ -45,10 +57,12 @@ pub fn main() -> ExitCode {
     let result = match command.verb {
         Some(Verb::Run(arguments)) => arguments.run(),
         Some(Verb::List(arguments)) => arguments.run(),
+        Some(Verb::Doctor(arguments)) => arguments.run(),
         None => run::Arguments::default().run(),
     };
     match result {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(Done::Yes) => ExitCode::SUCCESS,
+        Ok(Done::AnswerIsNo) => ExitCode::from(3),
         Err(failure) => {
             eprintln!("error: {failure}");
             ExitCode::from(match failure {

@@ -6,13 +6,14 @@ use std::time::Duration;
 use clap::{Args, Parser};
 use indicatif::{ProgressBar, ProgressStyle};
 
-use super::Failure;
 use super::arguments::{self, PathChoice};
 use super::output::{self, Files};
-use crate::compare::cell;
+use super::{Done, Failure};
+use crate::compare::cell::{self, Plan};
+use crate::cost::system::{IdleBaseline, MIN_WINDOW};
 use crate::message::{Buffers, Fields, Footprint, Layout, Spec};
 use crate::record::{CellFailure, Conditions, Record, Results};
-use crate::report::Format;
+use crate::report::{self, Format};
 use crate::scenario::{self, Scenario};
 use crate::seat::Placement;
 use crate::send::{self, SendPath};
@@ -54,6 +55,18 @@ pub struct Arguments {
     /// Check every byte at the receiver
     #[arg(long)]
     verify: bool,
+    /// Measure message latency too, in a phase of its own: half as long as --seconds
+    #[arg(long)]
+    latency: bool,
+    /// Count cycles, cache misses and switches of this many threads at each end (0: none)
+    #[arg(long, value_name = "THREADS", default_value_t = 8)]
+    counters: usize,
+    /// Chase pointers through a table of this size between messages: what sending does to the caches
+    #[arg(long, value_name = "SIZE", value_parser = arguments::table)]
+    pollution: Option<ByteSize>,
+    /// Show every figure that the table has room for, in several tables
+    #[arg(long)]
+    wide: bool,
     /// The form on standard output: table, json or csv
     #[arg(long, default_value_t)]
     format: Format,
@@ -77,7 +90,7 @@ impl Default for Arguments {
 }
 
 impl Arguments {
-    pub fn run(&self) -> Result<(), Failure> {
+    pub fn run(&self) -> Result<Done, Failure> {
         let files = Files::open(&self.output)?;
         let paths = self.paths()?;
         let cells: Vec<_> = scenario::matrix(
@@ -86,21 +99,26 @@ impl Arguments {
         )
         .collect();
         let mut results = Results::new(Conditions::here());
-        let bar = progress_bar(self.seconds * (cells.len() * paths.len()) as u32);
+        let latency = self.latency.then(|| self.seconds / 2);
+        let baseline = (self.seconds >= MIN_WINDOW).then(IdleBaseline::watch).and_then(Result::ok);
+        let bar =
+            progress_bar((self.seconds + latency.unwrap_or_default()) * (cells.len() * paths.len()) as u32);
         for (number, (size, clients)) in cells.into_iter().enumerate() {
             let scenarios = self.scenarios(&paths, size, clients)?;
             bar.set_message(format!("{}, clients {clients}", ByteSize(size)));
             let mut turn_over = |length: Duration| bar.inc(length.as_millis() as u64);
-            let measured = cell::measure(&scenarios, self.seconds, number as u64, &mut turn_over);
+            let plan = Plan { time: self.seconds, seed: number as u64, baseline, latency };
+            let measured = cell::measure(&scenarios, &plan, &mut turn_over);
             for (scenario, measured) in scenarios.iter().zip(measured) {
                 keep(&mut results, scenario, measured);
             }
             files.save(&results)?;
         }
         bar.finish_and_clear();
-        output::print(&self.format.write(&results))?;
+        let text = if self.wide { report::wide(&results) } else { self.format.write(&results) };
+        output::print(&text)?;
         if results.failures.is_empty() {
-            Ok(())
+            Ok(Done::Yes)
         } else {
             Err(Failure::Failed(format!("{} of the cells could not be measured", results.failures.len())))
         }
@@ -142,6 +160,8 @@ impl Arguments {
         let spec = self.spec(size)?;
         let scenario = |path: &&'static SendPath| Scenario {
             placement: self.placement,
+            counted_threads: self.counters,
+            pollution_table: self.pollution.map(|size| size.0),
             verify: self.verify,
             bounded: !self.no_bound,
             ..Scenario::new(path, spec, clients)

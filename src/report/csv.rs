@@ -1,8 +1,8 @@
 //! Results as CSV, one line a record: units stand in the column's name, and what is unknown is empty.
 
-use crate::record::{Record, Results};
+use crate::record::{LatencyRecord, Record, Results};
 
-const COLUMNS: [&str; 29] = [
+const COLUMNS: [&str; 41] = [
     "path",
     "size",
     "clients",
@@ -31,6 +31,18 @@ const COLUMNS: [&str; 29] = [
     "undrained",
     "peak_in_flight_bytes",
     "verdict",
+    "cpu_scope",
+    "sender_ns_per_kib",
+    "receiver_ns_per_kib",
+    "process_ns_per_kib",
+    "system_ns_per_kib",
+    "segments_per_message",
+    "mean_segment_bytes",
+    "limiter",
+    "ns_per_message",
+    "latency_p50_ns",
+    "latency_p99_ns",
+    "latency_max_ns",
     "flags",
 ];
 
@@ -50,6 +62,11 @@ fn row(record: &Record) -> [String; COLUMNS.len()] {
     let ledger = record.ledger.as_ref();
     let count = |field: fn(&crate::record::LedgerRecord) -> u64| {
         ledger.map_or_else(String::new, |l| field(l).to_string())
+    };
+    let wire = record.wire.clone().unwrap_or_default();
+    let number = |value: Option<f64>| value.map_or_else(String::new, |value| value.to_string());
+    let latency = |field: fn(&LatencyRecord) -> u64| {
+        record.latency_ns.as_ref().map_or_else(String::new, |l| field(l).to_string())
     };
     [
         record.path.clone(),
@@ -80,6 +97,18 @@ fn row(record: &Record) -> [String; COLUMNS.len()] {
         count(|l| l.undrained),
         count(|l| l.peak_in_flight_bytes),
         record.verdict.clone().unwrap_or_default(),
+        record.cpu.scope.clone(),
+        number(record.cpu.sender_ns_per_kib),
+        number(record.cpu.receiver_ns_per_kib),
+        number(record.cpu.process_ns_per_kib),
+        number(record.cpu.system_ns_per_kib),
+        number(wire.segments_per_message),
+        number(wire.mean_segment_bytes),
+        record.limiter.clone(),
+        record.ns_per_message.to_string(),
+        latency(|l| l.p50),
+        latency(|l| l.p99),
+        latency(|l| l.max),
         record.flags.join("; "),
     ]
 }

@@ -49,5 +49,10 @@ impl Format {
     }
 }
 
+/// `results` as tables with every figure.
+pub fn wide(results: &Results) -> String {
+    table::wide(results)
+}
+
 #[cfg(test)]
 mod tests;

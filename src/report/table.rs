@@ -1,5 +1,7 @@
 //! Results as a table for people: at most 100 columns, conditions and warnings under it.
 
+use std::collections::BTreeSet;
+
 use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
 
 use crate::record::{Record, Results};
@@ -8,47 +10,192 @@ use crate::units::{ByteSize, Rate, significant};
 /// Wide enough for every column, narrow enough for a terminal and a pull request.
 const COLUMNS: u16 = 100;
 
-/// `results`, one line a record.
+/// `results`, one line a record: what decides between paths.
 pub(super) fn results(results: &Results) -> String {
-    let mut table = plain();
-    table.set_header(["path", "size", "clients", "throughput", "calls/msg", "switches/msg", "copied", ""]);
-    for column in 1..=6 {
-        if let Some(column) = table.column_mut(column) {
-            column.set_cell_alignment(CellAlignment::Right);
-        }
-    }
-    let mut flags: Vec<&str> = results.records.iter().flat_map(|r| &r.flags).map(String::as_str).collect();
-    flags.sort_unstable();
-    flags.dedup();
+    let header = [
+        "path",
+        "size",
+        "clients",
+        "throughput",
+        "ns/KiB send",
+        "recv",
+        "switches/msg",
+        "copied",
+        "limiter",
+        "",
+    ];
+    let rows = results.records.iter().map(|record| {
+        [
+            record.throughput(),
+            maybe(record.cpu.sender_ns_per_kib),
+            maybe(record.cpu.receiver_ns_per_kib),
+            significant(record.context_switches_per_message),
+            copied(record),
+            word(&record.limiter),
+            if record.flags.is_empty() { String::new() } else { "!".to_owned() },
+        ]
+    });
+    cells(results, &header, rows) + &notes(results) + &conditions(results)
+}
+
+/// `results` with every figure, one table a subject.
+pub(super) fn wide(results: &Results) -> String {
+    let of = |header: &[&str], row: fn(&Record) -> [String; 6]| {
+        cells(results, header, results.records.iter().map(row))
+    };
+    let cpu = of(
+        &["path", "size", "clients", "ns/KiB send", "recv", "process", "system", "ksoftirqd", "user % send"],
+        |record| {
+            let cpu = &record.cpu;
+            [
+                cpu.sender_ns_per_kib,
+                cpu.receiver_ns_per_kib,
+                cpu.process_ns_per_kib,
+                cpu.system_ns_per_kib,
+                cpu.ksoftirqd_ns_per_kib,
+                cpu.sender_user_percent,
+            ]
+            .map(maybe)
+        },
+    );
+    let wire = of(
+        &[
+            "path",
+            "size",
+            "clients",
+            "calls/msg",
+            "segments/msg",
+            "bytes/segment",
+            "resent",
+            "rtt µs",
+            "µs/msg",
+        ],
+        |record| {
+            let wire = record.wire.clone().unwrap_or_default();
+            [
+                significant(record.syscalls_per_message),
+                maybe(wire.segments_per_message),
+                maybe(wire.mean_segment_bytes),
+                wire.retransmits.map_or_else(unknown, |n| n.to_string()),
+                wire.rtt_us.map_or_else(unknown, |n| n.to_string()),
+                significant(record.ns_per_message / 1e3),
+            ]
+        },
+    );
+    let latency =
+        of(&["path", "size", "clients", "latency µs p50", "p90", "p99", "p99.9", "max", "messages"], |r| {
+            let Some(latency) = r.latency_ns else { return [(); 6].map(|()| unknown()) };
+            let us = |ns: u64| significant(ns as f64 / 1e3);
+            let at = [latency.p50, latency.p90, latency.p99, latency.p999, latency.max].map(us);
+            let [p50, p90, p99, p999, max] = at;
+            [p50, p90, p99, p999, max, latency.messages.to_string()]
+        });
+    let counters = of(
+        &[
+            "path",
+            "size",
+            "clients",
+            "cycles/KiB send",
+            "L1 miss",
+            "last level",
+            "migrations",
+            "faults",
+            "chase ns",
+        ],
+        |record| {
+            let per_kib = |name: &str| {
+                let counters = record.counters.as_ref()?;
+                counters.sender.get(name)?.per_kib
+            };
+            let last_level = per_kib("cache-misses").or_else(|| per_kib("LLC-load-misses"));
+            let chase = record.pollution.map_or_else(unknown, |p| {
+                format!("{} ({})", significant(p.ns_per_access), significant(p.idle_ns_per_access))
+            });
+            [
+                maybe(per_kib("cycles")),
+                maybe(per_kib("L1-dcache-load-misses")),
+                maybe(last_level),
+                maybe(per_kib("cpu-migrations")),
+                maybe(per_kib("page-faults")),
+                chase,
+            ]
+        },
+    );
+    let missing = reasons(results);
+    format!("{}\n{cpu}\n{wire}\n{latency}\n{counters}\n{missing}", self::results(results))
+}
+
+/// Why figures are missing, each reason once.
+fn reasons(results: &Results) -> String {
+    let mut lines = BTreeSet::new();
     for record in &results.records {
-        table.add_row(row(record));
+        let counters = record.counters.iter().flat_map(|counters| &counters.missing);
+        let wire = record.wire.iter().flat_map(|wire| &wire.missing);
+        for (figure, reason) in record.cpu.missing.iter().chain(counters).chain(wire) {
+            lines.insert(format!("no {figure}: {reason}\n"));
+        }
+        lines.extend(record.counters.iter().map(|counters| format!("counters: {}\n", counters.scope)));
+        lines.insert(format!("CPU time: {}\n", record.cpu.scope));
     }
-    let mut text = if results.records.is_empty() { String::new() } else { format!("{}\n", trimmed(&table)) };
-    for flag in flags {
-        text += &format!("\n! {flag}\n");
+    lines.into_iter().collect()
+}
+
+/// A table whose rows begin with the path and the cell. Numbers stand to the right.
+fn cells<const N: usize>(
+    results: &Results,
+    header: &[&str],
+    rows: impl Iterator<Item = [String; N]>,
+) -> String {
+    if results.records.is_empty() {
+        return String::new();
     }
+    let mut table = plain();
+    table.set_header(header.to_vec());
+    for column in table.column_iter_mut().skip(1) {
+        column.set_cell_alignment(CellAlignment::Right);
+    }
+    for (record, row) in results.records.iter().zip(rows) {
+        let cell = [record.path.clone(), ByteSize(record.size).to_string(), record.clients.to_string()];
+        table.add_row(cell.into_iter().chain(row));
+    }
+    format!("{}\n", trimmed(&table))
+}
+
+impl Record {
+    fn throughput(&self) -> String {
+        Rate(self.throughput_bytes_per_second).to_string()
+    }
+}
+
+fn unknown() -> String {
+    "-".to_owned()
+}
+
+fn maybe(value: Option<f64>) -> String {
+    value.map_or_else(unknown, significant)
+}
+
+/// The word without its reason, which is in the other forms.
+fn word(limiter: &str) -> String {
+    limiter.split(':').next().unwrap_or_default().replace("unknown", "?")
+}
+
+fn copied(record: &Record) -> String {
+    record.ledger.as_ref().map_or_else(String::new, |ledger| match ledger.completed {
+        0 => "unknown".to_owned(),
+        completed => format!("{:.0} %", 100.0 * ledger.copied as f64 / completed as f64),
+    })
+}
+
+/// What distorts records, each once, and what could not be measured.
+fn notes(results: &Results) -> String {
+    let flags: BTreeSet<&str> = results.records.iter().flat_map(|r| &r.flags).map(String::as_str).collect();
+    let mut text: String = flags.into_iter().map(|flag| format!("\n! {flag}\n")).collect();
     for failure in &results.failures {
         let (size, clients) = (ByteSize(failure.size), failure.clients);
         text += &format!("not measured: {}, {size}, clients {clients}: {}\n", failure.path, failure.error);
     }
-    text + &conditions(results)
-}
-
-fn row(record: &Record) -> [String; 8] {
-    let copied = record.ledger.as_ref().map_or_else(String::new, |ledger| match ledger.completed {
-        0 => "unknown".to_owned(),
-        completed => format!("{:.0} %", 100.0 * ledger.copied as f64 / completed as f64),
-    });
-    [
-        record.path.clone(),
-        ByteSize(record.size).to_string(),
-        record.clients.to_string(),
-        Rate(record.throughput_bytes_per_second).to_string(),
-        significant(record.syscalls_per_message),
-        significant(record.context_switches_per_message),
-        copied,
-        if record.flags.is_empty() { String::new() } else { "!".to_owned() },
-    ]
+    text
 }
 
 fn conditions(results: &Results) -> String {

@@ -1,7 +1,7 @@
 //! What is printed, on fixed records.
 
 use super::*;
-use crate::record::{CellFailure, Conditions, LedgerRecord, Record};
+use crate::record::{CellFailure, Conditions, CpuRecord, LatencyRecord, LedgerRecord, Record, WireRecord};
 
 fn record(path: &str, size: usize, throughput: f64, ledger: Option<LedgerRecord>) -> Record {
     Record {
@@ -26,6 +26,26 @@ fn record(path: &str, size: usize, throughput: f64, ledger: Option<LedgerRecord>
         verdict_reason: ledger.as_ref().map(|_| "loopback".into()),
         ledger,
         huge_share: None,
+        cpu: CpuRecord {
+            scope: "user+kernel+softirq (task-clock)".into(),
+            sender_ns_per_kib: Some(48.25),
+            receiver_ns_per_kib: Some(60.5),
+            missing: [("system".to_owned(), "needs at least 2 s".to_owned())].into(),
+            ..CpuRecord::default()
+        },
+        counters: None,
+        wire: Some(WireRecord { segments_per_message: Some(1.25), ..WireRecord::default() }),
+        limiter: "unknown: sender and receiver share CPUs".into(),
+        ns_per_message: 1234.5,
+        latency_ns: Some(LatencyRecord {
+            messages: 9,
+            p50: 14_000,
+            p90: 15_000,
+            p99: 16_000,
+            p999: 17_000,
+            max: 18_000,
+        }),
+        pollution: None,
         flags: Vec::new(),
     }
 }
@@ -61,6 +81,13 @@ fn fixed() -> Results {
 #[test]
 fn table() {
     let text = Format::Table.write(&fixed());
+    assert!(text.lines().all(|line| line.chars().count() <= 100), "{text}");
+    insta::assert_snapshot!(text);
+}
+
+#[test]
+fn wide_tables() {
+    let text = wide(&fixed());
     assert!(text.lines().all(|line| line.chars().count() <= 100), "{text}");
     insta::assert_snapshot!(text);
 }

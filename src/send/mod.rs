@@ -53,7 +53,17 @@ pub struct SendPath {
     /// Whether this kernel and this message can be had.
     pub probe: fn(&Spec) -> Result<(), Unsupported>,
     /// A sender on a connection.
-    pub open: fn(Socket, &Supply, Budget) -> io::Result<Box<dyn Sender>>,
+    pub open: fn(Socket, &Supply, Terms) -> io::Result<Box<dyn Sender>>,
+}
+
+/// What a sender is opened with, beside its connection and its messages.
+#[derive(Debug, Clone, Copy)]
+pub struct Terms {
+    /// What it may have in flight.
+    pub budget: Budget,
+    /// Each message is waited for (a latency run, with TCP_NODELAY): a path that makes several calls for a message
+    /// joins them with MSG_MORE, or each call would be a segment of its own.
+    pub urgent: bool,
 }
 
 /// When a path lets go of a message's memory.

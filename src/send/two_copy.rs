@@ -18,28 +18,33 @@ pub(super) const PATH: SendPath = SendPath {
     release: Release::OnReturn,
     delays: false,
     probe: |_| Ok(()),
-    open: |socket, _, _| Ok(Box::new(TwoCopy::new(socket))),
+    open: |socket, _, terms| Ok(Box::new(TwoCopy::new(socket, terms.urgent))),
 };
 
 /// Sends each field by a call of its own.
 #[derive(Debug)]
 pub struct TwoCopy {
     socket: Socket,
+    /// For all fields but the last.
+    flags: i32,
 }
 
 impl TwoCopy {
-    /// A sender on a connected socket.
-    pub fn new(socket: Socket) -> Self {
-        Self { socket }
+    /// A sender on a connected socket. With `urgent` the fields of a message are joined by MSG_MORE, so that
+    /// TCP_NODELAY does not make a segment of each.
+    pub fn new(socket: Socket, urgent: bool) -> Self {
+        Self { socket, flags: if urgent { libc::MSG_MORE } else { 0 } }
     }
 }
 
 impl Sender for TwoCopy {
     fn send(&mut self, message: &Arc<Message>) -> io::Result<()> {
-        for field in message.slices() {
+        let fields = message.slices();
+        for (i, field) in fields.iter().enumerate() {
+            let flags = if i + 1 < fields.len() { self.flags } else { 0 };
             let mut rest = &**field;
             while !rest.is_empty() {
-                let sent = self.socket.send(rest, 0).map_err(stalled)?;
+                let sent = self.socket.send(rest, flags).map_err(stalled)?;
                 rest = &rest[sent..];
             }
         }

@@ -26,7 +26,7 @@ pub(super) const PATH: SendPath = SendPath {
     release: Release::OnCompletion,
     delays: false,
     probe: |_| probe(),
-    open: |socket, _, budget| Ok(Box::new(ZeroCopy::new(socket, budget)?)),
+    open: |socket, _, terms| Ok(Box::new(ZeroCopy::new(socket, terms.budget)?)),
 };
 
 /// How long a sender waits for the kernel to release something when the socket has no send timeout.

@@ -1,39 +1,41 @@
-//! One client's thread: hello, then ask after ask, until the client goes.
+//! One client's thread after its hello: ask after ask, until the client goes.
 
 use std::io;
+use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
-use super::{Failure, Report, Shared, Told};
+use super::{Failure, Offer, Report, Told};
 use crate::connection;
+use crate::cost::meter::Meter;
+use crate::cost::pollution::{Chase, Walk};
+use crate::cost::wire::{Wire, tcp_info};
 use crate::message::Layout;
-use crate::protocol::{Ask, Hello, Misunderstood};
+use crate::protocol::Ask;
 use crate::send::{Ledger, Sender, drain};
 use crate::supply::Supply;
 use crate::sys::socket::{Calls, Socket};
-use crate::sys::usage::Usage;
 
-/// Serves one connection to its end. What goes wrong after the hello is told to the owner; a stranger is only
-/// shown the door.
-pub(super) fn hold(shared: &Shared, socket: Socket) {
-    let Ok(client) = greet(shared, &socket) else { return };
-    let mut farewell = Farewell { shared, client, told: false };
-    match Conversation::open(shared, client, socket) {
+/// Serves one client to its end. What goes wrong is told to the owner.
+pub(super) fn hold(offer: &Offer, client: usize, socket: Socket) {
+    let mut farewell = Farewell { offer, client, told: false };
+    match Conversation::open(offer, client, socket) {
         Ok(mut conversation) => {
-            shared.tell(client, Told::Ready { huge_share: conversation.huge_share() });
+            let (huge_share, idle_walk) = (conversation.huge_share(), conversation.idle_walk());
+            offer.tell(client, Told::Ready { huge_share, idle_walk });
             let result = conversation.serve_until_gone();
             let ledger = conversation.finish();
             if let Err(error) = result {
-                shared.tell(client, Told::Failed(Failure { error, ledger }));
+                offer.tell(client, Told::Failed(Failure { error, ledger }));
             }
         }
-        Err(error) => shared.tell(client, Told::Failed(Failure { error, ledger: Ledger::default() })),
+        Err(error) => offer.tell(client, Told::Failed(Failure { error, ledger: Ledger::default() })),
     }
     farewell.told = true;
 }
 
 /// Tells the owner when this thread panics, so that nobody waits for it.
 struct Farewell<'a> {
-    shared: &'a Shared,
+    offer: &'a Offer,
     client: usize,
     told: bool,
 }
@@ -42,48 +44,54 @@ impl Drop for Farewell<'_> {
     fn drop(&mut self) {
         if !self.told {
             let error = io::Error::other("its thread panicked");
-            self.shared.tell(self.client, Told::Failed(Failure { error, ledger: Ledger::default() }));
+            self.offer.tell(self.client, Told::Failed(Failure { error, ledger: Ledger::default() }));
         }
     }
 }
 
-fn greet(shared: &Shared, socket: &Socket) -> io::Result<usize> {
-    let mut bytes = [0; Hello::BYTES];
-    if !socket.recv_exact(&mut bytes, Instant::now() + shared.service.hello_timeout)? {
-        return Err(io::ErrorKind::UnexpectedEof.into());
-    }
-    let hello = Hello::decode(&bytes).map_err(io::Error::other)?;
-    let client = hello.client as usize;
-    if hello.ticket != shared.service.ticket || !shared.admit(client) {
-        return Err(io::Error::other(Misunderstood::Uninvited));
-    }
-    Ok(client)
-}
-
 struct Conversation<'a> {
-    shared: &'a Shared,
+    offer: &'a Offer,
     client: usize,
     /// Where asks come from; the sender has a handle of its own, whose calls are counted.
     asks: Socket,
     calls: Calls,
     supply: Supply,
     sender: Box<dyn Sender>,
+    meter: Meter,
+    chase: Option<Chase>,
 }
 
+/// Steps of the pointer chase after each message: an eighth of a 512 KiB table, so that every line is visited again
+/// after eight messages, and enough that reading the clock does not show.
+const CHASE_STEPS: u64 = 1024;
+
+/// Steps of the chase without sending: the table is walked through several times, the last of them warm.
+const IDLE_STEPS: u64 = 1 << 18;
+
 impl<'a> Conversation<'a> {
-    fn open(shared: &'a Shared, client: usize, asks: Socket) -> io::Result<Self> {
-        let service = &shared.service;
+    fn open(offer: &'a Offer, client: usize, asks: Socket) -> io::Result<Self> {
+        let service = &offer.service;
+        // The listener's connections are made for throughput; a service may want its own for latency.
+        asks.options().set_tcp_nodelay(service.options.nodelay)?;
         service.seats[client].take()?;
         let supply = Supply::new(&service.spec, service.verify)?;
         let socket = asks.try_clone()?;
         let calls = socket.calls();
-        let sender = (service.path.open)(socket, &supply, service.budget)?;
-        Ok(Self { shared, client, asks, calls, supply, sender })
+        let sender = (service.path.open)(socket, &supply, service.terms)?;
+        let meter = Meter::open(client < service.counted_threads);
+        let chase = service.pollution_table.map(Chase::new).transpose().map_err(io::Error::other)?;
+        Ok(Self { offer, client, asks, calls, supply, sender, meter, chase })
     }
 
     fn huge_share(&self) -> Option<f64> {
-        let asked = self.client == 0 && self.shared.service.spec.layout == Layout::Huge;
+        let asked = self.client == 0 && self.offer.service.spec.layout == Layout::Huge;
         asked.then(|| self.supply.huge_share())
+    }
+
+    fn idle_walk(&mut self) -> Walk {
+        let Some(chase) = &mut self.chase else { return Walk::default() };
+        chase.walk(IDLE_STEPS);
+        chase.walk(IDLE_STEPS)
     }
 
     fn serve_until_gone(&mut self) -> io::Result<()> {
@@ -95,11 +103,13 @@ impl<'a> Conversation<'a> {
 
     /// One run: this ask and those that follow until the last of the run, then the drain and the report.
     fn serve_run(&mut self, first: Ask) -> io::Result<()> {
-        let (calls, usage, ledger) = (self.calls.get(), Usage::of_thread(), self.sender.ledger());
-        let mut messages = 0;
+        let (calls, ledger) = (self.calls.get(), self.sender.ledger());
+        let before = tcp_info(self.asks.as_fd());
+        let (mut messages, mut walk) = (0, Walk::default());
+        self.meter.start();
         let mut ask = first;
         loop {
-            self.send(ask.messages)?;
+            walk += self.send(ask.messages)?;
             messages += ask.messages;
             if ask.last {
                 break;
@@ -111,35 +121,42 @@ impl<'a> Conversation<'a> {
         let report = Report {
             messages,
             calls: self.calls.get() - calls,
-            usage: Usage::of_thread().since(&usage),
+            spent: self.meter.stop(messages),
+            wire: before.and_then(|before| Ok(Wire::between(&before, &tcp_info(self.asks.as_fd())?))).ok(),
+            walk,
             ledger: self.sender.ledger().since(&ledger),
             drain,
         };
-        self.shared.tell(self.client, Told::Report(report));
+        self.offer.tell(self.client, Told::Report(Box::new(report)));
         Ok(())
     }
 
     /// The loop that is measured.
-    fn send(&mut self, messages: u64) -> io::Result<()> {
-        let patience = self.shared.service.options.stall;
+    fn send(&mut self, messages: u64) -> io::Result<Walk> {
+        let patience = self.offer.service.options.stall;
+        let mut walk = Walk::default();
         for _ in 0..messages {
             let message = self.supply.next(&mut *self.sender, patience)?;
             self.sender.send(message)?;
+            if let Some(chase) = &mut self.chase {
+                walk += chase.walk(CHASE_STEPS);
+            }
         }
         // The client may wait for all of it before it asks again.
-        self.sender.flush()
+        self.sender.flush()?;
+        Ok(walk)
     }
 
     fn drain(&mut self) -> io::Result<Duration> {
         let began = Instant::now();
-        drain(&mut *self.sender, began + self.shared.service.drain_timeout)?;
+        drain(&mut *self.sender, began + self.offer.service.drain_timeout)?;
         Ok(began.elapsed())
     }
 
     /// The next ask, however long the client is silent; `None` when it has gone. A stop ends the wait, because
     /// it shuts the connection down.
     fn next_ask(&self) -> io::Result<Option<Ask>> {
-        let stall = self.shared.service.options.stall;
+        let stall = self.offer.service.options.stall;
         let mut bytes = [0; Ask::BYTES];
         while !self.asks.readable_by(Instant::now() + stall)? {}
         if !self.asks.recv_exact(&mut bytes, Instant::now() + stall)? {

@@ -1,100 +1,64 @@
-//! The server of a measurement: an acceptor, and one thread for each client that sends what it is asked for.
+//! The server of a measurement: an acceptor, and one thread for each connection.
 //!
-//! It stops and joins when dropped, also after an error or a panic at the other end.
+//! A connection says hello and is led to where it belongs: a client with a ticket to the service that the ticket
+//! was made for, a controller to the attendant, if there is one. The server stops and joins when dropped, also after
+//! an error or a panic at the other end.
 
 mod conversation;
+mod service;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
+use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crossbeam::channel::Sender;
 
 use crate::connection::{self, Options};
-use crate::message::Spec;
-use crate::protocol::Ticket;
-use crate::seat::Seat;
-use crate::send::{Budget, Ledger, SendPath};
+use crate::protocol::{Hello, Misunderstood, Purpose, Ticket};
 use crate::sys::socket::Socket;
-use crate::sys::usage::Usage;
+
+use service::Offer;
+pub use service::{Failure, News, Report, Service, Told};
 
 /// A thread of a measurement calls only the kernel and keeps its buffers on the heap; 1,024 clients on three
 /// paths are 6,000 threads.
 pub(crate) const STACK_BYTES: usize = 256 << 10;
 
-/// What a server sends, and to whom.
-#[derive(Debug)]
-pub struct Service {
-    /// How.
-    pub path: &'static SendPath,
-    /// What.
-    pub spec: Spec,
-    /// Rewrite every byte of a ring's messages, for a receiver that checks every byte.
-    pub verify: bool,
-    /// One seat for each client; their number is how many are let in.
-    pub seats: Vec<Seat>,
-    /// What each sender may have in flight.
-    pub budget: Budget,
-    /// What lets a client in.
-    pub ticket: Ticket,
-    /// What its connections are made with.
-    pub options: Options,
-    /// How long a new connection may take to say hello.
-    pub hello_timeout: Duration,
-    /// How long the kernel may take to release everything at the end of a run.
-    pub drain_timeout: Duration,
+/// Connections that may be between their accept and the end of their hello. When one more comes, the oldest ends:
+/// whoever means it has said hello long before so many others come.
+const MOST_PENDING: usize = 256;
+
+/// Takes care of connections that are no clients with tickets.
+pub trait Attendant: Send + Sync + fmt::Debug {
+    /// Speaks with one of them, on a thread of its own, until it goes or the server stops.
+    fn attend(&self, visit: Visit);
 }
 
-/// News of one client's thread.
+/// A connection for the attendant.
 #[derive(Debug)]
-pub struct News {
-    /// The client's number.
-    pub client: usize,
-    /// What happened.
-    pub told: Told,
+pub struct Visit {
+    /// The connection; shut down when the server stops.
+    pub socket: Socket,
+    /// Who it is.
+    pub peer: SocketAddr,
+    /// Where services are offered.
+    pub desk: Desk,
+    /// Tells the server that the visitor has shown who it is, and is pending no more.
+    pub pending: Pending,
 }
 
-/// What happened to one client's thread.
-#[derive(Debug)]
-pub enum Told {
-    /// It is seated and waits for an ask.
-    Ready {
-        /// For the layout `huge`: the share of the messages' memory, 0 to 1, that lies on huge pages. Told by
-        /// client 0 alone, because looking is slow and all clients ask the same kernel.
-        huge_share: Option<f64>,
-    },
-    /// A run is over.
-    Report(Report),
-    /// It ended with an error.
-    Failed(Failure),
-}
-
-/// What one run cost the sender.
+/// Who is let in, and how.
 #[derive(Debug, Clone, Default)]
-pub struct Report {
-    /// Messages sent.
-    pub messages: u64,
-    /// System calls made to send them and to learn of their release.
-    pub calls: u64,
-    /// From the first ask to the end of the drain.
-    pub usage: Usage,
-    /// What the kernel told.
-    pub ledger: Ledger,
-    /// How long the drain at the end took.
-    pub drain: Duration,
-}
-
-/// Why a sender ended.
-#[derive(Debug)]
-pub struct Failure {
-    /// The error.
-    pub error: io::Error,
-    /// What the kernel had told by then.
-    pub ledger: Ledger,
+pub struct Doors {
+    /// For connections whose hello says control.
+    pub control: Option<Arc<dyn Attendant>>,
+    /// For every connection, without a hello: then there are no other doors.
+    pub raw: Option<Arc<dyn Attendant>>,
 }
 
 /// A running server.
@@ -105,31 +69,51 @@ pub struct Server {
     acceptor: Option<JoinHandle<()>>,
 }
 
-/// What the acceptor, the clients' threads and the owner share.
+/// Where services are offered.
+#[derive(Debug, Clone)]
+pub struct Desk(Arc<Shared>);
+
+/// A service on offer: dropped, it is withdrawn and its connections end.
+#[derive(Debug)]
+pub struct Offered {
+    shared: Arc<Shared>,
+    ticket: Ticket,
+}
+
+/// What the acceptor, the connections' threads and the owner share.
 #[derive(Debug)]
 struct Shared {
     listener: Socket,
-    service: Service,
-    news: Sender<News>,
+    options: Options,
+    doors: Doors,
     stopping: AtomicBool,
-    /// A handle of each open connection, to wake its thread with.
-    connections: Mutex<HashMap<u64, Socket>>,
-    /// Clients that were let in; each number once.
-    admitted: Mutex<Vec<bool>>,
+    /// Each open connection, in the order in which they came.
+    connections: Mutex<BTreeMap<u64, Open>>,
+    offers: Mutex<HashMap<Ticket, Arc<Offer>>>,
+}
+
+/// An open connection as others see it.
+#[derive(Debug)]
+struct Open {
+    /// A handle to wake its thread with.
+    socket: Socket,
+    /// It has not yet shown who it is.
+    pending: bool,
+    /// What let it in.
+    ticket: Option<Ticket>,
 }
 
 impl Server {
-    /// Accepts on `listener` and serves each client that shows the service's ticket. News go to `news`.
-    pub fn start(listener: Socket, service: Service, news: Sender<News>) -> io::Result<Self> {
+    /// Accepts on `listener`, whose connections have `options`, and leads them through `doors`.
+    pub fn start(listener: Socket, options: Options, doors: Doors) -> io::Result<Self> {
         let address = listener.local_addr()?;
-        let admitted = Mutex::new(vec![false; service.seats.len()]);
         let shared = Arc::new(Shared {
             listener,
-            service,
-            news,
+            options,
+            doors,
             stopping: AtomicBool::new(false),
             connections: Mutex::default(),
-            admitted,
+            offers: Mutex::default(),
         });
         let acceptor = Arc::clone(&shared);
         let acceptor = thread::Builder::new()
@@ -142,6 +126,36 @@ impl Server {
     /// Where it listens.
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Where services are offered.
+    pub fn desk(&self) -> Desk {
+        Desk(Arc::clone(&self.shared))
+    }
+}
+
+impl Desk {
+    /// Offers `service` to those who show its ticket. News of their threads go to `news`.
+    pub fn offer(&self, service: Service, news: Sender<News>) -> Offered {
+        let (shared, ticket) = (Arc::clone(&self.0), service.ticket);
+        lock(&shared.offers).insert(ticket, Arc::new(Offer::new(service, news)));
+        Offered { shared, ticket }
+    }
+
+    /// How many clients all services on offer have seats for.
+    pub fn seats(&self) -> usize {
+        lock(&self.0.offers).values().map(|offer| offer.service.seats.len()).sum()
+    }
+}
+
+impl Drop for Offered {
+    fn drop(&mut self) {
+        lock(&self.shared.offers).remove(&self.ticket);
+        let connections = lock(&self.shared.connections);
+        connections
+            .values()
+            .filter(|open| open.ticket == Some(self.ticket))
+            .for_each(|open| open.socket.shutdown());
     }
 }
 
@@ -159,18 +173,23 @@ impl Drop for Server {
 
 impl Shared {
     fn wake_all(&self) {
-        lock(&self.connections).values().for_each(Socket::shutdown);
+        lock(&self.connections).values().for_each(|open| open.socket.shutdown());
     }
 
-    /// True once for each client number that has a seat.
-    fn admit(&self, client: usize) -> bool {
-        let mut admitted = lock(&self.admitted);
-        admitted.get_mut(client).is_some_and(|seen| !std::mem::replace(seen, true))
+    /// Notes a new connection, and ends the one that has been pending longest if there are too many.
+    fn enter(&self, number: u64, socket: Socket) {
+        let mut connections = lock(&self.connections);
+        connections.insert(number, Open { socket, pending: true, ticket: None });
+        if connections.values().filter(|open| open.pending).count() > MOST_PENDING
+            && let Some(oldest) = connections.values_mut().find(|open| open.pending)
+        {
+            oldest.pending = false;
+            oldest.socket.shutdown();
+        }
     }
 
-    fn tell(&self, client: usize, told: Told) {
-        // Nobody listens any more when the owner is being dropped.
-        let _ = self.news.send(News { client, told });
+    fn offer_for(&self, ticket: Ticket) -> Option<Arc<Offer>> {
+        lock(&self.offers).get(&ticket).cloned()
     }
 }
 
@@ -187,10 +206,10 @@ fn accept_until_stopped(shared: &Arc<Shared>) {
     let mut number = 0;
     while !shared.stopping.load(Ordering::SeqCst) {
         match shared.listener.accept() {
-            Ok((socket, _)) => {
+            Ok((socket, peer)) => {
                 number += 1;
                 threads.retain(|thread| !thread.is_finished());
-                threads.extend(start_conversation(shared, socket, number));
+                threads.extend(start_thread(shared, socket, peer, number));
             }
             Err(_) if shared.stopping.load(Ordering::SeqCst) => break,
             Err(_) => thread::sleep(ACCEPT_PAUSE),
@@ -203,17 +222,75 @@ fn accept_until_stopped(shared: &Arc<Shared>) {
 }
 
 /// Starts a connection's thread; `None` when there is no more to be had, and the connection ends.
-fn start_conversation(shared: &Arc<Shared>, socket: Socket, number: u64) -> Option<JoinHandle<()>> {
-    connection::accepted(&socket, &shared.service.options).ok()?;
-    lock(&shared.connections).insert(number, socket.try_clone().ok()?);
-    let shared_by_thread = Arc::clone(shared);
-    let thread =
-        thread::Builder::new().name(format!("serve-{number}")).stack_size(STACK_BYTES).spawn(move || {
-            conversation::hold(&shared_by_thread, socket);
-            lock(&shared_by_thread.connections).remove(&number);
-        });
-    if thread.is_err() {
-        lock(&shared.connections).remove(&number);
+fn start_thread(
+    shared: &Arc<Shared>,
+    socket: Socket,
+    peer: SocketAddr,
+    number: u64,
+) -> Option<JoinHandle<()>> {
+    connection::accepted(&socket, &shared.options).ok()?;
+    shared.enter(number, socket.try_clone().ok()?);
+    let pending = Pending { shared: Arc::clone(shared), number };
+    let thread = thread::Builder::new().name(format!("serve-{number}")).stack_size(STACK_BYTES);
+    thread.spawn(move || receive(socket, peer, pending)).ok()
+}
+
+/// Leads one connection to where it belongs. A stranger is only shown the door.
+fn receive(socket: Socket, peer: SocketAddr, pending: Pending) {
+    let shared = Arc::clone(&pending.shared);
+    let visit = |socket, pending| Visit { socket, peer, desk: Desk(Arc::clone(&shared)), pending };
+    if let Some(attendant) = &shared.doors.raw {
+        return attendant.attend(visit(socket, pending));
     }
-    thread.ok()
+    let Ok(hello) = greet(&shared, &socket) else { return };
+    match hello.purpose {
+        Purpose::Data { client, ticket } => {
+            let Some(offer) = shared.offer_for(ticket) else { return };
+            let client = client as usize;
+            if offer.admit(client) {
+                pending.is_over(Some(ticket));
+                // A service that was withdrawn in between has shut down no connection that it did not know of.
+                if shared.offer_for(ticket).is_some() {
+                    conversation::hold(&offer, client, socket);
+                }
+            }
+        }
+        Purpose::Control => {
+            if let Some(attendant) = &shared.doors.control {
+                attendant.attend(visit(socket, pending));
+            }
+        }
+    }
+}
+
+fn greet(shared: &Shared, socket: &Socket) -> io::Result<Hello> {
+    let mut bytes = [0; Hello::BYTES];
+    if !socket.recv_exact(&mut bytes, Instant::now() + shared.options.hello)? {
+        return Err(io::ErrorKind::UnexpectedEof.into());
+    }
+    Hello::decode(&bytes).map_err(|error: Misunderstood| io::Error::other(error))
+}
+
+/// A connection that has not yet shown who it is. Forgets the connection when its thread ends, by a panic too, or
+/// never began: the peer would not learn of the end while a handle is open.
+#[derive(Debug)]
+pub struct Pending {
+    shared: Arc<Shared>,
+    number: u64,
+}
+
+impl Pending {
+    /// It has shown who it is.
+    pub fn is_over(&self, ticket: Option<Ticket>) {
+        if let Some(open) = lock(&self.shared.connections).get_mut(&self.number) {
+            open.pending = false;
+            open.ticket = ticket;
+        }
+    }
+}
+
+impl Drop for Pending {
+    fn drop(&mut self) {
+        lock(&self.shared.connections).remove(&self.number);
+    }
 }

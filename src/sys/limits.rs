@@ -28,11 +28,30 @@ pub fn locked_memory() -> io::Result<Limit> {
     get(libc::RLIMIT_MEMLOCK)
 }
 
-/// Whether the calling thread has CAP_IPC_LOCK in effect, which lifts the limit of locked memory.
+/// The real user id, which pinned pages are booked to.
+pub fn user() -> u32 {
+    // SAFETY: getuid takes no argument and cannot fail.
+    unsafe { libc::getuid() }
+}
+
+/// Whether the calling thread has CAP_IPC_LOCK in effect, which lifts the limit of locked memory. Only the
+/// capability of the machine's own user namespace does (`capable()` in mm_account_pinned_pages,
+/// net/core/skbuff.c): the root of a rootless container has a set of capabilities that is full, and the limit.
 pub fn can_lock_memory() -> bool {
     const CAP_IPC_LOCK: u32 = 14;
     let status = std::fs::read_to_string("/proc/thread-self/status").unwrap_or_default();
-    effective_capabilities(&status).is_some_and(|set| set >> CAP_IPC_LOCK & 1 == 1)
+    in_initial_user_namespace()
+        && effective_capabilities(&status).is_some_and(|set| set >> CAP_IPC_LOCK & 1 == 1)
+}
+
+/// The first user namespace has a fixed inode (USER_NS_INIT_INO, include/uapi/linux/nsfs.h). Where there are no
+/// namespaces, there is no file.
+fn in_initial_user_namespace() -> bool {
+    const USER_NS_INIT_INO: u32 = 0xEFFF_FFFD;
+    match std::fs::read_link("/proc/thread-self/ns/user") {
+        Ok(name) => name.as_os_str() == format!("user:[{USER_NS_INIT_INO}]").as_str(),
+        Err(error) => error.kind() == io::ErrorKind::NotFound,
+    }
 }
 
 fn effective_capabilities(status: &str) -> Option<u64> {

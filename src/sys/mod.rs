@@ -2,12 +2,18 @@
 
 #![allow(unsafe_code)]
 
+pub(crate) mod clock;
+#[cfg(feature = "cli")]
+pub(crate) mod ethtool;
 pub mod gather;
 pub mod limits;
 pub mod memory;
+pub mod rusage;
 pub mod sched;
 pub mod socket;
-pub mod usage;
+pub mod tcp_info;
+#[cfg(feature = "cli")]
+pub(crate) mod uring;
 
 /// The result of a C call that reports failure as -1, as an `io::Result`.
 fn checked(result: libc::c_int) -> std::io::Result<libc::c_int> {

@@ -17,8 +17,8 @@ use copycost::protocol::{Ask, Hello, Ticket};
 use copycost::rig::RigError;
 use copycost::scenario::Scenario;
 use copycost::seat::Seat;
-use copycost::send::{self, Budget, SendPath};
-use copycost::server::{Failure, News, Report, Server, Service, Told};
+use copycost::send::{self, Budget, SendPath, Terms};
+use copycost::server::{Doors, Failure, News, Offered, Report, Server, Service, Told};
 use copycost::sys::socket::Socket;
 use crossbeam::channel::{Receiver, unbounded};
 
@@ -93,6 +93,7 @@ pub fn end_of<T: std::fmt::Debug>(result: Result<T, RigError>) -> String {
 
 /// A server whose clients are made by hand.
 pub struct Host {
+    _offered: Offered,
     pub server: Server,
     pub news: Receiver<News>,
     pub ticket: Ticket,
@@ -124,18 +125,20 @@ impl Host {
             spec,
             verify: true,
             seats: vec![Seat::default(); clients],
-            budget: Budget { bytes: 1 << 20, notifications: 64, pages: None },
+            terms: Terms { budget: Budget { bytes: 1 << 20, notifications: 64, pages: None }, urgent: false },
+            counted_threads: 0,
+            pollution_table: None,
             ticket: Ticket::new().unwrap(),
             options: Options::for_this_machine(),
-            hello_timeout: Duration::from_secs(5),
             drain_timeout: Duration::from_secs(5),
         };
         change(&mut service);
         let (ticket, options) = (service.ticket, service.options);
         let (news_to, news) = unbounded();
         let listener = connection::listen(address, &options).unwrap();
-        let server = Server::start(listener, service, news_to).unwrap();
-        Self { server, news, ticket, options, spec }
+        let server = Server::start(listener, options, Doors::default()).unwrap();
+        let offered = server.desk().offer(service, news_to);
+        Self { _offered: offered, server, news, ticket, options, spec }
     }
 
     /// A connection that has said nothing yet.
@@ -172,7 +175,7 @@ impl Host {
     /// The report of the next run that ends; panics on a failure.
     pub fn report(&self) -> Report {
         match self.next_news() {
-            News { told: Told::Report(report), .. } => report,
+            News { told: Told::Report(report), .. } => *report,
             other => panic!("not a report: {other:?}"),
         }
     }
@@ -196,7 +199,7 @@ pub struct Guest {
 
 impl Guest {
     pub fn hello(&self, client: u32, ticket: Ticket) {
-        self.say(&Hello { client, ticket }.encode());
+        self.say(&Hello::data(client, ticket).encode());
     }
 
     pub fn ask(&self, messages: u64, last: bool) {

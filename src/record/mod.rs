@@ -1,14 +1,19 @@
 //! What is kept of a measurement: records with the conditions they were made under, in a form that other programs
 //! read. Fields are added in later versions and never renamed.
 
+mod cost;
+
 use std::fs;
 
 use serde::{Deserialize, Serialize};
 
 use crate::compare::cell::Measured;
 use crate::connection::Applied;
+use crate::cost::limiter::Limiter;
 use crate::scenario::Scenario;
 use crate::send::{Ledger, Release};
+
+pub use cost::{CountRecord, CountersRecord, CpuRecord, LatencyRecord, PollutionRecord, Reasons, WireRecord};
 
 /// The version of this form.
 pub const SCHEMA: u32 = 1;
@@ -101,6 +106,27 @@ pub struct Record {
     /// For the layout `huge`: the share of the messages' memory that the kernel gave huge pages for, 0 to 1.
     #[serde(default)]
     pub huge_share: Option<f64>,
+    /// Service demand.
+    #[serde(default)]
+    pub cpu: CpuRecord,
+    /// Counters; null where none were asked for.
+    #[serde(default)]
+    pub counters: Option<CountersRecord>,
+    /// The shape on the wire; null where TCP_INFO could not be read.
+    #[serde(default)]
+    pub wire: Option<WireRecord>,
+    /// What limited this cell: `cpu`, `sender`, `receiver`, `network`, `mixed`, or `unknown: ` and why.
+    #[serde(default)]
+    pub limiter: String,
+    /// Time for each message at saturation, for each client, as the original defines it.
+    #[serde(default)]
+    pub ns_per_message: f64,
+    /// From the ask for one message to its last byte, in ns; null where it was not asked for.
+    #[serde(default)]
+    pub latency_ns: Option<LatencyRecord>,
+    /// What sending does to the caches; null where it was not asked for.
+    #[serde(default)]
+    pub pollution: Option<PollutionRecord>,
     /// What distorts this record.
     #[serde(default)]
     pub flags: Vec<String>,
@@ -228,6 +254,15 @@ impl Record {
             // Both ends are on one machine: the kernel copies what it delivers there, whatever else is so.
             verdict_reason: (told && sample.ledger.copied > 0).then(|| "loopback".to_owned()),
             huge_share: measured.huge_share,
+            cpu: CpuRecord::new(measured, spec.size),
+            counters: CountersRecord::new(measured, spec.size, scenario.clients),
+            wire: sample.wire.as_ref().map(|wire| WireRecord::new(wire, sample.messages)),
+            limiter: measured.limiter.to_string(),
+            ns_per_message: sample.time_of(scenario.round_bytes()).as_secs_f64() * 1e9,
+            latency_ns: measured.latency.as_ref().and_then(LatencyRecord::new),
+            pollution: scenario
+                .pollution_table
+                .and_then(|bytes| PollutionRecord::new(bytes, sample.walk, measured.idle_walk)),
             flags: flags(scenario, measured),
         }
     }
@@ -238,7 +273,7 @@ impl Record {
 const SWITCHES_TOLERATED: f64 = 0.2;
 
 fn flags(scenario: &Scenario, measured: &Measured) -> Vec<String> {
-    let Measured { sample, applied, huge_share } = measured;
+    let Measured { sample, applied, huge_share, limiter, .. } = measured;
     let mut flags = Vec::new();
     // Two threads on one CPU take turns each time the buffer is full or empty: two switches a buffer.
     let enforced = 2.0 * scenario.spec.size as f64 / (applied.send_buffer as f64 / 2.0).max(1.0);
@@ -246,6 +281,12 @@ fn flags(scenario: &Scenario, measured: &Measured) -> Vec<String> {
         && sample.switches_per_message() > SWITCHES_TOLERATED + enforced
     {
         flags.push("measures the scheduler: too many context switches for each message".to_owned());
+    }
+    if !matches!(limiter, Limiter::Unknown(_)) && !limiter.tells_paths_apart() {
+        flags.push("the sender was not the limit: this cell cannot tell send paths apart".to_owned());
+    }
+    if scenario.pollution_table.is_some() {
+        flags.push("throughput and CPU time hold the pointer chase between messages".to_owned());
     }
     if let Some(share) = huge_share.filter(|share| *share < 0.99) {
         flags.push(format!("only {:.0} % of the messages' memory lies on huge pages", 100.0 * share));

@@ -1,0 +1,129 @@
+//! The parts by themselves, in user space and on one socket: what a message costs before and beside the kernel.
+//! Groups `part` and `{path}-call`.
+
+mod matrix;
+
+use std::hint::black_box;
+use std::io::Read;
+use std::net::{TcpListener, TcpStream};
+use std::sync::Arc;
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use copycost::message::{Message, Spec};
+use copycost::send::{self, Budget, Completion, SendPath, Sender, Terms, Tracker, drain};
+use copycost::supply::Supply;
+use copycost::sys::socket::Socket;
+use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+
+const SIZES: [usize; 2] = [1024, 65_536];
+
+fn spec(size: usize) -> Spec {
+    Spec::new(size).expect("the sizes are valid")
+}
+
+fn parts(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("part");
+    let message = Message::new(&spec(1024)).expect("memory for a message");
+    group.bench_function("eight iovecs", |b| b.iter(|| black_box(&message).slices().len()));
+    for size in SIZES {
+        let message = Message::new(&spec(size)).expect("memory for a message");
+        let mut buffer = Vec::with_capacity(size);
+        group.bench_function(BenchmarkId::new("gather eight fields", size), |b| {
+            b.iter(|| {
+                buffer.clear();
+                black_box(&message).slices().iter().for_each(|field| buffer.extend_from_slice(field));
+                black_box(&buffer);
+            });
+        });
+    }
+    let control = notification(7, 7);
+    group.bench_function("parse a completion", |b| b.iter(|| Completion::parse(black_box(&control), false)));
+    let message = Arc::new(message);
+    for merged in [1, 16] {
+        let mut tracker = Tracker::default();
+        let mut next = 0u32;
+        group.throughput(Throughput::Elements(u64::from(merged)));
+        group.bench_function(BenchmarkId::new("track sends in one range", merged), |b| {
+            b.iter(|| {
+                (0..merged).for_each(|_| _ = tracker.issue(Arc::clone(&message)));
+                let range = Completion { low: next, high: next.wrapping_add(merged - 1), copied: true };
+                next = next.wrapping_add(merged);
+                tracker.complete(black_box(range), |_, held| drop(held)).expect("every id is outstanding");
+            });
+        });
+    }
+    group.finish();
+}
+
+/// One `recvmsg(MSG_ERRQUEUE)`'s control bytes, as the kernel lays them out on a 64-bit machine.
+fn notification(low: u32, high: u32) -> Vec<u8> {
+    let mut bytes = 48usize.to_ne_bytes().to_vec();
+    bytes.extend_from_slice(&0i32.to_ne_bytes()); // SOL_IP
+    bytes.extend_from_slice(&11i32.to_ne_bytes()); // IP_RECVERR
+    bytes.extend_from_slice(&[0, 0, 0, 0, 5, 0, 1, 0]); // errno 0, origin zerocopy, code copied
+    bytes.extend_from_slice(&low.to_ne_bytes());
+    bytes.extend_from_slice(&high.to_ne_bytes());
+    bytes.extend_from_slice(&[0; 16]);
+    bytes
+}
+
+/// One message into a socket whose peer throws everything away.
+fn calls(criterion: &mut Criterion) {
+    for path in send::ORIGINAL.iter().filter_map(|name| send::by_name(name)) {
+        let mut group = criterion.benchmark_group(format!("{}-call", path.name));
+        for size in SIZES {
+            let spec = spec(size);
+            let Ok(()) = (path.probe)(&spec) else { break };
+            let mut open: Option<Discarding> = None;
+            group.bench_function(BenchmarkId::from_parameter(size), |b| {
+                let Discarding { sender, message, .. } =
+                    open.get_or_insert_with(|| Discarding::open(path, &spec));
+                b.iter(|| sender.send(message).expect("the peer reads"));
+            });
+        }
+        group.finish();
+    }
+}
+
+struct Discarding {
+    sender: Box<dyn Sender>,
+    message: Arc<Message>,
+    peer: Option<JoinHandle<()>>,
+    socket: Socket,
+}
+
+impl Discarding {
+    fn open(path: &SendPath, spec: &Spec) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a loopback listener");
+        let address = listener.local_addr().expect("its address");
+        let peer = thread::Builder::new().spawn(move || discard(address)).expect("a thread");
+        let socket = Socket::from(listener.accept().expect("the peer connects").0);
+        let own = socket.try_clone().expect("a second handle");
+        let supply = Supply::new(spec, false).expect("memory for a message");
+        let message = Arc::clone(&supply.messages()[0]);
+        let terms =
+            Terms { budget: Budget { bytes: 1 << 20, notifications: 100, pages: None }, urgent: false };
+        let sender = (path.open)(socket, &supply, terms).expect("the path was probed");
+        Self { sender, message, peer: Some(peer), socket: own }
+    }
+}
+
+fn discard(address: std::net::SocketAddr) {
+    let mut stream = TcpStream::connect(address).expect("the listener is there");
+    let mut buffer = vec![0; 256 << 10];
+    while matches!(stream.read(&mut buffer), Ok(n) if n > 0) {}
+}
+
+impl Drop for Discarding {
+    fn drop(&mut self) {
+        let _ = drain(&mut *self.sender, Instant::now() + Duration::from_secs(5));
+        self.socket.shutdown();
+        if let Some(peer) = self.peer.take() {
+            let _ = peer.join();
+        }
+    }
+}
+
+criterion_group!(name = benches; config = matrix::config(); targets = parts, calls);
+criterion_main!(benches);

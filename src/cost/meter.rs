@@ -1,0 +1,144 @@
+//! What a thread measures of itself in a run: opened once on the thread, off between runs.
+
+use std::time::{Duration, Instant};
+
+use super::counters::Counters;
+use super::counts::Counts;
+use super::cpu::{CpuScope, CpuSpent, ThreadCpu};
+use crate::sys::rusage::{Usage, thread_usage};
+
+/// The meters of the thread that opened them.
+#[derive(Debug)]
+pub struct Meter {
+    cpu: ThreadCpu,
+    counters: Option<Counters>,
+    begun: Option<Begun>,
+}
+
+#[derive(Debug)]
+struct Begun {
+    at: Instant,
+    cpu: Option<Duration>,
+    usage: Usage,
+}
+
+/// What one thread, or several together, spent in a run, or in several runs.
+#[derive(Debug, Clone, Default)]
+pub struct Spent {
+    /// CPU time; `None` where a clock could not be read.
+    pub cpu: Option<CpuSpent>,
+    /// From the kernel's own books: context switches, page faults, user and system time at the tick.
+    pub usage: Usage,
+    /// From the first to the last moment of a run; of several threads the longest, of several runs the sum.
+    pub wall: Duration,
+    /// Hardware and software counters of the threads that had them.
+    pub counts: Option<Counts>,
+    /// Messages that the counted threads moved.
+    pub counted_messages: u64,
+}
+
+impl Meter {
+    /// Opens the clocks of the calling thread, and with `counted` its counters: up to seven file descriptors more.
+    pub fn open(counted: bool) -> Self {
+        Self { cpu: ThreadCpu::open(), counters: counted.then(Counters::open), begun: None }
+    }
+
+    /// Begins a run.
+    pub fn start(&mut self) {
+        let usage = thread_usage().unwrap_or_default();
+        if let Some(counters) = &mut self.counters {
+            counters.start();
+        }
+        // Last, so that the opening of the others is not in it.
+        self.begun = Some(Begun { at: Instant::now(), cpu: self.cpu.now().ok(), usage });
+    }
+
+    /// Ends the run in which this thread moved `messages`. Nothing without a start.
+    pub fn stop(&mut self, messages: u64) -> Spent {
+        let Some(begun) = self.begun.take() else { return Spent::default() };
+        let cpu = begun.cpu.and_then(|earlier| self.cpu.since(earlier).ok());
+        let wall = begun.at.elapsed();
+        let counts = self.counters.as_mut().map(Counters::stop);
+        let usage = thread_usage().unwrap_or_default().since(&begun.usage);
+        let counted_messages = if counts.is_some() { messages } else { 0 };
+        Spent { cpu, usage, wall, counts, counted_messages }
+    }
+}
+
+impl Spent {
+    /// Adds another thread of the same run.
+    pub fn beside(&mut self, other: &Self) {
+        self.wall = self.wall.max(other.wall);
+        self.join(other);
+    }
+
+    /// Adds the same threads in another run.
+    pub fn then(&mut self, other: &Self) {
+        self.wall += other.wall;
+        let threads = self.counts.as_ref().map(|counts| counts.threads);
+        self.join(other);
+        if let (Some(counts), Some(threads)) = (&mut self.counts, threads) {
+            counts.threads = threads;
+        }
+    }
+
+    fn join(&mut self, other: &Self) {
+        self.cpu = match (self.cpu, other.cpu) {
+            (Some(mine), Some(theirs)) => Some(mine.and(theirs)),
+            (mine, theirs) => mine.or(theirs),
+        };
+        self.usage.add(&other.usage);
+        self.counts = match (self.counts.take(), other.counts.clone()) {
+            (Some(mine), Some(theirs)) => Some(mine.and(theirs)),
+            (mine, theirs) => mine.or(theirs),
+        };
+        self.counted_messages += other.counted_messages;
+    }
+
+    /// CPU time in ns; 0 without a clock.
+    pub fn cpu_time(&self) -> Duration {
+        self.cpu.map_or(Duration::ZERO, |cpu| cpu.time)
+    }
+
+    /// What the CPU time covers.
+    pub fn scope(&self) -> Option<CpuScope> {
+        self.cpu.map(|cpu| cpu.scope)
+    }
+
+    /// The share of the time that the kernel's tick found in user space, 0 to 1.
+    pub fn user_share(&self) -> Option<f64> {
+        let all = (self.usage.user + self.usage.system).as_secs_f64();
+        (all > 0.0).then(|| self.usage.user.as_secs_f64() / all)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn threads_lie_beside_each_other_and_runs_follow_each_other() {
+        let one = Spent { wall: Duration::from_secs(2), counted_messages: 5, ..Spent::default() };
+        let two = Spent { wall: Duration::from_secs(3), counted_messages: 1, ..Spent::default() };
+        let (mut beside, mut then) = (one.clone(), one);
+        beside.beside(&two);
+        then.then(&two);
+        assert_eq!((beside.wall, then.wall), (Duration::from_secs(3), Duration::from_secs(5)));
+        assert_eq!((beside.counted_messages, then.counted_messages), (6, 6));
+    }
+
+    #[test]
+    fn a_run_has_its_time_and_a_stop_without_a_start_has_none() {
+        let mut meter = Meter::open(true);
+        assert!(meter.stop(3).cpu.is_none());
+        meter.start();
+        let began = Instant::now();
+        while began.elapsed() < Duration::from_millis(5) {
+            std::hint::black_box(0);
+        }
+        let spent = meter.stop(3);
+        assert!(spent.cpu_time() > Duration::ZERO && spent.wall >= Duration::from_millis(5));
+        assert_eq!(spent.counted_messages, 3);
+        assert_eq!(spent.counts.map(|counts| counts.threads), Some(1));
+    }
+}

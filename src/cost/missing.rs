@@ -1,0 +1,145 @@
+//! Why a figure is not there: the type that stands where another tool would print 0.
+//!
+//! The reason travels with the record, so its words say what is the matter and, where the reader can change it,
+//! what to do.
+
+use std::time::Duration;
+
+/// A figure, or the reason why this run or this machine has none.
+pub type Measured<T> = Result<T, Missing>;
+
+/// Why a figure is missing.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Missing {
+    /// No hardware counters: a virtual machine without a virtual PMU, mostly.
+    #[error("this machine exposes no PMU")]
+    NoPmu,
+    /// The CPU, or the kernel's driver for it, has no such event.
+    #[error("this CPU has no event {0}")]
+    EventUnsupported(&'static str),
+    /// The kernel refuses perf events to this user.
+    #[error(
+        "perf events are refused ({}): run as root, grant CAP_PERFMON or lower it to 1",
+        paranoid_text(*.paranoid)
+    )]
+    NotPermitted {
+        /// `/proc/sys/kernel/perf_event_paranoid`, where it could be read.
+        paranoid: Option<i32>,
+    },
+    /// The event happens in the kernel, which this user may not count.
+    #[error(
+        "{event} happens in the kernel, which is not counted ({}): lower it to 1 or grant CAP_PERFMON",
+        paranoid_text(*.paranoid)
+    )]
+    KernelOnly {
+        /// The event's name.
+        event: &'static str,
+        /// `/proc/sys/kernel/perf_event_paranoid`, where it could be read.
+        paranoid: Option<i32>,
+    },
+    /// The kernel was built without perf events.
+    #[error("this kernel has no perf events (CONFIG_PERF_EVENTS)")]
+    NoPerf,
+    /// The event was open, and never on the PMU while it was enabled.
+    #[error("{0} never got a hardware counter: another program, or the NMI watchdog, holds them")]
+    NeverScheduled(&'static str),
+    /// No file descriptor was left for the event.
+    #[error("no file descriptor left for a perf event: raise the limit of open files (ulimit -n)")]
+    TooManyFiles,
+    /// Threads counted different events under one heading (CPUs of different kinds).
+    #[error("the threads counted different events: pin them to CPUs of one kind")]
+    MixedEvents,
+    /// Reading the counter failed, or perf said something that has no other word here.
+    #[error("{what}: {error}")]
+    Os {
+        /// What was tried.
+        what: &'static str,
+        /// The system's words.
+        error: String,
+    },
+    /// The run was too short for a figure counted in ticks.
+    #[error("{figure} needs at least {} s, this run had {:.1}: measure longer", .needs.as_secs(), .had.as_secs_f64())]
+    TooShort {
+        /// Which figure.
+        figure: &'static str,
+        /// The shortest run that gives it.
+        needs: Duration,
+        /// How long the run was.
+        had: Duration,
+    },
+    /// No idle baseline was taken, or the machine was busier in it than in the run.
+    #[error("the idle baseline is missing or above the measurement: measure on a quiet machine")]
+    NoBaseline,
+    /// A file of `/proc` is absent, unreadable or of a form that is not known here.
+    #[error("{path}: {error}")]
+    File {
+        /// The file.
+        path: String,
+        /// What is the matter with it.
+        error: String,
+    },
+    /// The kernel threads are not visible: a PID namespace.
+    #[error("kernel threads are not visible here (PID namespace): run outside the container")]
+    KernelThreadsHidden,
+    /// The kernel's TCP_INFO ends before the field.
+    #[error("this kernel's TCP_INFO has no {field} (needs Linux {since})")]
+    OldKernel {
+        /// The field.
+        field: &'static str,
+        /// The version that brought it.
+        since: &'static str,
+    },
+    /// The kernel has the figure and no sample for it yet.
+    #[error("no sample of {0} yet")]
+    NoSample(&'static str),
+    /// Sender and receiver share CPUs, so that a wait in TCP is a wait for the CPU.
+    #[error("sender and receiver share CPUs: use --placement split to tell them apart")]
+    SharedCpus,
+    /// A figure per byte or per message, and none was moved.
+    #[error("nothing was moved")]
+    NothingMoved,
+    /// The measurement was not asked for, or this thread is not in the sample that is counted.
+    #[error("not measured")]
+    NotMeasured,
+}
+
+impl Missing {
+    /// The error of a system call or of a read.
+    pub(crate) fn os(what: &'static str, error: &std::io::Error) -> Missing {
+        Missing::Os { what, error: error.to_string() }
+    }
+
+    /// A file that did not say what it should.
+    pub(crate) fn file(path: impl Into<String>, error: impl ToString) -> Missing {
+        Missing::File { path: path.into(), error: error.to_string() }
+    }
+}
+
+/// The setting as it stands in scopes and reasons.
+pub(crate) fn paranoid_text(paranoid: Option<i32>) -> String {
+    match paranoid {
+        Some(level) => format!("perf_event_paranoid={level}"),
+        None => "perf_event_paranoid unreadable".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reasons_are_sentences_with_a_remedy() {
+        let short = Missing::TooShort {
+            figure: "CPU time of the system",
+            needs: Duration::from_secs(2),
+            had: Duration::from_millis(400),
+        };
+        assert_eq!(
+            short.to_string(),
+            "CPU time of the system needs at least 2 s, this run had 0.4: measure longer"
+        );
+        let refused = Missing::NotPermitted { paranoid: Some(4) };
+        assert!(refused.to_string().contains("refused (perf_event_paranoid=4): run as root"));
+    }
+}

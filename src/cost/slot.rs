@@ -1,0 +1,126 @@
+//! One event of a thread: where its count comes from, and how a count of part of the time is scaled.
+
+use std::io;
+
+use super::missing::{Measured, Missing};
+use super::opener::{Event, Opener, Reach, Reading, Tally};
+use crate::sys::rusage::Usage;
+
+/// An event and where its count comes from.
+pub(super) struct Slot {
+    pub(super) event: Event,
+    pub(super) source: Source,
+}
+
+/// Where a count comes from.
+pub(super) enum Source {
+    /// A perf event; `start` is its reading at the start of the run.
+    Perf { tally: Box<dyn Tally>, start: Option<Reading> },
+    /// The thread's resource usage.
+    Usage(fn(&Usage) -> u64),
+    /// Nowhere.
+    Missing(Missing),
+}
+
+impl Slot {
+    /// Opens `event` as far as this user may, and notes in `reach` where that is not all the way.
+    pub(super) fn open(opener: &dyn Opener, event: Event, reach: &mut Reach) -> Slot {
+        let mut event = event;
+        let mut opened = open(opener, event);
+        if event == Event::LlcLoadMisses && matches!(opened, Err(Missing::EventUnsupported(_))) {
+            // Not every CPU has the load event (and no virtual PMU does); the generic one comes nearest.
+            if let Ok(generic) = open(opener, Event::CacheMisses) {
+                (event, opened) = (Event::CacheMisses, Ok(generic));
+            }
+        }
+        let source = match (opened, event) {
+            (Ok((tally, got)), _) if event.is_hardware() || got == Reach::Kernel => {
+                if got == Reach::UserOnly {
+                    *reach = Reach::UserOnly;
+                }
+                Source::Perf { tally, start: None }
+            }
+            (_, Event::ContextSwitches) => Source::Usage(Usage::switches),
+            (_, Event::PageFaults) => Source::Usage(Usage::faults),
+            (Ok(_), _) => {
+                Source::Missing(Missing::KernelOnly { event: event.name(), paranoid: opener.paranoid() })
+            }
+            (Err(reason), _) => Source::Missing(reason),
+        };
+        Slot { event, source }
+    }
+
+    /// Lets it count from here on.
+    pub(super) fn start(&mut self) {
+        if let Source::Perf { tally, start } = &mut self.source {
+            *start = match tally.enable().and_then(|()| tally.read()) {
+                Ok(reading) => Some(reading),
+                Err(error) => {
+                    self.source = Source::Missing(Missing::os("starting a counter", &error));
+                    return;
+                }
+            };
+        }
+    }
+
+    /// Stops it; what it counted can still be read.
+    pub(super) fn disable(&mut self) {
+        if let Source::Perf { tally, .. } = &mut self.source
+            && let Err(error) = tally.disable()
+        {
+            self.source = Source::Missing(Missing::os("stopping a counter", &error));
+        }
+    }
+
+    /// The value since the start, and the share of the time it ran in percent.
+    pub(super) fn stop(&mut self, usage: Option<&(Usage, Usage)>) -> (Measured<u64>, Option<f64>) {
+        match &mut self.source {
+            Source::Missing(reason) => (Err(reason.clone()), None),
+            Source::Usage(count) => {
+                let value = usage.map(|(before, after)| count(after) - count(before));
+                (value.ok_or(Missing::NotMeasured), None)
+            }
+            Source::Perf { tally, start } => match (start.take(), tally.read()) {
+                (None, _) => (Err(Missing::NotMeasured), None),
+                (_, Err(error)) => (Err(Missing::os("reading a counter", &error)), None),
+                (Some(before), Ok(after)) => difference(self.event, before, after),
+            },
+        }
+    }
+}
+
+/// Scales what was counted in part of the time up to the whole of it, as perf-stat does.
+fn difference(event: Event, before: Reading, after: Reading) -> (Measured<u64>, Option<f64>) {
+    let count = after.count.wrapping_sub(before.count);
+    let enabled = after.enabled_ns.saturating_sub(before.enabled_ns);
+    let running = after.running_ns.saturating_sub(before.running_ns);
+    if running == 0 {
+        return (Err(Missing::NeverScheduled(event.name())), None);
+    }
+    let share = running as f64 / enabled.max(running) as f64 * 100.0;
+    let scaled = u128::from(count) * u128::from(enabled.max(running)) / u128::from(running);
+    (Ok(u64::try_from(scaled).unwrap_or(u64::MAX)), Some(share))
+}
+
+/// Opens `event` with the kernel in it or, where that is refused, without.
+pub(super) fn open(opener: &dyn Opener, event: Event) -> Measured<(Box<dyn Tally>, Reach)> {
+    let refused = |error: &io::Error| matches!(error.raw_os_error(), Some(libc::EACCES | libc::EPERM));
+    let error = match opener.open(event, Reach::Kernel) {
+        Ok(tally) => return Ok((tally, Reach::Kernel)),
+        Err(error) if refused(&error) => match opener.open(event, Reach::UserOnly) {
+            Ok(tally) => return Ok((tally, Reach::UserOnly)),
+            Err(error) => error,
+        },
+        Err(error) => error,
+    };
+    Err(match error.raw_os_error() {
+        _ if refused(&error) => Missing::NotPermitted { paranoid: opener.paranoid() },
+        Some(libc::ENOENT | libc::ENODEV | libc::EOPNOTSUPP | libc::EINVAL) => {
+            Missing::EventUnsupported(event.name())
+        }
+        Some(libc::EMFILE | libc::ENFILE) => Missing::TooManyFiles,
+        Some(libc::ENOSYS) => Missing::NoPerf,
+        Some(libc::EBUSY) => Missing::NeverScheduled(event.name()),
+        _ => Missing::os("perf_event_open", &error),
+    })
+}

@@ -1,0 +1,277 @@
+//! CPU time of the whole machine above its idle baseline, from /proc/stat, with steal and ksoftirqd beside it.
+//!
+//! What the kernel does for a connection outside the threads of the benchmark (softirq on other CPUs, kernel
+//! threads) is charged to no thread, and shows here. The price is precision: ticks of 10 ms, most of them sampled,
+//! and every other process of the machine is in it. So the figure needs at least [`MIN_WINDOW`] and a baseline.
+//!
+//! Steal is time in which the hypervisor ran something else: nobody's cost, and a reason to doubt the wall clock.
+
+use std::fs;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use super::missing::{Measured, Missing};
+use crate::sys::clock::stat_tick;
+
+/// The shortest run with a figure. Two CPUs tick 400 times in 2 s, so that one tick at each end is half a percent;
+/// check by running the same cell for 1, 2 and 4 s.
+pub const MIN_WINDOW: Duration = Duration::from_secs(2);
+
+/// CPU time of all CPUs since boot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SystemTime {
+    /// user, nice, system, irq and softirq together (guest time is part of user).
+    pub busy: Duration,
+    /// Of it, softirq.
+    pub softirq: Duration,
+    /// Idle and waiting for a device.
+    pub idle: Duration,
+    /// Taken by the hypervisor.
+    pub steal: Duration,
+}
+
+/// Everything a figure of the system needs, at one moment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SystemCpu {
+    /// /proc/stat.
+    pub time: SystemTime,
+    /// CPU time of the ksoftirqd threads, which work off what softirq puts aside under load.
+    pub ksoftirqd: Measured<Duration>,
+}
+
+/// CPU time of the machine in a run.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SystemSpent {
+    /// Busy time, softirq included, whoever caused it.
+    pub busy: Duration,
+    /// Busy time above what the idle machine uses in the same time.
+    pub above_idle: Measured<Duration>,
+    /// Of the busy time, softirq; sampled at the tick unless the kernel has IRQ_TIME_ACCOUNTING.
+    pub softirq: Duration,
+    /// CPU time of the ksoftirqd threads; part of `busy`, charged to no thread of the benchmark.
+    pub ksoftirqd: Measured<Duration>,
+    /// Share of all CPU time that the hypervisor took, in percent.
+    pub steal_percent: f64,
+}
+
+/// How busy the machine is without the benchmark: CPUs in use on average.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct IdleBaseline {
+    /// Busy seconds per second.
+    pub cpus: f64,
+}
+
+impl SystemCpu {
+    /// Reads this machine.
+    ///
+    /// # Errors
+    /// [`Missing::File`] when /proc/stat cannot be read.
+    pub fn read() -> Measured<SystemCpu> {
+        SystemCpu::read_under(Path::new("/"))
+    }
+
+    /// Reads the files under another root, for tests.
+    ///
+    /// # Errors
+    /// As [`SystemCpu::read`].
+    pub fn read_under(root: &Path) -> Measured<SystemCpu> {
+        let tick = stat_tick().map_err(|error| Missing::os("sysconf", &error))?;
+        let text =
+            fs::read_to_string(root.join("proc/stat")).map_err(|error| Missing::file("/proc/stat", error))?;
+        Ok(SystemCpu { time: parse_stat(&text, tick)?, ksoftirqd: ksoftirqd(&root.join("proc")) })
+    }
+}
+
+/// CPU time of the machine over several turns, each between a start and a stop.
+#[derive(Debug, Clone)]
+pub struct SystemMeter {
+    begun: Measured<SystemCpu>,
+    sum: Measured<SystemCpu>,
+}
+
+impl Default for SystemMeter {
+    fn default() -> Self {
+        let none = SystemTime {
+            busy: Duration::ZERO,
+            softirq: Duration::ZERO,
+            idle: Duration::ZERO,
+            steal: Duration::ZERO,
+        };
+        Self {
+            begun: Err(Missing::NotMeasured),
+            sum: Ok(SystemCpu { time: none, ksoftirqd: Ok(Duration::ZERO) }),
+        }
+    }
+}
+
+impl SystemMeter {
+    /// Begins a turn.
+    pub fn start(&mut self) {
+        self.begun = SystemCpu::read();
+    }
+
+    /// Ends it. A file that could not be read at either end leaves its reason in the sum.
+    pub fn stop(&mut self) {
+        let begun = std::mem::replace(&mut self.begun, Err(Missing::NotMeasured));
+        let sum = std::mem::replace(&mut self.sum, Err(Missing::NotMeasured));
+        self.sum = sum.and_then(|sum| Ok(sum.plus(&begun?, &SystemCpu::read()?)));
+    }
+
+    /// All turns together, which lasted `elapsed`.
+    ///
+    /// # Errors
+    /// As [`SystemSpent::between`], or why a file could not be read.
+    pub fn spent(&self, elapsed: Duration, baseline: Option<IdleBaseline>) -> Measured<SystemSpent> {
+        let none = Self::default().sum?;
+        SystemSpent::between(&none, self.sum.as_ref().map_err(Clone::clone)?, elapsed, baseline)
+    }
+}
+
+impl SystemCpu {
+    /// This sum and what passed between two reads.
+    fn plus(mut self, before: &Self, after: &Self) -> Self {
+        let passed = |of: fn(&SystemTime) -> Duration| of(&after.time).saturating_sub(of(&before.time));
+        self.time.busy += passed(|time| time.busy);
+        self.time.softirq += passed(|time| time.softirq);
+        self.time.idle += passed(|time| time.idle);
+        self.time.steal += passed(|time| time.steal);
+        self.ksoftirqd = self
+            .ksoftirqd
+            .and_then(|sum| Ok(sum + after.ksoftirqd.clone()?.saturating_sub(before.ksoftirqd.clone()?)));
+        self
+    }
+}
+
+impl IdleBaseline {
+    /// Watches the machine for [`MIN_WINDOW`] while this process does nothing.
+    ///
+    /// # Errors
+    /// As [`SystemCpu::read`].
+    pub fn watch() -> Measured<IdleBaseline> {
+        let (before, began) = (SystemCpu::read()?, Instant::now());
+        std::thread::sleep(MIN_WINDOW);
+        Self::between(&before, &SystemCpu::read()?, began.elapsed())
+    }
+
+    /// The baseline from two reads of an idle machine, `elapsed` apart.
+    ///
+    /// # Errors
+    /// [`Missing::TooShort`] under [`MIN_WINDOW`].
+    pub fn between(before: &SystemCpu, after: &SystemCpu, elapsed: Duration) -> Measured<IdleBaseline> {
+        long_enough("the idle baseline", elapsed)?;
+        let busy = after.time.busy.saturating_sub(before.time.busy);
+        Ok(IdleBaseline { cpus: busy.as_secs_f64() / elapsed.as_secs_f64() })
+    }
+}
+
+impl SystemSpent {
+    /// The run between two reads, `elapsed` apart, above `baseline`.
+    ///
+    /// # Errors
+    /// [`Missing::TooShort`] under [`MIN_WINDOW`].
+    pub fn between(
+        before: &SystemCpu,
+        after: &SystemCpu,
+        elapsed: Duration,
+        baseline: Option<IdleBaseline>,
+    ) -> Measured<SystemSpent> {
+        long_enough("CPU time of the system", elapsed)?;
+        // The kernel lets idle time run backwards by a tick now and then, so no difference may underflow.
+        let spent = |of: fn(&SystemTime) -> Duration| of(&after.time).saturating_sub(of(&before.time));
+        let (busy, steal) = (spent(|time| time.busy), spent(|time| time.steal));
+        let all = busy + steal + spent(|time| time.idle);
+        if all.is_zero() {
+            return Err(Missing::file("/proc/stat", "no time passed between two reads"));
+        }
+        let above_idle =
+            baseline.and_then(|idle| busy.checked_sub(elapsed.mul_f64(idle.cpus))).ok_or(Missing::NoBaseline);
+        let ksoftirqd = match (&before.ksoftirqd, &after.ksoftirqd) {
+            (Ok(before), Ok(after)) => Ok(after.saturating_sub(*before)),
+            (Err(reason), _) | (_, Err(reason)) => Err(reason.clone()),
+        };
+        Ok(SystemSpent {
+            busy,
+            above_idle,
+            softirq: spent(|time| time.softirq),
+            ksoftirqd,
+            steal_percent: steal.as_secs_f64() / all.as_secs_f64() * 100.0,
+        })
+    }
+}
+
+fn long_enough(figure: &'static str, had: Duration) -> Measured<()> {
+    if had >= MIN_WINDOW {
+        return Ok(());
+    }
+    Err(Missing::TooShort { figure, needs: MIN_WINDOW, had })
+}
+
+/// The first line of /proc/stat, all CPUs together, in ticks of `tick`.
+///
+/// # Errors
+/// [`Missing::File`] when there is no such line, or it ends before steal.
+pub fn parse_stat(text: &str, tick: Duration) -> Measured<SystemTime> {
+    let unknown = || Missing::file("/proc/stat", "no line \"cpu\" with eight numbers");
+    let line = text.lines().find_map(|line| line.strip_prefix("cpu "));
+    let ticks: Vec<u64> =
+        line.ok_or_else(unknown)?.split_ascii_whitespace().map_while(|number| number.parse().ok()).collect();
+    let &[user, nice, system, idle, iowait, irq, softirq, steal, ..] = ticks.as_slice() else {
+        return Err(unknown());
+    };
+    let time = |counts: &[u64]| {
+        let ticks = counts.iter().fold(0, |sum: u64, &n| sum.saturating_add(n));
+        Duration::from_nanos((tick.as_nanos() as u64).saturating_mul(ticks))
+    };
+    Ok(SystemTime {
+        busy: time(&[user, nice, system, irq, softirq]),
+        softirq: time(&[softirq]),
+        idle: time(&[idle, iowait]),
+        steal: time(&[steal]),
+    })
+}
+
+/// The first number of /proc/PID/schedstat: time on a CPU in ns.
+///
+/// # Errors
+/// [`Missing::File`] when the line is not three numbers.
+pub fn parse_schedstat(text: &str) -> Measured<Duration> {
+    let mut numbers = text.split_ascii_whitespace().map(str::parse::<u64>);
+    match (numbers.next(), numbers.next(), numbers.next()) {
+        (Some(Ok(ran)), Some(Ok(_)), Some(Ok(_))) => Ok(Duration::from_nanos(ran)),
+        _ => Err(Missing::file("/proc/PID/schedstat", "not three numbers")),
+    }
+}
+
+/// CPU time of all ksoftirqd threads, the children of kthreadd that bear the name.
+fn ksoftirqd(proc: &Path) -> Measured<Duration> {
+    let entries = fs::read_dir(proc).map_err(|error| Missing::file("/proc", error))?;
+    let mut sum = None;
+    for entry in entries.flatten() {
+        let is_pid = entry.file_name().to_string_lossy().parse::<u32>().is_ok();
+        let stat = fs::read_to_string(entry.path().join("stat")).unwrap_or_default();
+        if !is_pid || !is_ksoftirqd(&stat) {
+            continue;
+        }
+        let text = fs::read_to_string(entry.path().join("schedstat"))
+            .map_err(|error| Missing::file("/proc/PID/schedstat", error))?;
+        *sum.get_or_insert(Duration::ZERO) += parse_schedstat(&text)?;
+    }
+    match sum {
+        None => Err(Missing::KernelThreadsHidden),
+        // Each of them ran when its CPU came up. A kernel that keeps no times writes "0 0 0" for all.
+        Some(Duration::ZERO) => Err(Missing::file(
+            "/proc/PID/schedstat",
+            "this kernel keeps no scheduling times (CONFIG_SCHED_INFO)",
+        )),
+        Some(sum) => Ok(sum),
+    }
+}
+
+/// Whether a /proc/PID/stat is of a ksoftirqd thread: the name alone any program can give itself, a parent with
+/// the number 2 (kthreadd) it cannot.
+fn is_ksoftirqd(stat: &str) -> bool {
+    let Some((name, rest)) = stat.rsplit_once(')') else {
+        return false;
+    };
+    name.contains("(ksoftirqd/") && rest.split_ascii_whitespace().nth(1) == Some("2")
+}

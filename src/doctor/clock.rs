@@ -1,0 +1,141 @@
+//! How fast the CPUs run, how much of them the hypervisor takes, and whether softirq time is booked on threads.
+//!
+//! CPU time per byte is the headline figure: a clock that moves, time that is stolen and work that is charged to
+//! nobody all change it without any change in what was sent.
+
+use std::process::{Command, Stdio};
+
+use super::Machine;
+use super::Plan;
+use super::facts::Support;
+use super::finding::Answer;
+use super::machine::Unread;
+
+/// The frequency governor of the allowed CPUs.
+pub(super) fn governor(machine: &Machine, _: &Plan) -> Result<Answer, Unread> {
+    let mut seen: Vec<String> = Vec::new();
+    for cpu in &machine.facts.allowed_cpus {
+        let path = format!("/sys/devices/system/cpu/cpu{cpu}/cpufreq/scaling_governor");
+        if let Some(text) = machine.read_if_there(&path)? {
+            seen.push(text.trim().to_string());
+        }
+    }
+    seen.sort_unstable();
+    seen.dedup();
+    if seen.is_empty() {
+        return Ok(Answer::note(
+            "No frequency governor is visible: the firmware or the hypervisor sets the clock.",
+        )
+        .effect("Trust ratios within one run more than absolute figures."));
+    }
+    if seen == ["performance"] {
+        return Ok(Answer::ready("The frequency governor is performance."));
+    }
+    Ok(Answer::distorts(format!("The frequency governor is {}.", seen.join(" and ")))
+        .effect("The clock follows the load, so light cells look more expensive than they are.")
+        .fix("echo performance | tee /sys/devices/system/cpu/cpu*/cpufreq/scaling_governor"))
+}
+
+/// Turbo or boost: a clock that depends on how many cores are busy and how warm they are.
+pub(super) fn turbo(machine: &Machine, _: &Plan) -> Result<Answer, Unread> {
+    // intel_pstate has a switch of its own, with the opposite sense (Documentation/admin-guide/pm/).
+    const SWITCHES: [(&str, u64, &str); 2] = [
+        ("/sys/devices/system/cpu/intel_pstate/no_turbo", 0, "1"),
+        ("/sys/devices/system/cpu/cpufreq/boost", 1, "0"),
+    ];
+    for (path, on, off) in SWITCHES {
+        let Some(value) = machine.number_if_there::<u64>(path)? else {
+            continue;
+        };
+        if value != on {
+            return Ok(Answer::ready("Turbo is off."));
+        }
+        return Ok(Answer::note("Turbo is on.")
+            .effect("The clock falls as more cores get busy, so do not compare client counts by CPU time.")
+            .fix(format!("echo {off} > {path}")));
+    }
+    Ok(Answer::note("No turbo switch is visible, so turbo may be on."))
+}
+
+/// CPU time that the hypervisor gave to others since boot.
+pub(super) fn steal(machine: &Machine, _: &Plan) -> Result<Answer, Unread> {
+    // Paths within 2 % count as equal; a per cent of steal can hide or invent half of that.
+    const TOO_MUCH_PERCENT: f64 = 1.0;
+    const PATH: &str = "/proc/stat";
+    let text = machine.read(PATH)?;
+    let line = text.lines().next().unwrap_or_default();
+    // cpu user nice system idle iowait irq softirq steal guest guest_nice, in ticks; guest is part of user. proc_stat(5)
+    let ticks: Option<Vec<u64>> = line
+        .strip_prefix("cpu ")
+        .and_then(|rest| rest.split_whitespace().take(8).map(|word| word.parse().ok()).collect());
+    let ticks = ticks.filter(|ticks| ticks.len() == 8).ok_or_else(|| Unread::strange(PATH, line))?;
+    let total = ticks.iter().fold(0u64, |sum, &tick| sum.saturating_add(tick)).max(1);
+    let percent = 100.0 * ticks[7] as f64 / total as f64;
+    let told = format!("The hypervisor took {percent:.2} % of the CPU time since boot.");
+    if percent < TOO_MUCH_PERCENT {
+        return Ok(Answer::ready(told));
+    }
+    Ok(Answer::distorts(told)
+        .effect("Stolen time passes on the wall clock and in no thread's CPU time.")
+        .fix("use a machine with CPUs of its own, or repeat when the host is quiet"))
+}
+
+/// IRQ_TIME_ACCOUNTING: with it a thread's own clock leaves out softirq, where loopback does its copies.
+pub(super) fn irq_time(machine: &Machine, _: &Plan) -> Result<Answer, Unread> {
+    let (on, source) = match irq_accounting(machine)? {
+        None => {
+            return Ok(Answer::note("Whether this kernel has IRQ_TIME_ACCOUNTING cannot be told: no kernel configuration is visible.")
+                .effect("copycost calibrates the thread clock before it trusts it."));
+        }
+        Some(known) => known,
+    };
+    if !on {
+        return Ok(Answer::ready(format!(
+            "IRQ_TIME_ACCOUNTING is off ({source}): thread clocks include softirq."
+        )));
+    }
+    let told = format!("IRQ_TIME_ACCOUNTING is on ({source}): thread clocks leave out softirq.");
+    if machine.facts.task_clock == Support::Present {
+        return Ok(
+            Answer::note(told).effect("copycost counts with the perf event task-clock, which includes it.")
+        );
+    }
+    Ok(Answer::distorts(told)
+        .effect("The perf event task-clock, which includes it, does not open: there will be no verdict on senders.")
+        .fix("sysctl -w kernel.perf_event_paranoid=1"))
+}
+
+/// Whether the option is set, and where that was found.
+fn irq_accounting(machine: &Machine) -> Result<Option<(bool, String)>, Unread> {
+    const OPTION: &str = "CONFIG_IRQ_TIME_ACCOUNTING=y";
+    let has = |config: &str| config.lines().any(|line| line == OPTION);
+    if let Some(release) = machine.read_if_there("/proc/sys/kernel/osrelease")? {
+        let release = release.trim();
+        for path in [format!("/boot/config-{release}"), format!("/lib/modules/{release}/config")] {
+            if let Some(config) = machine.read_if_there(&path)? {
+                return Ok(Some((has(&config), path)));
+            }
+        }
+    }
+    if let Some(config) = unpacked(machine, "/proc/config.gz") {
+        return Ok(Some((has(&config), "/proc/config.gz".into())));
+    }
+    // The option is what compiles this function (kernel/sched/cputime.c); names are listed even to those who may not
+    // see addresses. An empty list is a kernel without KALLSYMS.
+    let symbols = machine.read_if_there("/proc/kallsyms")?.filter(|text| !text.is_empty());
+    Ok(symbols.map(|text| {
+        let there = text.lines().any(|line| line.split_whitespace().nth(2) == Some("irqtime_account_irq"));
+        (there, "/proc/kallsyms".into())
+    }))
+}
+
+/// The text of a gzip file, by the gzip command: one file is not worth a decompressor in this crate.
+fn unpacked(machine: &Machine, path: &str) -> Option<String> {
+    if !machine.has(path) {
+        return None;
+    }
+    let mut gzip = Command::new("gzip");
+    gzip.arg("-dc").arg(machine.below_root(path)).stdin(Stdio::null()).stderr(Stdio::null());
+    let output = gzip.output().ok().filter(|output| output.status.success())?;
+    String::from_utf8(output.stdout).ok()
+}

@@ -1,0 +1,97 @@
+//! Which CPUs the threads get: how many, which of them share a core, and who narrowed the choice.
+//!
+//! copycost pins its threads, so it is the number and the kind of CPUs that matter, not the scheduler's mood.
+
+use super::Machine;
+use super::Plan;
+use super::finding::Answer;
+use super::machine::{Unread, parse_cpus, spell_cpus};
+
+const ONLINE: &str = "/sys/devices/system/cpu/online";
+
+const UNKNOWN: &str = "The CPUs that this process may use are not known.";
+
+/// The CPUs allowed, against the threads planned.
+pub(super) fn cpus(machine: &Machine, plan: &Plan) -> Result<Answer, Unread> {
+    let allowed = machine.facts.allowed_cpus.len() as u64;
+    let threads = plan.threads_here();
+    if allowed == 0 {
+        return Ok(Answer::note(UNKNOWN));
+    }
+    if allowed == 1 {
+        let online = online(machine)?;
+        let fix = if online.len() > 1 {
+            format!("taskset -pc {} $$", spell_cpus(&online))
+        } else {
+            "give this machine a second CPU".into()
+        };
+        return Ok(Answer::distorts(format!("Only one CPU for {threads} threads."))
+            .effect("Both ends and the rest of the system take turns on it; `split` cannot run.")
+            .fix(fix));
+    }
+    let told = format!("{allowed} CPUs for {threads} threads.");
+    if plan.most_clients() <= allowed {
+        return Ok(Answer::ready(told));
+    }
+    Ok(Answer::note(told)
+        .effect(format!("Cells with more than {allowed} clients also measure how threads take turns.")))
+}
+
+/// Whether a cpuset or a mask hides CPUs of this machine.
+pub(super) fn cpuset(machine: &Machine, _: &Plan) -> Result<Answer, Unread> {
+    let online = online(machine)?;
+    let allowed = &machine.facts.allowed_cpus;
+    if allowed.is_empty() {
+        return Ok(Answer::note(UNKNOWN));
+    }
+    if allowed.len() >= online.len() {
+        return Ok(Answer::ready(format!("Every online CPU may be used ({}).", spell_cpus(allowed))));
+    }
+    let told = format!(
+        "{} of {} online CPUs may be used ({}): a cpuset or taskset says so.",
+        allowed.len(),
+        online.len(),
+        spell_cpus(allowed)
+    );
+    Ok(Answer::note(told)
+        .effect("Whoever runs on the others shares caches and memory with the measurement.")
+        .fix(format!("taskset -pc {} $$ (a container: start it without --cpuset-cpus)", spell_cpus(&online))))
+}
+
+/// Whether two of the allowed CPUs are threads of one core.
+pub(super) fn smt(machine: &Machine, _: &Plan) -> Result<Answer, Unread> {
+    let allowed = &machine.facts.allowed_cpus;
+    let mut cores = Vec::new();
+    for cpu in allowed {
+        let path = format!("/sys/devices/system/cpu/cpu{cpu}/topology/thread_siblings_list");
+        if let Some(text) = machine.read_if_there(&path)? {
+            cores.push(parse_cpus(&text).ok_or_else(|| Unread::strange(&path, &text))?);
+        }
+    }
+    if cores.is_empty() {
+        return Ok(Answer::note("This machine does not tell which CPUs share a core."));
+    }
+    cores.sort_unstable();
+    cores.dedup();
+    let shared = cores.iter().find(|core| core.iter().filter(|cpu| allowed.contains(cpu)).count() > 1);
+    let Some(core) = shared else {
+        return Ok(Answer::ready("No two of the allowed CPUs share a core."));
+    };
+    let told = format!(
+        "{} CPUs are threads of {} cores (CPUs {} share one).",
+        allowed.len(),
+        cores.len(),
+        spell_cpus(core)
+    );
+    Ok(Answer::note(told)
+        .effect(format!(
+            "Pairs fill whole cores first; with more than {} clients two pairs share a first-level cache.",
+            cores.len()
+        ))
+        .fix("echo off > /sys/devices/system/cpu/smt/control"))
+}
+
+fn online(machine: &Machine) -> Result<Vec<usize>, Unread> {
+    let text = machine.read(ONLINE)?;
+    parse_cpus(&text).ok_or_else(|| Unread::strange(ONLINE, &text))
+}

@@ -1,0 +1,92 @@
+//! What one check found: a status, a sentence, what it distorts and how to fix it.
+//!
+//! A finding is plain data, so that the table, the JSON and the exit code are functions of a list of them.
+
+use serde::Serialize;
+
+/// How much a finding matters for a measurement by copycost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Status {
+    /// Nothing to do.
+    Ready,
+    /// Worth knowing; copycost copes with it or records it.
+    Note,
+    /// The numbers will be distorted, or a part of the measurement cannot run.
+    Distorts,
+    /// A file could not be read, so the answer is not known.
+    Unreadable,
+}
+
+impl Status {
+    /// Every status, worst first: the order in which they are printed.
+    pub const WORST_FIRST: [Status; 4] = [Status::Distorts, Status::Unreadable, Status::Note, Status::Ready];
+
+    /// The word in front of a printed finding.
+    pub fn mark(self) -> &'static str {
+        match self {
+            Status::Ready => "ready",
+            Status::Note => "note",
+            Status::Distorts => "distorts",
+            Status::Unreadable => "unread",
+        }
+    }
+}
+
+/// The result of one check.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Finding {
+    /// Stable id of the check, such as `congestion-control`.
+    pub check: &'static str,
+    /// How much it matters.
+    pub status: Status,
+    /// One sentence: what is so.
+    pub told: String,
+    /// What it distorts, if anything.
+    pub effect: Option<String>,
+    /// The command or sysctl line to type, for a root shell.
+    pub fix: Option<String>,
+}
+
+/// A finding before its check's id is known: ids are spelled once, in the list of checks.
+#[derive(Debug)]
+pub(super) struct Answer {
+    status: Status,
+    told: String,
+    effect: Option<String>,
+    fix: Option<String>,
+}
+
+impl Answer {
+    fn new(status: Status, told: impl Into<String>) -> Answer {
+        Answer { status, told: told.into(), effect: None, fix: None }
+    }
+
+    pub(super) fn ready(told: impl Into<String>) -> Answer {
+        Answer::new(Status::Ready, told)
+    }
+
+    pub(super) fn note(told: impl Into<String>) -> Answer {
+        Answer::new(Status::Note, told)
+    }
+
+    pub(super) fn distorts(told: impl Into<String>) -> Answer {
+        Answer::new(Status::Distorts, told)
+    }
+
+    pub(super) fn unreadable(told: impl Into<String>) -> Answer {
+        Answer::new(Status::Unreadable, told)
+    }
+
+    pub(super) fn effect(self, effect: impl Into<String>) -> Answer {
+        Answer { effect: Some(effect.into()), ..self }
+    }
+
+    pub(super) fn fix(self, fix: impl Into<String>) -> Answer {
+        Answer { fix: Some(fix.into()), ..self }
+    }
+
+    pub(super) fn of(self, check: &'static str) -> Finding {
+        Finding { check, status: self.status, told: self.told, effect: self.effect, fix: self.fix }
+    }
+}

@@ -1,0 +1,122 @@
+//! Who else handles each packet: taps, firewall rules, eBPF socket maps.
+//!
+//! A tap forces a copy of every zero-copy send, and a socket map can take loopback traffic past TCP altogether.
+
+use super::Machine;
+use super::Plan;
+use super::finding::Answer;
+use super::machine::Unread;
+use super::processes;
+use super::route;
+
+/// A socket of /proc/net/packet that hears every packet.
+struct Tap {
+    inode: String,
+    interface: u64,
+}
+
+impl Tap {
+    /// A line `sk RefCnt Type Proto Iface R Rmem User Inode`, if its protocol is ETH_P_ALL (net/packet/af_packet.c).
+    fn parse(line: &str) -> Option<Tap> {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        let [_, _, _, "0003", interface, "1", _, _, inode] = words[..] else {
+            return None;
+        };
+        Some(Tap { inode: inode.into(), interface: interface.parse().ok()? })
+    }
+}
+
+/// Sockets that receive a clone of every packet; MSG_ZEROCOPY data is copied for them (dev_queue_xmit_nit, net/core/dev.c).
+pub(super) fn packet_taps(machine: &Machine, plan: &Plan) -> Result<Answer, Unread> {
+    let Some(text) = machine.read_if_there("/proc/net/packet")? else {
+        return Ok(Answer::ready("This kernel has no packet sockets, so nothing taps the traffic."));
+    };
+    let interface = route::interface(machine, plan)?;
+    let index = match &interface {
+        Some(name) => machine.number_if_there::<u64>(&format!("/sys/class/net/{name}/ifindex"))?,
+        None => None,
+    };
+    // 0 listens on every interface; where ours is not known, any tap may be on it.
+    let hears_us = |tap: &Tap| tap.interface == 0 || index.is_none_or(|index| index == tap.interface);
+    let taps: Vec<Tap> = text.lines().filter_map(Tap::parse).collect();
+    let Some(tap) = taps.iter().find(|tap| hears_us(tap)) else {
+        let others = if taps.is_empty() { "" } else { " (there are taps on other interfaces)" };
+        return Ok(Answer::ready(format!("No packet tap listens{others}.")));
+    };
+    let owner = processes::holding(machine, &format!("socket:[{}]", tap.inode)).into_iter().next();
+    let (who, fix) = match owner {
+        Some(owner) => {
+            (owner.owner(machine), format!("kill {} (or stop its service while you measure)", owner.pid))
+        }
+        None => (
+            format!("A process that this user cannot see (socket inode {})", tap.inode),
+            "ss -0 -p (names its owner), then stop it while you measure".into(),
+        ),
+    };
+    let place =
+        if tap.interface == 0 { "every interface" } else { interface.as_deref().unwrap_or("an interface") };
+    Ok(Answer::distorts(format!("{who} taps {place}."))
+        .effect("Each packet is cloned for it, and every MSG_ZEROCOPY send is copied and reported as copied.")
+        .fix(fix))
+}
+
+/// Firewall rules and connection tracking, as far as files tell.
+pub(super) fn netfilter(machine: &Machine, _: &Plan) -> Result<Answer, Unread> {
+    let mut found = Vec::new();
+    for (family, path) in
+        [("iptables", "/proc/net/ip_tables_names"), ("ip6tables", "/proc/net/ip6_tables_names")]
+    {
+        let names = machine.read_if_there(path)?.unwrap_or_default();
+        let names: Vec<&str> = names.split_whitespace().collect();
+        if !names.is_empty() {
+            found.push(format!("{family} has the tables {}", names.join(", ")));
+        }
+    }
+    let tracked = machine.number_if_there::<u64>("/proc/sys/net/netfilter/nf_conntrack_count")?.unwrap_or(0);
+    if tracked > 0 {
+        found.push(format!("{tracked} connections are tracked"));
+    }
+    let modules = machine.read_if_there("/proc/modules")?.unwrap_or_default();
+    if modules.lines().any(|line| line.starts_with("nf_tables ")) {
+        found.push("nf_tables is loaded".into());
+    }
+    if found.is_empty() {
+        return Ok(Answer::ready(
+            "No iptables table is loaded and no connection is tracked; files do not tell nftables' rules (nft list ruleset does).",
+        ));
+    }
+    Ok(Answer::note(format!("Netfilter may look at each packet: {}.", found.join("; ")))
+        .effect("Paths that send many small packets pay for it most.")
+        .fix("iptables -t raw -I OUTPUT -o lo -j NOTRACK; nft list ruleset (shows the rest)"))
+}
+
+/// eBPF socket maps, which can hand data from socket to socket past TCP.
+pub(super) fn socket_maps(machine: &Machine, plan: &Plan) -> Result<Answer, Unread> {
+    // enum bpf_map_type, include/uapi/linux/bpf.h: SOCKMAP and SOCKHASH.
+    const KINDS: [&str; 2] = ["15", "18"];
+    let holds = |map: &processes::Descriptor| {
+        let info = machine.read(&format!("/proc/{}/fdinfo/{}", map.pid, map.number)).unwrap_or_default();
+        let kind = info.lines().find_map(|line| line.strip_prefix("map_type:")).map(str::trim);
+        kind.is_some_and(|kind| KINDS.contains(&kind))
+    };
+    let maps = processes::holding(machine, "anon_inode:bpf-map");
+    if let Some(map) = maps.iter().find(|map| holds(map)) {
+        let told = format!("{} holds an eBPF socket map.", map.owner(machine));
+        let effect = "Such a map can hand loopback data over past TCP: then no path measures what it says.";
+        let local = route::interface(machine, plan)?.is_none_or(|name| name == "lo");
+        let answer = if local { Answer::distorts(told) } else { Answer::note(told) };
+        return Ok(answer
+            .effect(effect)
+            .fix(format!("measure without it: kill {}, then bpftool prog show", map.pid)));
+    }
+    if machine.facts.uid != 0 {
+        return Ok(Answer::note(
+            "No process of this user holds an eBPF socket map; others are hidden from it.",
+        )
+        .fix("run `copycost doctor` as root"));
+    }
+    Ok(Answer::ready(
+        "No process holds an eBPF socket map; maps that only the kernel holds and XDP on lo are in \
+         no file (bpftool map and ip link show lo tell).",
+    ))
+}

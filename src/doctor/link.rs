@@ -1,0 +1,141 @@
+//! The way that the bytes take: route, kind of interface, MTU, offloads.
+//!
+//! Whether a zero-copy send stays one is decided here: only a device that gathers and checksums can take the pages as they are.
+
+use super::Machine;
+use super::Plan;
+use super::facts::Offloads;
+use super::finding::Answer;
+use super::machine::Unread;
+use super::route::{find, interface};
+
+const NO_ROUTE: &str = "was not looked at: there is no route.";
+
+/// Whether the planned address is reached, and over which interface.
+pub(super) fn route(machine: &Machine, plan: &Plan) -> Result<Answer, Unread> {
+    let Some(address) = plan.address else {
+        return Ok(Answer::ready("No address was given: both ends are here, over lo."));
+    };
+    Ok(match find(machine, address)? {
+        None => Answer::distorts(format!("There is no route to {address}."))
+            .effect("Nothing can be measured over it.")
+            .fix(format!("ip route get {address} (shows what is missing)")),
+        Some(route) if route.own => {
+            Answer::note(format!("{address} is an address of this host: its traffic stays on lo."))
+                .effect("No network card takes part.")
+                .fix("give the address of another host")
+        }
+        Some(route) => {
+            let via = route.gateway.map(|gateway| format!(" through {gateway}")).unwrap_or_default();
+            Answer::ready(format!(
+                "{address} goes over {}{via} (main table; policy rules are in no file).",
+                route.interface
+            ))
+        }
+    })
+}
+
+/// What kind of interface it is: virtual ones copy zero-copy data at some point.
+pub(super) fn link(machine: &Machine, plan: &Plan) -> Result<Answer, Unread> {
+    let Some(name) = interface(machine, plan)? else {
+        return Ok(Answer::note(format!("The interface {NO_ROUTE}")));
+    };
+    if name == "lo" {
+        // ip_local_deliver_finish (net/ipv4/ip_input.c), before 6.17 __netif_receive_skb_core (net/core/dev.c).
+        return Ok(Answer::note("Over lo every MSG_ZEROCOPY send is copied before it is delivered.")
+            .effect("Zero-copy cannot win here; that is the machine, not a mistake.")
+            .fix("give the address of a host behind a network card"));
+    }
+    let driver = machine.facts.links.get(&name).and_then(|link| link.driver.as_deref());
+    let device = format!("/sys/class/net/{name}");
+    if machine.has(&format!("{device}/tun_flags")) || driver == Some("tun") {
+        // tun_net_xmit calls skb_orphan_frags_rx (drivers/net/tun.c).
+        return Ok(Answer::note(format!(
+            "{name} is a tun or tap device: every zero-copy send is copied on its way in."
+        ))
+        .effect("Zero-copy cannot win here."));
+    }
+    if driver == Some("veth") {
+        return Ok(Answer::note(format!(
+            "{name} is one end of a veth pair: a zero-copy send is copied when it is delivered behind it."
+        ))
+        .effect(
+            "Only where the other end forwards to a network card, since Linux 6.17, does it stay uncopied.",
+        ));
+    }
+    let lower: Vec<String> = machine
+        .names(&device)
+        .into_iter()
+        .filter_map(|entry| entry.strip_prefix("lower_").map(Into::into))
+        .collect();
+    if !lower.is_empty() {
+        return Ok(Answer::note(format!(
+            "{name} stands on {}: look there for what the hardware does.",
+            lower.join(" and ")
+        )));
+    }
+    if !machine.has(&format!("{device}/device")) {
+        return Ok(Answer::note(format!(
+            "{name} is a virtual interface ({}).",
+            driver.unwrap_or("it names no driver")
+        ))
+        .effect("Zero-copy sends may be copied on their way."));
+    }
+    if driver == Some("virtio_net") {
+        return Ok(Answer::note(format!("{name} is a virtio card: completions tell about this guest only."))
+            .effect("The host may still copy each packet, and this kernel cannot see it."));
+    }
+    Ok(Answer::ready(format!("{name} is a network card ({}).", driver.unwrap_or("it names no driver"))))
+}
+
+/// The interface's MTU.
+pub(super) fn mtu(machine: &Machine, plan: &Plan) -> Result<Answer, Unread> {
+    // drivers/net/loopback.c
+    const LOOPBACK_MTU: u64 = 65536;
+    let Some(name) = interface(machine, plan)? else {
+        return Ok(Answer::note(format!("The MTU {NO_ROUTE}")));
+    };
+    let bytes: u64 = machine.number(&format!("/sys/class/net/{name}/mtu"))?;
+    let told = format!("The MTU of {name} is {bytes} bytes.");
+    if name == "lo" && bytes != LOOPBACK_MTU {
+        return Ok(Answer::note(told)
+            .effect(
+                "Segments differ from those of a loopback as it comes, and so does the cost of each message.",
+            )
+            .fix(format!("ip link set lo mtu {LOOPBACK_MTU}")));
+    }
+    Ok(Answer::ready(told))
+}
+
+/// Scatter-gather, checksum and segmentation offload.
+pub(super) fn offloads(machine: &Machine, plan: &Plan) -> Result<Answer, Unread> {
+    let Some(name) = interface(machine, plan)? else {
+        return Ok(Answer::note(format!("Offloads {NO_ROUTE}").replacen("was", "were", 1)));
+    };
+    let Some(offloads) = machine.facts.links.get(&name).and_then(|link| link.offloads) else {
+        return Ok(Answer::note(format!("{name} does not tell its offloads."))
+            .fix(format!("ethtool -k {name} (to see them)")));
+    };
+    let Offloads { scatter_gather, tx_checksum, tso, gso } = offloads;
+    let missing = |wanted: &[(&str, &str, bool)]| {
+        let off: Vec<_> = wanted.iter().filter(|(_, _, on)| !on).collect();
+        let names: Vec<&str> = off.iter().map(|(name, _, _)| *name).collect();
+        let keys: Vec<String> = off.iter().map(|(_, key, _)| format!("{key} on")).collect();
+        (!off.is_empty()).then(|| (names.join(" and "), format!("ethtool -K {name} {}", keys.join(" "))))
+    };
+    // Without NETIF_F_SG tcp_sendmsg_locked copies although MSG_ZEROCOPY was asked for (net/ipv4/tcp.c);
+    // without checksum offload skb_checksum_help makes a packet of shared pages linear (net/core/dev.c).
+    if let Some((off, fix)) =
+        missing(&[("scatter-gather", "sg", scatter_gather), ("tx checksum", "tx", tx_checksum)])
+    {
+        return Ok(Answer::distorts(format!("{name} has {off} off."))
+            .effect("Every zero-copy send is copied.")
+            .fix(fix));
+    }
+    if let Some((off, fix)) = missing(&[("TSO", "tso", tso), ("GSO", "gso", gso)]) {
+        return Ok(Answer::note(format!("{name} has {off} off."))
+            .effect("The CPU cuts the segments, which every path pays for.")
+            .fix(fix));
+    }
+    Ok(Answer::ready(format!("{name} has scatter-gather, tx checksum, TSO and GSO on.")))
+}

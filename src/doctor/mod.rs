@@ -1,0 +1,96 @@
+//! What on this machine will distort or break a measurement, each with its fix.
+//!
+//! A wrong default is silent: a quota, a tap or a small limit changes the numbers and leaves no trace in them.
+//! So each suspicion is a check: a function from a [`Machine`] and a [`Plan`] to one finding. A check is `distorts` only
+//! where the measurement itself suffers; what copycost sets for itself (congestion control, pinning, SCHED_BATCH, buffer
+//! sizes) is at most a note. Checks only read; they find and never print.
+//!
+//! Adding a check is one function in the file of its family and one line in [`CHECKS`].
+
+mod buffers;
+mod cgroup;
+mod clock;
+mod cpu;
+mod facts;
+mod finding;
+mod hooks;
+mod kernel;
+mod link;
+mod machine;
+mod memory;
+mod network;
+mod plan;
+pub mod print;
+mod processes;
+mod route;
+
+pub use facts::{Capabilities, Facts, IoUring, Link, Offloads, Support};
+pub use finding::{Finding, Status};
+pub use machine::Machine;
+pub use plan::Plan;
+
+use finding::Answer;
+use machine::Unread;
+
+/// One thing to look at.
+#[derive(Debug)]
+pub struct Check {
+    /// Stable id; scripts may rely on it.
+    pub id: &'static str,
+    look: fn(&Machine, &Plan) -> Result<Answer, Unread>,
+}
+
+const fn check(id: &'static str, look: fn(&Machine, &Plan) -> Result<Answer, Unread>) -> Check {
+    Check { id, look }
+}
+
+/// Every check, in the order in which findings come.
+pub const CHECKS: &[Check] = &[
+    check("cpus", cpu::cpus),
+    check("cpuset", cpu::cpuset),
+    check("smt", cpu::smt),
+    check("cpu-quota", cgroup::quota),
+    check("governor", clock::governor),
+    check("turbo", clock::turbo),
+    check("steal", clock::steal),
+    check("irq-time", clock::irq_time),
+    check("perf-paranoid", kernel::perf_paranoid),
+    check("pmu", kernel::pmu),
+    check("msg-zerocopy", kernel::msg_zerocopy),
+    check("io-uring", kernel::io_uring),
+    check("open-files", kernel::open_files),
+    check("memory-lock", memory::memory_lock),
+    check("optmem", memory::optmem),
+    check("huge-pages", memory::huge_pages),
+    check("send-buffer", buffers::send_buffer),
+    check("receive-buffer", buffers::receive_buffer),
+    check("tcp-mem", buffers::tcp_mem),
+    check("congestion-control", network::congestion_control),
+    check("packet-steering", network::packet_steering),
+    check("packet-taps", hooks::packet_taps),
+    check("netfilter", hooks::netfilter),
+    check("socket-maps", hooks::socket_maps),
+    check("route", link::route),
+    check("link", link::link),
+    check("mtu", link::mtu),
+    check("offloads", link::offloads),
+];
+
+/// Runs every check: exactly one finding each, in the order of [`CHECKS`].
+///
+/// A file that cannot be read costs its own check only.
+pub fn examine(machine: &Machine, plan: &Plan) -> Vec<Finding> {
+    let answered = |check: &Check| {
+        let answer = (check.look)(machine, plan).unwrap_or_else(|unread| {
+            let answer = Answer::unreadable(format!("{unread}."));
+            if unread.forbidden() { answer.fix("run `copycost doctor` as root") } else { answer }
+        });
+        answer.of(check.id)
+    };
+    CHECKS.iter().map(answered).collect()
+}
+
+/// The command's exit code: 3 when something will distort the measurement, otherwise 0.
+pub fn exit_code(findings: &[Finding]) -> u8 {
+    if findings.iter().any(|finding| finding.status == Status::Distorts) { 3 } else { 0 }
+}

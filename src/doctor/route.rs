@@ -1,0 +1,152 @@
+//! Over which interface an address is reached.
+//!
+//! Offloads, MTU, steering and taps are properties of an interface, and a user knows an address. Longest prefix from
+//! the main table as /proc shows it; rules of policy routing are in no file, which the finding says.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use super::Machine;
+use super::Plan;
+use super::machine::Unread;
+
+const LOOPBACK: &str = "lo";
+
+/// The way to an address.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Route {
+    /// The interface's name.
+    pub(super) interface: String,
+    /// The next hop, where there is one.
+    pub(super) gateway: Option<IpAddr>,
+    /// The address belongs to this host, whatever interface carries it.
+    pub(super) own: bool,
+}
+
+// Flags of include/uapi/linux/route.h and ipv6_route.h.
+const RTF_UP: u32 = 0x1;
+const RTF_REJECT: u32 = 0x200;
+
+/// The interface of the plan: loopback without an address, `None` where an address has no route.
+pub(super) fn interface(machine: &Machine, plan: &Plan) -> Result<Option<String>, Unread> {
+    match plan.address {
+        None => Ok(Some(LOOPBACK.into())),
+        Some(address) => Ok(find(machine, address)?.map(|route| route.interface)),
+    }
+}
+
+/// The way to `address`, `None` where there is none.
+pub(super) fn find(machine: &Machine, address: IpAddr) -> Result<Option<Route>, Unread> {
+    let address = address.to_canonical();
+    if address.is_multicast() {
+        return Ok(None);
+    }
+    let own = address.is_loopback()
+        || address.is_unspecified()
+        || match address {
+            IpAddr::V4(v4) => own_v4(machine, v4)?,
+            IpAddr::V6(v6) => own_v6(machine, v6)?,
+        };
+    if own {
+        return Ok(Some(Route { interface: LOOPBACK.into(), gateway: None, own }));
+    }
+    match address {
+        IpAddr::V4(v4) => by_v4(machine, v4),
+        IpAddr::V6(v6) => by_v6(machine, v6),
+    }
+}
+
+/// Local addresses stand in /proc/net/fib_trie: `|-- 192.0.2.2` and below it `/32 host LOCAL`.
+fn own_v4(machine: &Machine, address: Ipv4Addr) -> Result<bool, Unread> {
+    let text = machine.read_if_there("/proc/net/fib_trie")?.unwrap_or_default();
+    let mut leaf = None;
+    for line in text.lines().map(str::trim) {
+        if let Some(spelled) = line.strip_prefix("|-- ") {
+            leaf = spelled.parse::<Ipv4Addr>().ok();
+        } else if line == "/32 host LOCAL" && leaf == Some(address) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// Each line of /proc/net/if_inet6 begins with an address of this host, 32 hexadecimal digits.
+fn own_v6(machine: &Machine, address: Ipv6Addr) -> Result<bool, Unread> {
+    let text = machine.read_if_there("/proc/net/if_inet6")?.unwrap_or_default();
+    Ok(text.lines().filter_map(|line| v6(line.split_whitespace().next()?)).any(|own| own == address))
+}
+
+/// A route that fits, and how well: longer prefixes first, then smaller metrics.
+struct Candidate {
+    prefix: u32,
+    metric: u32,
+    flags: u32,
+    route: Route,
+}
+
+fn best(candidates: impl Iterator<Item = Candidate>) -> Option<Route> {
+    candidates
+        .filter(|candidate| candidate.flags & RTF_UP != 0 || candidate.flags & RTF_REJECT != 0)
+        .min_by_key(|candidate| (u32::MAX - candidate.prefix, candidate.metric))
+        // An unreachable route that fits best is an answer, too: no.
+        .filter(|candidate| candidate.flags & RTF_REJECT == 0)
+        .map(|candidate| candidate.route)
+}
+
+/// `Iface Destination Gateway Flags RefCnt Use Metric Mask …`; addresses are hexadecimal in host byte order
+/// (fib_route_seq_show, net/ipv4/fib_trie.c).
+fn by_v4(machine: &Machine, address: Ipv4Addr) -> Result<Option<Route>, Unread> {
+    let text = machine.read("/proc/net/route")?;
+    let fits = |line: &str| {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        let [interface, destination, gateway, flags, _, _, metric, mask, ..] = words[..] else {
+            return None;
+        };
+        let (destination, mask, gateway) = (v4(destination)?, v4(mask)?, v4(gateway)?);
+        (address & mask == destination).then_some(Candidate {
+            prefix: mask.to_bits().count_ones(),
+            metric: metric.parse().ok()?,
+            flags: u32::from_str_radix(flags, 16).ok()?,
+            route: Route {
+                interface: interface.into(),
+                gateway: (!gateway.is_unspecified()).then_some(gateway.into()),
+                own: false,
+            },
+        })
+    };
+    Ok(best(text.lines().filter_map(fits)))
+}
+
+/// `destination prefix source prefix nexthop metric refcount use flags device`, all hexadecimal
+/// (rt6_info_route, net/ipv6/route.c).
+fn by_v6(machine: &Machine, address: Ipv6Addr) -> Result<Option<Route>, Unread> {
+    // Missing where IPv6 is disabled.
+    let text = machine.read_if_there("/proc/net/ipv6_route")?.unwrap_or_default();
+    let fits = |line: &str| {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        let [destination, prefix, _, _, gateway, metric, _, _, flags, interface] = words[..] else {
+            return None;
+        };
+        let (destination, gateway) = (v6(destination)?, v6(gateway)?);
+        let prefix = u32::from_str_radix(prefix, 16).ok().filter(|&bits| bits <= 128)?;
+        let mask = u128::MAX.checked_shl(128 - prefix).unwrap_or(0);
+        (address.to_bits() & mask == destination.to_bits() & mask).then_some(Candidate {
+            prefix,
+            metric: u32::from_str_radix(metric, 16).ok()?,
+            flags: u32::from_str_radix(flags, 16).ok()?,
+            route: Route {
+                interface: interface.into(),
+                gateway: (!gateway.is_unspecified()).then_some(gateway.into()),
+                own: false,
+            },
+        })
+    };
+    Ok(best(text.lines().filter_map(fits)))
+}
+
+fn v4(hexadecimal: &str) -> Option<Ipv4Addr> {
+    u32::from_str_radix(hexadecimal, 16).ok().map(|word| Ipv4Addr::from(word.to_ne_bytes()))
+}
+
+fn v6(hexadecimal: &str) -> Option<Ipv6Addr> {
+    u128::from_str_radix(hexadecimal, 16).ok().map(Ipv6Addr::from_bits)
+}

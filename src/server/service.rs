@@ -1,0 +1,129 @@
+//! What a server sends and to whom, and the news of each client's thread.
+
+use std::fmt;
+use std::io;
+use std::sync::Mutex;
+use std::time::Duration;
+
+use crossbeam::channel::Sender;
+
+use super::lock;
+use crate::connection::Options;
+use crate::cost::meter::Spent;
+use crate::cost::pollution::Walk;
+use crate::cost::wire::Wire;
+use crate::message::Spec;
+use crate::protocol::Ticket;
+use crate::seat::Seat;
+use crate::send::{Ledger, SendPath, Terms};
+
+/// What a server sends, and to whom.
+#[derive(Debug)]
+pub struct Service {
+    /// How.
+    pub path: &'static SendPath,
+    /// What.
+    pub spec: Spec,
+    /// Rewrite every byte of a ring's messages, for a receiver that checks every byte.
+    pub verify: bool,
+    /// One seat for each client; their number is how many are let in.
+    pub seats: Vec<Seat>,
+    /// What each sender is opened with.
+    pub terms: Terms,
+    /// How many of the threads have their counters read: the first ones.
+    pub counted_threads: usize,
+    /// A table of so many bytes that each thread chases pointers through between messages.
+    pub pollution_table: Option<usize>,
+    /// What lets a client in.
+    pub ticket: Ticket,
+    /// What its connections are made with.
+    pub options: Options,
+    /// How long the kernel may take to release everything at the end of a run.
+    pub drain_timeout: Duration,
+}
+
+/// News of one client's thread.
+#[derive(Debug)]
+pub struct News {
+    /// The client's number.
+    pub client: usize,
+    /// What happened.
+    pub told: Told,
+}
+
+/// What happened to one client's thread.
+#[derive(Debug)]
+pub enum Told {
+    /// It is seated and waits for an ask.
+    Ready {
+        /// For the layout `huge`: the share of the messages' memory, 0 to 1, that lies on huge pages. Told by
+        /// client 0 alone, because looking is slow and all clients ask the same kernel.
+        huge_share: Option<f64>,
+        /// The pointer chase before anything was sent, if one was asked for.
+        idle_walk: Walk,
+    },
+    /// A run is over.
+    Report(Box<Report>),
+    /// It ended with an error.
+    Failed(Failure),
+}
+
+/// What one run cost the sender.
+#[derive(Debug, Clone, Default)]
+pub struct Report {
+    /// Messages sent.
+    pub messages: u64,
+    /// System calls made to send them and to learn of their release.
+    pub calls: u64,
+    /// From the first ask to the end of the drain.
+    pub spent: Spent,
+    /// The shape on the wire; `None` where TCP_INFO could not be read.
+    pub wire: Option<Wire>,
+    /// The pointer chase between messages, if one was asked for.
+    pub walk: Walk,
+    /// What the kernel told.
+    pub ledger: Ledger,
+    /// How long the drain at the end took.
+    pub drain: Duration,
+}
+
+/// Why a sender ended.
+#[derive(Debug)]
+pub struct Failure {
+    /// The error.
+    pub error: io::Error,
+    /// What the kernel had told by then.
+    pub ledger: Ledger,
+}
+
+/// A service that is open to those who show its ticket.
+pub(super) struct Offer {
+    pub(super) service: Service,
+    news: Sender<News>,
+    /// Clients that were let in; each number once.
+    admitted: Mutex<Vec<bool>>,
+}
+
+impl fmt::Debug for Offer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Offer").field("service", &self.service).finish_non_exhaustive()
+    }
+}
+
+impl Offer {
+    pub(super) fn new(service: Service, news: Sender<News>) -> Self {
+        let admitted = Mutex::new(vec![false; service.seats.len()]);
+        Self { service, news, admitted }
+    }
+
+    /// True once for each client number that has a seat.
+    pub(super) fn admit(&self, client: usize) -> bool {
+        let mut admitted = lock(&self.admitted);
+        admitted.get_mut(client).is_some_and(|seen| !std::mem::replace(seen, true))
+    }
+
+    pub(super) fn tell(&self, client: usize, told: Told) {
+        // Nobody listens any more when the owner is being dropped.
+        let _ = self.news.send(News { client, told });
+    }
+}

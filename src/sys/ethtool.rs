@@ -1,0 +1,133 @@
+//! ioctl(SIOCETHTOOL): the driver and the offloads of a network interface.
+//!
+//! Whether a zero-copy send can stay one depends on them: without scatter-gather TCP copies at once
+//! (net/ipv4/tcp.c, NETIF_F_SG). Only questions are asked that need no privilege (net/ethtool/ioctl.c).
+
+use std::io;
+use std::os::fd::{AsRawFd, OwnedFd};
+
+use socket2::{Domain, Socket, Type};
+
+const SIOCETHTOOL: libc::c_ulong = 0x8946;
+
+// include/uapi/linux/ethtool.h
+const ETHTOOL_GDRVINFO: u32 = 0x03;
+const ETHTOOL_GTXCSUM: u32 = 0x16;
+const ETHTOOL_GSG: u32 = 0x18;
+const ETHTOOL_GTSO: u32 = 0x1e;
+const ETHTOOL_GGSO: u32 = 0x23;
+
+/// The offloads that decide how a TCP segment leaves the machine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Offloads {
+    /// The device gathers a packet from pieces of memory.
+    pub scatter_gather: bool,
+    /// The device fills in the checksum.
+    pub tx_checksum: bool,
+    /// The device cuts large segments.
+    pub tso: bool,
+    /// The kernel cuts large segments late, just before the driver.
+    pub gso: bool,
+}
+
+// struct ethtool_value
+#[repr(C)]
+struct Value {
+    command: u32,
+    data: u32,
+}
+
+// The head of struct ethtool_drvinfo; the tail only makes room for what the kernel writes.
+#[repr(C)]
+struct Driver {
+    command: u32,
+    name: [u8; 32],
+    rest: [u8; 160],
+}
+
+// struct ifreq with the member of its union that SIOCETHTOOL uses; 24 bytes is the union's size.
+#[repr(C)]
+struct Request {
+    name: [u8; libc::IFNAMSIZ],
+    data: *mut libc::c_void,
+    rest: [u8; 16],
+}
+
+/// A socket to ask about interfaces of this network namespace.
+#[derive(Debug)]
+pub struct Ethtool(OwnedFd);
+
+impl Ethtool {
+    /// Opens the socket.
+    ///
+    /// # Errors
+    /// What socket(2) says.
+    pub fn open() -> io::Result<Ethtool> {
+        Ok(Ethtool(Socket::new(Domain::IPV4, Type::DGRAM, None)?.into()))
+    }
+
+    /// The offloads of `interface`.
+    ///
+    /// # Errors
+    /// ENODEV for an unknown name, EOPNOTSUPP where the device has no such question.
+    pub fn offloads(&self, interface: &str) -> io::Result<Offloads> {
+        Ok(Offloads {
+            scatter_gather: self.flag(interface, ETHTOOL_GSG)?,
+            tx_checksum: self.flag(interface, ETHTOOL_GTXCSUM)?,
+            tso: self.flag(interface, ETHTOOL_GTSO)?,
+            gso: self.flag(interface, ETHTOOL_GGSO)?,
+        })
+    }
+
+    /// The driver's name, such as `veth` or `virtio_net`.
+    ///
+    /// # Errors
+    /// ENODEV for an unknown name, EOPNOTSUPP where the driver gives none (lo does not).
+    pub fn driver(&self, interface: &str) -> io::Result<String> {
+        let mut driver = Driver { command: ETHTOOL_GDRVINFO, name: [0; 32], rest: [0; 160] };
+        // SAFETY: ETHTOOL_GDRVINFO writes one struct ethtool_drvinfo, 196 bytes, which `Driver` is.
+        unsafe { self.ask(interface, (&raw mut driver).cast()) }?;
+        let name = driver.name.split(|&byte| byte == 0).next().unwrap_or_default();
+        Ok(String::from_utf8_lossy(name).into_owned())
+    }
+
+    fn flag(&self, interface: &str, command: u32) -> io::Result<bool> {
+        let mut value = Value { command, data: 0 };
+        // SAFETY: the four commands that come here write one struct ethtool_value, which `Value` is.
+        unsafe { self.ask(interface, (&raw mut value).cast()) }?;
+        Ok(value.data != 0)
+    }
+
+    /// # Safety
+    /// `data` must point to the writable structure that the command in its first word fills.
+    unsafe fn ask(&self, interface: &str, data: *mut libc::c_void) -> io::Result<()> {
+        let mut request = Request { name: [0; libc::IFNAMSIZ], data, rest: [0; 16] };
+        // The last byte stays 0: the kernel wants a terminated name.
+        if interface.len() >= libc::IFNAMSIZ {
+            return Err(io::Error::from_raw_os_error(libc::ENODEV));
+        }
+        request.name[..interface.len()].copy_from_slice(interface.as_bytes());
+        // SAFETY: `request` has the layout and at least the size of struct ifreq; `data` is the caller's promise.
+        let done = unsafe { libc::ioctl(self.0.as_raw_fd(), SIOCETHTOOL as _, &raw mut request) };
+        if done < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_structures_have_the_kernels_sizes() {
+        assert_eq!(size_of::<Driver>(), 196);
+        assert_eq!(size_of::<Value>(), 8);
+        assert!(size_of::<Request>() >= 40);
+    }
+
+    #[test]
+    fn an_unknown_interface_is_an_error() {
+        let ethtool = Ethtool::open().expect("a socket");
+        assert!(ethtool.offloads("no-such-if").is_err());
+        assert!(ethtool.driver("a name that is longer than sixteen bytes").is_err());
+    }
+}

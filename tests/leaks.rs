@@ -1,0 +1,84 @@
+//! Connections and rigs that come and go leave neither files nor threads behind. One test alone in its process,
+//! so that what is counted is its own.
+
+mod common;
+
+use std::fs;
+use std::time::{Duration, Instant};
+
+use common::{Host, available, impatient, spec, verified, within};
+use copycost::rig::{Rig, Work};
+use copycost::scenario::Scenario;
+
+/// Open files and threads of this process.
+fn held() -> (usize, usize) {
+    let count = |of| fs::read_dir(format!("/proc/self/{of}")).unwrap().count();
+    (count("fd"), count("task"))
+}
+
+/// Waits until there are no more than before: a joined thread is listed for a moment longer.
+fn assert_back_to(before: (usize, usize), what: &str) {
+    let until = Instant::now() + Duration::from_secs(10);
+    while held().0 > before.0 || held().1 > before.1 {
+        assert!(Instant::now() < until, "{what}: (files, threads) {:?}, before {before:?}", held());
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+#[test]
+fn two_hundred_times_come_and_gone() {
+    within("leaks", || {
+        let before = held();
+        for path in available(&spec(4096, true)) {
+            connect_and_drop(path);
+            assert_back_to(before, path.name);
+        }
+        for path in available(&spec(4096, true)) {
+            for cycle in 0..70 {
+                let scenario = Scenario { verify: false, ..verified(path, spec(4096, true), 2) };
+                let mut rig = Rig::build(&scenario).unwrap();
+                if cycle % 3 == 0 {
+                    rig.run(Work::Rounds(2)).unwrap();
+                }
+            }
+            assert_back_to(before, path.name);
+        }
+    });
+}
+
+/// One server, 200 clients after each other, each of which goes at another moment.
+fn connect_and_drop(path: &'static copycost::send::SendPath) {
+    let options = impatient(Duration::from_millis(500));
+    let host = Host::start(path, spec(65536, true), 200, |service| {
+        service.options = options;
+        service.drain_timeout = Duration::from_millis(200);
+    });
+    let during = held();
+    for client in 0..200 {
+        match client % 5 {
+            0 => drop(host.stranger()),
+            1 => drop(host.guest(client)),
+            2 => {
+                let mut guest = host.guest(client);
+                guest.ask(3, true);
+                guest.read_messages(3);
+                host.report();
+            }
+            3 => {
+                let guest = host.guest(client);
+                guest.ask(100, true);
+                guest.reset();
+                host.failure(client as usize);
+            }
+            _ => {
+                let mut guest = host.guest(client);
+                guest.ask(100, true);
+                guest.read_bytes(100_000);
+                drop(guest);
+                host.failure(client as usize);
+            }
+        }
+    }
+    // Not only when the server goes: it may live long.
+    assert_back_to((during.0, during.1), path.name);
+}
