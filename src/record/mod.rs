@@ -1,6 +1,7 @@
 //! What is kept of a measurement: records with the conditions they were made under, in a form that other programs
 //! read. Fields are added in later versions and never renamed.
 
+mod comparison;
 mod cost;
 
 use serde::{Deserialize, Serialize};
@@ -12,6 +13,7 @@ use crate::scenario::Scenario;
 use crate::send::{Ledger, Release};
 
 pub use crate::conditions::Conditions;
+pub use comparison::{Comparison, Crossover};
 pub use cost::{CountRecord, CountersRecord, CpuRecord, LatencyRecord, PollutionRecord, Reasons, WireRecord};
 
 /// The version of this form.
@@ -29,6 +31,15 @@ pub struct Results {
     /// Paths and cells that could not be measured, and why.
     #[serde(default)]
     pub failures: Vec<CellFailure>,
+    /// Paths beside the reference path.
+    #[serde(default)]
+    pub comparisons: Vec<Comparison>,
+    /// Sizes from which one path beats another.
+    #[serde(default)]
+    pub crossovers: Vec<Crossover>,
+    /// The answer, in sentences to be pasted into a design document.
+    #[serde(default)]
+    pub verdict: Vec<String>,
 }
 
 /// One path in one cell.
@@ -155,7 +166,15 @@ pub struct CellFailure {
 impl Results {
     /// No records yet.
     pub fn new(conditions: Conditions) -> Self {
-        Self { schema: SCHEMA, conditions, records: Vec::new(), failures: Vec::new() }
+        Self {
+            schema: SCHEMA,
+            conditions,
+            records: Vec::new(),
+            failures: Vec::new(),
+            comparisons: Vec::new(),
+            crossovers: Vec::new(),
+            verdict: Vec::new(),
+        }
     }
 }
 

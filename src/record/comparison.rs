@@ -1,0 +1,52 @@
+//! What paths came to beside each other: ratios with their intervals, the sizes from which one wins, the verdict.
+
+use serde::{Deserialize, Serialize};
+
+/// One path beside the reference, in one cell and by one metric.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Comparison {
+    /// The message's size in bytes.
+    pub size: usize,
+    /// The clients.
+    pub clients: usize,
+    /// The path.
+    pub path: String,
+    /// What it is compared with: a path, or the same path of another build (`onecopy@OTHER`).
+    pub reference: String,
+    /// `throughput` (bytes per second), or `demand` (CPU time of both ends for each KiB), or `sender-demand`.
+    pub metric: String,
+    /// The path's value for each of the reference's; null where it could not be told.
+    pub ratio: Option<f64>,
+    /// The lower end of the interval.
+    pub low: Option<f64>,
+    /// The upper end.
+    pub high: Option<f64>,
+    /// `faster`, `slower`, `equivalent` (within 2 %) or `undecided`. For a demand, less is faster.
+    pub word: String,
+    /// How many set-ups it rests on.
+    pub setups: usize,
+    /// Why it is undecided, or did not reach the precision that was asked for.
+    #[serde(default)]
+    pub note: Option<String>,
+}
+
+/// From which message size one path beats another.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Crossover {
+    /// The path that is to win.
+    pub path: String,
+    /// Against this one.
+    pub against: String,
+    /// The clients.
+    pub clients: usize,
+    /// As in [`Comparison::metric`].
+    pub metric: String,
+    /// How much memory the messages in turn covered.
+    pub footprint: String,
+    /// The largest size at which it did not yet win, in bytes; null: it wins from the smallest size on.
+    pub low: Option<usize>,
+    /// The smallest size from which it wins, in bytes; null: never up to `most`.
+    pub high: Option<usize>,
+    /// The largest size tried, in bytes.
+    pub most: usize,
+}
