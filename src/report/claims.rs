@@ -1,0 +1,263 @@
+//! What the original experiment set out to show, as predicates over the rows of a set. The only place outside `send`
+//! that knows the three paths by name.
+//!
+//! A claim is held where every cell that can test it agrees, not held where one does not, and not testable where the
+//! figures are missing. That is about this run alone: its machine, its kernel, its transport.
+
+use super::metric::Metric;
+use super::set::{Row, Set};
+use super::winner::compared;
+use crate::compare::stats::EQUIVALENT_WITHIN;
+use crate::send::ORIGINAL;
+use crate::units::{ByteSize, significant};
+
+/// One claim.
+#[derive(Debug)]
+pub struct Claim {
+    /// As the original has it.
+    pub text: &'static str,
+    /// What is tested, where the text leaves it open.
+    pub tested: &'static str,
+    /// Whether it is so.
+    pub check: fn(&Set) -> Finding,
+}
+
+/// Whether a claim is held in a run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Word {
+    /// In every cell.
+    Held,
+    /// At least one cell says otherwise.
+    NotHeld,
+    /// The figures are missing.
+    NotTestable,
+}
+
+impl Word {
+    /// As it is shown.
+    pub fn text(self) -> &'static str {
+        match self {
+            Self::Held => "held",
+            Self::NotHeld => "not held",
+            Self::NotTestable => "not testable",
+        }
+    }
+}
+
+/// What became of a claim.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Finding {
+    /// In a word.
+    pub word: Word,
+    /// The cell that shows it, or what is missing.
+    pub evidence: String,
+}
+
+/// Every claim.
+pub const ALL: [Claim; 7] = [
+    Claim {
+        text: "One gathered send beats one send per field",
+        tested: "throughput of onecopy above that of twocopy",
+        check: |set| everywhere(set, |size, clients| faster(set, ONE, TWO, size, clients)),
+    },
+    Claim {
+        text: "Zero-copy has the highest throughput",
+        tested: "throughput of zerocopy above that of both others",
+        check: |set| {
+            let others = |size, clients| {
+                let beside =
+                    [ONE, TWO].into_iter().filter_map(|other| faster(set, ZERO, other, size, clients));
+                beside.min_by(|one, other| one.margin.total_cmp(&other.margin))
+            };
+            everywhere(set, others)
+        },
+    },
+    Claim {
+        text: "Zero-copy needs the fewest CPU cycles",
+        tested: "cycles per byte of both ends below those of both others",
+        check: |set| everywhere(set, |size, clients| fewest_cycles(set, size, clients)),
+    },
+    Claim {
+        text: "The benefits of zero-copy shrink for small messages",
+        tested: "its throughput for each of onecopy's is lower at the smallest size than at the largest",
+        check: |set| over(&set.clients(), "message sizes", |clients| shrink(set, clients)),
+    },
+    Claim {
+        text: "Zero-copy scales best with threads",
+        tested: "its throughput with most clients for each of that with fewest is above that of both others",
+        check: |set| over(&set.sizes(), "numbers of clients", |size| scales_best(set, size)),
+    },
+    Claim {
+        text: "The L1 cache shows the largest reduction of misses",
+        tested: "from twocopy to zerocopy, L1 misses fall by a larger share than last-level misses",
+        check: |set| everywhere(set, |size, clients| first_level_falls_most(set, size, clients)),
+    },
+    Claim {
+        text: "More threads raise contention",
+        tested: "context switches for each message rise from the fewest clients to the most",
+        check: |set| over(&set.sizes(), "numbers of clients", |size| contention(set, size)),
+    },
+];
+
+const TWO: &str = ORIGINAL[0];
+const ONE: &str = ORIGINAL[1];
+const ZERO: &str = ORIGINAL[2];
+
+/// What one cell says of a claim.
+struct Test {
+    /// Above 1 where the claim holds; the further, the more clearly.
+    margin: f64,
+    /// Whether it holds; a margin alone may be noise.
+    holds: bool,
+    says: String,
+}
+
+/// Held where all tests agree; the evidence is the test that says so least, or against it most.
+fn judged(tests: Vec<Test>, missing: &str) -> Finding {
+    let (all, holding) = (tests.len(), tests.iter().filter(|test| test.holds).count());
+    let Some(weakest) = tests.into_iter().min_by(|one, other| one.margin.total_cmp(&other.margin)) else {
+        return Finding { word: Word::NotTestable, evidence: missing.to_owned() };
+    };
+    let word = if holding == all { Word::Held } else { Word::NotHeld };
+    let cells = match (word, all) {
+        (_, 1) => String::new(),
+        (Word::Held, _) => format!(" (the closest of {all})"),
+        _ => format!(" (held in {holding} of {all})"),
+    };
+    Finding { word, evidence: weakest.says + &cells }
+}
+
+fn everywhere(set: &Set, test: impl Fn(usize, usize) -> Option<Test>) -> Finding {
+    let tests = set.cells().into_iter().filter_map(|(size, clients)| test(size, clients)).collect();
+    let counted = set.rows.iter().any(|row| row.figure(Metric::CyclesPerByte).is_some());
+    let missing = if counted {
+        "a path or a counter is missing"
+    } else {
+        "needs these paths, or counters of cycles and cache misses"
+    };
+    judged(tests, missing)
+}
+
+fn over(values: &[usize], what: &str, test: impl Fn(usize) -> Option<Test>) -> Finding {
+    judged(
+        values.iter().filter_map(|value| test(*value)).collect(),
+        &format!("needs these paths and several {what}"),
+    )
+}
+
+fn at(size: usize, clients: usize) -> String {
+    format!("{} × {clients}", ByteSize(size))
+}
+
+fn figure(row: Option<&Row>, metric: Metric) -> Option<f64> {
+    row?.figure(metric).map(|figure| figure.value).filter(|value| *value > 0.0)
+}
+
+/// Throughputs beside each other: by the comparison's word where there is one, beyond the margin of equivalence
+/// otherwise.
+fn faster(set: &Set, one: &str, other: &str, size: usize, clients: usize) -> Option<Test> {
+    let of = |path| figure(set.row(path, size, clients), Metric::Throughput);
+    let (a, b) = (of(one)?, of(other)?);
+    let word = |path: &str, reference: &str| {
+        let found = compared(set, path, size, clients, "throughput").find(|c| c.reference == reference);
+        found.map(|comparison| comparison.word.clone())
+    };
+    let holds = match (word(one, other), word(other, one)) {
+        (Some(word), _) => word == "faster",
+        (None, Some(word)) => word == "slower",
+        (None, None) => a / b > 1.0 + EQUIVALENT_WITHIN,
+    };
+    let says = format!("{}: {one} {} GB/s, {other} {}", at(size, clients), significant(a), significant(b));
+    Some(Test { margin: a / b, holds, says })
+}
+
+fn fewest_cycles(set: &Set, size: usize, clients: usize) -> Option<Test> {
+    let of = |path| figure(set.row(path, size, clients), Metric::CyclesPerByte);
+    let (zero, one, two) = (of(ZERO)?, of(ONE)?, of(TWO)?);
+    let margin = one.min(two) / zero;
+    let says = format!(
+        "{}: {ZERO} {} cycles per byte, {ONE} {}, {TWO} {}",
+        at(size, clients),
+        significant(zero),
+        significant(one),
+        significant(two)
+    );
+    Some(Test { margin, holds: margin > 1.0 + EQUIVALENT_WITHIN, says })
+}
+
+fn shrink(set: &Set, clients: usize) -> Option<Test> {
+    let ratio = |size: usize| {
+        let of = |path| figure(set.row(path, size, clients), Metric::Throughput);
+        Some((size, of(ZERO)? / of(ONE)?))
+    };
+    let ratios: Vec<_> = set.sizes().into_iter().filter_map(ratio).collect();
+    let (small, large) = (ratios.first()?, ratios.last().filter(|_| ratios.len() > 1)?);
+    let margin = large.1 / small.1;
+    let says = format!(
+        "{ZERO} reaches {} times {ONE} at {} and {} times at {}, clients {clients}",
+        significant(small.1),
+        ByteSize(small.0),
+        significant(large.1),
+        ByteSize(large.0)
+    );
+    Some(Test { margin, holds: margin > 1.0 + EQUIVALENT_WITHIN, says })
+}
+
+/// The fewest and the most clients with which a path has the figure at a size.
+fn growth(set: &Set, path: &str, size: usize, metric: Metric) -> Option<(usize, usize, f64, f64)> {
+    let of = |clients: usize| Some((clients, set.row(path, size, clients)?.figure(metric)?.value));
+    let known: Vec<_> = set.clients().into_iter().filter_map(of).collect();
+    let (fewest, most) = (known.first()?, known.last().filter(|_| known.len() > 1)?);
+    Some((fewest.0, most.0, fewest.1, most.1))
+}
+
+fn scales_best(set: &Set, size: usize) -> Option<Test> {
+    let speedup = |path| {
+        let (fewest, most, from, to) = growth(set, path, size, Metric::Throughput)?;
+        (from > 0.0 && to > 0.0).then_some((fewest, most, to / from))
+    };
+    let (zero, one, two) = (speedup(ZERO)?, speedup(ONE)?, speedup(TWO)?);
+    let margin = zero.2 / one.2.max(two.2);
+    let says = format!(
+        "{} from {} to {} clients: {ZERO} {} times, {ONE} {}, {TWO} {}",
+        ByteSize(size),
+        zero.0,
+        zero.1,
+        significant(zero.2),
+        significant(one.2),
+        significant(two.2)
+    );
+    Some(Test { margin, holds: margin > 1.0 + EQUIVALENT_WITHIN, says })
+}
+
+fn first_level_falls_most(set: &Set, size: usize, clients: usize) -> Option<Test> {
+    let left = |metric| {
+        let of = |path| figure(set.row(path, size, clients), metric);
+        Some(of(ZERO)? / of(TWO)?)
+    };
+    let (first, last) = (left(Metric::FirstLevelMisses)?, left(Metric::LastLevelMisses)?);
+    let percent = |share: f64| format!("{:.0} %", 100.0 * share);
+    let says = format!(
+        "{}: {} of the L1 misses are left, {} of the last level's",
+        at(size, clients),
+        percent(first),
+        percent(last)
+    );
+    Some(Test { margin: last / first, holds: first < 1.0 && first < last, says })
+}
+
+/// Of the three paths, the one whose switches rise least.
+fn contention(set: &Set, size: usize) -> Option<Test> {
+    let test = |path: &str| {
+        let (fewest, most, from, to) = growth(set, path, size, Metric::Switches)?;
+        let says = format!(
+            "{path}, {}: {} switches a message with {fewest} clients, {} with {most}",
+            ByteSize(size),
+            significant(from),
+            significant(to)
+        );
+        let margin = to / from.max(f64::MIN_POSITIVE);
+        Some(Test { margin, holds: margin > 1.0 + EQUIVALENT_WITHIN, says })
+    };
+    ORIGINAL.iter().filter_map(|path| test(path)).min_by(|one, other| one.margin.total_cmp(&other.margin))
+}

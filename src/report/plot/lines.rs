@@ -1,0 +1,167 @@
+//! Lines over an axis: points with their intervals, each series named at its end.
+
+use plotters::element::DashedPathElement;
+use plotters::prelude::*;
+use plotters::style::text_anchor::{HPos, VPos};
+
+use super::axis::Axis;
+use super::ink::Ink;
+use super::mark::Look;
+use super::{Canvas, DOTS, Drawn, TEXT, WIDTH, short, stroke, svg, text, width_of};
+use crate::report::metric::Figure;
+
+/// A line through points of ascending `x`.
+#[derive(Debug, Clone)]
+pub struct Series {
+    /// Its name, at its end.
+    pub label: String,
+    /// Colour, shape and dashes.
+    pub look: Look,
+    /// Where, and what.
+    pub points: Vec<(f64, Figure)>,
+}
+
+/// A line without points, to compare with.
+#[derive(Debug, Clone)]
+pub struct Guide {
+    /// What it means.
+    pub label: String,
+    /// Its two ends.
+    pub ends: [(f64, f64); 2],
+}
+
+/// One plot.
+#[derive(Debug, Clone)]
+pub struct Lines {
+    /// What this plot shows among its neighbours; may be empty.
+    pub title: String,
+    /// To the right.
+    pub x: Axis,
+    /// Upwards.
+    pub y: Axis,
+    /// The lines.
+    pub series: Vec<Series>,
+    /// What they are compared with.
+    pub guide: Option<Guide>,
+}
+
+/// The height of a plot in CSS pixels.
+const HEIGHT: i32 = 290;
+
+/// The longest name that is written whole.
+const LONGEST_NAME: usize = 22;
+
+/// A line's end, the height of its name, and the line.
+type End<'a> = ((i32, i32), i32, &'a Series);
+
+impl Lines {
+    /// As an SVG element.
+    pub fn svg(self) -> String {
+        let title = [self.title.as_str(), &self.y.title, "against", &self.x.title].join(" ");
+        svg(&title, (WIDTH, HEIGHT), |canvas| self.draw(canvas))
+    }
+
+    fn draw(self, canvas: &Canvas<'_>) -> Drawn {
+        let Self { title, x, y, series, guide } = self;
+        let names = series.iter().map(|series| width_of(&short(&series.label, LONGEST_NAME)));
+        let right = names.max().unwrap_or(0) + 26;
+        let left = y.labels().map(width_of).max().unwrap_or(0) + 10;
+        let (x_title, y_title) = (x.title.clone(), y.title.clone());
+        let heading = text(Ink::Text, TEXT + 1, (HPos::Left, VPos::Top));
+        canvas.draw(&Text::new(title, (0, 2 * DOTS), heading))?;
+        let quiet = |anchor| text(Ink::Quiet, TEXT, anchor);
+        canvas.draw(&Text::new(y_title, (0, 21 * DOTS), quiet((HPos::Left, VPos::Top))))?;
+        let mut chart = ChartBuilder::on(canvas)
+            .margin_top(44 * DOTS)
+            .margin_right(right * DOTS)
+            .margin_bottom(18 * DOTS)
+            .x_label_area_size(22 * DOTS)
+            .y_label_area_size(left * DOTS)
+            .build_cartesian_2d(x, y)?;
+        let label = |h, v| quiet((h, v));
+        chart
+            .configure_mesh()
+            .disable_x_mesh()
+            .bold_line_style(stroke(Ink::Grid, 10))
+            .axis_style(stroke(Ink::Grid, 10))
+            .x_label_style(label(HPos::Center, VPos::Top))
+            .y_label_style(label(HPos::Right, VPos::Center))
+            .set_all_tick_mark_size(4 * DOTS)
+            .draw()?;
+        let area = chart.plotting_area().get_pixel_range();
+        let middle = ((area.0.start + area.0.end) / 2, (HEIGHT - 16) * DOTS);
+        canvas.draw(&Text::new(x_title, middle, quiet((HPos::Center, VPos::Top))))?;
+        let dot = |x: f64, y: f64| chart.backend_coord(&(x, y));
+        if let Some(guide) = guide {
+            let [from, to] = guide.ends.map(|(x, y)| dot(x, y));
+            dashed(canvas, &[from, to], Ink::Quiet, (3, 4), 12)?;
+            let at = (to.0 - 4 * DOTS, to.1.max(area.1.start) + 2 * DOTS);
+            canvas.draw(&Text::new(guide.label, at, quiet((HPos::Right, VPos::Bottom))))?;
+        }
+        let mut ends: Vec<End<'_>> = Vec::new();
+        for series in &series {
+            let points: Vec<_> = series.points.iter().map(|(x, figure)| dot(*x, figure.value)).collect();
+            draw_series(canvas, series, &points, &dot)?;
+            ends.extend(points.last().map(|end| (*end, end.1, series)));
+        }
+        for series in &series {
+            for (x, figure) in &series.points {
+                series.look.draw(canvas, dot(*x, figure.value), 42)?;
+            }
+        }
+        spread(&mut ends, (TEXT + 3) * DOTS, area.1.end);
+        ends.iter().try_for_each(|end| name(canvas, end, area.0.end))
+    }
+}
+
+fn draw_series(
+    canvas: &Canvas<'_>,
+    series: &Series,
+    points: &[(i32, i32)],
+    dot: &impl Fn(f64, f64) -> (i32, i32),
+) -> Drawn {
+    let ink = series.look.ink();
+    for (x, figure) in &series.points {
+        let Some((low, high)) = figure.interval else { continue };
+        let (low, high) = (dot(*x, low), dot(*x, high));
+        canvas.draw(&PathElement::new(vec![low, high], stroke(ink, 12)))?;
+        for end in [low, high] {
+            let cap = vec![(end.0 - 4 * DOTS, end.1), (end.0 + 4 * DOTS, end.1)];
+            canvas.draw(&PathElement::new(cap, stroke(ink, 12)))?;
+        }
+    }
+    match series.look.dashes() {
+        None => canvas.draw(&PathElement::new(points.to_vec(), stroke(ink, 22))),
+        Some(dashes) => dashed(canvas, points, ink, dashes, 20),
+    }
+}
+
+fn dashed(canvas: &Canvas<'_>, points: &[(i32, i32)], ink: Ink, (on, off): (i32, i32), width: i32) -> Drawn {
+    let points = points.to_vec().into_iter();
+    canvas.draw(&DashedPathElement::new(points, on * DOTS, off * DOTS, stroke(ink, width)))
+}
+
+/// Moves names apart that would overlap, keeping their order, and all above `lowest`.
+fn spread(ends: &mut [End<'_>], gap: i32, lowest: i32) {
+    ends.sort_by_key(|end| end.0.1);
+    let mut above = i32::MIN / 2;
+    for end in ends.iter_mut() {
+        end.1 = end.1.max(above + gap);
+        above = end.1;
+    }
+    let mut below = lowest + gap;
+    for end in ends.iter_mut().rev() {
+        end.1 = end.1.min(below - gap);
+        below = end.1;
+    }
+}
+
+/// A name in the margin, with its marker and a hair from the line's end to it.
+fn name(canvas: &Canvas<'_>, (end, height, series): &End<'_>, edge: i32) -> Drawn {
+    let at = (edge + 12 * DOTS, *height);
+    let hair = vec![(end.0 + 5 * DOTS, end.1), (edge + 6 * DOTS, *height)];
+    canvas.draw(&PathElement::new(hair, stroke(Ink::Grid, 10)))?;
+    series.look.draw(canvas, at, 35)?;
+    let style = text(Ink::Text, TEXT, (HPos::Left, VPos::Center));
+    canvas.draw(&Text::new(short(&series.label, LONGEST_NAME), (at.0 + 8 * DOTS, *height), style))
+}
