@@ -4,6 +4,7 @@
 //! A claim is held where every cell that can test it agrees, not held where one does not, and not testable where the
 //! figures are missing. That is about this run alone: its machine, its kernel, its transport.
 
+use super::conditions::why_not_counted;
 use super::metric::Metric;
 use super::set::{Row, Set};
 use super::winner::compared;
@@ -58,7 +59,7 @@ pub const ALL: [Claim; 7] = [
     Claim {
         text: "One gathered send beats one send per field",
         tested: "throughput of onecopy above that of twocopy",
-        check: |set| everywhere(set, |size, clients| faster(set, ONE, TWO, size, clients)),
+        check: |set| everywhere(set, PATHS, |size, clients| faster(set, ONE, TWO, size, clients)),
     },
     Claim {
         text: "Zero-copy has the highest throughput",
@@ -69,13 +70,15 @@ pub const ALL: [Claim; 7] = [
                     [ONE, TWO].into_iter().filter_map(|other| faster(set, ZERO, other, size, clients));
                 beside.min_by(|one, other| one.margin.total_cmp(&other.margin))
             };
-            everywhere(set, others)
+            everywhere(set, PATHS, others)
         },
     },
     Claim {
         text: "Zero-copy needs the fewest CPU cycles",
         tested: "cycles per byte of both ends below those of both others",
-        check: |set| everywhere(set, |size, clients| fewest_cycles(set, size, clients)),
+        check: |set| {
+            everywhere(set, &why_not_counted(set), |size, clients| fewest_cycles(set, size, clients))
+        },
     },
     Claim {
         text: "The benefits of zero-copy shrink for small messages",
@@ -90,7 +93,9 @@ pub const ALL: [Claim; 7] = [
     Claim {
         text: "The L1 cache shows the largest reduction of misses",
         tested: "from twocopy to zerocopy, L1 misses fall by a larger share than last-level misses",
-        check: |set| everywhere(set, |size, clients| first_level_falls_most(set, size, clients)),
+        check: |set| {
+            everywhere(set, &why_not_counted(set), |size, clients| first_level_falls_most(set, size, clients))
+        },
     },
     Claim {
         text: "More threads raise contention",
@@ -127,21 +132,17 @@ fn judged(tests: Vec<Test>, missing: &str) -> Finding {
     Finding { word, evidence: weakest.says + &cells }
 }
 
-fn everywhere(set: &Set, test: impl Fn(usize, usize) -> Option<Test>) -> Finding {
-    let tests = set.cells().into_iter().filter_map(|(size, clients)| test(size, clients)).collect();
-    let counted = set.rows.iter().any(|row| row.figure(Metric::CyclesPerByte).is_some());
-    let missing = if counted {
-        "a path or a counter is missing"
-    } else {
-        "needs these paths, or counters of cycles and cache misses"
-    };
-    judged(tests, missing)
+/// What is missing where a throughput is.
+const PATHS: &str = "A path of the three was not measured.";
+
+fn everywhere(set: &Set, missing: &str, test: impl Fn(usize, usize) -> Option<Test>) -> Finding {
+    judged(set.cells().into_iter().filter_map(|(size, clients)| test(size, clients)).collect(), missing)
 }
 
 fn over(values: &[usize], what: &str, test: impl Fn(usize) -> Option<Test>) -> Finding {
     judged(
         values.iter().filter_map(|value| test(*value)).collect(),
-        &format!("needs these paths and several {what}"),
+        &format!("Needs all three paths and several {what}."),
     )
 }
 
@@ -219,7 +220,7 @@ fn scales_best(set: &Set, size: usize) -> Option<Test> {
     let (zero, one, two) = (speedup(ZERO)?, speedup(ONE)?, speedup(TWO)?);
     let margin = zero.2 / one.2.max(two.2);
     let says = format!(
-        "{} from {} to {} clients: {ZERO} {} times, {ONE} {}, {TWO} {}",
+        "{}, clients {} to {}: {ZERO} {} times, {ONE} {}, {TWO} {}",
         ByteSize(size),
         zero.0,
         zero.1,
@@ -251,7 +252,7 @@ fn contention(set: &Set, size: usize) -> Option<Test> {
     let test = |path: &str| {
         let (fewest, most, from, to) = growth(set, path, size, Metric::Switches)?;
         let says = format!(
-            "{path}, {}: {} switches a message with {fewest} clients, {} with {most}",
+            "{path}, {}: {} switches a message at clients {fewest}, {} at {most}",
             ByteSize(size),
             significant(from),
             significant(to)

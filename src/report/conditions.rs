@@ -80,3 +80,21 @@ pub fn failures(set: &Set) -> Vec<String> {
     };
     set.failures.iter().map(say).collect()
 }
+
+/// Why a set has no cycles and no cache misses: a sentence.
+pub fn why_not_counted(set: &Set) -> String {
+    let mut records = set.rows.iter().filter_map(|row| row.record.as_ref()).peekable();
+    if records.peek().is_none() {
+        return "Criterion's benches count no cycles and no cache misses; `copycost run` does.".to_owned();
+    }
+    let reason = records.find_map(|record| {
+        let missing = &record.counters.as_ref()?.missing;
+        let named =
+            ["cycles", "L1-dcache-load-misses", "cache-misses"].iter().find_map(|name| missing.get(*name));
+        named.or_else(|| missing.values().next()).cloned()
+    });
+    reason.map_or_else(
+        || "No cycles and no cache misses were counted in this run.".to_owned(),
+        |reason| format!("No cycles and no cache misses: {reason}."),
+    )
+}

@@ -45,8 +45,11 @@ fn ahead(set: &Set, clients: usize) -> Option<String> {
         }
     }
     let (rate, size) = best?;
-    let sizes =
-        |sizes: &[usize]| sizes.iter().map(|size| ByteSize(*size).to_string()).collect::<Vec<_>>().join(", ");
+    let alone = parts.len() == 1 && set.sizes().len() > 1;
+    let sizes = |sizes: &[usize]| match alone {
+        true => "every size".to_owned(),
+        false => sizes.iter().map(|size| ByteSize(*size).to_string()).collect::<Vec<_>>().join(", "),
+    };
     let parts: Vec<_> = parts.iter().map(|(path, at)| format!("{path} is ahead at {}", sizes(at))).collect();
     let word = if clients == 1 { "client" } else { "clients" };
     Some(format!("{clients} {word}: {}; the most is {} at {}.", parts.join(", "), Rate(rate), ByteSize(size)))

@@ -36,8 +36,8 @@ pub fn page(sets: &[Set]) -> String {
                     (head(sets))
                     (answer(sets))
                     @if sets.iter().any(|set| !conditions::flags(set).is_empty() || !set.failures.is_empty()) { (warnings(sets)) }
-                    (claims(sets))
                     @for chart in charts::ALL { (figure(chart, sets)) }
+                    (claims(sets))
                     (measured(sets))
                     (again(sets))
                 }
@@ -51,6 +51,7 @@ fn head(sets: &[Set]) -> Markup {
     let machines: Vec<_> = sets.iter().filter_map(conditions::machine).collect();
     html! {
         header {
+            p.quiet { "copycost report" }
             h1 { "What it costs to send" }
             @for (number, machine) in machines.iter().enumerate() {
                 @if !machines[..number].contains(machine) { p.quiet { (machine) } }
@@ -92,7 +93,7 @@ fn answer(sets: &[Set]) -> Markup {
             h2 { "Verdict" }
             @for set in sets {
                 @if !set.label.is_empty() { h3 { (set.label) } }
-                @for sentence in verdict::sentences(set) { p { (sentence) } }
+                @for sentence in verdict::sentences(set) { p { (prose(&sentence)) } }
             }
             @if sets.len() > 1 {
                 p.quiet { "These sets are different runs or settings: compare the ratios of paths within each, not the figures across." }
@@ -148,15 +149,33 @@ fn figure(chart: &Chart, sets: &[Set]) -> Markup {
         section id=(chart.id) {
             h2 { (chart.title) }
             @match (chart.content)(sets) {
-                Content::Missing(why) => p.missing { (why) },
+                Content::Missing(why) => p.missing { (prose(&why)) },
                 Content::Plots(plots) => figure {
-                    div class=(if plots.panels.len() == 1 { "panels one" } else { "panels" }) {
+                    div class=(format!("panels {}", beside(plots.panels.len()))) {
                         @for panel in &plots.panels { div.panel { (PreEscaped(panel)) } }
                     }
-                    figcaption { @for sentence in &plots.caption { p { (sentence) } } }
+                    figcaption { @for sentence in &plots.caption { p { (prose(sentence)) } } }
                     details { summary { "The figures" } (table(&plots.table)) }
                 },
             }
+        }
+    }
+}
+
+/// How many plots stand side by side where there is room: as many as leave no row with a single one.
+fn beside(panels: usize) -> &'static str {
+    match panels {
+        1 => "one",
+        2 | 4 | 8 => "two",
+        _ => "three",
+    }
+}
+
+/// Our own sentences name commands between backticks.
+fn prose(text: &str) -> Markup {
+    html! {
+        @for (number, part) in text.split('`').enumerate() {
+            @if number % 2 == 1 { code { (part) } } @else { (part) }
         }
     }
 }

@@ -17,7 +17,7 @@ pub(super) fn sheet() -> String {
 const RULES: &str = r#"
 *{box-sizing:border-box}
 body{margin:0;background:var(--page);color:var(--text);font:16px/1.5 system-ui,-apple-system,"Segoe UI",Roboto,"Noto Sans",sans-serif}
-main{max-width:1120px;margin:0 auto;padding:28px 20px 40px}
+main{max-width:1240px;margin:0 auto;padding:28px 20px 40px}
 header{margin-bottom:20px}
 h1{font-size:1.9rem;line-height:1.2;margin:0 0 4px;letter-spacing:-.01em;text-wrap:balance}
 h2{font-size:1.2rem;line-height:1.3;margin:0 0 10px;text-wrap:balance}
@@ -47,8 +47,10 @@ section{background:var(--paper);border:1px solid var(--grid);border-radius:10px;
 .not-held{color:var(--bad)}
 .untestable{color:var(--quiet)}
 figure{margin:0}
-.panels{display:grid;grid-template-columns:repeat(auto-fill,minmax(min(100%,400px),1fr));gap:18px 28px;align-items:start}
-.panels.one{grid-template-columns:minmax(0,680px)}
+.panels{display:grid;gap:20px 32px;align-items:start}
+.one{grid-template-columns:minmax(0,500px)}
+.two{grid-template-columns:repeat(auto-fill,minmax(min(100%,400px),1fr));max-width:940px}
+.three{grid-template-columns:repeat(auto-fill,minmax(min(100%,345px),1fr))}
 .panel{min-width:0;overflow-x:auto}
 .plot{display:block;width:100%;height:auto}
 .plot text{font-family:inherit;font-variant-numeric:tabular-nums}
@@ -65,6 +67,7 @@ dl div{min-width:0}
 dt{color:var(--quiet);font-size:.85rem}
 dd{margin:0;overflow-wrap:anywhere}
 pre{margin:0 0 8px;padding:10px 12px;background:var(--page);border-radius:6px;font-size:.9rem}
+code{font-family:ui-monospace,SFMono-Regular,Menlo,Consolas,"DejaVu Sans Mono",monospace;font-size:.92em}
 footer{padding:0 4px}
 :focus-visible{outline:2px solid var(--accent);outline-offset:2px}
 @media (max-width:600px){main{padding:18px 10px}section{padding:14px 12px}h1{font-size:1.5rem}}

@@ -21,15 +21,6 @@ pub struct Series {
     pub points: Vec<(f64, Figure)>,
 }
 
-/// A line without points, to compare with.
-#[derive(Debug, Clone)]
-pub struct Guide {
-    /// What it means.
-    pub label: String,
-    /// Its two ends.
-    pub ends: [(f64, f64); 2],
-}
-
 /// One plot.
 #[derive(Debug, Clone)]
 pub struct Lines {
@@ -41,8 +32,8 @@ pub struct Lines {
     pub y: Axis,
     /// The lines.
     pub series: Vec<Series>,
-    /// What they are compared with.
-    pub guide: Option<Guide>,
+    /// A dashed line to compare with; the caption says what it means. May be empty.
+    pub guide: Vec<(f64, f64)>,
 }
 
 /// The height of a plot in CSS pixels.
@@ -92,26 +83,35 @@ impl Lines {
         let middle = ((area.0.start + area.0.end) / 2, (HEIGHT - 16) * DOTS);
         canvas.draw(&Text::new(x_title, middle, quiet((HPos::Center, VPos::Top))))?;
         let dot = |x: f64, y: f64| chart.backend_coord(&(x, y));
-        if let Some(guide) = guide {
-            let [from, to] = guide.ends.map(|(x, y)| dot(x, y));
-            dashed(canvas, &[from, to], Ink::Quiet, (3, 4), 12)?;
-            let at = (to.0 - 4 * DOTS, to.1.max(area.1.start) + 2 * DOTS);
-            canvas.draw(&Text::new(guide.label, at, quiet((HPos::Right, VPos::Bottom))))?;
+        let guide: Vec<_> = guide.iter().map(|(x, y)| dot(*x, *y)).collect();
+        if !guide.is_empty() {
+            dashed(canvas, &guide, Ink::Quiet, (3, 4), 12)?;
         }
+        let apart = dodge(&series);
         let mut ends: Vec<End<'_>> = Vec::new();
-        for series in &series {
+        for (series, by) in series.iter().zip(&apart) {
+            let dot = |x: f64, y: f64| (dot(x, y).0 + by, dot(x, y).1);
             let points: Vec<_> = series.points.iter().map(|(x, figure)| dot(*x, figure.value)).collect();
             draw_series(canvas, series, &points, &dot)?;
             ends.extend(points.last().map(|end| (*end, end.1, series)));
         }
-        for series in &series {
+        for (series, by) in series.iter().zip(&apart) {
             for (x, figure) in &series.points {
-                series.look.draw(canvas, dot(*x, figure.value), 42)?;
+                let at = dot(*x, figure.value);
+                series.look.draw(canvas, (at.0 + by, at.1), 42)?;
             }
         }
         spread(&mut ends, (TEXT + 3) * DOTS, area.1.end);
         ends.iter().try_for_each(|end| name(canvas, end, area.0.end))
     }
+}
+
+/// How far each series moves to the side, so that their intervals do not lie on each other.
+fn dodge(series: &[Series]) -> Vec<i32> {
+    const STEP: i32 = 4 * DOTS;
+    let intervals = series.iter().flat_map(|series| &series.points).any(|point| point.1.interval.is_some());
+    let step = if intervals && series.len() < 8 { STEP } else { 0 };
+    (0..series.len() as i32).map(|number| number * step - (series.len() as i32 - 1) * step / 2).collect()
 }
 
 fn draw_series(

@@ -26,8 +26,8 @@ pub type Canvas<'a> = DrawingArea<SVGBackend<'a>, Shift>;
 /// Dots for each CSS pixel. plotters draws at whole dots; with one a pixel lines would look bent.
 pub const DOTS: i32 = 4;
 
-/// The size of text in CSS pixels, in a plot of [`WIDTH`]: on a phone 10, on a desk 15.
-pub const TEXT: i32 = 12;
+/// The size of text in CSS pixels, in a plot of [`WIDTH`]: on a phone 11, on a desk 12 to 16.
+pub const TEXT: i32 = 13;
 
 /// The width of a plot in CSS pixels: two stand side by side on a desk, and on a phone one keeps readable text.
 pub const WIDTH: i32 = 420;

@@ -2,6 +2,7 @@
 //! not, and the pointer chase that shows the same from outside.
 
 use super::{Chart, Content, Plots, all_of, cell_word, clients_word, leads, named, of_each_set, over_sizes};
+use crate::report::conditions::why_not_counted;
 use crate::report::listing::{Listing, cell, cell_header};
 use crate::report::metric::Metric;
 use crate::report::plot::bars::{Bar, Bars, Segment};
@@ -49,22 +50,11 @@ fn content(sets: &[Set]) -> Content {
     Plots::new(panels, caption, table)
 }
 
-/// Why nothing was counted.
+/// Why nothing was counted, each reason once.
 fn reason(sets: &[Set]) -> String {
-    let mut records = sets.iter().flat_map(|set| &set.rows).filter_map(|row| row.record.as_ref()).peekable();
-    if records.peek().is_none() {
-        return "Criterion's benches count no cycles and no cache misses; `copycost run` does.".to_owned();
-    }
-    let reason = records.find_map(|record| {
-        let missing = &record.counters.as_ref()?.missing;
-        let named =
-            ["cycles", "L1-dcache-load-misses", "cache-misses"].iter().find_map(|name| missing.get(*name));
-        named.or_else(|| missing.values().next()).cloned()
-    });
-    reason.map_or_else(
-        || "No cycles and no cache misses were counted in this run.".to_owned(),
-        |reason| format!("No cycles and no cache misses: {reason}."),
-    )
+    let mut reasons: Vec<String> = sets.iter().map(why_not_counted).collect();
+    reasons.dedup();
+    reasons.join(" ")
 }
 
 fn chase(sets: &[Set]) -> (Vec<Bar>, Listing) {

@@ -39,7 +39,7 @@ fn content(sets: &[Set]) -> Content {
     caption.push(format!(
         "Lines are intervals over set-ups, corrected for the number of comparisons; hollow: undecided. The band is \
          ±{} %, within which paths count as equivalent.",
-        significant(100.0 * EQUIVALENT_WITHIN)
+        100.0 * EQUIVALENT_WITHIN
     ));
     Plots::new(panels, caption, table(sets))
 }

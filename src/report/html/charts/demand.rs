@@ -56,11 +56,11 @@ fn who(metric: Metric) -> &'static str {
 
 /// Why the system's share is not there, where it is not.
 fn without_system(sets: &[Set]) -> Option<String> {
-    let mut records = sets.iter().flat_map(|set| &set.rows).filter_map(|row| row.record.as_ref());
-    let reason = records.find_map(|record| {
-        record.cpu.system_ns_per_kib.is_none().then(|| record.cpu.missing.get("system"))?
-    })?;
-    Some(format!("No figure of the system: {reason}."))
+    let records = || sets.iter().flat_map(|set| &set.rows).filter_map(|row| row.record.as_ref());
+    let without = || records().filter(|record| record.cpu.system_ns_per_kib.is_none());
+    let reason = without().find_map(|record| record.cpu.missing.get("system"))?;
+    let (count, all) = (without().count(), records().count());
+    Some(format!("No figure of the system for {count} of {all}: {reason}."))
 }
 
 fn missing(sets: &[Set]) -> String {

@@ -11,7 +11,7 @@ pub(super) const CHART: Chart =
 
 fn content(sets: &[Set]) -> Content {
     let sizes = all_of(sets, Set::sizes);
-    let panels = |metric| sizes.iter().filter_map(move |size| over_clients(sets, metric, *size, None));
+    let panels = |metric| sizes.iter().filter_map(move |size| over_clients(sets, metric, *size));
     let (median, mean): (Vec<_>, Vec<_>) =
         (panels(Metric::LatencyMedian).collect(), panels(Metric::LatencyMean).collect());
     let mut caption = Vec::new();

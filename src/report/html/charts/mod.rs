@@ -13,7 +13,7 @@ mod winners;
 use crate::report::listing::Listing;
 use crate::report::metric::Metric;
 use crate::report::plot::axis::Axis;
-use crate::report::plot::lines::{Guide, Lines, Series};
+use crate::report::plot::lines::{Lines, Series};
 use crate::report::plot::mark::Look;
 use crate::report::set::{Row, Set, place};
 use crate::units::{ByteSize, significant};
@@ -114,15 +114,15 @@ fn reach(sets: &[Set], metric: Metric) -> impl Iterator<Item = f64> + '_ {
 fn over_sizes(sets: &[Set], metric: Metric, clients: usize) -> Option<Lines> {
     let series = series(sets, metric, |row| (row.clients == clients).then_some(row.size as f64));
     let (x, y) = (Axis::sizes(&all_of(sets, Set::sizes)), Axis::values(metric.title(), reach(sets, metric)));
-    (!series.is_empty()).then(|| Lines { title: clients_word(clients), x, y, series, guide: None })
+    (!series.is_empty()).then(|| Lines { title: clients_word(clients), x, y, series, guide: Vec::new() })
 }
 
 /// The metric against the clients, for one message size.
-fn over_clients(sets: &[Set], metric: Metric, size: usize, guide: Option<Guide>) -> Option<Lines> {
+fn over_clients(sets: &[Set], metric: Metric, size: usize) -> Option<Lines> {
     let series = series(sets, metric, |row| (row.size == size).then_some(row.clients as f64));
     let (x, y) =
         (Axis::clients(&all_of(sets, Set::clients)), Axis::values(metric.title(), reach(sets, metric)));
-    (!series.is_empty()).then(|| Lines { title: ByteSize(size).to_string(), x, y, series, guide })
+    (!series.is_empty()).then(|| Lines { title: ByteSize(size).to_string(), x, y, series, guide: Vec::new() })
 }
 
 /// What `of` gives for all sets, ascending.

@@ -4,7 +4,7 @@ use super::{Chart, Content, Plots, all_of, cell_word, of_each_set, series};
 use crate::report::listing::{Listing, UNKNOWN, cell, cell_header};
 use crate::report::metric::{Figure, Metric};
 use crate::report::plot::axis::Axis;
-use crate::report::plot::lines::{Guide, Lines};
+use crate::report::plot::lines::Lines;
 use crate::report::set::{Row, Set};
 use crate::units::{ByteSize, significant};
 
@@ -44,12 +44,10 @@ fn panel(sets: &[Set], size: usize, clients: &[usize], most: f64) -> Option<Stri
     // Beyond the CPUs there is nothing to scale to.
     let cpus =
         sets.iter().filter_map(|set| set.conditions.as_ref()).map(|c| c.cpus).max().filter(|cpus| *cpus > 0);
-    let ideal = cpus.map_or(last, |cpus| last.min(cpus as f64)) / fewest;
-    let guide =
-        Guide { label: "ideal".to_owned(), ends: [(fewest, 1.0), (fewest * ideal.max(1.0), ideal.max(1.0))] };
+    let ideal = (cpus.map_or(last, |cpus| last.min(cpus as f64)) / fewest).max(1.0);
+    let guide = vec![(fewest, 1.0), (fewest * ideal, ideal), (last, ideal)];
     let title = ByteSize(size).to_string();
     let y = Axis::linear("throughput, times that of the fewest clients", most.max(ideal));
-    let guide = Some(guide).filter(|_| ideal > 1.0);
     (!lines.is_empty()).then(|| Lines { title, x: Axis::clients(clients), y, series: lines, guide }.svg())
 }
 
@@ -63,8 +61,10 @@ fn best(set: &Set) -> Option<String> {
     };
     let (most, least) = (all.iter().max_by(by)?, all.iter().min_by(by)?);
     let cpus = set.conditions.as_ref().map(|conditions| conditions.cpus).filter(|cpus| *cpus > 0);
-    let ideal =
-        cpus.map_or_else(String::new, |cpus| format!(" The dashed line ends at the machine's {cpus} CPUs."));
+    let ideal = cpus.map_or_else(
+        || " Dashed: as many times as there are clients.".to_owned(),
+        |cpus| format!(" Dashed: as many times as there are clients, up to the machine's {cpus} CPUs."),
+    );
     Some(format!("Highest: {}; lowest: {}.{ideal}", say(most), say(least)))
 }
 
