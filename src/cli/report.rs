@@ -83,7 +83,7 @@ fn read(path: &Path) -> Result<Input, Failure> {
 
 /// The results in `text`, or what is wrong with it.
 fn results(text: &str) -> Result<Results, String> {
-    let value: serde_json::Value =
+    let mut value: serde_json::Value =
         serde_json::from_str(text).map_err(|error| format!("is no whole JSON file: {error}"))?;
     // Before the rest, which in a newer form may be anything.
     match value.get("schema").and_then(serde_json::Value::as_u64) {
@@ -95,12 +95,24 @@ fn results(text: &str) -> Result<Results, String> {
         }
         Some(_) => {}
     }
+    disarm(&mut value);
     let results: Results =
         serde_json::from_value(value).map_err(|error| format!("is no result of copycost run: {error}"))?;
     if results.records.is_empty() && results.failures.is_empty() {
         return Err("holds no measurement".to_owned());
     }
     Ok(results)
+}
+
+/// A file from elsewhere may be shown on a terminal: no string keeps a control character, which could steer it.
+fn disarm(value: &mut serde_json::Value) {
+    use serde_json::Value;
+    match value {
+        Value::String(text) if text.contains(char::is_control) => *text = text.replace(char::is_control, " "),
+        Value::Array(values) => values.iter_mut().for_each(disarm),
+        Value::Object(map) => map.values_mut().for_each(disarm),
+        _ => {}
+    }
 }
 
 /// Folders deeper than Criterion's own are not looked into.

@@ -158,3 +158,65 @@ fn mean(values: impl Iterator<Item = f64>) -> Result<Figure, String> {
     let reach = REACH * (variance / n).sqrt();
     Ok(Figure { value: mean, interval: Some((mean - reach, mean + reach)) })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HEADER: &str =
+        "group,function,value,throughput_num,throughput_type,sample_measured_value,unit,iteration_count\n";
+
+    fn raw(lines: &str) -> Result<Benchmark, String> {
+        Benchmark::from_raw(&format!("{HEADER}{lines}"))
+    }
+
+    #[test]
+    fn both_forms_say_the_same() {
+        let csv =
+            raw("onecopy,1024,8,8192,bytes,2000.0,ns,2\nonecopy,1024,8,8192,bytes,3300.0,ns,3\n").unwrap();
+        let json = Benchmark::from_json(
+            r#"{"group_id":"onecopy","function_id":"1024","value_str":"8","throughput":{"Bytes":8192},"full_id":""}"#,
+            r#"{"sampling_mode":"Flat","iters":[2.0,3.0],"times":[2000.0,3300.0]}"#,
+        )
+        .unwrap();
+        assert_eq!(csv, json);
+        let set = set("target/criterion", &[csv]).unwrap();
+        let figure = set.row("onecopy", 1024, 8).unwrap().figure(Metric::Throughput).unwrap();
+        // 8192 bytes in 1050 ns.
+        assert!((figure.value - 7.802).abs() < 1e-3, "{figure:?}");
+        let (low, high) = figure.interval.unwrap();
+        assert!(low < figure.value && figure.value < high);
+    }
+
+    #[test]
+    fn the_three_groups_of_a_path_are_one_row() {
+        let lines = [
+            "zerocopy,4096,1,4096,bytes,1000,ns,1\n",
+            "zerocopy-cpu,4096,1,,,120.5,ns/KiB,1\n",
+            "zerocopy-latency,4096,1,,,15000,ns,1\n",
+            "zerocopy-call,4096,,,,200,ns,1\n",
+            "part,eight iovecs,,,,7,ns,1\n",
+        ];
+        let benchmarks: Vec<_> = lines.iter().map(|line| raw(line).unwrap()).collect();
+        let set = set("x", &benchmarks).unwrap();
+        assert_eq!(set.rows.len(), 1);
+        let figure = |metric| set.rows[0].figure(metric).map(|figure| figure.value);
+        assert_eq!(figure(Metric::Throughput), Some(4.096));
+        assert_eq!(figure(Metric::BothDemand), Some(120.5));
+        assert_eq!(figure(Metric::LatencyMean), Some(15.0));
+        assert_eq!(figure(Metric::SenderDemand), None);
+    }
+
+    #[test]
+    fn other_projects_and_damage_are_told() {
+        let other = raw("fib,20,,,,12.0,ns,1\n").unwrap();
+        assert!(set("x", &[other]).unwrap_err().contains("only others such as fib"));
+        for lines in
+            ["", "onecopy,1024,8", "onecopy,1024,8,1,bytes,-1,ns,1\n", "onecopy,1024,8,1,bytes,1,ns,0\n"]
+        {
+            assert!(raw(lines).is_err(), "{lines}");
+        }
+        assert!(Benchmark::from_json("{}", "{}").is_err());
+        assert!(Benchmark::from_json("{", "").is_err());
+    }
+}

@@ -98,7 +98,7 @@ fn original(row: &Row) -> [String; ORIGINAL.len()] {
     let kib = |record: &Record| record.bytes as f64 / 1024.0;
     let throughput = figure(row, Metric::Throughput);
     // One message to each client takes a round, which is all that Criterion tells.
-    let round = throughput.map(|rate| (row.size * row.clients) as f64 / rate / 1e3);
+    let round = throughput.map(|rate| row.size as f64 * row.clients as f64 / rate / 1e3);
     [
         row.path.clone(),
         row.size.to_string(),

@@ -74,11 +74,18 @@ fn measured(sets: &[Set]) -> String {
         }
         out.push('\n');
         for command in &set.commands {
-            // Indented, because a fence could be closed from within.
-            let _ = writeln!(out, "    {}\n", command.replace(['\n', '\r'], " "));
+            out += &fenced(command);
         }
     }
     out + "</details>\n"
+}
+
+/// As code, between fences that nothing in it can close.
+fn fenced(command: &str) -> String {
+    let command: String = command.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+    let longest = command.split(|c| c != '`').map(str::len).max().unwrap_or(0);
+    let fence = "`".repeat(longest.max(2) + 1);
+    format!("{fence}sh\n{command}\n{fence}\n\n")
 }
 
 fn table(listing: &Listing) -> String {

@@ -90,4 +90,6 @@ pub fn wide(results: &Results) -> String {
 }
 
 #[cfg(test)]
+mod fixture;
+#[cfg(test)]
 mod tests;

@@ -63,3 +63,37 @@ pub fn compared<'a>(
         (c.path.as_str(), c.size, c.clients, c.metric.as_str()) == (path, size, clients, metric)
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::fixture::full;
+    use crate::report::set::of_results;
+
+    #[test]
+    fn a_lead_is_decided_where_every_other_path_is_shown_to_be_slower() {
+        let set = of_results("", &full()).remove(0);
+        let of = |size, clients| of_cell(&set, size, clients).unwrap();
+        assert_eq!(of(1024, 1), Winner { path: "onecopy", lead: Some(4.0), decided: true });
+        // zerocopy is faster than the reference, and its interval lies above that of twocopy.
+        assert_eq!((of(65_536, 1).path, of(65_536, 1).decided), ("zerocopy", true));
+        assert_eq!((of(65_536, 8).path, of(65_536, 8).decided), ("zerocopy", false));
+        assert_eq!(of_cell(&set, 4096, 1), None);
+    }
+
+    #[test]
+    fn figures_alone_decide_nothing() {
+        let mut results = full();
+        results.comparisons.clear();
+        let set = of_results("", &results).remove(0);
+        assert!(!of_cell(&set, 1024, 1).unwrap().decided);
+    }
+
+    #[test]
+    fn nor_does_a_cell_whose_limit_was_not_the_sender() {
+        let mut results = full();
+        results.records[0].flags.push(CANNOT_TELL.to_owned());
+        let set = of_results("", &results).remove(0);
+        assert!(!of_cell(&set, 1024, 1).unwrap().decided);
+    }
+}

@@ -90,7 +90,7 @@ impl Axis {
     }
 
     fn logarithmic(title: &str, low: f64, high: f64) -> Self {
-        let (low, high) = (low.max(f64::MIN_POSITIVE), high.max(f64::MIN_POSITIVE * 2.0));
+        let (low, high) = (low.max(f64::MIN_POSITIVE), high.clamp(f64::MIN_POSITIVE * 2.0, f64::MAX));
         let decades = (high / low).log10();
         let steps: &[f64] = if decades > 2.5 {
             &[1.0]
@@ -101,8 +101,9 @@ impl Axis {
         };
         let exponents = low.log10().floor() as i32..=high.log10().ceil() as i32;
         let ticks = exponents.flat_map(|exponent| steps.iter().map(move |step| step * 10f64.powi(exponent)));
-        let ticks =
-            ticks.filter(|tick| (low..=high).contains(tick)).map(|tick| (tick, number(tick))).collect();
+        let ticks: Vec<_> = ticks.filter(|tick| (low..=high).contains(tick)).collect();
+        let step = ticks.len().div_ceil(MOST_TICKS).max(1);
+        let ticks = ticks.into_iter().step_by(step).map(|tick| (tick, number(tick))).collect();
         Self { title: title.to_owned(), low, high, logarithmic: true, ticks }
     }
 

@@ -67,7 +67,7 @@ impl Grid {
         }
         let under = (LEFT + cell.0 * self.columns.len() as i32 / 2, bottom + 23);
         let at = (under.0 * DOTS, under.1 * DOTS);
-        canvas.draw(&Text::new(self.x_title.clone(), at, quiet((HPos::Center, VPos::Top))))?;
+        canvas.draw(&Text::new(short(&self.x_title, 50), at, quiet((HPos::Center, VPos::Top))))?;
         for (row, cells) in self.cells.iter().enumerate() {
             for (column, content) in cells.iter().enumerate() {
                 let corner = (LEFT + cell.0 * column as i32, bottom - cell.1 * (row as i32 + 1));

@@ -47,7 +47,7 @@ impl Intervals {
 
     fn draw(&self, canvas: &Canvas<'_>, height: i32) -> Drawn {
         let heading = text(Ink::Text, TEXT + 1, (HPos::Left, VPos::Top));
-        canvas.draw(&Text::new(self.title.clone(), (0, 2 * DOTS), heading))?;
+        canvas.draw(&Text::new(short(&self.title, 56), (0, 2 * DOTS), heading))?;
         let widest = |of: fn(&Ratio) -> &str| self.ratios.iter().map(|r| width_of(of(r))).max().unwrap_or(0);
         let (left, right) = (widest(|r| &r.label).min(170) + 8, widest(|r| &r.word) + 10);
         let figures = self.ratios.iter().filter_map(|ratio| ratio.figure);

@@ -59,7 +59,7 @@ impl Lines {
         let left = y.labels().map(width_of).max().unwrap_or(0) + 10;
         let (x_title, y_title) = (x.title.clone(), y.title.clone());
         let heading = text(Ink::Text, TEXT + 1, (HPos::Left, VPos::Top));
-        canvas.draw(&Text::new(title, (0, 2 * DOTS), heading))?;
+        canvas.draw(&Text::new(short(&title, 56), (0, 2 * DOTS), heading))?;
         let quiet = |anchor| text(Ink::Quiet, TEXT, anchor);
         canvas.draw(&Text::new(y_title, (0, 21 * DOTS), quiet((HPos::Left, VPos::Top))))?;
         let mut chart = ChartBuilder::on(canvas)
@@ -164,4 +164,48 @@ fn name(canvas: &Canvas<'_>, (end, height, series): &End<'_>, edge: i32) -> Draw
     series.look.draw(canvas, at, 35)?;
     let style = text(Ink::Text, TEXT, (HPos::Left, VPos::Center));
     canvas.draw(&Text::new(short(&series.label, LONGEST_NAME), (at.0 + 8 * DOTS, *height), style))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn line(label: &str, look: Look, values: &[f64]) -> Series {
+        let points =
+            values.iter().enumerate().map(|(n, value)| (1024.0 * 4f64.powi(n as i32), Figure::plain(*value)));
+        Series { label: label.to_owned(), look, points: points.collect() }
+    }
+
+    fn plot(series: Vec<Series>) -> String {
+        let values: Vec<_> = series.iter().flat_map(|s| s.points.iter().map(|point| point.1.value)).collect();
+        let y = Axis::values("throughput, GB/s", values.into_iter());
+        Lines { title: "1 client".into(), x: Axis::sizes(&[1024, 4096]), y, series, guide: Vec::new() }.svg()
+    }
+
+    #[test]
+    fn a_plot_is_as_it_was_drawn() {
+        let mut solid = line("onecopy", Look { place: 1, set: 0 }, &[1.0, 3.0]);
+        solid.points[1].1.interval = Some((2.5, 3.5));
+        insta::assert_snapshot!(plot(vec![solid, line("x <b>", Look { place: 0, set: 1 }, &[2.0, 2.9])]));
+    }
+
+    #[test]
+    fn names_never_lie_on_each_other() {
+        let all: Vec<_> = (0..12).map(|n| line("a path", Look { place: n, set: 0 }, &[1.0, 5.0])).collect();
+        let mut ends: Vec<End<'_>> = all.iter().map(|series| ((0, 300), 300, series)).collect();
+        spread(&mut ends, 60, 900);
+        assert!(ends.windows(2).all(|pair| pair[1].1 - pair[0].1 >= 60), "{ends:?}");
+        assert!(ends.last().unwrap().1 <= 900);
+    }
+
+    #[test]
+    fn every_marker_and_every_dash_can_be_drawn() {
+        for set in 0..4 {
+            for place in 0..10 {
+                let single = line("one point", Look { place, set }, &[1.0]);
+                assert!(plot(vec![single]).contains("one point"));
+            }
+        }
+        assert!(plot(Vec::new()).contains("<svg"));
+    }
 }

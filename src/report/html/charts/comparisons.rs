@@ -1,12 +1,13 @@
 //! Paths beside the reference path, with their intervals: what may be said, and what may not.
 
-use super::{Chart, Content, Plots, clients_word, of_each_set};
+use super::{Chart, Content, Plots, all_of, clients_word, of_each_set};
 use crate::compare::stats::EQUIVALENT_WITHIN;
 use crate::record::Comparison;
 use crate::report::listing::{Listing, UNKNOWN};
 use crate::report::metric::Figure;
 use crate::report::plot::intervals::{Intervals, Ratio};
 use crate::report::plot::mark::Look;
+use crate::report::plot::short;
 use crate::report::set::{Set, place};
 use crate::units::{ByteSize, significant};
 
@@ -23,9 +24,9 @@ const METRICS: [(&str, &str); 3] = [
 fn content(sets: &[Set]) -> Content {
     let mut panels = Vec::new();
     for (metric, x_title) in METRICS {
-        for set in sets {
-            let of = |clients: usize| panel(set, metric, x_title, clients);
-            panels.extend(set.clients().into_iter().filter_map(of));
+        // Sets side by side, cell beside cell.
+        for clients in all_of(sets, Set::clients) {
+            panels.extend(sets.iter().filter_map(|set| panel(set, metric, x_title, clients)));
         }
     }
     if panels.is_empty() {
@@ -64,7 +65,7 @@ fn ratio(comparison: &Comparison) -> Ratio {
         label: format!("{} {}", comparison.path, ByteSize(comparison.size)),
         look: Look { place: place(&comparison.path), set: usize::from(comparison.word == "undecided") },
         figure: comparison.ratio.filter(usable).map(|value| Figure { value, interval }),
-        word: comparison.word.clone(),
+        word: short(&comparison.word, 12),
     }
 }
 
