@@ -1,7 +1,7 @@
 //! What the original experiment set out to show, as predicates over the rows of a set. The only place outside `send`
 //! that knows the three paths by name.
 //!
-//! A claim is held where every cell that can test it agrees, not held where one does not, and not testable where the
+//! A claim is held where every cell that decides agrees, not held where one does not, and not testable where the
 //! figures are missing. That is about this run alone: its machine, its kernel, its transport.
 
 use super::conditions::why_not_counted;
@@ -68,7 +68,13 @@ pub const ALL: [Claim; 7] = [
             let others = |size, clients| {
                 let beside =
                     [ONE, TWO].into_iter().filter_map(|other| faster(set, ZERO, other, size, clients));
-                beside.min_by(|one, other| one.margin.total_cmp(&other.margin))
+                // What speaks against it stands first, then what is undecided.
+                beside.min_by(|one, other| {
+                    let order = |test: &Test| {
+                        [Some(false), None, Some(true)].iter().position(|holds| *holds == test.holds)
+                    };
+                    order(one).cmp(&order(other)).then(one.margin.total_cmp(&other.margin))
+                })
             };
             everywhere(set, PATHS, others)
         },
@@ -112,24 +118,37 @@ const ZERO: &str = ORIGINAL[2];
 struct Test {
     /// Above 1 where the claim holds; the further, the more clearly.
     margin: f64,
-    /// Whether it holds; a margin alone may be noise.
-    holds: bool,
+    /// Whether it holds; `None` where a comparison is undecided.
+    holds: Option<bool>,
     says: String,
 }
 
-/// Held where all tests agree; the evidence is the test that says so least, or against it most.
-fn judged(tests: Vec<Test>, missing: &str) -> Finding {
-    let (all, holding) = (tests.len(), tests.iter().filter(|test| test.holds).count());
+/// The evidence is the test that speaks against the claim most, or for it least.
+fn judged(mut tests: Vec<Test>, missing: &str) -> Finding {
+    let count = |holds| tests.iter().filter(|test| test.holds == holds).count();
+    let (yes, no, open) = (count(Some(true)), count(Some(false)), count(None));
+    let word = match (yes, no) {
+        (_, 1..) => Word::NotHeld,
+        (1.., 0) => Word::Held,
+        (0, 0) => Word::NotTestable,
+    };
+    let shows = |test: &Test| match word {
+        Word::NotHeld => test.holds == Some(false),
+        Word::Held => test.holds == Some(true),
+        Word::NotTestable => true,
+    };
+    tests.retain(shows);
     let Some(weakest) = tests.into_iter().min_by(|one, other| one.margin.total_cmp(&other.margin)) else {
-        return Finding { word: Word::NotTestable, evidence: missing.to_owned() };
+        return Finding { word, evidence: missing.to_owned() };
     };
-    let word = if holding == all { Word::Held } else { Word::NotHeld };
-    let cells = match (word, all) {
-        (_, 1) => String::new(),
-        (Word::Held, _) => format!(" (the closest of {all})"),
-        _ => format!(" (held in {holding} of {all})"),
-    };
-    Finding { word, evidence: weakest.says + &cells }
+    let mut evidence = weakest.says;
+    if yes + no + open > 1 {
+        evidence += &format!(" (held in {yes} of {}", yes + no + open);
+        evidence += &if open > 0 { format!(", undecided in {open})") } else { ")".to_owned() };
+    } else if open > 0 {
+        evidence += " (undecided)";
+    }
+    Finding { word, evidence }
 }
 
 /// What is missing where a throughput is.
@@ -163,10 +182,11 @@ fn faster(set: &Set, one: &str, other: &str, size: usize, clients: usize) -> Opt
         let found = compared(set, path, size, clients, "throughput").find(|c| c.reference == reference);
         found.map(|comparison| comparison.word.clone())
     };
+    let said = |word: String, yes: &str| (word != "undecided").then(|| word == yes);
     let holds = match (word(one, other), word(other, one)) {
-        (Some(word), _) => word == "faster",
-        (None, Some(word)) => word == "slower",
-        (None, None) => a / b > 1.0 + EQUIVALENT_WITHIN,
+        (Some(word), _) => said(word, "faster"),
+        (None, Some(word)) => said(word, "slower"),
+        (None, None) => Some(a / b > 1.0 + EQUIVALENT_WITHIN),
     };
     let says = format!("{}: {one} {} GB/s, {other} {}", at(size, clients), significant(a), significant(b));
     Some(Test { margin: a / b, holds, says })
@@ -183,7 +203,7 @@ fn fewest_cycles(set: &Set, size: usize, clients: usize) -> Option<Test> {
         significant(one),
         significant(two)
     );
-    Some(Test { margin, holds: margin > 1.0 + EQUIVALENT_WITHIN, says })
+    Some(Test { margin, holds: Some(margin > 1.0 + EQUIVALENT_WITHIN), says })
 }
 
 fn shrink(set: &Set, clients: usize) -> Option<Test> {
@@ -201,7 +221,7 @@ fn shrink(set: &Set, clients: usize) -> Option<Test> {
         significant(large.1),
         ByteSize(large.0)
     );
-    Some(Test { margin, holds: margin > 1.0 + EQUIVALENT_WITHIN, says })
+    Some(Test { margin, holds: Some(margin > 1.0 + EQUIVALENT_WITHIN), says })
 }
 
 /// The fewest and the most clients with which a path has the figure at a size.
@@ -228,7 +248,7 @@ fn scales_best(set: &Set, size: usize) -> Option<Test> {
         significant(one.2),
         significant(two.2)
     );
-    Some(Test { margin, holds: margin > 1.0 + EQUIVALENT_WITHIN, says })
+    Some(Test { margin, holds: Some(margin > 1.0 + EQUIVALENT_WITHIN), says })
 }
 
 fn first_level_falls_most(set: &Set, size: usize, clients: usize) -> Option<Test> {
@@ -244,7 +264,7 @@ fn first_level_falls_most(set: &Set, size: usize, clients: usize) -> Option<Test
         percent(first),
         percent(last)
     );
-    Some(Test { margin: last / first, holds: first < 1.0 && first < last, says })
+    Some(Test { margin: last / first, holds: Some(first < 1.0 && first < last), says })
 }
 
 /// Of the three paths, the one whose switches rise least.
@@ -258,7 +278,7 @@ fn contention(set: &Set, size: usize) -> Option<Test> {
             significant(to)
         );
         let margin = to / from.max(f64::MIN_POSITIVE);
-        Some(Test { margin, holds: margin > 1.0 + EQUIVALENT_WITHIN, says })
+        Some(Test { margin, holds: Some(margin > 1.0 + EQUIVALENT_WITHIN), says })
     };
     ORIGINAL.iter().filter_map(|path| test(path)).min_by(|one, other| one.margin.total_cmp(&other.margin))
 }

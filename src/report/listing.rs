@@ -4,13 +4,11 @@ use super::metric::{Figure, Metric};
 use super::set::{Row, Set};
 use crate::units::{ByteSize, significant};
 
-/// A table. The first `names` columns are words, the others figures.
+/// A table.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Listing {
     /// Over the columns.
     pub header: Vec<String>,
-    /// How many columns stand to the left.
-    pub names: usize,
     /// Line by line.
     pub rows: Vec<Vec<String>>,
 }
@@ -19,6 +17,13 @@ pub struct Listing {
 pub const UNKNOWN: &str = "–";
 
 impl Listing {
+    /// Whether a column holds figures, which stand to the right.
+    pub fn is_figures(&self, column: usize) -> bool {
+        let mut values =
+            self.rows.iter().filter_map(|row| row.get(column)).filter(|value| *value != UNKNOWN).peekable();
+        values.peek().is_some() && values.all(|value| value.starts_with(|c: char| c.is_ascii_digit()))
+    }
+
     /// A line for each row of the sets that has one of the metrics.
     pub fn of_metrics(sets: &[Set], metrics: &[Metric]) -> Self {
         let with_intervals = |metric: &Metric| {
@@ -33,7 +38,6 @@ impl Listing {
                 header.push(if *metric == Metric::LatencyMedian { "to p99" } else { "interval" }.to_owned());
             }
         }
-        let names = header.len() - metrics.len() - wide.iter().filter(|wide| **wide).count() - 2;
         let mut rows = Vec::new();
         for set in sets {
             for row in &set.rows {
@@ -51,7 +55,7 @@ impl Listing {
                 rows.push(line);
             }
         }
-        Self { header, names, rows }
+        Self { header, rows }
     }
 }
 

@@ -22,7 +22,7 @@ pub fn report(sets: &[Set]) -> String {
             let _ = writeln!(out, "### {}\n", escaped(&set.label));
         }
         for sentence in verdict::sentences(set) {
-            let _ = writeln!(out, "> {}\n>", escaped(&sentence));
+            let _ = writeln!(out, "> {}\n>", prose(&sentence));
         }
         out.truncate(out.trim_end_matches(['>', '\n']).len());
         out.push_str("\n\n");
@@ -93,10 +93,23 @@ fn table(listing: &Listing) -> String {
         let cells: Vec<_> = cells.iter().map(|cell| escaped(cell)).collect();
         format!("| {} |\n", cells.join(" | "))
     };
-    let rule = |column: usize| if column < listing.names { "---" } else { "---:" };
+    let rule = |column: usize| if listing.is_figures(column) { "---:" } else { "---" };
     let rules: Vec<_> = (0..listing.header.len()).map(rule).collect();
     let rows: String = listing.rows.iter().map(|row| line(row)).collect();
     format!("{}|{}|\n{rows}", line(&listing.header), rules.join("|"))
+}
+
+/// A sentence that names commands between backticks; unless each has its partner they are text too.
+fn prose(text: &str) -> String {
+    let parts: Vec<_> = text.split('`').collect();
+    if parts.len() % 2 == 0 {
+        return escaped(text);
+    }
+    let part = |(number, part): (usize, &&str)| match number % 2 {
+        0 => escaped(part),
+        _ => format!("`{}`", part.replace(char::is_control, " ")),
+    };
+    parts.iter().enumerate().map(part).collect()
 }
 
 /// One line that Markdown takes as text: no column, no element, no emphasis, no link.

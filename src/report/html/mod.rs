@@ -181,7 +181,7 @@ fn prose(text: &str) -> Markup {
 }
 
 fn table(listing: &Listing) -> Markup {
-    let number = |column: usize| (column >= listing.names).then_some("number");
+    let number = |column: usize| listing.is_figures(column).then_some("number");
     html! {
         div.scroll tabindex="0" {
             table {

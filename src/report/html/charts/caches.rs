@@ -59,9 +59,8 @@ fn reason(sets: &[Set]) -> String {
 
 fn chase(sets: &[Set]) -> (Vec<Bar>, Listing) {
     let mut header = cell_header(sets);
-    let names = header.len() - 2;
     header.extend(["ns between messages", "ns without sending", "table"].map(str::to_owned));
-    let mut listing = Listing { header, names, rows: Vec::new() };
+    let mut listing = Listing { header, rows: Vec::new() };
     let mut bars = Vec::new();
     for set in sets {
         for row in &set.rows {

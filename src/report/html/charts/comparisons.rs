@@ -96,9 +96,5 @@ pub(in crate::report) fn table(sets: &[Set]) -> Listing {
         words.into_iter().chain(cell).chain(rest).skip(skipped).collect()
     };
     let rows = sets.iter().flat_map(|set| set.comparisons.iter().map(move |c| line(set, c))).collect();
-    Listing {
-        header: header.into_iter().skip(skipped).map(str::to_owned).collect(),
-        names: 4 - skipped,
-        rows,
-    }
+    Listing { header: header.into_iter().skip(skipped).map(str::to_owned).collect(), rows }
 }

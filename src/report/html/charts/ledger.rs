@@ -93,7 +93,6 @@ fn sentence(rows: &[(Row, LedgerRecord)]) -> Option<String> {
 
 fn table(sets: &[Set]) -> Listing {
     let mut header = cell_header(sets);
-    let names = header.len() - 2;
     let figures = [
         "sends",
         "completed",
@@ -124,5 +123,5 @@ fn table(sets: &[Set]) -> Listing {
             rows.push(cell(sets, set, row).into_iter().chain(counts.map(thousands)).collect());
         }
     }
-    Listing { header, names, rows }
+    Listing { header, rows }
 }

@@ -172,6 +172,9 @@ fn leads(set: &Set, metric: Metric) -> Option<String> {
             continue;
         }
         cells += 1;
+        if first.1 == last.1 {
+            continue;
+        }
         ahead.iter_mut().filter(|path| path.0 == first.0).for_each(|path| path.1 += 1);
         let gap = (first.1 / last.1).max(last.1 / first.1);
         if gap > widest.0 {
@@ -182,6 +185,9 @@ fn leads(set: &Set, metric: Metric) -> Option<String> {
     ahead.retain(|path| path.1 > 0);
     ahead.sort_by_key(|path| std::cmp::Reverse(path.1));
     let counts: Vec<_> = ahead.iter().map(|(path, count)| format!("{path} in {count}")).collect();
+    if cells > 0 && counts.is_empty() {
+        return Some("The same for all paths.".to_owned());
+    }
     let best = if metric.more_is_better() { "Highest" } else { "Lowest" };
     let of = if cells == 1 { "1 cell".to_owned() } else { format!("{cells} cells") };
     (cells > 0).then(|| {

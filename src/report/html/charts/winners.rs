@@ -89,5 +89,5 @@ fn table(sets: &[Set]) -> Listing {
             rows.push(label.into_iter().chain(cell).chain(rest).collect());
         }
     }
-    Listing { header, names: usize::from(sets.len() > 1), rows }
+    Listing { header, rows }
 }
