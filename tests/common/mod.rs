@@ -4,6 +4,7 @@
 #![allow(dead_code, reason = "each test binary uses its own part")]
 
 pub mod child;
+pub mod results;
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};

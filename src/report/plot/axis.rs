@@ -107,6 +107,15 @@ impl Axis {
         Self { title: title.to_owned(), low, high, logarithmic: true, ticks }
     }
 
+    /// With as many labels as have room; `width` says how much a label needs.
+    pub fn fitting(mut self, room: i32, width: impl Fn(&str) -> i32) -> Self {
+        let widest = self.labels().map(width).max().unwrap_or(0).max(1);
+        let most = (room / widest).max(1) as usize;
+        let step = self.ticks.len().div_ceil(most).max(1);
+        self.ticks = self.ticks.into_iter().step_by(step).collect();
+        self
+    }
+
     /// The ticks' labels.
     pub fn labels(&self) -> impl Iterator<Item = &str> {
         self.ticks.iter().map(|(_, label)| label.as_str())

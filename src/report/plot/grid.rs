@@ -92,8 +92,8 @@ fn draw_cell(canvas: &Canvas<'_>, content: Option<&Cell>, corner: (i32, i32), si
     }
     let look = Look { place: cell.place, set: usize::from(!cell.decided) };
     look.draw(canvas, at(11, 16), 35)?;
-    let line = |ink| text(ink, TEXT - 1, (HPos::Left, VPos::Center));
-    let room = ((size.0 - 22) / 6).max(4) as usize;
+    let line = |ink| text(ink, TEXT, (HPos::Left, VPos::Center));
+    let room = ((size.0 - 22) / 7).max(4) as usize;
     canvas.draw(&Text::new(short(&cell.name, room), at(20, 16), line(Ink::Text)))?;
     canvas.draw(&Text::new(short(&cell.figure, room + 2), at(8, 34), line(Ink::Text)))
 }

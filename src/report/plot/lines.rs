@@ -40,7 +40,7 @@ pub struct Lines {
 const HEIGHT: i32 = 290;
 
 /// The longest name that is written whole.
-const LONGEST_NAME: usize = 22;
+const LONGEST_NAME: usize = 18;
 
 /// A line's end, the height of its name, and the line.
 type End<'a> = ((i32, i32), i32, &'a Series);
@@ -57,6 +57,7 @@ impl Lines {
         let names = series.iter().map(|series| width_of(&short(&series.label, LONGEST_NAME)));
         let right = names.max().unwrap_or(0) + 26;
         let left = y.labels().map(width_of).max().unwrap_or(0) + 10;
+        let x = x.fitting(WIDTH - left - right, |label| width_of(label) + 8);
         let (x_title, y_title) = (x.title.clone(), y.title.clone());
         let heading = text(Ink::Text, TEXT + 1, (HPos::Left, VPos::Top));
         canvas.draw(&Text::new(short(&title, 56), (0, 2 * DOTS), heading))?;

@@ -50,8 +50,8 @@ pub fn svg(title: &str, (width, height): (i32, i32), draw: impl FnOnce(&Canvas<'
         "<svg class=\"plot\" role=\"img\" viewBox=\"0 0 {} {}\" style=\"min-width:{}px\">{title}\n{}",
         width * DOTS,
         height * DOTS,
-        // Below this text would be too small to read, and the plot scrolls in its box.
-        width * 3 / 4,
+        // Below this text would be too small to read. One of the usual width fits a phone, a wider one scrolls in its box.
+        if width > WIDTH { width * 5 / 6 } else { width * 3 / 4 },
         ink::themed(body)
     )
 }
@@ -68,9 +68,10 @@ pub fn stroke(ink: Ink, width: i32) -> ShapeStyle {
     ink.colour().stroke_width((width * DOTS / 10) as u32)
 }
 
-/// About how wide `text` is at [`TEXT`], in CSS pixels: no font is known here, and sans-serif letters are this wide.
+/// About how wide `text` is at [`TEXT`], in CSS pixels. No font is known here; DejaVu Sans, the widest of the usual ones,
+/// needs this.
 pub fn width_of(text: &str) -> i32 {
-    (text.chars().count() as i32 * TEXT * 56 + 99) / 100
+    (text.chars().count() as i32 * TEXT * 63 + 99) / 100
 }
 
 /// `text`, cut to so many characters.
