@@ -42,8 +42,11 @@ pub struct Arguments {
     #[arg(long, value_name = "N", value_parser = arguments::clients, default_value_t = MOST_CLIENTS)]
     max_clients: usize,
     /// Without a protocol: send messages by this path to whoever connects, until it closes
-    #[arg(long, value_name = "PATH", value_parser = arguments::path)]
+    #[arg(long, value_name = "PATH", value_parser = arguments::path, conflicts_with = "token_file")]
     raw: Option<PathChoice>,
+    /// How long a client may be silent before it is given up
+    #[arg(long, value_name = "S", value_parser = arguments::seconds, hide = true)]
+    stall: Option<Duration>,
     /// With --raw: the message size
     #[arg(short, long, value_name = "SIZE", value_parser = arguments::size, default_value = "64KiB", requires = "raw")]
     size: ByteSize,
@@ -64,7 +67,7 @@ impl Arguments {
         self.check_openness(token.is_some())?;
         raise_open_files(self.max_clients);
         let signals = signals::listen()?;
-        let options = Options::for_this_machine();
+        let options = arguments::options(self.stall);
         let address = SocketAddr::new(self.bind, self.port);
         let listener = connection::listen(address, &options).map_err(|error| {
             Failure::Usage(format!(
@@ -103,7 +106,7 @@ impl Arguments {
                  or --insecure-open to serve whoever comes",
             );
         }
-        if self.insecure_open {
+        if !token {
             eprintln!("warning: --insecure-open: whoever reaches {} is sent data at line rate", self.bind);
         }
         Ok(())
