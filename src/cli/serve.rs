@@ -80,7 +80,7 @@ impl Arguments {
                 let host = Host::new(HostTerms { token, most_clients: self.max_clients }, options);
                 let doors = Doors { control: Some(Arc::new(host)), raw: None };
                 let server = Server::start(listener, options, doors).map_err(failed)?;
-                announce(server.address())?;
+                self.announce(&server)?;
                 let _ = signals.recv();
                 server.desk().finish(options.stall);
                 output::print(&format!("served {} scenarios\n", server.desk().offered()))?;
@@ -106,7 +106,13 @@ impl Arguments {
                  or --insecure-open to serve whoever comes",
             );
         }
-        if !token {
+        Ok(())
+    }
+
+    /// The address first, on one line, for whoever waits for it.
+    fn announce(&self, server: &Server) -> Result<(), Failure> {
+        output::print(&format!("listening on {}\n", server.address()))?;
+        if !self.bind.is_loopback() && self.token_file.is_none() {
             eprintln!("warning: --insecure-open: whoever reaches {} is sent data at line rate", self.bind);
         }
         Ok(())
@@ -139,7 +145,7 @@ impl Arguments {
         };
         let doors = Doors { raw: Some(Arc::new(host)), control: None };
         let server = Server::start(listener, options, doors).map_err(failed)?;
-        announce(server.address())?;
+        self.announce(&server)?;
         let mut total = Total::default();
         loop {
             select! {
@@ -199,11 +205,6 @@ fn line(departure: &Departure) -> String {
         line += &format!("; ended by: {error}");
     }
     line + "\n"
-}
-
-/// The address first, on one line, for whoever waits for it.
-fn announce(address: SocketAddr) -> Result<(), Failure> {
-    output::print(&format!("listening on {address}\n"))
 }
 
 fn failed(error: std::io::Error) -> Failure {

@@ -46,7 +46,7 @@ pub struct Verdict {
 #[non_exhaustive]
 pub enum HandshakeError {
     /// The connection failed, or the other end closed it.
-    #[error("{0}")]
+    #[error("the handshake failed: {0}")]
     Io(#[from] io::Error),
     /// The other end said something else.
     #[error("the host speaks another protocol")]
@@ -125,7 +125,16 @@ fn fresh() -> io::Result<Nonce> {
 
 fn read<const N: usize>(socket: &Socket, by: Instant) -> io::Result<[u8; N]> {
     let mut bytes = [0; N];
-    if socket.recv_exact(&mut bytes, by)? { Ok(bytes) } else { Err(io::ErrorKind::UnexpectedEof.into()) }
+    let told = match socket.recv_exact(&mut bytes, by) {
+        Ok(true) => return Ok(bytes),
+        Ok(false) => "the other end closed the connection",
+        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => "the other end closed the connection",
+        Err(error) if error.kind() == io::ErrorKind::TimedOut => {
+            "the other end said nothing until the timeout"
+        }
+        Err(error) => return Err(error),
+    };
+    Err(io::Error::other(told))
 }
 
 /// The host's part, after the hello. True: the guest is let in.
