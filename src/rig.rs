@@ -598,8 +598,8 @@ fn serve_there(scenario: &Scenario, site: &remote::Site, news: Sender<News>) -> 
     let (call, offered) = remote::Call::place(site, &order, &scenario.options, news)?;
     Ok(Reached {
         one_host: call.one_host(),
+        address: call.address(),
         end: ServerEnd::There(call),
-        address: site.address,
         ticket: offered.ticket.into(),
         sender_cpus: Some(offered.sender_cpus),
         host: Some(Box::new(offered.conditions)),

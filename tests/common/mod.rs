@@ -4,6 +4,8 @@
 #![allow(dead_code, reason = "each test binary uses its own part")]
 
 pub mod child;
+#[cfg(feature = "cli")]
+pub mod program;
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
