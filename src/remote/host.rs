@@ -14,9 +14,10 @@ use super::token::Token;
 use super::{CLIENT_MEMORY, HANDSHAKE, LONGEST};
 use crate::conditions::Conditions;
 use crate::connection::{self, Applied, Options};
+use crate::doctor;
 use crate::protocol::Ticket;
 use crate::seat::{self, Seats};
-use crate::send::{Budget, Limits, Terms as SendTerms};
+use crate::send::{Budget, Limits, Release, Terms as SendTerms};
 use crate::server::{Attendant, News, STACK_BYTES, Service, Visit};
 use crate::sys::socket::Socket;
 
@@ -113,7 +114,12 @@ impl Host {
         let mut conditions = Conditions::here();
         conditions.connected(&applied);
         conditions.nodelay = order.nodelay;
-        let offered = Offered { ticket: ticket.into(), conditions, sender_cpus: placed.sender_cpus };
+        let copied_because = match understood.path.release {
+            Release::OnCompletion => doctor::why_copied(visit.peer.ip()),
+            Release::OnReturn | Release::Never => None,
+        };
+        let (ticket, sender_cpus) = (ticket.into(), placed.sender_cpus);
+        let offered = Offered { ticket, conditions, sender_cpus, copied_because };
         frame::send(&visit.socket, &Answer::Offered(Box::new(offered)))?;
         forward(&visit.socket, &news)
     }

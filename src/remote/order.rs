@@ -79,6 +79,9 @@ pub struct Offered {
     pub conditions: Conditions,
     /// How many CPUs its threads were placed on.
     pub sender_cpus: usize,
+    /// Why the host's kernel copies zero-copy sends to the guest, where it can tell.
+    #[serde(default)]
+    pub copied_because: Option<String>,
 }
 
 /// [`News`] as it travels.

@@ -51,6 +51,7 @@ pub struct Rig {
     applied: Applied,
     address: SocketAddr,
     placed: Placed,
+    copied_because: Option<String>,
     #[cfg(feature = "cli")]
     host: Option<Box<Conditions>>,
     huge_share: Option<f64>,
@@ -99,6 +100,7 @@ impl Rig {
             applied: Applied { nodelay: scenario.options.nodelay, ..applied },
             address: reached.address,
             placed,
+            copied_because: reached.copied_because,
             #[cfg(feature = "cli")]
             host: reached.host,
             huge_share: None,
@@ -124,6 +126,11 @@ impl Rig {
     /// For the layout `huge`: the share of the messages' memory, 0 to 1, that the kernel gave huge pages for.
     pub fn huge_share(&self) -> Option<f64> {
         self.huge_share
+    }
+
+    /// Why the kernel copies zero-copy sends on this way, where that is known.
+    pub fn copied_because(&self) -> Option<&str> {
+        self.copied_because.as_deref()
     }
 
     /// The CPUs its threads were placed on.

@@ -76,6 +76,8 @@ pub(super) struct Reached {
     pub(super) one_host: bool,
     /// CPUs of the server's threads, where only its host knows them.
     pub(super) sender_cpus: Option<usize>,
+    /// Why the kernel copies zero-copy sends on this way, where that is known.
+    pub(super) copied_because: Option<String>,
     #[cfg(feature = "cli")]
     pub(super) host: Option<Box<Conditions>>,
 }
@@ -101,6 +103,8 @@ fn serve_here(scenario: &Scenario, cpus: &[usize], news: Sender<News>) -> Result
         ticket,
         one_host: true,
         sender_cpus: None,
+        // The kernel copies what it delivers itself (skb_orphan_frags_rx).
+        copied_because: Some("loopback".to_owned()),
         #[cfg(feature = "cli")]
         host: None,
     })
@@ -117,6 +121,7 @@ fn serve_there(scenario: &Scenario, site: &remote::Site, news: Sender<News>) -> 
         end: ServerEnd::There(call),
         ticket: offered.ticket.into(),
         sender_cpus: Some(offered.sender_cpus),
+        copied_because: offered.copied_because,
         host: Some(Box::new(offered.conditions)),
     })
 }
