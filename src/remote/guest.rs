@@ -16,7 +16,7 @@ use crate::connection::{self, Options};
 use crate::protocol::{Hello, Purpose};
 use crate::send::Ledger;
 use crate::server::{Failure, News, STACK_BYTES, Told};
-use crate::sys::socket::Socket;
+use crate::sys::socket::{Socket, Woken};
 
 /// Where another host serves.
 #[derive(Debug, Clone)]
@@ -173,7 +173,7 @@ fn pass_on(socket: &Socket, news: &Sender<News>) {
 fn next(socket: &Socket) -> io::Result<Option<News>> {
     // Between runs the host is silent for as long as others take their turns; a host that is gone is found out by
     // the keep-alive.
-    while !socket.readable_by(Instant::now() + HANDSHAKE)? {}
+    while socket.readable_by(Instant::now() + HANDSHAKE)? == Woken::Late {}
     match frame::receive(socket, MOST_FROM_HOST, Instant::now() + HANDSHAKE)? {
         Some(Answer::News(message)) => Ok(Some((*message).into())),
         Some(Answer::Refused(reason)) => Err(io::Error::other(sentence(&reason))),
