@@ -88,7 +88,7 @@ fn criterions_folder_is_read() {
     fs::write(folder.path().join("run.json"), results(1024, "6.1")).unwrap();
     report(folder.path(), &["criterion", "run.json", "-o", "both.html"]).success();
     let page = fs::read_to_string(folder.path().join("both.html")).unwrap();
-    assert!(page.contains("onecopy · criterion") && page.contains("onecopy · run"));
+    assert!(page.contains("onecopy · criter") && page.contains("onecopy · run"));
 }
 
 #[test]

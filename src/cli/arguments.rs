@@ -3,6 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
+use crate::connection::Options;
 use crate::cost::pollution::Chase;
 use crate::message::{BadMessageSize, Spec};
 use crate::scenario::MAX_CLIENTS;
@@ -66,6 +67,12 @@ pub fn seconds(text: &str) -> Result<Duration, String> {
         Ok(seconds) if (0.001..=MAX_SECONDS).contains(&seconds) => Ok(Duration::from_secs_f64(seconds)),
         _ => Err(format!("seconds are a number from 0.001 to {MAX_SECONDS}")),
     }
+}
+
+/// The options for this machine, with another end to every wait if it is given.
+pub fn options(stall: Option<Duration>) -> Options {
+    let options = Options::for_this_machine();
+    Options { stall: stall.unwrap_or(options.stall), ..options }
 }
 
 /// Each value once, in the order in which it was first given.

@@ -8,7 +8,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use super::arguments::{self, PathChoice};
 use super::output::{self, Files};
-use super::over::Over;
+use super::over::{self, Over};
 use super::{Done, Failure};
 use crate::compare::cell::{self, Plan};
 use crate::cost::system::{IdleBaseline, MIN_WINDOW};
@@ -79,6 +79,9 @@ pub struct Arguments {
     /// A file for the results, in the form of its extension (.json, .csv, .txt, .md, .html); may be given again
     #[arg(short, long, value_name = "FILE")]
     output: Vec<PathBuf>,
+    /// How long an end may be silent before it is given up
+    #[arg(long, value_name = "S", value_parser = arguments::seconds, hide = true)]
+    stall: Option<Duration>,
     /// Let the kernel refuse what is beyond its limits instead of staying within them
     #[arg(long, hide = true)]
     no_bound: bool,
@@ -98,7 +101,7 @@ impl Default for Arguments {
 impl Arguments {
     pub fn run(&self) -> Result<Done, Failure> {
         let files = Files::open(&self.output)?;
-        let site = self.over.site()?;
+        let mut site = self.over.site()?;
         let paths = self.paths()?;
         let cells: Vec<_> = scenario::matrix(
             &arguments::distinct(&self.sizes).iter().map(|size| size.0).collect::<Vec<_>>(),
@@ -106,6 +109,7 @@ impl Arguments {
         )
         .collect();
         let mut results = self.begin()?;
+        let mut reached = false;
         let latency = self.latency.then(|| self.seconds / 2);
         let baseline = (self.seconds >= MIN_WINDOW).then(IdleBaseline::watch).and_then(Result::ok);
         let bar =
@@ -115,6 +119,9 @@ impl Arguments {
             scenarios.retain(|scenario| !results.records.iter().any(|record| record.is_of(scenario, &site)));
             if scenarios.is_empty() {
                 continue;
+            }
+            if !std::mem::replace(&mut reached, true) {
+                over::reach(&mut site, &scenarios[0].options)?;
             }
             results.failures.retain(|failure| (failure.size, failure.clients) != (size, clients));
             bar.set_message(format!("{}, clients {clients}", ByteSize(size)));
@@ -189,7 +196,9 @@ impl Arguments {
         clients: usize,
     ) -> Result<Vec<Scenario>, Failure> {
         let spec = self.spec(size)?;
+        let options = arguments::options(self.stall);
         let scenario = |path: &&'static SendPath| Scenario {
+            options,
             placement: self.placement,
             counted_threads: self.counters,
             pollution_table: self.pollution.map(|size| size.0),

@@ -47,6 +47,8 @@ pub struct Measured {
     /// The conditions of the other host, where there is one.
     #[cfg(feature = "cli")]
     pub host: Option<crate::conditions::Conditions>,
+    /// [`Rig::copied_because`]
+    pub copied_because: Option<String>,
     /// [`Rig::huge_share`]
     pub huge_share: Option<f64>,
     /// [`Rig::idle_walk`]
@@ -158,6 +160,7 @@ impl Warm {
             transport: site.transport(),
             #[cfg(feature = "cli")]
             host: self.rig.host().cloned(),
+            copied_because: self.rig.copied_because().map(str::to_owned),
             huge_share: self.rig.huge_share(),
             idle_walk: self.rig.idle_walk(),
             system,

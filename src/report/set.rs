@@ -198,7 +198,7 @@ fn label(set: &Set, sets: &[Set]) -> String {
     let same_file = |other: &&Set| other.files == set.files;
     let mut parts = Vec::new();
     if !sets.iter().all(|other| same_file(&other)) {
-        let stems: Vec<_> = sets.iter().filter(|other| !same_file(other)).map(|other| stem(other)).collect();
+        let stems: Vec<_> = sets.iter().filter(|other| !same_file(other)).map(stem).collect();
         let own = stem(set);
         parts.push(if stems.contains(&own) { set.files.join(" + ") } else { own });
     }

@@ -171,8 +171,12 @@ fn beside(panels: usize) -> &'static str {
     }
 }
 
-/// Our own sentences name commands between backticks.
+/// Sentences name commands between backticks, and a figure keeps its unit on its line.
 fn prose(text: &str) -> Markup {
+    let mut text = text.to_owned();
+    for unit in ["B", "KiB", "MiB", "client", "GB/s", "%", "times"] {
+        text = text.replace(&format!(" {unit}"), &format!("\u{a0}{unit}"));
+    }
     html! {
         @for (number, part) in text.split('`').enumerate() {
             @if number % 2 == 1 { code { (part) } } @else { (part) }

@@ -138,7 +138,7 @@ fn draw_series(
 }
 
 fn dashed(canvas: &Canvas<'_>, points: &[(i32, i32)], ink: Ink, (on, off): (i32, i32), width: i32) -> Drawn {
-    let points = points.to_vec().into_iter();
+    let points = points.iter().copied();
     canvas.draw(&DashedPathElement::new(points, on * DOTS, off * DOTS, stroke(ink, width)))
 }
 

@@ -47,7 +47,7 @@ fn content(sets: &[Set]) -> Content {
         }
         caption.push(format!("Plotted for {}.", clients_word(fewest)));
     }
-    Plots::new(panels, caption, table)
+    Plots::content(panels, caption, table)
 }
 
 /// Why nothing was counted, each reason once.

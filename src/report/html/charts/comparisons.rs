@@ -42,7 +42,7 @@ fn content(sets: &[Set]) -> Content {
          ±{} %, within which paths count as equivalent.",
         100.0 * EQUIVALENT_WITHIN
     ));
-    Plots::new(panels, caption, table(sets))
+    Plots::content(panels, caption, table(sets))
 }
 
 fn panel(set: &Set, metric: &str, x_title: &str, clients: usize) -> Option<String> {

@@ -42,7 +42,7 @@ fn content(sets: &[Set]) -> Content {
         caption.push(format!("Plotted for {}; the table has all.", clients_word(fewest)));
     }
     caption.extend(without_system(sets));
-    Plots::new(panels, caption, Listing::of_metrics(sets, &metrics))
+    Plots::content(panels, caption, Listing::of_metrics(sets, &metrics))
 }
 
 fn who(metric: Metric) -> &'static str {

@@ -34,5 +34,5 @@ fn content(sets: &[Set]) -> Content {
     }
     caption.push("From the ask for one message to its last byte at the client, with TCP_NODELAY.".to_owned());
     let panels = median.into_iter().chain(mean).map(Lines::svg).collect();
-    Plots::new(panels, caption, Listing::of_metrics(sets, &metrics))
+    Plots::content(panels, caption, Listing::of_metrics(sets, &metrics))
 }

@@ -42,7 +42,7 @@ fn content(sets: &[Set]) -> Content {
         bars.truncate(MOST_BARS);
     }
     let title = "share of the calls, %".to_owned();
-    Plots::new(vec![Bars { title, bars }.svg()], caption, table(sets))
+    Plots::content(vec![Bars { title, bars }.svg()], caption, table(sets))
 }
 
 fn ledger(row: &Row) -> Option<&LedgerRecord> {

@@ -69,7 +69,7 @@ pub const MOST_PANELS: usize = 8;
 
 impl Plots {
     /// At most [`MOST_PANELS`], and the sentence that says so.
-    fn new(mut panels: Vec<String>, mut caption: Vec<String>, table: Listing) -> Content {
+    fn content(mut panels: Vec<String>, mut caption: Vec<String>, table: Listing) -> Content {
         if panels.len() > MOST_PANELS {
             caption
                 .push(format!("The first {MOST_PANELS} of {} plots; the table has the rest.", panels.len()));

@@ -23,7 +23,7 @@ fn content(sets: &[Set]) -> Content {
     let most =
         sets.iter().flat_map(|set| set.rows.iter().filter_map(|row| of_row(set, row))).fold(1.0, f64::max);
     let panels = sizes.iter().filter_map(|size| panel(sets, *size, &clients, most)).collect();
-    Plots::new(panels, of_each_set(sets, best), table(sets))
+    Plots::content(panels, of_each_set(sets, best), table(sets))
 }
 
 /// Its throughput for each of its path's with the fewest clients.

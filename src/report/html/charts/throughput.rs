@@ -18,5 +18,5 @@ fn content(sets: &[Set]) -> Content {
     }
     let mut caption = of_each_set(sets, |set| leads(set, metric));
     caption.extend(spread_note(sets, metric));
-    Plots::new(panels, caption, Listing::of_metrics(sets, &[metric]))
+    Plots::content(panels, caption, Listing::of_metrics(sets, &[metric]))
 }

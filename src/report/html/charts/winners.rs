@@ -20,7 +20,7 @@ fn content(sets: &[Set]) -> Content {
          interval, or the sender was not the limit."
             .to_owned(),
     );
-    Plots::new(with_rows().map(map).collect(), caption, table(sets))
+    Plots::content(with_rows().map(map).collect(), caption, table(sets))
 }
 
 fn map(set: &Set) -> String {
