@@ -4,10 +4,16 @@
 //! Files of one machine that measured different cells in the same way are joined. Where two files hold the same
 //! cell they are different runs, and figures of different runs are shown side by side, never mixed.
 
+mod sides;
+#[cfg(test)]
+mod tests;
+
 use std::collections::BTreeMap;
 
 use super::metric::{Figure, Metric};
 use crate::record::{CellFailure, Comparison, Conditions, Crossover, Record, Results};
+
+pub use sides::side_by_side;
 
 /// What can differ between the records of a run, in the order in which it is told.
 pub type Settings = [String; 7];
@@ -94,27 +100,6 @@ impl Set {
         cells.dedup();
         cells.into_iter().map(|(clients, size)| (size, clients)).collect()
     }
-
-    fn joins(&self, other: &Self) -> bool {
-        let same_place = match (&self.conditions, &other.conditions) {
-            (Some(ours), Some(theirs)) => comparable(ours) == comparable(theirs),
-            _ => false,
-        };
-        let cells = self.cells();
-        same_place
-            && self.settings == other.settings
-            && !other.cells().iter().any(|cell| cells.contains(cell))
-    }
-
-    fn join(&mut self, other: Self) {
-        self.files.extend(other.files);
-        self.rows.extend(other.rows);
-        self.failures.extend(other.failures);
-        self.comparisons.extend(other.comparisons);
-        self.crossovers.extend(other.crossovers);
-        self.verdict.extend(other.verdict);
-        self.commands.extend(other.commands);
-    }
 }
 
 /// A path's place among all paths; its colour and its marker follow from it.
@@ -177,47 +162,6 @@ impl Set {
     }
 }
 
-/// Joins what belongs together and labels what stands side by side.
-pub fn side_by_side(all: impl IntoIterator<Item = Set>) -> Vec<Set> {
-    let mut sets: Vec<Set> = Vec::new();
-    for set in all {
-        match sets.iter_mut().find(|known| known.joins(&set)) {
-            Some(known) => known.join(set),
-            None => sets.push(set),
-        }
-    }
-    let labels: Vec<String> = sets.iter().map(|set| label(set, &sets)).collect();
-    for (set, label) in sets.iter_mut().zip(labels) {
-        set.label = label;
-    }
-    sets
-}
-
-/// The file's name where files differ, and the settings in which the sets of one file differ.
-fn label(set: &Set, sets: &[Set]) -> String {
-    let same_file = |other: &&Set| other.files == set.files;
-    let mut parts = Vec::new();
-    if !sets.iter().all(|other| same_file(&other)) {
-        let stems: Vec<_> = sets.iter().filter(|other| !same_file(other)).map(stem).collect();
-        let own = stem(set);
-        parts.push(if stems.contains(&own) { set.files.join(" + ") } else { own });
-    }
-    for (place, setting) in set.settings.iter().enumerate() {
-        if sets.iter().filter(same_file).any(|other| other.settings[place] != *setting) {
-            parts.push(setting.clone());
-        }
-    }
-    parts.join(", ")
-}
-
-fn stem(set: &Set) -> String {
-    let stem = |file: &String| {
-        let path = std::path::Path::new(file);
-        path.file_stem().map_or_else(|| file.clone(), |stem| stem.to_string_lossy().into_owned())
-    };
-    set.files.iter().map(stem).collect::<Vec<_>>().join(" + ")
-}
-
 /// The words of [`Settings`], for a sentence.
 pub const SETTING_NAMES: [&str; 7] =
     ["transport", "placement", "layout", "fields", "buffers", "footprint", "receive path"];
@@ -235,11 +179,6 @@ fn settings(record: &Record) -> Settings {
     .map(Clone::clone)
 }
 
-/// Without what two invocations on one machine may differ in.
-fn comparable(conditions: &Conditions) -> Conditions {
-    Conditions { command: Vec::new(), flags: Vec::new(), ..conditions.clone() }
-}
-
 /// As a shell takes it.
 fn command_line(words: &[String]) -> String {
     let harmless = |c: char| c.is_ascii_alphanumeric() || "-_./=:,@%+".contains(c);
@@ -255,58 +194,4 @@ fn ascending(values: impl Iterator<Item = usize>) -> Vec<usize> {
     values.sort_unstable();
     values.dedup();
     values
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::report::fixture::{full, record};
-
-    fn labels(sets: &[Set]) -> Vec<&str> {
-        sets.iter().map(|set| set.label.as_str()).collect()
-    }
-
-    #[test]
-    fn files_with_other_cells_are_joined_and_files_with_the_same_stand_side_by_side() {
-        let (mut small, mut large) = (full(), full());
-        small.records.retain(|record| record.size == 1024);
-        large.records.retain(|record| record.size == 65_536);
-        large.conditions.command.push("-s 64KiB".into());
-        let sets =
-            side_by_side([of_results("a.json", &small), of_results("b.json", &large)].into_iter().flatten());
-        assert_eq!(labels(&sets), [""]);
-        assert_eq!((sets[0].rows.len(), sets[0].commands.len()), (12, 2));
-        assert_eq!(sets[0].commands[1], "copycost run '-s 64KiB'");
-
-        let sets = side_by_side(
-            [of_results("a.json", &full()), of_results("x/b.json", &full())].into_iter().flatten(),
-        );
-        assert_eq!(labels(&sets), ["a", "b"]);
-        let sets = side_by_side(
-            [of_results("a.json", &full()), of_results("x/a.json", &full())].into_iter().flatten(),
-        );
-        assert_eq!(labels(&sets), ["a.json", "x/a.json"]);
-        large.conditions.kernel = "7.0".into();
-        let sets =
-            side_by_side([of_results("a.json", &small), of_results("b.json", &large)].into_iter().flatten());
-        assert_eq!(labels(&sets), ["a", "b"], "another kernel is another run");
-    }
-
-    #[test]
-    fn settings_of_one_file_are_sets_of_their_own() {
-        let mut results = full();
-        let split = Record { placement: "split".into(), ..record("onecopy", 1024, 1e9, None) };
-        results.records.push(split);
-        let sets = side_by_side(of_results("a.json", &results));
-        assert_eq!(labels(&sets), ["paired", "split"]);
-        assert!(sets[1].comparisons.is_empty());
-    }
-
-    #[test]
-    fn paths_stand_in_the_order_of_the_list_and_unknown_ones_last() {
-        let mut results = full();
-        results.records.insert(0, record("of-a-later-version", 1024, 1e9, None));
-        let sets = side_by_side(of_results("", &results));
-        assert_eq!(sets[0].paths(), ["twocopy", "onecopy", "zerocopy", "of-a-later-version"]);
-    }
 }

@@ -82,17 +82,28 @@ impl Intervals {
         canvas.draw(&Text::new(self.x_title.clone(), middle, quiet((HPos::Center, VPos::Top))))?;
         for (row, ratio) in self.ratios.iter().enumerate() {
             let y = (TOP + ROW * row as i32 + ROW / 2) * DOTS;
-            let label = text(Ink::Text, TEXT, (HPos::Right, VPos::Center));
-            canvas.draw(&Text::new(short(&ratio.label, 25), ((left - 6) * DOTS, y), label))?;
-            let word = text(Ink::Text, TEXT, (HPos::Left, VPos::Center));
-            canvas.draw(&Text::new(ratio.word.clone(), (area.0.end + 8 * DOTS, y), word))?;
-            let Some(figure) = ratio.figure else { continue };
-            if let Some((low, high)) = figure.interval {
-                let line = vec![(at(low), y), (at(high), y)];
-                canvas.draw(&PathElement::new(line, stroke(ratio.look.ink(), 25)))?;
-            }
-            ratio.look.draw(canvas, (at(figure.value), y), 40)?;
+            draw_row(canvas, ratio, y, ((left - 6) * DOTS, area.0.end + 8 * DOTS), &at)?;
         }
         Ok(())
     }
+}
+
+/// A ratio at the height `y`; `sides`: where its label ends and its word begins.
+fn draw_row(
+    canvas: &Canvas<'_>,
+    ratio: &Ratio,
+    y: i32,
+    sides: (i32, i32),
+    at: &impl Fn(f64) -> i32,
+) -> Drawn {
+    let label = text(Ink::Text, TEXT, (HPos::Right, VPos::Center));
+    canvas.draw(&Text::new(short(&ratio.label, 25), (sides.0, y), label))?;
+    let word = text(Ink::Text, TEXT, (HPos::Left, VPos::Center));
+    canvas.draw(&Text::new(ratio.word.clone(), (sides.1, y), word))?;
+    let Some(figure) = ratio.figure else { return Ok(()) };
+    if let Some((low, high)) = figure.interval {
+        let line = vec![(at(low), y), (at(high), y)];
+        canvas.draw(&PathElement::new(line, stroke(ratio.look.ink(), 25)))?;
+    }
+    ratio.look.draw(canvas, (at(figure.value), y), 40)
 }

@@ -88,23 +88,33 @@ impl Lines {
         if !guide.is_empty() {
             dashed(canvas, &guide, Ink::Quiet, (3, 4), 12)?;
         }
-        let apart = dodge(&series);
-        let mut ends: Vec<End<'_>> = Vec::new();
-        for (series, by) in series.iter().zip(&apart) {
-            let dot = |x: f64, y: f64| (dot(x, y).0 + by, dot(x, y).1);
-            let points: Vec<_> = series.points.iter().map(|(x, figure)| dot(*x, figure.value)).collect();
-            draw_series(canvas, series, &points, &dot)?;
-            ends.extend(points.last().map(|end| (*end, end.1, series)));
-        }
-        for (series, by) in series.iter().zip(&apart) {
-            for (x, figure) in &series.points {
-                let at = dot(*x, figure.value);
-                series.look.draw(canvas, (at.0 + by, at.1), 42)?;
-            }
-        }
-        spread(&mut ends, (TEXT + 3) * DOTS, area.1.end);
-        ends.iter().try_for_each(|end| name(canvas, end, area.0.end))
+        draw_all(canvas, &series, &dot, (area.0.end, area.1.end))
     }
+}
+
+/// The lines, over them all markers, beside them the names. `corner`: the right and the lower end of the plot's area.
+fn draw_all(
+    canvas: &Canvas<'_>,
+    all: &[Series],
+    dot: &impl Fn(f64, f64) -> (i32, i32),
+    corner: (i32, i32),
+) -> Drawn {
+    let apart = dodge(all);
+    let mut ends: Vec<End<'_>> = Vec::new();
+    for (series, by) in all.iter().zip(&apart) {
+        let dot = |x: f64, y: f64| (dot(x, y).0 + by, dot(x, y).1);
+        let points: Vec<_> = series.points.iter().map(|(x, figure)| dot(*x, figure.value)).collect();
+        draw_series(canvas, series, &points, &dot)?;
+        ends.extend(points.last().map(|end| (*end, end.1, series)));
+    }
+    for (series, by) in all.iter().zip(&apart) {
+        for (x, figure) in &series.points {
+            let at = dot(*x, figure.value);
+            series.look.draw(canvas, (at.0 + by, at.1), 42)?;
+        }
+    }
+    spread(&mut ends, (TEXT + 3) * DOTS, corner.1);
+    ends.iter().try_for_each(|end| name(canvas, end, corner.0))
 }
 
 /// How far each series moves to the side, so that their intervals do not lie on each other.
