@@ -93,7 +93,9 @@ fn answer(sets: &[Set]) -> Markup {
             h2 { "Verdict" }
             @for set in sets {
                 @if !set.label.is_empty() { h3 { (set.label) } }
-                @for sentence in verdict::sentences(set) { p { (prose(&sentence)) } }
+                @let sentences = verdict::sentences(set);
+                // Long verdicts would push the plots from the first page.
+                div.many[sentences.len() > 5] { @for sentence in &sentences { p { (prose(sentence)) } } }
             }
             @if sets.len() > 1 {
                 p.quiet { "These sets are different runs or settings: compare the ratios of paths within each, not the figures across." }
@@ -150,7 +152,7 @@ fn figure(chart: &Chart, sets: &[Set]) -> Markup {
             h2 { (chart.title) }
             @match (chart.content)(sets) {
                 Content::Missing(why) => p.missing { (prose(&why)) },
-                Content::Plots(plots) => figure {
+                Content::Plots(plots) => figure.single[plots.panels.len() == 1] {
                     div class=(format!("panels {}", beside(plots.panels.len()))) {
                         @for panel in &plots.panels { div.panel { (PreEscaped(panel)) } }
                     }

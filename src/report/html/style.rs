@@ -27,6 +27,8 @@ p{margin:0 0 6px;overflow-wrap:anywhere}
 section{background:var(--paper);border:1px solid var(--grid);border-radius:10px;padding:18px 20px;margin:0 0 16px;min-width:0}
 .verdict{border-left:5px solid var(--accent)}
 .verdict p{font-size:1.06rem;max-width:75ch}
+.many{columns:2 26em;column-gap:40px}
+.many p{break-inside:avoid}
 .verdict p.quiet{font-size:.9rem}
 .warnings{border-left:5px solid var(--bad)}
 .warnings ul{margin:0;padding-left:20px}
@@ -70,6 +72,7 @@ pre{margin:0 0 8px;padding:10px 12px;background:var(--page);border-radius:6px;fo
 code{font-family:ui-monospace,SFMono-Regular,Menlo,Consolas,"DejaVu Sans Mono",monospace;font-size:.92em}
 footer{padding:0 4px}
 :focus-visible{outline:2px solid var(--accent);outline-offset:2px}
+@media (min-width:900px){.single{display:grid;grid-template-columns:500px minmax(0,1fr);gap:8px 36px}.single details{grid-column:1/-1}}
 @media (max-width:600px){main{padding:18px 10px}section{padding:14px 12px}h1{font-size:1.5rem}}
 @media print{body{background:none}section{break-inside:avoid;border:0;padding:8px 0}}
 "#;

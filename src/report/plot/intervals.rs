@@ -27,8 +27,8 @@ pub struct Ratio {
 pub struct Intervals {
     /// What this plot shows.
     pub title: String,
-    /// What the ratio is of.
-    pub x_title: String,
+    /// To the right: what the ratio is of.
+    pub x: Axis,
     /// The share around 1 that counts as equal.
     pub equal_within: f64,
     /// Downwards.
@@ -50,18 +50,13 @@ impl Intervals {
         canvas.draw(&Text::new(short(&self.title, 56), (0, 2 * DOTS), heading))?;
         let widest = |of: fn(&Ratio) -> &str| self.ratios.iter().map(|r| width_of(of(r))).max().unwrap_or(0);
         let (left, right) = (widest(|r| &r.label).min(170) + 8, widest(|r| &r.word) + 10);
-        let figures = self.ratios.iter().filter_map(|ratio| ratio.figure);
-        let ends = figures.flat_map(|f| {
-            [f.value, f.interval.map_or(f.value, |i| i.0), f.interval.map_or(f.value, |i| i.1)]
-        });
-        let x = Axis::ratios("", ends);
         let mut chart = ChartBuilder::on(canvas)
             .margin_top(TOP * DOTS)
             .margin_left(left * DOTS)
             .margin_right(right * DOTS)
             .margin_bottom(18 * DOTS)
             .x_label_area_size(22 * DOTS)
-            .build_cartesian_2d(x, Axis::linear("", 1.0))?;
+            .build_cartesian_2d(self.x.clone(), Axis::linear("", 1.0))?;
         let quiet = |anchor| text(Ink::Quiet, TEXT, anchor);
         chart
             .configure_mesh()
@@ -79,7 +74,7 @@ impl Intervals {
         let one = vec![(at(1.0), area.1.start), (at(1.0), area.1.end)];
         canvas.draw(&PathElement::new(one, stroke(Ink::Quiet, 12)))?;
         let middle = ((area.0.start + area.0.end) / 2, (height - 16) * DOTS);
-        canvas.draw(&Text::new(self.x_title.clone(), middle, quiet((HPos::Center, VPos::Top))))?;
+        canvas.draw(&Text::new(self.x.title.clone(), middle, quiet((HPos::Center, VPos::Top))))?;
         for (row, ratio) in self.ratios.iter().enumerate() {
             let y = (TOP + ROW * row as i32 + ROW / 2) * DOTS;
             draw_row(canvas, ratio, y, ((left - 6) * DOTS, area.0.end + 8 * DOTS), &at)?;

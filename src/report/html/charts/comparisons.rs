@@ -5,6 +5,7 @@ use crate::compare::stats::EQUIVALENT_WITHIN;
 use crate::record::Comparison;
 use crate::report::listing::{Listing, UNKNOWN};
 use crate::report::metric::Figure;
+use crate::report::plot::axis::Axis;
 use crate::report::plot::intervals::{Intervals, Ratio};
 use crate::report::plot::mark::Look;
 use crate::report::plot::short;
@@ -24,9 +25,10 @@ const METRICS: [(&str, &str); 3] = [
 fn content(sets: &[Set]) -> Content {
     let mut panels = Vec::new();
     for (metric, x_title) in METRICS {
+        let x = axis(sets, metric, x_title);
         // Sets side by side, cell beside cell.
         for clients in all_of(sets, Set::clients) {
-            panels.extend(sets.iter().filter_map(|set| panel(set, metric, x_title, clients)));
+            panels.extend(sets.iter().filter_map(|set| panel(set, metric, &x, clients)));
         }
     }
     if panels.is_empty() {
@@ -45,7 +47,7 @@ fn content(sets: &[Set]) -> Content {
     Plots::content(panels, caption, table(sets))
 }
 
-fn panel(set: &Set, metric: &str, x_title: &str, clients: usize) -> Option<String> {
+fn panel(set: &Set, metric: &str, x: &Axis, clients: usize) -> Option<String> {
     let mut rows: Vec<&Comparison> =
         set.comparisons.iter().filter(|c| c.metric == metric && c.clients == clients).collect();
     let reference = rows.first()?.reference.clone();
@@ -55,7 +57,13 @@ fn panel(set: &Set, metric: &str, x_title: &str, clients: usize) -> Option<Strin
         label => format!("beside {reference}, {} · {label}", clients_word(clients)),
     };
     let ratios = rows.into_iter().map(ratio).collect();
-    Some(Intervals { title, x_title: x_title.to_owned(), equal_within: EQUIVALENT_WITHIN, ratios }.svg())
+    Some(Intervals { title, x: x.clone(), equal_within: EQUIVALENT_WITHIN, ratios }.svg())
+}
+
+/// One axis for all plots of a metric, so that they compare.
+fn axis(sets: &[Set], metric: &str, title: &str) -> Axis {
+    let all = sets.iter().flat_map(|set| &set.comparisons).filter(|comparison| comparison.metric == metric);
+    Axis::ratios(title, all.flat_map(|c| [c.ratio, c.low, c.high]).flatten())
 }
 
 fn ratio(comparison: &Comparison) -> Ratio {

@@ -65,7 +65,7 @@ pub struct Plots {
 }
 
 /// More plots than this side by side are not read; the table has the rest.
-pub const MOST_PANELS: usize = 8;
+pub const MOST_PANELS: usize = 12;
 
 impl Plots {
     /// At most [`MOST_PANELS`], and the sentence that says so.
