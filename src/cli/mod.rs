@@ -8,6 +8,7 @@ mod doctor;
 mod list;
 mod output;
 mod over;
+mod report;
 mod run;
 mod serve;
 mod signals;
@@ -28,6 +29,8 @@ struct Command {
 enum Verb {
     /// Compare send paths in one interleaved run
     Run(Box<run::Arguments>),
+    /// Turn saved results, or Criterion's, into a page, a table or a comparison for a pull request
+    Report(report::Arguments),
     /// Show every send path, what it does, and whether it can be had here
     List(list::Arguments),
     /// Serve another host's `copycost run --over`, or raw messages to any TCP client
@@ -64,6 +67,7 @@ pub fn main() -> ExitCode {
     let command = Command::parse();
     let result = match command.verb {
         Some(Verb::Run(arguments)) => arguments.run(),
+        Some(Verb::Report(arguments)) => arguments.run(),
         Some(Verb::List(arguments)) => arguments.run(),
         Some(Verb::Serve(arguments)) => arguments.run(),
         Some(Verb::Client(arguments)) => arguments.run(),

@@ -73,10 +73,10 @@ pub struct Arguments {
     /// Show every figure that the table has room for, in several tables
     #[arg(long)]
     wide: bool,
-    /// The form on standard output: table, json or csv
+    /// The form on standard output: table, json, csv, markdown or html
     #[arg(long, default_value_t)]
     format: Format,
-    /// A file for the results, in the form of its extension (.json, .csv, .txt); may be given again
+    /// A file for the results, in the form of its extension (.json, .csv, .txt, .md, .html); may be given again
     #[arg(short, long, value_name = "FILE")]
     output: Vec<PathBuf>,
     /// How long an end may be silent before it is given up
@@ -134,8 +134,11 @@ impl Arguments {
             files.save(&results)?;
         }
         bar.finish_and_clear();
-        let text = if self.wide { report::wide(&results) } else { self.format.write(&results) };
-        output::print(&text)?;
+        if self.wide {
+            output::print(&report::wide(&results))?;
+        } else {
+            output::show(&results, self.format)?;
+        }
         if results.failures.is_empty() {
             Ok(Done::Yes)
         } else {
