@@ -599,3 +599,97 @@ fn secrets_stay_out_of_sight() {
     assert!(!format!("{ended:?}").contains("0123456789abcdef"));
     ended.good();
 }
+
+/// From what a host says, in JSON, to what arrives instead.
+type Lie = fn(&str) -> Vec<u8>;
+
+/// Passes a guest's connections on to an open host, and changes what the host says on a control connection after the
+/// offer.
+fn liar(to: SocketAddr, lie: Lie) -> SocketAddr {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let address = listener.local_addr().unwrap();
+    let pass = move |guest: TcpStream| -> std::io::Result<()> {
+        let (mut guest, mut host) = (guest, connect(to));
+        let mut hello = [0; Hello::BYTES];
+        guest.read_exact(&mut hello)?;
+        host.write_all(&hello)?;
+        let (mut up, mut up_to) = (guest.try_clone()?, host.try_clone()?);
+        thread::Builder::new().spawn(move || {
+            let _ = std::io::copy(&mut up, &mut up_to);
+            let _ = up_to.shutdown(std::net::Shutdown::Both);
+        })?;
+        if hello[10] == 0 {
+            return std::io::copy(&mut host, &mut guest).map(drop);
+        }
+        let mut handshake = [0; 80];
+        for half in handshake.chunks_mut(40) {
+            host.read_exact(half)?;
+            guest.write_all(half)?;
+        }
+        loop {
+            let mut header = [0; 4];
+            host.read_exact(&mut header)?;
+            let mut json = vec![0; u32::from_le_bytes(header) as usize];
+            host.read_exact(&mut json)?;
+            let json = String::from_utf8(json).unwrap();
+            if json.starts_with(r#"{"Offered"#) {
+                guest.write_all(&[&header, json.as_bytes()].concat())?;
+            } else {
+                guest.write_all(&lie(&json))?;
+            }
+        }
+    };
+    thread::Builder::new()
+        .spawn(move || {
+            for guest in listener.incoming().map_while(Result::ok) {
+                thread::Builder::new().spawn(move || pass(guest)).unwrap();
+            }
+        })
+        .unwrap();
+    address
+}
+
+fn framed(json: &str) -> Vec<u8> {
+    [&(json.len() as u32).to_le_bytes()[..], json.as_bytes()].concat()
+}
+
+/// A frame with `json`, in which the fields of these names are as large as can be.
+fn inflated(json: &str, names: &[&str]) -> Vec<u8> {
+    let mut json = json.to_owned();
+    for quoted in names.iter().map(|name| format!("\"{name}\":")) {
+        let mut from = 0;
+        while let Some(at) = json[from..].find(&quoted).map(|at| from + at + quoted.len()) {
+            let end = at + json[at..].find(|c: char| !c.is_ascii_digit()).unwrap();
+            json.replace_range(at..end, &u64::MAX.to_string());
+            from = at;
+        }
+    }
+    framed(&json)
+}
+
+/// A host that was let in by mistake, or is no host of ours: its guest fails with a sentence.
+#[test]
+fn a_host_that_lies_breaks_nothing() {
+    let (server, address) = Program::serve(&[]);
+    let lies: [(Lie, &str); 9] = [
+        (|json| inflated(json, &["secs"]), "figures that cannot be"),
+        (|json| inflated(json, &["messages", "calls", "sends"]), "figures that cannot be"),
+        (|json| inflated(json, &["client"]), "figures that cannot be"),
+        (|json| framed(json).repeat(5000), ""),
+        (|_| vec![0xff; 64], "are the most"),
+        (|_| framed("{\"News\":7}"), "failed"),
+        (|_| framed("\u{1b}[31m"), "failed"),
+        (|_| framed("{\"Refused\":\"\\u001b[2J go\\naway\"}"), "[2J go away"),
+        (|json| framed(&json.replace("\"client\":0", "\"client\":99")), ""),
+    ];
+    for (number, (lie, says)) in lies.into_iter().enumerate() {
+        let over = liar(address, lie).to_string();
+        let cell =
+            ["run", "-p", "zerocopy", "-s", "4KiB", "--seconds", "0.1", "--format", "json", "--over", &over];
+        let ended = Program::run(&cell);
+        assert!(!ended.err.contains("panicked"), "{number}: {ended:?}");
+        assert!(matches!(ended.code, Some(0 | 1)), "{number}: {ended:?}");
+        assert!(!ended.out.contains('\u{1b}') && ended.out.contains(says), "{number}: {ended:?}");
+    }
+    server.stop().good();
+}
