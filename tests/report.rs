@@ -67,6 +67,8 @@ fn runs_stand_side_by_side_and_parts_of_a_run_are_joined() {
     fs::write(folder.path().join("old.json"), results(1024, "6.1")).unwrap();
     fs::write(folder.path().join("new.json"), results(1024, "6.18")).unwrap();
     fs::write(folder.path().join("large.json"), results(65_536, "6.18")).unwrap();
+    let text = printed(&report(folder.path(), &["new.json", "new.json"]).success());
+    assert!(!text.contains("new\n"), "one file twice is one file: {text}");
     let text = printed(&report(folder.path(), &["old.json", "new.json"]).success());
     assert!(text.starts_with("old\n") && text.contains("\nnew\n"), "{text}");
     let text = printed(&report(folder.path(), &["new.json", "large.json"]).success());

@@ -35,8 +35,10 @@ enum Input {
 
 impl Arguments {
     pub fn run(&self) -> Result<Done, Failure> {
-        let inputs =
-            self.inputs.iter().map(|path| Ok((path, read(path)?))).collect::<Result<Vec<_>, Failure>>()?;
+        // One file given twice is one file.
+        let first = |place: &usize| !self.inputs[..*place].contains(&self.inputs[*place]);
+        let paths = (0..self.inputs.len()).filter(first).map(|place| &self.inputs[place]);
+        let inputs = paths.map(|path| Ok((path, read(path)?))).collect::<Result<Vec<_>, Failure>>()?;
         let files = Files::open(&self.output)?;
         let mut sets = Vec::new();
         let mut runs = Vec::new();
@@ -49,9 +51,10 @@ impl Arguments {
                 Input::Criterion(set) => sets.push(*set),
             }
         }
-        // What JSON holds is one run.
-        let one = if let ([run], 1) = (&runs[..], self.inputs.len()) { Some(run.as_ref()) } else { None };
         let sets = set::side_by_side(sets);
+        // What JSON holds is one run.
+        let criterion = sets.iter().any(|set| set.conditions.is_none());
+        let one = if let ([run], false) = (&runs[..], criterion) { Some(run.as_ref()) } else { None };
         let printed = self.output.is_empty().then_some(self.format);
         if one.is_none() && (files.has(Format::Json) || printed == Some(Format::Json)) {
             return Err(Failure::Usage(

@@ -22,6 +22,9 @@ pub enum Paint {
 const COLOURS: [Color; 7] =
     [Color::Blue, Color::Red, Color::Green, Color::Magenta, Color::Yellow, Color::Cyan, Color::Grey];
 
+/// The most columns of a line.
+const COLUMNS: usize = 100;
+
 /// Characters of a bar of throughput; with every column 100 are just not exceeded.
 const BAR: usize = 8;
 /// Likewise of the other bars.
@@ -35,22 +38,41 @@ pub fn report(sets: &[Set], paint: Paint) -> String {
 fn one(set: &Set, paint: Paint) -> String {
     let mut text = String::new();
     if !set.label.is_empty() {
-        text += &format!("{}\n\n", set.label);
+        text += &format!("{}\n", folded(&set.label));
     }
     if !set.rows.is_empty() {
         text += &rows(set, paint);
     }
     for flag in conditions::flags(set) {
-        text += &format!("\n! {flag}\n");
+        text += &format!("\n{}", folded(&format!("! {flag}")));
     }
     for failure in conditions::failures(set) {
-        text += &format!("{failure}\n");
+        text += &folded(&failure);
     }
     if !set.verdict.is_empty() || set.conditions.is_none() {
         text += "\n";
-        verdict::sentences(set).iter().for_each(|sentence| text += &format!("{sentence}\n"));
+        verdict::sentences(set).iter().for_each(|sentence| text += &folded(sentence));
     }
     text + &measured(set)
+}
+
+/// `text` in lines of at most [`COLUMNS`], broken between words; a word longer than a line is left whole.
+fn folded(text: &str) -> String {
+    let mut lines = String::new();
+    let mut length = 0;
+    for word in text.split(' ') {
+        let width = word.chars().count();
+        if length > 0 && length + 1 + width > COLUMNS {
+            lines.push('\n');
+            length = 0;
+        } else if length > 0 {
+            lines.push(' ');
+            length += 1;
+        }
+        lines += word;
+        length += width;
+    }
+    lines + "\n"
 }
 
 /// Where it was measured, in two lines.
@@ -58,20 +80,21 @@ fn measured(set: &Set) -> String {
     let [transport, placement, layout, fields, buffers, footprint, _] = &set.settings;
     let mut text = String::new();
     if !transport.is_empty() {
-        text += &format!(
-            "\n{transport}, {placement} placement, {layout} layout, {fields} fields, {buffers} buffers, {footprint} footprint\n"
-        );
+        text += "\n";
+        text += &folded(&format!(
+            "{transport}, {placement} placement, {layout} layout, {fields} fields, {buffers} buffers, {footprint} footprint"
+        ));
     }
     if let Some(c) = set.conditions.as_ref().filter(|_| !set.rows.is_empty()) {
-        text += &format!(
-            "Linux {}, {} × {}, {}, SO_SNDBUF {}, SO_RCVBUF {}\n",
+        text += &folded(&format!(
+            "Linux {}, {} × {}, {}, SO_SNDBUF {}, SO_RCVBUF {}",
             c.kernel,
             c.cpus,
             c.cpu_model,
             c.congestion_control,
             ByteSize(c.send_buffer_bytes),
             ByteSize(c.receive_buffer_bytes)
-        );
+        ));
     }
     text
 }

@@ -81,6 +81,16 @@ fn tables_side_by_side() {
 }
 
 #[test]
+fn long_sentences_are_folded() {
+    let mut results = few();
+    results.verdict = vec!["a sentence of many words ".repeat(20)];
+    results.records[0].flags.push("a flag ".repeat(40));
+    results.failures[0].error = "an error ".repeat(40);
+    results.conditions.cpu_model = "A CPU with a name ".repeat(10);
+    narrow(&Format::Table.write(&results));
+}
+
+#[test]
 fn colour_is_the_only_thing_that_colour_adds() {
     let sets = side_by_side(of_results("", &few()));
     let (plain, coloured) =
