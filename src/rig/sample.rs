@@ -36,7 +36,7 @@ pub struct Sample {
     pub ledger: Ledger,
     /// The longest drain of a sender.
     pub drain: Duration,
-    /// Of each message, for [`Work::Single`].
+    /// Of each message, for [`super::Work::Single`].
     pub latency: Latencies,
 }
 
