@@ -499,7 +499,7 @@ impl Gathered {
     }
 
     fn complete(&self) -> bool {
-        self.reports.len() == self.clients && self.receipts.len() == self.clients
+        self.reports.len() >= self.clients && self.receipts.len() >= self.clients
     }
 
     fn take_news(&mut self, news: News) -> Result<(), RigError> {
