@@ -452,9 +452,15 @@ fn a_reset_in_mid_run_ends_the_cell_and_the_next_is_measured() {
     assert!(began.elapsed() < LONG);
     assert_eq!(ended.code, Some(1), "{ended:?}");
     let results = results_in(&file).unwrap();
-    assert_eq!(results.failures.len(), 2, "both paths of the cell had connections: {:?}", results.failures);
-    assert!(results.failures.iter().all(|failure| failure.size == 4096), "{:?}", results.failures);
-    assert_eq!(results.records.len(), 4);
+    // One path or both, as far as they were set up by then; and cells before and after.
+    let failed = results.failures.first().expect("what was reset failed").size;
+    assert!(
+        results.failures.iter().all(|failure| failure.size == failed && failed > 1024),
+        "{:?}",
+        results.failures
+    );
+    assert_eq!(results.records.len() + results.failures.len(), 6);
+    assert_eq!(results.records.iter().filter(|record| record.size != failed).count(), 4);
     server.stop().good();
 }
 
@@ -535,7 +541,7 @@ fn what_cannot_be_reached_is_one_sentence() {
     Program::run(&["run", "--over", &address.to_string()]).refused(1, &["another protocol"]);
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     let closing = listener.local_addr().unwrap();
-    thread::Builder::new().spawn(move || drop(listener.accept())).unwrap();
+    thread::Builder::new().spawn(move || listener.incoming().for_each(drop)).unwrap();
     Program::run(&["run", "--over", &closing.to_string()])
         .refused(1, &[&closing.to_string(), "the handshake failed"]);
     for verb in [&["run", "--over"][..], &["client"]] {

@@ -211,9 +211,12 @@ fn failed(error: std::io::Error) -> Failure {
     Failure::Failed(format!("the server could not start: {error}"))
 }
 
-/// The most files that the clients may need; where they are not to be had, connections beyond wait to be accepted.
+/// The most files that the clients may need, and connections that are pending; where they are not to be had,
+/// connections beyond wait to be accepted.
 fn raise_open_files(clients: usize) {
-    let needed = clients as u64 * 24 + 512;
+    const PER_CLIENT: u64 = 24;
+    const PENDING: u64 = 2560;
+    let needed = clients as u64 * PER_CLIENT + PENDING;
     if let Ok(limit) = limits::open_files()
         && limit.soft < needed
     {

@@ -15,7 +15,6 @@ use super::order::{Answer, Offered, Order, sentence};
 use super::token::Token;
 use super::{HANDSHAKE, LONGEST};
 use crate::connection::{self, Options};
-use crate::protocol::{Hello, Purpose};
 use crate::scenario::MAX_CLIENTS;
 use crate::send::Ledger;
 use crate::server::{Failure, News, STACK_BYTES, Told};
@@ -124,25 +123,43 @@ impl Call {
     }
 }
 
+/// How often a host is asked that ends the connection before it has answered: under a flood of strangers it ends who
+/// has been silent longest, and that may be a guest that is slow.
+const TRIES: u32 = 4;
+
+/// Between two tries.
+const PAUSE: Duration = Duration::from_millis(100);
+
 /// A control connection to the first address that answers, this end let in.
 fn dial(site: &Site, options: &Options) -> Result<(Socket, SocketAddr), CallError> {
     let mut failed = CallError::Nowhere;
     for address in site.addresses.iter().copied() {
-        let connected = connection::connect(address, options).and_then(|socket| {
-            connection::keep_alive(&socket)?;
-            frame::send_bytes(&socket, &Hello { purpose: Purpose::Control }.encode())?;
-            Ok(socket)
-        });
-        match connected {
-            Ok(socket) => {
-                return greet_host(&socket, site.token.as_ref(), Instant::now() + HANDSHAKE)
-                    .map(|()| (socket, address))
-                    .map_err(|error| CallError::Handshake { address, error });
+        let mut tries = 1;
+        loop {
+            match dial_once(address, site.token.as_ref(), options) {
+                Ok(socket) => return Ok((socket, address)),
+                Err(CallError::Handshake { error: HandshakeError::Ended, .. }) if tries < TRIES => {
+                    thread::sleep(PAUSE * tries);
+                    tries += 1;
+                }
+                Err(error @ CallError::Unreachable { .. }) => {
+                    failed = error;
+                    break;
+                }
+                Err(error) => return Err(error),
             }
-            Err(error) => failed = CallError::Unreachable { address, error },
         }
     }
     Err(failed)
+}
+
+fn dial_once(address: SocketAddr, token: Option<&Token>, options: &Options) -> Result<Socket, CallError> {
+    let unreachable = |error| CallError::Unreachable { address, error };
+    let socket = connection::connect(address, options).map_err(unreachable)?;
+    connection::keep_alive(&socket).map_err(unreachable)?;
+    greet_host(&socket, token, Instant::now() + HANDSHAKE)
+        .map_err(|error| CallError::Handshake { address, error })?;
+    Ok(socket)
 }
 
 impl Drop for Call {

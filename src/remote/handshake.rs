@@ -14,7 +14,7 @@ use std::time::Instant;
 
 use super::frame::send_bytes;
 use super::token::{Role, Token};
-use crate::protocol::{Hello, Misunderstood, VERSION};
+use crate::protocol::{Hello, Misunderstood, Purpose, VERSION};
 use crate::sys::socket::Socket;
 
 /// A fresh number of one handshake.
@@ -45,9 +45,12 @@ pub struct Verdict {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum HandshakeError {
-    /// The connection failed, or the other end closed it.
+    /// The connection failed.
     #[error("the handshake failed: {0}")]
-    Io(#[from] io::Error),
+    Io(io::Error),
+    /// The other end closed the connection.
+    #[error("the handshake failed: the other end closed the connection")]
+    Ended,
     /// The other end said something else.
     #[error("the host speaks another protocol")]
     Garbled,
@@ -104,6 +107,17 @@ impl Verdict {
     }
 }
 
+impl From<io::Error> for HandshakeError {
+    fn from(error: io::Error) -> Self {
+        use io::ErrorKind::{BrokenPipe, ConnectionReset, TimedOut, UnexpectedEof};
+        match error.kind() {
+            UnexpectedEof | ConnectionReset | BrokenPipe => Self::Ended,
+            TimedOut => Self::Io(io::Error::other("the other end said nothing until the timeout")),
+            _ => Self::Io(error),
+        }
+    }
+}
+
 fn answer(word: &[u8; 4], rest: &[u8; 32]) -> [u8; ANSWER] {
     let mut bytes = [0; ANSWER];
     bytes[..4].copy_from_slice(word);
@@ -125,16 +139,7 @@ fn fresh() -> io::Result<Nonce> {
 
 fn read<const N: usize>(socket: &Socket, by: Instant) -> io::Result<[u8; N]> {
     let mut bytes = [0; N];
-    let told = match socket.recv_exact(&mut bytes, by) {
-        Ok(true) => return Ok(bytes),
-        Ok(false) => "the other end closed the connection",
-        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => "the other end closed the connection",
-        Err(error) if error.kind() == io::ErrorKind::TimedOut => {
-            "the other end said nothing until the timeout"
-        }
-        Err(error) => return Err(error),
-    };
-    Err(io::Error::other(told))
+    if socket.recv_exact(&mut bytes, by)? { Ok(bytes) } else { Err(io::ErrorKind::UnexpectedEof.into()) }
 }
 
 /// The host's part, after the hello. True: the guest is let in.
@@ -163,11 +168,12 @@ fn read_challenge(socket: &Socket, by: Instant) -> Result<Challenge, HandshakeEr
     Challenge::decode(&bytes).ok_or(HandshakeError::Garbled)
 }
 
-/// The guest's part, after the hello.
+/// The guest's part, hello included.
 pub fn greet_host(socket: &Socket, token: Option<&Token>, by: Instant) -> Result<(), HandshakeError> {
     let guest = fresh()?;
-    let mut opening = [0; OPENING];
-    opening[..32].copy_from_slice(&guest);
+    let mut opening = [0; Hello::BYTES + OPENING];
+    opening[..Hello::BYTES].copy_from_slice(&Hello { purpose: Purpose::Control }.encode());
+    opening[Hello::BYTES..][..32].copy_from_slice(&guest);
     send_bytes(socket, &opening)?;
     let challenge = read_challenge(socket, by)?;
     let proof = match (token, challenge.wants_proof) {

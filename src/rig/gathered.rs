@@ -23,7 +23,7 @@ impl Gathered {
     }
 
     pub(super) fn complete(&self) -> bool {
-        self.reports.len() == self.clients && self.receipts.len() == self.clients
+        self.reports.len() >= self.clients && self.receipts.len() >= self.clients
     }
 
     pub(super) fn take_news(&mut self, news: News) -> Result<(), RigError> {

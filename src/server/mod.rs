@@ -7,7 +7,6 @@
 mod conversation;
 mod service;
 
-use std::cmp::Reverse;
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::io;
@@ -34,6 +33,9 @@ pub(crate) const STACK_BYTES: usize = 256 << 10;
 /// that has most of them: whoever means it is done long before so many others come from where it is, and those who
 /// do not crowd out only each other.
 const MOST_PENDING: usize = 256;
+
+/// The same where none of them is silent: then the threads are late, and not the peers.
+const MOST_UNHEARD: usize = 4 * MOST_PENDING;
 
 /// Takes care of connections that are no clients with tickets.
 pub trait Attendant: Send + Sync + fmt::Debug {
@@ -214,14 +216,20 @@ impl Shared {
     }
 }
 
-/// The pending connection that has to go when there are too many.
+/// The pending connection that has to go when there are too many: of the network that has most of them the oldest that
+/// has said nothing that is still to be read. One whose thread has only not had its turn yet stays, unless it is all
+/// of them.
 fn one_too_many(connections: &BTreeMap<u64, Open>) -> Option<u64> {
-    let mut crowds: HashMap<IpAddr, (usize, Reverse<u64>)> = HashMap::new();
-    for (number, open) in connections.iter().filter(|(_, open)| open.pending) {
-        // In ascending order, so that the first one is the oldest.
-        crowds.entry(network(open.peer)).or_insert((0, Reverse(*number))).0 += 1;
-    }
-    crowds.into_values().max().map(|(_, Reverse(oldest))| oldest)
+    let pending = || connections.iter().filter(|(_, open)| open.pending);
+    let mut crowds: HashMap<IpAddr, usize> = HashMap::new();
+    pending().for_each(|(_, open)| *crowds.entry(network(open.peer)).or_default() += 1);
+    let (crowd, _) = crowds.into_iter().max_by_key(|(_, size)| *size)?;
+    // In ascending order, so that the first one is the oldest.
+    let mut of_crowd = pending().filter(|(_, open)| network(open.peer) == crowd);
+    let silent = |open: &Open| matches!(open.socket.readable_by(Instant::now()), Ok(false));
+    let oldest_silent = of_crowd.clone().find(|(_, open)| silent(open)).map(|(number, _)| *number);
+    let oldest = || of_crowd.next().map(|(number, _)| *number);
+    oldest_silent.or_else(|| (pending().count() > MOST_UNHEARD).then(oldest)?)
 }
 
 /// Who shares an address, as far as can be told: one IPv4 address, or the 64 bits of IPv6 that a subnet has in common.
@@ -282,7 +290,7 @@ fn receive(socket: Socket, peer: SocketAddr, pending: Pending) {
     if let Some(attendant) = &shared.doors.raw {
         return attendant.attend(visit(socket, pending));
     }
-    let Ok(Some(hello)) = greet(&socket, by) else { return };
+    let Ok(Some(hello)) = greet(&shared, &socket, by) else { return };
     match hello.purpose {
         Purpose::Data { client, ticket } => {
             let Some(offer) = shared.offer_for(ticket) else { return };
@@ -303,15 +311,15 @@ fn receive(socket: Socket, peer: SocketAddr, pending: Pending) {
     }
 }
 
-/// The hello of a peer; `None` when it said something else. One that speaks another version of the protocol is told
+/// The hello of a peer; `None` when it said something else. A guest that speaks another version of the protocol is told
 /// this version, by a hello: as many bytes as it sent.
-fn greet(socket: &Socket, by: Instant) -> io::Result<Option<Hello>> {
+fn greet(shared: &Shared, socket: &Socket, by: Instant) -> io::Result<Option<Hello>> {
     let mut bytes = [0; Hello::BYTES];
     if !socket.recv_exact(&mut bytes, by)? {
         return Ok(None);
     }
     let hello = Hello::decode(&bytes);
-    if matches!(hello, Err(Misunderstood::Version(_))) {
+    if shared.doors.control.is_some() && matches!(hello, Err(Misunderstood::Version(_))) {
         socket.send(&Hello { purpose: Purpose::Control }.encode(), 0)?;
     }
     Ok(hello.ok())
