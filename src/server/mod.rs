@@ -20,7 +20,7 @@ use crossbeam::channel::Sender;
 
 use crate::connection::{self, Options};
 use crate::protocol::{Hello, Misunderstood, Purpose, Ticket};
-use crate::sys::socket::Socket;
+use crate::sys::socket::{Socket, Woken};
 
 use service::Offer;
 pub use service::{Failure, News, Report, Service, Told};
@@ -226,7 +226,7 @@ fn one_too_many(connections: &BTreeMap<u64, Open>) -> Option<u64> {
     let (crowd, _) = crowds.into_iter().max_by_key(|(_, size)| *size)?;
     // In ascending order, so that the first one is the oldest.
     let mut of_crowd = pending().filter(|(_, open)| network(open.peer) == crowd);
-    let silent = |open: &Open| matches!(open.socket.readable_by(Instant::now()), Ok(false));
+    let silent = |open: &Open| matches!(open.socket.readable_by(Instant::now()), Ok(Woken::Late));
     let oldest_silent = of_crowd.clone().find(|(_, open)| silent(open)).map(|(number, _)| *number);
     let oldest = || of_crowd.next().map(|(number, _)| *number);
     oldest_silent.or_else(|| (pending().count() > MOST_UNHEARD).then(oldest)?)
