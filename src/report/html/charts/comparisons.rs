@@ -33,8 +33,7 @@ fn content(sets: &[Set]) -> Content {
     }
     if panels.is_empty() {
         return Content::Missing(
-            "These results hold no comparisons: `copycost run` compares paths in several set-ups, interleaved, and \
-             gives each ratio an interval. Criterion never compares groups."
+            "These results hold no ratios with intervals, and figures alone do not show that one path beats another."
                 .to_owned(),
         );
     }
