@@ -622,6 +622,7 @@ fn service(scenario: &Scenario, seats: Vec<seat::Seat>, applied: &Applied, ticke
         options: scenario.options,
         counted_threads: scenario.counted_threads,
         pollution_table: scenario.pollution_table,
+        idle_steps: scenario.idle_steps,
         drain_timeout: DRAIN,
     }
 }

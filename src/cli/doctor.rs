@@ -8,7 +8,7 @@ use super::arguments;
 use super::output;
 use super::{Done, Failure};
 use crate::connection::Options;
-use crate::doctor::{Machine, Plan, examine, exit_code, print};
+use crate::doctor::{Machine, Plan, Status, examine, exit_code, print};
 use crate::scenario;
 use crate::units::ByteSize;
 
@@ -50,6 +50,14 @@ impl Arguments {
         output::print(&text)?;
         Ok(if exit_code(&findings) == 0 { Done::Yes } else { Done::AnswerIsNo })
     }
+}
+
+/// What distorts a measurement of the default matrix over loopback, for the top of a quick answer; empty if nothing does.
+pub fn warnings() -> String {
+    let mut findings =
+        examine(&Machine::live(), &Plan { clients: vec![1], server_threads: 1, ..Plan::default() });
+    findings.retain(|finding| finding.status == Status::Distorts);
+    if findings.is_empty() { String::new() } else { print::findings(&findings) + "\n" }
 }
 
 /// The address of a host, given with a port or without, as a number or as a name.

@@ -1,6 +1,6 @@
 //! The command `copycost`, one file a verb.
 //!
-//! Exit codes: 0 done; 1 failed; 2 usage; 3 measured, and the answer is no.
+//! Exit codes: 0 done; 1 failed; 2 usage; 3 measured, and the answer is no; 130 interrupted with nothing measured.
 
 mod arguments;
 mod client;
@@ -8,6 +8,7 @@ mod doctor;
 mod list;
 mod output;
 mod over;
+mod progress;
 mod run;
 mod serve;
 mod signals;
@@ -45,6 +46,8 @@ enum Done {
     Yes,
     /// It was measured, and the answer is no: exit code 3.
     AnswerIsNo,
+    /// It was called off before anything was measured: exit code 130, as a shell reports SIGINT.
+    Interrupted,
 }
 
 /// A failure of the command: one sentence for the user.
@@ -60,7 +63,6 @@ enum Failure {
 
 /// Runs the command with the process's arguments.
 pub fn main() -> ExitCode {
-    // Without a verb: the defaults of `run`.
     let command = Command::parse();
     let result = match command.verb {
         Some(Verb::Run(arguments)) => arguments.run(),
@@ -68,11 +70,15 @@ pub fn main() -> ExitCode {
         Some(Verb::Serve(arguments)) => arguments.run(),
         Some(Verb::Client(arguments)) => arguments.run(),
         Some(Verb::Doctor(arguments)) => arguments.run(),
-        None => run::Arguments::default().run(),
+        None => quick(),
     };
     match result {
         Ok(Done::Yes) => ExitCode::SUCCESS,
         Ok(Done::AnswerIsNo) => ExitCode::from(3),
+        Ok(Done::Interrupted) => {
+            eprintln!("error: interrupted before anything was measured");
+            ExitCode::from(130)
+        }
         Err(failure) => {
             eprintln!("error: {failure}");
             ExitCode::from(match failure {
@@ -81,4 +87,10 @@ pub fn main() -> ExitCode {
             })
         }
     }
+}
+
+/// Without a verb: what distorts, and a first answer.
+fn quick() -> Result<Done, Failure> {
+    output::print(&doctor::warnings())?;
+    run::Arguments::given(&["--quick"]).run()
 }

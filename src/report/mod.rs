@@ -2,6 +2,7 @@
 
 mod csv;
 mod json;
+mod paired;
 mod table;
 
 use std::fmt;

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
 
+use super::paired;
 use crate::record::{Record, Results};
 use crate::units::{ByteSize, Rate, significant};
 
@@ -35,7 +36,15 @@ pub(super) fn results(results: &Results) -> String {
             if record.flags.is_empty() { String::new() } else { "!".to_owned() },
         ]
     });
-    cells(results, &header, rows) + &notes(results) + &conditions(results)
+    [
+        cells(results, &header, rows),
+        notes(results),
+        paired::comparisons(results),
+        paired::reasons(results),
+        conditions(results),
+        paired::verdict(results),
+    ]
+    .concat()
 }
 
 /// `results` with every figure, one table a subject.
@@ -237,7 +246,7 @@ pub fn list(rows: &[[String; 3]]) -> String {
     format!("{}\n", trimmed(&table))
 }
 
-fn plain() -> Table {
+pub(super) fn plain() -> Table {
     let mut table = Table::new();
     table
         .load_preset(presets::NOTHING)
@@ -247,6 +256,6 @@ fn plain() -> Table {
 }
 
 /// Without the blanks at the ends of the lines.
-fn trimmed(table: &Table) -> String {
+pub(super) fn trimmed(table: &Table) -> String {
     table.lines().map(|line| line.trim_end().to_owned()).collect::<Vec<_>>().join("\n")
 }

@@ -145,6 +145,7 @@ impl<'a> Conversation<'a> {
             if let Some(chase) = &mut self.chase {
                 walk += chase.walk(CHASE_STEPS);
             }
+            count_to(self.offer.service.idle_steps);
         }
         // The client may wait for all of it before it asks again.
         self.sender.flush()?;
@@ -176,5 +177,13 @@ impl<'a> Conversation<'a> {
             self.sender.abort();
         }
         self.sender.ledger()
+    }
+}
+
+/// Work that nobody asked for, of a known length: steps and not time, so that it slows down with the CPU as sending does.
+#[inline]
+pub fn count_to(steps: u64) {
+    for step in 0..steps {
+        std::hint::black_box(step);
     }
 }
