@@ -145,8 +145,11 @@ pub fn accepted(socket: &Socket, options: &Options) -> io::Result<()> {
 /// nature.
 pub fn keep_alive(socket: &Socket) -> io::Result<()> {
     let (idle, interval) = (Duration::from_secs(10), Duration::from_secs(5));
-    let probes = TcpKeepalive::new().with_time(idle).with_interval(interval).with_retries(3);
-    socket.options().set_tcp_keepalive(&probes)
+    const PROBES: u32 = 3;
+    let probes = TcpKeepalive::new().with_time(idle).with_interval(interval).with_retries(PROBES);
+    socket.options().set_tcp_keepalive(&probes)?;
+    // While something is on its way the kernel sends no probes but repeats it, for a quarter of an hour.
+    socket.options().set_tcp_user_timeout(Some(idle + PROBES * interval))
 }
 
 /// Sends what Nagle's algorithm holds back: the tail of a run would wait for the receiver's delayed

@@ -10,7 +10,7 @@ use std::str::FromStr;
 use arrayvec::ArrayVec;
 
 use crate::sys::gather::Gather;
-use crate::sys::memory::{Block, page_size};
+use crate::sys::memory::{Block, HUGE_PAGE, page_size};
 use crate::units::ByteSize;
 
 /// The most fields a message has.
@@ -183,6 +183,25 @@ impl Spec {
             }
             Fields::Single => [self.size].into_iter().collect(),
         }
+    }
+
+    /// The memory that one message takes, in bytes: not less than it takes, whatever its size and layout.
+    pub fn memory(&self) -> usize {
+        /// What stands around a message (its `Arc`, its iovecs, the list that it is in) and around each of its
+        /// fields (an allocator's header and rounding, or a mapping in the kernel).
+        const AROUND: usize = 512;
+        const AROUND_FIELD: usize = 48;
+        const AROUND_MAPPING: usize = 256;
+        let lengths = self.lengths();
+        let fields = match self.layout {
+            Layout::Heap => self.size + lengths.len() * AROUND_FIELD,
+            Layout::Page => {
+                lengths.iter().map(|length| length.next_multiple_of(page_size()) + AROUND_MAPPING).sum()
+            }
+            Layout::Arena => self.size.next_multiple_of(page_size()) + AROUND_MAPPING,
+            Layout::Huge => self.size.next_multiple_of(HUGE_PAGE) + AROUND_MAPPING,
+        };
+        AROUND + fields
     }
 }
 

@@ -51,6 +51,11 @@ impl Supply {
         ring.max(footprint_bytes(spec.footprint).div_ceil(spec.size)).max(1)
     }
 
+    /// The memory that they take, in bytes: not less than they take.
+    pub fn memory(spec: &Spec) -> usize {
+        Self::count(spec).saturating_mul(spec.memory())
+    }
+
     /// The next message to send, rewritten if the policy says so. Waits at most `patience` for the sender to let
     /// go of it; a duration and not an instant, so that no clock is read where nothing has to be waited for.
     #[inline]

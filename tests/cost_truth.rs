@@ -2,6 +2,8 @@
 
 #![allow(clippy::disallowed_methods, reason = "a test may start a plain thread")]
 
+mod common;
+
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream, UdpSocket};
 use std::os::fd::AsFd;
@@ -12,8 +14,12 @@ use std::{fs, thread};
 use copycost::cost::counters::Counters;
 use copycost::cost::cpu::{CpuScope, ThreadCpu, process_now, process_since};
 use copycost::cost::opener::{Event, Opener, Perf, Reach};
+use copycost::cost::system::SystemCpu;
 use copycost::cost::wire::{Wire, tcp_info};
 use socket2::{Domain, SockAddr, Socket, Type};
+
+use common::child::{Wanted, is_root, role, works};
+use common::skip;
 
 /// The thread's CPU time by the process file system, which shares no code with the crate.
 fn schedstat() -> Duration {
@@ -62,12 +68,25 @@ fn a_sleeper_spends_nothing_beside_a_burner() {
     assert!(spent.time < Duration::from_millis(20), "{spent:?}");
 }
 
+/// A flood that nobody receives, in a network namespace that nobody else sends in.
 #[test]
 fn the_task_clock_covers_softirq() {
+    const TEST: &str = "the_task_clock_covers_softirq";
+    if role(TEST).is_some() {
+        return flood();
+    }
+    if !is_root() || !works("unshare", &["-n", "ip", "link", "set", "lo", "up"]) {
+        return skip("the flood needs a network namespace: root, unshare (util-linux) and ip (iproute2)");
+    }
+    let up = ["unshare", "-n", "sh", "-c", "ip link set lo up && exec \"$@\"", "sh"];
+    let printed = Wanted::new(TEST, "flood", &up).run();
+    assert!(printed.contains("bursts had no context switch"), "{printed}");
+}
+
+fn flood() {
     let mut cpu = ThreadCpu::open();
     if cpu.scope() != CpuScope::TaskClock {
-        println!("skipped: no task-clock event: {:?}", cpu.fallback());
-        return;
+        return skip(&format!("no task-clock event: {:?}", cpu.fallback()));
     }
     let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
     socket.connect(socket.local_addr().unwrap()).unwrap();
@@ -75,6 +94,7 @@ fn the_task_clock_covers_softirq() {
     // CPU throughout, so the event must say what the wall clock says.
     let mut counters = Counters::open();
     let mut undisturbed = 0;
+    let before = softirq_time();
     for _ in 0..200 {
         counters.start();
         // The cost of the reads lies inside the outer clock and outside the inner one.
@@ -94,7 +114,13 @@ fn the_task_clock_covers_softirq() {
             undisturbed += 1;
         }
     }
+    assert!(softirq_time() > before, "a flood over loopback is received in softirq");
     println!("{undisturbed} of 200 bursts had no context switch");
+}
+
+/// Softirq time of the machine, by the system's own books.
+fn softirq_time() -> Duration {
+    SystemCpu::read().unwrap().time.softirq
 }
 
 /// Context switches of the thread by the process file system.

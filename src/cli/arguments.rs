@@ -4,6 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use crate::compare::crossover;
+use crate::connection::Options;
 use crate::cost::pollution::Chase;
 use crate::message::{BadMessageSize, Spec};
 use crate::scenario::MAX_CLIENTS;
@@ -132,6 +133,12 @@ pub fn crossing(text: &str) -> Result<Crossing, String> {
         return Err("the largest size is 2KiB to 4MiB".to_owned());
     }
     Ok(Crossing { path, against, most })
+}
+
+/// The options for this machine, with another end to every wait if it is given.
+pub fn options(stall: Option<Duration>) -> Options {
+    let options = Options::for_this_machine();
+    Options { stall: stall.unwrap_or(options.stall), ..options }
 }
 
 /// Each value once, in the order in which it was first given.

@@ -24,7 +24,7 @@ pub struct Arguments {
 
 impl Arguments {
     pub fn run(&self) -> Result<Done, Failure> {
-        let address = over::address(&self.server, "HOST:PORT")?;
+        let addresses = over::addresses(&self.server, "HOST:PORT")?;
         let signals = signals::listen()?;
         let bar =
             if std::io::stderr().is_terminal() { ProgressBar::new_spinner() } else { ProgressBar::hidden() };
@@ -45,8 +45,8 @@ impl Arguments {
             signals.try_recv().is_err()
         };
         let options = Options::for_this_machine();
-        let received = raw::receive(address, &recv::ALL[0], self.seconds, &options, &mut progress)
-            .map_err(|error| Failure::Failed(format!("receiving from {address} failed: {error}")))?;
+        let received = raw::receive(&addresses, &recv::ALL[0], self.seconds, &options, &mut progress)
+            .map_err(|error| Failure::Failed(format!("receiving from {} failed: {error}", self.server)))?;
         bar.finish_and_clear();
         let seconds = received.elapsed.as_secs_f64();
         let rate = Rate(received.bytes as f64 / seconds.max(f64::MIN_POSITIVE));

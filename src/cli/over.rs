@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::Failure;
+use crate::connection::Options;
 use crate::message::Spec;
 use crate::remote::{self, Token};
 use crate::rig::Site;
@@ -31,21 +32,37 @@ impl Over {
     /// The site that the flags name.
     pub fn site(&self) -> Result<Site, Failure> {
         let Some(text) = &self.over else { return Ok(Site::Here) };
-        let address = address(text, "--over")?;
+        let addresses = addresses(text, "--over")?;
         let token = token(self.token_file.as_ref())?;
-        Ok(Site::There(remote::Site { address, token }))
+        Ok(Site::There(remote::Site { addresses, token }))
     }
 }
 
-/// The address of HOST:PORT, IPv6 in brackets, names resolved.
-pub fn address(text: &str, flag: &str) -> Result<SocketAddr, Failure> {
-    let usage = |what: &str| Failure::Usage(format!("invalid value for {flag}: '{text}' {what}"));
-    let port = text.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok_and(|port| port > 0));
-    if !port || (text.matches(':').count() > 1 && !text.contains(']')) {
-        return Err(usage("is not HOST:PORT with a port from 1 to 65535 (IPv6 as [::1]:9000)"));
+/// Makes sure that another host is there and lets this one in.
+pub fn reach(site: &mut Site, options: &Options) -> Result<(), Failure> {
+    match site {
+        Site::Here => Ok(()),
+        Site::There(there) => there.reach(options).map_err(|error| Failure::Failed(error.to_string())),
     }
-    let mut resolved = text.to_socket_addrs().map_err(|error| usage(&format!("is not known: {error}")))?;
-    resolved.next().ok_or_else(|| usage("has no address"))
+}
+
+/// The addresses of HOST:PORT, IPv6 in brackets, names resolved; at least one.
+pub fn addresses(text: &str, flag: &str) -> Result<Vec<SocketAddr>, Failure> {
+    let usage = |what: &str| Failure::Usage(format!("invalid value for {flag}: '{text}' {what}"));
+    let no_form = || usage("is not HOST:PORT with a port from 1 to 65535 (IPv6 as [::1]:9000)");
+    let (host, port) = text.rsplit_once(':').ok_or_else(no_form)?;
+    let port = port.parse().ok().filter(|port| *port > 0).ok_or_else(no_form)?;
+    let (host, bracketed) = match host.strip_prefix('[').and_then(|host| host.strip_suffix(']')) {
+        Some(host) => (host, true),
+        None => (host, false),
+    };
+    if host.is_empty() || bracketed != host.contains(':') {
+        return Err(no_form());
+    }
+    let resolved =
+        (host, port).to_socket_addrs().map_err(|error| usage(&format!("is not known: {error}")))?;
+    let addresses: Vec<_> = resolved.collect();
+    if addresses.is_empty() { Err(usage("has no address")) } else { Ok(addresses) }
 }
 
 /// The token in a file.
@@ -63,13 +80,31 @@ mod tests {
     #[test]
     fn addresses_are_read_in_every_documented_form() {
         for (text, told) in [("127.0.0.1:9000", "127.0.0.1:9000"), ("[::1]:9000", "[::1]:9000")] {
-            assert_eq!(address(text, "--over").unwrap().to_string(), told);
+            assert_eq!(addresses(text, "--over").unwrap(), [told.parse().unwrap()]);
         }
-        assert_eq!(address("localhost:1", "--over").unwrap().port(), 1);
-        for text in
-            ["", "localhost", "1.2.3.4", "1.2.3.4:0", "1.2.3.4:65536", "::1:9000", "[::1]", ":", "h:x"]
-        {
-            let error = address(text, "--over").unwrap_err().to_string();
+        assert!(addresses("localhost:1", "--over").unwrap().iter().all(|address| address.port() == 1));
+        for text in [
+            "",
+            "localhost",
+            "1.2.3.4",
+            "1.2.3.4:0",
+            "1.2.3.4:65536",
+            "::1:9000",
+            "[::1]",
+            "[::1]:",
+            "[]:1",
+            "[::1]:0",
+            "[1.2.3.4]:1",
+            "[::1:1",
+            "::1]:1",
+            ":",
+            ":1",
+            "h:x",
+            "h:-1",
+            "h:1 ",
+            "h:+",
+        ] {
+            let error = addresses(text, "--over").unwrap_err().to_string();
             assert!(error.contains("--over") && error.contains(text), "{error}");
         }
     }

@@ -42,8 +42,11 @@ pub struct Arguments {
     #[arg(long, value_name = "N", value_parser = arguments::clients, default_value_t = MOST_CLIENTS)]
     max_clients: usize,
     /// Without a protocol: send messages by this path to whoever connects, until it closes
-    #[arg(long, value_name = "PATH", value_parser = arguments::path)]
+    #[arg(long, value_name = "PATH", value_parser = arguments::path, conflicts_with = "token_file")]
     raw: Option<PathChoice>,
+    /// How long a client may be silent before it is given up
+    #[arg(long, value_name = "S", value_parser = arguments::seconds, hide = true)]
+    stall: Option<Duration>,
     /// With --raw: the message size
     #[arg(short, long, value_name = "SIZE", value_parser = arguments::size, default_value = "64KiB", requires = "raw")]
     size: ByteSize,
@@ -64,7 +67,7 @@ impl Arguments {
         self.check_openness(token.is_some())?;
         raise_open_files(self.max_clients);
         let signals = signals::listen()?;
-        let options = Options::for_this_machine();
+        let options = arguments::options(self.stall);
         let address = SocketAddr::new(self.bind, self.port);
         let listener = connection::listen(address, &options).map_err(|error| {
             Failure::Usage(format!(
@@ -77,7 +80,7 @@ impl Arguments {
                 let host = Host::new(HostTerms { token, most_clients: self.max_clients }, options);
                 let doors = Doors { control: Some(Arc::new(host)), raw: None };
                 let server = Server::start(listener, options, doors).map_err(failed)?;
-                announce(server.address())?;
+                self.announce(&server)?;
                 let _ = signals.recv();
                 server.desk().finish(options.stall);
                 output::print(&format!("served {} scenarios\n", server.desk().offered()))?;
@@ -103,7 +106,13 @@ impl Arguments {
                  or --insecure-open to serve whoever comes",
             );
         }
-        if self.insecure_open {
+        Ok(())
+    }
+
+    /// The address first, on one line, for whoever waits for it.
+    fn announce(&self, server: &Server) -> Result<(), Failure> {
+        output::print(&format!("listening on {}\n", server.address()))?;
+        if !self.bind.is_loopback() && self.token_file.is_none() {
             eprintln!("warning: --insecure-open: whoever reaches {} is sent data at line rate", self.bind);
         }
         Ok(())
@@ -136,7 +145,7 @@ impl Arguments {
         };
         let doors = Doors { raw: Some(Arc::new(host)), control: None };
         let server = Server::start(listener, options, doors).map_err(failed)?;
-        announce(server.address())?;
+        self.announce(&server)?;
         let mut total = Total::default();
         loop {
             select! {
@@ -196,11 +205,6 @@ fn line(departure: &Departure) -> String {
         line += &format!("; ended by: {error}");
     }
     line + "\n"
-}
-
-/// The address first, on one line, for whoever waits for it.
-fn announce(address: SocketAddr) -> Result<(), Failure> {
-    output::print(&format!("listening on {address}\n"))
 }
 
 fn failed(error: std::io::Error) -> Failure {

@@ -25,6 +25,8 @@ pub struct Measured {
     /// The conditions of the other host, where there is one.
     #[cfg(feature = "cli")]
     pub host: Option<crate::conditions::Conditions>,
+    /// [`Rig::copied_because`]
+    pub copied_because: Option<String>,
     /// [`Rig::huge_share`], of the worst set-up.
     pub huge_share: Option<f64>,
     /// [`Rig::idle_walk`]
@@ -44,6 +46,7 @@ pub(super) struct Sum {
     system: SystemMeter,
     applied: Applied,
     placed: Placed,
+    copied_because: Option<String>,
     huge_share: Option<f64>,
     idle_walk: Walk,
     #[cfg(feature = "cli")]
@@ -59,6 +62,7 @@ impl Sum {
             system: system.unwrap_or_default(),
             applied: rig.applied().clone(),
             placed: rig.placed(),
+            copied_because: rig.copied_because().map(str::to_owned),
             huge_share: rig.huge_share(),
             idle_walk: rig.idle_walk(),
             #[cfg(feature = "cli")]
@@ -97,6 +101,7 @@ impl Sum {
             transport: site.transport(),
             #[cfg(feature = "cli")]
             host: self.host,
+            copied_because: self.copied_because,
             huge_share: self.huge_share,
             idle_walk: self.idle_walk,
             system,

@@ -6,7 +6,7 @@
 //! tenant, the clock) cancels in their ratio; logarithms make faster and slower mirror images of each other.
 //!
 //! - here: the mean of the log ratios and Student's interval ([`Estimate`], [`Interval`])
-//! - [`judge`]: words for all cells of a run at once, corrected for their number
+//! - [`judge()`]: words for all cells of a run at once, corrected for their number
 //! - [`Middle`]: median and spread of plain values
 //! - `student`: the t distribution
 

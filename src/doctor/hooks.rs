@@ -4,7 +4,7 @@
 
 use super::Machine;
 use super::Plan;
-use super::finding::Answer;
+use super::finding::{Answer, Status};
 use super::machine::Unread;
 use super::processes;
 use super::route;
@@ -24,6 +24,12 @@ impl Tap {
         };
         Some(Tap { inode: inode.into(), interface: interface.parse().ok()? })
     }
+}
+
+/// A tap on the way to the planned address, as a reason for copies.
+pub(super) fn tapped(machine: &Machine, plan: &Plan) -> Result<Option<&'static str>, Unread> {
+    let status = packet_taps(machine, plan)?.of("packet-taps").status;
+    Ok((status == Status::Distorts).then_some("a packet tap bound to all protocols"))
 }
 
 /// Sockets that receive a clone of every packet; MSG_ZEROCOPY data is copied for them (dev_queue_xmit_nit, net/core/dev.c).

@@ -88,6 +88,26 @@ pub(super) fn link(machine: &Machine, plan: &Plan) -> Result<Answer, Unread> {
     Ok(Answer::ready(format!("{name} is a network card ({}).", driver.unwrap_or("it names no driver"))))
 }
 
+/// An interface whose packets this machine delivers itself, as a reason for copies.
+pub(super) fn delivered_here(machine: &Machine, plan: &Plan) -> Result<Option<&'static str>, Unread> {
+    let Some(name) = interface(machine, plan)? else { return Ok(None) };
+    let driver = machine.facts.links.get(&name).and_then(|link| link.driver.as_deref());
+    Ok(match driver {
+        _ if name == "lo" => Some("loopback"),
+        Some("veth") => Some("a veth pair"),
+        Some("tun") => Some("a tun or tap device"),
+        _ => None,
+    })
+}
+
+/// An interface that takes one piece of memory a packet, as a reason for copies.
+pub(super) fn without_scatter_gather(machine: &Machine, plan: &Plan) -> Result<Option<&'static str>, Unread> {
+    let Some(name) = interface(machine, plan)? else { return Ok(None) };
+    let offloads = machine.facts.links.get(&name).and_then(|link| link.offloads);
+    let without = offloads.is_some_and(|offloads| !offloads.scatter_gather);
+    Ok(without.then_some("no scatter-gather on the route"))
+}
+
 /// The interface's MTU.
 pub(super) fn mtu(machine: &Machine, plan: &Plan) -> Result<Answer, Unread> {
     // drivers/net/loopback.c

@@ -29,6 +29,8 @@ pub use finding::{Finding, Status};
 pub use machine::Machine;
 pub use plan::Plan;
 
+use std::net::IpAddr;
+
 use finding::Answer;
 use machine::Unread;
 
@@ -88,6 +90,17 @@ pub fn examine(machine: &Machine, plan: &Plan) -> Vec<Finding> {
         answer.of(check.id)
     };
     CHECKS.iter().map(answered).collect()
+}
+
+/// Why the kernel copies zero-copy sends to `address`, where this machine can tell: the first check of those that know
+/// a reason.
+pub fn why_copied(address: IpAddr) -> Option<String> {
+    let machine = Machine::live();
+    let plan = Plan { address: Some(address), ..Plan::default() };
+    let reason =
+        |look: fn(&Machine, &Plan) -> Result<Option<&'static str>, Unread>| look(&machine, &plan).ok()?;
+    let looks = [link::delivered_here, hooks::tapped, link::without_scatter_gather];
+    looks.into_iter().find_map(reason).map(str::to_owned)
 }
 
 /// The command's exit code: 3 when something will distort the measurement, otherwise 0.

@@ -24,9 +24,9 @@ pub struct CpuRecord {
     pub sender_ns_per_kib: Option<f64>,
     /// The clients' threads.
     pub receiver_ns_per_kib: Option<f64>,
-    /// The whole process.
+    /// The whole process; over two hosts the one that receives.
     pub process_ns_per_kib: Option<f64>,
-    /// The whole machine above its idle baseline.
+    /// The whole machine above its idle baseline; over two hosts the one that receives.
     pub system_ns_per_kib: Option<f64>,
     /// The kernel threads that work off what softirq puts aside.
     pub ksoftirqd_ns_per_kib: Option<f64>,

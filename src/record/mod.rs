@@ -221,9 +221,7 @@ impl Record {
             syscalls_per_message: sample.calls as f64 / sample.messages.max(1) as f64,
             ledger: told.then(|| LedgerRecord::from(&sample.ledger)),
             verdict: told.then(|| copies.to_string()),
-            // Over loopback the kernel copies what it delivers, whatever else is so.
-            verdict_reason: (told && sample.ledger.copied > 0 && measured.transport == "loopback")
-                .then(|| "loopback".to_owned()),
+            verdict_reason: measured.copied_because.clone().filter(|_| told && sample.ledger.copied > 0),
             huge_share: measured.huge_share,
             cpu: CpuRecord::new(measured, spec.size),
             counters: CountersRecord::new(measured, spec.size, scenario.clients),

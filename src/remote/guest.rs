@@ -9,7 +9,7 @@ use crossbeam::channel::Sender;
 
 use super::frame;
 use super::handshake::{HandshakeError, greet_host};
-use super::order::{Answer, Offered, Order};
+use super::order::{Answer, Offered, Order, sentence};
 use super::token::Token;
 use super::{HANDSHAKE, frame::MOST_FROM_HOST};
 use crate::connection::{self, Options};
@@ -21,16 +21,29 @@ use crate::sys::socket::Socket;
 /// Where another host serves.
 #[derive(Debug, Clone)]
 pub struct Site {
-    /// Its address.
-    pub address: SocketAddr,
+    /// Its addresses, of which the first that answers is taken; at least one.
+    pub addresses: Vec<SocketAddr>,
     /// The secret that both know.
     pub token: Option<Token>,
+}
+
+impl Site {
+    /// Makes sure that the host is there and lets this one in, and keeps only the address that answered: what is
+    /// wrong for all cells of a matrix is told once, before the first.
+    pub fn reach(&mut self, options: &Options) -> Result<(), CallError> {
+        let (_, address) = dial(self, options)?;
+        self.addresses = vec![address];
+        Ok(())
+    }
 }
 
 /// Why a host does not serve.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum CallError {
+    /// There is no address to try.
+    #[error("the host has no address")]
+    Nowhere,
     /// Nobody answers there.
     #[error("{address} does not answer: {error}")]
     Unreachable {
@@ -61,6 +74,7 @@ pub enum CallError {
 #[derive(Debug)]
 pub struct Call {
     socket: Socket,
+    address: SocketAddr,
     reader: Option<JoinHandle<()>>,
 }
 
@@ -75,19 +89,15 @@ impl Call {
         options: &Options,
         news: Sender<News>,
     ) -> Result<(Self, Offered), CallError> {
-        let address = site.address;
+        let (socket, address) = dial(site, options)?;
         let unreachable = |error| CallError::Unreachable { address, error };
-        let socket = connection::connect(address, options).map_err(unreachable)?;
-        connection::keep_alive(&socket).map_err(unreachable)?;
-        let hello = Hello { purpose: Purpose::Control }.encode();
-        frame::send_bytes(&socket, &hello).map_err(unreachable)?;
-        greet_host(&socket, site.token.as_ref(), Instant::now() + HANDSHAKE)
-            .map_err(|error| CallError::Handshake { address, error })?;
         frame::send(&socket, order).map_err(unreachable)?;
         let answer = frame::receive(&socket, MOST_FROM_HOST, Instant::now() + SET_UP).map_err(unreachable)?;
         let offered = match answer {
             Some(Answer::Offered(offered)) => *offered,
-            Some(Answer::Refused(reason)) => return Err(CallError::Refused { address, reason }),
+            Some(Answer::Refused(reason)) => {
+                return Err(CallError::Refused { address, reason: sentence(&reason) });
+            }
             Some(Answer::News(_)) | None => return Err(unreachable(io::ErrorKind::UnexpectedEof.into())),
         };
         let listening = socket.try_clone().map_err(unreachable)?;
@@ -96,16 +106,40 @@ impl Call {
             .stack_size(STACK_BYTES)
             .spawn(move || pass_on(&listening, &news))
             .map_err(unreachable)?;
-        Ok((Self { socket, reader: Some(reader) }, offered))
+        Ok((Self { socket, address, reader: Some(reader) }, offered))
     }
-}
 
-impl Call {
+    /// Where the host answered.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
     /// Whether the host is this one, seen by another address: then both ends share their CPUs.
     pub fn one_host(&self) -> bool {
         let ends = (self.socket.local_addr(), self.socket.options().peer_addr());
         matches!(ends, (Ok(own), Ok(peer)) if peer.as_socket().is_some_and(|peer| peer.ip() == own.ip()))
     }
+}
+
+/// A control connection to the first address that answers, this end let in.
+fn dial(site: &Site, options: &Options) -> Result<(Socket, SocketAddr), CallError> {
+    let mut failed = CallError::Nowhere;
+    for address in site.addresses.iter().copied() {
+        let connected = connection::connect(address, options).and_then(|socket| {
+            connection::keep_alive(&socket)?;
+            frame::send_bytes(&socket, &Hello { purpose: Purpose::Control }.encode())?;
+            Ok(socket)
+        });
+        match connected {
+            Ok(socket) => {
+                return greet_host(&socket, site.token.as_ref(), Instant::now() + HANDSHAKE)
+                    .map(|()| (socket, address))
+                    .map_err(|error| CallError::Handshake { address, error });
+            }
+            Err(error) => failed = CallError::Unreachable { address, error },
+        }
+    }
+    Err(failed)
 }
 
 impl Drop for Call {
@@ -142,7 +176,7 @@ fn next(socket: &Socket) -> io::Result<Option<News>> {
     while !socket.readable_by(Instant::now() + HANDSHAKE)? {}
     match frame::receive(socket, MOST_FROM_HOST, Instant::now() + HANDSHAKE)? {
         Some(Answer::News(message)) => Ok(Some((*message).into())),
-        Some(Answer::Refused(reason)) => Err(io::Error::other(reason)),
+        Some(Answer::Refused(reason)) => Err(io::Error::other(sentence(&reason))),
         Some(Answer::Offered(_)) => Err(io::Error::other("it offered twice")),
         None => Ok(None),
     }

@@ -14,6 +14,7 @@ use std::time::Instant;
 
 use super::frame::send_bytes;
 use super::token::{Role, Token};
+use crate::protocol::{Hello, Misunderstood, VERSION};
 use crate::sys::socket::Socket;
 
 /// A fresh number of one handshake.
@@ -45,11 +46,14 @@ pub struct Verdict {
 #[non_exhaustive]
 pub enum HandshakeError {
     /// The connection failed, or the other end closed it.
-    #[error("{0}")]
+    #[error("the handshake failed: {0}")]
     Io(#[from] io::Error),
     /// The other end said something else.
     #[error("the host speaks another protocol")]
     Garbled,
+    /// The host speaks another version.
+    #[error("the host speaks version {0} of copycost's protocol, this is version {VERSION}")]
+    Version(u16),
     /// The host asks for a token, and there is none.
     #[error("the host asks for a token: give --token-file")]
     NoToken,
@@ -121,7 +125,16 @@ fn fresh() -> io::Result<Nonce> {
 
 fn read<const N: usize>(socket: &Socket, by: Instant) -> io::Result<[u8; N]> {
     let mut bytes = [0; N];
-    if socket.recv_exact(&mut bytes, by)? { Ok(bytes) } else { Err(io::ErrorKind::UnexpectedEof.into()) }
+    let told = match socket.recv_exact(&mut bytes, by) {
+        Ok(true) => return Ok(bytes),
+        Ok(false) => "the other end closed the connection",
+        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => "the other end closed the connection",
+        Err(error) if error.kind() == io::ErrorKind::TimedOut => {
+            "the other end said nothing until the timeout"
+        }
+        Err(error) => return Err(error),
+    };
+    Err(io::Error::other(told))
 }
 
 /// The host's part, after the hello. True: the guest is let in.
@@ -138,13 +151,25 @@ pub fn greet_guest(socket: &Socket, token: Option<&Token>, by: Instant) -> io::R
     Ok(good)
 }
 
+/// The host's first answer, which is a hello where it speaks another version.
+fn read_challenge(socket: &Socket, by: Instant) -> Result<Challenge, HandshakeError> {
+    let head: [u8; Hello::BYTES] = read(socket, by)?;
+    if let Err(Misunderstood::Version(version)) = Hello::decode(&head) {
+        return Err(HandshakeError::Version(version));
+    }
+    let mut bytes = [0; ANSWER];
+    bytes[..Hello::BYTES].copy_from_slice(&head);
+    bytes[Hello::BYTES..].copy_from_slice(&read::<{ ANSWER - Hello::BYTES }>(socket, by)?);
+    Challenge::decode(&bytes).ok_or(HandshakeError::Garbled)
+}
+
 /// The guest's part, after the hello.
 pub fn greet_host(socket: &Socket, token: Option<&Token>, by: Instant) -> Result<(), HandshakeError> {
     let guest = fresh()?;
     let mut opening = [0; OPENING];
     opening[..32].copy_from_slice(&guest);
     send_bytes(socket, &opening)?;
-    let challenge = Challenge::decode(&read(socket, by)?).ok_or(HandshakeError::Garbled)?;
+    let challenge = read_challenge(socket, by)?;
     let proof = match (token, challenge.wants_proof) {
         (Some(token), true) => token.prove(Role::Guest, &challenge.nonce, &guest),
         (None, false) => [0; 32],

@@ -1,7 +1,7 @@
 //! The end that serves: one control connection is one scenario, from its order until either end closes.
 
 use std::io;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use crossbeam::channel::{Receiver, after, bounded, unbounded};
@@ -11,12 +11,13 @@ use super::frame::{self, MOST_FROM_GUEST};
 use super::handshake::greet_guest;
 use super::order::{Answer, Message, Offered, Order, Understood};
 use super::token::Token;
-use super::{HANDSHAKE, LONGEST};
+use super::{CLIENT_MEMORY, HANDSHAKE, LONGEST};
 use crate::conditions::Conditions;
 use crate::connection::{self, Applied, Options};
+use crate::doctor;
 use crate::protocol::Ticket;
 use crate::seat::{self, Seats};
-use crate::send::{Budget, Limits, Terms as SendTerms};
+use crate::send::{Budget, Limits, Release, Terms as SendTerms};
 use crate::server::{Attendant, News, STACK_BYTES, Service, Visit};
 use crate::sys::socket::Socket;
 
@@ -34,9 +35,25 @@ pub struct Terms {
 pub struct Host {
     terms: Terms,
     options: Options,
-    /// Clients promised to guests.
-    promised: Mutex<usize>,
+    /// The memory that the messages of all guests may take, in bytes.
+    most_memory: usize,
+    /// What is promised to guests.
+    promised: Mutex<Share>,
+    /// Something was given back.
+    returned: Condvar,
 }
+
+/// What a guest is promised, or all of them.
+#[derive(Debug, Clone, Copy, Default)]
+struct Share {
+    clients: usize,
+    /// In bytes.
+    memory: usize,
+}
+
+/// How long a guest waits for what another gives back: one that begins its next scenario has just ended the one
+/// before, and its order may overtake that end.
+const GIVE_BACK: Duration = Duration::from_secs(2);
 
 /// How long the kernel may take to release everything at the end of a run.
 const DRAIN: Duration = Duration::from_secs(5);
@@ -44,20 +61,36 @@ const DRAIN: Duration = Duration::from_secs(5);
 impl Host {
     /// A host whose listener's connections have `options`.
     pub fn new(terms: Terms, options: Options) -> Self {
-        Self { terms, options, promised: Mutex::new(0) }
+        let (promised, returned) = Default::default();
+        Self { terms, options, most_memory: memory_for_messages(), promised, returned }
     }
 
-    fn promise(&self, clients: usize) -> Result<Promise<'_>, String> {
-        let mut promised = self.promised.lock().unwrap_or_else(PoisonError::into_inner);
-        let most = self.terms.most_clients;
-        if *promised + clients > most {
-            let free = most - *promised;
+    fn promise(&self, wanted: Share) -> Result<Promise<'_>, String> {
+        let (most_clients, most_memory) = (self.terms.most_clients, self.most_memory);
+        let too_much = |promised: &mut Share| {
+            promised.clients + wanted.clients > most_clients
+                || promised.memory.saturating_add(wanted.memory) > most_memory
+        };
+        let promised = self.promised.lock().unwrap_or_else(PoisonError::into_inner);
+        let waited = self.returned.wait_timeout_while(promised, GIVE_BACK, too_much);
+        let (mut promised, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        let (clients, memory) = (most_clients - promised.clients, most_memory - promised.memory);
+        if wanted.clients > clients {
             return Err(format!(
-                "{clients} more clients: {free} of {most} are free (every path of a cell counts; --max-clients)"
+                "{} more clients: {clients} of {most_clients} are free (every path of a cell counts; --max-clients)",
+                wanted.clients
             ));
         }
-        *promised += clients;
-        Ok(Promise { host: self, clients })
+        if wanted.memory > memory {
+            return Err(format!(
+                "{} more bytes for messages: {memory} of {most_memory} are free (half of the host's memory; every \
+                 path of a cell counts)",
+                wanted.memory
+            ));
+        }
+        *promised =
+            Share { clients: promised.clients + wanted.clients, memory: promised.memory + wanted.memory };
+        Ok(Promise { host: self, share: wanted })
     }
 
     fn serve(&self, order: &Order, visit: &Visit) -> io::Result<()> {
@@ -65,7 +98,7 @@ impl Host {
             Ok(understood) => understood,
             Err(reason) => return frame::send(&visit.socket, &Answer::Refused(reason)),
         };
-        let _promise = match self.promise(order.clients) {
+        let _promise = match self.promise(Share { clients: order.clients, memory: understood.memory }) {
             Ok(promise) => promise,
             Err(reason) => return frame::send(&visit.socket, &Answer::Refused(reason)),
         };
@@ -81,7 +114,12 @@ impl Host {
         let mut conditions = Conditions::here();
         conditions.connected(&applied);
         conditions.nodelay = order.nodelay;
-        let offered = Offered { ticket: ticket.into(), conditions, sender_cpus: placed.sender_cpus };
+        let copied_because = match understood.path.release {
+            Release::OnCompletion => doctor::why_copied(visit.peer.ip()),
+            Release::OnReturn | Release::Never => None,
+        };
+        let (ticket, sender_cpus) = (ticket.into(), placed.sender_cpus);
+        let offered = Offered { ticket, conditions, sender_cpus, copied_because };
         frame::send(&visit.socket, &Answer::Offered(Box::new(offered)))?;
         forward(&visit.socket, &news)
     }
@@ -114,26 +152,42 @@ impl Host {
     }
 }
 
-/// Clients promised to one guest.
+/// What is promised to one guest, until this is dropped.
 struct Promise<'a> {
     host: &'a Host,
-    clients: usize,
+    share: Share,
 }
 
 impl Drop for Promise<'_> {
     fn drop(&mut self) {
-        *self.host.promised.lock().unwrap_or_else(PoisonError::into_inner) -= self.clients;
+        let mut promised = self.host.promised.lock().unwrap_or_else(PoisonError::into_inner);
+        promised.clients -= self.share.clients;
+        promised.memory -= self.share.memory;
+        self.host.returned.notify_all();
     }
+}
+
+/// Half of the memory that the kernel says could be had, in bytes; where it does not say, one client's.
+fn memory_for_messages() -> usize {
+    let meminfo = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
+    let available = meminfo.lines().find_map(|line| {
+        let kib = line.strip_prefix("MemAvailable:")?.trim().strip_suffix("kB")?.trim();
+        kib.parse::<usize>().ok()?.checked_mul(1024)
+    });
+    available.map_or(CLIENT_MEMORY, |available| available / 2)
 }
 
 impl Attendant for Host {
     fn attend(&self, visit: Visit) {
-        let by = Instant::now() + HANDSHAKE;
         // A stranger learns no more than what the handshake has told it.
+        let by = visit.by;
         if !matches!(greet_guest(&visit.socket, self.terms.token.as_ref(), by), Ok(true)) {
             return;
         }
-        visit.pending.is_over(None);
+        // Where everybody is let in, an order is the first thing that a stranger does not send by chance.
+        if self.terms.token.is_some() {
+            visit.pending.is_over(None);
+        }
         let order = match frame::receive::<Order>(&visit.socket, MOST_FROM_GUEST, by) {
             Ok(Some(order)) => order,
             Ok(None) => return,
@@ -142,6 +196,7 @@ impl Attendant for Host {
                 return;
             }
         };
+        visit.pending.is_over(None);
         // The guest has gone, or the host stops: there is nobody to tell.
         let _ = connection::keep_alive(&visit.socket).and_then(|()| self.serve(&order, &visit));
     }

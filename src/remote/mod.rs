@@ -24,7 +24,7 @@ pub use token::{BadToken, Token};
 /// The longest that one scenario may be served: nobody watches a measurement for longer.
 pub const LONGEST: Duration = Duration::from_secs(3600);
 
-/// The memory that the messages of one client may cover, in bytes.
+/// The memory that the messages of one client may take, in bytes, where there are several of them.
 pub const CLIENT_MEMORY: usize = 1 << 30;
 
 /// How long either end may take for its part of the handshake.

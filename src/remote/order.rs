@@ -55,6 +55,8 @@ pub struct Understood {
     pub spec: Spec,
     /// Where the threads sit.
     pub placement: Placement,
+    /// The memory that all clients' messages take, in bytes: not less than they take.
+    pub memory: usize,
 }
 
 /// What the host says.
@@ -77,6 +79,9 @@ pub struct Offered {
     pub conditions: Conditions,
     /// How many CPUs its threads were placed on.
     pub sender_cpus: usize,
+    /// Why the host's kernel copies zero-copy sends to the guest, where it can tell.
+    #[serde(default)]
+    pub copied_because: Option<String>,
 }
 
 /// [`News`] as it travels.
@@ -144,16 +149,24 @@ impl Order {
         if !(1..=most_clients).contains(&self.clients) {
             return Err(format!("{} clients: this host serves 1 to {most_clients}", self.clients));
         }
-        let memory = Supply::count(&spec).saturating_mul(spec.size);
-        if memory > CLIENT_MEMORY.max(spec.size) {
+        self.pollution_table.map_or(Ok(()), Chase::check).map_err(|error| error.to_string())?;
+        let memory = Supply::memory(&spec).saturating_add(self.pollution_table.unwrap_or(0));
+        // One message of any size is served.
+        if memory > CLIENT_MEMORY.max(spec.memory()) {
             return Err(format!(
-                "messages of {memory} bytes for each client: this host has {CLIENT_MEMORY} for each"
+                "{memory} bytes of memory for each client's messages: this host has {CLIENT_MEMORY} for each"
             ));
         }
-        self.pollution_table.map_or(Ok(()), Chase::check).map_err(|error| error.to_string())?;
+        let placement = self.placement.parse()?;
         (path.probe)(&spec).map_err(|reason| reason.to_string())?;
-        Ok(Understood { path, spec, placement: self.placement.parse()? })
+        Ok(Understood { path, spec, placement, memory: memory.saturating_mul(self.clients) })
     }
+}
+
+/// What another host says, fit to be shown on a terminal: one line of bounded length without control characters.
+pub fn sentence(text: &str) -> String {
+    const LONGEST: usize = 500;
+    text.chars().take(LONGEST).map(|c| if c.is_control() { ' ' } else { c }).collect()
 }
 
 impl From<News> for Message {
@@ -175,7 +188,7 @@ impl From<Message> for News {
             MessageTold::Ready { huge_share, idle_walk } => Told::Ready { huge_share, idle_walk },
             MessageTold::Report(report) => Told::Report(report),
             MessageTold::Failed { error, ledger } => {
-                Told::Failed(Failure { error: std::io::Error::other(error), ledger })
+                Told::Failed(Failure { error: std::io::Error::other(sentence(&error)), ledger })
             }
         };
         Self { client: message.client, told }

@@ -2,13 +2,14 @@
 //! that receives for a while. There is no hello and no ask; nothing is assumed of what the other end is.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{Shutdown, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use crossbeam::channel::Sender as Departures;
 
+use super::LONGEST;
 use crate::connection::{self, Options};
 use crate::cost::cpu::{CpuSpent, ThreadCpu};
 use crate::message::Spec;
@@ -16,6 +17,7 @@ use crate::recv::ReceivePath;
 use crate::send::{Budget, Ledger, SendPath, Sender, Terms, drain};
 use crate::server::{Attendant, Visit};
 use crate::supply::Supply;
+use crate::sys::socket::Socket;
 
 /// How long the kernel may take to release everything when a client has gone.
 const DRAIN: Duration = Duration::from_secs(5);
@@ -96,6 +98,7 @@ impl RawHost {
         if drain(&mut *sender, Instant::now() + DRAIN).is_err() {
             sender.abort();
         }
+        end(&visit.socket);
         let told = self.path.release == crate::send::Release::OnCompletion;
         result.map(|()| told.then(|| sender.ledger()))
     }
@@ -106,7 +109,16 @@ impl RawHost {
         sender: &mut dyn Sender,
         bytes: &mut u64,
     ) -> io::Result<()> {
+        /// Reading the clock costs nothing beside so many messages.
+        const MESSAGES_PER_LOOK: u64 = 64;
+        let end = Instant::now() + LONGEST;
+        let mut messages = 0u64;
         while !self.stopping.load(Ordering::Relaxed) {
+            messages += 1;
+            if messages.is_multiple_of(MESSAGES_PER_LOOK) && Instant::now() > end {
+                let minutes = LONGEST.as_secs() / 60;
+                return Err(io::Error::other(format!("served for {minutes} minutes, and that is the most")));
+            }
             let message = supply.next(sender, self.stall)?;
             match sender.send(message) {
                 Ok(()) => *bytes += message.size() as u64,
@@ -123,6 +135,20 @@ impl RawHost {
     }
 }
 
+/// Ends a connection so that the client gets all that was sent: closed with something unread, as from a client that
+/// says what it wants, the connection would be reset.
+fn end(socket: &Socket) {
+    const PATIENCE: Duration = Duration::from_secs(1);
+    // ENOTCONN: the client was faster.
+    let _ = socket.options().shutdown(Shutdown::Write);
+    let by = Instant::now() + PATIENCE;
+    let mut waste = [0; 4096];
+    while Instant::now() < by
+        && matches!(socket.readable_by(by), Ok(true))
+        && socket.recv(&mut waste).is_ok_and(|bytes| bytes > 0)
+    {}
+}
+
 /// What a client of a raw server received.
 #[derive(Debug, Clone, Copy)]
 pub struct Received {
@@ -136,17 +162,21 @@ pub struct Received {
     pub ended: bool,
 }
 
-/// Receives from a raw server at `address` for `time`. `progress` is called about every 100 ms with the bytes and the
+/// Receives from a raw server at the first of `addresses` that answers, for `time`. `progress` is called about every 100 ms with the bytes and the
 /// time so far, and ends it early by returning false.
 pub fn receive(
-    address: SocketAddr,
+    addresses: &[SocketAddr],
     path: &ReceivePath,
     time: Duration,
     options: &Options,
     progress: &mut dyn FnMut(u64, Duration) -> bool,
 ) -> io::Result<Received> {
     const TICK: Duration = Duration::from_millis(100);
-    let socket = connection::connect(address, options)?;
+    let mut connected = Err(io::Error::other("the host has no address"));
+    for address in addresses {
+        connected = connected.or_else(|_| connection::connect(*address, options));
+    }
+    let socket = connected?;
     // A silent server must not hold the last tick.
     socket.options().set_read_timeout(Some(TICK))?;
     let mut receiver = (path.open)(socket.try_clone()?)?;

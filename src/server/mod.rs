@@ -7,10 +7,11 @@
 mod conversation;
 mod service;
 
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
@@ -31,8 +32,9 @@ pub use service::{Failure, News, Report, Service, Told};
 /// paths are 6,000 threads.
 pub(crate) const STACK_BYTES: usize = 256 << 10;
 
-/// Connections that may be between their accept and the end of their hello. When one more comes, the oldest ends:
-/// whoever means it has said hello long before so many others come.
+/// Connections that may be between their accept and their proof. When one more comes, the oldest ends of the network
+/// that has most of them: whoever means it is done long before so many others come from where it is, and those who
+/// do not crowd out only each other.
 const MOST_PENDING: usize = 256;
 
 /// Takes care of connections that are no clients with tickets.
@@ -52,6 +54,8 @@ pub struct Visit {
     pub desk: Desk,
     /// Tells the server that the visitor has shown who it is, and is pending no more.
     pub pending: Pending,
+    /// When it must have shown it.
+    pub by: Instant,
 }
 
 /// Who is let in, and how.
@@ -101,6 +105,8 @@ struct Shared {
 struct Open {
     /// A handle to wake its thread with.
     socket: Socket,
+    /// Who it is.
+    peer: IpAddr,
     /// It has not yet shown who it is.
     pending: bool,
     /// What let it in.
@@ -192,20 +198,39 @@ impl Shared {
         lock(&self.connections).values().for_each(|open| open.socket.shutdown());
     }
 
-    /// Notes a new connection, and ends the one that has been pending longest if there are too many.
-    fn enter(&self, number: u64, socket: Socket) {
+    /// Notes a new connection, and ends a pending one if there are too many.
+    fn enter(&self, number: u64, socket: Socket, peer: IpAddr) {
         let mut connections = lock(&self.connections);
-        connections.insert(number, Open { socket, pending: true, ticket: None });
+        connections.insert(number, Open { socket, peer, pending: true, ticket: None });
         if connections.values().filter(|open| open.pending).count() > MOST_PENDING
-            && let Some(oldest) = connections.values_mut().find(|open| open.pending)
+            && let Some(one_too_many) = one_too_many(&connections)
+            && let Some(open) = connections.get_mut(&one_too_many)
         {
-            oldest.pending = false;
-            oldest.socket.shutdown();
+            open.pending = false;
+            open.socket.shutdown();
         }
     }
 
     fn offer_for(&self, ticket: Ticket) -> Option<Arc<Offer>> {
         lock(&self.offers).get(&ticket).cloned()
+    }
+}
+
+/// The pending connection that has to go when there are too many.
+fn one_too_many(connections: &BTreeMap<u64, Open>) -> Option<u64> {
+    let mut crowds: HashMap<IpAddr, (usize, Reverse<u64>)> = HashMap::new();
+    for (number, open) in connections.iter().filter(|(_, open)| open.pending) {
+        // In ascending order, so that the first one is the oldest.
+        crowds.entry(network(open.peer)).or_insert((0, Reverse(*number))).0 += 1;
+    }
+    crowds.into_values().max().map(|(_, Reverse(oldest))| oldest)
+}
+
+/// Who shares an address, as far as can be told: one IPv4 address, or the 64 bits of IPv6 that a subnet has in common.
+fn network(peer: IpAddr) -> IpAddr {
+    match peer.to_canonical() {
+        IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() >> 64 << 64).into(),
+        address => address,
     }
 }
 
@@ -245,7 +270,7 @@ fn start_thread(
     number: u64,
 ) -> Option<JoinHandle<()>> {
     connection::accepted(&socket, &shared.options).ok()?;
-    shared.enter(number, socket.try_clone().ok()?);
+    shared.enter(number, socket.try_clone().ok()?, peer.ip());
     let pending = Pending { shared: Arc::clone(shared), number };
     let thread = thread::Builder::new().name(format!("serve-{number}")).stack_size(STACK_BYTES);
     thread.spawn(move || receive(socket, peer, pending)).ok()
@@ -254,11 +279,12 @@ fn start_thread(
 /// Leads one connection to where it belongs. A stranger is only shown the door.
 fn receive(socket: Socket, peer: SocketAddr, pending: Pending) {
     let shared = Arc::clone(&pending.shared);
-    let visit = |socket, pending| Visit { socket, peer, desk: Desk(Arc::clone(&shared)), pending };
+    let by = Instant::now() + shared.options.hello;
+    let visit = |socket, pending| Visit { socket, peer, desk: Desk(Arc::clone(&shared)), pending, by };
     if let Some(attendant) = &shared.doors.raw {
         return attendant.attend(visit(socket, pending));
     }
-    let Ok(hello) = greet(&shared, &socket) else { return };
+    let Ok(Some(hello)) = greet(&socket, by) else { return };
     match hello.purpose {
         Purpose::Data { client, ticket } => {
             let Some(offer) = shared.offer_for(ticket) else { return };
@@ -279,12 +305,18 @@ fn receive(socket: Socket, peer: SocketAddr, pending: Pending) {
     }
 }
 
-fn greet(shared: &Shared, socket: &Socket) -> io::Result<Hello> {
+/// The hello of a peer; `None` when it said something else. One that speaks another version of the protocol is told
+/// this version, by a hello: as many bytes as it sent.
+fn greet(socket: &Socket, by: Instant) -> io::Result<Option<Hello>> {
     let mut bytes = [0; Hello::BYTES];
-    if !socket.recv_exact(&mut bytes, Instant::now() + shared.options.hello)? {
-        return Err(io::ErrorKind::UnexpectedEof.into());
+    if !socket.recv_exact(&mut bytes, by)? {
+        return Ok(None);
     }
-    Hello::decode(&bytes).map_err(|error: Misunderstood| io::Error::other(error))
+    let hello = Hello::decode(&bytes);
+    if matches!(hello, Err(Misunderstood::Version(_))) {
+        socket.send(&Hello { purpose: Purpose::Control }.encode(), 0)?;
+    }
+    Ok(hello.ok())
 }
 
 /// A connection that has not yet shown who it is. Forgets the connection when its thread ends, by a panic too, or

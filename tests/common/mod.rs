@@ -4,6 +4,8 @@
 #![allow(dead_code, reason = "each test binary uses its own part")]
 
 pub mod child;
+#[cfg(feature = "cli")]
+pub mod program;
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -44,11 +46,16 @@ pub fn available(spec: &Spec) -> Vec<&'static SendPath> {
 /// A machine under load is slow, not broken: nothing in these tests takes a tenth of this.
 pub const LONG: Duration = Duration::from_secs(60);
 
+/// How many times [`LONG`] is waited for: more than once under valgrind, which slows everything by far more.
+fn patience() -> u32 {
+    std::env::var("COPYCOST_PATIENCE").ok().and_then(|times| times.parse().ok()).unwrap_or(1)
+}
+
 /// The result of `work`, which must be there before [`LONG`] is over.
 pub fn within<T: Send + 'static>(what: &str, work: impl FnOnce() -> T + Send + 'static) -> T {
     let (done, result) = mpsc::channel();
     let worker = thread::Builder::new().spawn(move || done.send(work()).is_ok()).unwrap();
-    match result.recv_timeout(LONG) {
+    match result.recv_timeout(LONG * patience()) {
         Ok(result) => result,
         Err(mpsc::RecvTimeoutError::Timeout) => panic!("{what}: still not over after {LONG:?}"),
         Err(mpsc::RecvTimeoutError::Disconnected) => match worker.join() {

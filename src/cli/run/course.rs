@@ -17,12 +17,14 @@ use crate::compare::trial::{self, End};
 use crate::compare::{Measured, verdict};
 use crate::cost::system::IdleBaseline;
 use crate::record::{CellFailure, Comparison, Paired, Record, Results};
+use crate::scenario::Scenario;
+use crate::send::SendPath;
 use crate::units::{ByteSize, Rate};
 
 /// A run under way.
 #[derive(Debug)]
 pub struct Course<'a> {
-    pub field: &'a Field,
+    pub field: Field,
     pub pace: Pace,
     /// When the budget is over, if there is one.
     pub until: Instant,
@@ -43,7 +45,7 @@ pub struct Course<'a> {
 impl<'a> Course<'a> {
     /// A run that begins, or goes on after `results`.
     pub fn new(
-        field: &'a Field,
+        field: Field,
         pace: Pace,
         files: &'a Files,
         results: Results,
@@ -73,7 +75,13 @@ impl<'a> Course<'a> {
     }
 
     /// Measures a cell, unless an earlier run has it whole.
-    pub fn cell(&mut self, contestants: Vec<Contestant>, size: usize, clients: usize) -> Result<(), Failure> {
+    pub fn cell(
+        &mut self,
+        scenario: impl Fn(&'static SendPath) -> Scenario,
+        size: usize,
+        clients: usize,
+    ) -> Result<(), Failure> {
+        let contestants = self.field.contestants(&scenario);
         let here = |record: &Record| (record.size, record.clients) == (size, clients);
         let known = |contestant: &Contestant| {
             self.results.records.iter().any(|record| record.is_of(&contestant.scenario, &contestant.site))
@@ -82,6 +90,9 @@ impl<'a> Course<'a> {
             self.to_come -= 1;
             return Ok(());
         }
+        // Only now: where nothing is left to be measured, the other host need not be there.
+        self.field.reach(&contestants[0].scenario.options)?;
+        let contestants = self.field.contestants(&scenario);
         // Ratios are of paths that took turns: what an earlier run has of this cell cannot stand beside new figures.
         self.results.records.retain(|record| !here(record));
         self.results.failures.retain(|failure| (failure.size, failure.clients) != (size, clients));

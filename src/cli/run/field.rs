@@ -1,7 +1,9 @@
 //! Who takes part in a run, and who is compared with whom.
 
 use crate::cli::Failure;
+use crate::cli::over;
 use crate::compare::cell::Contestant;
+use crate::connection::Options;
 use crate::rig::Site;
 use crate::scenario::Scenario;
 use crate::send::SendPath;
@@ -15,6 +17,7 @@ pub struct Field {
     site: Site,
     both: Option<Both>,
     reference: usize,
+    reached: bool,
 }
 
 /// The path that the others are compared with unless told otherwise: what a server would do without a second thought.
@@ -40,7 +43,15 @@ impl Field {
                 ))
             })?,
         };
-        Ok(Self { paths, site, both, reference })
+        Ok(Self { paths, site, both, reference, reached: false })
+    }
+
+    /// Makes sure, once, that another host is there and lets this one in.
+    pub fn reach(&mut self, options: &Options) -> Result<(), Failure> {
+        if !std::mem::replace(&mut self.reached, true) {
+            over::reach(&mut self.site, options)?;
+        }
+        Ok(())
     }
 
     /// How many take part.

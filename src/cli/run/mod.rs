@@ -123,6 +123,9 @@ pub struct Arguments {
     /// A file for the results, in the form of its extension (.json, .csv, .txt); may be given again
     #[arg(short, long, value_name = "FILE")]
     output: Vec<PathBuf>,
+    /// How long an end may be silent before it is given up
+    #[arg(long, value_name = "S", value_parser = arguments::seconds, hide = true)]
+    stall: Option<Duration>,
     /// Let the kernel refuse what is beyond its limits instead of staying within them
     #[arg(long, hide = true)]
     no_bound: bool,
@@ -150,10 +153,9 @@ impl Arguments {
         let results = self.begin()?;
         let field = self.field()?;
         let signals = signals::listen()?;
-        let (mut course, cells) = self.course(&field, &files, results, &signals);
+        let (mut course, cells) = self.course(field, &files, results, &signals);
         for (size, clients) in cells {
-            let contestants = field.contestants(self.scenarios(size, clients)?);
-            course.cell(contestants, size, clients)?;
+            course.cell(self.scenarios(size, clients)?, size, clients)?;
         }
         self.crossovers(&mut course)?;
         course.progress.finish();
@@ -207,7 +209,7 @@ impl Arguments {
     /// A run that is about to begin, and its cells.
     fn course<'a>(
         &self,
-        field: &'a Field,
+        field: Field,
         files: &'a Files,
         results: Results,
         signals: &'a crossbeam::channel::Receiver<()>,
@@ -233,13 +235,14 @@ impl Arguments {
         let until = began + budget.unwrap_or_default();
         let mut course = Course::new(field, pace, files, results, signals, (to_come, until));
         // Two seconds of looking on are worth it only where figures of the machine can come of it.
-        let each = budget.map_or(self.seconds, |budget| budget / (to_come * field.count()) as u32 / 2);
+        let each = budget.map_or(self.seconds, |budget| budget / (to_come * course.field.count()) as u32 / 2);
         course.baseline = (each >= MIN_WINDOW).then(IdleBaseline::watch).and_then(Result::ok);
         (course, cells)
     }
 
     fn crossovers(&self, course: &mut Course<'_>) -> Result<(), Failure> {
         let Some(crossing) = &self.crossover else { return Ok(()) };
+        course.field.reach(&arguments::options(self.stall))?;
         let site = course.field.site().clone();
         for clients in arguments::distinct(&self.clients) {
             for footprint in FOOTPRINTS {
@@ -299,6 +302,7 @@ impl Arguments {
 
     fn scenario(&self, path: &'static SendPath, size: usize, clients: usize) -> Result<Scenario, Failure> {
         Ok(Scenario {
+            options: arguments::options(self.stall),
             placement: self.placement,
             counted_threads: self.counters,
             pollution_table: self.pollution.map(|size| size.0),

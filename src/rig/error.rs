@@ -1,0 +1,89 @@
+//! Why there is no sample: the side and the client it failed at, and what to do where that is known.
+
+use std::fmt;
+use std::io;
+use std::time::Duration;
+
+#[cfg(feature = "cli")]
+use crate::remote;
+use crate::send::{Ledger, Unsupported};
+
+/// Which end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Side {
+    /// A server's thread, which sends.
+    Server,
+    /// A client, which receives.
+    Client,
+}
+
+impl fmt::Display for Side {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Server => "the sender of client",
+            Self::Client => "client",
+        })
+    }
+}
+
+/// Why there is no sample.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RigError {
+    /// The path is not to be had here.
+    #[error("{path}: {reason}")]
+    Unsupported {
+        /// The path's name.
+        path: &'static str,
+        /// Why.
+        reason: Unsupported,
+    },
+    /// More clients than may have files open.
+    #[error(
+        "{clients} clients need about {needed} open files, and the hard limit is {hard}: \
+         use fewer clients, or raise it (`ulimit -Hn`, LimitNOFILE=)"
+    )]
+    OpenFiles {
+        /// The clients asked for.
+        clients: usize,
+        /// The files needed.
+        needed: u64,
+        /// The limit.
+        hard: u64,
+    },
+    /// The other host does not serve.
+    #[cfg(feature = "cli")]
+    #[error(transparent)]
+    Call(#[from] remote::CallError),
+    /// Something could not be set up.
+    #[error("{what}: {source}")]
+    Setup {
+        /// What was to be done.
+        what: &'static str,
+        /// The error.
+        source: io::Error,
+    },
+    /// An end failed in a run.
+    #[error("{side} {client} failed: {error}")]
+    End {
+        /// Which end.
+        side: Side,
+        /// The client's number.
+        client: usize,
+        /// The error.
+        error: io::Error,
+        /// What the kernel had told the senders that could still say.
+        ledger: Box<Ledger>,
+    },
+    /// Nothing moved any more.
+    #[error("nothing was received for {} seconds, and no end said why", .0.as_secs())]
+    Hung(Duration),
+    /// An earlier run failed.
+    #[error("this rig failed before and cannot run again")]
+    Broken,
+}
+
+/// Names what was to be done.
+pub(super) fn setup(what: &'static str) -> impl FnOnce(io::Error) -> RigError {
+    move |source| RigError::Setup { what, source }
+}

@@ -1,0 +1,93 @@
+//! What one run yields.
+
+use std::time::Duration;
+
+use crate::cost::cpu::CpuSpent;
+use crate::cost::meter::Spent;
+use crate::cost::pollution::Walk;
+use crate::cost::wire::Wire;
+use crate::latency::Latencies;
+use crate::send::Ledger;
+
+/// What one run yields.
+#[derive(Debug, Clone)]
+pub struct Sample {
+    /// Bytes received within the clock.
+    pub bytes: u64,
+    /// What the clock showed.
+    pub elapsed: Duration,
+    /// Messages sent in the whole run, inside the clock and outside.
+    pub messages: u64,
+    /// The server's threads over the whole run, from the first ask to the end of the drain.
+    pub sender: Spent,
+    /// The clients' threads over the whole run.
+    pub receiver: Spent,
+    /// The whole process over the whole run.
+    pub process: Option<CpuSpent>,
+    /// From the order to begin to the last word of an end.
+    pub wall: Duration,
+    /// The shape on the wire, over all connections.
+    pub wire: Option<Wire>,
+    /// The pointer chase between messages, if one was asked for.
+    pub walk: Walk,
+    /// System calls of the senders over the whole run.
+    pub calls: u64,
+    /// What the kernel told the senders, over the whole run.
+    pub ledger: Ledger,
+    /// The longest drain of a sender.
+    pub drain: Duration,
+    /// Of each message, for [`Work::Single`].
+    pub latency: Latencies,
+}
+
+impl Sample {
+    pub(super) fn empty() -> Self {
+        Self {
+            bytes: 0,
+            elapsed: Duration::ZERO,
+            messages: 0,
+            sender: Spent::default(),
+            receiver: Spent::default(),
+            process: None,
+            wall: Duration::ZERO,
+            wire: None,
+            walk: Walk::default(),
+            calls: 0,
+            ledger: Ledger::default(),
+            drain: Duration::ZERO,
+            latency: Latencies::default(),
+        }
+    }
+
+    /// The sum of two runs of the same scenario.
+    pub fn add(&mut self, other: &Self) {
+        self.bytes += other.bytes;
+        self.elapsed += other.elapsed;
+        self.messages += other.messages;
+        self.sender.then(&other.sender);
+        self.receiver.then(&other.receiver);
+        self.process = self.process.zip(other.process).map(|(mine, theirs)| mine.and(theirs));
+        self.wall += other.wall;
+        self.wire = self.wire.take().zip(other.wire.clone()).map(|(mine, theirs)| mine.then(theirs));
+        self.walk += other.walk;
+        self.calls += other.calls;
+        self.ledger.add(&other.ledger);
+        self.drain = self.drain.max(other.drain);
+        self.latency.add(&other.latency);
+    }
+
+    /// Bytes per second.
+    pub fn throughput(&self) -> f64 {
+        self.bytes as f64 / self.elapsed.as_secs_f64().max(f64::MIN_POSITIVE)
+    }
+
+    /// The time that `bytes` take at this sample's rate.
+    pub fn time_of(&self, bytes: u64) -> Duration {
+        Duration::from_secs_f64(self.elapsed.as_secs_f64() * bytes as f64 / self.bytes.max(1) as f64)
+    }
+
+    /// Context switches of all threads for each message.
+    pub fn switches_per_message(&self) -> f64 {
+        (self.sender.usage.switches() + self.receiver.usage.switches()) as f64 / self.messages.max(1) as f64
+    }
+}
