@@ -3,9 +3,11 @@
 //! Exit codes: 0 done; 1 failed; 2 usage; 3 measured, and the answer is no; 130 interrupted with nothing measured.
 
 mod arguments;
+mod check;
 mod client;
 mod doctor;
 mod list;
+mod manual;
 mod output;
 mod over;
 mod progress;
@@ -15,7 +17,7 @@ mod signals;
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, Parser, Subcommand};
 
 /// Measures what it costs to move a message from user memory into a TCP socket.
 #[derive(Debug, Parser)]
@@ -37,6 +39,10 @@ enum Verb {
     Client(client::Arguments),
     /// Show what will distort or break a measurement on this machine, and how to mend it
     Doctor(doctor::Arguments),
+    /// Print completions for a shell: bash, elvish, fish, powershell or zsh
+    Completions(manual::Completions),
+    /// Print the manual page, or with --folder write one for each command
+    Man(manual::Man),
 }
 
 /// The command did what was asked.
@@ -70,6 +76,8 @@ pub fn main() -> ExitCode {
         Some(Verb::Serve(arguments)) => arguments.run(),
         Some(Verb::Client(arguments)) => arguments.run(),
         Some(Verb::Doctor(arguments)) => arguments.run(),
+        Some(Verb::Completions(arguments)) => arguments.run(Command::command()),
+        Some(Verb::Man(arguments)) => arguments.run(Command::command()),
         None => quick(),
     };
     match result {

@@ -132,7 +132,7 @@ mod tests {
         assert!((slower.high.unwrap() / slower.ratio.unwrap() - 1.0142).abs() < 1e-4);
         assert_eq!(change_of("demand", 1.0, 1.2).word, "faster");
         assert_eq!(change_of("throughput", 0.5, 0.5).word, "equivalent");
-        assert_eq!(change_of("throughput", 0.51, 0.5).word, "undecided");
+        assert_eq!(change_of("throughput", 0.505, 0.5).word, "undecided");
     }
 
     #[test]

@@ -3,9 +3,9 @@
 //! In a set-up everyone is built anew at once and then takes short turns in a balanced order, so that what drifts hits
 //! all alike. Set-ups repeat, because what an address or a page brings by luck stays for as long as a rig lives.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use super::measured::{Measured, Sum, Warm, time_messages};
+use super::measured::{Measured, Sum, Taken, Warm, time_messages};
 use super::metric::Metric;
 use super::schedule::Schedule;
 use super::stats::Pair;
@@ -54,6 +54,8 @@ pub struct Cell {
     schedule: Schedule,
     baseline: Option<IdleBaseline>,
     setups: usize,
+    /// When the first turn began.
+    began: Option<Instant>,
 }
 
 #[derive(Debug)]
@@ -68,6 +70,8 @@ struct State {
     sum: Option<Sum>,
     /// Of each set-up its figures, in the order of [`Metric::ALL`].
     setups: Vec<Vec<Figure<f64>>>,
+    /// Of each set-up its turns.
+    turns: Vec<Vec<Taken>>,
 }
 
 impl Cell {
@@ -76,7 +80,13 @@ impl Cell {
     pub fn new(contestants: Vec<Contestant>, seed: u64, baseline: Option<IdleBaseline>) -> Self {
         let schedule = Schedule::new(contestants.len(), seed);
         let entry = |contestant| Entry { contestant, state: Ok(State::default()) };
-        Self { entries: contestants.into_iter().map(entry).collect(), schedule, baseline, setups: 0 }
+        Self {
+            entries: contestants.into_iter().map(entry).collect(),
+            schedule,
+            baseline,
+            setups: 0,
+            began: None,
+        }
     }
 
     /// [`Schedule::rows_per_block`]
@@ -89,10 +99,11 @@ impl Cell {
     pub fn set_up(&mut self, turns: Turns, go_on: &mut dyn FnMut(Duration) -> bool) -> Ended {
         let number = self.setups + 1;
         let mut warm = self.build(number);
+        let began = *self.began.get_or_insert_with(Instant::now);
         for _ in 0..turns.rows {
             for index in self.schedule.next().unwrap_or_default() {
                 if let Some(warm_one) = &mut warm[index]
-                    && let Err(error) = warm_one.take_turn(turns.length)
+                    && let Err(error) = warm_one.take_turn(turns.length, began)
                 {
                     self.entries[index].state = Err(Failed { setup: number, error });
                     warm[index] = None;
@@ -156,6 +167,23 @@ impl Cell {
         Ok(values(path)?.into_iter().zip(values(reference)?).map(pair).collect())
     }
 
+    /// The turns of a contestant, by set-up; none where it failed.
+    pub fn turns(&self, index: usize) -> &[Vec<Taken>] {
+        self.entries[index].state.as_ref().map_or(&[], |state| &state.turns)
+    }
+
+    /// The error of the first contestant that failed, which then counts as never measured.
+    pub fn take_failure(&mut self) -> Result<(), RigError> {
+        for entry in &mut self.entries {
+            if entry.state.is_err() {
+                return std::mem::replace(&mut entry.state, Ok(State::default()))
+                    .map(drop)
+                    .map_err(|failed| failed.error);
+            }
+        }
+        Ok(())
+    }
+
     /// What everyone came to; `latency` is the length of a phase of its own for each, and `progress` is called after it.
     pub fn finish(
         self,
@@ -182,6 +210,7 @@ impl Cell {
 
 impl State {
     fn add(&mut self, warm: Warm, size: usize) {
+        self.turns.push(warm.turns().to_vec());
         if let Some(sample) = warm.sample() {
             self.setups.push(Metric::ALL.iter().map(|metric| metric.of(sample, size)).collect());
         }

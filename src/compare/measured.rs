@@ -56,7 +56,7 @@ pub(super) struct Sum {
 impl Sum {
     /// The first set-up.
     pub(super) fn first(warm: Warm) -> Option<Self> {
-        let Warm { rig, sum, system } = warm;
+        let Warm { rig, sum, system, .. } = warm;
         Some(Self {
             sample: sum?,
             system: system.unwrap_or_default(),
@@ -72,7 +72,7 @@ impl Sum {
 
     /// Adds another set-up, whose system meter began where this sum's ended.
     pub(super) fn add(&mut self, warm: Warm) {
-        let Warm { rig, sum, system } = warm;
+        let Warm { rig, sum, system, .. } = warm;
         self.system = system.unwrap_or_default();
         self.idle_walk += rig.idle_walk();
         self.huge_share = self.huge_share.zip(rig.huge_share()).map(|(mine, theirs)| mine.min(theirs));
@@ -111,11 +111,27 @@ impl Sum {
     }
 }
 
+/// One turn, for those who look into a set-up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Taken {
+    /// The middle of the turn, from the beginning of the cell's first.
+    pub at: Duration,
+    /// Bytes received within the window.
+    pub bytes: u64,
+    /// The window.
+    pub elapsed: Duration,
+    /// Messages of the whole turn, its beginning and its end included.
+    pub messages: u64,
+    /// CPU time of both ends in the whole turn.
+    pub cpu: Duration,
+}
+
 /// A rig and what its turns have come to.
 #[derive(Debug)]
 pub(super) struct Warm {
     rig: Rig,
     sum: Option<Sample>,
+    turns: Vec<Taken>,
     /// The system's files are read around each turn, which takes a millisecond: only where they are of use.
     system: Option<SystemMeter>,
 }
@@ -127,7 +143,7 @@ impl Warm {
         number: usize,
         system: Option<SystemMeter>,
     ) -> Result<Self, RigError> {
-        Ok(Self { rig: build_patiently(contestant, number)?, sum: None, system })
+        Ok(Self { rig: build_patiently(contestant, number)?, sum: None, turns: Vec::new(), system })
     }
 
     /// The sum of the turns taken.
@@ -135,11 +151,22 @@ impl Warm {
         self.sum.as_ref()
     }
 
-    pub(super) fn take_turn(&mut self, length: Duration) -> Result<(), RigError> {
+    /// The turns taken.
+    pub(super) fn turns(&self) -> &[Taken] {
+        &self.turns
+    }
+
+    /// Takes a turn in a cell whose first began at `began`.
+    pub(super) fn take_turn(&mut self, length: Duration, began: Instant) -> Result<(), RigError> {
         if let Some(system) = &mut self.system {
             system.start();
         }
+        let from = began.elapsed();
         let sample = self.rig.run(Work::Window(length))?;
+        let at = (from + began.elapsed()) / 2;
+        let (bytes, elapsed, messages) = (sample.bytes, sample.elapsed, sample.messages);
+        let cpu = sample.sender.cpu_time() + sample.receiver.cpu_time();
+        self.turns.push(Taken { at, bytes, elapsed, messages, cpu });
         if let Some(system) = &mut self.system {
             system.stop();
         }

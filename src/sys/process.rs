@@ -6,12 +6,17 @@ use std::process::{Child, Command};
 
 /// Starts `command` in a process group of its own, so that a Ctrl-C in the terminal does not reach it, and has the kernel
 /// end it when the calling thread ends: start it from the main thread.
-pub fn spawn_tied(command: &mut Command) -> io::Result<Child> {
+/// With `batched_on` it runs on that CPU alone, under SCHED_BATCH.
+pub fn spawn_tied(command: &mut Command, batched_on: Option<usize>) -> io::Result<Child> {
     let parent = std::process::id();
     command.process_group(0);
-    // SAFETY: between fork and exec the closure makes two system calls, both async-signal-safe, and allocates nothing.
+    // SAFETY: between fork and exec the closure makes four system calls, all async-signal-safe, and allocates nothing.
     unsafe {
         command.pre_exec(move || {
+            if let Some(cpu) = batched_on {
+                super::sched::pin(&[cpu])?;
+                super::sched::batch()?;
+            }
             super::checked(libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGTERM))?;
             // The parent may have ended before the call: then nobody would send the signal any more.
             if libc::getppid() as u32 == parent { Ok(()) } else { Err(io::ErrorKind::NotConnected.into()) }

@@ -60,7 +60,7 @@ impl Served {
         let mut command = Command::new(binary);
         command.args(["serve", "--port", "0", "--max-clients", &MAX_CLIENTS.to_string()]);
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
-        let mut child = process::spawn_tied(&mut command).map_err(|error| error.to_string())?;
+        let mut child = process::spawn_tied(&mut command, None).map_err(|error| error.to_string())?;
         match first_line(&mut child).and_then(|line| address(&line)) {
             Ok(address) => Ok(Self { child, address }),
             Err(why) => {

@@ -39,14 +39,21 @@ fn copied(records: &[Record]) -> Option<String> {
         return None;
     }
     let paths = listed(&paths.into_iter().collect::<Vec<_>>());
-    let loopback = records.iter().filter(copied).all(|r| r.verdict_reason.as_deref() == Some("loopback"));
-    Some(if loopback {
+    let reasons: BTreeSet<&str> =
+        records.iter().filter(copied).filter_map(|record| record.verdict_reason.as_deref()).collect();
+    let reasons: Vec<String> = reasons.into_iter().map(str::to_owned).collect();
+    Some(if reasons == ["loopback"] {
         format!(
-            "Not shown: zero copy. Loopback copies what it delivers, so {paths} was copied here too, and paid for asking; \
-             what it saves where a NIC reads the pages takes two hosts (`copycost serve`, `copycost run --over`)."
+            "Not shown: zero copy. Loopback copies what it delivers, so what {paths} sent was copied, and paid for asking; \
+             what is saved where a NIC reads the pages takes two hosts (`copycost serve`, `copycost run --over`)."
         )
+    } else if reasons.is_empty() {
+        format!("Not shown: zero copy. The kernel says that it copied what {paths} sent.")
     } else {
-        format!("Not shown: zero copy. The kernel reported that it copied what {paths} sent.")
+        format!(
+            "Not shown: zero copy. The kernel says that it copied what {paths} sent ({}).",
+            listed(&reasons)
+        )
     })
 }
 

@@ -94,8 +94,8 @@ impl Range<'_> {
             return format!("{} cannot be told apart by {why}{ratios}", together(&answer.unknown));
         }
         if !answer.equal.is_empty() {
-            let what = if metric == Metric::Throughput { "move as much" } else { "need as much CPU time" };
-            return format!("{} {what} within 2 %{ratios}", together(&answer.equal));
+            let what = if metric == Metric::Throughput { "move equally much" } else { "need equal CPU time" };
+            return format!("{} {what}, within 2 %{ratios}", together(&answer.equal));
         }
         format!("use {}: it {does}{ratios}", answer.best)
     }
