@@ -39,7 +39,7 @@ fn bad_input_is_refused_with_the_flag_and_what_is_allowed() {
         (&["run", "--buffers", "ring:0"], ["--buffers", "1 to 65536"]),
         (&["run", "--footprint", "warm"], ["--footprint", "hot, l2, llc, cold"]),
         (&["run", "--format", "xml"], ["--format", "table, json, csv"]),
-        (&["run", "-o", "x"], ["--output", ".json, .csv or .txt"]),
+        (&["run", "-o", "x"], ["--output", ".json, .csv, .txt, .md or .html"]),
         (&["run", "-o", missing], ["--output", "x.json"]),
         (&["list", "--format", "csv"], ["--format", "json"]),
         (&["run", "--precision", "0%"], ["--precision", "0.01% to 50%"]),

@@ -11,6 +11,7 @@ mod manual;
 mod output;
 mod over;
 mod progress;
+mod report;
 mod run;
 mod serve;
 mod signals;
@@ -31,6 +32,8 @@ struct Command {
 enum Verb {
     /// Compare send paths in one interleaved run
     Run(Box<run::Arguments>),
+    /// Turn saved results, or Criterion's, into a page, a table or a comparison for a pull request
+    Report(report::Arguments),
     /// Show every send path, what it does, and whether it can be had here
     List(list::Arguments),
     /// Serve another host's `copycost run --over`, or raw messages to any TCP client
@@ -72,6 +75,7 @@ pub fn main() -> ExitCode {
     let command = Command::parse();
     let result = match command.verb {
         Some(Verb::Run(arguments)) => arguments.run(),
+        Some(Verb::Report(arguments)) => arguments.run(),
         Some(Verb::List(arguments)) => arguments.run(),
         Some(Verb::Serve(arguments)) => arguments.run(),
         Some(Verb::Client(arguments)) => arguments.run(),

@@ -1,12 +1,14 @@
 //! Where results go: files that are whole at every moment, and standard output.
 
+use std::ffi::OsStr;
 use std::fs;
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 
 use super::Failure;
 use crate::record::Results;
-use crate::report::Format;
+use crate::report::set::{of_results, side_by_side};
+use crate::report::{Format, Paint};
 
 /// Files that results are written to, each in the form of its extension.
 #[derive(Debug, Default)]
@@ -28,12 +30,38 @@ impl Files {
 
     /// Writes `results` to every file: under a temporary name, then renamed, so that no reader sees half of it.
     pub fn save(&self, results: &Results) -> Result<(), Failure> {
+        self.save_each(|format| format.write(results))
+    }
+
+    /// The same, for what `written` gives for a form.
+    pub fn save_each(&self, written: impl Fn(Format) -> String) -> Result<(), Failure> {
         for (path, format) in &self.0 {
             let failed = |error| Failure::Failed(format!("'{}' was not written: {error}", path.display()));
-            replace(path, format.write(results).as_bytes()).map_err(failed)?;
+            replace(path, written(*format).as_bytes()).map_err(failed)?;
         }
         Ok(())
     }
+
+    /// Whether one of the files has this form.
+    pub fn has(&self, format: Format) -> bool {
+        self.0.iter().any(|file| file.1 == format)
+    }
+}
+
+/// Colour where a terminal reads standard output and its user has not said no (<https://no-color.org>).
+pub fn paint() -> Paint {
+    let refused = |name: &str, is: fn(&OsStr) -> bool| std::env::var_os(name).is_some_and(|value| is(&value));
+    let no_colour =
+        refused("NO_COLOR", |value| !value.is_empty()) || refused("TERM", |value| value == "dumb");
+    if io::stdout().is_terminal() && !no_colour { Paint::Coloured } else { Paint::Plain }
+}
+
+/// Prints `results`, in colour where it may be.
+pub fn show(results: &Results, format: Format) -> Result<(), Failure> {
+    print(&match format {
+        Format::Table => format.write_sets(&side_by_side(of_results("", results)), paint()),
+        _ => format.write(results),
+    })
 }
 
 /// Prints to standard output. A reader that has gone, as `head` does, is no failure.

@@ -78,18 +78,24 @@ fn with_clients(clients: usize) -> String {
 fn crossovers(crossovers: &[Crossover]) -> impl Iterator<Item = String> + '_ {
     crossovers.iter().map(|crossover| {
         let Crossover { path, against, clients, metric, footprint, low, high, most } = crossover;
-        let size = |bytes: usize| ByteSize(bytes).to_string();
-        let from = match (low, high) {
-            (Some(low), Some(high)) => format!("from a size between {} and {} on", size(*low), size(*high)),
-            (None, Some(high)) => format!("from {} on, the smallest size that was sure", size(*high)),
-            (Some(low), None) if low >= most => format!("never up to {}", size(*most)),
-            (Some(low), None) => {
-                format!("not up to {}, and from there to {} it could not be told", size(*low), size(*most))
+        let (low, most) = (low.map(ByteSize), ByteSize(*most));
+        let what = match (low, high.map(ByteSize)) {
+            (Some(low), Some(high)) => {
+                format!("{path} beats {against} from a size between {low} and {high} on")
             }
-            (None, None) => format!("at no size that could be told, up to {}", size(*most)),
+            (None, Some(high)) => {
+                format!("{path} beats {against} from {high} on, the smallest size that was sure")
+            }
+            (Some(low), None) if low >= most => format!("{path} never beats {against} up to {most}"),
+            (Some(low), None) => {
+                format!(
+                    "{path} does not beat {against} up to {low}; from there to {most} it could not be told"
+                )
+            }
+            (None, None) => format!("whether {path} beats {against} could not be told up to {most}"),
         };
         let with = with_clients(*clients);
-        format!("By {metric}, with {with} and {footprint} messages, {path} beats {against} {from}.")
+        format!("By {metric}, with {with} and {footprint} messages, {what}.")
     })
 }
 

@@ -117,7 +117,7 @@ impl Counts {
         let mut theirs = other.counts.into_iter();
         Counts {
             scope: self.scope.worst(other.scope),
-            threads: self.threads + other.threads,
+            threads: self.threads.saturating_add(other.threads),
             counts: self.counts.map(|mine| match theirs.next() {
                 Some(other) => mine.and(other),
                 None => mine,

@@ -72,7 +72,7 @@ impl Wire {
     pub fn and(self, other: Wire) -> Wire {
         let add = u64::saturating_add;
         Wire {
-            connections: self.connections + other.connections,
+            connections: self.connections.saturating_add(other.connections),
             segments: both(self.segments, other.segments, add),
             bytes: both(self.bytes, other.bytes, add),
             retransmits: both(self.retransmits, other.retransmits, add),

@@ -241,6 +241,9 @@ impl Record {
 /// CPU measure the scheduler (under the default policy every small send switches: 1.0 and more).
 const SWITCHES_TOLERATED: f64 = 0.2;
 
+/// The flag of a cell whose limit was not the sender.
+pub const CANNOT_TELL: &str = "the sender was not the limit: this cell cannot tell send paths apart";
+
 fn flags(scenario: &Scenario, measured: &Measured) -> Vec<String> {
     let Measured { sample, applied, huge_share, limiter, .. } = measured;
     let mut flags = Vec::new();
@@ -252,7 +255,7 @@ fn flags(scenario: &Scenario, measured: &Measured) -> Vec<String> {
         flags.push("measures the scheduler: too many context switches for each message".to_owned());
     }
     if !matches!(limiter, Limiter::Unknown(_)) && !limiter.tells_paths_apart() {
-        flags.push("the sender was not the limit: this cell cannot tell send paths apart".to_owned());
+        flags.push(CANNOT_TELL.to_owned());
     }
     if scenario.pollution_table.is_some() {
         flags.push("throughput and CPU time hold the pointer chase between messages".to_owned());

@@ -91,6 +91,12 @@ mod tests {
             prop_assert_eq!(length, frame.len() - 4);
             prop_assert_eq!(decode::<Vec<String>>(&frame[4..]), Ok(value));
         }
+
+        #[test]
+        fn any_header_is_a_length_within_the_bound_or_refused(header: [u8; 4], most in 0usize..1 << 33) {
+            let announced = u32::from_le_bytes(header) as usize;
+            prop_assert_eq!(length(header, most).is_ok(), announced <= most);
+        }
     }
 
     #[test]

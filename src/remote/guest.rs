@@ -6,17 +6,20 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use crossbeam::channel::Sender;
+use serde_json::Value;
 
 use super::frame;
+use super::frame::MOST_FROM_HOST;
 use super::handshake::{HandshakeError, greet_host};
 use super::order::{Answer, Offered, Order, sentence};
 use super::token::Token;
-use super::{HANDSHAKE, frame::MOST_FROM_HOST};
+use super::{HANDSHAKE, LONGEST};
 use crate::connection::{self, Options};
 use crate::protocol::{Hello, Purpose};
+use crate::scenario::MAX_CLIENTS;
 use crate::send::Ledger;
 use crate::server::{Failure, News, STACK_BYTES, Told};
-use crate::sys::socket::Socket;
+use crate::sys::socket::{Socket, Woken};
 
 /// Where another host serves.
 #[derive(Debug, Clone)]
@@ -151,10 +154,16 @@ impl Drop for Call {
     }
 }
 
+/// News that may wait while the rig does not listen: each client's thread has two between runs at most.
+const MOST_UNHEARD: usize = 4 * MAX_CLIENTS;
+
 /// Passes the host's news on until the connection ends, and that it has ended.
 fn pass_on(socket: &Socket, news: &Sender<News>) {
     let error = loop {
         match next(socket) {
+            Ok(Some(_)) if news.len() > MOST_UNHEARD => {
+                break io::Error::other("the host sends more news than its threads can have");
+            }
             Ok(Some(message)) => {
                 if news.send(message).is_err() {
                     return;
@@ -173,11 +182,64 @@ fn pass_on(socket: &Socket, news: &Sender<News>) {
 fn next(socket: &Socket) -> io::Result<Option<News>> {
     // Between runs the host is silent for as long as others take their turns; a host that is gone is found out by
     // the keep-alive.
-    while !socket.readable_by(Instant::now() + HANDSHAKE)? {}
-    match frame::receive(socket, MOST_FROM_HOST, Instant::now() + HANDSHAKE)? {
-        Some(Answer::News(message)) => Ok(Some((*message).into())),
-        Some(Answer::Refused(reason)) => Err(io::Error::other(sentence(&reason))),
-        Some(Answer::Offered(_)) => Err(io::Error::other("it offered twice")),
-        None => Ok(None),
+    while socket.readable_by(Instant::now() + HANDSHAKE)? == Woken::Late {}
+    let Some(value) = frame::receive::<Value>(socket, MOST_FROM_HOST, Instant::now() + HANDSHAKE)? else {
+        return Ok(None);
+    };
+    if !is_believable(&value) {
+        return Err(io::Error::other("the host tells figures that cannot be"));
+    }
+    match serde_json::from_value(value)? {
+        Answer::News(message) => Ok(Some((*message).into())),
+        Answer::Refused(reason) => Err(io::Error::other(sentence(&reason))),
+        Answer::Offered(_) => Err(io::Error::other("it offered twice")),
+    }
+}
+
+/// Whether the figures of a host's news can be. They are added up here, and sums of what somebody makes up would
+/// overflow.
+fn is_believable(value: &Value) -> bool {
+    /// No thread does anything so often in an hour.
+    const MOST: f64 = (1u64 << 50) as f64;
+    /// No thread's time, of whatever kind, is above that.
+    const MOST_SECONDS: f64 = 2.0 * LONGEST.as_secs() as f64;
+    match value {
+        Value::Number(number) => number.as_f64().is_some_and(|number| number.abs() <= MOST),
+        Value::Array(values) => values.iter().all(is_believable),
+        Value::Object(fields) => fields.iter().all(|(name, value)| match (name.as_str(), value.as_f64()) {
+            ("secs", Some(seconds)) => seconds <= MOST_SECONDS,
+            _ => is_believable(value),
+        }),
+        Value::Null | Value::Bool(_) | Value::String(_) => true,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::server::Report;
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    #[test]
+    fn figures_of_an_hour_are_believed_and_those_that_overflow_are_not() {
+        let report = serde_json::to_value(Report::default()).unwrap();
+        assert!(is_believable(&report));
+        assert!(is_believable(
+            &json!({"wall": {"secs": 3600, "nanos": 999_999_999}, "bytes": 360_000_000_000_000u64})
+        ));
+        for value in
+            [json!({"secs": 7201}), json!([u64::MAX]), json!({"a": [{"b": -2e15}]}), json!(1u64 << 51)]
+        {
+            assert!(!is_believable(&value), "{value}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_number_is_judged(number: u64, float: f64) {
+            prop_assert_eq!(is_believable(&json!(number)), number <= 1 << 50);
+            let _ = is_believable(&json!({"secs": float}));
+        }
     }
 }

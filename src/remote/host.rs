@@ -19,7 +19,7 @@ use crate::protocol::Ticket;
 use crate::seat::{self, Seats};
 use crate::send::{Budget, Limits, Release, Terms as SendTerms};
 use crate::server::{Attendant, News, STACK_BYTES, Service, Visit};
-use crate::sys::socket::Socket;
+use crate::sys::socket::{Socket, Woken};
 
 /// What a host asks of its guests.
 #[derive(Debug, Clone)]
@@ -209,7 +209,7 @@ fn forward(socket: &Socket, news: &Receiver<News>) -> io::Result<()> {
     // A guest says nothing after its order: whatever can be read is its end, or cause for one.
     let watch =
         std::thread::Builder::new().name("guest".into()).stack_size(STACK_BYTES).spawn(move || {
-            while matches!(watched.readable_by(Instant::now() + HANDSHAKE), Ok(false)) {}
+            while matches!(watched.readable_by(Instant::now() + HANDSHAKE), Ok(Woken::Late)) {}
             let _ = gone_to.send(());
         })?;
     let end = after(LONGEST);

@@ -194,3 +194,110 @@ impl From<Message> for News {
         Self { client: message.client, told }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::message::{Footprint, Layout};
+    use crate::remote::frame;
+    use proptest::prelude::*;
+
+    fn order() -> Order {
+        Order::of(&Scenario::new(&send::ALL[0], Spec::new(64).unwrap(), 2))
+    }
+
+    /// The words that are meant, and any other.
+    fn word(words: &'static str) -> impl Strategy<Value = String> {
+        let words: Vec<_> = words.split(' ').map(str::to_owned).collect();
+        prop_oneof![4 => proptest::sample::select(words), 1 => ".*"]
+    }
+
+    fn any_order() -> impl Strategy<Value = Order> {
+        let words = (
+            word("twocopy onecopy zerocopy"),
+            word("even headed single"),
+            word("heap page arena huge"),
+            word("constant ring:1 ring:65536 ring:0"),
+            word("hot l2 llc cold"),
+            word("paired split free"),
+        );
+        let size = prop_oneof![0usize..1 << 31, any::<usize>()];
+        let clients = prop_oneof![0usize..10, any::<usize>()];
+        let rest = (any::<[bool; 4]>(), any::<usize>(), any::<Option<usize>>());
+        (words, size, clients, rest).prop_map(
+            |(words, size, clients, (flags, counted_threads, pollution_table))| {
+                let (path, fields, layout, buffers, footprint, placement) = words;
+                let [verify, nodelay, urgent, bounded] = flags;
+                Order {
+                    path,
+                    size,
+                    fields,
+                    layout,
+                    buffers,
+                    footprint,
+                    clients,
+                    placement,
+                    verify,
+                    nodelay,
+                    urgent,
+                    bounded,
+                    counted_threads,
+                    pollution_table,
+                }
+            },
+        )
+    }
+
+    proptest! {
+        #[test]
+        fn any_order_is_understood_within_its_bounds_or_refused(order in any_order()) {
+            match order.understand(8) {
+                Ok(understood) => {
+                    prop_assert!((1..=8).contains(&order.clients));
+                    let one = understood.spec.memory().max(CLIENT_MEMORY);
+                    prop_assert!(understood.memory <= order.clients * one);
+                }
+                Err(reason) => prop_assert!(!reason.is_empty()),
+            }
+            let frame = frame::encode(&order).unwrap();
+            prop_assert_eq!(frame::decode::<Order>(&frame[4..]), Ok(order));
+        }
+
+        #[test]
+        fn any_bytes_are_answered(bytes: Vec<u8>, text in ".*") {
+            for json in [&bytes[..], text.as_bytes()] {
+                let _ = (frame::decode::<Order>(json), frame::decode::<Answer>(json));
+            }
+        }
+
+        #[test]
+        fn almost_an_order_is_answered(at: proptest::sample::Index, byte: u8, cut: proptest::sample::Index) {
+            let mut json = serde_json::to_vec(&order()).unwrap();
+            let (at, cut) = (at.index(json.len()), cut.index(json.len()));
+            let _ = frame::decode::<Order>(&json[..cut]);
+            json[at] = byte;
+            if let Ok(order) = frame::decode::<Order>(&json) {
+                let _ = order.understand(8);
+            }
+        }
+
+        #[test]
+        fn what_another_host_says_is_fit_for_a_terminal(text in "(?s).*") {
+            let shown = sentence(&text);
+            prop_assert!(!shown.chars().any(char::is_control) && shown.chars().count() <= 500);
+        }
+    }
+
+    #[test]
+    fn what_a_layout_takes_counts_and_not_what_is_sent() {
+        let memory = |layout: Layout, buffers: &str| {
+            let order = Order { size: 8, layout: layout.to_string(), buffers: buffers.into(), ..order() };
+            order.understand(8).map(|understood| understood.memory)
+        };
+        assert!(memory(Layout::Huge, "ring:400").unwrap() >= 2 * 400 * (2 << 20));
+        assert!(memory(Layout::Page, "ring:100").unwrap() >= 2 * 100 * 8 * 4096);
+        assert!(memory(Layout::Huge, "ring:65536").unwrap_err().contains("bytes of memory"));
+        let cold = Order { size: 8, footprint: Footprint::Cold.to_string(), ..order() };
+        assert!(cold.understand(8).unwrap_err().contains("bytes of memory"));
+    }
+}

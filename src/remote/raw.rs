@@ -17,7 +17,7 @@ use crate::recv::ReceivePath;
 use crate::send::{Budget, Ledger, SendPath, Sender, Terms, drain};
 use crate::server::{Attendant, Visit};
 use crate::supply::Supply;
-use crate::sys::socket::Socket;
+use crate::sys::socket::{Socket, Woken};
 
 /// How long the kernel may take to release everything when a client has gone.
 const DRAIN: Duration = Duration::from_secs(5);
@@ -144,7 +144,7 @@ fn end(socket: &Socket) {
     let by = Instant::now() + PATIENCE;
     let mut waste = [0; 4096];
     while Instant::now() < by
-        && matches!(socket.readable_by(by), Ok(true))
+        && matches!(socket.readable_by(by), Ok(Woken::Ready))
         && socket.recv(&mut waste).is_ok_and(|bytes| bytes > 0)
     {}
 }

@@ -1,8 +1,27 @@
-//! Results as CSV, one line a record: units stand in the column's name, and what is unknown is empty.
+//! Results as CSV, one line a row; what is unknown is empty.
+//!
+//! The original experiment's columns come first, under its names, so that scripts for its tables go on working: Gbit/s;
+//! µs for each message at saturation and client; cycles, misses and switches as totals of both ends over the measured
+//! time. Then come ours, with the unit in the column's name.
 
-use crate::record::{LatencyRecord, Record, Results};
+use super::metric::Metric;
+use super::set::{Row, Set};
+use crate::record::{LatencyRecord, Record};
 
-const COLUMNS: [&str; 41] = [
+const ORIGINAL: [&str; 9] = [
+    "Impl",
+    "Size",
+    "Workers",
+    "ThroughputGbps",
+    "LatencyUs",
+    "Cycles",
+    "L1Miss",
+    "LLCMiss",
+    "ContextSwitch",
+];
+
+const COLUMNS: [&str; 44] = [
+    "set",
     "path",
     "size",
     "clients",
@@ -40,35 +59,91 @@ const COLUMNS: [&str; 41] = [
     "mean_segment_bytes",
     "limiter",
     "ns_per_message",
+    "both_ends_ns_per_kib",
+    "latency_mean_ns",
     "latency_p50_ns",
     "latency_p99_ns",
     "latency_max_ns",
     "flags",
 ];
 
-/// The records of `results`.
-pub(super) fn results(results: &Results) -> String {
+/// Every row of every set.
+pub(super) fn report(sets: &[Set]) -> String {
     let mut writer = csv::Writer::from_writer(Vec::new());
-    let rows = results.records.iter().map(row);
-    for row in std::iter::once(COLUMNS.map(str::to_owned)).chain(rows) {
-        // Writing to memory does not fail, and every row has as many columns as the first.
-        let _ = writer.write_record(row);
+    // Writing to memory does not fail, and every line has as many columns as the first.
+    let _ = writer.write_record(ORIGINAL.iter().chain(&COLUMNS));
+    for set in sets {
+        for row in &set.rows {
+            let _ = writer.write_record(original(row).iter().chain(&ours(set, row)));
+        }
     }
     let bytes = writer.into_inner().unwrap_or_default();
     String::from_utf8_lossy(&bytes).into_owned()
 }
 
-fn row(record: &Record) -> [String; COLUMNS.len()] {
+fn number(value: Option<f64>) -> String {
+    value.map_or_else(String::new, |value| value.to_string())
+}
+
+fn figure(row: &Row, metric: Metric) -> Option<f64> {
+    row.figure(metric).map(|figure| figure.value)
+}
+
+fn original(row: &Row) -> [String; ORIGINAL.len()] {
+    let record = row.record.as_ref();
+    let total = |metric, of_each: fn(&Record) -> f64| {
+        let total = figure(row, metric)? * of_each(record?);
+        Some(total.round())
+    };
+    let kib = |record: &Record| record.bytes as f64 / 1024.0;
+    let throughput = figure(row, Metric::Throughput);
+    // One message to each client takes a round, which is all that Criterion tells.
+    let round = throughput.map(|rate| row.size as f64 * row.clients as f64 / rate / 1e3);
+    [
+        row.path.clone(),
+        row.size.to_string(),
+        row.clients.to_string(),
+        number(throughput.map(|rate| rate * 8.0)),
+        number(record.map(|record| record.ns_per_message / 1e3).or(round)),
+        number(total(Metric::CyclesPerByte, |record| record.bytes as f64)),
+        number(total(Metric::FirstLevelMisses, kib)),
+        number(total(Metric::LastLevelMisses, kib)),
+        number(total(Metric::Switches, |record| record.messages as f64)),
+    ]
+}
+
+/// What Criterion does not tell is empty.
+fn ours(set: &Set, row: &Row) -> [String; COLUMNS.len()] {
+    let mut ours: [String; COLUMNS.len()] =
+        row.record.as_ref().map_or_else(|| [const { String::new() }; COLUMNS.len()], recorded);
+    let fill = [
+        ("set", set.label.clone()),
+        ("path", row.path.clone()),
+        ("size", row.size.to_string()),
+        ("clients", row.clients.to_string()),
+        ("throughput_bytes_per_second", number(figure(row, Metric::Throughput).map(|rate| rate * 1e9))),
+        ("both_ends_ns_per_kib", number(figure(row, Metric::BothDemand))),
+        ("latency_mean_ns", number(figure(row, Metric::LatencyMean).map(|us| us * 1e3))),
+    ];
+    for (name, value) in fill {
+        if let Some(place) = COLUMNS.iter().position(|column| *column == name) {
+            ours[place] = value;
+        }
+    }
+    ours
+}
+
+fn recorded(record: &Record) -> [String; COLUMNS.len()] {
     let ledger = record.ledger.as_ref();
     let count = |field: fn(&crate::record::LedgerRecord) -> u64| {
         ledger.map_or_else(String::new, |l| field(l).to_string())
     };
     let wire = record.wire.clone().unwrap_or_default();
-    let number = |value: Option<f64>| value.map_or_else(String::new, |value| value.to_string());
     let latency = |field: fn(&LatencyRecord) -> u64| {
         record.latency_ns.as_ref().map_or_else(String::new, |l| field(l).to_string())
     };
     [
+        String::new(),
         record.path.clone(),
         record.size.to_string(),
         record.clients.to_string(),
@@ -106,6 +181,8 @@ fn row(record: &Record) -> [String; COLUMNS.len()] {
         number(wire.mean_segment_bytes),
         record.limiter.clone(),
         record.ns_per_message.to_string(),
+        String::new(),
+        String::new(),
         latency(|l| l.p50),
         latency(|l| l.p99),
         latency(|l| l.max),

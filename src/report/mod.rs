@@ -1,9 +1,25 @@
 //! Results as bytes: pure functions, one file a form.
+//!
+//! [`set`] says what belongs together, [`metric`] what is shown of it; [`claims`], [`winner`] and [`verdict`] say what
+//! it means; `csv`, `html`, `json`, `markdown` and `terminal` write it, [`plot`] draws it. What comes from Criterion
+//! is read by [`criterion`].
 
+pub mod claims;
+pub mod conditions;
+pub mod criterion;
 mod csv;
+pub mod html;
 mod json;
+pub mod listing;
+mod markdown;
+pub mod metric;
 mod paired;
+pub mod plot;
+pub mod set;
 mod table;
+mod terminal;
+pub mod verdict;
+pub mod winner;
 
 use std::fmt;
 use std::path::Path;
@@ -13,6 +29,9 @@ use crate::message::words;
 use crate::record::Results;
 
 pub use table::list as list_table;
+pub use terminal::Paint;
+
+use set::Set;
 
 /// A form in which results are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -25,9 +44,13 @@ pub enum Format {
     Json,
     /// One line a record, for spreadsheets.
     Csv,
+    /// For a pull request.
+    Markdown,
+    /// For people, with plots: one file for a browser.
+    Html,
 }
 
-words!(Format: Table = "table", Json = "json", Csv = "csv");
+words!(Format: Table = "table", Json = "json", Csv = "csv", Markdown = "markdown", Html = "html");
 
 impl Format {
     /// The form that a file's extension asks for.
@@ -36,16 +59,28 @@ impl Format {
             Some("json") => Ok(Self::Json),
             Some("csv") => Ok(Self::Csv),
             Some("txt") => Ok(Self::Table),
-            _ => Err(format!("'{}' must end in .json, .csv or .txt", path.display())),
+            Some("md") => Ok(Self::Markdown),
+            Some("html") => Ok(Self::Html),
+            _ => Err(format!("'{}' must end in .json, .csv, .txt, .md or .html", path.display())),
         }
     }
 
     /// `results` in this form, with a line end at the end.
     pub fn write(self, results: &Results) -> String {
+        if self == Self::Json {
+            return json::results(results);
+        }
+        self.write_sets(&set::side_by_side(set::of_results("", results)), Paint::Plain)
+    }
+
+    /// `sets` in this form. JSON holds one run and no sets: there is nothing to write.
+    pub fn write_sets(self, sets: &[Set], paint: Paint) -> String {
         match self {
-            Self::Table => table::results(results),
-            Self::Json => json::results(results),
-            Self::Csv => csv::results(results),
+            Self::Table => terminal::report(sets, paint),
+            Self::Json => String::new(),
+            Self::Csv => csv::report(sets),
+            Self::Markdown => markdown::report(sets),
+            Self::Html => html::page(sets) + "\n",
         }
     }
 }
@@ -55,5 +90,7 @@ pub fn wide(results: &Results) -> String {
     table::wide(results)
 }
 
+#[cfg(test)]
+mod fixture;
 #[cfg(test)]
 mod tests;

@@ -1,22 +1,22 @@
-//! Comparisons, crossovers and the verdict, under the terminal's table.
+//! Comparisons under the terminal's table, and sentences in its lines.
 
 use std::collections::BTreeSet;
 
 use comfy_table::CellAlignment;
 
 use super::table::{plain, trimmed};
-use crate::record::{Comparison, Results};
+use crate::record::Comparison;
 use crate::units::{ByteSize, significant};
 
 /// The metrics in the order of their columns.
 const METRICS: [&str; 3] = ["throughput", "demand", "sender-demand"];
 
-/// Columns of the verdict's lines.
+/// Columns of a line.
 const WIDTH: usize = 100;
 
 /// The ratios of each cell, one line a path and its reference.
-pub(super) fn comparisons(results: &Results) -> String {
-    if results.comparisons.is_empty() {
+pub(super) fn comparisons(comparisons: &[Comparison]) -> String {
+    if comparisons.is_empty() {
         return String::new();
     }
     let mut table = plain();
@@ -25,7 +25,7 @@ pub(super) fn comparisons(results: &Results) -> String {
         column.set_cell_alignment(CellAlignment::Right);
     }
     let mut seen = BTreeSet::new();
-    for comparison in &results.comparisons {
+    for comparison in comparisons {
         let key = (comparison.size, comparison.clients, &comparison.path, &comparison.reference);
         if !seen.insert(key) {
             continue;
@@ -34,7 +34,7 @@ pub(super) fn comparisons(results: &Results) -> String {
             let same = |other: &&Comparison| {
                 key == (other.size, other.clients, &other.path, &other.reference) && other.metric == metric
             };
-            results.comparisons.iter().find(same).map_or_else(|| "-".to_owned(), figure)
+            comparisons.iter().find(same).map_or_else(|| "-".to_owned(), figure)
         };
         let cell = [
             format!("{} : {}", comparison.path, comparison.reference),
@@ -60,23 +60,15 @@ fn figure(comparison: &Comparison) -> String {
     }
 }
 
-/// Why cells are undecided or imprecise: each reason once, where it is not the noise that the interval shows.
-pub(super) fn reasons(results: &Results) -> String {
-    let undecided = results.comparisons.iter().filter(|comparison| comparison.ratio.is_none());
-    let notes: BTreeSet<_> = undecided.filter_map(|comparison| comparison.note.as_deref()).collect();
+/// Why comparisons have no ratio: each reason once. Those with a wide interval show it.
+pub(super) fn reasons(comparisons: &[Comparison]) -> String {
+    let without = comparisons.iter().filter(|comparison| comparison.ratio.is_none());
+    let notes: BTreeSet<_> = without.filter_map(|comparison| comparison.note.as_deref()).collect();
     notes.into_iter().map(|note| wrapped("? ", note)).collect()
 }
 
-/// The sentences, each from a line of its own.
-pub(super) fn verdict(results: &Results) -> String {
-    if results.verdict.is_empty() {
-        return String::new();
-    }
-    let lines: String = results.verdict.iter().map(|sentence| wrapped("- ", sentence)).collect();
-    format!("\nverdict\n{lines}")
-}
-
-fn wrapped(mark: &str, text: &str) -> String {
+/// `text` behind a mark, in lines that are not too long. No word is broken.
+pub(super) fn wrapped(mark: &str, text: &str) -> String {
     let mut lines = String::new();
     let mut line = mark.trim_end().to_owned();
     for word in text.split_whitespace() {

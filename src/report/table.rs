@@ -1,51 +1,16 @@
-//! Results as a table for people: at most 100 columns, conditions and warnings under it.
+//! Results as tables with every figure, and the tables' common shape: at most 100 columns.
 
 use std::collections::BTreeSet;
 
 use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
 
-use super::paired;
+use super::set::{of_results, side_by_side};
+use super::terminal::Paint;
 use crate::record::{Record, Results};
-use crate::units::{ByteSize, Rate, significant};
+use crate::units::{ByteSize, significant};
 
 /// Wide enough for every column, narrow enough for a terminal and a pull request.
 const COLUMNS: u16 = 100;
-
-/// `results`, one line a record: what decides between paths.
-pub(super) fn results(results: &Results) -> String {
-    let header = [
-        "path",
-        "size",
-        "clients",
-        "throughput",
-        "ns/KiB send",
-        "recv",
-        "switches/msg",
-        "copied",
-        "limiter",
-        "",
-    ];
-    let rows = results.records.iter().map(|record| {
-        [
-            record.throughput(),
-            maybe(record.cpu.sender_ns_per_kib),
-            maybe(record.cpu.receiver_ns_per_kib),
-            significant(record.context_switches_per_message),
-            copied(record),
-            word(&record.limiter),
-            if record.flags.is_empty() { String::new() } else { "!".to_owned() },
-        ]
-    });
-    [
-        cells(results, &header, rows),
-        notes(results),
-        paired::comparisons(results),
-        paired::reasons(results),
-        conditions(results),
-        paired::verdict(results),
-    ]
-    .concat()
-}
 
 /// `results` with every figure, one table a subject.
 pub(super) fn wide(results: &Results) -> String {
@@ -131,7 +96,8 @@ pub(super) fn wide(results: &Results) -> String {
         },
     );
     let missing = reasons(results);
-    format!("{}\n{cpu}\n{wire}\n{latency}\n{counters}\n{missing}", self::results(results))
+    let main = super::terminal::report(&side_by_side(of_results("", results)), Paint::Plain);
+    format!("{main}\n{cpu}\n{wire}\n{latency}\n{counters}\n{missing}")
 }
 
 /// Why figures are missing, each reason once.
@@ -170,70 +136,12 @@ fn cells<const N: usize>(
     format!("{}\n", trimmed(&table))
 }
 
-impl Record {
-    fn throughput(&self) -> String {
-        Rate(self.throughput_bytes_per_second).to_string()
-    }
-}
-
 fn unknown() -> String {
     "-".to_owned()
 }
 
 fn maybe(value: Option<f64>) -> String {
     value.map_or_else(unknown, significant)
-}
-
-/// The word without its reason, which is in the other forms.
-fn word(limiter: &str) -> String {
-    limiter.split(':').next().unwrap_or_default().replace("unknown", "?")
-}
-
-fn copied(record: &Record) -> String {
-    record.ledger.as_ref().map_or_else(String::new, |ledger| match ledger.completed {
-        0 => "unknown".to_owned(),
-        completed => format!("{:.0} %", 100.0 * ledger.copied as f64 / completed as f64),
-    })
-}
-
-/// What distorts records, each once, and what could not be measured.
-fn notes(results: &Results) -> String {
-    let flags: BTreeSet<&str> = results.records.iter().flat_map(|r| &r.flags).map(String::as_str).collect();
-    let mut text: String = flags.into_iter().map(|flag| format!("\n! {flag}\n")).collect();
-    for failure in &results.failures {
-        let (size, clients) = (ByteSize(failure.size), failure.clients);
-        text += &format!("not measured: {}, {size}, clients {clients}: {}\n", failure.path, failure.error);
-    }
-    text
-}
-
-fn conditions(results: &Results) -> String {
-    let c = &results.conditions;
-    let mut text = String::new();
-    if let Some(record) = results.records.first() {
-        text += &format!(
-            "\n{}, {} placement, {} layout, {} fields, {} buffers, {} footprint\n",
-            record.transport,
-            record.placement,
-            record.layout,
-            record.fields,
-            record.buffers,
-            record.footprint
-        );
-        text += &format!(
-            "Linux {}, {} × {}, {}, SO_SNDBUF {}, SO_RCVBUF {}\n",
-            c.kernel,
-            c.cpus,
-            c.cpu_model,
-            c.congestion_control,
-            ByteSize(c.send_buffer_bytes),
-            ByteSize(c.receive_buffer_bytes)
-        );
-    }
-    for flag in &c.flags {
-        text += &format!("! {flag}\n");
-    }
-    text
 }
 
 /// A name, whether it is to be had, and what it is: one line each.

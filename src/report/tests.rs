@@ -1,112 +1,210 @@
-//! What is printed, on fixed records.
+//! What is written, on fixed records.
 
+use super::fixture::{counted, few, full};
+use super::set::{of_results, side_by_side};
 use super::*;
-use crate::record::{CellFailure, Conditions, CpuRecord, LatencyRecord, LedgerRecord, Record, WireRecord};
+use crate::record::Record;
 
-fn record(path: &str, size: usize, throughput: f64, ledger: Option<LedgerRecord>) -> Record {
-    Record {
-        path: path.into(),
-        size,
-        clients: 1,
-        layout: "heap".into(),
-        fields: "even".into(),
-        buffers: "constant".into(),
-        footprint: "hot".into(),
-        placement: "paired".into(),
-        receive: "recv".into(),
-        transport: "loopback".into(),
-        clock: "window".into(),
-        seconds: 1.0,
-        context_switches_per_message: 0.0041,
-        messages: throughput as u64 / size as u64,
-        bytes: throughput as u64,
-        throughput_bytes_per_second: throughput,
-        syscalls_per_message: 1.0,
-        verdict: ledger.as_ref().map(|_| "copied".into()),
-        verdict_reason: ledger.as_ref().map(|_| "loopback".into()),
-        ledger,
-        huge_share: None,
-        cpu: CpuRecord {
-            scope: "user+kernel+softirq (task-clock)".into(),
-            sender_ns_per_kib: Some(48.25),
-            receiver_ns_per_kib: Some(60.5),
-            missing: [("system".to_owned(), "needs at least 2 s".to_owned())].into(),
-            ..CpuRecord::default()
-        },
-        counters: None,
-        wire: Some(WireRecord { segments_per_message: Some(1.25), ..WireRecord::default() }),
-        limiter: "unknown: sender and receiver share CPUs".into(),
-        ns_per_message: 1234.5,
-        latency_ns: Some(LatencyRecord {
-            messages: 9,
-            p50: 14_000,
-            p90: 15_000,
-            p99: 16_000,
-            p999: 17_000,
-            max: 18_000,
-        }),
-        pollution: None,
-        flags: Vec::new(),
-    }
+fn narrow(text: &str) {
+    assert!(text.lines().all(|line| line.chars().count() <= 100), "{text}");
 }
 
-fn fixed() -> Results {
-    let ledger = LedgerRecord { sends: 10, completed: 10, copied: 10, ..LedgerRecord::default() };
-    let conditions = Conditions {
-        kernel: "6.18.0".into(),
-        cpu_model: "AMD EPYC".into(),
-        cpus: 2,
-        congestion_control: "cubic".into(),
-        send_buffer_bytes: 512 << 10,
-        receive_buffer_bytes: 2 << 20,
-        version: "0.0.0".into(),
-        command: vec!["copycost".into(), "run".into()],
-        ..Conditions::default()
-    };
-    let mut results = Results::new(conditions);
-    results.records.push(record("onecopy", 1024, 1.1e9, None));
-    results.records.push(record("zerocopy", 65_536, 4.25e9, Some(ledger)));
-    results.records[1]
-        .flags
-        .push("measures the scheduler: too many context switches for each message".into());
-    results.failures.push(CellFailure {
-        path: "zerocopy".into(),
-        size: 1024,
-        clients: 1,
-        error: "client 0 failed: Connection reset by peer".into(),
-    });
+/// The page without what is inside its plots, which has a test of its own.
+fn without_plots(page: &str) -> String {
+    let mut parts = page.split("<svg");
+    let mut text = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        text += "<svg/>";
+        text += part.split_once("</svg>").map_or("", |(_, rest)| rest);
+    }
+    let style = text.find("<style>").unwrap()..text.find("</style>").unwrap();
+    text.replace_range(style, "<style>");
+    text.replace("<section", "\n<section")
+        .replace("<tr", "\n<tr")
+        .replace("<li", "\n<li")
+        .replace("<p", "\n<p")
+}
+
+/// What came from a file and would be markup if it were not escaped.
+const HOSTILE: &str = "</script><script>alert(1)</script><img src=x onerror=alert(1)>\"'&`|\u{1b}[31m\n# *x*";
+
+fn hostile() -> Results {
+    let mut results = full();
+    let c = &mut results.conditions;
+    for text in [&mut c.kernel, &mut c.cpu_model, &mut c.congestion_control, &mut c.version] {
+        *text = HOSTILE.to_owned();
+    }
+    c.command = vec![HOSTILE.to_owned()];
+    c.flags = vec![HOSTILE.to_owned()];
+    results.verdict = vec![HOSTILE.to_owned()];
+    for record in &mut results.records {
+        let Record { path, layout, transport, placement, limiter, flags, verdict_reason, .. } = record;
+        for text in [path, layout, transport, placement, limiter] {
+            *text = HOSTILE.to_owned();
+        }
+        flags.push(HOSTILE.to_owned());
+        *verdict_reason = Some(HOSTILE.to_owned());
+        record.cpu.scope = HOSTILE.to_owned();
+        record.cpu.missing = [("system".to_owned(), HOSTILE.to_owned())].into();
+    }
+    for comparison in &mut results.comparisons {
+        for text in [&mut comparison.path, &mut comparison.reference, &mut comparison.word] {
+            *text = HOSTILE.to_owned();
+        }
+        comparison.note = Some(HOSTILE.to_owned());
+    }
+    results.crossovers[0].path = HOSTILE.to_owned();
     results
 }
 
 #[test]
 fn table() {
-    let text = Format::Table.write(&fixed());
-    assert!(text.lines().all(|line| line.chars().count() <= 100), "{text}");
+    let text = Format::Table.write(&few());
+    narrow(&text);
     insta::assert_snapshot!(text);
 }
 
 #[test]
 fn wide_tables() {
-    let text = wide(&fixed());
-    assert!(text.lines().all(|line| line.chars().count() <= 100), "{text}");
+    let text = wide(&few());
+    narrow(&text);
     insta::assert_snapshot!(text);
+}
+
+#[test]
+fn tables_side_by_side() {
+    let sets =
+        side_by_side(["before.json", "after.json"].into_iter().flat_map(|file| of_results(file, &full())));
+    let text = Format::Table.write_sets(&sets, Paint::Plain);
+    narrow(&text);
+    insta::assert_snapshot!(text);
+}
+
+#[test]
+fn colour_is_the_only_thing_that_colour_adds() {
+    let sets = side_by_side(of_results("", &few()));
+    let (plain, coloured) =
+        (Format::Table.write_sets(&sets, Paint::Plain), Format::Table.write_sets(&sets, Paint::Coloured));
+    assert!(!plain.contains('\u{1b}') && coloured.contains('\u{1b}'));
+    let mut bare = String::new();
+    for part in coloured.split('\u{1b}') {
+        bare += part.split_once('m').filter(|(code, _)| code.starts_with('[')).map_or(part, |(_, rest)| rest);
+    }
+    let trimmed = bare.lines().map(|line| line.trim_end().to_owned() + "\n").collect::<String>();
+    assert_eq!(trimmed, plain);
 }
 
 #[test]
 fn csv() {
-    insta::assert_snapshot!(Format::Csv.write(&fixed()));
+    insta::assert_snapshot!(Format::Csv.write(&few()));
+}
+
+#[test]
+fn the_originals_columns_are_totals_of_both_ends() {
+    let mut results = few();
+    results.records = vec![counted(results.records.remove(0), 512.0, 8.0, 0.5)];
+    let text = Format::Csv.write(&results);
+    let line = text.lines().nth(1).unwrap();
+    // 1.1 GB are 1,074,218.75 KiB; both ends count.
+    assert!(
+        line.starts_with("onecopy,1024,1,8.8,1.2345,1100000000,17187500,1074219,4404,,onecopy,1024,1,"),
+        "{line}"
+    );
+}
+
+#[test]
+fn markdown() {
+    insta::assert_snapshot!(Format::Markdown.write(&full()));
+}
+
+#[test]
+fn html() {
+    insta::assert_snapshot!(without_plots(&Format::Html.write(&full())));
+}
+
+#[test]
+fn html_of_little() {
+    insta::assert_snapshot!(without_plots(&Format::Html.write(&few())));
 }
 
 #[test]
 fn json_has_every_field_and_reads_back() {
-    let text = Format::Json.write(&fixed());
-    assert_eq!(serde_json::from_str::<Results>(&text).unwrap(), fixed());
+    let text = Format::Json.write(&few());
+    assert_eq!(serde_json::from_str::<Results>(&text).unwrap(), few());
     insta::assert_snapshot!(text);
 }
 
 #[test]
+fn what_a_file_says_is_never_markup() {
+    let page = Format::Html.write(&hostile());
+    for markup in ["<script", "<img", "onerror=alert(1)>", "</script"] {
+        assert!(!page.contains(markup), "{markup}");
+    }
+    let text = Format::Markdown.write(&hostile());
+    // What stands between fences is code, and each fence is longer than what the code has of its kind.
+    let (text, code) = text.split_once("```sh\n").unwrap();
+    assert_eq!(code.matches("```").count(), 1, "{code}");
+    assert!(!text.contains("<script") && !text.contains("<img") && !text.contains('\u{1b}'), "{text}");
+    let widths: Vec<_> = text
+        .lines()
+        .filter(|line| line.starts_with("| "))
+        .map(|line| line.replace("\\|", "").matches('|').count())
+        .collect();
+    assert!(
+        widths.windows(2).filter(|pair| pair[0] != pair[1]).count() <= 1,
+        "two tables, no torn line: {widths:?}"
+    );
+}
+
+#[test]
+fn the_page_asks_for_nothing() {
+    for results in [full(), few(), hostile()] {
+        let page = Format::Html.write(&results);
+        for request in ["src=", "http://", "https://", "@import", "<link rel=\"stylesheet"] {
+            assert!(!page.replace("src=x", "").contains(request), "{request}");
+        }
+        assert!(
+            !page.contains("url(") || page.matches("url(").count() == page.matches("url(#hatch)").count()
+        );
+    }
+}
+
+#[test]
+fn nonsense_in_a_file_is_written_without_a_panic() {
+    let mut results = full();
+    for (number, record) in results.records.iter_mut().enumerate() {
+        let value = [f64::NAN, f64::INFINITY, -1.0, 0.0, f64::MAX, f64::MIN_POSITIVE][number % 6];
+        record.throughput_bytes_per_second = value;
+        record.cpu.sender_ns_per_kib = Some(value);
+        record.context_switches_per_message = value;
+        record.path = "a-path-of-a-later-version-with-a-long-name".repeat(number % 3);
+        if number % 4 == 0 {
+            (record.size, record.clients) = (usize::MAX, usize::MAX);
+        }
+        if let Some(ledger) = &mut record.ledger {
+            (ledger.sends, ledger.copied, ledger.fallbacks) = (u64::MAX, u64::MAX, u64::MAX);
+        }
+        record.pollution.as_mut().unwrap().ns_per_access = value;
+    }
+    for comparison in &mut results.comparisons {
+        (comparison.low, comparison.ratio) = (Some(f64::NAN), Some(0.0));
+        comparison.word = "nonsense".repeat(50);
+    }
+    for format in Format::ALL {
+        assert!(!format.write(&results).is_empty());
+        assert!(!format.write(&Results::new(fixture::conditions())).is_empty() || *format == Format::Table);
+    }
+}
+
+#[test]
 fn the_extension_decides() {
-    for (name, format) in [("a.json", Format::Json), ("b/c.csv", Format::Csv), ("d.txt", Format::Table)] {
+    for (name, format) in [
+        ("a.json", Format::Json),
+        ("b/c.csv", Format::Csv),
+        ("d.txt", Format::Table),
+        ("e.md", Format::Markdown),
+        ("f.html", Format::Html),
+    ] {
         assert_eq!(Format::of_file(Path::new(name)), Ok(format));
     }
     for name in ["a", "a.html.bak", ".json", ""] {

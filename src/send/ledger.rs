@@ -22,7 +22,8 @@ pub struct Ledger {
     pub enobufs: u64,
     /// Waits because the bound on what may be in flight was reached.
     pub waits: u64,
-    /// Calls that were made without MSG_ZEROCOPY because it was refused with nothing in flight.
+    /// Calls that were made without MSG_ZEROCOPY: it was refused, or the bound left no room, and nothing was released
+    /// within a moment.
     pub fallbacks: u64,
     /// Calls whose memory came back only because the connection was ended before the peer had read it.
     pub aborted: u64,

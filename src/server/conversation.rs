@@ -13,7 +13,7 @@ use crate::message::Layout;
 use crate::protocol::Ask;
 use crate::send::{Ledger, Sender, drain};
 use crate::supply::Supply;
-use crate::sys::socket::{Calls, Socket};
+use crate::sys::socket::{Calls, Socket, Woken};
 
 /// Serves one client to its end. What goes wrong is told to the owner.
 pub(super) fn hold(offer: &Offer, client: usize, socket: Socket) {
@@ -162,10 +162,23 @@ impl<'a> Conversation<'a> {
 
     /// The next ask, however long the client is silent; `None` when it has gone. A stop ends the wait, because
     /// it shuts the connection down.
-    fn next_ask(&self) -> io::Result<Option<Ask>> {
+    fn next_ask(&mut self) -> io::Result<Option<Ask>> {
         let stall = self.offer.service.options.stall;
         let mut bytes = [0; Ask::BYTES];
-        while !self.asks.readable_by(Instant::now() + stall)? {}
+        loop {
+            match self.asks.readable_by(Instant::now() + stall)? {
+                Woken::Ready => break,
+                Woken::Late => {}
+                // Notifications of what was sent: take them, or they would wake this wait at once for ever.
+                Woken::ByErrorQueue => match self.sender.reap(Instant::now()) {
+                    Ok(true) => {}
+                    // Nothing is held: then it is an error, which receiving tells.
+                    Ok(false) => break,
+                    Err(error) if error.kind() == io::ErrorKind::TimedOut => {}
+                    Err(error) => return Err(error),
+                },
+            }
+        }
         if !self.asks.recv_exact(&mut bytes, Instant::now() + stall)? {
             return Ok(None);
         }

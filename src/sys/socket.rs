@@ -37,6 +37,18 @@ pub struct Socket {
     calls: Calls,
 }
 
+/// What ended a wait.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Woken {
+    /// What was waited for, or an end.
+    Ready,
+    /// Only the error queue: notifications wait there, or the socket has an error. It wakes every poll until it is
+    /// emptied.
+    ByErrorQueue,
+    /// The deadline.
+    Late,
+}
+
 /// The longest control message that one notification needs: IPv6 address and extended error, with room.
 pub const CONTROL_BYTES: usize = 256;
 
@@ -128,15 +140,15 @@ impl Socket {
     /// `poll(2)` for the error queue alone (POLLERR needs no request): true when it has something or the
     /// connection hung up, false at the deadline.
     pub fn poll_error_queue(&self, until: Instant) -> io::Result<bool> {
-        self.poll(0, until)
+        self.poll(0, until).map(|woken| woken != Woken::Late)
     }
 
-    /// `poll(2)` for something to receive, an end or an error: true when there is, false at the deadline.
-    pub fn readable_by(&self, until: Instant) -> io::Result<bool> {
+    /// `poll(2)` for something to receive or an end.
+    pub fn readable_by(&self, until: Instant) -> io::Result<Woken> {
         self.poll(libc::POLLIN, until)
     }
 
-    fn poll(&self, events: i16, until: Instant) -> io::Result<bool> {
+    fn poll(&self, events: i16, until: Instant) -> io::Result<Woken> {
         loop {
             let left = until.saturating_duration_since(Instant::now());
             // Rounded up: rounding down would turn the last millisecond into a spin.
@@ -145,9 +157,10 @@ impl Socket {
             self.calls.add();
             // SAFETY: `poll` is one valid pollfd that outlives the call, and the count given is 1.
             match super::checked(unsafe { libc::poll(&raw mut poll, 1, timeout) }) {
-                Ok(0) if left.is_zero() => return Ok(false),
+                Ok(0) if left.is_zero() => return Ok(Woken::Late),
                 Ok(0) => {}
-                Ok(_) => return Ok(true),
+                Ok(_) if poll.revents == libc::POLLERR => return Ok(Woken::ByErrorQueue),
+                Ok(_) => return Ok(Woken::Ready),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => return Err(error),
             }

@@ -6,6 +6,8 @@
 pub mod child;
 #[cfg(feature = "cli")]
 pub mod program;
+#[cfg(feature = "cli")]
+pub mod results;
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};

@@ -117,10 +117,10 @@ pub struct Arguments {
     /// Show every figure that the table has room for, in several tables
     #[arg(long)]
     wide: bool,
-    /// The form on standard output: table, json or csv
+    /// The form on standard output: table, json, csv, markdown or html
     #[arg(long, default_value_t)]
     format: Format,
-    /// A file for the results, in the form of its extension (.json, .csv, .txt); may be given again
+    /// A file for the results, in the form of its extension (.json, .csv, .txt, .md, .html); may be given again
     #[arg(short, long, value_name = "FILE")]
     output: Vec<PathBuf>,
     /// How long an end may be silent before it is given up
@@ -173,8 +173,11 @@ impl Arguments {
 
     /// Prints the results, and says how the command ends.
     fn tell(&self, results: &Results, interrupted: bool) -> Result<Done, Failure> {
-        let text = if self.wide { report::wide(results) } else { self.format.write(results) };
-        output::print(&text)?;
+        if self.wide {
+            output::print(&report::wide(results))?;
+        } else {
+            output::show(results, self.format)?;
+        }
         if interrupted {
             eprintln!("note: interrupted: what was measured until then is above");
         }

@@ -1,0 +1,161 @@
+//! `copycost report`: pages and tables from saved results and from Criterion's folder.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+
+use super::output::{self, Files};
+use super::{Done, Failure};
+use crate::record::{Results, SCHEMA};
+use crate::report::Format;
+use crate::report::criterion::{self, Benchmark};
+use crate::report::set::{self, Set};
+
+/// What to read, and what to write.
+#[derive(Debug, Args)]
+pub struct Arguments {
+    /// JSON files of `copycost run`, or a folder of Criterion such as target/criterion. Files of one machine that
+    /// measured different cells are joined; different runs stand side by side
+    #[arg(required = true, value_name = "FILE")]
+    inputs: Vec<PathBuf>,
+    /// A file for the report, in the form of its extension (.html, .md, .csv, .txt, .json); may be given again
+    #[arg(short, long, value_name = "FILE")]
+    output: Vec<PathBuf>,
+    /// The form on standard output, where no file is given: table, json, csv, markdown or html
+    #[arg(long, default_value_t)]
+    format: Format,
+}
+
+/// What a file held.
+enum Input {
+    Results(Box<Results>),
+    Criterion(Box<Set>),
+}
+
+impl Arguments {
+    pub fn run(&self) -> Result<Done, Failure> {
+        let inputs =
+            self.inputs.iter().map(|path| Ok((path, read(path)?))).collect::<Result<Vec<_>, Failure>>()?;
+        let files = Files::open(&self.output)?;
+        let mut sets = Vec::new();
+        let mut runs = Vec::new();
+        for (path, input) in inputs {
+            match input {
+                Input::Results(results) => {
+                    sets.extend(set::of_results(&path.display().to_string(), &results));
+                    runs.push(results);
+                }
+                Input::Criterion(set) => sets.push(*set),
+            }
+        }
+        // What JSON holds is one run.
+        let one = if let ([run], 1) = (&runs[..], self.inputs.len()) { Some(run.as_ref()) } else { None };
+        let sets = set::side_by_side(sets);
+        let printed = self.output.is_empty().then_some(self.format);
+        if one.is_none() && (files.has(Format::Json) || printed == Some(Format::Json)) {
+            return Err(Failure::Usage(
+                "JSON holds one run, and these are several or Criterion's: write .html, .md, .csv or .txt"
+                    .to_owned(),
+            ));
+        }
+        files.save_each(|format| match (format, one) {
+            (Format::Json, Some(run)) => format.write(run),
+            _ => format.write_sets(&sets, crate::report::Paint::Plain),
+        })?;
+        match (printed, one) {
+            (Some(Format::Json), Some(run)) => output::print(&Format::Json.write(run))?,
+            (Some(format), _) => output::print(&format.write_sets(&sets, output::paint()))?,
+            (None, _) => {}
+        }
+        Ok(Done::Yes)
+    }
+}
+
+fn read(path: &Path) -> Result<Input, Failure> {
+    let usage = |what: String| Failure::Usage(format!("'{}' {what}", path.display()));
+    if path.is_dir() {
+        return folder(path).map(|set| Input::Criterion(Box::new(set))).map_err(usage);
+    }
+    let text = fs::read_to_string(path).map_err(|error| usage(format!("cannot be read: {error}")))?;
+    results(&text).map(|results| Input::Results(Box::new(results))).map_err(usage)
+}
+
+/// The results in `text`, or what is wrong with it.
+fn results(text: &str) -> Result<Results, String> {
+    let mut value: serde_json::Value =
+        serde_json::from_str(text).map_err(|error| format!("is no whole JSON file: {error}"))?;
+    // Before the rest, which in a newer form may be anything.
+    match value.get("schema").and_then(serde_json::Value::as_u64) {
+        None => return Err("is no result of copycost run: it has no schema".to_owned()),
+        Some(schema) if schema > u64::from(SCHEMA) => {
+            return Err(format!(
+                "has the form {schema}, and this version knows {SCHEMA}: use a newer copycost"
+            ));
+        }
+        Some(_) => {}
+    }
+    disarm(&mut value);
+    let results: Results =
+        serde_json::from_value(value).map_err(|error| format!("is no result of copycost run: {error}"))?;
+    if results.records.is_empty() && results.failures.is_empty() {
+        return Err("holds no measurement".to_owned());
+    }
+    Ok(results)
+}
+
+/// A file from elsewhere may be shown on a terminal: no string keeps a control character, which could steer it.
+fn disarm(value: &mut serde_json::Value) {
+    use serde_json::Value;
+    match value {
+        Value::String(text) if text.contains(char::is_control) => *text = text.replace(char::is_control, " "),
+        Value::Array(values) => values.iter_mut().for_each(disarm),
+        Value::Object(map) => map.values_mut().for_each(disarm),
+        _ => {}
+    }
+}
+
+/// Folders deeper than Criterion's own are not looked into.
+const DEEPEST: usize = 4;
+
+/// The benchmarks in a folder of Criterion.
+fn folder(path: &Path) -> Result<Set, String> {
+    let mut leaves = Vec::new();
+    find(path, DEEPEST, &mut leaves).map_err(|error| format!("cannot be read: {error}"))?;
+    leaves.sort();
+    if leaves.is_empty() {
+        return Err("holds no benchmark of Criterion: it is target/criterion after `cargo bench`".to_owned());
+    }
+    let mut benchmarks = Vec::new();
+    for leaf in leaves {
+        let said = |error: String| format!("is damaged: {}: {error}", leaf.display());
+        let text = |name: &str| {
+            fs::read_to_string(leaf.join(name)).map_err(|error| said(format!("{name}: {error}")))
+        };
+        benchmarks.push(if leaf.join("raw.csv").exists() {
+            Benchmark::from_raw(&text("raw.csv")?).map_err(|error| said(format!("raw.csv: {error}")))?
+        } else {
+            Benchmark::from_json(&text("benchmark.json")?, &text("sample.json")?).map_err(said)?
+        });
+    }
+    criterion::set(&path.display().to_string(), &benchmarks)
+}
+
+/// The folders `new` with a benchmark in them.
+fn find(folder: &Path, deeper: usize, leaves: &mut Vec<PathBuf>) -> std::io::Result<()> {
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        let path = entry.path();
+        // Not through links, which could lead in circles.
+        if !entry.file_type()?.is_dir() {
+            continue;
+        }
+        let whole = || path.join("raw.csv").exists() || path.join("benchmark.json").exists();
+        if entry.file_name() == "new" && whole() {
+            leaves.push(path);
+        } else if deeper > 0 {
+            find(&path, deeper - 1, leaves)?;
+        }
+    }
+    Ok(())
+}

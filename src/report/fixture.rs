@@ -1,0 +1,167 @@
+//! Fixed records for the tests of every form.
+
+use crate::record::{
+    CellFailure, Comparison, Conditions, CountRecord, CountersRecord, CpuRecord, Crossover, LatencyRecord,
+    LedgerRecord, PollutionRecord, Record, Results, WireRecord,
+};
+
+/// One path in a cell with one client.
+pub fn record(path: &str, size: usize, throughput: f64, ledger: Option<LedgerRecord>) -> Record {
+    Record {
+        path: path.into(),
+        size,
+        clients: 1,
+        layout: "heap".into(),
+        fields: "even".into(),
+        buffers: "constant".into(),
+        footprint: "hot".into(),
+        placement: "paired".into(),
+        receive: "recv".into(),
+        transport: "loopback".into(),
+        clock: "window".into(),
+        seconds: 1.0,
+        context_switches_per_message: 0.0041,
+        messages: throughput as u64 / size as u64,
+        bytes: throughput as u64,
+        throughput_bytes_per_second: throughput,
+        syscalls_per_message: 1.0,
+        verdict: ledger.as_ref().map(|_| "copied".into()),
+        verdict_reason: ledger.as_ref().map(|_| "loopback".into()),
+        ledger,
+        huge_share: None,
+        cpu: CpuRecord {
+            scope: "user+kernel+softirq (task-clock)".into(),
+            sender_ns_per_kib: Some(48.25),
+            receiver_ns_per_kib: Some(60.5),
+            missing: [("system".to_owned(), "needs at least 2 s".to_owned())].into(),
+            ..CpuRecord::default()
+        },
+        counters: None,
+        wire: Some(WireRecord { segments_per_message: Some(1.25), ..WireRecord::default() }),
+        limiter: "unknown: sender and receiver share CPUs".into(),
+        ns_per_message: 1234.5,
+        latency_ns: Some(LatencyRecord {
+            messages: 9,
+            p50: 14_000,
+            p90: 15_000,
+            p99: 16_000,
+            p999: 17_000,
+            max: 18_000,
+        }),
+        pollution: None,
+        flags: Vec::new(),
+    }
+}
+
+/// A ledger of so many sends, all copied.
+pub fn copied(sends: u64) -> LedgerRecord {
+    LedgerRecord { sends, completed: sends, copied: sends, ..LedgerRecord::default() }
+}
+
+/// Conditions of a machine.
+pub fn conditions() -> Conditions {
+    Conditions {
+        kernel: "6.18.0".into(),
+        cpu_model: "AMD EPYC".into(),
+        cpus: 2,
+        congestion_control: "cubic".into(),
+        send_buffer_bytes: 512 << 10,
+        receive_buffer_bytes: 2 << 20,
+        version: "0.0.0".into(),
+        command: vec!["copycost".into(), "run".into()],
+        ..Conditions::default()
+    }
+}
+
+/// Two records, a flag and a failure.
+pub fn few() -> Results {
+    let mut results = Results::new(conditions());
+    results.records.push(record("onecopy", 1024, 1.1e9, None));
+    results.records.push(record("zerocopy", 65_536, 4.25e9, Some(copied(10))));
+    results.records[1]
+        .flags
+        .push("measures the scheduler: too many context switches for each message".into());
+    results.failures.push(CellFailure {
+        path: "zerocopy".into(),
+        size: 1024,
+        clients: 1,
+        error: "client 0 failed: Connection reset by peer".into(),
+    });
+    results
+}
+
+/// Three paths in four cells with comparisons, a crossover, a verdict, counters and the pointer chase.
+pub fn full() -> Results {
+    let mut results = Results::new(conditions());
+    for (clients, scale) in [(1, 1.0), (8, 1.75)] {
+        for (size, rates) in [(1024, [0.25e9, 1.0e9, 0.2e9]), (65_536, [5.0e9, 6.0e9, 6.6e9])] {
+            for (path, rate) in ["twocopy", "onecopy", "zerocopy"].into_iter().zip(rates) {
+                let ledger = (path == "zerocopy").then(|| copied(1000));
+                let mut record = Record { clients, ..record(path, size, rate * scale, ledger) };
+                record.cpu.sender_ns_per_kib = Some(1e12 / rate);
+                record.pollution = Some(PollutionRecord {
+                    table_bytes: 1 << 20,
+                    ns_per_access: 9.5,
+                    idle_ns_per_access: 4.0,
+                });
+                results.records.push(record);
+            }
+        }
+    }
+    results.comparisons = comparisons(&results.records);
+    results.crossovers.push(Crossover {
+        path: "zerocopy".into(),
+        against: "onecopy".into(),
+        clients: 1,
+        metric: "throughput".into(),
+        footprint: "hot".into(),
+        low: Some(16_384),
+        high: Some(32_768),
+        most: 1 << 20,
+    });
+    results.verdict = vec!["Send with `onecopy` below 32 KiB and with zerocopy from there on.".into()];
+    results
+}
+
+/// Every path beside onecopy; with 8 clients the large messages are undecided.
+fn comparisons(records: &[Record]) -> Vec<Comparison> {
+    let reference = |record: &Record| {
+        let same = |other: &&Record| (other.size, other.clients) == (record.size, record.clients);
+        records.iter().filter(same).find(|other| other.path == "onecopy").unwrap().throughput_bytes_per_second
+    };
+    let compared = |record: &Record| {
+        let ratio = record.throughput_bytes_per_second / reference(record);
+        let open = record.size == 65_536 && record.clients == 8;
+        let word = if open {
+            "undecided"
+        } else if ratio > 1.0 {
+            "faster"
+        } else {
+            "slower"
+        };
+        Comparison {
+            size: record.size,
+            clients: record.clients,
+            path: record.path.clone(),
+            reference: "onecopy".into(),
+            metric: "throughput".into(),
+            ratio: Some(ratio),
+            low: Some(ratio * if open { 0.8 } else { 0.97 }),
+            high: Some(ratio * if open { 1.3 } else { 1.03 }),
+            word: word.into(),
+            setups: 8,
+            note: open.then(|| "the budget was used up".into()),
+        }
+    };
+    records.iter().filter(|record| record.path != "onecopy").map(compared).collect()
+}
+
+/// `record` with hardware counters: cycles, first-level and last-level misses for each KiB at each end.
+pub fn counted(record: Record, cycles: f64, first: f64, last: f64) -> Record {
+    let events = [("cycles", cycles), ("L1-dcache-load-misses", first), ("cache-misses", last)];
+    let side: std::collections::BTreeMap<_, _> = events
+        .map(|(name, per_kib)| (name.to_owned(), CountRecord { per_kib: Some(per_kib), per_message: None }))
+        .into();
+    let counters = CountersRecord { sender: side.clone(), receiver: side, ..CountersRecord::default() };
+    Record { counters: Some(counters), ..record }
+}

@@ -1,0 +1,226 @@
+//! The report as one HTML file: no network, no script, light and dark, for a desk and for a phone.
+//!
+//! The order is that of a reader's questions: what is the answer; does it hold; what does it look like; where was it
+//! measured; how do I repeat it. Everything that comes from a file goes through maud, which escapes it.
+
+pub mod charts;
+mod style;
+
+use maud::{DOCTYPE, Markup, PreEscaped, html};
+
+use super::claims::{self, Word};
+use super::listing::Listing;
+use super::plot::mark::Look;
+use super::set::{Set, place};
+use super::{conditions, plot, verdict};
+use charts::{Chart, Content};
+
+/// The whole page.
+pub fn page(sets: &[Set]) -> String {
+    html! {
+        (DOCTYPE)
+        html lang="en" {
+            head {
+                meta charset="utf-8";
+                meta name="viewport" content="width=device-width, initial-scale=1";
+                meta name="color-scheme" content="light dark";
+                // Nothing is fetched and nothing runs, whatever a file that was read had in it.
+                meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'; img-src data:";
+                link rel="icon" href="data:,";
+                title { "copycost report" }
+                style { (PreEscaped(style::sheet())) }
+            }
+            body {
+                (PreEscaped(style::HATCH))
+                main {
+                    (head(sets))
+                    (answer(sets))
+                    @if sets.iter().any(|set| !conditions::flags(set).is_empty() || !set.failures.is_empty()) { (warnings(sets)) }
+                    @for chart in charts::ALL { (figure(chart, sets)) }
+                    (claims(sets))
+                    (measured(sets))
+                    (again(sets))
+                }
+            }
+        }
+    }
+    .into_string()
+}
+
+fn head(sets: &[Set]) -> Markup {
+    let machines: Vec<_> = sets.iter().filter_map(conditions::machine).collect();
+    html! {
+        header {
+            p.quiet { "copycost report" }
+            h1 { "What it costs to send" }
+            @for (number, machine) in machines.iter().enumerate() {
+                @if !machines[..number].contains(machine) { p.quiet { (machine) } }
+            }
+            (legend(sets))
+        }
+    }
+}
+
+/// Each path's marker, and each set's way of drawing.
+fn legend(sets: &[Set]) -> Markup {
+    let mut paths: Vec<&str> = Vec::new();
+    for path in sets.iter().flat_map(Set::paths) {
+        if !paths.contains(&path) {
+            paths.push(path);
+        }
+    }
+    paths.sort_by_key(|path| place(path));
+    let marker = |path: &str, set: usize| {
+        let look = Look { place: place(path), set };
+        let svg = plot::svg(path, (16, 16), |canvas| look.draw(canvas, (8 * plot::DOTS, 8 * plot::DOTS), 50));
+        PreEscaped(svg.replace("class=\"plot\"", "class=\"key\""))
+    };
+    html! {
+        ul.legend {
+            @for path in &paths { li { (marker(path, 0)) (path) } }
+            @if sets.len() > 1 {
+                @for (number, set) in sets.iter().enumerate() {
+                    li { span.line.dashed[number % 2 == 1].dotted[number > 0 && number % 2 == 0] {} (set.label) }
+                }
+            }
+        }
+    }
+}
+
+fn answer(sets: &[Set]) -> Markup {
+    html! {
+        section.verdict #verdict {
+            h2 { "Verdict" }
+            @for set in sets {
+                @if !set.label.is_empty() { h3 { (set.label) } }
+                @for sentence in verdict::sentences(set) { p { (prose(&sentence)) } }
+            }
+            @if sets.len() > 1 {
+                p.quiet { "These sets are different runs or settings: compare the ratios of paths within each, not the figures across." }
+            }
+        }
+    }
+}
+
+fn warnings(sets: &[Set]) -> Markup {
+    html! {
+        section.warnings #warnings {
+            h2 { "What distorts it" }
+            ul {
+                @for set in sets {
+                    @for line in conditions::flags(set).into_iter().chain(conditions::failures(set)) {
+                        li { @if !set.label.is_empty() { b { (set.label) ": " } } (line) }
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn claims(sets: &[Set]) -> Markup {
+    let badge = |word: Word| {
+        let (class, sign) = match word {
+            Word::Held => ("held", "✓"),
+            Word::NotHeld => ("not-held", "✗"),
+            Word::NotTestable => ("untestable", "–"),
+        };
+        html! { span class=(format!("badge {class}")) { (sign) " " (word.text()) } }
+    };
+    html! {
+        section #claims {
+            h2 { "The original experiment's claims, in this run" }
+            ul.claims {
+                @for claim in &claims::ALL {
+                    li {
+                        p.claim { b { (claim.text) } " " span.quiet { (claim.tested) } }
+                        @for set in sets {
+                            @let finding = (claim.check)(set);
+                            p.finding { (badge(finding.word)) " " @if !set.label.is_empty() { (set.label) ": " } (finding.evidence) }
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn figure(chart: &Chart, sets: &[Set]) -> Markup {
+    html! {
+        section id=(chart.id) {
+            h2 { (chart.title) }
+            @match (chart.content)(sets) {
+                Content::Missing(why) => p.missing { (prose(&why)) },
+                Content::Plots(plots) => figure {
+                    div class=(format!("panels {}", beside(plots.panels.len()))) {
+                        @for panel in &plots.panels { div.panel { (PreEscaped(panel)) } }
+                    }
+                    figcaption { @for sentence in &plots.caption { p { (prose(sentence)) } } }
+                    details { summary { "The figures" } (table(&plots.table)) }
+                },
+            }
+        }
+    }
+}
+
+/// How many plots stand side by side where there is room: as many as leave no row with a single one.
+fn beside(panels: usize) -> &'static str {
+    match panels {
+        1 => "one",
+        2 | 4 | 8 => "two",
+        _ => "three",
+    }
+}
+
+/// Sentences name commands between backticks, and a figure keeps its unit on its line.
+fn prose(text: &str) -> Markup {
+    let mut text = text.to_owned();
+    for unit in ["B", "KiB", "MiB", "client", "GB/s", "%", "times"] {
+        text = text.replace(&format!(" {unit}"), &format!("\u{a0}{unit}"));
+    }
+    html! {
+        @for (number, part) in text.split('`').enumerate() {
+            @if number % 2 == 1 { code { (part) } } @else { (part) }
+        }
+    }
+}
+
+fn table(listing: &Listing) -> Markup {
+    let number = |column: usize| listing.is_figures(column).then_some("number");
+    html! {
+        div.scroll tabindex="0" {
+            table {
+                thead { tr { @for (column, name) in listing.header.iter().enumerate() { th scope="col" class=[number(column)] { (name) } } } }
+                tbody {
+                    @for row in &listing.rows {
+                        tr { @for (column, value) in row.iter().enumerate() { td class=[number(column)] { (value) } } }
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn measured(sets: &[Set]) -> Markup {
+    html! {
+        section #conditions {
+            h2 { "Conditions" }
+            @for set in sets {
+                @if !set.label.is_empty() { h3 { (set.label) } }
+                dl { @for (name, value) in conditions::pairs(set) { div { dt { (name) } dd { (value) } } } }
+            }
+        }
+    }
+}
+
+fn again(sets: &[Set]) -> Markup {
+    html! {
+        section #again {
+            h2 { "Measure it again" }
+            @for set in sets {
+                @if !set.label.is_empty() { h3 { (set.label) } }
+                @for command in &set.commands { pre.scroll tabindex="0" { code { (command) } } }
+            }
+        }
+        footer { p.quiet { "Written by copycost " (env!("CARGO_PKG_VERSION")) "." } }
+    }
+}

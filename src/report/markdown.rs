@@ -1,0 +1,130 @@
+//! The report as Markdown, for a pull request or an issue: the verdict, the figures, the claims, the conditions.
+
+use std::fmt::Write;
+
+use super::claims;
+use super::html::charts;
+use super::listing::Listing;
+use super::metric::Metric;
+use super::set::Set;
+use super::{conditions, verdict};
+
+/// The figures that decide; the others are in the other forms.
+const SHOWN: [Metric; 4] =
+    [Metric::Throughput, Metric::BothDemand, Metric::SystemDemand, Metric::LatencyMedian];
+
+/// The whole of it.
+pub fn report(sets: &[Set]) -> String {
+    let mut out = String::from("## copycost\n\n");
+    for set in sets {
+        // Writing into a string does not fail.
+        if !set.label.is_empty() {
+            let _ = writeln!(out, "### {}\n", escaped(&set.label));
+        }
+        for sentence in verdict::sentences(set) {
+            let _ = writeln!(out, "> {}\n>", prose(&sentence));
+        }
+        out.truncate(out.trim_end_matches(['>', '\n']).len());
+        out.push_str("\n\n");
+        for line in conditions::flags(set).iter().chain(&conditions::failures(set)) {
+            let _ = writeln!(out, "- ⚠ {}", escaped(line));
+        }
+        out.truncate(out.trim_end().len());
+        out.push_str("\n\n");
+    }
+    let known =
+        |metric: &Metric| sets.iter().flat_map(|set| &set.rows).any(|row| row.figure(*metric).is_some());
+    let metrics: Vec<_> = SHOWN.into_iter().chain([Metric::LatencyMean]).filter(known).collect();
+    out += &table(&Listing::of_metrics(sets, &metrics));
+    let compared = charts::comparison_table(sets);
+    if !compared.rows.is_empty() {
+        let _ = write!(out, "\n### Beside the reference\n\n{}", table(&compared));
+    }
+    out += &claims(sets);
+    out + &measured(sets)
+}
+
+fn claims(sets: &[Set]) -> String {
+    let mut out = String::from("\n### The original experiment's claims, in this run\n\n");
+    for claim in &claims::ALL {
+        for set in sets {
+            let found = (claim.check)(set);
+            let label =
+                if set.label.is_empty() { String::new() } else { format!(" ({})", escaped(&set.label)) };
+            let _ = writeln!(
+                out,
+                "- **{}**{label}: {}. {}",
+                found.word.text(),
+                claim.text,
+                escaped(&found.evidence)
+            );
+        }
+    }
+    out
+}
+
+fn measured(sets: &[Set]) -> String {
+    let mut out = String::from("\n<details><summary>Conditions</summary>\n\n");
+    for set in sets {
+        if !set.label.is_empty() {
+            let _ = writeln!(out, "**{}**\n", escaped(&set.label));
+        }
+        for (name, value) in conditions::pairs(set) {
+            let _ = writeln!(out, "- {}: {}", escaped(&name), escaped(&value));
+        }
+        out.push('\n');
+        for command in &set.commands {
+            out += &fenced(command);
+        }
+    }
+    out + "</details>\n"
+}
+
+/// As code, between fences that nothing in it can close.
+fn fenced(command: &str) -> String {
+    let command: String = command.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+    let longest = command.split(|c| c != '`').map(str::len).max().unwrap_or(0);
+    let fence = "`".repeat(longest.max(2) + 1);
+    format!("{fence}sh\n{command}\n{fence}\n\n")
+}
+
+fn table(listing: &Listing) -> String {
+    let line = |cells: &[String]| {
+        let cells: Vec<_> = cells.iter().map(|cell| escaped(cell)).collect();
+        format!("| {} |\n", cells.join(" | "))
+    };
+    let rule = |column: usize| if listing.is_figures(column) { "---:" } else { "---" };
+    let rules: Vec<_> = (0..listing.header.len()).map(rule).collect();
+    let rows: String = listing.rows.iter().map(|row| line(row)).collect();
+    format!("{}|{}|\n{rows}", line(&listing.header), rules.join("|"))
+}
+
+/// A sentence that names commands between backticks; unless each has its partner they are text too.
+fn prose(text: &str) -> String {
+    let parts: Vec<_> = text.split('`').collect();
+    if parts.len() % 2 == 0 {
+        return escaped(text);
+    }
+    let part = |(number, part): (usize, &&str)| match number % 2 {
+        0 => escaped(part),
+        _ => format!("`{}`", part.replace(char::is_control, " ")),
+    };
+    parts.iter().enumerate().map(part).collect()
+}
+
+/// One line that Markdown takes as text: no column, no element, no emphasis, no link.
+fn escaped(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '\n' | '\r' | '\t' => out.push(' '),
+            '<' => out.push_str("&lt;"),
+            '>' => out.push_str("&gt;"),
+            '&' => out.push_str("&amp;"),
+            '|' | '\\' | '*' | '_' | '[' | ']' | '`' | '~' | '#' | '!' => out.extend(['\\', c]),
+            c if c.is_control() => {}
+            c => out.push(c),
+        }
+    }
+    out
+}

@@ -1,0 +1,112 @@
+//! What a report plots and tabulates: each figure with its unit, which way is better, and where a record holds it.
+
+use crate::record::Record;
+
+/// A value, and how far it may be off or how far it is spread.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Figure {
+    /// In the metric's unit.
+    pub value: f64,
+    /// The lower and the upper end; what they are depends on the metric and on the source.
+    pub interval: Option<(f64, f64)>,
+}
+
+impl Figure {
+    /// A value whose uncertainty is not known.
+    pub const fn plain(value: f64) -> Self {
+        Self { value, interval: None }
+    }
+}
+
+/// A figure of one path in one cell.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Metric {
+    /// Bytes that clients received for each second.
+    Throughput,
+    /// CPU time of the server's threads.
+    SenderDemand,
+    /// CPU time of the clients' threads.
+    ReceiverDemand,
+    /// The two together, all that Criterion's groups `{path}-cpu` hold.
+    BothDemand,
+    /// CPU time of the whole machine above its idle baseline.
+    SystemDemand,
+    /// Median message latency; the interval reaches from it to the 99th percentile.
+    LatencyMedian,
+    /// Mean message latency, all that Criterion's groups `{path}-latency` hold.
+    LatencyMean,
+    /// CPU cycles of both ends.
+    CyclesPerByte,
+    /// Misses of the first-level data cache, both ends.
+    FirstLevelMisses,
+    /// Misses of the last-level cache, both ends.
+    LastLevelMisses,
+    /// Voluntary and involuntary, both ends.
+    Switches,
+}
+
+impl Metric {
+    /// Its name and unit, as an axis says it.
+    pub fn title(self) -> &'static str {
+        match self {
+            Self::Throughput => "throughput, GB/s",
+            Self::SenderDemand => "sender's CPU time, ns/KiB",
+            Self::ReceiverDemand => "receiver's CPU time, ns/KiB",
+            Self::BothDemand => "CPU time of both ends, ns/KiB",
+            Self::SystemDemand => "CPU time of the system, ns/KiB",
+            Self::LatencyMedian => "median latency, µs",
+            Self::LatencyMean => "mean latency, µs",
+            Self::CyclesPerByte => "CPU cycles per byte, both ends",
+            Self::FirstLevelMisses => "L1 data-cache misses per KiB, both ends",
+            Self::LastLevelMisses => "last-level misses per KiB, both ends",
+            Self::Switches => "context switches per message",
+        }
+    }
+
+    /// Whether more of it is better.
+    pub fn more_is_better(self) -> bool {
+        self == Self::Throughput
+    }
+
+    /// What `record` says; `None` where it does not.
+    pub fn of(self, record: &Record) -> Option<Figure> {
+        let both = |name| per_kib(record, &[name]);
+        let value = match self {
+            Self::Throughput => Some(record.throughput_bytes_per_second / 1e9),
+            Self::SenderDemand => record.cpu.sender_ns_per_kib,
+            Self::ReceiverDemand => record.cpu.receiver_ns_per_kib,
+            Self::BothDemand => {
+                record.cpu.sender_ns_per_kib.zip(record.cpu.receiver_ns_per_kib).map(|(s, r)| s + r)
+            }
+            Self::SystemDemand => record.cpu.system_ns_per_kib,
+            Self::LatencyMedian => {
+                let latency = record.latency_ns?;
+                let (p50, p99) = (latency.p50 as f64 / 1e3, latency.p99 as f64 / 1e3);
+                return finite(Figure { value: p50, interval: Some((p50, p99)) });
+            }
+            Self::LatencyMean => None,
+            Self::CyclesPerByte => both("cycles").map(|cycles| cycles / 1024.0),
+            Self::FirstLevelMisses => both("L1-dcache-load-misses"),
+            Self::LastLevelMisses => per_kib(record, &["cache-misses", "LLC-load-misses"]),
+            Self::Switches => Some(record.context_switches_per_message),
+        };
+        finite(Figure::plain(value?))
+    }
+}
+
+/// A file may hold anything: what cannot be drawn is not known.
+fn finite(figure: Figure) -> Option<Figure> {
+    let ends = figure.interval.unwrap_or((figure.value, figure.value));
+    [figure.value, ends.0, ends.1].iter().all(|value| value.is_finite() && *value >= 0.0).then_some(figure)
+}
+
+/// The first of the events that was counted at both ends, for each KiB.
+fn per_kib(record: &Record, events: &[&str]) -> Option<f64> {
+    let counters = record.counters.as_ref()?;
+    events.iter().find_map(|event| {
+        let of = |side: &std::collections::BTreeMap<String, crate::record::CountRecord>| {
+            side.get(*event).and_then(|count| count.per_kib)
+        };
+        of(&counters.sender).zip(of(&counters.receiver)).map(|(sender, receiver)| sender + receiver)
+    })
+}

@@ -1,0 +1,73 @@
+//! Which sets are one, and what tells the others apart.
+
+use super::Set;
+use crate::record::Conditions;
+
+/// Joins what belongs together and labels what stands side by side.
+pub fn side_by_side(all: impl IntoIterator<Item = Set>) -> Vec<Set> {
+    let mut sets: Vec<Set> = Vec::new();
+    for set in all {
+        match sets.iter_mut().find(|known| known.joins(&set)) {
+            Some(known) => known.join(set),
+            None => sets.push(set),
+        }
+    }
+    let labels: Vec<String> = sets.iter().map(|set| label(set, &sets)).collect();
+    for (set, label) in sets.iter_mut().zip(labels) {
+        set.label = label;
+    }
+    sets
+}
+
+/// The file's name where files differ, and the settings in which the sets of one file differ.
+fn label(set: &Set, sets: &[Set]) -> String {
+    let same_file = |other: &&Set| other.files == set.files;
+    let mut parts = Vec::new();
+    if !sets.iter().all(|other| same_file(&other)) {
+        let stems: Vec<_> = sets.iter().filter(|other| !same_file(other)).map(stem).collect();
+        let own = stem(set);
+        parts.push(if stems.contains(&own) { set.files.join(" + ") } else { own });
+    }
+    for (place, setting) in set.settings.iter().enumerate() {
+        if sets.iter().filter(same_file).any(|other| other.settings[place] != *setting) {
+            parts.push(setting.clone());
+        }
+    }
+    parts.join(", ")
+}
+
+fn stem(set: &Set) -> String {
+    let stem = |file: &String| {
+        let path = std::path::Path::new(file);
+        path.file_stem().map_or_else(|| file.clone(), |stem| stem.to_string_lossy().into_owned())
+    };
+    set.files.iter().map(stem).collect::<Vec<_>>().join(" + ")
+}
+
+impl Set {
+    fn joins(&self, other: &Self) -> bool {
+        let same_place = match (&self.conditions, &other.conditions) {
+            (Some(ours), Some(theirs)) => comparable(ours) == comparable(theirs),
+            _ => false,
+        };
+        let cells = self.cells();
+        same_place
+            && self.settings == other.settings
+            && !other.cells().iter().any(|cell| cells.contains(cell))
+    }
+
+    fn join(&mut self, other: Self) {
+        self.files.extend(other.files);
+        self.rows.extend(other.rows);
+        self.failures.extend(other.failures);
+        self.comparisons.extend(other.comparisons);
+        self.crossovers.extend(other.crossovers);
+        self.verdict.extend(other.verdict);
+        self.commands.extend(other.commands);
+    }
+}
+
+/// Without what two invocations on one machine may differ in.
+fn comparable(conditions: &Conditions) -> Conditions {
+    Conditions { command: Vec::new(), flags: Vec::new(), ..conditions.clone() }
+}

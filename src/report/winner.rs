@@ -1,0 +1,99 @@
+//! Which path is ahead in a cell, and whether that is shown or only looks so.
+
+use super::metric::Metric;
+use super::set::{Row, Set};
+use crate::record::{CANNOT_TELL, Comparison};
+
+/// The path that is ahead.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Winner<'a> {
+    /// Its name.
+    pub path: &'a str,
+    /// Its throughput for each of the next one's; `None` where it is alone.
+    pub lead: Option<f64>,
+    /// Whether intervals show it.
+    pub decided: bool,
+}
+
+/// The path with the highest throughput in a cell; `None` where none was measured.
+pub fn of_cell(set: &Set, size: usize, clients: usize) -> Option<Winner<'_>> {
+    let mut rows: Vec<(&Row, f64)> = set
+        .rows
+        .iter()
+        .filter(|row| (row.size, row.clients) == (size, clients))
+        .filter_map(|row| Some((row, row.figure(Metric::Throughput)?.value)))
+        .collect();
+    rows.sort_by(|one, other| other.1.total_cmp(&one.1));
+    let (first, others) = rows.split_first()?;
+    let lead = others.first().map(|second| first.1 / second.1).filter(|lead| lead.is_finite());
+    let blind = rows.iter().any(|(row, _)| {
+        row.record.as_ref().is_some_and(|record| record.flags.iter().any(|flag| flag == CANNOT_TELL))
+    });
+    let shown = others.iter().all(|(other, _)| is_faster(set, first.0, other));
+    Some(Winner { path: &first.0.path, lead, decided: !others.is_empty() && !blind && shown })
+}
+
+/// Whether an interval shows that `one` is faster than `other`: the comparison's word where one of them is the
+/// reference, intervals that do not touch otherwise.
+fn is_faster(set: &Set, one: &Row, other: &Row) -> bool {
+    match (word(set, one, other), word(set, other, one)) {
+        (Some(word), _) => word == "faster",
+        (None, Some(word)) => word == "slower",
+        (None, None) => {
+            let interval = |row: &Row| row.figure(Metric::Throughput)?.interval;
+            interval(one).zip(interval(other)).is_some_and(|(one, other)| one.0 > other.1)
+        }
+    }
+}
+
+fn word<'a>(set: &'a Set, path: &'a Row, reference: &Row) -> Option<&'a str> {
+    let mut all = compared(set, &path.path, path.size, path.clients, "throughput");
+    all.find(|comparison| comparison.reference == reference.path).map(|comparison| comparison.word.as_str())
+}
+
+/// A path's comparisons in a cell.
+pub fn compared<'a>(
+    set: &'a Set,
+    path: &'a str,
+    size: usize,
+    clients: usize,
+    metric: &'a str,
+) -> impl Iterator<Item = &'a Comparison> {
+    set.comparisons.iter().filter(move |c| {
+        (c.path.as_str(), c.size, c.clients, c.metric.as_str()) == (path, size, clients, metric)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::fixture::full;
+    use crate::report::set::of_results;
+
+    #[test]
+    fn a_lead_is_decided_where_every_other_path_is_shown_to_be_slower() {
+        let set = of_results("", &full()).remove(0);
+        let of = |size, clients| of_cell(&set, size, clients).unwrap();
+        assert_eq!(of(1024, 1), Winner { path: "onecopy", lead: Some(4.0), decided: true });
+        // zerocopy is faster than the reference, and its interval lies above that of twocopy.
+        assert_eq!((of(65_536, 1).path, of(65_536, 1).decided), ("zerocopy", true));
+        assert_eq!((of(65_536, 8).path, of(65_536, 8).decided), ("zerocopy", false));
+        assert_eq!(of_cell(&set, 4096, 1), None);
+    }
+
+    #[test]
+    fn figures_alone_decide_nothing() {
+        let mut results = full();
+        results.comparisons.clear();
+        let set = of_results("", &results).remove(0);
+        assert!(!of_cell(&set, 1024, 1).unwrap().decided);
+    }
+
+    #[test]
+    fn nor_does_a_cell_whose_limit_was_not_the_sender() {
+        let mut results = full();
+        results.records[0].flags.push(CANNOT_TELL.to_owned());
+        let set = of_results("", &results).remove(0);
+        assert!(!of_cell(&set, 1024, 1).unwrap().decided);
+    }
+}
