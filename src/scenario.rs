@@ -44,7 +44,7 @@ pub struct Scenario {
     /// Each server thread chases pointers through a table of so many bytes between messages: what sending does to
     /// the caches, on a machine without counters. Throughput and CPU time then hold the chase too.
     pub pollution_table: Option<usize>,
-    /// A fault that is known, to check the instrument with: after each message the server's thread counts so far.
+    /// A fault that is known, to check the instrument with: the server's threads count so far for each message.
     #[doc(hidden)]
     pub idle_steps: u64,
 }

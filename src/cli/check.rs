@@ -24,12 +24,7 @@ pub fn self_test(cells: usize) -> Result<Done, Failure> {
     let failed = |error: &dyn std::fmt::Display| Failure::Failed(format!("the self-test ended: {error}"));
     let signals = signals::listen()?;
     let path = send::by_name("onecopy").ok_or_else(|| failed(&"there is no path onecopy"))?;
-    let scenario = Scenario::new(
-        path,
-        Spec::new(std::env::var("ST_SIZE").ok().and_then(|v| v.parse().ok()).unwrap_or(SIZE))
-            .map_err(|error| failed(&error))?,
-        1,
-    );
+    let scenario = Scenario::new(path, Spec::new(SIZE).map_err(|error| failed(&error))?, 1);
     let mut progress = Progress::of(cells);
     let mut interrupted = false;
     let mut go_on = |report: &Report| {

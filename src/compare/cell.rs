@@ -9,10 +9,9 @@ use super::measured::{Measured, Sum, Taken, Warm, time_messages};
 use super::metric::Metric;
 use super::schedule::Schedule;
 use super::stats::Pair;
-use super::turns::Turns;
 use crate::cost::Measured as Figure;
 use crate::cost::system::IdleBaseline;
-use crate::rig::{RigError, Site};
+use crate::rig::{RigError, Site, Work};
 use crate::scenario::Scenario;
 
 /// One who takes turns.
@@ -94,21 +93,21 @@ impl Cell {
         self.schedule.rows_per_block()
     }
 
-    /// Builds everyone anew and lets them take `turns`. After each turn `go_on` is asked, with its length. Who fails
-    /// takes no more turns, in this set-up and in later ones.
-    pub fn set_up(&mut self, turns: Turns, go_on: &mut dyn FnMut(Duration) -> bool) -> Ended {
+    /// Builds everyone anew and lets each take so many turns of `work`. After each turn `go_on` is asked. Who fails takes
+    /// no more turns, in this set-up and in later ones.
+    pub fn set_up(&mut self, turns: usize, work: Work, go_on: &mut dyn FnMut() -> bool) -> Ended {
         let number = self.setups + 1;
         let mut warm = self.build(number);
         let began = *self.began.get_or_insert_with(Instant::now);
-        for _ in 0..turns.rows {
+        for _ in 0..turns {
             for index in self.schedule.next().unwrap_or_default() {
                 if let Some(warm_one) = &mut warm[index]
-                    && let Err(error) = warm_one.take_turn(turns.length, began)
+                    && let Err(error) = warm_one.take_turn(work, began)
                 {
                     self.entries[index].state = Err(Failed { setup: number, error });
                     warm[index] = None;
                 }
-                if !go_on(turns.length) {
+                if !go_on() {
                     return Ended::CalledOff;
                 }
             }
@@ -220,3 +219,6 @@ impl State {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

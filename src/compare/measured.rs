@@ -116,9 +116,9 @@ impl Sum {
 pub struct Taken {
     /// The middle of the turn, from the beginning of the cell's first.
     pub at: Duration,
-    /// Bytes received within the window.
+    /// Bytes received within the clock.
     pub bytes: u64,
-    /// The window.
+    /// What the clock showed.
     pub elapsed: Duration,
     /// Messages of the whole turn, its beginning and its end included.
     pub messages: u64,
@@ -157,12 +157,12 @@ impl Warm {
     }
 
     /// Takes a turn in a cell whose first began at `began`.
-    pub(super) fn take_turn(&mut self, length: Duration, began: Instant) -> Result<(), RigError> {
+    pub(super) fn take_turn(&mut self, work: Work, began: Instant) -> Result<(), RigError> {
         if let Some(system) = &mut self.system {
             system.start();
         }
         let from = began.elapsed();
-        let sample = self.rig.run(Work::Window(length))?;
+        let sample = self.rig.run(work)?;
         let at = (from + began.elapsed()) / 2;
         let (bytes, elapsed, messages) = (sample.bytes, sample.elapsed, sample.messages);
         let cpu = sample.sender.cpu_time() + sample.receiver.cpu_time();

@@ -7,6 +7,7 @@ use super::metric::Metric;
 use super::stats::{Estimate, Unusable};
 use super::trial::Measurer;
 use super::turns::Turns;
+use crate::rig::Work;
 
 /// A cell under measurement.
 pub struct Rigs<'a> {
@@ -18,8 +19,8 @@ pub struct Rigs<'a> {
     pub pairs: &'a [(usize, usize)],
     /// When it began.
     pub began: Instant,
-    /// Asked after each turn, with its length, whether to go on.
-    pub go_on: &'a mut dyn FnMut(Duration) -> bool,
+    /// Asked after each turn whether to go on.
+    pub go_on: &'a mut dyn FnMut() -> bool,
 }
 
 impl std::fmt::Debug for Rigs<'_> {
@@ -30,7 +31,7 @@ impl std::fmt::Debug for Rigs<'_> {
 
 impl Measurer for Rigs<'_> {
     fn set_up(&mut self) -> Ended {
-        self.cell.set_up(self.turns, self.go_on)
+        self.cell.set_up(self.turns.rows, Work::Window(self.turns.length), self.go_on)
     }
 
     fn estimates(&self) -> Vec<Result<Estimate, Unusable>> {

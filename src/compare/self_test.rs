@@ -1,6 +1,6 @@
 //! Checks the instrument: a path beside itself must pass for equal, a path slowed by a known share must be found.
 //!
-//! The slow path does known work after each message ([`Scenario::idle_steps`]), calibrated in steps against the CPU time
+//! The slow path does known work for each message ([`Scenario::idle_steps`]), calibrated in steps against the CPU time
 //! of a message, so that it is the same share of it on a slow CPU and a fast one. Each cell is judged alone, at 95 %.
 //! Every cell is judged twice: as measured, and with a linear drift laid over the values of all its turns, which their
 //! balanced order must cancel.
@@ -14,8 +14,7 @@ use super::cell::{Cell, Contestant};
 use super::measured::Taken;
 use super::stats::{self, Better, Pair, Word, judge};
 use super::trial::SETUPS;
-use super::turns::Turns;
-use crate::rig::{RigError, Site};
+use crate::rig::{RigError, Site, Work};
 use crate::scenario::Scenario;
 
 /// The share of its speed that the slow path loses.
@@ -30,11 +29,12 @@ pub const ALARMS_OF_100: usize = 10;
 /// Of a hundred cells of a slowed path, how many must be found.
 pub const FOUND_OF_100: usize = 90;
 
-/// The turns of a set-up: one balanced block of two paths.
-fn turns() -> Turns {
-    let p = |n: &str, d: u64| std::env::var(n).ok().and_then(|v| v.parse().ok()).unwrap_or(d);
-    Turns { rows: p("ST_ROWS", 2) as usize, length: Duration::from_millis(p("ST_MS", 10)) }
-}
+/// The turns of each path in a set-up: one balanced block.
+const TURNS: usize = 2;
+
+/// The messages of a turn: 10 ms of CPU time for 16 KiB here. Messages and not time, because on a machine that others use
+/// (load 8 on 2 CPUs) a window of 10 ms holds two or three of our own, and eight set-ups of such turns found only 6 of 10.
+const MESSAGES: u64 = 3000;
 
 /// How many cells of each kind are measured with one calibration: a few seconds, in which the CPU's speed may change.
 const CALIBRATED_FOR: usize = 10;
@@ -160,7 +160,7 @@ fn measure(path: &Scenario, reference: &Scenario, seed: u64) -> Result<Cell, Rig
     };
     let mut cell = Cell::new(vec![contestant(path), contestant(reference)], seed, None);
     while cell.setups() < SETUPS {
-        cell.set_up(turns(), &mut |_| true);
+        cell.set_up(TURNS, Work::Rounds(MESSAGES), &mut || true);
         cell.take_failure()?;
     }
     Ok(cell)

@@ -23,8 +23,6 @@ use crate::connection::{self, Options};
 use crate::protocol::{Hello, Misunderstood, Purpose, Ticket};
 use crate::sys::socket::Socket;
 
-#[doc(hidden)]
-pub use conversation::count_to;
 use service::Offer;
 pub use service::{Failure, News, Report, Service, Told};
 

@@ -145,7 +145,7 @@ impl<'a> Course<'a> {
         let began = Instant::now();
         let expected = expected(&allotment, paths);
         let (progress, signals, interrupted) = (&self.progress, self.signals, &mut self.interrupted);
-        let mut go_on = |_: Duration| {
+        let mut go_on = || {
             *interrupted |= signals.try_recv().is_ok();
             progress.within(began.elapsed().as_secs_f64() / expected.as_secs_f64());
             !*interrupted
