@@ -205,7 +205,7 @@ impl Client {
                 self.ask(n, true)?;
                 self.receive_until(bytes, &mut receipt, turn)?;
             }
-            Work::Window(_) => self.receive_while_open(&mut receipt, turn)?,
+            Work::Window(length) => self.receive_while_open(length, &mut receipt, turn)?,
             Work::Single(n) => self.receive_one_by_one(n, &mut receipt, turn)?,
         }
         turn.first.get_or_init(|| (Instant::now(), turn.bytes()));
@@ -226,8 +226,8 @@ impl Client {
     }
 
     /// Asks ahead, so that the sender never waits for an ask, until the window is over; then receives the rest.
-    fn receive_while_open(&mut self, receipt: &mut Receipt, turn: &Turn) -> io::Result<()> {
-        let mut portion = Portion::new(self.member.size);
+    fn receive_while_open(&mut self, length: Duration, receipt: &mut Receipt, turn: &Turn) -> io::Result<()> {
+        let mut portion = Portion::new(self.member.size, length);
         let mut asked = 0;
         while !turn.enough.load(Ordering::Relaxed) {
             if asked - receipt.bytes <= portion.bytes() {
@@ -291,15 +291,22 @@ struct Portion {
     messages: u64,
     size: u64,
     asked: Instant,
+    /// How long it should last.
+    target: Duration,
 }
 
 /// A portion should last about this long: short enough to end a window soon, long enough that asking (two
 /// system calls) costs nothing beside it.
 const PORTION: Duration = Duration::from_millis(8);
 
+/// In a short window portions are a quarter of it, and at least this: what was asked for ahead must still be received
+/// after its end, which made a window of 10 ms last 27.
+const SHORTEST_PORTION: Duration = Duration::from_millis(4);
+
 impl Portion {
-    fn new(size: u64) -> Self {
-        Self { messages: (65_536 / size).max(1), size, asked: Instant::now() }
+    fn new(size: u64, window: Duration) -> Self {
+        let target = (window / 4).clamp(SHORTEST_PORTION, PORTION);
+        Self { messages: (65_536 / size).max(1), size, asked: Instant::now(), target }
     }
 
     fn bytes(&self) -> u64 {
@@ -310,9 +317,9 @@ impl Portion {
     fn next(&mut self) -> u64 {
         let took = self.asked.elapsed();
         self.asked = Instant::now();
-        if took < PORTION / 2 {
+        if took < self.target / 2 {
             self.messages *= 2;
-        } else if took > PORTION * 2 {
+        } else if took > self.target * 2 {
             self.messages = (self.messages / 2).max(1);
         }
         self.messages

@@ -44,8 +44,9 @@
 //! ```text
 //! benches/*            cli
 //! report               from records to text
+//! compare              verdict, baseline: sentences and changes, from records
 //! record
-//! compare              schedule, cell, stats     doctor
+//! compare              schedule, turns, cell, trial, stats, crossover, self_test     doctor
 //! remote  rig
 //! seat  server  fleet
 //! scenario  conditions

@@ -44,6 +44,9 @@ pub struct Scenario {
     /// Each server thread chases pointers through a table of so many bytes between messages: what sending does to
     /// the caches, on a machine without counters. Throughput and CPU time then hold the chase too.
     pub pollution_table: Option<usize>,
+    /// A fault that is known, to check the instrument with: the server's threads count so far for each message.
+    #[doc(hidden)]
+    pub idle_steps: u64,
 }
 
 impl Scenario {
@@ -61,6 +64,7 @@ impl Scenario {
             bounded: true,
             counted_threads: 0,
             pollution_table: None,
+            idle_steps: 0,
         }
     }
 

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
+use crate::compare::crossover;
 use crate::connection::Options;
 use crate::cost::pollution::Chase;
 use crate::message::{BadMessageSize, Spec};
@@ -12,6 +13,9 @@ use crate::units::ByteSize;
 
 /// The longest measurement of one path in one cell: an hour, in seconds.
 const MAX_SECONDS: f64 = 3600.0;
+
+/// The longest run, in seconds: a day.
+const MAX_BUDGET: f64 = 24.0 * 3600.0;
 
 /// `--path`: one name, or all.
 #[derive(Debug, Clone, Copy)]
@@ -69,6 +73,68 @@ pub fn seconds(text: &str) -> Result<Duration, String> {
     }
 }
 
+/// A share in per cent, as a fraction: `5%` or `5`.
+pub fn percent(text: &str) -> Result<f64, String> {
+    let number = text.trim().strip_suffix('%').unwrap_or(text.trim()).trim_end();
+    match number.parse::<f64>() {
+        // NaN is in no range.
+        Ok(percent) if (0.01..=50.0).contains(&percent) => Ok(percent / 100.0),
+        _ => Err("write per cent from 0.01% to 50%".to_owned()),
+    }
+}
+
+/// A length of time: `30s`, `500ms`, `2m`, `1h`; a bare number is seconds.
+pub fn duration(text: &str) -> Result<Duration, String> {
+    let text = text.trim();
+    let digits = text.find(|c: char| !(c.is_ascii_digit() || c == '.')).unwrap_or(text.len());
+    let (number, unit) = text.split_at(digits);
+    let scale = match unit.trim() {
+        "ms" => Some(1e-3),
+        "" | "s" => Some(1.0),
+        "m" | "min" => Some(60.0),
+        "h" => Some(3600.0),
+        _ => None,
+    };
+    match number.parse::<f64>().ok().zip(scale).map(|(number, scale)| number * scale) {
+        Some(seconds) if (1.0..=MAX_BUDGET).contains(&seconds) => Ok(Duration::from_secs_f64(seconds)),
+        _ => Err("write a time from 1s to 24h, with ms, s, m or h".to_owned()),
+    }
+}
+
+/// Two paths whose crossover is looked for, and up to which size.
+#[derive(Debug, Clone, Copy)]
+pub struct Crossing {
+    /// The one that is to win.
+    pub path: &'static SendPath,
+    /// Against this one.
+    pub against: &'static SendPath,
+    /// The largest size, in bytes.
+    pub most: usize,
+}
+
+/// `A:B`, or `A:B:SIZE`.
+pub fn crossing(text: &str) -> Result<Crossing, String> {
+    let form = "write PATH:PATH, or PATH:PATH:SIZE with the largest size (1MiB unless told, up to 4MiB)";
+    let mut parts = text.split(':');
+    let (Some(path), Some(against), most, None) = (parts.next(), parts.next(), parts.next(), parts.next())
+    else {
+        return Err(form.to_owned());
+    };
+    let one = |name: &str| match self::path(name)? {
+        PathChoice::One(path) => Ok(path),
+        PathChoice::All => Err(form.to_owned()),
+    };
+    let (path, against) = (one(path)?, one(against)?);
+    let most = most.map_or(Ok(ByteSize(crossover::MOST)), size)?.0;
+    if path.name == against.name {
+        return Err(format!("{} cannot beat itself: {form}", path.name));
+    }
+    if !(2 * crossover::SMALLEST..=crossover::MOST_ALLOWED).contains(&most) {
+        return Err("the largest size is 2KiB to 4MiB".to_owned());
+    }
+    Ok(Crossing { path, against, most })
+}
+
 /// The options for this machine, with another end to every wait if it is given.
 pub fn options(stall: Option<Duration>) -> Options {
     let options = Options::for_this_machine();
@@ -101,8 +167,37 @@ mod tests {
         for text in ["0", "7", "2GiB"] {
             assert!(size(text).unwrap_err().contains("8 bytes"), "{text}");
         }
+        for text in ["", "%", "0%", "51%", "-1%", "NaN%", "5 percent", "0.001"] {
+            assert!(percent(text).unwrap_err().contains("0.01% to 50%"), "{text}");
+        }
+        for text in ["", "s", "0s", "999ms", "25h", "1 day", "-3s", "1.2.3s", "NaN"] {
+            assert!(duration(text).unwrap_err().contains("1s to 24h"), "{text}");
+        }
+        for text in [
+            "",
+            "onecopy",
+            "onecopy:",
+            "a:b",
+            "onecopy:onecopy",
+            "all:onecopy",
+            "onecopy:zerocopy:8MiB",
+            "onecopy:zerocopy:8",
+            "onecopy:zerocopy:1MiB:1",
+        ] {
+            assert!(crossing(text).is_err(), "{text}");
+        }
         assert!(size("64KB").is_err());
         assert!(path("nocopy").unwrap_err().contains("twocopy, onecopy, zerocopy"));
+        assert_eq!(percent("2.5 %").map(|p| (p * 1e6).round()), Ok(25_000.0));
+        assert_eq!(
+            ["30s", "2 m", "1500ms", "1h", "7"].map(|text| duration(text).map(|d| d.as_millis())),
+            [Ok(30_000), Ok(120_000), Ok(1500), Ok(3_600_000), Ok(7000)]
+        );
+        assert_eq!(crossing("onecopy:zerocopy").map(|c| (c.path.name, c.most)), Ok(("onecopy", 1 << 20)));
+        assert_eq!(
+            crossing("zerocopy:twocopy:4MiB").map(|c| (c.against.name, c.most)),
+            Ok(("twocopy", 4 << 20))
+        );
         assert_eq!(distinct(&[3, 1, 3, 2, 1]), [3, 1, 2]);
     }
 }

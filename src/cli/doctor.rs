@@ -5,10 +5,11 @@ use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use clap::Args;
 
 use super::arguments;
+use super::check;
 use super::output;
 use super::{Done, Failure};
 use crate::connection::Options;
-use crate::doctor::{Machine, Plan, examine, exit_code, print};
+use crate::doctor::{Machine, Plan, Status, examine, exit_code, print};
 use crate::scenario;
 use crate::units::ByteSize;
 
@@ -28,10 +29,26 @@ pub struct Arguments {
     /// The form: table or json
     #[arg(long, default_value = "table", value_parser = ["table", "json"])]
     format: String,
+    /// Check the instrument: 100 cells of a path beside itself, 100 of a path slowed by 5 % (about four minutes)
+    #[arg(long, conflicts_with_all = ["over", "format", "iperf3"])]
+    self_test: bool,
+    /// Compare our plain send() with an installed iperf3, interleaved (about half a minute)
+    #[arg(long, conflicts_with_all = ["over", "format"])]
+    iperf3: bool,
+    /// How many cells of each kind the self-test measures
+    #[arg(long, value_name = "N", default_value_t = 100, hide = true, requires = "self_test",
+          value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    cells: u32,
 }
 
 impl Arguments {
     pub fn run(&self) -> Result<Done, Failure> {
+        if self.self_test {
+            return check::self_test(self.cells as usize);
+        }
+        if self.iperf3 {
+            return check::iperf3();
+        }
         let options = Options::for_this_machine();
         let plan = Plan {
             sizes: self.sizes.iter().map(|size| size.0).collect(),
@@ -50,6 +67,14 @@ impl Arguments {
         output::print(&text)?;
         Ok(if exit_code(&findings) == 0 { Done::Yes } else { Done::AnswerIsNo })
     }
+}
+
+/// What distorts a measurement of the default matrix over loopback, for the top of a quick answer; empty if nothing does.
+pub fn warnings() -> String {
+    let mut findings =
+        examine(&Machine::live(), &Plan { clients: vec![1], server_threads: 1, ..Plan::default() });
+    findings.retain(|finding| finding.status == Status::Distorts);
+    if findings.is_empty() { String::new() } else { print::findings(&findings) + "\n" }
 }
 
 /// The address of a host, given with a port or without, as a number or as a name.

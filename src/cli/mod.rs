@@ -1,13 +1,16 @@
 //! The command `copycost`, one file a verb.
 //!
-//! Exit codes: 0 done; 1 failed; 2 usage; 3 measured, and the answer is no.
+//! Exit codes: 0 done; 1 failed; 2 usage; 3 measured, and the answer is no; 130 interrupted with nothing measured.
 
 mod arguments;
+mod check;
 mod client;
 mod doctor;
 mod list;
+mod manual;
 mod output;
 mod over;
+mod progress;
 mod report;
 mod run;
 mod serve;
@@ -15,7 +18,7 @@ mod signals;
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, Parser, Subcommand};
 
 /// Measures what it costs to move a message from user memory into a TCP socket.
 #[derive(Debug, Parser)]
@@ -39,6 +42,10 @@ enum Verb {
     Client(client::Arguments),
     /// Show what will distort or break a measurement on this machine, and how to mend it
     Doctor(doctor::Arguments),
+    /// Print completions for a shell: bash, elvish, fish, powershell or zsh
+    Completions(manual::Completions),
+    /// Print the manual page, or with --folder write one for each command
+    Man(manual::Man),
 }
 
 /// The command did what was asked.
@@ -48,6 +55,8 @@ enum Done {
     Yes,
     /// It was measured, and the answer is no: exit code 3.
     AnswerIsNo,
+    /// It was called off before anything was measured: exit code 130, as a shell reports SIGINT.
+    Interrupted,
 }
 
 /// A failure of the command: one sentence for the user.
@@ -63,7 +72,6 @@ enum Failure {
 
 /// Runs the command with the process's arguments.
 pub fn main() -> ExitCode {
-    // Without a verb: the defaults of `run`.
     let command = Command::parse();
     let result = match command.verb {
         Some(Verb::Run(arguments)) => arguments.run(),
@@ -72,11 +80,17 @@ pub fn main() -> ExitCode {
         Some(Verb::Serve(arguments)) => arguments.run(),
         Some(Verb::Client(arguments)) => arguments.run(),
         Some(Verb::Doctor(arguments)) => arguments.run(),
-        None => run::Arguments::default().run(),
+        Some(Verb::Completions(arguments)) => arguments.run(Command::command()),
+        Some(Verb::Man(arguments)) => arguments.run(Command::command()),
+        None => quick(),
     };
     match result {
         Ok(Done::Yes) => ExitCode::SUCCESS,
         Ok(Done::AnswerIsNo) => ExitCode::from(3),
+        Ok(Done::Interrupted) => {
+            eprintln!("error: interrupted before anything was measured");
+            ExitCode::from(130)
+        }
         Err(failure) => {
             eprintln!("error: {failure}");
             ExitCode::from(match failure {
@@ -85,4 +99,10 @@ pub fn main() -> ExitCode {
             })
         }
     }
+}
+
+/// Without a verb: what distorts, and a first answer.
+fn quick() -> Result<Done, Failure> {
+    output::print(&doctor::warnings())?;
+    run::Arguments::given(&["--quick"]).run()
 }

@@ -1,215 +1,224 @@
-//! Measures several scenarios side by side: all are set up at once and take short turns in a balanced order, so
-//! that what drifts hits all alike.
+//! One cell measured side by side, set-up after set-up.
+//!
+//! In a set-up everyone is built anew at once and then takes short turns in a balanced order, so that what drifts hits
+//! all alike. Set-ups repeat, because what an address or a page brings by luck stays for as long as a rig lives.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use super::measured::{Measured, Sum, Taken, Warm, time_messages};
+use super::metric::Metric;
 use super::schedule::Schedule;
-use crate::connection::Applied;
-use crate::cost::limiter::{Evidence, Limiter};
-use crate::cost::meter::Spent;
-use crate::cost::pollution::Walk;
-use crate::cost::system::{IdleBaseline, MIN_WINDOW, SystemMeter, SystemSpent};
-use crate::cost::{Measured as Figure, Missing};
-use crate::latency::Latencies;
-use crate::rig::{Rig, RigError, Sample, Site, Work};
+use super::stats::Pair;
+use crate::cost::Measured as Figure;
+use crate::cost::system::IdleBaseline;
+use crate::rig::{RigError, Site, Work};
 use crate::scenario::Scenario;
-use crate::seat::Placed;
 
-/// A turn should last about this long: well above the 10 ms in which a window opens and closes, well below the
-/// seconds over which a machine drifts.
-const TURN: Duration = Duration::from_millis(80);
-
-/// A shorter turn would mostly be its own beginning.
-const SHORTEST_TURN: Duration = Duration::from_millis(10);
-
-/// How a cell is measured.
-#[derive(Debug, Clone, Copy)]
-pub struct Plan {
-    /// The measured time of each scenario.
-    pub time: Duration,
-    /// Decides the order of the turns.
-    pub seed: u64,
-    /// How busy the idle machine is; without it nothing is said of the system.
-    pub baseline: Option<IdleBaseline>,
-    /// A phase of its own after the turns, this long for each scenario: message latency.
-    pub latency: Option<Duration>,
+/// One who takes turns.
+#[derive(Debug, Clone)]
+pub struct Contestant {
+    /// What records call it: the path, or the path and the build that serves it.
+    pub name: String,
+    /// What it does.
+    pub scenario: Scenario,
+    /// Where its server is.
+    pub site: Site,
 }
 
-/// What one scenario came to.
-#[derive(Debug)]
-pub struct Measured {
-    /// The sum of its turns.
-    pub sample: Sample,
-    /// What its connections had.
-    pub applied: Applied,
-    /// What lay between the ends.
-    pub transport: &'static str,
-    /// The conditions of the other host, where there is one.
-    #[cfg(feature = "cli")]
-    pub host: Option<crate::conditions::Conditions>,
-    /// [`Rig::copied_because`]
-    pub copied_because: Option<String>,
-    /// [`Rig::huge_share`]
-    pub huge_share: Option<f64>,
-    /// [`Rig::idle_walk`]
-    pub idle_walk: Walk,
-    /// CPU time of the whole machine in its turns.
-    pub system: Figure<SystemSpent>,
-    /// What limited it.
-    pub limiter: Limiter,
-    /// From the ask for one message to its last byte.
-    pub latency: Option<Latencies>,
+/// Why a contestant was not measured.
+#[derive(Debug, thiserror::Error)]
+#[error("{error} (in set-up {setup})")]
+pub struct Failed {
+    /// The set-up in which it failed, from 1.
+    pub setup: usize,
+    /// Why.
+    pub error: RigError,
 }
 
-/// How the time of one scenario is divided into turns.
+/// How a set-up ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Turns {
-    /// Rows of the schedule: turns of each scenario.
-    pub rows: usize,
-    /// The length of each.
-    pub length: Duration,
+pub enum Ended {
+    /// Every turn was taken.
+    Complete,
+    /// It was called off, and counts for nothing.
+    CalledOff,
+    /// Nobody is left who could take a turn.
+    NobodyLeft,
 }
 
-impl Turns {
-    /// Whole blocks of turns of about 80 ms that make up `time`; where there is not the time for a block of turns
-    /// of 10 ms, fewer rows.
-    pub fn of(time: Duration, rows_per_block: usize) -> Self {
-        let block = rows_per_block.max(1);
-        let blocks = (time.as_secs_f64() / TURN.as_secs_f64() / block as f64).round() as usize;
-        let most = (time.as_secs_f64() / SHORTEST_TURN.as_secs_f64()) as usize;
-        let rows = (blocks.max(1) * block).min(most).max(1);
-        Self { rows, length: time / u32::try_from(rows).unwrap_or(u32::MAX) }
+/// A cell that is being measured.
+#[derive(Debug)]
+pub struct Cell {
+    entries: Vec<Entry>,
+    schedule: Schedule,
+    baseline: Option<IdleBaseline>,
+    setups: usize,
+    /// When the first turn began.
+    began: Option<Instant>,
+}
+
+#[derive(Debug)]
+struct Entry {
+    contestant: Contestant,
+    state: Result<State, Failed>,
+}
+
+/// What the set-ups so far have come to.
+#[derive(Debug, Default)]
+struct State {
+    sum: Option<Sum>,
+    /// Of each set-up its figures, in the order of [`Metric::ALL`].
+    setups: Vec<Vec<Figure<f64>>>,
+    /// Of each set-up its turns.
+    turns: Vec<Vec<Taken>>,
+}
+
+impl Cell {
+    /// A cell of which nothing is measured yet. `seed` decides the order of the turns; without `baseline`, how busy
+    /// the idle machine is, nothing is said of the system.
+    pub fn new(contestants: Vec<Contestant>, seed: u64, baseline: Option<IdleBaseline>) -> Self {
+        let schedule = Schedule::new(contestants.len(), seed);
+        let entry = |contestant| Entry { contestant, state: Ok(State::default()) };
+        Self {
+            entries: contestants.into_iter().map(entry).collect(),
+            schedule,
+            baseline,
+            setups: 0,
+            began: None,
+        }
     }
-}
 
-/// Measures each scenario. `progress` is called with the measured time of each turn. A scenario that fails takes no
-/// more turns, and the others go on.
-pub fn measure(
-    scenarios: &[Scenario],
-    site: &Site,
-    plan: &Plan,
-    progress: &mut dyn FnMut(Duration),
-) -> Vec<Result<Measured, RigError>> {
-    let mut rigs: Vec<_> = scenarios.iter().map(|scenario| Rig::at(site, scenario).map(Warm::new)).collect();
-    let schedule = Schedule::new(scenarios.len(), plan.seed);
-    let turns = Turns::of(plan.time, schedule.rows_per_block());
-    for row in schedule.take(turns.rows) {
-        for index in row {
-            let slot = &mut rigs[index];
-            if let Ok(warm) = slot
-                && let Err(error) = warm.take_turn(turns.length, plan)
-            {
-                *slot = Err(error);
+    /// [`Schedule::rows_per_block`]
+    pub fn rows_per_block(&self) -> usize {
+        self.schedule.rows_per_block()
+    }
+
+    /// Builds everyone anew and lets each take so many turns of `work`. After each turn `go_on` is asked. Who fails takes
+    /// no more turns, in this set-up and in later ones.
+    pub fn set_up(&mut self, turns: usize, work: Work, go_on: &mut dyn FnMut() -> bool) -> Ended {
+        let number = self.setups + 1;
+        let mut warm = self.build(number);
+        let began = *self.began.get_or_insert_with(Instant::now);
+        for _ in 0..turns {
+            for index in self.schedule.next().unwrap_or_default() {
+                if let Some(warm_one) = &mut warm[index]
+                    && let Err(error) = warm_one.take_turn(work, began)
+                {
+                    self.entries[index].state = Err(Failed { setup: number, error });
+                    warm[index] = None;
+                }
+                if !go_on() {
+                    return Ended::CalledOff;
+                }
             }
-            progress(turns.length);
         }
-    }
-    let measured: Vec<_> = rigs.into_iter().map(|rig| rig.and_then(|warm| warm.finish(site, plan))).collect();
-    // The rigs are gone by now: a latency in their company would be that of a busier machine.
-    let with_latency = |(scenario, measured): (&Scenario, Result<Measured, RigError>)| {
-        let measured = measured?;
-        let latency = plan.latency.map(|time| latency(scenario, site, time)).transpose()?;
-        progress(plan.latency.unwrap_or_default());
-        Ok(Measured { latency, ..measured })
-    };
-    scenarios.iter().zip(measured).map(with_latency).collect()
-}
-
-/// A rig and what its turns have come to.
-struct Warm {
-    rig: Rig,
-    sum: Option<Sample>,
-    system: SystemMeter,
-}
-
-impl Warm {
-    fn new(rig: Rig) -> Self {
-        Self { rig, sum: None, system: SystemMeter::default() }
+        if warm.iter().all(Option::is_none) {
+            return Ended::NobodyLeft;
+        }
+        for (entry, warm) in self.entries.iter_mut().zip(warm) {
+            if let (Ok(state), Some(warm)) = (&mut entry.state, warm) {
+                state.add(warm, entry.contestant.scenario.spec.size);
+            }
+        }
+        self.setups = number;
+        Ended::Complete
     }
 
-    fn take_turn(&mut self, length: Duration, plan: &Plan) -> Result<(), RigError> {
-        // Reading the system's files takes a millisecond: only where the sum will be long enough to mean something.
-        let whole_system = plan.baseline.is_some() && plan.time >= MIN_WINDOW;
-        if whole_system {
-            self.system.start();
+    /// Rigs of all who have not failed. Who is built first changes from set-up to set-up: it gets other pages.
+    fn build(&mut self, number: usize) -> Vec<Option<Warm>> {
+        let count = self.entries.len();
+        let mut warm: Vec<Option<Warm>> = (0..count).map(|_| None).collect();
+        for place in 0..count {
+            let index = (place + number) % count;
+            let Entry { contestant, state } = &mut self.entries[index];
+            let Ok(so_far) = state else { continue };
+            let system = self.baseline.map(|_| so_far.sum.as_ref().map(Sum::system).unwrap_or_default());
+            match Warm::build(contestant, number, system) {
+                Ok(built) => warm[index] = Some(built),
+                Err(error) => *state = Err(Failed { setup: number, error }),
+            }
         }
-        let sample = self.rig.run(Work::Window(length))?;
-        if whole_system {
-            self.system.stop();
-        }
-        match &mut self.sum {
-            Some(sum) => sum.add(&sample),
-            None => self.sum = Some(sample),
+        warm
+    }
+
+    /// What records call a contestant.
+    pub fn name(&self, index: usize) -> &str {
+        &self.entries[index].contestant.name
+    }
+
+    /// How many set-ups are complete.
+    pub fn setups(&self) -> usize {
+        self.setups
+    }
+
+    /// The values of `path` and `reference` by `metric`, a pair for each set-up; or the sentence why there are none.
+    pub fn pairs(&self, path: usize, reference: usize, metric: Metric) -> Result<Vec<Pair>, String> {
+        let values = |index: usize| {
+            let Entry { contestant, state } = &self.entries[index];
+            let failed = |error: &Failed| format!("{} failed: {error}", contestant.name);
+            let state = state.as_ref().map_err(failed)?;
+            let value = |figures: &Vec<Figure<f64>>| {
+                figures[metric as usize].clone().map_err(|missing| missing.to_string())
+            };
+            state.setups.iter().map(value).collect::<Result<Vec<_>, _>>()
+        };
+        let pair = |(path, reference)| Pair { path, reference };
+        Ok(values(path)?.into_iter().zip(values(reference)?).map(pair).collect())
+    }
+
+    /// The turns of a contestant, by set-up; none where it failed.
+    pub fn turns(&self, index: usize) -> &[Vec<Taken>] {
+        self.entries[index].state.as_ref().map_or(&[], |state| &state.turns)
+    }
+
+    /// The error of the first contestant that failed, which then counts as never measured.
+    pub fn take_failure(&mut self) -> Result<(), RigError> {
+        for entry in &mut self.entries {
+            if entry.state.is_err() {
+                return std::mem::replace(&mut entry.state, Ok(State::default()))
+                    .map(drop)
+                    .map_err(|failed| failed.error);
+            }
         }
         Ok(())
     }
 
-    fn finish(self, site: &Site, plan: &Plan) -> Result<Measured, RigError> {
-        let sample = self.sum.ok_or(RigError::Broken)?;
-        let system = if plan.time < MIN_WINDOW {
-            let (figure, needs, had) = ("CPU time of the system", MIN_WINDOW, plan.time);
-            Err(Missing::TooShort { figure, needs, had })
-        } else if plan.baseline.is_none() {
-            Err(Missing::NotMeasured)
-        } else {
-            self.system.spent(sample.wall, plan.baseline)
+    /// What everyone came to; `latency` is the length of a phase of its own for each, and `progress` is called after it.
+    pub fn finish(
+        self,
+        latency: Option<Duration>,
+        progress: &mut dyn FnMut(Duration),
+    ) -> Vec<(Contestant, Result<Measured, Failed>)> {
+        let (baseline, setups) = (self.baseline, self.setups);
+        let finish = |Entry { contestant, state }: Entry| {
+            let never = || Failed { setup: setups + 1, error: RigError::Broken };
+            let result = state.and_then(|state| state.sum.ok_or_else(never)).and_then(|sum| {
+                let mut measured = sum.finish(&contestant.site, baseline);
+                if let Some(time) = latency {
+                    let timed = time_messages(&contestant, time);
+                    measured.latency = Some(timed.map_err(|error| Failed { setup: setups + 1, error })?);
+                    progress(time);
+                }
+                Ok(measured)
+            });
+            (contestant, result)
         };
-        Ok(Measured {
-            limiter: Limiter::of(&evidence(&sample, self.rig.placed())),
-            applied: self.rig.applied().clone(),
-            transport: site.transport(),
-            #[cfg(feature = "cli")]
-            host: self.rig.host().cloned(),
-            copied_because: self.rig.copied_because().map(str::to_owned),
-            huge_share: self.rig.huge_share(),
-            idle_walk: self.rig.idle_walk(),
-            system,
-            sample,
-            latency: None,
-        })
+        self.entries.into_iter().map(finish).collect()
     }
 }
 
-fn evidence(sample: &Sample, placed: Placed) -> Evidence {
-    // The clients' time: the senders' holds the drain too, in which nothing runs.
-    let wall = sample.receiver.wall;
-    let busy = |spent: &Spent| {
-        let cpu = spent.cpu.ok_or(Missing::NotMeasured)?;
-        Ok(cpu.time.as_secs_f64() / wall.as_secs_f64().max(f64::MIN_POSITIVE))
-    };
-    let both = || Ok(busy(&sample.sender)? + busy(&sample.receiver)?);
-    Evidence {
-        elapsed: sample.elapsed,
-        apart: placed.apart,
-        cpus_busy: both().map(|busy: f64| busy / placed.cpus.max(1) as f64),
-        sender_busy: busy(&sample.sender).map(|busy| busy / placed.sender_cpus.max(1) as f64),
-        tcp: sample.wire.as_ref().map_or(Err(Missing::NotMeasured), |wire| wire.shares(wall)),
+impl State {
+    fn add(&mut self, warm: Warm, size: usize) {
+        self.turns.push(warm.turns().to_vec());
+        if let Some(sample) = warm.sample() {
+            self.setups.push(Metric::ALL.iter().map(|metric| metric.of(sample, size)).collect());
+        }
+        match &mut self.sum {
+            None => self.sum = Sum::first(warm),
+            Some(sum) => sum.add(warm),
+        }
     }
-}
-
-/// Messages asked for one at a time, for `time`.
-fn latency(scenario: &Scenario, site: &Site, time: Duration) -> Result<Latencies, RigError> {
-    const PORTION: u64 = 50;
-    let mut rig = Rig::at(site, &scenario.clone().for_latency())?;
-    let mut all = Latencies::default();
-    let began = std::time::Instant::now();
-    while all.is_empty() || began.elapsed() < time {
-        all.add(&rig.run(Work::Single(PORTION))?.latency);
-    }
-    Ok(all)
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn turns_fill_the_time_in_whole_blocks() {
-        let ms = Duration::from_millis;
-        assert_eq!(Turns::of(ms(960), 6), Turns { rows: 12, length: ms(80) });
-        assert_eq!(Turns::of(ms(60), 6), Turns { rows: 6, length: ms(10) });
-        assert_eq!(Turns::of(ms(30), 6), Turns { rows: 3, length: ms(10) });
-        assert_eq!(Turns::of(ms(1), 6), Turns { rows: 1, length: ms(1) });
-        assert_eq!(Turns::of(ms(1000), 0).rows, 13);
-    }
-}
+mod tests;

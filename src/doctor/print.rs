@@ -17,6 +17,19 @@ const INDENT: usize = 10;
 ///
 /// A single word that is longer, such as the path of a container's control group, is not broken: a broken path cannot be typed.
 pub fn render(findings: &[Finding]) -> String {
+    let mut text = self::findings(findings);
+    let counts: Vec<String> = Status::WORST_FIRST
+        .iter()
+        .map(|&status| (status, findings.iter().filter(|finding| finding.status == status).count()))
+        .filter(|&(_, count)| count > 0)
+        .map(|(status, count)| format!("{count} {}", status.mark()))
+        .collect();
+    let _ = writeln!(text, "\n{} checks: {}. Fixes are for a root shell.", findings.len(), counts.join(", "));
+    text
+}
+
+/// The same without the counts.
+pub fn findings(findings: &[Finding]) -> String {
     let mut text = String::new();
     for status in Status::WORST_FIRST {
         for finding in findings.iter().filter(|finding| finding.status == status) {
@@ -30,13 +43,6 @@ pub fn render(findings: &[Finding]) -> String {
             }
         }
     }
-    let counts: Vec<String> = Status::WORST_FIRST
-        .iter()
-        .map(|&status| (status, findings.iter().filter(|finding| finding.status == status).count()))
-        .filter(|&(_, count)| count > 0)
-        .map(|(status, count)| format!("{count} {}", status.mark()))
-        .collect();
-    let _ = writeln!(text, "\n{} checks: {}. Fixes are for a root shell.", findings.len(), counts.join(", "));
     text
 }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::compare::cell::Measured;
+use crate::compare::Measured;
 use crate::cost::counts::Counts;
 use crate::cost::meter::Spent;
 use crate::cost::pollution::Walk;

@@ -3,10 +3,11 @@
 
 mod comparison;
 mod cost;
+mod judged;
 
 use serde::{Deserialize, Serialize};
 
-use crate::compare::cell::Measured;
+use crate::compare::Measured;
 use crate::cost::limiter::Limiter;
 use crate::rig::Site;
 use crate::scenario::Scenario;
@@ -15,6 +16,7 @@ use crate::send::{Ledger, Release};
 pub use crate::conditions::Conditions;
 pub use comparison::{Comparison, Crossover};
 pub use cost::{CountRecord, CountersRecord, CpuRecord, LatencyRecord, PollutionRecord, Reasons, WireRecord};
+pub use judged::{ALPHA, Paired};
 
 /// The version of this form.
 pub const SCHEMA: u32 = 1;

@@ -144,6 +144,7 @@ impl Host {
             terms: SendTerms { budget, urgent: order.urgent },
             counted_threads: order.counted_threads,
             pollution_table: order.pollution_table,
+            idle_steps: 0,
             ticket: Ticket::new()?,
             options: Options { nodelay: order.nodelay, ..self.options },
             drain_timeout: DRAIN,

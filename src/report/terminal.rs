@@ -3,10 +3,11 @@
 
 use comfy_table::{Cell, CellAlignment, Color};
 
+use super::fold::wrapped;
 use super::metric::Metric;
 use super::set::{Row, Set, place};
 use super::table::{plain, trimmed};
-use super::{conditions, verdict};
+use super::{conditions, paired, verdict};
 use crate::units::{ByteSize, Rate, significant};
 
 /// Whether to use colour.
@@ -22,9 +23,6 @@ pub enum Paint {
 const COLOURS: [Color; 7] =
     [Color::Blue, Color::Red, Color::Green, Color::Magenta, Color::Yellow, Color::Cyan, Color::Grey];
 
-/// The most columns of a line.
-const COLUMNS: usize = 100;
-
 /// Characters of a bar of throughput; with every column 100 are just not exceeded.
 const BAR: usize = 8;
 /// Likewise of the other bars.
@@ -38,41 +36,24 @@ pub fn report(sets: &[Set], paint: Paint) -> String {
 fn one(set: &Set, paint: Paint) -> String {
     let mut text = String::new();
     if !set.label.is_empty() {
-        text += &format!("{}\n", folded(&set.label));
+        text += &format!("{}\n", wrapped("", &set.label));
     }
     if !set.rows.is_empty() {
         text += &rows(set, paint);
     }
     for flag in conditions::flags(set) {
-        text += &format!("\n{}", folded(&format!("! {flag}")));
+        text += &format!("\n{}", wrapped("! ", &flag));
     }
     for failure in conditions::failures(set) {
-        text += &folded(&failure);
+        text += &wrapped("", &failure);
     }
+    text += &paired::comparisons(&set.comparisons);
+    text += &paired::reasons(&set.comparisons);
     if !set.verdict.is_empty() || set.conditions.is_none() {
         text += "\n";
-        verdict::sentences(set).iter().for_each(|sentence| text += &folded(sentence));
+        verdict::sentences(set).iter().for_each(|sentence| text += &wrapped("- ", sentence));
     }
     text + &measured(set)
-}
-
-/// `text` in lines of at most [`COLUMNS`], broken between words; a word longer than a line is left whole.
-fn folded(text: &str) -> String {
-    let mut lines = String::new();
-    let mut length = 0;
-    for word in text.split(' ') {
-        let width = word.chars().count();
-        if length > 0 && length + 1 + width > COLUMNS {
-            lines.push('\n');
-            length = 0;
-        } else if length > 0 {
-            lines.push(' ');
-            length += 1;
-        }
-        lines += word;
-        length += width;
-    }
-    lines + "\n"
 }
 
 /// Where it was measured, in two lines.
@@ -81,20 +62,26 @@ fn measured(set: &Set) -> String {
     let mut text = String::new();
     if !transport.is_empty() {
         text += "\n";
-        text += &folded(&format!(
-            "{transport}, {placement} placement, {layout} layout, {fields} fields, {buffers} buffers, {footprint} footprint"
-        ));
+        text += &wrapped(
+            "",
+            &format!(
+                "{transport}, {placement} placement, {layout} layout, {fields} fields, {buffers} buffers, {footprint} footprint"
+            ),
+        );
     }
     if let Some(c) = set.conditions.as_ref().filter(|_| !set.rows.is_empty()) {
-        text += &folded(&format!(
-            "Linux {}, {} × {}, {}, SO_SNDBUF {}, SO_RCVBUF {}",
-            c.kernel,
-            c.cpus,
-            c.cpu_model,
-            c.congestion_control,
-            ByteSize(c.send_buffer_bytes),
-            ByteSize(c.receive_buffer_bytes)
-        ));
+        text += &wrapped(
+            "",
+            &format!(
+                "Linux {}, {} × {}, {}, SO_SNDBUF {}, SO_RCVBUF {}",
+                c.kernel,
+                c.cpus,
+                c.cpu_model,
+                c.congestion_control,
+                ByteSize(c.send_buffer_bytes),
+                ByteSize(c.receive_buffer_bytes)
+            ),
+        );
     }
     text
 }

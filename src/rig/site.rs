@@ -142,6 +142,7 @@ fn service(scenario: &Scenario, seats: Vec<Seat>, applied: &Applied, ticket: Tic
         options: scenario.options,
         counted_threads: scenario.counted_threads,
         pollution_table: scenario.pollution_table,
+        idle_steps: scenario.idle_steps,
         drain_timeout: DRAIN,
     }
 }

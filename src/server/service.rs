@@ -35,6 +35,9 @@ pub struct Service {
     pub counted_threads: usize,
     /// A table of so many bytes that each thread chases pointers through between messages.
     pub pollution_table: Option<usize>,
+    /// A fault that is known, to check the instrument with: each thread counts so far for each message.
+    #[doc(hidden)]
+    pub idle_steps: u64,
     /// What lets a client in.
     pub ticket: Ticket,
     /// What its connections are made with.

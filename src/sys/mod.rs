@@ -8,6 +8,8 @@ pub(crate) mod ethtool;
 pub mod gather;
 pub mod limits;
 pub mod memory;
+#[cfg(feature = "cli")]
+pub(crate) mod process;
 pub mod rusage;
 pub mod sched;
 pub mod socket;

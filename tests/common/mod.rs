@@ -137,6 +137,7 @@ impl Host {
             terms: Terms { budget: Budget { bytes: 1 << 20, notifications: 64, pages: None }, urgent: false },
             counted_threads: 0,
             pollution_table: None,
+            idle_steps: 0,
             ticket: Ticket::new().unwrap(),
             options: Options::for_this_machine(),
             drain_timeout: Duration::from_secs(5),

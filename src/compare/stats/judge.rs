@@ -41,6 +41,21 @@ pub enum Word {
     Undecided,
 }
 
+impl Word {
+    /// What `interval` says of a metric of which `better` is the good direction.
+    pub fn of(interval: &Interval, better: Better) -> Self {
+        if interval.within(EQUIVALENT_WITHIN) {
+            Self::Equivalent
+        } else if interval.low > 1.0 {
+            if better == Better::Higher { Self::Faster } else { Self::Slower }
+        } else if interval.high < 1.0 {
+            if better == Better::Higher { Self::Slower } else { Self::Faster }
+        } else {
+            Self::Undecided
+        }
+    }
+}
+
 impl fmt::Display for Word {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(match self {
@@ -97,7 +112,7 @@ pub fn judge(cells: &[Cell<'_>], alpha: f64) -> Vec<Comparison> {
         .zip(estimates.into_iter().zip(levels))
         .map(|(cell, (estimate, level))| {
             let interval = estimate.map(|estimate| estimate.interval(level));
-            let word = interval.map_or(Word::Undecided, |interval| word(&interval, cell.better));
+            let word = interval.map_or(Word::Undecided, |interval| Word::of(&interval, cell.better));
             Comparison { word, interval, setups: cell.pairs.len() }
         })
         .collect()
@@ -118,16 +133,4 @@ fn levels(estimates: &[Result<Estimate, Unusable>], alpha: f64) -> Vec<f64> {
         }
     }
     levels
-}
-
-fn word(interval: &Interval, better: Better) -> Word {
-    if interval.within(EQUIVALENT_WITHIN) {
-        Word::Equivalent
-    } else if interval.low > 1.0 {
-        if better == Better::Higher { Word::Faster } else { Word::Slower }
-    } else if interval.high < 1.0 {
-        if better == Better::Higher { Word::Slower } else { Word::Faster }
-    } else {
-        Word::Undecided
-    }
 }

@@ -1,0 +1,123 @@
+//! How the time of a run is divided among its cells, and the time of a cell among its set-ups.
+
+use std::time::Duration;
+
+use crate::compare::trial::{Effort, MOST_SETUPS, SETUPS};
+use crate::compare::turns::{Turns, block_time};
+
+/// Half-width of the intervals at which a budget has done its work: the margin within which paths count as equivalent.
+pub const USUAL_PRECISION: f64 = crate::compare::stats::EQUIVALENT_WITHIN;
+
+/// The budget of a quick run: with the doctor's look at the machine and the end of the last turn it stays below 20 s.
+pub const QUICK: Duration = Duration::from_secs(17);
+
+/// Of a cell's share of a budget, this part is for message latency where that was asked for.
+const FOR_LATENCY: u32 = 5;
+
+/// What was asked for.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Pace {
+    /// The measured time of each path in each cell, where there is no budget.
+    pub each: Duration,
+    /// Whether there is a budget, for the run as a whole.
+    pub budgeted: bool,
+    /// The half-width of intervals that is enough.
+    pub precision: Option<f64>,
+    /// At which level intervals are looked at while measuring.
+    pub alpha: f64,
+    /// Whether message latency is measured too.
+    pub latency: bool,
+}
+
+/// What one cell gets.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Allotment {
+    /// The turns of a set-up.
+    pub turns: Turns,
+    /// How many set-ups.
+    pub effort: Effort,
+    /// How long the phase for message latency is, for each path.
+    pub latency: Option<Duration>,
+}
+
+impl Pace {
+    /// What a cell of `paths` paths gets, when `left` of the budget are left for it and all after it, `cells` in number.
+    pub fn allot(&self, paths: usize, rows_per_block: usize, left: Duration, cells: usize) -> Allotment {
+        if self.budgeted {
+            let share = left / u32::try_from(cells.max(1)).unwrap_or(u32::MAX);
+            self.share_out(share, paths, rows_per_block)
+        } else {
+            self.spend(rows_per_block)
+        }
+    }
+
+    fn share_out(&self, share: Duration, paths: usize, rows_per_block: usize) -> Allotment {
+        let latency = self.latency.then(|| share / FOR_LATENCY);
+        let share = share.saturating_sub(latency.unwrap_or_default());
+        // As if for one more: a set-up may take longer than foreseen.
+        let turns = Turns::within_share(share / (SETUPS as u32 + 1), paths, rows_per_block);
+        let effort = Effort {
+            at_least: SETUPS,
+            at_most: usize::MAX,
+            precision: Some(self.precision.unwrap_or(USUAL_PRECISION)),
+            time: Some(share),
+            alpha: self.alpha,
+        };
+        Allotment {
+            turns,
+            effort,
+            latency: latency.map(|time| time / u32::try_from(paths.max(1)).unwrap_or(1)),
+        }
+    }
+
+    /// More time makes more set-ups rather than longer ones: they are what the statistics count.
+    fn spend(&self, rows_per_block: usize) -> Allotment {
+        let blocks = (self.each.as_secs_f64() / block_time(rows_per_block).as_secs_f64()).round() as usize;
+        let setups = blocks.max(SETUPS);
+        let turns = Turns::of(self.each / u32::try_from(setups).unwrap_or(u32::MAX), rows_per_block);
+        let at_most = self.precision.map_or(setups, |_| MOST_SETUPS.max(setups));
+        let effort =
+            Effort { at_least: setups, at_most, precision: self.precision, time: None, alpha: self.alpha };
+        Allotment { turns, effort, latency: self.latency.then(|| self.each / 2) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PACE: Pace =
+        Pace { each: Duration::from_secs(1), budgeted: false, precision: None, alpha: 0.05, latency: false };
+
+    #[test]
+    fn seconds_are_divided_among_eight_set_ups_or_more() {
+        let allotment = PACE.allot(3, 6, Duration::ZERO, 4);
+        assert_eq!((allotment.effort.at_least, allotment.effort.at_most), (8, 8));
+        assert_eq!(allotment.turns.rows, 6);
+        let time = allotment.turns.time() * 8;
+        assert!(time <= PACE.each && time + Duration::from_millis(1) > PACE.each);
+        let long = Pace { each: Duration::from_secs(60), ..PACE }.allot(3, 6, Duration::ZERO, 4);
+        assert_eq!(
+            (long.effort.at_least, long.turns),
+            (125, Turns { rows: 6, length: Duration::from_millis(80) })
+        );
+    }
+
+    #[test]
+    fn a_precision_alone_has_an_end() {
+        let allotment = Pace { precision: Some(0.01), ..PACE }.allot(3, 6, Duration::ZERO, 4);
+        assert_eq!((allotment.effort.at_least, allotment.effort.at_most), (8, 64));
+        assert_eq!(allotment.effort.precision, Some(0.01));
+    }
+
+    #[test]
+    fn a_budget_is_shared_among_the_cells_that_are_left() {
+        let pace = Pace { budgeted: true, latency: true, ..PACE };
+        let allotment = pace.allot(3, 6, Duration::from_secs(20), 4);
+        assert_eq!(allotment.effort.time, Some(Duration::from_secs(4)));
+        assert_eq!(allotment.effort.precision, Some(USUAL_PRECISION));
+        assert_eq!(allotment.latency, Some(Duration::from_secs(1) / 3));
+        let nothing = pace.allot(3, 6, Duration::ZERO, 1);
+        assert!(nothing.effort.time.unwrap().is_zero() && nothing.turns.rows == 1);
+    }
+}

@@ -1,0 +1,165 @@
+//! Today's ratios beside those of an earlier run.
+//!
+//! Absolute figures of different runs are never subtracted: the machine drifts by a fifth between minutes. What is
+//! compared is how a path stood to the reference path of the same run. So a change that hits both alike goes unseen;
+//! for that there is `--with`, which runs both builds interleaved.
+
+use super::metric::Metric;
+use super::stats::{Interval, Word};
+use crate::record::{Comparison, Conditions, Record, Results};
+
+/// What stands behind a path's name when it is compared with itself in an earlier run.
+pub const BASELINE: &str = "BASELINE";
+
+/// The ratios of `now` to those of `before`, path by path and cell by cell, where both have one.
+///
+/// The interval adds the two in quadrature, as independent errors add; where the two runs were judged at different
+/// levels it holds at the less careful of them.
+pub fn changes(now: &Results, before: &Results) -> Vec<Comparison> {
+    let counterpart = |here: &Comparison| before.comparisons.iter().find(|there| alike(here, there));
+    let own = now.comparisons.iter().filter(|comparison| !comparison.reference.contains('@'));
+    own.filter_map(|here| change(here, counterpart(here)?)).collect()
+}
+
+fn alike(here: &Comparison, there: &Comparison) -> bool {
+    let key = |c: &Comparison| (c.size, c.clients, c.path.clone(), c.reference.clone(), c.metric.clone());
+    key(here) == key(there)
+}
+
+fn change(here: &Comparison, there: &Comparison) -> Option<Comparison> {
+    let metric: Metric = here.metric.parse().ok()?;
+    let (here_log, here_reach) = logs(here)?;
+    let (there_log, there_reach) = logs(there)?;
+    let (log, reach) = (here_log - there_log, here_reach.hypot(there_reach));
+    let interval = Interval {
+        ratio: log.exp(),
+        low: (log - reach).exp(),
+        high: (log + reach).exp(),
+        alpha: crate::record::ALPHA,
+    };
+    let word = Word::of(&interval, metric.better());
+    Some(Comparison {
+        reference: format!("{}@{BASELINE}", here.path),
+        ratio: Some(interval.ratio),
+        low: Some(interval.low),
+        high: Some(interval.high),
+        word: word.to_string(),
+        setups: here.setups.min(there.setups),
+        note: Some(format!("its ratio to {} beside that of the earlier run", here.reference)),
+        ..here.clone()
+    })
+}
+
+/// The logarithm of a ratio and how far it may be off; `None` for what no run of ours has written.
+fn logs(comparison: &Comparison) -> Option<(f64, f64)> {
+    let (ratio, low, high) = (comparison.ratio?, comparison.low?, comparison.high?);
+    let sane = low > 0.0 && low <= ratio && ratio <= high && high.is_finite();
+    sane.then(|| (ratio.ln(), (high.ln() - low.ln()) / 2.0))
+}
+
+/// A condition of a run: what it is called, and how it is read.
+type OfRun = (&'static str, fn(&Conditions) -> String);
+/// Likewise of a record.
+type OfRecord = (&'static str, fn(&Record) -> &str);
+
+/// In what the conditions of two runs differ, each as `what: there, here`.
+pub fn differences(now: &Results, before: &Results) -> Vec<String> {
+    let mut told = Vec::new();
+    let mut tell = |what: &str, there: String, here: String| {
+        if there != here {
+            told.push(format!("{what}: {there} there, {here} here"));
+        }
+    };
+    let conditions: [OfRun; 7] = [
+        ("kernel", |c| c.kernel.clone()),
+        ("CPU", |c| c.cpu_model.clone()),
+        ("CPUs", |c| c.cpus.to_string()),
+        ("congestion control", |c| c.congestion_control.clone()),
+        ("SO_SNDBUF", |c| c.send_buffer_bytes.to_string()),
+        ("SO_RCVBUF", |c| c.receive_buffer_bytes.to_string()),
+        ("TCP_NODELAY", |c| c.nodelay.to_string()),
+    ];
+    for (what, of) in conditions {
+        tell(what, of(&before.conditions), of(&now.conditions));
+    }
+    if let (Some(there), Some(here)) = (before.records.first(), now.records.first()) {
+        let records: [OfRecord; 7] = [
+            ("transport", |r| &r.transport),
+            ("placement", |r| &r.placement),
+            ("layout", |r| &r.layout),
+            ("fields", |r| &r.fields),
+            ("buffers", |r| &r.buffers),
+            ("footprint", |r| &r.footprint),
+            ("receive path", |r| &r.receive),
+        ];
+        for (what, of) in records {
+            tell(what, of(there).to_owned(), of(here).to_owned());
+        }
+    }
+    told
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn comparison(metric: &str, ratio: f64, reach: f64) -> Comparison {
+        Comparison {
+            size: 1024,
+            clients: 1,
+            path: "zerocopy".into(),
+            reference: "onecopy".into(),
+            metric: metric.into(),
+            ratio: Some(ratio),
+            low: Some(ratio / (1.0 + reach)),
+            high: Some(ratio * (1.0 + reach)),
+            word: String::new(),
+            setups: 8,
+            note: None,
+        }
+    }
+
+    fn results(comparisons: Vec<Comparison>) -> Results {
+        Results { comparisons, ..Results::new(Conditions::default()) }
+    }
+
+    fn change_of(metric: &str, now: f64, before: f64) -> Comparison {
+        let results = |ratio| results(vec![comparison(metric, ratio, 0.01)]);
+        changes(&results(now), &results(before)).remove(0)
+    }
+
+    #[test]
+    fn ratios_are_compared_and_not_figures() {
+        let slower = change_of("throughput", 0.5, 0.6);
+        assert_eq!((slower.word.as_str(), slower.reference.as_str()), ("slower", "zerocopy@BASELINE"));
+        assert!((slower.ratio.unwrap() - 0.5 / 0.6).abs() < 1e-12);
+        // 1 % and 1 % make 1.4 %.
+        assert!((slower.high.unwrap() / slower.ratio.unwrap() - 1.0142).abs() < 1e-4);
+        assert_eq!(change_of("demand", 1.0, 1.2).word, "faster");
+        assert_eq!(change_of("throughput", 0.5, 0.5).word, "equivalent");
+        assert_eq!(change_of("throughput", 0.505, 0.5).word, "undecided");
+    }
+
+    #[test]
+    fn what_has_no_counterpart_or_no_ratio_is_left_out() {
+        let now = results(vec![comparison("throughput", 1.0, 0.01)]);
+        assert_eq!(changes(&now, &results(Vec::new())), []);
+        let elsewhere = Comparison { size: 8, ..comparison("throughput", 1.0, 0.01) };
+        let none = Comparison { ratio: None, ..comparison("throughput", 1.0, 0.01) };
+        let absurd = Comparison { low: Some(-1.0), ..comparison("throughput", 1.0, 0.01) };
+        for other in [elsewhere, none, absurd] {
+            assert_eq!(changes(&now, &results(vec![other])), []);
+        }
+        assert_eq!(changes(&results(vec![comparison("colour", 1.0, 0.01)]), &now), []);
+    }
+
+    #[test]
+    fn conditions_that_differ_are_named() {
+        let of = |kernel: &str| {
+            let conditions = Conditions { kernel: kernel.into(), cpus: 2, ..Conditions::default() };
+            Results::new(conditions)
+        };
+        assert_eq!(differences(&of("6.1"), &of("6.1")), Vec::<String>::new());
+        assert_eq!(differences(&of("6.18"), &of("6.1")), ["kernel: 6.1 there, 6.18 here"]);
+    }
+}

@@ -1,0 +1,59 @@
+//! By what paths are compared, and how each figure is read from a sample.
+
+use std::fmt;
+use std::str::FromStr;
+
+use super::stats::Better;
+use crate::cost::cpu::CpuSpent;
+use crate::cost::{Measured, Missing};
+use crate::message::words;
+use crate::rig::Sample;
+
+/// What is compared.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Metric {
+    /// Bytes per second.
+    Throughput,
+    /// CPU time of both ends for each KiB, in ns.
+    Demand,
+    /// CPU time of the sender for each KiB, in ns.
+    SenderDemand,
+}
+
+words!(Metric: Throughput = "throughput", Demand = "demand", SenderDemand = "sender-demand");
+
+impl Metric {
+    /// Which direction is the good one.
+    pub fn better(self) -> Better {
+        match self {
+            Self::Throughput => Better::Higher,
+            Self::Demand | Self::SenderDemand => Better::Lower,
+        }
+    }
+
+    /// The figure of `sample`, whose messages have `size` bytes.
+    ///
+    /// # Errors
+    /// Why there is none: no clock, or one that leaves out the softirq in which half of TCP runs.
+    pub fn of(self, sample: &Sample, size: usize) -> Measured<f64> {
+        // CPU time is that of the whole run, so the bytes are too; throughput has its own within the window.
+        let bytes = sample.messages * size as u64;
+        match self {
+            Self::Throughput => Ok(sample.throughput()),
+            Self::Demand => {
+                let (sender, receiver) = (whole(sample.sender.cpu)?, whole(sample.receiver.cpu)?);
+                sender.and(receiver).ns_per_kib(bytes)
+            }
+            Self::SenderDemand => whole(sample.sender.cpu)?.ns_per_kib(bytes),
+        }
+    }
+}
+
+fn whole(cpu: Option<CpuSpent>) -> Measured<CpuSpent> {
+    let cpu = cpu.ok_or(Missing::NotMeasured)?;
+    if cpu.scope.judges_senders() {
+        Ok(cpu)
+    } else {
+        Err(Missing::Os { what: "no CPU time of a path", error: cpu.scope.to_string() })
+    }
+}

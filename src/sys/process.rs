@@ -1,0 +1,32 @@
+//! Processes that must not outlive this one: `prctl(PR_SET_PDEATHSIG)`, and `kill(2)`.
+
+use std::io;
+use std::os::unix::process::CommandExt as _;
+use std::process::{Child, Command};
+
+/// Starts `command` in a process group of its own, so that a Ctrl-C in the terminal does not reach it, and has the kernel
+/// end it when the calling thread ends: start it from the main thread.
+/// With `batched_on` it runs on that CPU alone, under SCHED_BATCH.
+pub fn spawn_tied(command: &mut Command, batched_on: Option<usize>) -> io::Result<Child> {
+    let parent = std::process::id();
+    command.process_group(0);
+    // SAFETY: between fork and exec the closure makes four system calls, all async-signal-safe, and allocates nothing.
+    unsafe {
+        command.pre_exec(move || {
+            if let Some(cpu) = batched_on {
+                super::sched::pin(&[cpu])?;
+                super::sched::batch()?;
+            }
+            super::checked(libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGTERM))?;
+            // The parent may have ended before the call: then nobody would send the signal any more.
+            if libc::getppid() as u32 == parent { Ok(()) } else { Err(io::ErrorKind::NotConnected.into()) }
+        });
+    }
+    command.spawn()
+}
+
+/// Asks a child to end.
+pub fn terminate(child: &Child) -> io::Result<()> {
+    // SAFETY: the call takes two numbers. The child has not been waited for, so its number is still its own.
+    super::checked(unsafe { libc::kill(child.id() as libc::pid_t, libc::SIGTERM) }).map(drop)
+}
