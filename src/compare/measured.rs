@@ -185,10 +185,7 @@ fn build_patiently(contestant: &Contestant, number: usize) -> Result<Rig, RigErr
     let until = Instant::now() + ROOM_WITHIN;
     loop {
         match Rig::at(&contestant.site, &contestant.scenario) {
-            #[cfg(feature = "cli")]
-            Err(RigError::Call(crate::remote::CallError::Refused { .. }))
-                if number > 1 && Instant::now() < until =>
-            {
+            Err(error) if error.is_refusal() && number > 1 && Instant::now() < until => {
                 std::thread::sleep(ROOM_WITHIN / 20);
             }
             result => return result,

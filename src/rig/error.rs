@@ -83,6 +83,17 @@ pub enum RigError {
     Broken,
 }
 
+impl RigError {
+    /// The other host refused: it may have no room for another set-up yet.
+    pub(crate) fn is_refusal(&self) -> bool {
+        match self {
+            #[cfg(feature = "cli")]
+            Self::Call(remote::CallError::Refused { .. }) => true,
+            _ => false,
+        }
+    }
+}
+
 /// Names what was to be done.
 pub(super) fn setup(what: &'static str) -> impl FnOnce(io::Error) -> RigError {
     move |source| RigError::Setup { what, source }
