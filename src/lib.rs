@@ -69,6 +69,8 @@ pub mod cost;
 #[cfg(feature = "cli")]
 pub mod doctor;
 pub mod fleet;
+#[cfg(feature = "cli")]
+pub mod lab;
 pub mod latency;
 pub mod message;
 pub mod protocol;

@@ -8,11 +8,14 @@ pub(crate) mod ethtool;
 pub mod gather;
 pub mod limits;
 pub mod memory;
+pub mod netns;
 #[cfg(feature = "cli")]
 pub(crate) mod process;
 pub mod rusage;
 pub mod sched;
 pub mod socket;
+#[cfg(feature = "cli")]
+pub mod tap;
 pub mod tcp_info;
 #[cfg(feature = "cli")]
 pub(crate) mod uring;

@@ -151,8 +151,8 @@ impl Arguments {
             ));
         }
         let results = self.begin()?;
-        let field = self.field()?;
         let signals = signals::listen()?;
+        let field = self.field()?;
         let (mut course, cells) = self.course(field, &files, results, &signals);
         for (size, clients) in cells {
             course.cell(self.scenarios(size, clients)?, size, clients)?;
