@@ -4,19 +4,22 @@
 mod comparison;
 mod cost;
 mod judged;
+mod lab;
 
 use serde::{Deserialize, Serialize};
 
 use crate::compare::Measured;
 use crate::cost::limiter::Limiter;
+use crate::lab::Probed;
 use crate::rig::Site;
 use crate::scenario::Scenario;
-use crate::send::{Ledger, Release};
+use crate::send::{Copies, Ledger, Release};
 
 pub use crate::conditions::Conditions;
 pub use comparison::{Comparison, Crossover};
 pub use cost::{CountRecord, CountersRecord, CpuRecord, LatencyRecord, PollutionRecord, Reasons, WireRecord};
 pub use judged::{ALPHA, Paired};
+pub use lab::LabRecord;
 
 /// The version of this form.
 pub const SCHEMA: u32 = 1;
@@ -100,6 +103,9 @@ pub struct Record {
     /// The shape on the wire; null where TCP_INFO could not be read.
     #[serde(default)]
     pub wire: Option<WireRecord>,
+    /// The way between the ends, in the lab; null elsewhere.
+    #[serde(default)]
+    pub lab: Option<LabRecord>,
     /// What limited this cell: `cpu`, `sender`, `receiver`, `network`, `mixed`, or `unknown: ` and why.
     #[serde(default)]
     pub limiter: String,
@@ -200,7 +206,12 @@ impl Record {
         let Measured { sample, .. } = measured;
         let spec = &scenario.spec;
         let told = scenario.path.release == Release::OnCompletion;
-        let copies = sample.ledger.copies();
+        let kernels = told.then(|| sample.ledger.copies());
+        let copied_because = measured.copied_because.clone().filter(|_| told && sample.ledger.copied > 0);
+        let (verdict, verdict_reason) = match &measured.probed {
+            Some(probed) => judge(kernels, probed, copied_because),
+            None => (kernels, copied_because),
+        };
         Self {
             path: scenario.path.name.to_owned(),
             size: spec.size,
@@ -220,12 +231,13 @@ impl Record {
             throughput_bytes_per_second: sample.throughput(),
             syscalls_per_message: sample.calls as f64 / sample.messages.max(1) as f64,
             ledger: told.then(|| LedgerRecord::from(&sample.ledger)),
-            verdict: told.then(|| copies.to_string()),
-            verdict_reason: measured.copied_because.clone().filter(|_| told && sample.ledger.copied > 0),
+            verdict: verdict.map(|word| word.to_string()),
+            verdict_reason,
             huge_share: measured.huge_share,
             cpu: CpuRecord::new(measured, spec.size),
             counters: CountersRecord::new(measured, spec.size, scenario.clients),
             wire: sample.wire.as_ref().map(|wire| WireRecord::new(wire, sample.messages)),
+            lab: LabRecord::new(measured, spec.size),
             limiter: measured.limiter.to_string(),
             ns_per_message: sample.time_of(scenario.round_bytes()).as_secs_f64() * 1e9,
             latency_ns: measured.latency.as_ref().and_then(LatencyRecord::new),
@@ -234,6 +246,22 @@ impl Record {
                 .and_then(|bytes| PollutionRecord::new(bytes, sample.walk, measured.idle_walk)),
             flags: flags(scenario, measured),
         }
+    }
+}
+
+/// The word for what became of the bytes, of the kernel's and the probe's, and the reason for it.
+///
+/// What either calls copied was copied, at least in part. Only a path that the kernel is silent about, or calls not
+/// copied, can have gone by reference, and then the probe decides: the kernel's word alone proves nothing.
+fn judge(
+    kernels: Option<Copies>,
+    probed: &Probed,
+    copied_because: Option<String>,
+) -> (Option<Copies>, Option<String>) {
+    match kernels {
+        Some(word @ (Copies::Copied | Copies::Mixed)) => (Some(word), copied_because),
+        Some(word) if probed.word == Copies::Unknown => (Some(word), Some(probed.told.clone())),
+        _ => (Some(probed.word), Some(probed.told.clone())),
     }
 }
 
