@@ -135,9 +135,8 @@ pub fn crossing(text: &str) -> Result<Crossing, String> {
     Ok(Crossing { path, against, most })
 }
 
-/// The options for this machine, with another end to every wait if it is given.
-pub fn options(stall: Option<Duration>) -> Options {
-    let options = Options::for_this_machine();
+/// These options, with another end to every wait if it is given.
+pub fn options(options: Options, stall: Option<Duration>) -> Options {
     Options { stall: stall.unwrap_or(options.stall), ..options }
 }
 

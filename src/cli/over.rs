@@ -14,6 +14,7 @@ use crate::lab::Lab;
 use crate::message::Spec;
 use crate::remote::{self, Token};
 use crate::rig::Site;
+use crate::seat::Placement;
 use crate::send::{SendPath, Unsupported};
 
 /// Where the server is.
@@ -49,6 +50,23 @@ impl Over {
     /// Whether `path` can be had, as far as this host can tell.
     pub fn probe(&self, path: &SendPath, spec: &Spec) -> Result<(), Unsupported> {
         if let Some(Way::Host(_)) = self.over { Ok(()) } else { (path.probe)(spec) }
+    }
+
+    /// How connections are made on that way.
+    pub fn options(&self) -> Options {
+        match self.over {
+            Some(Way::Lab) => Options::for_a_lab(),
+            _ => Options::for_this_machine(),
+        }
+    }
+
+    /// Where threads sit unless told otherwise. In the lab apart: where both ends share a CPU, softirq work of one is
+    /// charged to whichever of the two runs at the moment.
+    pub fn placement(&self) -> Placement {
+        match self.over {
+            Some(Way::Lab) => Placement::Split,
+            _ => Placement::default(),
+        }
     }
 
     /// The site that the flags name. A lab is built: whoever catches signals does so before, to have it removed.

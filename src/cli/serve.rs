@@ -67,7 +67,7 @@ impl Arguments {
         self.check_openness(token.is_some())?;
         raise_open_files(self.max_clients);
         let signals = signals::listen()?;
-        let options = arguments::options(self.stall);
+        let options = arguments::options(Options::for_this_machine(), self.stall);
         let address = SocketAddr::new(self.bind, self.port);
         let listener = connection::listen(address, &options).map_err(|error| {
             Failure::Usage(format!(
