@@ -50,7 +50,9 @@ pub struct Account {
     pub frames: u64,
     /// Their bytes, without the relay's own header.
     pub bytes: u64,
-    /// Frames that it did not pass on, either way: too short, too long, or refused by the kernel.
+    /// Frames that it did not pass on, either way, because they were too short or too long.
+    pub unfit: u64,
+    /// Frames that the kernel did not take, either way; it counts them as dropped by the tap's link.
     pub refused: u64,
 }
 
@@ -146,6 +148,7 @@ struct Wire {
 struct Passed {
     frames: u64,
     bytes: u64,
+    unfit: u64,
     refused: u64,
 }
 
@@ -211,6 +214,7 @@ impl Wire {
             cpu: self.cpu.since(Duration::ZERO).ok(),
             frames: there.frames,
             bytes: there.bytes,
+            unfit: there.unfit + back.unfit,
             refused: there.refused + back.refused,
         }
     }
@@ -224,11 +228,13 @@ impl Passed {
             // A tap that fails has no link any more, and nothing to give.
             let Ok(Some(length)) = from.read(buffer) else { return false };
             let frame = length.saturating_sub(HEADER_BYTES);
-            if (LEAST_FRAME..=MOST_FRAME).contains(&frame) && to.write(&buffer[..length]).is_ok() {
+            if !(LEAST_FRAME..=MOST_FRAME).contains(&frame) {
+                self.unfit += 1;
+            } else if to.write(&buffer[..length]).is_err() {
+                self.refused += 1;
+            } else {
                 self.frames += 1;
                 self.bytes += frame as u64;
-            } else {
-                self.refused += 1;
             }
         }
         true

@@ -65,8 +65,7 @@ impl Lab {
     pub fn arrange(&self, placement: Placement, clients: usize, cpus: &[usize]) -> Result<(), LabError> {
         let Plan { seats, relay, shared } = Plan::new(placement, clients, cpus);
         self.relay.sit(if relay.is_empty() { cpus } else { &relay }, shared);
-        self.network.server.receive_on(&cpus_of(&seats.servers, cpus, &relay))?;
-        self.network.clients.receive_on(&cpus_of(&seats.clients, cpus, &relay))
+        self.network.steer(&cpus_of(&seats.servers, cpus, &relay), &cpus_of(&seats.clients, cpus, &relay))
     }
 }
 

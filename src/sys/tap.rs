@@ -24,6 +24,10 @@ impl Tap {
         let size = HEADER_BYTES as libc::c_int;
         // SAFETY: TUNSETVNETHDRSZ reads one int, which is live; the descriptor is open.
         super::checked(unsafe { libc::ioctl(node.as_raw_fd(), libc::TUNSETVNETHDRSZ, &raw const size) })?;
+        // Else it refuses what is beyond 208 KiB on its way to the other end: three frames. TCP's window bounds it anyway.
+        let unbounded = libc::c_int::MAX;
+        // SAFETY: TUNSETSNDBUF reads one int, which is live; the descriptor is open.
+        super::checked(unsafe { libc::ioctl(node.as_raw_fd(), libc::TUNSETSNDBUF, &raw const unbounded) })?;
         Ok(Self(node))
     }
 
