@@ -3,6 +3,7 @@
 
 mod comparison;
 mod cost;
+mod explanation;
 mod judged;
 
 use serde::{Deserialize, Serialize};
@@ -16,6 +17,7 @@ use crate::send::{Ledger, Release};
 pub use crate::conditions::Conditions;
 pub use comparison::{Comparison, Crossover};
 pub use cost::{CountRecord, CountersRecord, CpuRecord, LatencyRecord, PollutionRecord, Reasons, WireRecord};
+pub use explanation::{ClassDifference, ClassRecord, ExplainedEnd, ExplainedPath, Explanation, FigureRecord};
 pub use judged::{ALPHA, Paired};
 
 /// The version of this form.
@@ -39,6 +41,9 @@ pub struct Results {
     /// Sizes from which one path beats another.
     #[serde(default)]
     pub crossovers: Vec<Crossover>,
+    /// Where the CPU time of paths goes.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub explanations: Vec<Explanation>,
     /// The answer, in sentences to be pasted into a design document.
     #[serde(default)]
     pub verdict: Vec<String>,
@@ -175,8 +180,14 @@ impl Results {
             failures: Vec::new(),
             comparisons: Vec::new(),
             crossovers: Vec::new(),
+            explanations: Vec::new(),
             verdict: Vec::new(),
         }
+    }
+
+    /// Whether nothing was measured, and nothing failed.
+    pub fn is_empty(&self) -> bool {
+        self.records.is_empty() && self.failures.is_empty() && self.explanations.is_empty()
     }
 }
 

@@ -8,6 +8,7 @@ pub mod claims;
 pub mod conditions;
 pub mod criterion;
 mod csv;
+mod explained;
 mod fold;
 pub mod html;
 mod json;

@@ -278,23 +278,8 @@ impl Arguments {
     /// The paths asked for. `all` leaves out, with a note, those that cannot be had; one that was named must.
     fn paths(&self) -> Result<Vec<&'static SendPath>, Failure> {
         let spec = self.spec(self.sizes.first().map_or(65_536, |size| size.0))?;
-        let mut paths: Vec<&'static SendPath> = Vec::new();
-        let mut add = |path: &'static SendPath| {
-            if !paths.iter().any(|seen| seen.name == path.name) {
-                paths.push(path);
-            }
-        };
-        for choice in &self.paths {
-            match choice {
-                PathChoice::One(path) => add(path),
-                // Another host probes by itself.
-                PathChoice::All => send::ALL.iter().for_each(|path| match self.over.probe(path, &spec) {
-                    Ok(()) => add(path),
-                    Err(reason) => eprintln!("note: {} is left out: {reason}", path.name),
-                }),
-            }
-        }
-        Ok(paths)
+        // Another host probes by itself.
+        Ok(arguments::paths(&self.paths, |path| self.over.probe(path, &spec)))
     }
 
     fn spec(&self, size: usize) -> Result<Spec, Failure> {
