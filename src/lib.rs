@@ -76,6 +76,8 @@ pub mod fleet;
 pub mod latency;
 pub mod message;
 #[cfg(feature = "cli")]
+pub mod model;
+#[cfg(feature = "cli")]
 pub mod profile;
 pub mod protocol;
 #[cfg(feature = "cli")]

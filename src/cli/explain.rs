@@ -27,6 +27,9 @@ use crate::seat;
 use crate::send::SendPath;
 use crate::units::ByteSize;
 
+/// The size unless told otherwise, in bytes: large enough that copying shows.
+const USUAL: usize = 65_536;
+
 /// What to explain.
 #[derive(Debug, Clone, Args)]
 pub struct Arguments {
@@ -34,9 +37,9 @@ pub struct Arguments {
     #[arg(short, long = "path", value_name = "PATH", value_delimiter = ',', value_parser = arguments::path,
           default_value = "onecopy,zerocopy")]
     paths: Vec<PathChoice>,
-    /// The message's size: bytes, or with KiB, MiB, GiB
-    #[arg(short, long, value_name = "SIZE", value_parser = arguments::size, default_value_t = ByteSize(65_536))]
-    size: ByteSize,
+    /// The message's size: bytes, or with KiB, MiB, GiB [default: 64 KiB, or what --fields make up]
+    #[arg(short, long, value_name = "SIZE", value_parser = arguments::size)]
+    size: Option<ByteSize>,
     /// The number of clients, each on a connection of its own
     #[arg(short, long, value_name = "N", value_parser = arguments::clients, default_value_t = 1)]
     clients: usize,
@@ -59,7 +62,9 @@ impl Arguments {
     pub fn run(&self) -> Result<Done, Failure> {
         let files = Files::open(&self.output)?;
         let mut site = self.over.site()?;
-        let spec = self.setting.spec(self.size.0)?;
+        let spec = self
+            .setting
+            .spec(self.size.map_or_else(|| self.setting.fields.size().unwrap_or(USUAL), |size| size.0))?;
         let paths = arguments::paths(&self.paths, |path| self.over.probe(path, &spec));
         let scenario = |path: &'static SendPath| Scenario {
             options: arguments::options(None),

@@ -170,7 +170,8 @@ impl Arguments {
 
     fn spec(&self, path: &SendPath) -> Result<Spec, Failure> {
         let spec = Spec::new(self.size.0).map_err(|error| Failure::Usage(error.to_string()))?;
-        let spec = Spec { layout: self.layout, fields: self.fields, buffers: self.buffers, ..spec };
+        let spec = spec.divided(self.fields).map_err(|error| Failure::Usage(error.to_string()))?;
+        let spec = Spec { layout: self.layout, buffers: self.buffers, ..spec };
         (path.probe)(&spec).map_err(|reason| Failure::Failed(format!("{}: {reason}", path.name)))?;
         Ok(spec)
     }

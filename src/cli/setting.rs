@@ -15,7 +15,7 @@ pub struct Setting {
     /// Where the fields lie: heap, page, arena or huge
     #[arg(long, default_value_t)]
     pub layout: Layout,
-    /// How the message is divided: even, headed or single
+    /// How the message is divided: even, headed, single, or lengths such as 64,65472
     #[arg(long, default_value_t)]
     pub fields: Fields,
     /// constant, or ring:N for N messages in turn, each rewritten before it is sent
@@ -30,7 +30,8 @@ impl Setting {
     /// A message of so many bytes.
     pub fn spec(&self, size: usize) -> Result<Spec, Failure> {
         let spec = Spec::new(size).map_err(|error| Failure::Usage(error.to_string()))?;
-        let Self { fields, layout, buffers, footprint, .. } = *self;
-        Ok(Spec { fields, layout, buffers, footprint, ..spec })
+        let spec = spec.divided(self.fields).map_err(|error| Failure::Usage(error.to_string()))?;
+        let Self { layout, buffers, footprint, .. } = *self;
+        Ok(Spec { layout, buffers, footprint, ..spec })
     }
 }

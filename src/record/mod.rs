@@ -5,6 +5,7 @@ mod comparison;
 mod cost;
 mod explanation;
 mod judged;
+mod model;
 
 use serde::{Deserialize, Serialize};
 
@@ -19,6 +20,7 @@ pub use comparison::{Comparison, Crossover};
 pub use cost::{CountRecord, CountersRecord, CpuRecord, LatencyRecord, PollutionRecord, Reasons, WireRecord};
 pub use explanation::{ClassDifference, ClassRecord, ExplainedEnd, ExplainedPath, Explanation, FigureRecord};
 pub use judged::{ALPHA, Paired};
+pub use model::{Asked, CostModel, MISS_TOLERATED, ModelCell, PathModel};
 
 /// The version of this form.
 pub const SCHEMA: u32 = 1;
@@ -44,6 +46,9 @@ pub struct Results {
     /// Where the CPU time of paths goes.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub explanations: Vec<Explanation>,
+    /// Cost models, and what they predict.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub models: Vec<CostModel>,
     /// The answer, in sentences to be pasted into a design document.
     #[serde(default)]
     pub verdict: Vec<String>,
@@ -181,13 +186,17 @@ impl Results {
             comparisons: Vec::new(),
             crossovers: Vec::new(),
             explanations: Vec::new(),
+            models: Vec::new(),
             verdict: Vec::new(),
         }
     }
 
     /// Whether nothing was measured, and nothing failed.
     pub fn is_empty(&self) -> bool {
-        self.records.is_empty() && self.failures.is_empty() && self.explanations.is_empty()
+        self.records.is_empty()
+            && self.failures.is_empty()
+            && self.explanations.is_empty()
+            && self.models.is_empty()
     }
 }
 

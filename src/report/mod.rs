@@ -15,6 +15,7 @@ mod json;
 pub mod listing;
 mod markdown;
 pub mod metric;
+mod modelled;
 mod paired;
 pub mod plot;
 pub mod set;

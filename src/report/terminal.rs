@@ -7,7 +7,7 @@ use super::fold::wrapped;
 use super::metric::Metric;
 use super::set::{Row, Set, place};
 use super::table::{plain, trimmed};
-use super::{conditions, explained, paired, verdict};
+use super::{conditions, explained, modelled, paired, verdict};
 use crate::units::{ByteSize, Rate, significant};
 
 /// Whether to use colour.
@@ -48,6 +48,7 @@ fn one(set: &Set, paint: Paint) -> String {
         text += &wrapped("", &failure);
     }
     text += &explained::tables(&set.explanations);
+    text += &modelled::tables(&set.models);
     text += &paired::comparisons(&set.comparisons);
     text += &paired::reasons(&set.comparisons);
     if !set.verdict.is_empty() || set.conditions.is_none() {
@@ -70,7 +71,10 @@ fn measured(set: &Set) -> String {
             ),
         );
     }
-    if let Some(c) = set.conditions.as_ref().filter(|_| !set.rows.is_empty() || !set.explanations.is_empty())
+    if let Some(c) = set
+        .conditions
+        .as_ref()
+        .filter(|_| !set.rows.is_empty() || !set.explanations.is_empty() || !set.models.is_empty())
     {
         text += &wrapped(
             "",

@@ -7,6 +7,7 @@ mod demand;
 mod explained;
 mod latency;
 mod ledger;
+mod model;
 mod speedup;
 mod throughput;
 mod winners;
@@ -27,6 +28,7 @@ pub static ALL: &[Chart] = &[
     demand::CHART,
     explained::CHART,
     explained::FLAMES,
+    model::CHART,
     latency::CHART,
     speedup::CHART,
     caches::CHART,
