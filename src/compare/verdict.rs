@@ -99,21 +99,37 @@ fn crossovers(crossovers: &[Crossover]) -> impl Iterator<Item = String> + '_ {
     })
 }
 
-/// Each path beside itself in another build, or in an earlier run.
+/// Each path beside itself in another build, or in an earlier run: a sentence a path.
 fn builds(comparisons: &[Comparison]) -> Vec<String> {
-    let mut counts: BTreeMap<(String, String), BTreeMap<String, usize>> = BTreeMap::new();
+    let mut references: BTreeMap<&str, Vec<&Comparison>> = BTreeMap::new();
     for comparison in comparisons.iter().filter(|comparison| comparison.reference.contains('@')) {
-        let key = (comparison.reference.clone(), comparison.metric.clone());
-        *counts.entry(key).or_default().entry(comparison.word.clone()).or_default() += 1;
+        references.entry(&comparison.reference).or_default().push(comparison);
     }
-    let sentence = |((reference, metric), words): ((String, String), BTreeMap<String, usize>)| {
-        let (path, other) = reference.split_once('@').unwrap_or((&reference, ""));
-        let cells: usize = words.values().sum();
-        let words: Vec<_> = words.iter().map(|(word, count)| format!("{word} in {count}")).collect();
-        let s = if cells == 1 { "" } else { "s" };
-        format!("By {metric}, {path} against {other}: {} of {cells} cell{s}.", words.join(", "))
+    let sentence = |(reference, of_path): (&str, Vec<&Comparison>)| {
+        let (path, other) = reference.split_once('@').unwrap_or((reference, ""));
+        let by = |metric: Metric| {
+            let of_metric = of_path.iter().copied().filter(|c| c.metric == metric.to_string());
+            counted(&of_metric.collect::<Vec<_>>()).map(|words| format!("{} {words}", metric.name()))
+        };
+        let told: Vec<_> = Metric::ALL.iter().filter_map(|metric| by(*metric)).collect();
+        format!("{path} against {other}: {}.", told.join("; "))
     };
-    counts.into_iter().map(sentence).collect()
+    references.into_iter().map(sentence).collect()
+}
+
+/// `equivalent in 2 and undecided in 1 of 3 cells (ratio 0.98 to 1.01)`.
+fn counted(comparisons: &[&Comparison]) -> Option<String> {
+    let mut words: BTreeMap<&str, usize> = BTreeMap::new();
+    comparisons.iter().for_each(|comparison| *words.entry(&comparison.word).or_default() += 1);
+    let words: Vec<_> = words.iter().map(|(word, count)| format!("{word} in {count}")).collect();
+    let cells = comparisons.len();
+    let s = if cells == 1 { "" } else { "s" };
+    let ratios: Vec<f64> = comparisons.iter().filter_map(|comparison| comparison.ratio).collect();
+    let least = ratios.iter().copied().reduce(f64::min);
+    let ratios = least
+        .zip(ratios.iter().copied().reduce(f64::max))
+        .map_or_else(String::new, |(least, most)| format!(" (ratio {})", span(least, most)));
+    (cells > 0).then(|| format!("{} of {cells} cell{s}{ratios}", listed(&words)))
 }
 
 /// `0.61`, or `0.55 to 0.70`.
