@@ -87,9 +87,12 @@ fn crossovers(crossovers: &[Crossover]) -> Vec<String> {
         }
     }
     let sentence = |(answer, under): (String, Under<'_>)| {
-        let mut footprints: Vec<String> =
-            under.iter().map(|(_, footprint)| (*footprint).to_owned()).collect();
-        footprints.dedup();
+        let mut footprints: Vec<String> = Vec::new();
+        for (_, footprint) in &under {
+            if !footprints.iter().any(|known| known == footprint) {
+                footprints.push((*footprint).to_owned());
+            }
+        }
         let of = |footprint: &String| {
             let metrics: Vec<_> = under.iter().filter(|u| u.1 == footprint).map(|u| u.0.clone()).collect();
             listed(&metrics)
