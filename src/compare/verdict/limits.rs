@@ -87,7 +87,7 @@ fn undecided(results: &Results) -> Option<String> {
     let undecided = of_paths(results).filter(|comparison| comparison.word == "undecided").count();
     (undecided > 0).then(|| {
         format!(
-            "{undecided} of {all} comparisons are undecided; more set-ups (--budget 5m) narrow that down."
+            "Undecided: {undecided} of {all} comparisons; more set-ups (--budget 5m) narrow that down."
         )
     })
 }
