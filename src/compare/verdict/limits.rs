@@ -86,9 +86,7 @@ fn undecided(results: &Results) -> Option<String> {
     let all = of_paths(results).count();
     let undecided = of_paths(results).filter(|comparison| comparison.word == "undecided").count();
     (undecided > 0).then(|| {
-        format!(
-            "Undecided: {undecided} of {all} comparisons; more set-ups (--budget 5m) narrow that down."
-        )
+        format!("Undecided: {undecided} of {all} comparisons; more set-ups (--budget 5m) narrow that down.")
     })
 }
 
