@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 use common::child::works;
 use common::program::{Program, results, results_in, secret};
 use common::{LONG, eventually, skip};
+use copycost::compare::trial::SETUPS;
 use copycost::message::content;
 use copycost::record::{Conditions, Results};
 use copycost::send::{self, Release};
@@ -78,15 +79,16 @@ fn every_path_is_measured_over_ipv4_and_ipv6_with_a_token() {
         assert_eq!(address.ip().to_string(), bind);
         let file = folder.path().join(format!("{}.json", address.is_ipv6()));
         let file = file.to_str().unwrap();
-        let cells =
-            ["-p", "all", "-s", "64,64KiB", "-c", "1,8", "--verify", "--token-file", token, "-o", file];
+        let cells = ["-p", "all", "-s", "64,64KiB", "-c", "3", "--verify", "--token-file", token, "-o", file];
         let printed = results(&over(address, &cells).finish().good());
         assert_eq!(Some(&printed), results_in(Path::new(file)).as_ref());
-        check(&printed, &[(64, 1), (64, 8), (65536, 1), (65536, 8)], &printed.conditions.congestion_control);
+        check(&printed, &[(64, 3), (65536, 3)], &printed.conditions.congestion_control);
         assert!(["cubic", "reno"].contains(&printed.conditions.congestion_control.as_str()));
         let secret = String::from_utf8_lossy(TOKEN);
         assert!(!fs::read_to_string(file).unwrap().contains(secret.trim()), "a secret in the results");
-        assert_eq!(server.stop().good(), "served 12 scenarios\n");
+        // Every set-up of every path is a scenario of its own.
+        let scenarios = 2 * send::ALL.len() * SETUPS;
+        assert_eq!(server.stop().good(), format!("served {scenarios} scenarios\n"));
     }
 }
 
