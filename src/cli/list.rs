@@ -21,6 +21,8 @@ struct Entry {
     about: &'static str,
     available: bool,
     reason: Option<String>,
+    /// The flag without which it cannot be had.
+    needs: Option<String>,
 }
 
 impl Arguments {
@@ -38,18 +40,26 @@ impl Arguments {
 
 fn entries() -> Result<Vec<Entry>, Failure> {
     let spec = Spec::new(65_536).map_err(|e| Failure::Failed(e.to_string()))?;
-    let entry = |path: &send::SendPath| {
-        let reason = (path.probe)(&spec).err().map(|reason| reason.to_string());
-        Entry { path: path.name, about: path.about, available: reason.is_none(), reason }
-    };
-    Ok(send::ALL.iter().map(entry).collect())
+    Ok(send::ALL.iter().map(|path| Entry::of(path, &spec)).collect())
 }
 
 impl Entry {
+    fn of(path: &send::SendPath, spec: &Spec) -> Self {
+        let nearest = path.nearest(spec);
+        let needs = nearest.as_ref().ok().filter(|nearest| nearest.layout != spec.layout);
+        Self {
+            path: path.name,
+            about: path.about,
+            available: nearest.is_ok(),
+            needs: needs.map(|nearest| format!("--layout {}", nearest.layout)),
+            reason: nearest.err().map(|reason| reason.to_string()),
+        }
+    }
+
     fn row(&self) -> [String; 3] {
         let here = if self.available { "yes" } else { "no" };
-        let what =
-            self.reason.as_ref().map_or_else(|| self.about.to_owned(), |r| format!("{} ({r})", self.about));
+        let but = self.needs.as_ref().map(|flag| format!("with {flag}")).or_else(|| self.reason.clone());
+        let what = but.map_or_else(|| self.about.to_owned(), |but| format!("{} ({but})", self.about));
         [self.path.to_owned(), here.to_owned(), what]
     }
 }

@@ -12,7 +12,9 @@ pub mod memory;
 pub(crate) mod process;
 pub mod rusage;
 pub mod sched;
+mod sigpipe;
 pub mod socket;
+pub mod splice;
 pub mod tcp_info;
 #[cfg(feature = "cli")]
 pub(crate) mod uring;

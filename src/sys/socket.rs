@@ -241,7 +241,7 @@ impl Socket {
     /// the loop that is measured: the kernel's own calls evict ours from the CPU's return stack, so that each
     /// return to a frame from before the call is mispredicted (0.6 % of a send of 1 KiB, by `perf record`).
     #[inline]
-    fn counted(&self, mut call: impl FnMut(libc::c_int) -> libc::c_long) -> io::Result<usize> {
+    pub(super) fn counted(&self, mut call: impl FnMut(libc::c_int) -> libc::c_long) -> io::Result<usize> {
         loop {
             self.calls.add();
             // A count that is no usize is -1.

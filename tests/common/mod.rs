@@ -38,11 +38,23 @@ pub fn skip(reason: &str) {
     eprintln!("skipped: {reason}");
 }
 
-/// Every send path that this machine has for messages of `spec`.
+/// Every send path that this machine has, for messages of `spec` or of the nearest that the path takes.
 pub fn available(spec: &Spec) -> Vec<&'static SendPath> {
     let there =
-        |path: &&SendPath| (path.probe)(spec).map_err(|why| skip(&format!("{}: {why}", path.name))).is_ok();
+        |path: &&SendPath| path.nearest(spec).map_err(|why| skip(&format!("{}: {why}", path.name))).is_ok();
     send::ALL.iter().filter(there).collect()
+}
+
+/// Those of them that take messages of exactly `spec`.
+pub fn taking(spec: &Spec) -> Vec<&'static SendPath> {
+    let mut paths = available(spec);
+    paths.retain(|path| (path.probe)(spec).is_ok());
+    paths
+}
+
+/// `spec`, or the nearest that `path` takes.
+pub fn fitting(path: &SendPath, spec: Spec) -> Spec {
+    path.nearest(&spec).unwrap_or(spec)
 }
 
 /// A machine under load is slow, not broken: nothing in these tests takes a tenth of this.
@@ -82,9 +94,9 @@ pub fn spec(size: usize, ring: bool) -> Spec {
     Spec { buffers, ..Spec::new(size).unwrap() }
 }
 
-/// A verified scenario.
+/// A verified scenario, of the nearest message that the path takes.
 pub fn verified(path: &'static SendPath, spec: Spec, clients: usize) -> Scenario {
-    Scenario { verify: true, ..Scenario::new(path, spec, clients) }
+    Scenario { verify: true, ..Scenario::new(path, fitting(path, spec), clients) }
 }
 
 /// Options whose waits end after `stall`.
@@ -111,7 +123,8 @@ pub struct Host {
 }
 
 impl Host {
-    /// Serves `clients` clients on IPv4 loopback; `change` may change the service before.
+    /// Serves `clients` clients on IPv4 loopback, with the nearest message that the path takes; `change` may change
+    /// the service before.
     pub fn start(
         path: &'static SendPath,
         spec: Spec,
@@ -129,6 +142,7 @@ impl Host {
         clients: usize,
         change: impl FnOnce(&mut Service),
     ) -> Self {
+        let spec = fitting(path, spec);
         let mut service = Service {
             path,
             spec,

@@ -63,7 +63,7 @@ pub struct Arguments {
     /// Where the threads sit: paired, split or free
     #[arg(long, default_value_t)]
     placement: Placement,
-    /// Where the fields lie: heap, page, arena or huge
+    /// Where the fields lie: heap, page, arena, huge or memfd
     #[arg(long, default_value_t)]
     layout: Layout,
     /// How the message is divided: even, headed or single
@@ -278,6 +278,14 @@ impl Arguments {
     /// The paths asked for. `all` leaves out, with a note, those that cannot be had; one that was named must.
     fn paths(&self) -> Result<Vec<&'static SendPath>, Failure> {
         let spec = self.spec(self.sizes.first().map_or(65_536, |size| size.0))?;
+        let named = |path: &SendPath| {
+            let there = self.over.probe(path, &spec);
+            there.map_err(|reason| Failure::Usage(format!("{}: {reason}", path.name)))
+        };
+        if let Some(crossing) = &self.crossover {
+            named(crossing.path)?;
+            named(crossing.against)?;
+        }
         let mut paths: Vec<&'static SendPath> = Vec::new();
         let mut add = |path: &'static SendPath| {
             if !paths.iter().any(|seen| seen.name == path.name) {
@@ -286,8 +294,10 @@ impl Arguments {
         };
         for choice in &self.paths {
             match choice {
-                PathChoice::One(path) => add(path),
-                // Another host probes by itself.
+                PathChoice::One(path) => {
+                    named(path)?;
+                    add(path);
+                }
                 PathChoice::All => send::ALL.iter().for_each(|path| match self.over.probe(path, &spec) {
                     Ok(()) => add(path),
                     Err(reason) => eprintln!("note: {} is left out: {reason}", path.name),
