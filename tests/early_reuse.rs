@@ -55,6 +55,7 @@ impl Receiver for Slow {
 static SLOW: ReceivePath = ReceivePath {
     name: "slow",
     about: "for tests",
+    probe: |_| Ok(()),
     open: |socket| Ok(Box::new(Slow((recv::ALL[0].open)(socket)?))),
 };
 

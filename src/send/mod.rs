@@ -7,6 +7,7 @@ mod batched;
 mod budget;
 mod completions;
 mod flatten;
+mod hybrid;
 mod ledger;
 mod more;
 mod one_copy;
@@ -26,10 +27,12 @@ use crate::message::{Buffers, FIELDS, Layout, Message, Spec};
 use crate::supply::Supply;
 use crate::sys::socket::Socket;
 
+pub use crate::unsupported::Unsupported;
 pub use batched::Batched;
 pub use budget::{Budget, Limits};
 pub use completions::{Completion, Garbled, Tally, Tracker};
 pub use flatten::Flatten;
+pub use hybrid::Hybrid;
 pub use ledger::{Copies, Ledger};
 pub use one_copy::OneCopy;
 pub use sendfile::SendFile;
@@ -45,6 +48,7 @@ pub static ALL: &[SendPath] = &[
     flatten::PATH,
     more::PATH,
     batched::PATH,
+    hybrid::PATH,
     sendfile::PATH,
     vmsplice::PATH,
 ];
@@ -113,11 +117,6 @@ pub enum Release {
     Never,
 }
 
-/// Why a path cannot be measured here: one sentence.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0}")]
-pub struct Unsupported(pub String);
-
 /// For a path that is never told that memory is free: such memory cannot be written again.
 fn constant_only(spec: &Spec) -> Result<(), Unsupported> {
     match spec.buffers {
@@ -168,28 +167,38 @@ pub fn drain(sender: &mut dyn Sender, by: Instant) -> io::Result<()> {
 #[inline]
 fn send_all(
     message: &Message,
+    call: impl FnMut(&[IoSlice<'_>], usize) -> io::Result<usize>,
+) -> io::Result<()> {
+    send_slices(message.slices(), message.size(), call)
+}
+
+/// The same for `slices` of `size` bytes.
+#[inline]
+fn send_slices(
+    slices: &[IoSlice<'_>],
+    size: usize,
     mut call: impl FnMut(&[IoSlice<'_>], usize) -> io::Result<usize>,
 ) -> io::Result<()> {
     let mut tail;
-    let mut slices = message.slices();
+    let mut rest = slices;
     let mut sent = 0;
     // One place that calls, so that it is inlined (the reason stands in `Socket::counted`).
-    while sent < message.size() {
-        sent += call(slices, message.size() - sent)?;
-        if sent < message.size() {
-            tail = tail_of(message, sent);
-            slices = &tail;
+    while sent < size {
+        sent += call(rest, size - sent)?;
+        if sent < size {
+            tail = tail_of(slices, sent);
+            rest = &tail;
         }
     }
     Ok(())
 }
 
-/// The fields of `message` without its first `sent` bytes.
+/// `slices`, a message's at most, without their first `sent` bytes.
 #[cold]
-fn tail_of(message: &Message, sent: usize) -> ArrayVec<IoSlice<'_>, FIELDS> {
+fn tail_of<'a>(slices: &'a [IoSlice<'_>], sent: usize) -> ArrayVec<IoSlice<'a>, FIELDS> {
     let mut skip = sent;
     let mut tail = ArrayVec::new();
-    for field in message.slices() {
+    for field in slices {
         let skipped = skip.min(field.len());
         skip -= skipped;
         if skipped < field.len() {

@@ -51,6 +51,9 @@ impl Pipe {
 impl Socket {
     /// `sendfile(2)` of `count` bytes of `file` from `offset` on; the file's own position is not used. The kernel refers
     /// to the file's pages for as long as it likes. Blocks SIGPIPE in the calling thread.
+    ///
+    /// SO_SNDTIMEO ends it, after twice that time at most: inside is a `sendmsg` (splice_to_socket, fs/splice.c), which
+    /// is called again after a short count.
     #[inline]
     pub fn sendfile(&self, file: BorrowedFd<'_>, offset: u64, count: usize) -> io::Result<usize> {
         sigpipe::block();
@@ -80,7 +83,7 @@ impl Socket {
     /// `splice(2)` of at most `count` bytes from `pipe`, which has them, to this socket; with `more` the kernel may wait
     /// for what follows before it sends a segment. Blocks SIGPIPE in the calling thread.
     ///
-    /// SO_SNDTIMEO ends it, as it ends `send`: splice_to_socket (fs/splice.c) is a blocking `sendmsg` inside.
+    /// SO_SNDTIMEO ends it as it ends [`Socket::sendfile`].
     #[inline]
     pub fn splice(&self, pipe: &Pipe, count: usize, more: bool) -> io::Result<usize> {
         sigpipe::block();

@@ -18,6 +18,7 @@ use std::time::{Duration, Instant};
 use copycost::connection::{self, Options};
 use copycost::message::{Buffers, Spec, content};
 use copycost::protocol::{Ask, Hello, Ticket};
+use copycost::recv::{self, ReceivePath};
 use copycost::rig::RigError;
 use copycost::scenario::Scenario;
 use copycost::seat::Seat;
@@ -50,6 +51,14 @@ pub fn taking(spec: &Spec) -> Vec<&'static SendPath> {
     let mut paths = available(spec);
     paths.retain(|path| (path.probe)(spec).is_ok());
     paths
+}
+
+/// Every receive path that this machine has, and whether every byte that it receives can be checked.
+pub fn receivers() -> Vec<(&'static ReceivePath, bool)> {
+    let there = |path: &&ReceivePath| {
+        (path.probe)(false).map_err(|why| skip(&format!("--receive {}: {why}", path.name))).is_ok()
+    };
+    recv::ALL.iter().filter(there).map(|path| (path, (path.probe)(true).is_ok())).collect()
 }
 
 /// `spec`, or the nearest that `path` takes.
@@ -115,6 +124,7 @@ pub fn end_of<T: std::fmt::Debug>(result: Result<T, RigError>) -> String {
 /// A server whose clients are made by hand.
 pub struct Host {
     _offered: Offered,
+    pub path: &'static SendPath,
     pub server: Server,
     pub news: Receiver<News>,
     pub ticket: Ticket,
@@ -162,7 +172,7 @@ impl Host {
         let listener = connection::listen(address, &options).unwrap();
         let server = Server::start(listener, options, Doors::default()).unwrap();
         let offered = server.desk().offer(service, news_to);
-        Self { _offered: offered, server, news, ticket, options, spec }
+        Self { _offered: offered, path, server, news, ticket, options, spec }
     }
 
     /// A connection that has said nothing yet.
