@@ -57,7 +57,7 @@ fn every_kind_of_work_ends() {
         for path in available(&spec(65_536, true)) {
             within(path.name, move || {
                 let mut rig = Rig::build(&receiving(path, receive, verify, 65_536, 2)).unwrap();
-                assert!(rig.run(Work::Window(Duration::from_millis(300))).unwrap().bytes > 0);
+                assert!(rig.run(Work::Window(Duration::from_millis(200))).unwrap().bytes > 0);
                 assert_eq!(rig.run(Work::Single(5)).unwrap().latency.len(), 10);
                 assert_eq!(rig.run(Work::Rounds(0)).unwrap().bytes, 0);
             });
