@@ -54,7 +54,7 @@
 //! protocol  connection  profile
 //! cost
 //! send  recv
-//! message  supply  units  latency
+//! message  supply  units  latency  unsupported
 //! sys                  system calls; the only place with `unsafe`
 //! ```
 
@@ -95,3 +95,4 @@ pub mod server;
 pub mod supply;
 pub mod sys;
 pub mod units;
+mod unsupported;

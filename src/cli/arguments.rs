@@ -3,10 +3,12 @@
 use std::fmt;
 use std::time::Duration;
 
+use super::Failure;
 use crate::compare::crossover;
 use crate::connection::Options;
 use crate::cost::pollution::Chase;
 use crate::message::{BadMessageSize, Spec};
+use crate::recv::{self, ReceivePath};
 use crate::scenario::MAX_CLIENTS;
 use crate::send::{self, SendPath, Unsupported};
 use crate::units::ByteSize;
@@ -48,7 +50,7 @@ pub fn path(text: &str) -> Result<PathChoice, String> {
 pub fn paths(
     choices: &[PathChoice],
     probe: impl Fn(&'static SendPath) -> Result<(), Unsupported>,
-) -> Vec<&'static SendPath> {
+) -> Result<Vec<&'static SendPath>, Failure> {
     let mut paths: Vec<&'static SendPath> = Vec::new();
     let mut add = |path: &'static SendPath| {
         if !paths.iter().any(|seen| seen.name == path.name) {
@@ -57,14 +59,23 @@ pub fn paths(
     };
     for choice in choices {
         match choice {
-            PathChoice::One(path) => add(path),
+            PathChoice::One(path) => {
+                probe(path).map_err(|reason| Failure::Usage(format!("{}: {reason}", path.name)))?;
+                add(path);
+            }
             PathChoice::All => send::ALL.iter().for_each(|path| match probe(path) {
                 Ok(()) => add(path),
                 Err(reason) => eprintln!("note: {} is left out: {reason}", path.name),
             }),
         }
     }
-    paths
+    Ok(paths)
+}
+
+/// A receive path's name.
+pub fn receive(text: &str) -> Result<&'static ReceivePath, String> {
+    let names = || recv::ALL.iter().map(|path| path.name).collect::<Vec<_>>().join(", ");
+    recv::by_name(text).ok_or_else(|| format!("the receive paths are {}", names()))
 }
 
 /// A message's size.

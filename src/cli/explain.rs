@@ -65,7 +65,7 @@ impl Arguments {
         let spec = self
             .setting
             .spec(self.size.map_or_else(|| self.setting.fields.size().unwrap_or(USUAL), |size| size.0))?;
-        let paths = arguments::paths(&self.paths, |path| self.over.probe(path, &spec));
+        let paths = arguments::paths(&self.paths, |path| self.over.probe(path, &spec))?;
         let scenario = |path: &'static SendPath| Scenario {
             options: arguments::options(None),
             placement: self.setting.placement,

@@ -12,7 +12,7 @@ pub struct Setting {
     /// Where the threads sit: paired, split or free
     #[arg(long, default_value_t)]
     pub placement: Placement,
-    /// Where the fields lie: heap, page, arena or huge
+    /// Where the fields lie: heap, page, arena, huge or memfd
     #[arg(long, default_value_t)]
     pub layout: Layout,
     /// How the message is divided: even, headed, single, or lengths such as 64,65472

@@ -20,7 +20,7 @@ const ORIGINAL: [&str; 9] = [
     "ContextSwitch",
 ];
 
-const COLUMNS: [&str; 44] = [
+const COLUMNS: [&str; 46] = [
     "set",
     "path",
     "size",
@@ -65,6 +65,8 @@ const COLUMNS: [&str; 44] = [
     "latency_p99_ns",
     "latency_max_ns",
     "flags",
+    "plain",
+    "mapped_share",
 ];
 
 /// Every row of every set.
@@ -187,5 +189,7 @@ fn recorded(record: &Record) -> [String; COLUMNS.len()] {
         latency(|l| l.p99),
         latency(|l| l.max),
         record.flags.join("; "),
+        count(|l| l.plain),
+        number(record.mapped_share),
     ]
 }

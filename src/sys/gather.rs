@@ -3,6 +3,7 @@
 //! `sendmsg` of 1 KiB 5 % (`cargo bench --bench against_c -- --path onecopy --size 1024 --clients 1`).
 
 use std::io::IoSlice;
+use std::os::fd::BorrowedFd;
 
 use super::memory::Block;
 
@@ -69,6 +70,14 @@ impl Gather {
             // SAFETY: as in `slices`, and `&mut self` makes this the only access; no two fields overlap.
             unsafe { std::slice::from_raw_parts_mut(iovec.iov_base.cast(), iovec.iov_len) }
         })
+    }
+
+    /// The file that the fields lie in, neighbours from this offset on; `None` where they lie in none.
+    pub fn extent(&self) -> Option<(BorrowedFd<'_>, u64)> {
+        match self.blocks() {
+            [block] => block.extent(),
+            _ => None,
+        }
     }
 
     /// The mappings that the fields lie in; none for allocations.

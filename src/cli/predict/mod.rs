@@ -61,7 +61,7 @@ impl Arguments {
         let files = Files::open(&self.output)?;
         let asked = self.asked()?;
         let mut site = self.over.site()?;
-        let paths = arguments::paths(&self.paths, |path| self.over.probe(path, &asked));
+        let paths = arguments::paths(&self.paths, |path| self.over.probe(path, &asked))?;
         let any = Scenario {
             options: arguments::options(None),
             placement: self.setting.placement,

@@ -34,6 +34,7 @@ use crate::compare::metric::Metric;
 use crate::cost::system::{IdleBaseline, MIN_WINDOW};
 use crate::message::{Buffers, Fields, Footprint, Layout, Spec};
 use crate::record::{ALPHA, Conditions, Results, SCHEMA};
+use crate::recv::{self, ReceivePath};
 use crate::report::{self, Format};
 use crate::scenario::{self, Scenario};
 use crate::seat::Placement;
@@ -63,7 +64,7 @@ pub struct Arguments {
     /// Where the threads sit: paired, split or free
     #[arg(long, default_value_t)]
     placement: Placement,
-    /// Where the fields lie: heap, page, arena or huge
+    /// Where the fields lie: heap, page, arena, huge or memfd
     #[arg(long, default_value_t)]
     layout: Layout,
     /// How the message is divided: even, headed, single, or lengths such as 64,65472
@@ -102,6 +103,9 @@ pub struct Arguments {
     /// With --with or --baseline: exit with 3 when a path became slower by more, the whole interval
     #[arg(long, value_name = "P", value_parser = arguments::percent)]
     fail_on_regression: Option<f64>,
+    /// How the clients receive: recv, trunc or mapped (`copycost list` says what they do)
+    #[arg(long, value_name = "PATH", value_parser = arguments::receive, default_value = recv::ALL[0].name)]
+    receive: &'static ReceivePath,
     /// Check every byte at the receiver
     #[arg(long)]
     verify: bool,
@@ -150,6 +154,8 @@ impl Arguments {
                 "--fail-on-regression needs --with BINARY or --baseline FILE".to_owned(),
             ));
         }
+        let received = (self.receive.probe)(self.verify);
+        received.map_err(|reason| Failure::Usage(format!("{}: {reason}", self.receive.name)))?;
         let results = self.begin()?;
         let field = self.field()?;
         let signals = signals::listen()?;
@@ -279,7 +285,11 @@ impl Arguments {
     fn paths(&self) -> Result<Vec<&'static SendPath>, Failure> {
         let spec = self.spec(self.sizes().first().copied().unwrap_or(65_536))?;
         // Another host probes by itself.
-        Ok(arguments::paths(&self.paths, |path| self.over.probe(path, &spec)))
+        let probe = |path: &'static SendPath| self.over.probe(path, &spec);
+        if let Some(Crossing { path, against, .. }) = &self.crossover {
+            arguments::paths(&[PathChoice::One(path), PathChoice::One(against)], probe)?;
+        }
+        arguments::paths(&self.paths, probe)
     }
 
     /// The sizes asked for; lengths of fields bring their own, unless another was given.
@@ -304,6 +314,7 @@ impl Arguments {
             counted_threads: self.counters,
             pollution_table: self.pollution.map(|size| size.0),
             verify: self.verify,
+            receive: self.receive,
             bounded: !self.no_bound,
             ..Scenario::new(path, self.spec(size)?, clients)
         })

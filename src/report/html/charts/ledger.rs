@@ -51,7 +51,7 @@ fn ledger(row: &Row) -> Option<&LedgerRecord> {
 
 fn bar(set: &Set, row: &Row, ledger: &LedgerRecord) -> Bar {
     let place = place(&row.path);
-    let all = (ledger.sends.saturating_add(ledger.fallbacks)).max(1) as f64;
+    let all = ledger.sends.saturating_add(ledger.fallbacks).saturating_add(ledger.plain).max(1) as f64;
     let copied = ledger.copied.min(ledger.completed);
     let by_reference = ledger.completed - copied;
     let rest = (all - ledger.completed as f64).max(0.0);
@@ -82,6 +82,7 @@ fn sentence(rows: &[(Row, LedgerRecord)]) -> Option<String> {
     for (count, what) in [
         (sum(|l| l.enobufs), "refused with ENOBUFS"),
         (sum(|l| l.fallbacks), "sent without MSG_ZEROCOPY"),
+        (sum(|l| l.plain), "copied by choice"),
         (sum(|l| l.undrained), "never released"),
     ] {
         if count > 0 {
@@ -101,6 +102,7 @@ fn table(sets: &[Set]) -> Listing {
         "ENOBUFS",
         "waits",
         "fallbacks",
+        "by choice",
         "aborted",
         "undrained",
     ];
@@ -117,6 +119,7 @@ fn table(sets: &[Set]) -> Listing {
                 l.enobufs,
                 l.waits,
                 l.fallbacks,
+                l.plain,
                 l.aborted,
                 l.undrained,
             ];
