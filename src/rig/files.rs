@@ -5,8 +5,8 @@ use crate::scenario::Scenario;
 use crate::sys::limits;
 
 /// The two ends of a connection, and the handles by which it is asked, received and woken: three each; and the
-/// clock of the thread at each end.
-const FILES_PER_CLIENT: u64 = 8;
+/// clock and the io_uring of the thread at each end.
+const FILES_PER_CLIENT: u64 = 10;
 
 /// The counters of the threads at both ends.
 const FILES_PER_COUNTED: u64 = 14;

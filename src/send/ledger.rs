@@ -16,6 +16,10 @@ pub struct Ledger {
     /// Completed calls that lie in a range marked copied. The kernel merges ranges and keeps the first mark, so
     /// this is exact only where all marks agree (skb_zerocopy_notify_extend, net/core/skbuff.c).
     pub copied: u64,
+    /// Completed calls marked copied by a mark that proves nothing: io_uring links the notifications of the sends that
+    /// share a packet, only the first of them hears how it went, and the others say copied (io_link_skb and
+    /// io_tx_ubuf_complete, io_uring/notif.c). They are not in `copied`.
+    pub doubtful: u64,
     /// Notifications that told of more than one call.
     pub merged_ranges: u64,
     /// Calls refused with ENOBUFS and repeated.
@@ -44,6 +48,7 @@ impl Ledger {
             sends: self.sends - earlier.sends,
             completed: self.completed - earlier.completed,
             copied: self.copied - earlier.copied,
+            doubtful: self.doubtful - earlier.doubtful,
             merged_ranges: self.merged_ranges - earlier.merged_ranges,
             enobufs: self.enobufs - earlier.enobufs,
             waits: self.waits - earlier.waits,
@@ -60,6 +65,7 @@ impl Ledger {
         self.sends += other.sends;
         self.completed += other.completed;
         self.copied += other.copied;
+        self.doubtful += other.doubtful;
         self.merged_ranges += other.merged_ranges;
         self.enobufs += other.enobufs;
         self.waits += other.waits;

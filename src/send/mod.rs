@@ -8,6 +8,7 @@ mod completions;
 mod ledger;
 mod one_copy;
 mod two_copy;
+pub mod uring;
 mod zero_copy;
 
 use std::fmt;
@@ -29,7 +30,15 @@ pub use two_copy::TwoCopy;
 pub use zero_copy::ZeroCopy;
 
 /// Every send path, in the order in which they are shown.
-pub static ALL: &[SendPath] = &[two_copy::PATH, one_copy::PATH, zero_copy::PATH];
+pub static ALL: &[SendPath] = &[
+    two_copy::PATH,
+    one_copy::PATH,
+    zero_copy::PATH,
+    uring::send::PATH,
+    uring::sendmsg::PATH,
+    uring::sendzc::PATH,
+    uring::fixed::PATH,
+];
 
 /// The three paths of the original experiment: what is measured unless more is asked for.
 pub const ORIGINAL: [&str; 3] = [two_copy::PATH.name, one_copy::PATH.name, zero_copy::PATH.name];
@@ -69,7 +78,7 @@ pub struct Terms {
 /// When a path lets go of a message's memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Release {
-    /// As soon as `send` returns: the bytes were copied.
+    /// As soon as `send` returns, or `flush` of a path that delays: the bytes were copied.
     OnReturn,
     /// When the kernel has said that it is done with the pages.
     OnCompletion,

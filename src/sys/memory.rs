@@ -4,6 +4,7 @@
 use std::io;
 use std::ops::{Deref, DerefMut};
 use std::ptr::NonNull;
+use std::sync::Arc;
 
 /// The size of a base page in bytes.
 pub fn page_size() -> usize {
@@ -21,8 +22,26 @@ pub struct Block {
     start: NonNull<u8>,
     length: usize,
     /// The whole mapping, which may begin before `start` to give it its alignment.
-    mapping: (NonNull<libc::c_void>, usize),
+    mapping: Arc<Mapping>,
 }
+
+/// A mapping: unmapped when the last who knows it has let go.
+#[derive(Debug)]
+struct Mapping {
+    start: NonNull<libc::c_void>,
+    length: usize,
+}
+
+/// Keeps the addresses of a block from being given to others, and gives no access to its bytes.
+#[derive(Debug)]
+pub struct Lease {
+    _mapping: Arc<Mapping>,
+}
+
+// SAFETY: a Mapping is an address and a length; what lies there is the Block's.
+unsafe impl Send for Mapping {}
+// SAFETY: as for Send, and nothing is done through a shared reference.
+unsafe impl Sync for Mapping {}
 
 // SAFETY: a Block owns its mapping alone, as a Box<[u8]> owns its bytes.
 unsafe impl Send for Block {}
@@ -78,7 +97,12 @@ impl Block {
         // SAFETY: `offset` is below `alignment` and the mapping is `alignment - page` longer than the pages of
         // `length`, and begins on a page, so start + length stays inside it.
         let start = unsafe { mapping.cast::<u8>().add(offset) };
-        Ok(Self { start, length, mapping: (mapping, total) })
+        Ok(Self { start, length, mapping: Arc::new(Mapping { start: mapping, length: total }) })
+    }
+
+    /// Keeps its addresses from being mapped again after it is gone, for one who has told them to the kernel.
+    pub fn lease(&self) -> Lease {
+        Lease { _mapping: Arc::clone(&self.mapping) }
     }
 }
 
@@ -116,10 +140,10 @@ impl DerefMut for Block {
     }
 }
 
-impl Drop for Block {
+impl Drop for Mapping {
     fn drop(&mut self) {
-        // SAFETY: exactly the mapping that `aligned` made; no reference into it outlives self.
-        let _ = unsafe { libc::munmap(self.mapping.0.as_ptr(), self.mapping.1) };
+        // SAFETY: exactly the mapping that `aligned` made; only a Block makes references into it, which it outlives.
+        let _ = unsafe { libc::munmap(self.start.as_ptr(), self.length) };
     }
 }
 

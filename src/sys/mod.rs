@@ -14,8 +14,7 @@ pub mod rusage;
 pub mod sched;
 pub mod socket;
 pub mod tcp_info;
-#[cfg(feature = "cli")]
-pub(crate) mod uring;
+pub mod uring;
 
 /// The result of a C call that reports failure as -1, as an `io::Result`.
 fn checked(result: libc::c_int) -> std::io::Result<libc::c_int> {
