@@ -34,8 +34,10 @@ pub const CHAIN: usize = 4;
 /// The most requests in a chain: a path may need one for each field.
 const REQUESTS: usize = CHAIN * FIELDS;
 
-/// Requests whose memory the kernel may hold, beside those of the chain at hand.
-const HELD: usize = 256;
+/// Requests whose memory the kernel may hold, beside those of the chain at hand: a send buffer of messages of 1 KiB.
+/// With 128 of them everything in flight is less than two segments over loopback, whose acknowledgement the receiver
+/// then delays by 40 ms.
+const HELD: usize = 1024;
 
 /// A sender at its bound waits this long for a release before it copies instead; see `zerocopy`.
 const MOMENT: Duration = Duration::from_millis(1);
@@ -65,8 +67,10 @@ pub struct Uring {
     /// The requests of the chain in flight, in order.
     chain: ArrayVec<Link, REQUESTS>,
     in_flight: InFlight,
-    /// A call is being timed: see `zerocopy`.
-    timing: bool,
+    /// What was in flight when the chain was begun.
+    held_before: usize,
+    /// When the one request was pushed whose notification is being timed: see `zerocopy`.
+    timed: Option<Instant>,
     /// The last wait for a release was in vain.
     starved: bool,
     /// The connection was ended: what is completed now was never read by the peer.
@@ -77,13 +81,18 @@ pub struct Uring {
 /// What is known of a request while it is in flight.
 #[derive(Debug, Clone, Copy)]
 struct Part {
+    bytes: u32,
     /// Its place in the chain.
-    place: usize,
-    bytes: usize,
-    /// Charged to the user's locked memory; 0 for one that copies.
-    pages: u64,
+    place: u16,
     by_reference: bool,
-    since: Option<Instant>,
+    timed: bool,
+}
+
+impl Part {
+    /// Charged to the user's locked memory.
+    fn pages(self) -> u64 {
+        if self.by_reference { pages_charged(self.bytes as usize) } else { 0 }
+    }
 }
 
 /// A request of the chain in flight.
@@ -123,7 +132,8 @@ impl Uring {
             hold: if terms.urgent { 1 } else { CHAIN },
             chain: ArrayVec::new(),
             in_flight: InFlight::default(),
-            timing: false,
+            held_before: 0,
+            timed: None,
             starved: false,
             aborting: false,
             ledger: Ledger::default(),
@@ -151,6 +161,7 @@ impl Uring {
     /// Pushes requests for what waits, from the front, as many as there is room for. With `copy` the first one copies.
     fn fill_chain(&mut self, mut copy: bool) -> io::Result<()> {
         self.chain.clear();
+        self.held_before = self.in_flight.bytes;
         let mut at = 0;
         let mut position = self.sent;
         while let Some(message) = self.waiting.get(at) {
@@ -187,9 +198,9 @@ impl Uring {
     fn push(&mut self, operation: Operation, at: usize, from: usize, bytes: usize) -> io::Result<()> {
         let message = &self.waiting[at];
         let by_reference = matches!(operation, Operation::SendMsgZc | Operation::SendZc);
-        let pages = if by_reference { pages_charged(bytes) } else { 0 };
-        let since = (by_reference && !self.timing).then(Instant::now);
-        let part = Part { place: self.chain.len(), bytes, pages, by_reference, since };
+        let timed = by_reference && self.timed.is_none();
+        // A message is 1 GiB at most, and a chain has few places.
+        let part = Part { bytes: bytes as u32, place: self.chain.len() as u16, by_reference, timed };
         // Fields that go one by one are joined, or each would be a segment of its own.
         let more = operation == Operation::Send && from + bytes < message.size();
         self.sends.push(operation, message, from..from + bytes, more, part).map_err(
@@ -198,11 +209,13 @@ impl Uring {
                 Refused::Scattered => io::Error::other("the bytes of a request do not lie in one piece"),
             },
         )?;
-        self.timing |= since.is_some();
+        if timed {
+            self.timed = Some(Instant::now());
+        }
         self.chain.push(Link { bytes, result: None });
         self.in_flight.requests += 1;
         self.in_flight.bytes += bytes;
-        self.in_flight.pages += pages;
+        self.in_flight.pages += part.pages();
         if by_reference {
             let peak = &mut self.ledger.peak_in_flight_bytes;
             *peak = (*peak).max(self.in_flight.bytes as u64);
@@ -223,22 +236,27 @@ impl Uring {
             if !self.chain.is_empty() {
                 return Ok(Room::AfterChain);
             }
-            if self.see()? == 0 {
+            if self.see()? > 0 {
+                self.held_before = self.in_flight.bytes;
+            } else {
                 self.ledger.waits += 1;
                 if !self.released_soon()? {
                     return Ok(Room::CopyOnly);
                 }
+                self.held_before = self.in_flight.bytes;
             }
         }
         Ok(Room::ByReference(bytes))
     }
 
-    /// A sender with nothing in flight may always send: a message larger than the bound would wait for ever.
+    /// A sender with nothing in flight may always send: a message larger than the bound would wait for ever. The bytes
+    /// bound what was in flight before the chain and not the chain, which ends only when the socket has taken it. Of
+    /// the option memory io_uring needs nothing.
     fn fits(&self, bytes: usize) -> bool {
-        let InFlight { requests, bytes: held, pages, .. } = self.in_flight;
+        let InFlight { requests, pages, .. } = self.in_flight;
         requests == 0
-            || (held.saturating_add(bytes) <= self.budget.bytes
-                && requests < self.budget.notifications.min(HELD)
+            || (self.held_before <= self.budget.bytes
+                && requests < HELD
                 && self.budget.pages.is_none_or(|most| pages + pages_charged(bytes) <= most))
     }
 
@@ -347,7 +365,7 @@ impl Uring {
     fn take(&mut self, seen: Seen<Part>) {
         let part = match seen {
             Seen::Over { note, result, keeps } => {
-                if let Some(link) = self.chain.get_mut(note.place) {
+                if let Some(link) = self.chain.get_mut(usize::from(note.place)) {
                     link.result = Some(result);
                 }
                 // An error can be followed by a release, too, but nothing was sent then.
@@ -369,13 +387,13 @@ impl Uring {
             }
         };
         self.in_flight.requests -= 1;
-        self.in_flight.bytes -= part.bytes;
-        self.in_flight.pages -= part.pages;
-        if let Some(since) = part.since {
-            self.timing = false;
-            if part.by_reference && !self.aborting {
-                self.ledger.notification.record(since.elapsed());
-            }
+        self.in_flight.bytes -= part.bytes as usize;
+        self.in_flight.pages -= part.pages();
+        if part.timed
+            && let Some(since) = self.timed.take()
+            && !self.aborting
+        {
+            self.ledger.notification.record(since.elapsed());
         }
     }
 

@@ -101,6 +101,9 @@ impl Ring {
             }
             ring => (ring?, true),
         };
+        if !ring.params().is_feature_submit_stable() || !ring.params().is_feature_ext_arg() {
+            return Err(io::Error::from_raw_os_error(libc::EINVAL));
+        }
         Ok(Self { ring, disabled, torn: false, calls })
     }
 

@@ -2,8 +2,8 @@
 //!
 //! Why this is safe: a request points into the [`Gather`] of an `Arc` whose clone lies in its slot until the kernel
 //! has said that it is done, in the completion that no other follows. While the clone is there nobody has the memory
-//! to write into, because that takes the only `Arc`, and nobody frees it. Headers and cut iovecs lie in the slots. What
-//! is dropped before the kernel is done, is leaked.
+//! to write into, because that takes the only `Arc`, and nobody frees it. What is dropped before the kernel is done, is
+//! leaked. Headers and iovecs need to live only until they are submitted (IORING_FEAT_SUBMIT_STABLE).
 
 use std::fmt;
 use std::io;
@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use io_uring::squeue::{Entry, Flags};
-use io_uring::types::Fd;
+use io_uring::types::Fixed;
 use io_uring::{cqueue, opcode};
 
 use super::{NOBODY, REPORT_USAGE, Ring};
@@ -83,6 +83,8 @@ pub struct Sends<T, N> {
     free: Vec<u16>,
     /// What was pushed and not yet submitted: the slots, in order.
     chain: Vec<(u16, Entry)>,
+    /// One for each place in the chain.
+    headers: Box<[Header]>,
     /// Requests that are not over.
     going: usize,
     buffers: Buffers,
@@ -95,13 +97,17 @@ struct Slot<T, N> {
     going: bool,
     /// The socket took bytes of it.
     sent: bool,
-    header: libc::msghdr,
+}
+
+/// What a SENDMSG points at.
+struct Header {
+    head: libc::msghdr,
     /// Of a part of a message; a whole one lends its own.
     cut: [libc::iovec; IOVECS],
 }
 
-// SAFETY: the pointers in the slots lead to the messages that the slots hold, and to the slots; the ring is moved with
-// them, and the kernel does not care which thread it hears from.
+// SAFETY: the pointers in entries and headers lead to the messages that the slots hold and to the headers, which are
+// moved along; the kernel does not care which thread it hears from.
 unsafe impl<T: Send + Sync, N: Send> Send for Sends<T, N> {}
 
 /// Memory that the kernel has pinned.
@@ -121,28 +127,24 @@ impl<T: AsRef<Gather>, N: Copy> Sends<T, N> {
     /// # Errors
     /// As [`super::probe`]; EINVAL before Linux 5.18.
     pub fn open(socket: Socket, chain: u16, slots: u16) -> io::Result<Self> {
-        // Each request has two completions at most.
-        Self::open_with(socket, chain, slots, 2 * u32::from(slots))
+        Self::open_with(socket, chain, slots, UNREAD)
     }
 
-    /// With room for so many unread completions: what does not fit overflows.
-    fn open_with(socket: Socket, chain: u16, slots: u16, completions: u32) -> io::Result<Self> {
-        let ring = Ring::open(chain.into(), completions.max(chain.into()), socket.calls())?;
+    /// With room for so many unread completions.
+    fn open_with(socket: Socket, chain: u16, slots: u16, unread: u32) -> io::Result<Self> {
+        let ring = Ring::open(chain.into(), unread.max(chain.into()), socket.calls())?;
+        // Registered, it is not looked up and counted for each request.
+        ring.ring.submitter().register_files(&[socket.as_fd().as_raw_fd()])?;
         let nothing = libc::iovec { iov_base: std::ptr::null_mut(), iov_len: 0 };
-        let slot = || Slot {
-            held: None,
-            going: false,
-            sent: false,
-            // SAFETY: msghdr is plain old data, and all zeroes means no address, no payload, no control.
-            header: unsafe { std::mem::zeroed() },
-            cut: [nothing; IOVECS],
-        };
+        // SAFETY: msghdr is plain old data, and all zeroes means no address, no payload, no control.
+        let header = || Header { head: unsafe { std::mem::zeroed() }, cut: [nothing; IOVECS] };
         Ok(Self {
             ring,
             socket,
-            slots: (0..slots).map(|_| slot()).collect(),
+            slots: (0..slots).map(|_| Slot { held: None, going: false, sent: false }).collect(),
             free: (0..slots).rev().collect(),
             chain: Vec::with_capacity(chain.into()),
+            headers: (0..chain).map(|_| header()).collect(),
             going: 0,
             buffers: Buffers::default(),
         })
@@ -177,7 +179,7 @@ impl<T: AsRef<Gather>, N: Copy> Sends<T, N> {
 
     /// How many requests may still be pushed: into the chain, and into the slots.
     pub fn room(&self) -> usize {
-        (self.chain.capacity() - self.chain.len()).min(self.free.len())
+        (self.headers.len() - self.chain.len()).min(self.free.len())
     }
 
     /// Adds a request for the bytes `range` of `message` to the chain. A request of the chain begins when the one
@@ -199,10 +201,10 @@ impl<T: AsRef<Gather>, N: Copy> Sends<T, N> {
         let in_one_piece = matches!(operation, Operation::Send | Operation::SendZc);
         let length = u32::try_from(range.len()).ok().filter(|_| !in_one_piece || range.len() <= adjacent);
         let (Some(length), Some(number)) = (length, self.free.pop()) else { return Err(Refused::Scattered) };
-        let slot = &mut self.slots[usize::from(number)];
+        let header = &mut self.headers[self.chain.len()];
         // Partial sends go on within the kernel, so that a request is short only if it fails.
         let flags = libc::MSG_WAITALL | libc::MSG_NOSIGNAL | if more { libc::MSG_MORE } else { 0 };
-        let (fd, start) = (Fd(self.socket.as_fd().as_raw_fd()), address as *const u8);
+        let (fd, start) = (Fixed(0), address as *const u8);
         let entry = match operation {
             Operation::Send => opcode::Send::new(fd, start, length).flags(flags).build(),
             Operation::SendZc => opcode::SendZc::new(fd, start, length)
@@ -211,14 +213,15 @@ impl<T: AsRef<Gather>, N: Copy> Sends<T, N> {
                 .buf_index(self.buffers.find(address, range.len()))
                 .build(),
             Operation::SendMsg => {
-                opcode::SendMsg::new(fd, slot.head(gather, range)).flags(flags as u32).build()
+                opcode::SendMsg::new(fd, header.of(gather, range)).flags(flags as u32).build()
             }
-            Operation::SendMsgZc => opcode::SendMsgZc::new(fd, slot.head(gather, range))
+            Operation::SendMsgZc => opcode::SendMsgZc::new(fd, header.of(gather, range))
                 .flags(flags as u32)
                 .ioprio(REPORT_USAGE)
                 .build(),
         };
-        slot.held = Some((Arc::clone(message), note));
+        self.slots[usize::from(number)] =
+            Slot { held: Some((Arc::clone(message), note)), going: false, sent: false };
         self.chain.push((number, entry.user_data(number.into())));
         Ok(())
     }
@@ -326,20 +329,24 @@ impl<T: AsRef<Gather>, N: Copy> Sends<T, N> {
     }
 }
 
+/// Completions that fit into the queue: more than a send buffer of small messages has, and less than crowds a cache.
+/// What does not fit is fetched by a call.
+const UNREAD: u32 = 1024;
+
 /// How long a cancelled request may take: it only has to be taken off a list.
 const CANCELLED_WITHIN: Duration = Duration::from_millis(100);
 
-impl<T, N> Slot<T, N> {
-    /// The header of a request for the bytes `range`.
-    fn head(&mut self, gather: &Gather, range: Range<usize>) -> *const libc::msghdr {
+impl Header {
+    /// For a request of the bytes `range`.
+    fn of(&mut self, gather: &Gather, range: Range<usize>) -> *const libc::msghdr {
         let all = gather.iovecs();
         let (mut skip, mut left, mut count) = (range.start, range.len(), 0);
         let whole = skip == 0 && all.iter().map(|field| field.iov_len).sum::<usize>() == left;
         if whole {
             // Made once: made anew they would still be in the CPU's store buffer when the kernel reads them.
-            self.header.msg_iov = all.as_ptr().cast_mut();
-            self.header.msg_iovlen = all.len() as _;
-            return &raw const self.header;
+            self.head.msg_iov = all.as_ptr().cast_mut();
+            self.head.msg_iovlen = all.len() as _;
+            return &raw const self.head;
         }
         for field in all {
             let skipped = skip.min(field.iov_len);
@@ -354,9 +361,9 @@ impl<T, N> Slot<T, N> {
                 count += 1;
             }
         }
-        self.header.msg_iov = self.cut.as_mut_ptr();
-        self.header.msg_iovlen = count as _;
-        &raw const self.header
+        self.head.msg_iov = self.cut.as_mut_ptr();
+        self.head.msg_iovlen = count as _;
+        &raw const self.head
     }
 }
 
@@ -388,8 +395,9 @@ impl<T, N> fmt::Debug for Sends<T, N> {
 
 impl<T, N> Drop for Sends<T, N> {
     fn drop(&mut self) {
-        // Closing the ring returns pins only some time later.
+        // Closing the ring lets go of them only some time later.
         let _ = self.ring.ring.submitter().unregister_buffers();
+        let _ = self.ring.ring.submitter().unregister_files();
         if self.slots.iter().any(|slot| slot.held.is_some() || slot.going) {
             std::mem::forget(std::mem::take(&mut self.slots));
         }
