@@ -52,7 +52,7 @@
 //! scenario  conditions
 //! protocol  connection  cost
 //! send  recv
-//! message  supply  units  latency
+//! message  supply  units  latency  unsupported
 //! sys                  system calls; the only place with `unsafe`
 //! ```
 
@@ -87,3 +87,4 @@ pub mod server;
 pub mod supply;
 pub mod sys;
 pub mod units;
+mod unsupported;

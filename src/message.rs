@@ -5,6 +5,7 @@
 
 use std::fmt;
 use std::io::{self, IoSlice};
+use std::os::fd::BorrowedFd;
 use std::str::FromStr;
 
 use arrayvec::ArrayVec;
@@ -45,6 +46,8 @@ pub enum Layout {
     Arena,
     /// Neighbours in one mapping that begins on a huge page and asks for huge pages.
     Huge,
+    /// Neighbours in a memfd, one file for all messages in turn, each message from a page on.
+    Memfd,
 }
 
 /// Whether a message is written again before it is sent again.
@@ -99,7 +102,7 @@ macro_rules! words {
 pub(crate) use words;
 
 words!(Fields: Even = "even", Headed = "headed", Single = "single");
-words!(Layout: Heap = "heap", Page = "page", Arena = "arena", Huge = "huge");
+words!(Layout: Heap = "heap", Page = "page", Arena = "arena", Huge = "huge", Memfd = "memfd");
 words!(Footprint: Hot = "hot", L2 = "l2", Llc = "llc", Cold = "cold");
 
 impl fmt::Display for Buffers {
@@ -198,7 +201,7 @@ impl Spec {
             Layout::Page => {
                 lengths.iter().map(|length| length.next_multiple_of(page_size()) + AROUND_MAPPING).sum()
             }
-            Layout::Arena => self.size.next_multiple_of(page_size()) + AROUND_MAPPING,
+            Layout::Arena | Layout::Memfd => self.size.next_multiple_of(page_size()) + AROUND_MAPPING,
             Layout::Huge => self.size.next_multiple_of(HUGE_PAGE) + AROUND_MAPPING,
         };
         AROUND + fields
@@ -230,10 +233,25 @@ impl Message {
             }
             Layout::Arena => Gather::neighbours(Block::pages(spec.size)?, &lengths),
             Layout::Huge => Gather::neighbours(Block::huge(spec.size)?, &lengths),
+            Layout::Memfd => return Self::several(spec, 1)?.pop().ok_or(io::ErrorKind::OutOfMemory.into()),
         };
+        Ok(Self::filled(memory, spec))
+    }
+
+    /// So many of them, as messages in turn lie in memory.
+    pub fn several(spec: &Spec, count: usize) -> io::Result<Vec<Self>> {
+        if spec.layout != Layout::Memfd {
+            return (0..count).map(|_| Self::new(spec)).collect();
+        }
+        let lengths = spec.lengths();
+        let message = |block| Self::filled(Gather::neighbours(block, &lengths), spec);
+        Ok(Block::in_memfd(spec.size, count)?.into_iter().map(message).collect())
+    }
+
+    fn filled(memory: Gather, spec: &Spec) -> Self {
         let mut message = Self { memory, size: spec.size };
         message.write(0);
-        Ok(message)
+        message
     }
 
     /// A message of one field that a library user already has in memory.
@@ -283,6 +301,17 @@ impl Message {
                 *byte = sequence as u8;
             }
         }
+    }
+
+    /// The file that the message lies in, its fields one after the other from this offset on; `None` unless its layout
+    /// is [`Layout::Memfd`].
+    pub fn extent(&self) -> Option<(BorrowedFd<'_>, u64)> {
+        self.memory.extent()
+    }
+
+    /// Whether the fields lie on pages that hold nothing else, which the kernel can keep when the message is gone.
+    pub fn has_own_pages(&self) -> bool {
+        !self.memory.blocks().is_empty()
     }
 
     /// How many of the message's bytes lie on huge pages.

@@ -7,6 +7,7 @@ use crate::compare::crossover;
 use crate::connection::Options;
 use crate::cost::pollution::Chase;
 use crate::message::{BadMessageSize, Spec};
+use crate::recv::{self, ReceivePath};
 use crate::scenario::MAX_CLIENTS;
 use crate::send::{self, SendPath};
 use crate::units::ByteSize;
@@ -42,6 +43,12 @@ pub fn path(text: &str) -> Result<PathChoice, String> {
     }
     let names = || send::ALL.iter().map(|path| path.name).collect::<Vec<_>>().join(", ");
     send::by_name(text).map(PathChoice::One).ok_or_else(|| format!("the paths are {} and all", names()))
+}
+
+/// A receive path's name.
+pub fn receive(text: &str) -> Result<&'static ReceivePath, String> {
+    let names = || recv::ALL.iter().map(|path| path.name).collect::<Vec<_>>().join(", ");
+    recv::by_name(text).ok_or_else(|| format!("the receive paths are {}", names()))
 }
 
 /// A message's size.

@@ -24,9 +24,11 @@ pub struct Over {
 }
 
 impl Over {
-    /// Whether `path` can be had, as far as this host can tell.
+    /// Whether `path` can be had, as far as this host can tell: of another host's kernel it knows nothing, but a path
+    /// that can be had here for other messages refuses such messages everywhere.
     pub fn probe(&self, path: &SendPath, spec: &Spec) -> Result<(), Unsupported> {
-        if self.over.is_some() { Ok(()) } else { (path.probe)(spec) }
+        let other_kernel = self.over.is_some() && path.nearest(spec).is_err();
+        if other_kernel { Ok(()) } else { (path.probe)(spec) }
     }
 
     /// The site that the flags name.

@@ -100,6 +100,12 @@ pub struct Record {
     /// The shape on the wire; null where TCP_INFO could not be read.
     #[serde(default)]
     pub wire: Option<WireRecord>,
+    /// Of a receive path that maps pages: the share of the bytes that it could map, 0 to 1; null for others.
+    #[serde(default)]
+    pub mapped_share: Option<f64>,
+    /// Why it is low, where it is.
+    #[serde(default)]
+    pub mapped_reason: Option<String>,
     /// What limited this cell: `cpu`, `sender`, `receiver`, `network`, `mixed`, or `unknown: ` and why.
     #[serde(default)]
     pub limiter: String,
@@ -126,6 +132,9 @@ pub struct LedgerRecord {
     pub completed: u64,
     /// Of these, those in ranges marked copied.
     pub copied: u64,
+    /// Of these, those marked copied by a mark that proves nothing (io_uring's, of linked notifications).
+    #[serde(default)]
+    pub doubtful: u64,
     /// Notifications that told of more than one call.
     #[serde(default)]
     pub merged_ranges: u64,
@@ -136,6 +145,9 @@ pub struct LedgerRecord {
     pub waits: u64,
     /// Calls made without MSG_ZEROCOPY instead.
     pub fallbacks: u64,
+    /// Parts of messages that the path chose to copy, because they were small.
+    #[serde(default)]
+    pub plain: u64,
     /// Calls whose memory came back by ending the connection.
     #[serde(default)]
     pub aborted: u64,
@@ -200,7 +212,7 @@ impl Record {
         let Measured { sample, .. } = measured;
         let spec = &scenario.spec;
         let told = scenario.path.release == Release::OnCompletion;
-        let copies = sample.ledger.copies();
+        let (copies, reason) = sample.ledger.judged(measured.copied_because.as_deref());
         Self {
             path: scenario.path.name.to_owned(),
             size: spec.size,
@@ -221,11 +233,13 @@ impl Record {
             syscalls_per_message: sample.calls as f64 / sample.messages.max(1) as f64,
             ledger: told.then(|| LedgerRecord::from(&sample.ledger)),
             verdict: told.then(|| copies.to_string()),
-            verdict_reason: measured.copied_because.clone().filter(|_| told && sample.ledger.copied > 0),
+            verdict_reason: reason.filter(|_| told),
             huge_share: measured.huge_share,
             cpu: CpuRecord::new(measured, spec.size),
             counters: CountersRecord::new(measured, spec.size, scenario.clients),
             wire: sample.wire.as_ref().map(|wire| WireRecord::new(wire, sample.messages)),
+            mapped_share: sample.mapped.and_then(|mapped| mapped.share()),
+            mapped_reason: sample.mapped.and_then(|mapped| mapped.why_not_all()),
             limiter: measured.limiter.to_string(),
             ns_per_message: sample.time_of(scenario.round_bytes()).as_secs_f64() * 1e9,
             latency_ns: measured.latency.as_ref().and_then(LatencyRecord::new),
@@ -240,6 +254,13 @@ impl Record {
 /// Beyond this many switches for each message, over those that the send buffer itself enforces, pairs that share a
 /// CPU measure the scheduler (under the default policy every small send switches: 1.0 and more).
 const SWITCHES_TOLERATED: f64 = 0.2;
+
+/// The flag of a path that holds messages back.
+pub const DELAYS: &str = "holds messages back to send them together: not comparable with paths that do not";
+
+/// The flag of a path that is never told when memory is free.
+pub const NEVER_RELEASED: &str =
+    "sent by reference, and never told when memory may be written again: for content that does not change";
 
 /// The flag of a cell whose limit was not the sender.
 pub const CANNOT_TELL: &str = "the sender was not the limit: this cell cannot tell send paths apart";
@@ -257,11 +278,20 @@ fn flags(scenario: &Scenario, measured: &Measured) -> Vec<String> {
     if !matches!(limiter, Limiter::Unknown(_)) && !limiter.tells_paths_apart() {
         flags.push(CANNOT_TELL.to_owned());
     }
+    if scenario.path.delays {
+        flags.push(DELAYS.to_owned());
+    }
+    if scenario.path.release == Release::Never {
+        flags.push(NEVER_RELEASED.to_owned());
+    }
     if scenario.pollution_table.is_some() {
         flags.push("throughput and CPU time hold the pointer chase between messages".to_owned());
     }
     if let Some(share) = huge_share.filter(|share| *share < 0.99) {
         flags.push(format!("only {:.0} % of the messages' memory lies on huge pages", 100.0 * share));
+    }
+    if let Some(reason) = sample.mapped.and_then(|mapped| mapped.why_not_all()) {
+        flags.push(format!("not all could be mapped: {reason}"));
     }
     flags
 }
@@ -273,10 +303,12 @@ impl From<&Ledger> for LedgerRecord {
             sends: ledger.sends,
             completed: ledger.completed,
             copied: ledger.copied,
+            doubtful: ledger.doubtful,
             merged_ranges: ledger.merged_ranges,
             enobufs: ledger.enobufs,
             waits: ledger.waits,
             fallbacks: ledger.fallbacks,
+            plain: ledger.plain,
             aborted: ledger.aborted,
             undrained: ledger.undrained,
             peak_in_flight_bytes: ledger.peak_in_flight_bytes,

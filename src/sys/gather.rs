@@ -3,6 +3,7 @@
 //! `sendmsg` of 1 KiB 5 % (`cargo bench --bench against_c -- --path onecopy --size 1024 --clients 1`).
 
 use std::io::IoSlice;
+use std::os::fd::BorrowedFd;
 
 use super::memory::Block;
 
@@ -105,6 +106,14 @@ impl Gather {
     #[inline]
     pub(super) fn iovecs(&self) -> &[libc::iovec] {
         &self.iovecs
+    }
+
+    /// The file that the fields lie in, neighbours from this offset on; `None` where they lie in none.
+    pub fn extent(&self) -> Option<(BorrowedFd<'_>, u64)> {
+        match self.blocks() {
+            [block] => block.extent(),
+            _ => None,
+        }
     }
 
     /// The mappings that the fields lie in; none for allocations.

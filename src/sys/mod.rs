@@ -12,9 +12,12 @@ pub mod memory;
 pub(crate) mod process;
 pub mod rusage;
 pub mod sched;
+mod sigpipe;
 pub mod socket;
+pub mod splice;
 pub mod tcp_info;
 pub mod uring;
+pub mod zerocopy_receive;
 
 /// The result of a C call that reports failure as -1, as an `io::Result`.
 fn checked(result: libc::c_int) -> std::io::Result<libc::c_int> {

@@ -34,6 +34,7 @@ use crate::compare::metric::Metric;
 use crate::cost::system::{IdleBaseline, MIN_WINDOW};
 use crate::message::{Buffers, Fields, Footprint, Layout, Spec};
 use crate::record::{ALPHA, Conditions, Results, SCHEMA};
+use crate::recv::{self, ReceivePath};
 use crate::report::{self, Format};
 use crate::scenario::{self, Scenario};
 use crate::seat::Placement;
@@ -63,7 +64,7 @@ pub struct Arguments {
     /// Where the threads sit: paired, split or free
     #[arg(long, default_value_t)]
     placement: Placement,
-    /// Where the fields lie: heap, page, arena or huge
+    /// Where the fields lie: heap, page, arena, huge or memfd
     #[arg(long, default_value_t)]
     layout: Layout,
     /// How the message is divided: even, headed or single
@@ -102,6 +103,9 @@ pub struct Arguments {
     /// With --with or --baseline: exit with 3 when a path became slower by more, the whole interval
     #[arg(long, value_name = "P", value_parser = arguments::percent)]
     fail_on_regression: Option<f64>,
+    /// How the clients receive: recv, trunc or mapped (`copycost list` says what they do)
+    #[arg(long, value_name = "PATH", value_parser = arguments::receive, default_value = recv::ALL[0].name)]
+    receive: &'static ReceivePath,
     /// Check every byte at the receiver
     #[arg(long)]
     verify: bool,
@@ -150,6 +154,8 @@ impl Arguments {
                 "--fail-on-regression needs --with BINARY or --baseline FILE".to_owned(),
             ));
         }
+        let received = (self.receive.probe)(self.verify);
+        received.map_err(|reason| Failure::Usage(format!("{}: {reason}", self.receive.name)))?;
         let results = self.begin()?;
         let field = self.field()?;
         let signals = signals::listen()?;
@@ -278,6 +284,14 @@ impl Arguments {
     /// The paths asked for. `all` leaves out, with a note, those that cannot be had; one that was named must.
     fn paths(&self) -> Result<Vec<&'static SendPath>, Failure> {
         let spec = self.spec(self.sizes.first().map_or(65_536, |size| size.0))?;
+        let named = |path: &SendPath| {
+            let there = self.over.probe(path, &spec);
+            there.map_err(|reason| Failure::Usage(format!("{}: {reason}", path.name)))
+        };
+        if let Some(crossing) = &self.crossover {
+            named(crossing.path)?;
+            named(crossing.against)?;
+        }
         let mut paths: Vec<&'static SendPath> = Vec::new();
         let mut add = |path: &'static SendPath| {
             if !paths.iter().any(|seen| seen.name == path.name) {
@@ -286,8 +300,10 @@ impl Arguments {
         };
         for choice in &self.paths {
             match choice {
-                PathChoice::One(path) => add(path),
-                // Another host probes by itself.
+                PathChoice::One(path) => {
+                    named(path)?;
+                    add(path);
+                }
                 PathChoice::All => send::ALL.iter().for_each(|path| match self.over.probe(path, &spec) {
                     Ok(()) => add(path),
                     Err(reason) => eprintln!("note: {} is left out: {reason}", path.name),
@@ -310,6 +326,7 @@ impl Arguments {
             counted_threads: self.counters,
             pollution_table: self.pollution.map(|size| size.0),
             verify: self.verify,
+            receive: self.receive,
             bounded: !self.no_bound,
             ..Scenario::new(path, self.spec(size)?, clients)
         })

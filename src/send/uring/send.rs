@@ -12,7 +12,7 @@ use crate::send::{Release, SendPath};
 pub(in crate::send) const PATH: SendPath = SendPath {
     name: "uring-send",
     about: "io_uring SEND per field, 4 messages a call: each copies its field user-to-kernel; the receiver copies once more",
-    release: Release::OnReturn,
+    release: Release::OnFlush,
     delays: true,
     probe: |_| operations().map(drop),
     open: |socket, _, terms| Ok(Box::new(Uring::open(socket, Operation::Send, terms)?)),

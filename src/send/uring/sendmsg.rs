@@ -10,7 +10,7 @@ use crate::send::{Release, SendPath};
 pub(in crate::send) const PATH: SendPath = SendPath {
     name: "uring-sendmsg",
     about: "io_uring SENDMSG, 8 iovecs, 4 messages a call: each copies all fields user-to-kernel; the receiver once more",
-    release: Release::OnReturn,
+    release: Release::OnFlush,
     delays: true,
     probe: |_| operations().map(drop),
     open: |socket, _, terms| Ok(Box::new(Uring::open(socket, Operation::SendMsg, terms)?)),

@@ -3,6 +3,7 @@
 //! The crate `io-uring` maps the queues; what it leaves to its user, that the memory of a request outlives the request,
 //! is kept here.
 
+mod receives;
 mod sends;
 
 use std::io;
@@ -15,7 +16,8 @@ use io_uring::{IoUring, Probe, opcode};
 
 use super::socket::{Calls, Socket};
 
-pub use sends::{MOST_BUFFERS, Operation, Refused, Seen, Sends};
+pub use receives::Receives;
+pub use sends::{After, MOST_BUFFERS, Operation, Refused, Seen, Sends};
 
 /// Which operations the kernel's io_uring knows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,6 +47,24 @@ pub fn probe() -> io::Result<Operations> {
         sendmsg_zc: probe.is_supported(opcode::SendMsgZc::CODE),
         reports_usage: send_zc && reports_usage(&mut ring)?,
     })
+}
+
+/// What this kernel's io_uring knows, or a sentence that says why there is none for the paths.
+///
+/// # Errors
+/// The sentence.
+pub fn operations() -> Result<Operations, String> {
+    match probe() {
+        Ok(operations) if operations.chains => Ok(operations),
+        Ok(_) => Err("this kernel's io_uring is too old (needs Linux 5.18 or later)".to_owned()),
+        Err(error) => Err(match error.raw_os_error() {
+            Some(libc::ENOSYS) => "this kernel has no io_uring, or a seccomp filter hides it".to_owned(),
+            Some(libc::EPERM | libc::EACCES) => format!(
+                "io_uring is forbidden here, by the sysctl kernel.io_uring_disabled or by a seccomp filter: {error}"
+            ),
+            _ => format!("io_uring does not open: {error}"),
+        }),
+    }
 }
 
 /// Sends on a socket without a connection, which fails: with EINVAL if the flag is unknown.

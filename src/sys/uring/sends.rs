@@ -43,6 +43,17 @@ pub enum Operation {
     SendZc,
 }
 
+/// What comes after the bytes of a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum After {
+    /// Bytes of the same message: they wait for them (MSG_MORE).
+    More,
+    /// Whatever comes.
+    Anything,
+    /// Nothing that shares their last packet (MSG_EOR).
+    Break,
+}
+
 /// Why a request was not taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Refused {
@@ -183,14 +194,13 @@ impl<T: AsRef<Gather>, N: Copy> Sends<T, N> {
     }
 
     /// Adds a request for the bytes `range` of `message` to the chain. A request of the chain begins when the one
-    /// before has sent all of its bytes, and ends with ECANCELED when that one has not. With `more` the bytes wait for
-    /// others (MSG_MORE).
+    /// before has sent all of its bytes, and ends with ECANCELED when that one has not.
     pub fn push(
         &mut self,
         operation: Operation,
         message: &Arc<T>,
         range: Range<usize>,
-        more: bool,
+        after: After,
         note: N,
     ) -> Result<(), Refused> {
         if self.room() == 0 {
@@ -203,7 +213,12 @@ impl<T: AsRef<Gather>, N: Copy> Sends<T, N> {
         let (Some(length), Some(number)) = (length, self.free.pop()) else { return Err(Refused::Scattered) };
         let header = &mut self.headers[self.chain.len()];
         // Partial sends go on within the kernel, so that a request is short only if it fails.
-        let flags = libc::MSG_WAITALL | libc::MSG_NOSIGNAL | if more { libc::MSG_MORE } else { 0 };
+        let after = match after {
+            After::More => libc::MSG_MORE,
+            After::Anything => 0,
+            After::Break => libc::MSG_EOR,
+        };
+        let flags = libc::MSG_WAITALL | libc::MSG_NOSIGNAL | after;
         let (fd, start) = (Fixed(0), address as *const u8);
         let entry = match operation {
             Operation::Send => opcode::Send::new(fd, start, length).flags(flags).build(),
@@ -401,5 +416,100 @@ impl<T, N> Drop for Sends<T, N> {
         if self.slots.iter().any(|slot| slot.held.is_some() || slot.going) {
             std::mem::forget(std::mem::take(&mut self.slots));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read as _;
+    use std::net::{TcpListener, TcpStream};
+
+    use super::*;
+    use crate::sys::memory::Block;
+
+    const SOON: Duration = Duration::from_secs(10);
+
+    impl AsRef<Gather> for Gather {
+        fn as_ref(&self) -> &Gather {
+            self
+        }
+    }
+
+    /// A ring of a new connection with room for `unread` completions, and its peer; `None` without SENDMSG_ZC.
+    fn connected(unread: u32) -> Option<(Sends<Gather, usize>, TcpStream)> {
+        if !super::super::probe().is_ok_and(|operations| operations.sendmsg_zc && operations.reports_usage) {
+            eprintln!("skipped: no SENDMSG_ZC here");
+            return None;
+        }
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        Some((Sends::open_with(client.into(), 2, 64, unread).unwrap(), listener.accept().unwrap().0))
+    }
+
+    fn message(fill: u8) -> Arc<Gather> {
+        let mut gather = Gather::neighbours(Block::pages(3000).unwrap(), &[1000, 2000]);
+        gather.slices_mut().for_each(|field| field.fill(fill));
+        Arc::new(gather)
+    }
+
+    #[test]
+    fn completions_that_overflow_the_queue_are_not_lost() {
+        const CHAINS: usize = 12;
+        let Some((mut sends, mut peer)) = connected(2) else { return };
+        let messages: Vec<_> = (0..2 * CHAINS).map(|n| message(n as u8)).collect();
+        for (n, pair) in messages.chunks(2).enumerate() {
+            for (m, message) in pair.iter().enumerate() {
+                let pushed = sends.push(Operation::SendMsgZc, message, 0..3000, After::Break, 2 * n + m);
+                assert_eq!(pushed, Ok(()));
+            }
+            // Nothing is read from the queue of two.
+            sends.submit(Duration::from_millis(5)).unwrap();
+        }
+        let mut bytes = vec![0; 2 * CHAINS * 3000];
+        peer.read_exact(&mut bytes).unwrap();
+        assert!(bytes.chunks(3000).zip(0..).all(|(chunk, n): (_, u8)| chunk.iter().all(|byte| *byte == n)));
+        assert!(sends.ring.has_overflown(), "else this tests nothing");
+        let (mut over, mut released) = (Vec::new(), Vec::new());
+        let until = std::time::Instant::now() + SOON;
+        while released.len() < 2 * CHAINS {
+            match sends.next_seen() {
+                Some(Seen::Over { note, result, keeps }) => {
+                    assert_eq!((result, keeps), (Ok(3000), true));
+                    over.push(note);
+                }
+                Some(Seen::Released { note, sent, .. }) => {
+                    assert!(sent);
+                    assert_eq!(Arc::strong_count(&messages[note]), 1, "it is let go of at once");
+                    released.push(note);
+                }
+                None if sends.fetch_overflow().unwrap() => {}
+                None => sends.wait(1, Duration::from_millis(50)).unwrap(),
+            }
+            assert!(std::time::Instant::now() < until, "{over:?} {released:?}");
+        }
+        released.sort_unstable();
+        assert!(over.iter().copied().eq(0..2 * CHAINS) && released.into_iter().eq(0..2 * CHAINS));
+        assert_eq!(sends.going(), 0);
+    }
+
+    #[test]
+    fn what_is_dropped_in_flight_is_leaked() {
+        let Some((mut sends, _peer)) = connected(64) else { return };
+        let message = message(1);
+        sends.push(Operation::SendMsgZc, &message, 0..3000, After::Anything, 0).unwrap();
+        sends.submit(SOON).unwrap();
+        assert_eq!(Arc::strong_count(&message), 2);
+        drop(sends);
+        assert_eq!(Arc::strong_count(&message), 2, "the peer has not read it: it could be sent again");
+    }
+
+    #[test]
+    fn a_request_that_cannot_be_is_refused() {
+        let Some((mut sends, _peer)) = connected(64) else { return };
+        let far = Arc::new(Gather::mapped([10, 20].map(|length| Block::pages(length).unwrap()).into()));
+        assert_eq!(sends.push(Operation::Send, &far, 5..15, After::Anything, 0), Err(Refused::Scattered));
+        assert_eq!(sends.push(Operation::Send, &far, 5..10, After::Anything, 0), Ok(()));
+        assert_eq!(sends.push(Operation::Send, &far, 10..30, After::Anything, 0), Ok(()));
+        assert_eq!(sends.push(Operation::Send, &far, 0..1, After::Anything, 0), Err(Refused::Full));
     }
 }
