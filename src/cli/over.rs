@@ -47,9 +47,11 @@ impl FromStr for Way {
 }
 
 impl Over {
-    /// Whether `path` can be had, as far as this host can tell.
+    /// Whether `path` can be had, as far as this host can tell: of another host's kernel it knows nothing, but a path
+    /// that can be had here for other messages refuses such messages everywhere.
     pub fn probe(&self, path: &SendPath, spec: &Spec) -> Result<(), Unsupported> {
-        if let Some(Way::Host(_)) = self.over { Ok(()) } else { (path.probe)(spec) }
+        let other_kernel = matches!(self.over, Some(Way::Host(_))) && path.nearest(spec).is_err();
+        if other_kernel { Ok(()) } else { (path.probe)(spec) }
     }
 
     /// How connections are made on that way.

@@ -39,6 +39,8 @@ pub fn record(path: &str, size: usize, throughput: f64, ledger: Option<LedgerRec
         },
         counters: None,
         wire: Some(WireRecord { segments_per_message: Some(1.25), ..WireRecord::default() }),
+        mapped_share: None,
+        mapped_reason: None,
         limiter: "unknown: sender and receiver share CPUs".into(),
         ns_per_message: 1234.5,
         latency_ns: Some(LatencyRecord {

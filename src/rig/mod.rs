@@ -75,6 +75,8 @@ impl Rig {
 
     /// Sets everything up with the server at `site` and warms it.
     pub fn at(site: &Site, scenario: &Scenario) -> Result<Self, RigError> {
+        (scenario.receive.probe)(scenario.verify)
+            .map_err(|reason| RigError::Unsupported { path: scenario.receive.name, reason })?;
         files::allow(scenario)?;
         let cpus = seat::cpus().map_err(setup("the process's CPUs could not be read"))?;
         let (news_to, news) = unbounded();

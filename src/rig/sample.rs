@@ -8,6 +8,7 @@ use crate::cost::pollution::Walk;
 use crate::cost::relayed::Relayed;
 use crate::cost::wire::Wire;
 use crate::latency::Latencies;
+use crate::recv::Mapped;
 use crate::send::Ledger;
 
 /// What one run yields.
@@ -41,6 +42,8 @@ pub struct Sample {
     pub drain: Duration,
     /// Of each message, for [`super::Work::Single`].
     pub latency: Latencies,
+    /// What the clients took without a copy over the whole run, by a receive path that tries.
+    pub mapped: Option<Mapped>,
 }
 
 impl Sample {
@@ -60,6 +63,7 @@ impl Sample {
             ledger: Ledger::default(),
             drain: Duration::ZERO,
             latency: Latencies::default(),
+            mapped: None,
         }
     }
 
@@ -82,6 +86,14 @@ impl Sample {
         self.ledger.add(&other.ledger);
         self.drain = self.drain.max(other.drain);
         self.latency.add(&other.latency);
+        self.add_mapped(other.mapped);
+    }
+
+    pub(super) fn add_mapped(&mut self, other: Option<Mapped>) {
+        self.mapped = match (self.mapped, other) {
+            (Some(mine), Some(theirs)) => Some(mine.and(&theirs)),
+            (mine, theirs) => mine.or(theirs),
+        };
     }
 
     /// Bytes per second.
