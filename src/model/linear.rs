@@ -59,6 +59,7 @@ pub struct Fit {
 ///
 /// # Errors
 /// [`Refused`]
+#[expect(clippy::needless_range_loop, reason = "rows and columns, as on paper")]
 pub fn fit(rows: &[Row]) -> Result<Fit, Refused> {
     let columns = rows.first().map_or(0, |row| row.terms.len());
     if rows.len() < columns + 2 || columns == 0 {
@@ -139,6 +140,7 @@ fn length(vector: &[f64]) -> f64 {
 }
 
 /// The inverse of an upper triangle without a zero on its diagonal, column by column from below.
+#[expect(clippy::needless_range_loop, reason = "rows and columns, as on paper")]
 fn invert(triangle: &[Vec<f64>]) -> Vec<Vec<f64>> {
     let size = triangle.len();
     let mut inverse = vec![vec![0.0; size]; size];

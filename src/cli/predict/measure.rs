@@ -45,12 +45,12 @@ pub struct Measurement<'a> {
     pub signals: &'a Receiver<()>,
 }
 
+/// The cells of each path, and the conditions in which they were measured.
+type Observations = (Vec<Vec<Observed>>, Conditions);
+
 impl Measurement<'_> {
     /// The cells of each path, and `conditions` with what the connections had; `None` when it was called off.
-    pub fn run(
-        &self,
-        mut conditions: Conditions,
-    ) -> Result<Option<(Vec<Vec<Observed>>, Conditions)>, Failure> {
+    pub fn run(&self, mut conditions: Conditions) -> Result<Option<Observations>, Failure> {
         let cells = self.cells();
         let mut progress = Progress::of(cells.len());
         let until = Instant::now() + self.budget;
