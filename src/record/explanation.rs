@@ -205,7 +205,7 @@ impl ExplainedEnd {
         self.classes.iter().find(|record| record.class == class).map(|record| record.ns_per_kib)
     }
 
-    /// The functions without a class, where together they have more than [`REST_TOLERATED`] of the samples.
+    /// The functions without a class, where together they have more than `REST_TOLERATED` of the samples.
     pub fn too_much_unclassed(&self) -> Option<String> {
         let rest = self.of(&Class::Rest.to_string())?.value / self.demand.value.max(f64::MIN_POSITIVE);
         let names: Vec<_> =
