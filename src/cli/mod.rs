@@ -6,14 +6,17 @@ mod arguments;
 mod check;
 mod client;
 mod doctor;
+mod explain;
 mod list;
 mod manual;
 mod output;
 mod over;
+mod predict;
 mod progress;
 mod report;
 mod run;
 mod serve;
+mod setting;
 mod signals;
 
 use std::process::ExitCode;
@@ -32,6 +35,10 @@ struct Command {
 enum Verb {
     /// Compare send paths in one interleaved run
     Run(Box<run::Arguments>),
+    /// Show where the CPU time of paths goes: copying, pinning, system calls, TCP, wake-ups
+    Explain(Box<explain::Arguments>),
+    /// Predict which path is the cheapest for a message that was not measured
+    Predict(Box<predict::Arguments>),
     /// Turn saved results, or Criterion's, into a page, a table or a comparison for a pull request
     Report(report::Arguments),
     /// Show every send path, what it does, and whether it can be had here
@@ -75,6 +82,8 @@ pub fn main() -> ExitCode {
     let command = Command::parse();
     let result = match command.verb {
         Some(Verb::Run(arguments)) => arguments.run(),
+        Some(Verb::Explain(arguments)) => arguments.run(),
+        Some(Verb::Predict(arguments)) => arguments.run(),
         Some(Verb::Report(arguments)) => arguments.run(),
         Some(Verb::List(arguments)) => arguments.run(),
         Some(Verb::Serve(arguments)) => arguments.run(),

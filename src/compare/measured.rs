@@ -143,7 +143,7 @@ impl Warm {
         number: usize,
         system: Option<SystemMeter>,
     ) -> Result<Self, RigError> {
-        Ok(Self { rig: build_patiently(contestant, number)?, sum: None, turns: Vec::new(), system })
+        Ok(Self { rig: contestant.build(number)?, sum: None, turns: Vec::new(), system })
     }
 
     /// The sum of the turns taken.
@@ -175,21 +175,6 @@ impl Warm {
             None => self.sum = Some(sample),
         }
         Ok(())
-    }
-}
-
-/// Another host learns of the end of the last set-up's rigs a moment after this one; until then it may have no room.
-const ROOM_WITHIN: Duration = Duration::from_secs(1);
-
-fn build_patiently(contestant: &Contestant, number: usize) -> Result<Rig, RigError> {
-    let until = Instant::now() + ROOM_WITHIN;
-    loop {
-        match Rig::at(&contestant.site, &contestant.scenario) {
-            Err(error) if error.is_refusal() && number > 1 && Instant::now() < until => {
-                std::thread::sleep(ROOM_WITHIN / 20);
-            }
-            result => return result,
-        }
     }
 }
 

@@ -3,7 +3,9 @@
 
 mod comparison;
 mod cost;
+mod explanation;
 mod judged;
+mod model;
 
 use serde::{Deserialize, Serialize};
 
@@ -16,7 +18,9 @@ use crate::send::{Ledger, Release};
 pub use crate::conditions::Conditions;
 pub use comparison::{Comparison, Crossover};
 pub use cost::{CountRecord, CountersRecord, CpuRecord, LatencyRecord, PollutionRecord, Reasons, WireRecord};
+pub use explanation::{ClassDifference, ClassRecord, ExplainedEnd, ExplainedPath, Explanation, FigureRecord};
 pub use judged::{ALPHA, Paired};
+pub use model::{Asked, CostModel, MISS_TOLERATED, ModelCell, PathModel};
 
 /// The version of this form.
 pub const SCHEMA: u32 = 1;
@@ -39,6 +43,12 @@ pub struct Results {
     /// Sizes from which one path beats another.
     #[serde(default)]
     pub crossovers: Vec<Crossover>,
+    /// Where the CPU time of paths goes.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub explanations: Vec<Explanation>,
+    /// Cost models, and what they predict.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub models: Vec<CostModel>,
     /// The answer, in sentences to be pasted into a design document.
     #[serde(default)]
     pub verdict: Vec<String>,
@@ -132,6 +142,9 @@ pub struct LedgerRecord {
     pub completed: u64,
     /// Of these, those in ranges marked copied.
     pub copied: u64,
+    /// Of these, those marked copied by a mark that proves nothing (io_uring's, of linked notifications).
+    #[serde(default)]
+    pub doubtful: u64,
     /// Notifications that told of more than one call.
     #[serde(default)]
     pub merged_ranges: u64,
@@ -184,8 +197,18 @@ impl Results {
             failures: Vec::new(),
             comparisons: Vec::new(),
             crossovers: Vec::new(),
+            explanations: Vec::new(),
+            models: Vec::new(),
             verdict: Vec::new(),
         }
+    }
+
+    /// Whether nothing was measured, and nothing failed.
+    pub fn is_empty(&self) -> bool {
+        self.records.is_empty()
+            && self.failures.is_empty()
+            && self.explanations.is_empty()
+            && self.models.is_empty()
     }
 }
 
@@ -209,7 +232,7 @@ impl Record {
         let Measured { sample, .. } = measured;
         let spec = &scenario.spec;
         let told = scenario.path.release == Release::OnCompletion;
-        let copies = sample.ledger.copies();
+        let (copies, reason) = sample.ledger.judged(measured.copied_because.as_deref());
         Self {
             path: scenario.path.name.to_owned(),
             size: spec.size,
@@ -230,7 +253,7 @@ impl Record {
             syscalls_per_message: sample.calls as f64 / sample.messages.max(1) as f64,
             ledger: told.then(|| LedgerRecord::from(&sample.ledger)),
             verdict: told.then(|| copies.to_string()),
-            verdict_reason: measured.copied_because.clone().filter(|_| told && sample.ledger.copied > 0),
+            verdict_reason: reason.filter(|_| told),
             huge_share: measured.huge_share,
             cpu: CpuRecord::new(measured, spec.size),
             counters: CountersRecord::new(measured, spec.size, scenario.clients),
@@ -300,6 +323,7 @@ impl From<&Ledger> for LedgerRecord {
             sends: ledger.sends,
             completed: ledger.completed,
             copied: ledger.copied,
+            doubtful: ledger.doubtful,
             merged_ranges: ledger.merged_ranges,
             enobufs: ledger.enobufs,
             waits: ledger.waits,

@@ -4,8 +4,10 @@
 mod caches;
 mod comparisons;
 mod demand;
+mod explained;
 mod latency;
 mod ledger;
+mod model;
 mod speedup;
 mod throughput;
 mod winners;
@@ -24,11 +26,20 @@ pub static ALL: &[Chart] = &[
     comparisons::CHART,
     throughput::CHART,
     demand::CHART,
+    explained::CHART,
+    explained::FLAMES,
+    model::CHART,
     latency::CHART,
     speedup::CHART,
     caches::CHART,
     ledger::CHART,
 ];
+
+/// The charts of a page: all, or, where nothing was compared cell by cell, those that have something to show.
+pub fn of(sets: &[Set]) -> impl Iterator<Item = &'static Chart> + '_ {
+    let any = sets.iter().any(|set| !set.rows.is_empty());
+    ALL.iter().filter(move |chart| any || matches!((chart.content)(sets), Content::Plots(_)))
+}
 
 /// Every comparison, for other forms.
 pub(in crate::report) use comparisons::table as comparison_table;
@@ -62,6 +73,8 @@ pub struct Plots {
     pub caption: Vec<String>,
     /// The same in figures.
     pub table: Listing,
+    /// Each plot needs the whole width.
+    pub wide: bool,
 }
 
 /// More plots than this side by side are not read; the table has the rest.
@@ -75,7 +88,7 @@ impl Plots {
                 .push(format!("The first {MOST_PANELS} of {} plots; the table has the rest.", panels.len()));
             panels.truncate(MOST_PANELS);
         }
-        Content::Plots(Self { panels, caption, table })
+        Content::Plots(Self { panels, caption, table, wide: false })
     }
 }
 
