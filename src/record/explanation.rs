@@ -163,6 +163,7 @@ fn settings(contestant: &Contestant) -> Vec<String> {
         format!("{} fields", spec.fields),
         format!("{} buffers", spec.buffers),
         format!("{} footprint", spec.footprint),
+        format!("received by {}", scenario.receive.name),
     ]
 }
 
