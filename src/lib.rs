@@ -73,6 +73,8 @@ pub mod doctor;
 #[cfg(feature = "cli")]
 pub mod explain;
 pub mod fleet;
+#[cfg(feature = "cli")]
+pub mod lab;
 pub mod latency;
 pub mod message;
 #[cfg(feature = "cli")]
