@@ -240,3 +240,103 @@ impl Passed {
         true
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::net::UnixDatagram;
+
+    use super::super::network::Network;
+    use super::*;
+
+    /// A relay between two sockets of datagrams; the far ends of both.
+    fn between_sockets() -> (Relay, UnixDatagram, UnixDatagram) {
+        let pair = || {
+            let (near, far) = UnixDatagram::pair().unwrap();
+            near.set_nonblocking(true).unwrap();
+            far.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+            (Tap::stand_in(near), far)
+        };
+        let ((a, far_a), (b, far_b)) = (pair(), pair());
+        (Relay::start([a, b]).unwrap(), far_a, far_b)
+    }
+
+    fn frame(length: usize, byte: u8) -> Vec<u8> {
+        vec![byte; HEADER_BYTES + length]
+    }
+
+    #[test]
+    fn frames_pass_whole_both_ways_and_misfits_do_not() {
+        let (relay, a, b) = between_sockets();
+        let mut buffer = vec![0; BUFFER];
+        for misfit in
+            [0, 1, HEADER_BYTES, HEADER_BYTES + LEAST_FRAME - 1, HEADER_BYTES + MOST_FRAME + 1, BUFFER + 1]
+        {
+            a.send(&vec![7; misfit]).unwrap();
+        }
+        for length in [LEAST_FRAME, 1514, MOST_FRAME] {
+            a.send(&frame(length, length as u8)).unwrap();
+            let got = b.recv(&mut buffer).unwrap();
+            assert_eq!(&buffer[..got], frame(length, length as u8), "the misfits before it were left out");
+            b.send(&frame(length, 3)).unwrap();
+            assert_eq!(a.recv(&mut buffer).unwrap(), HEADER_BYTES + length);
+        }
+        let account = relay.account().unwrap();
+        assert_eq!((account.frames, account.unfit, account.refused), (3, 6, 0));
+        assert_eq!(account.bytes, (LEAST_FRAME + 1514 + MOST_FRAME) as u64);
+        assert!(account.cpu.is_some());
+    }
+
+    #[test]
+    fn nothing_passes_while_it_is_held() {
+        let (relay, a, b) = between_sockets();
+        let held = relay.hold().unwrap();
+        a.send(&frame(100, 1)).unwrap();
+        b.set_nonblocking(true).unwrap();
+        thread::sleep(Duration::from_millis(50));
+        let mut buffer = [0; 200];
+        assert_eq!(b.recv(&mut buffer).unwrap_err().kind(), io::ErrorKind::WouldBlock);
+        b.set_nonblocking(false).unwrap();
+        drop(held);
+        assert_eq!(b.recv(&mut buffer).unwrap(), HEADER_BYTES + 100);
+    }
+
+    #[test]
+    fn an_end_that_goes_ends_the_relay_and_nobody_hangs() {
+        let (relay, a, b) = between_sockets();
+        drop(b);
+        a.send(&frame(100, 1)).unwrap();
+        drop(a);
+        let _ = relay.account();
+        assert!(relay.hold().is_err() || relay.account().is_none());
+    }
+
+    /// Frames as no sender makes them, for a real tap: what the kernel does not take is counted, and the wire goes on.
+    #[test]
+    fn garbage_is_refused_and_counted() {
+        if crate::sys::limits::user() != 0 {
+            eprintln!("skipped: a tap needs root");
+            return;
+        }
+        let (network, [_, tap_b]) = Network::build().unwrap();
+        let (near, far) = UnixDatagram::pair().unwrap();
+        near.set_nonblocking(true).unwrap();
+        let relay = Relay::start([Tap::stand_in(near), tap_b]).unwrap();
+        let mut random = fastrand::Rng::with_seed(7);
+        for round in 0..2000 {
+            let length = random.usize(0..BUFFER / (1 + round % 64));
+            let mut bytes: Vec<u8> = (0..length).map(|_| random.u8(..)).collect();
+            if round % 2 == 0 && length > HEADER_BYTES {
+                // A header that asks for segments and a checksum far outside of the frame.
+                bytes[..HEADER_BYTES].copy_from_slice(&[1, 1, 0xff, 0xff, 1, 0, 0xff, 0xff, 0xff, 0xff]);
+            }
+            far.send(&bytes).unwrap();
+        }
+        let mut account = relay.account().unwrap();
+        while account.frames + account.unfit + account.refused < 2000 {
+            thread::sleep(Duration::from_millis(1));
+            account = relay.account().unwrap();
+        }
+        assert!(account.unfit > 0 && account.refused > 0, "{account:?}");
+        assert!(network.dropped() >= account.refused);
+    }
+}

@@ -309,6 +309,10 @@ pub const DELAYS: &str = "holds messages back to send them together: not compara
 pub const NEVER_RELEASED: &str =
     "sent by reference, and never told when memory may be written again: for content that does not change";
 
+/// The flag of a cell of the lab whose limit was not the sender: the relay's copies, mostly.
+pub const LIMITED_BY_RELAY: &str =
+    "the relay was the limit: throughput is its own, and only CPU time tells what sending costs";
+
 /// The flag of a cell whose limit was not the sender.
 pub const CANNOT_TELL: &str = "the sender was not the limit: this cell cannot tell send paths apart";
 
@@ -323,7 +327,8 @@ fn flags(scenario: &Scenario, measured: &Measured) -> Vec<String> {
         flags.push("measures the scheduler: too many context switches for each message".to_owned());
     }
     if !matches!(limiter, Limiter::Unknown(_)) && !limiter.tells_paths_apart() {
-        flags.push(CANNOT_TELL.to_owned());
+        let of_lab = sample.relayed.is_some();
+        flags.push(if of_lab { LIMITED_BY_RELAY } else { CANNOT_TELL }.to_owned());
     }
     if scenario.path.delays {
         flags.push(DELAYS.to_owned());
