@@ -370,6 +370,12 @@ impl Message {
         self.memory.slices()
     }
 
+    /// How many bytes from position `from` on lie one after the other in memory.
+    #[inline]
+    pub fn adjacent(&self, from: usize) -> usize {
+        self.memory.adjacent(from)
+    }
+
     /// The fields, in order, to write into.
     pub fn fields_mut(&mut self) -> ArrayVec<&mut [u8], FIELDS> {
         self.memory.slices_mut().collect()
@@ -411,6 +417,12 @@ impl Message {
             [block] => block.huge_bytes().unwrap_or(0).min(self.size),
             _ => 0,
         }
+    }
+}
+
+impl AsRef<Gather> for Message {
+    fn as_ref(&self) -> &Gather {
+        &self.memory
     }
 }
 

@@ -94,6 +94,7 @@ fn a_peer_that_reads_everything() {
                 client
             });
             (0..50).for_each(|_| sender.send(&message).unwrap());
+            sender.flush().unwrap();
             let _client = reader.unwrap().join().unwrap();
             drain(&mut *sender, Instant::now() + Duration::from_secs(20)).unwrap();
             let ledger = sender.ledger();

@@ -201,6 +201,10 @@ fn line(departure: &Departure) -> String {
     if let Some(ledger) = ledger {
         let (sends, copied) = (thousands(ledger.sends), thousands(ledger.copied));
         line += &format!(", {sends} zero-copy sends, {copied} copied, {} fallbacks", ledger.fallbacks);
+        if ledger.doubtful > 0 {
+            line +=
+                &format!(", {} marked copied by io_uring, which proves nothing", thousands(ledger.doubtful));
+        }
     }
     if let Some(error) = error {
         line += &format!("; ended by: {error}");

@@ -62,7 +62,7 @@ pub struct ExplainedPath {
 /// What one kind of threads spent.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct ExplainedEnd {
-    /// `sender`, `receiver`, `relay`, `ksoftirqd`, `io_uring worker`.
+    /// `sender`, `receiver`, `relay` or `ksoftirqd`; what io_uring's workers did counts where it was asked for.
     pub end: String,
     /// CPU time in ns/KiB, measured without sampling (of kernel threads and relays: from their samples).
     pub demand: FigureRecord,
@@ -206,7 +206,7 @@ impl ExplainedEnd {
         self.classes.iter().find(|record| record.class == class).map(|record| record.ns_per_kib)
     }
 
-    /// The functions without a class, where together they have more than [`REST_TOLERATED`] of the samples.
+    /// The functions without a class, where together they have more than `REST_TOLERATED` of the samples.
     pub fn too_much_unclassed(&self) -> Option<String> {
         let rest = self.of(&Class::Rest.to_string())?.value / self.demand.value.max(f64::MIN_POSITIVE);
         let names: Vec<_> =

@@ -142,6 +142,9 @@ pub struct LedgerRecord {
     pub completed: u64,
     /// Of these, those in ranges marked copied.
     pub copied: u64,
+    /// Of these, those marked copied by a mark that proves nothing (io_uring's, of linked notifications).
+    #[serde(default)]
+    pub doubtful: u64,
     /// Notifications that told of more than one call.
     #[serde(default)]
     pub merged_ranges: u64,
@@ -229,7 +232,7 @@ impl Record {
         let Measured { sample, .. } = measured;
         let spec = &scenario.spec;
         let told = scenario.path.release == Release::OnCompletion;
-        let copies = sample.ledger.copies();
+        let (copies, reason) = sample.ledger.judged(measured.copied_because.as_deref());
         Self {
             path: scenario.path.name.to_owned(),
             size: spec.size,
@@ -250,7 +253,7 @@ impl Record {
             syscalls_per_message: sample.calls as f64 / sample.messages.max(1) as f64,
             ledger: told.then(|| LedgerRecord::from(&sample.ledger)),
             verdict: told.then(|| copies.to_string()),
-            verdict_reason: measured.copied_because.clone().filter(|_| told && sample.ledger.copied > 0),
+            verdict_reason: reason.filter(|_| told),
             huge_share: measured.huge_share,
             cpu: CpuRecord::new(measured, spec.size),
             counters: CountersRecord::new(measured, spec.size, scenario.clients),
@@ -320,6 +323,7 @@ impl From<&Ledger> for LedgerRecord {
             sends: ledger.sends,
             completed: ledger.completed,
             copied: ledger.copied,
+            doubtful: ledger.doubtful,
             merged_ranges: ledger.merged_ranges,
             enobufs: ledger.enobufs,
             waits: ledger.waits,

@@ -183,6 +183,7 @@ fn copied(row: &Row) -> String {
     let ledger = row.record.as_ref().and_then(|record| record.ledger.as_ref());
     ledger.map_or_else(String::new, |ledger| match ledger.completed {
         0 => "unknown".to_owned(),
+        _ if ledger.doubtful > 0 => "unknown".to_owned(),
         completed => format!("{:.0} %", 100.0 * ledger.copied as f64 / completed as f64),
     })
 }

@@ -13,6 +13,7 @@ mod more;
 mod one_copy;
 mod sendfile;
 mod two_copy;
+pub mod uring;
 mod vmsplice;
 mod zero_copy;
 
@@ -51,6 +52,10 @@ pub static ALL: &[SendPath] = &[
     hybrid::PATH,
     sendfile::PATH,
     vmsplice::PATH,
+    uring::send::PATH,
+    uring::sendmsg::PATH,
+    uring::sendzc::PATH,
+    uring::fixed::PATH,
 ];
 
 /// The three paths of the original experiment: what is measured unless more is asked for.

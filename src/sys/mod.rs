@@ -16,8 +16,7 @@ mod sigpipe;
 pub mod socket;
 pub mod splice;
 pub mod tcp_info;
-#[cfg(feature = "cli")]
-pub(crate) mod uring;
+pub mod uring;
 pub mod zerocopy_receive;
 
 /// The result of a C call that reports failure as -1, as an `io::Result`.
