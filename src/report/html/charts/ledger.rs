@@ -63,6 +63,7 @@ fn bar(set: &Set, row: &Row, ledger: &LedgerRecord) -> Bar {
         segment(rest, Ink::Grid, false),
     ];
     let figure = match ledger.completed {
+        0 if ledger.plain.saturating_add(ledger.fallbacks) > 0 => "all copied".to_owned(),
         0 => "unknown".to_owned(),
         _ if ledger.doubtful > 0 => "unknown".to_owned(),
         completed => format!("{:.0} % copied", 100.0 * copied as f64 / completed as f64),
