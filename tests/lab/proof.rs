@@ -25,31 +25,25 @@ fn every_path_delivers_every_byte() {
     if !possible() {
         return;
     }
-    within("delivery through the lab", || {
-        let lab = Arc::new(Lab::start().unwrap());
-        let site = Site::Lab(Arc::clone(&lab));
-        for (size, ring, clients) in
-            [(8, false, 1), (1024, true, 3), (4097, true, 1), (65_536, true, 3), (1 << 20, true, 1)]
-        {
-            for path in available(&spec(size, ring)) {
-                let ring = ring && path.release != Release::Never;
-                let scenario = in_lab(path, spec(size, ring), clients);
-                if (path.probe)(&scenario.spec).is_err() {
-                    continue;
-                }
-                let rounds = (1 << 21) / size as u64 / clients as u64 + 1;
-                let sample = Rig::at(&site, &scenario)
-                    .and_then(|mut rig| rig.run(Work::Rounds(rounds)))
-                    .unwrap_or_else(|error| panic!("{scenario}: {error}"));
-                assert!(sample.bytes >= scenario.spec.size as u64, "{scenario}");
-                let relayed = sample.relayed.expect("the relay's account");
-                assert!(relayed.frames > 0 && relayed.cpu.is_some(), "{scenario}: {relayed:?}");
-                if sample.ledger.copied > 0 {
-                    eprintln!("note: {scenario}: {:?}", sample.ledger);
-                }
-            }
+    let lab = Arc::new(Lab::start().unwrap());
+    for (size, ring, clients) in
+        [(8, false, 1), (1024, true, 3), (4097, true, 1), (65_536, true, 3), (1 << 20, true, 1)]
+    {
+        for path in available(&spec(size, ring)) {
+            let (lab, scenario) = (Arc::clone(&lab), in_lab(path, spec(size, ring), clients));
+            within(&format!("{scenario}"), move || deliver(&Site::Lab(lab), &scenario));
         }
-    });
+    }
+}
+
+fn deliver(site: &Site, scenario: &Scenario) {
+    let rounds = (1 << 20) / scenario.spec.size.max(512) as u64 / scenario.clients as u64 + 1;
+    let sample = Rig::at(site, scenario)
+        .and_then(|mut rig| rig.run(Work::Rounds(rounds)))
+        .unwrap_or_else(|error| panic!("{scenario}: {error}"));
+    assert!(sample.bytes >= scenario.spec.size as u64, "{scenario}");
+    let relayed = sample.relayed.expect("the relay's account");
+    assert!(relayed.frames > 0 && relayed.cpu.is_some(), "{scenario}: {relayed:?}");
 }
 
 #[test]
@@ -109,7 +103,9 @@ fn a_program_that_only_passes_fools_the_kernels_word_and_not_the_probe() {
             "{mode}: {} ({}), {} of {} copied",
             probed.word, probed.told, ledger.copied, ledger.completed
         );
-        assert!(ledger.completed >= 64 && ledger.copied == 0, "the kernel is fooled: {ledger:?}");
+        // On the link itself the kernel is fooled; before it, it still sees its own copy.
+        let fooled = mode == "xdpdrv";
+        assert!(ledger.completed >= 64 && (ledger.copied == 0) == fooled, "{mode}: {ledger:?}");
         assert_eq!(probed.word, Copies::Copied, "{mode}: {}", probed.told);
     }
 }
@@ -142,17 +138,6 @@ fn every_record_holds_the_proof_and_the_cost_of_the_way() {
         "{:?}",
         told.verdict
     );
-}
-
-#[test]
-fn a_crossover_is_looked_for_through_the_lab() {
-    if !possible() {
-        return;
-    }
-    let arguments = ["run", "--over", "lab", "-p", "zerocopy,onecopy", "-s", "64KiB", "--seconds", "0.05"];
-    let crossing = ["--crossover", "zerocopy:onecopy:4KiB", "--format", "json", "--layout", "huge"];
-    let told = results(&Program::run(&[&arguments[..], &crossing].concat()).good());
-    assert!(told.records.iter().all(|record| record.lab.is_some()) && told.failures.is_empty());
 }
 
 #[test]
