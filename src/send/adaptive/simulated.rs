@@ -211,15 +211,16 @@ fn each_size_and_division_has_a_way_of_its_own() {
     let mut link = Simulated::new(Kernel::References, LAB, 0.1);
     let mixed = Shape { division: Division::Mixed, ..MESSAGE };
     for _ in 0..300_000 {
-        link.cpu = LAB;
-        link.send_one(MESSAGE);
-        link.cpu = [900.0, 600.0, 4000.0, 4000.0];
-        link.send_one(shape(1024));
-        link.cpu = [103.0, 115.0, 90.0, 60.0];
-        link.send_one(mixed);
-        link.wall = link.cpu;
+        let classes = [
+            (LAB, MESSAGE),
+            ([900.0, 600.0, 4000.0, 4000.0], shape(1024)),
+            ([103.0, 115.0, 90.0, 60.0], mixed),
+        ];
+        for (costs, shape) in classes {
+            (link.cpu, link.wall) = (costs, costs);
+            link.send_one(shape);
+        }
     }
-    link.cpu = LAB;
     let large = link.send(1000, MESSAGE);
     assert!(share(&large, Way::Reference) > 0.9, "{large}");
     let small = link.send(1000, shape(1024));
