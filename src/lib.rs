@@ -44,13 +44,15 @@
 //! ```text
 //! benches/*            cli
 //! report               from records to text
-//! compare              verdict, baseline: sentences and changes, from records
+//! compare              verdict, baseline: sentences and changes, from records     explain   answer
 //! record
+//! explain              where the CPU time of paths goes
 //! compare              schedule, turns, cell, trial, stats, crossover, self_test     doctor
 //! remote  rig
 //! seat  server  fleet
 //! scenario  conditions
-//! protocol  connection  cost
+//! protocol  connection  profile
+//! cost
 //! send  recv
 //! message  supply  units  latency  unsupported
 //! sys                  system calls; the only place with `unsafe`
@@ -68,9 +70,17 @@ pub mod connection;
 pub mod cost;
 #[cfg(feature = "cli")]
 pub mod doctor;
+#[cfg(feature = "cli")]
+pub mod explain;
 pub mod fleet;
+#[cfg(feature = "cli")]
+pub mod lab;
 pub mod latency;
 pub mod message;
+#[cfg(feature = "cli")]
+pub mod model;
+#[cfg(feature = "cli")]
+pub mod profile;
 pub mod protocol;
 #[cfg(feature = "cli")]
 pub mod record;

@@ -17,6 +17,13 @@ fn held() -> (usize, usize) {
     (count("fd"), count("task"))
 }
 
+/// Memory that is pinned for registered buffers, in KiB.
+fn pinned() -> u64 {
+    let status = fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmPin:")).unwrap();
+    line.trim_end_matches("kB").trim().parse().unwrap()
+}
+
 /// Waits until there are no more than before: a joined thread is listed for a moment longer.
 fn assert_back_to(before: (usize, usize), what: &str) {
     let until = Instant::now() + Duration::from_secs(10);
@@ -43,6 +50,7 @@ fn two_hundred_times_come_and_gone() {
                 }
             }
             assert_back_to(before, path.name);
+            common::eventually(&format!("{}: nothing is pinned any more", path.name), || pinned() == 0);
         }
         for (receive, _) in receivers() {
             for cycle in 0..30 {

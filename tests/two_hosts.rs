@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 use common::child::works;
 use common::program::{Program, results, results_in, secret};
 use common::{LONG, available, eventually, fitting, skip, spec, taking};
+use copycost::compare::trial::SETUPS;
 use copycost::message::content;
 use copycost::record::{Conditions, Results};
 use copycost::send::Release;
@@ -52,7 +53,7 @@ fn check(results: &Results, cells: &[(usize, usize)], congestion_control: &str) 
             let mut of_cell =
                 results.records.iter().filter(|r| r.path == path.name && (r.size, r.clients) == *cell);
             let record = of_cell.next().expect("a record of each cell");
-            assert_eq!(record.transport, "remote");
+            assert_eq!(record.transport, "loopback");
             assert!(record.messages > 0 && record.throughput_bytes_per_second > 0.0, "{record:?}");
             assert!(record.syscalls_per_message > 0.0, "only the host can count them: {record:?}");
             assert!(record.cpu.sender_ns_per_kib.is_some(), "{record:?}");
@@ -80,15 +81,16 @@ fn every_path_is_measured_over_ipv4_and_ipv6_with_a_token() {
         assert_eq!(address.ip().to_string(), bind);
         let file = folder.path().join(format!("{}.json", address.is_ipv6()));
         let file = file.to_str().unwrap();
-        let cells =
-            ["-p", "all", "-s", "64,64KiB", "-c", "1,8", "--verify", "--token-file", token, "-o", file];
+        let cells = ["-p", "all", "-s", "64,64KiB", "-c", "3", "--verify", "--token-file", token, "-o", file];
         let printed = results(&over(address, &cells).finish().good());
         assert_eq!(Some(&printed), results_in(Path::new(file)).as_ref());
-        check(&printed, &[(64, 1), (64, 8), (65536, 1), (65536, 8)], &printed.conditions.congestion_control);
+        check(&printed, &[(64, 3), (65536, 3)], &printed.conditions.congestion_control);
         assert!(["cubic", "reno"].contains(&printed.conditions.congestion_control.as_str()));
         let secret = String::from_utf8_lossy(TOKEN);
         assert!(!fs::read_to_string(file).unwrap().contains(secret.trim()), "a secret in the results");
-        assert_eq!(server.stop().good(), format!("served {} scenarios\n", printed.records.len()));
+        // Every set-up is a scenario of its own.
+        let scenarios = printed.records.len() * SETUPS;
+        assert_eq!(server.stop().good(), format!("served {scenarios} scenarios\n"));
     }
 }
 

@@ -3,20 +3,27 @@
 
 mod comparison;
 mod cost;
+mod explanation;
 mod judged;
+mod lab;
+mod model;
 
 use serde::{Deserialize, Serialize};
 
 use crate::compare::Measured;
 use crate::cost::limiter::Limiter;
+use crate::lab::Probed;
 use crate::rig::Site;
 use crate::scenario::Scenario;
-use crate::send::{Ledger, Release};
+use crate::send::{Copies, Ledger, Release};
 
 pub use crate::conditions::Conditions;
 pub use comparison::{Comparison, Crossover};
 pub use cost::{CountRecord, CountersRecord, CpuRecord, LatencyRecord, PollutionRecord, Reasons, WireRecord};
+pub use explanation::{ClassDifference, ClassRecord, ExplainedEnd, ExplainedPath, Explanation, FigureRecord};
 pub use judged::{ALPHA, Paired};
+pub use lab::LabRecord;
+pub use model::{Asked, CostModel, MISS_TOLERATED, ModelCell, PathModel};
 
 /// The version of this form.
 pub const SCHEMA: u32 = 1;
@@ -39,6 +46,12 @@ pub struct Results {
     /// Sizes from which one path beats another.
     #[serde(default)]
     pub crossovers: Vec<Crossover>,
+    /// Where the CPU time of paths goes.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub explanations: Vec<Explanation>,
+    /// Cost models, and what they predict.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub models: Vec<CostModel>,
     /// The answer, in sentences to be pasted into a design document.
     #[serde(default)]
     pub verdict: Vec<String>,
@@ -100,6 +113,9 @@ pub struct Record {
     /// The shape on the wire; null where TCP_INFO could not be read.
     #[serde(default)]
     pub wire: Option<WireRecord>,
+    /// The way between the ends, in the lab; null elsewhere.
+    #[serde(default)]
+    pub lab: Option<LabRecord>,
     /// Of a receive path that maps pages: the share of the bytes that it could map, 0 to 1; null for others.
     #[serde(default)]
     pub mapped_share: Option<f64>,
@@ -132,6 +148,9 @@ pub struct LedgerRecord {
     pub completed: u64,
     /// Of these, those in ranges marked copied.
     pub copied: u64,
+    /// Of these, those marked copied by a mark that proves nothing (io_uring's, of linked notifications).
+    #[serde(default)]
+    pub doubtful: u64,
     /// Notifications that told of more than one call.
     #[serde(default)]
     pub merged_ranges: u64,
@@ -184,8 +203,18 @@ impl Results {
             failures: Vec::new(),
             comparisons: Vec::new(),
             crossovers: Vec::new(),
+            explanations: Vec::new(),
+            models: Vec::new(),
             verdict: Vec::new(),
         }
+    }
+
+    /// Whether nothing was measured, and nothing failed.
+    pub fn is_empty(&self) -> bool {
+        self.records.is_empty()
+            && self.failures.is_empty()
+            && self.explanations.is_empty()
+            && self.models.is_empty()
     }
 }
 
@@ -209,7 +238,11 @@ impl Record {
         let Measured { sample, .. } = measured;
         let spec = &scenario.spec;
         let told = scenario.path.release == Release::OnCompletion;
-        let copies = sample.ledger.copies();
+        let (copies, reason) = sample.ledger.judged(measured.copied_because.as_deref());
+        let (verdict, verdict_reason) = match &measured.probed {
+            Some(probed) => judge(told.then_some(copies), probed, reason.filter(|_| told)),
+            None => (told.then_some(copies), reason.filter(|_| told)),
+        };
         Self {
             path: scenario.path.name.to_owned(),
             size: spec.size,
@@ -229,12 +262,13 @@ impl Record {
             throughput_bytes_per_second: sample.throughput(),
             syscalls_per_message: sample.calls as f64 / sample.messages.max(1) as f64,
             ledger: told.then(|| LedgerRecord::from(&sample.ledger)),
-            verdict: told.then(|| copies.to_string()),
-            verdict_reason: measured.copied_because.clone().filter(|_| told && sample.ledger.copied > 0),
+            verdict: verdict.map(|word| word.to_string()),
+            verdict_reason,
             huge_share: measured.huge_share,
             cpu: CpuRecord::new(measured, spec.size),
             counters: CountersRecord::new(measured, spec.size, scenario.clients),
             wire: sample.wire.as_ref().map(|wire| WireRecord::new(wire, sample.messages)),
+            lab: LabRecord::new(measured, spec.size),
             mapped_share: sample.mapped.and_then(|mapped| mapped.share()),
             mapped_reason: sample.mapped.and_then(|mapped| mapped.why_not_all()),
             limiter: measured.limiter.to_string(),
@@ -245,6 +279,22 @@ impl Record {
                 .and_then(|bytes| PollutionRecord::new(bytes, sample.walk, measured.idle_walk)),
             flags: flags(scenario, measured),
         }
+    }
+}
+
+/// The word for what became of the bytes, of the kernel's and the probe's, and the reason for it.
+///
+/// What either calls copied was copied, at least in part. Only a path that the kernel is silent about, or calls not
+/// copied, can have gone by reference, and then the probe decides: the kernel's word alone proves nothing.
+fn judge(
+    kernels: Option<Copies>,
+    probed: &Probed,
+    copied_because: Option<String>,
+) -> (Option<Copies>, Option<String>) {
+    match kernels {
+        Some(word @ (Copies::Copied | Copies::Mixed)) => (Some(word), copied_because),
+        Some(word) if probed.word == Copies::Unknown => (Some(word), Some(probed.told.clone())),
+        _ => (Some(probed.word), Some(probed.told.clone())),
     }
 }
 
@@ -300,6 +350,7 @@ impl From<&Ledger> for LedgerRecord {
             sends: ledger.sends,
             completed: ledger.completed,
             copied: ledger.copied,
+            doubtful: ledger.doubtful,
             merged_ranges: ledger.merged_ranges,
             enobufs: ledger.enobufs,
             waits: ledger.waits,

@@ -6,6 +6,7 @@
 mod mapped;
 mod plain;
 mod trunc;
+mod uring;
 mod verifier;
 
 use std::fmt;
@@ -18,10 +19,11 @@ pub use crate::unsupported::Unsupported;
 pub use mapped::MappedReceiver;
 pub use plain::Plain;
 pub use trunc::Trunc;
+pub use uring::Uring;
 pub use verifier::{Verifier, Wrong};
 
 /// Every receive path, in the order in which they are shown; the first is what is taken unless another is asked for.
-pub static ALL: &[ReceivePath] = &[plain::PATH, trunc::PATH, mapped::PATH];
+pub static ALL: &[ReceivePath] = &[plain::PATH, trunc::PATH, mapped::PATH, uring::PATH];
 
 /// The path of this name.
 pub fn by_name(name: &str) -> Option<&'static ReceivePath> {

@@ -140,12 +140,12 @@ impl Order {
     pub fn understand(&self, most_clients: usize) -> Result<Understood, String> {
         let path = send::by_name(&self.path).ok_or_else(|| format!("there is no path '{}'", self.path))?;
         let spec = Spec {
-            fields: self.fields.parse()?,
             layout: self.layout.parse()?,
             buffers: self.buffers.parse()?,
             footprint: self.footprint.parse()?,
             ..Spec::new(self.size).map_err(|error: BadMessageSize| error.to_string())?
         };
+        let spec = spec.divided(self.fields.parse()?).map_err(|error| error.to_string())?;
         if !(1..=most_clients).contains(&self.clients) {
             return Err(format!("{} clients: this host serves 1 to {most_clients}", self.clients));
         }

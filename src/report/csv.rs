@@ -20,7 +20,7 @@ const ORIGINAL: [&str; 9] = [
     "ContextSwitch",
 ];
 
-const COLUMNS: [&str; 46] = [
+const COLUMNS: [&str; 47] = [
     "set",
     "path",
     "size",
@@ -67,6 +67,7 @@ const COLUMNS: [&str; 46] = [
     "flags",
     "plain",
     "mapped_share",
+    "doubtful",
 ];
 
 /// Every row of every set.
@@ -191,5 +192,6 @@ fn recorded(record: &Record) -> [String; COLUMNS.len()] {
         record.flags.join("; "),
         count(|l| l.plain),
         number(record.mapped_share),
+        count(|l| l.doubtful),
     ]
 }

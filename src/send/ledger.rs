@@ -17,6 +17,10 @@ pub struct Ledger {
     /// Completed calls that lie in a range marked copied. The kernel merges ranges and keeps the first mark, so
     /// this is exact only where all marks agree (skb_zerocopy_notify_extend, net/core/skbuff.c).
     pub copied: u64,
+    /// Completed calls marked copied by a mark that proves nothing: io_uring links the notifications of the sends that
+    /// share a packet, only the first of them hears how it went, and the others say copied (io_link_skb and
+    /// io_tx_ubuf_complete, io_uring/notif.c). They are not in `copied`.
+    pub doubtful: u64,
     /// Notifications that told of more than one call.
     pub merged_ranges: u64,
     /// Calls refused with ENOBUFS and repeated.
@@ -51,6 +55,7 @@ impl Ledger {
             sends: self.sends - earlier.sends,
             completed: self.completed - earlier.completed,
             copied: self.copied - earlier.copied,
+            doubtful: self.doubtful - earlier.doubtful,
             merged_ranges: self.merged_ranges - earlier.merged_ranges,
             enobufs: self.enobufs - earlier.enobufs,
             waits: self.waits - earlier.waits,
@@ -69,6 +74,7 @@ impl Ledger {
         self.sends += other.sends;
         self.completed += other.completed;
         self.copied += other.copied;
+        self.doubtful += other.doubtful;
         self.merged_ranges += other.merged_ranges;
         self.enobufs += other.enobufs;
         self.waits += other.waits;
@@ -81,20 +87,35 @@ impl Ledger {
         self.notification.add(&other.notification);
     }
 
-    /// The share of the completed calls that were marked copied; `None` when nothing was completed.
+    /// The share of the completed calls that were marked copied; `None` when nothing was completed, or where the marks
+    /// prove nothing.
     pub fn copied_share(&self) -> Option<f64> {
-        (self.completed > 0).then(|| self.copied as f64 / self.completed as f64)
+        (self.completed > 0 && self.doubtful == 0).then(|| self.copied as f64 / self.completed as f64)
     }
 
     /// The word for what happened to the bytes, from the kernel's marks alone.
     pub fn copies(&self) -> Copies {
         let asked_for_a_copy = self.fallbacks + self.plain > 0;
         match (self.completed, self.copied) {
+            _ if self.doubtful > 0 => Copies::Unknown,
             (0, _) if asked_for_a_copy => Copies::Copied,
             (0, _) => Copies::Unknown,
             (completed, copied) if completed == copied => Copies::Copied,
             (_, 0) if !asked_for_a_copy => Copies::NotCopied,
             _ => Copies::Mixed,
+        }
+    }
+
+    /// The word where every send is known to be copied on the way (`why`), whatever the marks are worth; and its reason.
+    pub fn judged(&self, why: Option<&str>) -> (Copies, Option<String>) {
+        let all_marked = self.copied + self.doubtful == self.completed;
+        let known = why.filter(|_| self.copied + self.doubtful > 0).map(str::to_owned);
+        match self.copies() {
+            Copies::Unknown if self.doubtful > 0 && all_marked && known.is_some() => (Copies::Copied, known),
+            Copies::Unknown if self.doubtful > 0 => {
+                (Copies::Unknown, Some("io_uring marks sends that share a packet as copied".to_owned()))
+            }
+            word => (word, known),
         }
     }
 

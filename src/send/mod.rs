@@ -14,6 +14,7 @@ mod more;
 mod one_copy;
 mod sendfile;
 mod two_copy;
+pub mod uring;
 mod vmsplice;
 mod zero_copy;
 
@@ -53,6 +54,10 @@ pub static ALL: &[SendPath] = &[
     hybrid::PATH,
     sendfile::PATH,
     vmsplice::PATH,
+    uring::send::PATH,
+    uring::sendmsg::PATH,
+    uring::sendzc::PATH,
+    uring::fixed::PATH,
     adaptive::PATH,
 ];
 

@@ -35,6 +35,12 @@ struct Mapping {
     file: Option<OwnedFd>,
 }
 
+/// Keeps the addresses of a block from being given to others, and gives no access to its bytes.
+#[derive(Debug)]
+pub struct Lease {
+    _mapping: Arc<Mapping>,
+}
+
 // SAFETY: a Mapping reads and writes nothing; it is unmapped by its last owner, on whatever thread.
 unsafe impl Send for Mapping {}
 // SAFETY: its fields are never written after it was made.
@@ -90,6 +96,11 @@ impl Block {
         let file = self.mapping.file.as_ref()?;
         let offset = self.start.as_ptr() as usize - self.mapping.start.as_ptr() as usize;
         Some((file.as_fd(), offset as u64))
+    }
+
+    /// Keeps its addresses from being mapped again after it is gone, for one who has told them to the kernel.
+    pub fn lease(&self) -> Lease {
+        Lease { _mapping: Arc::clone(&self.mapping) }
     }
 
     fn aligned(length: usize, alignment: usize) -> io::Result<Self> {

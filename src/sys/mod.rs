@@ -8,6 +8,7 @@ pub(crate) mod ethtool;
 pub mod gather;
 pub mod limits;
 pub mod memory;
+pub mod netns;
 #[cfg(feature = "cli")]
 pub(crate) mod process;
 pub mod rusage;
@@ -15,9 +16,10 @@ pub mod sched;
 mod sigpipe;
 pub mod socket;
 pub mod splice;
-pub mod tcp_info;
 #[cfg(feature = "cli")]
-pub(crate) mod uring;
+pub mod tap;
+pub mod tcp_info;
+pub mod uring;
 pub mod zerocopy_receive;
 
 /// The result of a C call that reports failure as -1, as an `io::Result`.

@@ -25,7 +25,7 @@ impl Calls {
     /// One more call. A load and a store instead of a locked add: there is one writer, and this stands in
     /// every send.
     #[inline]
-    fn add(&self) {
+    pub(super) fn add(&self) {
         self.0.store(self.0.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
     }
 }

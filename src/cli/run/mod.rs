@@ -31,6 +31,7 @@ use super::{Done, Failure, signals};
 use crate::compare::cell::Contestant;
 use crate::compare::crossover;
 use crate::compare::metric::Metric;
+use crate::connection::Options;
 use crate::cost::system::{IdleBaseline, MIN_WINDOW};
 use crate::message::{Buffers, Fields, Footprint, Layout, Spec};
 use crate::record::{ALPHA, Conditions, Results, SCHEMA};
@@ -61,13 +62,13 @@ pub struct Arguments {
     /// Go on after what the first -o file, a .json, already has
     #[arg(long, requires = "output")]
     resume: bool,
-    /// Where the threads sit: paired, split or free
-    #[arg(long, default_value_t)]
-    placement: Placement,
+    /// Where the threads sit: paired, split or free [default: paired; in the lab split]
+    #[arg(long)]
+    placement: Option<Placement>,
     /// Where the fields lie: heap, page, arena, huge or memfd
     #[arg(long, default_value_t)]
     layout: Layout,
-    /// How the message is divided: even, headed or single
+    /// How the message is divided: even, headed, single, or lengths such as 64,65472
     #[arg(long, default_value_t)]
     fields: Fields,
     /// constant, or ring:N for N messages in turn, each rewritten before it is sent
@@ -157,8 +158,8 @@ impl Arguments {
         let received = (self.receive.probe)(self.verify);
         received.map_err(|reason| Failure::Usage(format!("{}: {reason}", self.receive.name)))?;
         let results = self.begin()?;
-        let field = self.field()?;
         let signals = signals::listen()?;
+        let field = self.field()?;
         let (mut course, cells) = self.course(field, &files, results, &signals);
         for (size, clients) in cells {
             course.cell(self.scenarios(size, clients)?, size, clients)?;
@@ -224,7 +225,7 @@ impl Arguments {
         signals: &'a crossbeam::channel::Receiver<()>,
     ) -> (Course<'a>, Vec<(usize, usize)>) {
         let began = Instant::now();
-        let sizes: Vec<_> = arguments::distinct(&self.sizes).iter().map(|size| size.0).collect();
+        let sizes = self.sizes();
         let clients = arguments::distinct(&self.clients);
         let cells: Vec<_> = scenario::matrix(&sizes, &clients).collect();
         let budget = self.budget.or(self.quick.then_some(pace::QUICK));
@@ -251,7 +252,7 @@ impl Arguments {
 
     fn crossovers(&self, course: &mut Course<'_>) -> Result<(), Failure> {
         let Some(crossing) = &self.crossover else { return Ok(()) };
-        course.field.reach(&arguments::options(self.stall))?;
+        course.field.reach(&self.options())?;
         let site = course.field.site().clone();
         for clients in arguments::distinct(&self.clients) {
             for footprint in FOOTPRINTS {
@@ -283,46 +284,39 @@ impl Arguments {
 
     /// The paths asked for. `all` leaves out, with a note, those that cannot be had; one that was named must.
     fn paths(&self) -> Result<Vec<&'static SendPath>, Failure> {
-        let spec = self.spec(self.sizes.first().map_or(65_536, |size| size.0))?;
-        let named = |path: &SendPath| {
-            let there = self.over.probe(path, &spec);
-            there.map_err(|reason| Failure::Usage(format!("{}: {reason}", path.name)))
-        };
-        if let Some(crossing) = &self.crossover {
-            named(crossing.path)?;
-            named(crossing.against)?;
+        let spec = self.spec(self.sizes().first().copied().unwrap_or(65_536))?;
+        // Another host probes by itself.
+        let probe = |path: &'static SendPath| self.over.probe(path, &spec);
+        if let Some(Crossing { path, against, .. }) = &self.crossover {
+            arguments::paths(&[PathChoice::One(path), PathChoice::One(against)], probe)?;
         }
-        let mut paths: Vec<&'static SendPath> = Vec::new();
-        let mut add = |path: &'static SendPath| {
-            if !paths.iter().any(|seen| seen.name == path.name) {
-                paths.push(path);
-            }
-        };
-        for choice in &self.paths {
-            match choice {
-                PathChoice::One(path) => {
-                    named(path)?;
-                    add(path);
-                }
-                PathChoice::All => send::ALL.iter().for_each(|path| match self.over.probe(path, &spec) {
-                    Ok(()) => add(path),
-                    Err(reason) => eprintln!("note: {} is left out: {reason}", path.name),
-                }),
-            }
+        arguments::paths(&self.paths, probe)
+    }
+
+    /// The sizes asked for; lengths of fields bring their own, unless another was given.
+    fn sizes(&self) -> Vec<usize> {
+        let sizes: Vec<_> = arguments::distinct(&self.sizes).iter().map(|size| size.0).collect();
+        match self.fields.size() {
+            Some(sum) if sizes == scenario::SIZES => vec![sum],
+            _ => sizes,
         }
-        Ok(paths)
+    }
+
+    /// How connections are made.
+    fn options(&self) -> Options {
+        arguments::patient(self.over.options(), self.stall)
     }
 
     fn spec(&self, size: usize) -> Result<Spec, Failure> {
         let spec = Spec::new(size).map_err(|error| Failure::Usage(error.to_string()))?;
-        let (fields, layout) = (self.fields, self.layout);
-        Ok(Spec { fields, layout, buffers: self.buffers, footprint: self.footprint, ..spec })
+        let spec = spec.divided(self.fields).map_err(|error| Failure::Usage(error.to_string()))?;
+        Ok(Spec { layout: self.layout, buffers: self.buffers, footprint: self.footprint, ..spec })
     }
 
     fn scenario(&self, path: &'static SendPath, size: usize, clients: usize) -> Result<Scenario, Failure> {
         Ok(Scenario {
-            options: arguments::options(self.stall),
-            placement: self.placement,
+            options: self.options(),
+            placement: self.placement.unwrap_or_else(|| self.over.placement()),
             counted_threads: self.counters,
             pollution_table: self.pollution.map(|size| size.0),
             verify: self.verify,

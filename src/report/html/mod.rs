@@ -36,8 +36,8 @@ pub fn page(sets: &[Set]) -> String {
                     (head(sets))
                     (answer(sets))
                     @if sets.iter().any(|set| !conditions::flags(set).is_empty() || !set.failures.is_empty()) { (warnings(sets)) }
-                    @for chart in charts::ALL { (figure(chart, sets)) }
-                    (claims(sets))
+                    @for chart in charts::of(sets) { (figure(chart, sets)) }
+                    @if sets.iter().any(|set| !set.rows.is_empty()) { (claims(sets)) }
                     (measured(sets))
                     (again(sets))
                 }
@@ -152,8 +152,8 @@ fn figure(chart: &Chart, sets: &[Set]) -> Markup {
             h2 { (chart.title) }
             @match (chart.content)(sets) {
                 Content::Missing(why) => p.missing { (prose(&why)) },
-                Content::Plots(plots) => figure.single[plots.panels.len() == 1] {
-                    div class=(format!("panels {}", beside(plots.panels.len()))) {
+                Content::Plots(plots) => figure.single[plots.panels.len() == 1 && !plots.wide] {
+                    div class=(if plots.wide { "panels".to_owned() } else { format!("panels {}", beside(plots.panels.len())) }) {
                         @for panel in &plots.panels { div.panel { (PreEscaped(panel)) } }
                     }
                     figcaption { @for sentence in &plots.caption { p { (prose(sentence)) } } }

@@ -4,8 +4,10 @@
 mod caches;
 mod comparisons;
 mod demand;
+mod explained;
 mod latency;
 mod ledger;
+mod model;
 mod speedup;
 mod throughput;
 mod winners;
@@ -16,7 +18,7 @@ use crate::report::plot::axis::Axis;
 use crate::report::plot::lines::{Lines, Series};
 use crate::report::plot::mark::Look;
 use crate::report::set::{Row, Set, place};
-use crate::units::{ByteSize, significant};
+use crate::units::{ByteSize, Clients, significant};
 
 /// Every chart, in the order of the page.
 pub static ALL: &[Chart] = &[
@@ -24,11 +26,20 @@ pub static ALL: &[Chart] = &[
     comparisons::CHART,
     throughput::CHART,
     demand::CHART,
+    explained::CHART,
+    explained::FLAMES,
+    model::CHART,
     latency::CHART,
     speedup::CHART,
     caches::CHART,
     ledger::CHART,
 ];
+
+/// The charts of a page: all, or, where nothing was compared cell by cell, those that have something to show.
+pub fn of(sets: &[Set]) -> impl Iterator<Item = &'static Chart> + '_ {
+    let any = sets.iter().any(|set| !set.rows.is_empty());
+    ALL.iter().filter(move |chart| any || matches!((chart.content)(sets), Content::Plots(_)))
+}
 
 /// Every comparison, for other forms.
 pub(in crate::report) use comparisons::table as comparison_table;
@@ -62,6 +73,8 @@ pub struct Plots {
     pub caption: Vec<String>,
     /// The same in figures.
     pub table: Listing,
+    /// Each plot needs the whole width.
+    pub wide: bool,
 }
 
 /// More plots than this side by side are not read; the table has the rest.
@@ -75,7 +88,7 @@ impl Plots {
                 .push(format!("The first {MOST_PANELS} of {} plots; the table has the rest.", panels.len()));
             panels.truncate(MOST_PANELS);
         }
-        Content::Plots(Self { panels, caption, table })
+        Content::Plots(Self { panels, caption, table, wide: false })
     }
 }
 
@@ -114,7 +127,13 @@ fn reach(sets: &[Set], metric: Metric) -> impl Iterator<Item = f64> + '_ {
 fn over_sizes(sets: &[Set], metric: Metric, clients: usize) -> Option<Lines> {
     let series = series(sets, metric, |row| (row.clients == clients).then_some(row.size as f64));
     let (x, y) = (Axis::sizes(&all_of(sets, Set::sizes)), Axis::values(metric.title(), reach(sets, metric)));
-    (!series.is_empty()).then(|| Lines { title: clients_word(clients), x, y, series, guide: Vec::new() })
+    (!series.is_empty()).then(|| Lines {
+        title: Clients(clients).to_string(),
+        x,
+        y,
+        series,
+        guide: Vec::new(),
+    })
 }
 
 /// The metric against the clients, for one message size.
@@ -133,13 +152,9 @@ fn all_of(sets: &[Set], of: fn(&Set) -> Vec<usize>) -> Vec<usize> {
     values
 }
 
-fn clients_word(clients: usize) -> String {
-    if clients == 1 { "1 client".to_owned() } else { format!("{clients} clients") }
-}
-
 /// `64 KiB, 8 clients`
 fn cell_word(size: usize, clients: usize) -> String {
-    format!("{}, {}", ByteSize(size), clients_word(clients))
+    format!("{}, {}", ByteSize(size), Clients(clients))
 }
 
 /// A sentence of each set, with the set's name where there are several.
