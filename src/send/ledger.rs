@@ -35,7 +35,7 @@ pub struct Ledger {
     pub plain: u64,
     /// Which way the path chose for its messages, and why; empty for a path that has one way.
     #[cfg_attr(feature = "cli", serde(default))]
-    pub decisions: Decisions,
+    pub decisions: Box<Decisions>,
     /// Calls whose memory came back only because the connection was ended before the peer had read it.
     pub aborted: u64,
     /// Calls that the kernel still held when the sender was given up; their memory is leaked.
@@ -61,7 +61,7 @@ impl Ledger {
             waits: self.waits - earlier.waits,
             fallbacks: self.fallbacks - earlier.fallbacks,
             plain: self.plain - earlier.plain,
-            decisions: self.decisions.since(&earlier.decisions),
+            decisions: Box::new(self.decisions.since(&earlier.decisions)),
             aborted: self.aborted - earlier.aborted,
             undrained: self.undrained - earlier.undrained,
             peak_in_flight_bytes: self.peak_in_flight_bytes,
@@ -80,7 +80,7 @@ impl Ledger {
         self.waits += other.waits;
         self.fallbacks += other.fallbacks;
         self.plain += other.plain;
-        self.decisions = self.decisions.and(&other.decisions);
+        *self.decisions = self.decisions.and(&other.decisions);
         self.aborted += other.aborted;
         self.undrained += other.undrained;
         self.peak_in_flight_bytes = self.peak_in_flight_bytes.max(other.peak_in_flight_bytes);

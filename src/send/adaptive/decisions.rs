@@ -60,6 +60,7 @@ impl Reason {
 /// How often which way, and why.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "cli", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "cli", serde(from = "form::Told", into = "form::Told"))]
 pub struct Decisions {
     /// Messages by way and reason, each in the order of its `ALL`.
     messages: [[u64; Reason::COUNT]; Way::COUNT],
@@ -79,12 +80,12 @@ impl Decisions {
 
     /// Messages that went this way.
     pub fn of_way(&self, way: Way) -> u64 {
-        self.messages[way as usize].iter().sum()
+        self.messages[way as usize].iter().fold(0, |sum, count| sum.saturating_add(*count))
     }
 
     /// Messages of which anything was decided; 0 for a path that decides nothing.
     pub fn total(&self) -> u64 {
-        self.messages.iter().flatten().sum()
+        self.messages.iter().flatten().fold(0, |sum, count| sum.saturating_add(*count))
     }
 
     pub(super) fn count(&mut self, way: Way, reason: Reason) {
@@ -94,7 +95,7 @@ impl Decisions {
     /// What was added since `earlier`, a former state of the same decisions.
     #[must_use]
     pub fn since(&self, earlier: &Self) -> Self {
-        self.with(earlier, |mine, theirs| mine - theirs)
+        self.with(earlier, |mine, theirs| mine.saturating_sub(theirs))
     }
 
     /// The sum of two senders' decisions.
@@ -145,9 +146,74 @@ impl fmt::Display for Decisions {
     }
 }
 
+/// Decisions as they are kept and sent: in words, so that ways can be added.
+#[cfg(feature = "cli")]
+mod form {
+    use serde::{Deserialize, Serialize};
+
+    use super::{Decisions, Reason, Way};
+
+    #[derive(Serialize, Deserialize)]
+    pub(super) struct Told {
+        chosen: Vec<Chosen>,
+        switches: u64,
+        given_up_copied: u64,
+        given_up_refused: u64,
+    }
+
+    #[derive(Serialize, Deserialize)]
+    struct Chosen {
+        way: String,
+        reason: String,
+        messages: u64,
+    }
+
+    impl From<Decisions> for Told {
+        fn from(decisions: Decisions) -> Self {
+            let mut chosen = Vec::new();
+            for way in Way::ALL {
+                for reason in Reason::ALL {
+                    let messages = decisions.messages(*way, *reason);
+                    if messages > 0 {
+                        chosen.push(Chosen { way: way.to_string(), reason: reason.to_string(), messages });
+                    }
+                }
+            }
+            let Decisions { switches, given_up_copied, given_up_refused, .. } = decisions;
+            Self { chosen, switches, given_up_copied, given_up_refused }
+        }
+    }
+
+    impl From<Told> for Decisions {
+        /// Words of another version are passed over.
+        fn from(told: Told) -> Self {
+            let mut messages = Self::default().messages;
+            for Chosen { way, reason, messages: count } in told.chosen {
+                if let (Ok(way), Ok(reason)) = (way.parse::<Way>(), reason.parse::<Reason>()) {
+                    messages[way as usize][reason as usize] = count;
+                }
+            }
+            let Told { switches, given_up_copied, given_up_refused, .. } = told;
+            Self { messages, switches, given_up_copied, given_up_refused }
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[cfg(feature = "cli")]
+    #[test]
+    fn decisions_are_kept_in_words() {
+        let mut decisions = Decisions { switches: 1, ..Decisions::default() };
+        decisions.count(Way::Gather, Reason::Equal);
+        let text = serde_json::to_string(&decisions).unwrap();
+        assert!(text.contains(r#"{"way":"gather","reason":"equal","messages":1}"#), "{text}");
+        assert_eq!(serde_json::from_str::<Decisions>(&text).unwrap(), decisions);
+        let later = text.replace("gather", "teleport");
+        assert_eq!(serde_json::from_str::<Decisions>(&later).unwrap().total(), 0);
+    }
 
     #[test]
     fn decisions_are_told_in_shares_the_most_frequent_way_first() {

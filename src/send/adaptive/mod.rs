@@ -206,7 +206,7 @@ impl Sender for Adaptive {
     }
 
     fn ledger(&self) -> Ledger {
-        Ledger { decisions: self.controller.decisions(), ..self.inner.ledger() }
+        Ledger { decisions: Box::new(self.controller.decisions()), ..self.inner.ledger() }
     }
 }
 
