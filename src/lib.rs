@@ -46,7 +46,7 @@
 //! report               from records to text
 //! compare              verdict, baseline: sentences and changes, from records     explain   answer
 //! record
-//! explain              where the CPU time of paths goes
+//! explain  model       where the CPU time of paths goes; what it comes to for messages that were not measured
 //! compare              schedule, turns, cell, trial, stats, crossover, self_test     doctor
 //! remote  rig
 //! seat  server  fleet

@@ -163,6 +163,7 @@ fn settings(contestant: &Contestant) -> Vec<String> {
         format!("{} fields", spec.fields),
         format!("{} buffers", spec.buffers),
         format!("{} footprint", spec.footprint),
+        format!("received by {}", scenario.receive.name),
     ]
 }
 
@@ -205,7 +206,7 @@ impl ExplainedEnd {
         self.classes.iter().find(|record| record.class == class).map(|record| record.ns_per_kib)
     }
 
-    /// The functions without a class, where together they have more than [`REST_TOLERATED`] of the samples.
+    /// The functions without a class, where together they have more than `REST_TOLERATED` of the samples.
     pub fn too_much_unclassed(&self) -> Option<String> {
         let rest = self.of(&Class::Rest.to_string())?.value / self.demand.value.max(f64::MIN_POSITIVE);
         let names: Vec<_> =

@@ -33,7 +33,9 @@ pub struct Hybrid {
 }
 
 impl Hybrid {
-    /// A field is large from so many bytes on.
+    /// A field is large from so many bytes on. Where nothing is copied after all (`copycost run --over lab -p
+    /// onecopy,zerocopy --fields single --layout arena`) a field of 8 KiB by reference costs the sender 1.24 of what the copy
+    /// costs hot and 0.82 cold, one of 16 KiB 0.98 and 0.68, one of 32 KiB 0.80 and 0.58.
     pub const LARGE: usize = 16 << 10;
 
     /// A sender on a connected socket; sets SO_ZEROCOPY.
