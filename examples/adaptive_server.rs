@@ -24,7 +24,7 @@ const ROUNDS: usize = 2000;
 /// Responses of one size that can be on their way at once, for each connection.
 const POOL: usize = 8;
 
-pub fn main() -> io::Result<()> {
+pub(crate) fn main() -> io::Result<()> {
     let listener = TcpListener::bind("127.0.0.1:0")?;
     let address = listener.local_addr()?;
     thread::scope(|scope| {
