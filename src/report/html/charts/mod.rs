@@ -5,6 +5,7 @@ mod caches;
 mod comparisons;
 mod demand;
 mod explained;
+mod lab;
 mod latency;
 mod ledger;
 mod model;
@@ -26,6 +27,7 @@ pub static ALL: &[Chart] = &[
     comparisons::CHART,
     throughput::CHART,
     demand::CHART,
+    lab::CHART,
     latency::CHART,
     speedup::CHART,
     caches::CHART,
