@@ -13,6 +13,9 @@ const NAMED_FROM: f64 = 0.005;
 /// From this share on they are too much to be left unsaid.
 pub const REST_TOLERATED: f64 = 0.05;
 
+/// Of fewer samples a share of 5 % is chance.
+const TELLING: u64 = 200;
+
 /// Branches of the stacks with a smaller share are not kept.
 const KEPT_FROM: f64 = 0.002;
 
@@ -211,7 +214,7 @@ impl ExplainedEnd {
         let rest = self.of(&Class::Rest.to_string())?.value / self.demand.value.max(f64::MIN_POSITIVE);
         let names: Vec<_> =
             self.unclassed.iter().take(8).map(|(name, percent)| format!("{name} {percent:.1} %")).collect();
-        (rest > REST_TOLERATED).then(|| {
+        (rest > REST_TOLERATED && self.samples >= TELLING).then(|| {
             format!(
                 "{}: {:.0} % of the samples are in no class: {}",
                 self.end,
