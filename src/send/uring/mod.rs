@@ -132,10 +132,12 @@ enum Room {
 impl Uring {
     fn open(socket: Socket, operation: Operation, terms: Terms) -> io::Result<Self> {
         let stall = socket.options().write_timeout()?.unwrap_or(ENDLESS);
+        let sends: Sends<Message, Part> = Sends::open(socket, REQUESTS as u16, (HELD + REQUESTS) as u16)?;
+        let pages = terms.budget.pages.map(|pages| pages.saturating_sub(sends.locked_pages()));
         Ok(Self {
-            sends: Sends::open(socket, REQUESTS as u16, (HELD + REQUESTS) as u16)?,
+            sends,
             operation,
-            budget: terms.budget,
+            budget: Budget { pages, ..terms.budget },
             stall,
             waiting: VecDeque::with_capacity(CHAIN),
             sent: 0,
@@ -189,9 +191,12 @@ impl Uring {
                 Room::CopyOnly => (Operation::SendMsg, size - position),
                 Room::ByReference(bytes) => self.cut(&self.waiting[at], position, bytes),
             };
-            copy = false;
             self.push(operation, at, position, bytes)?;
             position += bytes;
+            // One that the kernel refuses takes the whole chain with it, also the copy before it.
+            if std::mem::take(&mut copy) {
+                break;
+            }
         }
         Ok(())
     }
@@ -334,6 +339,8 @@ impl Uring {
                     ended = (bytes < link.bytes).then_some(libc::ECANCELED);
                 }
                 (Err(errno), None) => ended = Some(errno),
+                // A request that is refused before the chain begins: all others are cancelled, the first too.
+                (Err(errno), Some(libc::ECANCELED)) if progress == 0 => ended = Some(errno),
                 (Ok(bytes @ 1..), Some(_)) => {
                     let told = format!("{bytes} bytes were sent behind a request that had fallen short");
                     return Err(io::Error::other(told));
