@@ -51,7 +51,7 @@
 //! report               from records to text
 //! compare              verdict, baseline: sentences and changes, from records     explain   answer
 //! record
-//! explain              where the CPU time of paths goes
+//! explain  model       where the CPU time of paths goes; what it comes to for messages that were not measured
 //! compare              schedule, turns, cell, trial, stats, crossover, self_test
 //! rig
 //! remote  lab          other hosts; a network card in software     doctor

@@ -225,8 +225,8 @@ impl Passed {
     #[inline]
     fn pass(&mut self, from: &Tap, to: &Tap, buffer: &mut [u8]) -> bool {
         for _ in 0..BATCH {
-            // A tap that fails has no link any more, and nothing to give.
-            let Ok(Some(length)) = from.read(buffer) else { return false };
+            // A tap that fails, or ends, has no link any more and nothing to give.
+            let Ok(Some(length @ 1..)) = from.read(buffer) else { return false };
             let frame = length.saturating_sub(HEADER_BYTES);
             if !(LEAST_FRAME..=MOST_FRAME).contains(&frame) {
                 self.unfit += 1;

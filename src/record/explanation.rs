@@ -13,6 +13,9 @@ const NAMED_FROM: f64 = 0.005;
 /// From this share on they are too much to be left unsaid.
 pub const REST_TOLERATED: f64 = 0.05;
 
+/// Of fewer samples a share of 5 % is chance.
+const TELLING: u64 = 200;
+
 /// Branches of the stacks with a smaller share are not kept.
 const KEPT_FROM: f64 = 0.002;
 
@@ -62,7 +65,7 @@ pub struct ExplainedPath {
 /// What one kind of threads spent.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct ExplainedEnd {
-    /// `sender`, `receiver`, `relay`, `ksoftirqd`, `io_uring worker`.
+    /// `sender`, `receiver`, `relay` or `ksoftirqd`; what io_uring's workers did counts where it was asked for.
     pub end: String,
     /// CPU time in ns/KiB, measured without sampling (of kernel threads and relays: from their samples).
     pub demand: FigureRecord,
@@ -163,6 +166,7 @@ fn settings(contestant: &Contestant) -> Vec<String> {
         format!("{} fields", spec.fields),
         format!("{} buffers", spec.buffers),
         format!("{} footprint", spec.footprint),
+        format!("received by {}", scenario.receive.name),
     ]
 }
 
@@ -205,12 +209,12 @@ impl ExplainedEnd {
         self.classes.iter().find(|record| record.class == class).map(|record| record.ns_per_kib)
     }
 
-    /// The functions without a class, where together they have more than [`REST_TOLERATED`] of the samples.
+    /// The functions without a class, where together they have more than `REST_TOLERATED` of the samples.
     pub fn too_much_unclassed(&self) -> Option<String> {
         let rest = self.of(&Class::Rest.to_string())?.value / self.demand.value.max(f64::MIN_POSITIVE);
         let names: Vec<_> =
             self.unclassed.iter().take(8).map(|(name, percent)| format!("{name} {percent:.1} %")).collect();
-        (rest > REST_TOLERATED).then(|| {
+        (rest > REST_TOLERATED && self.samples >= TELLING).then(|| {
             format!(
                 "{}: {:.0} % of the samples are in no class: {}",
                 self.end,

@@ -15,7 +15,7 @@ use crate::cost::limiter::Limiter;
 use crate::lab::Probed;
 use crate::rig::Site;
 use crate::scenario::Scenario;
-use crate::send::{Copies, Ledger, Release};
+use crate::send::{Copies, Decisions, Ledger, Release};
 
 pub use crate::conditions::Conditions;
 pub use comparison::{Comparison, Crossover};
@@ -178,6 +178,9 @@ pub struct LedgerRecord {
     /// The 99th percentile of the same.
     #[serde(default)]
     pub notification_p99_ns: Option<u64>,
+    /// Which way a path that has several chose for its messages, and why.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub decisions: Option<Decisions>,
 }
 
 /// A path in a cell that could not be measured.
@@ -359,6 +362,7 @@ impl From<&Ledger> for LedgerRecord {
             merged_ranges: ledger.merged_ranges,
             enobufs: ledger.enobufs,
             waits: ledger.waits,
+            decisions: (ledger.decisions.total() > 0).then_some(*ledger.decisions),
             fallbacks: ledger.fallbacks,
             plain: ledger.plain,
             aborted: ledger.aborted,

@@ -182,6 +182,8 @@ fn limiter(row: &Row) -> String {
 fn copied(row: &Row) -> String {
     let ledger = row.record.as_ref().and_then(|record| record.ledger.as_ref());
     ledger.map_or_else(String::new, |ledger| match ledger.completed {
+        // What was copied by choice or by need was copied, and nobody had to say so.
+        0 if ledger.plain.saturating_add(ledger.fallbacks) > 0 => "100 %".to_owned(),
         0 => "unknown".to_owned(),
         _ if ledger.doubtful > 0 => "unknown".to_owned(),
         completed => format!("{:.0} %", 100.0 * ledger.copied as f64 / completed as f64),

@@ -161,6 +161,16 @@ impl Ring {
         Ok(())
     }
 
+    /// What the kernel charges for the ring itself to the user's locked memory, in pages: the two queues, and the requests
+    /// (rings_size and io_allocate_scq_urings, io_uring/io_uring.c).
+    fn locked_pages(&self) -> u64 {
+        const HEADER: u64 = 512;
+        let pages = |bytes: u64| bytes.div_ceil(4096);
+        let (sq, cq) =
+            (u64::from(self.ring.params().sq_entries()), u64::from(self.ring.params().cq_entries()));
+        pages(HEADER + 16 * cq + 4 * sq) + pages(64 * sq)
+    }
+
     /// Completions that the kernel could not put into the full queue: the next [`Ring::enter`] brings them
     /// (IORING_FEAT_NODROP, Linux 5.5).
     fn has_overflown(&mut self) -> bool {

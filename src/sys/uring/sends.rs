@@ -161,6 +161,11 @@ impl<T: AsRef<Gather>, N: Copy> Sends<T, N> {
         })
     }
 
+    /// What the ring itself takes of the user's locked memory, in pages of 4 KiB.
+    pub fn locked_pages(&self) -> u64 {
+        self.ring.locked_pages()
+    }
+
     /// Registers the memory of `messages` that lie in one mapping each; the kernel pins it until this is dropped.
     ///
     /// # Errors

@@ -37,6 +37,12 @@ fn content(sets: &[Set]) -> Content {
          all; weak: sent without asking, or no notification was read, or its mark proves nothing (io_uring)."
             .to_owned(),
     );
+    for (row, ledger) in sets.iter().flat_map(with).take(MOST_BARS) {
+        if let Some(decisions) = ledger.decisions {
+            let size = ByteSize(row.size);
+            caption.push(format!("{}, {size} × {} chose {decisions}.", row.path, row.clients));
+        }
+    }
     if bars.len() > MOST_BARS {
         caption.push(format!("The first {MOST_BARS} of {} bars; the table has the rest.", bars.len()));
         bars.truncate(MOST_BARS);
@@ -63,6 +69,7 @@ fn bar(set: &Set, row: &Row, ledger: &LedgerRecord) -> Bar {
         segment(rest, Ink::Grid, false),
     ];
     let figure = match ledger.completed {
+        0 if ledger.plain.saturating_add(ledger.fallbacks) > 0 => "all copied".to_owned(),
         0 => "unknown".to_owned(),
         _ if ledger.doubtful > 0 => "unknown".to_owned(),
         completed => format!("{:.0} % copied", 100.0 * copied as f64 / completed as f64),
