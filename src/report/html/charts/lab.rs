@@ -95,9 +95,12 @@ fn told(found: Option<&Found>, by: &str) -> String {
         (None, Some(high)) => {
             format!("{path} beats {against} from {} on, the smallest measured, {by}", ByteSize(*high))
         }
-        (low, None) => {
-            let up_to = low.map_or_else(String::new, |low| format!(" up to {}", ByteSize(low)));
-            format!("{path} does not beat {against}{up_to} {by}")
+        (Some(low), None) => {
+            format!(
+                "no size is shown from which {path} beats {against} {by}: at {}, the largest, it does not or it cannot be told",
+                ByteSize(*low)
+            )
         }
+        (None, None) => format!("{path} and {against} were not compared {by}"),
     }
 }
