@@ -20,7 +20,7 @@ const RESPONSE_BYTES: usize = 64 << 10;
 const RESPONSES: usize = 1000;
 const PATIENCE: Duration = Duration::from_secs(10);
 
-fn main() -> io::Result<()> {
+pub(crate) fn main() -> io::Result<()> {
     let listener = TcpListener::bind("127.0.0.1:0")?;
     let address = listener.local_addr()?;
     let client = thread::Builder::new().spawn(move || receive_everything(TcpStream::connect(address)?))?;

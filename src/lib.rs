@@ -39,6 +39,11 @@
 //!   would time the filling of socket buffers. What the kernel still has to release is waited for outside the clock
 //!   and inside the CPU time.
 //!
+//! Where the ends are is a [`rig::Site`]: here, on another host, or in the lab. In the lab every thread begins by entering
+//! its network namespace ([`seat::Seat`]); a socket belongs to the namespace of the thread that made it, so listener and
+//! connections are made there too. What the relay between the ends spends is a part of the sample beside the ends', and
+//! a record's word for what became of the bytes is the probe's, not only the kernel's.
+//!
 //! The rooms of the house, bottom up; a file imports only from rows below its own:
 //!
 //! ```text
@@ -46,9 +51,10 @@
 //! report               from records to text
 //! compare              verdict, baseline: sentences and changes, from records     explain   answer
 //! record
-//! explain              where the CPU time of paths goes
-//! compare              schedule, turns, cell, trial, stats, crossover, self_test     doctor
-//! remote  rig
+//! explain  model       where the CPU time of paths goes; what it comes to for messages that were not measured
+//! compare              schedule, turns, cell, trial, stats, crossover, self_test
+//! rig
+//! remote  lab          other hosts; a network card in software     doctor
 //! seat  server  fleet
 //! scenario  conditions
 //! protocol  connection  profile
@@ -73,6 +79,8 @@ pub mod doctor;
 #[cfg(feature = "cli")]
 pub mod explain;
 pub mod fleet;
+#[cfg(feature = "cli")]
+pub mod lab;
 pub mod latency;
 pub mod message;
 #[cfg(feature = "cli")]

@@ -9,6 +9,7 @@ use std::path::Path;
 use std::str::FromStr;
 
 use crate::message::words;
+use crate::sys::netns::Netns;
 use crate::sys::sched;
 
 /// How server threads and clients share the CPUs.
@@ -28,8 +29,10 @@ pub enum Placement {
 words!(Placement: Paired = "paired", Split = "split", Free = "free");
 
 /// Where one thread sits.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Seat {
+    /// The network namespace; `None`: that of the process.
+    pub netns: Option<Netns>,
     /// The CPU; `None`: any.
     pub cpu: Option<usize>,
     /// SCHED_BATCH: no preemption on wake-up. Two threads that share a CPU otherwise preempt each other with
@@ -40,6 +43,9 @@ pub struct Seat {
 impl Seat {
     /// Moves the calling thread to this seat.
     pub fn take(&self) -> io::Result<()> {
+        if let Some(netns) = &self.netns {
+            netns.enter()?;
+        }
         if let Some(cpu) = self.cpu {
             sched::pin(&[cpu])?;
         }
@@ -60,7 +66,8 @@ impl Seats {
     /// Seats for `clients` clients on `cpus`, which are in the order in which they should be used.
     pub fn plan(placement: Placement, clients: usize, cpus: &[usize]) -> Self {
         let spread = |cpus: &[usize], batch| -> Vec<Seat> {
-            (0..clients).map(|i| Seat { cpu: cpus.get(i % cpus.len().max(1)).copied(), batch }).collect()
+            let cpu = |i: usize| cpus.get(i % cpus.len().max(1)).copied();
+            (0..clients).map(|i| Seat { cpu: cpu(i), batch, netns: None }).collect()
         };
         match placement {
             Placement::Paired => Self { servers: spread(cpus, true), clients: spread(cpus, true) },
@@ -94,8 +101,10 @@ impl Seats {
 /// Seats spread over all CPUs, pinned where they were pinned before, under the default policy: nobody shares.
 fn alone(seats: &[Seat], cpus: &[usize]) -> Vec<Seat> {
     let pinned = |seat: &Seat| seat.cpu.is_some() && !cpus.is_empty();
-    let seat =
-        |(i, seat): (usize, &Seat)| Seat { cpu: pinned(seat).then(|| cpus[i % cpus.len()]), batch: false };
+    let seat = |(i, seat): (usize, &Seat)| {
+        let cpu = pinned(seat).then(|| cpus[i % cpus.len()]);
+        Seat { cpu, batch: false, netns: seat.netns.clone() }
+    };
     seats.iter().enumerate().map(seat).collect()
 }
 

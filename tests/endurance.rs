@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use common::{spec, within};
+use common::{fitting, spec, within};
 use copycost::connection::{self, Options};
 use copycost::message::{Fields, Layout, Message, Spec};
 use copycost::rig::{Rig, Work};
@@ -62,7 +62,7 @@ fn connected(path: &SendPath) -> (Box<dyn Sender>, Socket, Arc<Message>) {
     let (socket, _) = listener.accept().unwrap();
     connection::accepted(&socket, &options).unwrap();
     // One field: large for every path.
-    let spec = Spec { fields: Fields::Single, ..spec(65536, true) };
+    let spec = fitting(path, Spec { fields: Fields::Single, ..spec(65536, true) });
     let supply = Supply::new(&spec, false).unwrap();
     let sender = (path.open)(socket, &supply, Terms { budget: Budget::unbounded(), urgent: false }).unwrap();
     (sender, client, Arc::new(Message::new(&spec).unwrap()))
@@ -72,8 +72,13 @@ fn soon() -> Instant {
     Instant::now() + Duration::from_millis(300)
 }
 
+/// A path that decides for each message may have found that it does better to copy, and holds nothing then.
+fn decides(ledger: &Ledger) -> bool {
+    ledger.decisions.total() > 0
+}
+
 fn assert_identity(ledger: &Ledger) {
-    assert!(ledger.sends > 0, "{ledger:?}");
+    assert!(ledger.sends > 0 || decides(ledger), "{ledger:?}");
     assert_eq!(ledger.sends, ledger.completed + ledger.aborted + ledger.undrained, "{ledger:?}");
     assert!(ledger.copied <= ledger.completed, "{ledger:?}");
 }
@@ -113,6 +118,10 @@ fn a_peer_that_never_reads() {
             let (mut sender, client, message) = connected(path);
             let error = (0..1000).find_map(|_| sender.send(&message).err()).expect("buffers are not endless");
             assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+            if decides(&sender.ledger()) && Arc::strong_count(&message) == 1 {
+                assert!(sender.ledger().plain > 0);
+                return;
+            }
             assert_eq!(drain(&mut *sender, soon()).unwrap_err().kind(), io::ErrorKind::TimedOut);
             assert!(Arc::strong_count(&message) > 1, "the kernel holds it, and so does the sender");
             let before = sender.ledger();
@@ -155,6 +164,9 @@ fn what_is_dropped_without_a_drain_is_leaked_and_not_freed() {
             let (mut sender, _client, message) = connected(path);
             let _ = (0..1000).find_map(|_| sender.send(&message).err());
             let held = Arc::strong_count(&message);
+            if decides(&sender.ledger()) && held == 1 {
+                return;
+            }
             assert!(held > 1);
             drop(sender);
             assert!(Arc::strong_count(&message) > 1, "the kernel may still send it");

@@ -33,8 +33,8 @@ use copycost::{seat, send};
 
 /// Recorded with `copycost explain` on Linux 6.18, two CPUs of an AMD EPYC, 64 KiB, one client over loopback.
 const RECORDED: [(&str, &str); 2] = [
-    ("onecopy", include_str!("profile/onecopy-64KiB.folded")),
-    ("zerocopy", include_str!("profile/zerocopy-64KiB.folded")),
+    ("onecopy", include_str!("recorded/onecopy-64KiB.folded")),
+    ("zerocopy", include_str!("recorded/zerocopy-64KiB.folded")),
 ];
 
 #[test]

@@ -171,7 +171,11 @@ pub fn crossing(text: &str) -> Result<Crossing, String> {
 
 /// The options for this machine, with another end to every wait if it is given.
 pub fn options(stall: Option<Duration>) -> Options {
-    let options = Options::for_this_machine();
+    patient(Options::for_this_machine(), stall)
+}
+
+/// These options, with another end to every wait if it is given.
+pub fn patient(options: Options, stall: Option<Duration>) -> Options {
     Options { stall: stall.unwrap_or(options.stall), ..options }
 }
 

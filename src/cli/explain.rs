@@ -24,7 +24,6 @@ use crate::report::Format;
 use crate::rig::Site;
 use crate::scenario::Scenario;
 use crate::seat;
-use crate::send::SendPath;
 use crate::units::ByteSize;
 
 /// The size unless told otherwise, in bytes: large enough that copying shows.
@@ -66,17 +65,13 @@ impl Arguments {
             .setting
             .spec(self.size.map_or_else(|| self.setting.fields.size().unwrap_or(USUAL), |size| size.0))?;
         let paths = arguments::paths(&self.paths, |path| self.over.probe(path, &spec))?;
-        let scenario = |path: &'static SendPath| Scenario {
-            options: arguments::options(None),
-            placement: self.setting.placement,
-            ..Scenario::new(path, spec, self.clients)
-        };
-        over::reach(&mut site, &scenario(paths[0]).options)?;
+        let any = self.setting.scenario(paths[0], spec, self.clients)?;
+        over::reach(&mut site, &any.options)?;
         let contestants: Vec<_> = paths
             .iter()
             .map(|path| Contestant {
                 name: path.name.to_owned(),
-                scenario: scenario(path),
+                scenario: Scenario { path, ..any.clone() },
                 site: site.clone(),
             })
             .collect();

@@ -7,6 +7,7 @@ mod check;
 mod client;
 mod doctor;
 mod explain;
+mod lab;
 mod list;
 mod manual;
 mod output;
@@ -47,6 +48,8 @@ enum Verb {
     Serve(Box<serve::Arguments>),
     /// Receive from a raw server for a while
     Client(client::Arguments),
+    /// Keep the lab up for other tools: two ends with a network card in software between them (needs root)
+    Lab(lab::Arguments),
     /// Show what will distort or break a measurement on this machine, and how to mend it
     Doctor(doctor::Arguments),
     /// Print completions for a shell: bash, elvish, fish, powershell or zsh
@@ -88,6 +91,7 @@ pub fn main() -> ExitCode {
         Some(Verb::List(arguments)) => arguments.run(),
         Some(Verb::Serve(arguments)) => arguments.run(),
         Some(Verb::Client(arguments)) => arguments.run(),
+        Some(Verb::Lab(arguments)) => arguments.run(),
         Some(Verb::Doctor(arguments)) => arguments.run(),
         Some(Verb::Completions(arguments)) => arguments.run(Command::command()),
         Some(Verb::Man(arguments)) => arguments.run(Command::command()),

@@ -1,49 +1,106 @@
 //! `--over`: what lies between the ends, and the secret that opens another host.
 
+use std::convert::Infallible;
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::PathBuf;
+use std::str::FromStr;
+use std::sync::Arc;
 
 use clap::Args;
 
 use super::Failure;
 use crate::connection::Options;
+use crate::lab::Lab;
 use crate::message::Spec;
 use crate::remote::{self, Token};
 use crate::rig::Site;
+use crate::seat::Placement;
 use crate::send::{SendPath, Unsupported};
 
 /// Where the server is.
 #[derive(Debug, Clone, Default, Args)]
 pub struct Over {
-    /// Measure against `copycost serve` on another host: HOST:PORT; without it over loopback
-    #[arg(long, value_name = "HOST:PORT")]
-    over: Option<String>,
+    /// Measure against `copycost serve` on another host (HOST:PORT), or through a network card in software (lab, needs
+    /// root); without it over loopback
+    #[arg(long, value_name = "HOST:PORT|lab")]
+    over: Option<Way>,
     /// The file with the secret that `copycost serve` was given
     #[arg(long, value_name = "FILE", requires = "over")]
     token_file: Option<PathBuf>,
+}
+
+/// What lies between the ends, other than loopback.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Way {
+    /// The lab.
+    Lab,
+    /// Another host, as it was named.
+    Host(String),
+}
+
+impl FromStr for Way {
+    type Err = Infallible;
+
+    fn from_str(text: &str) -> Result<Self, Infallible> {
+        Ok(if text == "lab" { Self::Lab } else { Self::Host(text.to_owned()) })
+    }
 }
 
 impl Over {
     /// Whether `path` can be had, as far as this host can tell: of another host's kernel it knows nothing, but a path
     /// that can be had here for other messages refuses such messages everywhere.
     pub fn probe(&self, path: &SendPath, spec: &Spec) -> Result<(), Unsupported> {
-        let other_kernel = self.over.is_some() && path.nearest(spec).is_err();
+        let other_kernel = matches!(self.over, Some(Way::Host(_))) && path.nearest(spec).is_err();
         if other_kernel { Ok(()) } else { (path.probe)(spec) }
     }
 
-    /// The site that the flags name.
-    pub fn site(&self) -> Result<Site, Failure> {
-        let Some(text) = &self.over else { return Ok(Site::Here) };
-        let addresses = addresses(text, "--over")?;
-        let token = token(self.token_file.as_ref())?;
-        Ok(Site::There(remote::Site { addresses, token }))
+    /// How connections are made on that way.
+    pub fn options(&self) -> Options {
+        match self.over {
+            Some(Way::Lab) => Options::for_a_lab(),
+            _ => Options::for_this_machine(),
+        }
     }
+
+    /// Where threads sit unless told otherwise. In the lab apart: where both ends share a CPU, softirq work of one is
+    /// charged to whichever of the two runs at the moment.
+    pub fn placement(&self) -> Placement {
+        match self.over {
+            Some(Way::Lab) => Placement::Split,
+            _ => Placement::default(),
+        }
+    }
+
+    /// The site that the flags name. A lab is built: whoever catches signals does so before, to have it removed.
+    pub fn site(&self) -> Result<Site, Failure> {
+        match &self.over {
+            None => Ok(Site::Here),
+            Some(Way::Lab) if self.token_file.is_some() => {
+                Err(Failure::Usage("--token-file opens another host, and --over lab has none".to_owned()))
+            }
+            Some(Way::Lab) => lab().map(|lab| Site::Lab(Arc::new(lab))),
+            Some(Way::Host(host)) => {
+                let addresses = addresses(host, "--over")?;
+                let token = token(self.token_file.as_ref())?;
+                Ok(Site::There(remote::Site { addresses, token }))
+            }
+        }
+    }
+}
+
+/// A new lab, with a warning where something would spoil what it shows.
+pub fn lab() -> Result<Lab, Failure> {
+    let lab = Lab::start().map_err(|error| Failure::Failed(error.to_string()))?;
+    if let Some(tapped) = lab.tapped() {
+        eprintln!("warning: {tapped}: every zero-copy send is reported as copied while it does");
+    }
+    Ok(lab)
 }
 
 /// Makes sure that another host is there and lets this one in.
 pub fn reach(site: &mut Site, options: &Options) -> Result<(), Failure> {
     match site {
-        Site::Here => Ok(()),
+        Site::Here | Site::Lab(_) => Ok(()),
         Site::There(there) => there.reach(options).map_err(|error| Failure::Failed(error.to_string())),
     }
 }

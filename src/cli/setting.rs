@@ -2,9 +2,12 @@
 
 use clap::Args;
 
-use super::Failure;
+use super::{Failure, arguments};
 use crate::message::{Buffers, Fields, Footprint, Layout, Spec};
+use crate::recv::{self, ReceivePath};
+use crate::scenario::Scenario;
 use crate::seat::Placement;
+use crate::send::SendPath;
 
 /// Where threads sit and what messages are.
 #[derive(Debug, Clone, Args)]
@@ -24,9 +27,24 @@ pub struct Setting {
     /// How much memory the messages in turn cover: hot, l2, llc or cold
     #[arg(long, default_value_t)]
     pub footprint: Footprint,
+    /// How the clients receive: recv, trunc or mapped (`copycost list` says what they do)
+    #[arg(long, value_name = "PATH", value_parser = arguments::receive, default_value = recv::ALL[0].name)]
+    pub receive: &'static ReceivePath,
 }
 
 impl Setting {
+    /// A cell of a path.
+    pub fn scenario(&self, path: &'static SendPath, spec: Spec, clients: usize) -> Result<Scenario, Failure> {
+        let received = (self.receive.probe)(false);
+        received.map_err(|reason| Failure::Usage(format!("{}: {reason}", self.receive.name)))?;
+        Ok(Scenario {
+            options: arguments::options(None),
+            placement: self.placement,
+            receive: self.receive,
+            ..Scenario::new(path, spec, clients)
+        })
+    }
+
     /// A message of so many bytes.
     pub fn spec(&self, size: usize) -> Result<Spec, Failure> {
         let spec = Spec::new(size).map_err(|error| Failure::Usage(error.to_string()))?;

@@ -3,6 +3,7 @@
 use crossbeam::channel::{Receiver, unbounded};
 
 use super::Failure;
+use crate::lab;
 
 /// From now on the first signal arrives here; a second one ends the process at once.
 pub fn listen() -> Result<Receiver<()>, Failure> {
@@ -11,6 +12,8 @@ pub fn listen() -> Result<Receiver<()>, Failure> {
     let handler = move || {
         before += 1;
         if before > 1 {
+            // Nothing is unwound any more.
+            lab::remove_all();
             // 128 + SIGINT, as a shell reports it.
             std::process::exit(130);
         }

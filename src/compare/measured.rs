@@ -27,6 +27,9 @@ pub struct Measured {
     pub host: Option<crate::conditions::Conditions>,
     /// [`Rig::copied_because`]
     pub copied_because: Option<String>,
+    /// [`Rig::probed`]
+    #[cfg(feature = "cli")]
+    pub probed: Option<crate::lab::Probed>,
     /// [`Rig::huge_share`], of the worst set-up.
     pub huge_share: Option<f64>,
     /// [`Rig::idle_walk`]
@@ -47,6 +50,8 @@ pub(super) struct Sum {
     applied: Applied,
     placed: Placed,
     copied_because: Option<String>,
+    #[cfg(feature = "cli")]
+    probed: Option<crate::lab::Probed>,
     huge_share: Option<f64>,
     idle_walk: Walk,
     #[cfg(feature = "cli")]
@@ -63,6 +68,8 @@ impl Sum {
             applied: rig.applied().clone(),
             placed: rig.placed(),
             copied_because: rig.copied_because().map(str::to_owned),
+            #[cfg(feature = "cli")]
+            probed: rig.probed().cloned(),
             huge_share: rig.huge_share(),
             idle_walk: rig.idle_walk(),
             #[cfg(feature = "cli")]
@@ -102,6 +109,8 @@ impl Sum {
             #[cfg(feature = "cli")]
             host: self.host,
             copied_because: self.copied_because,
+            #[cfg(feature = "cli")]
+            probed: self.probed,
             huge_share: self.huge_share,
             idle_walk: self.idle_walk,
             system,

@@ -14,7 +14,7 @@ use crate::rig::Sample;
 pub enum Metric {
     /// Bytes per second.
     Throughput,
-    /// CPU time of both ends for each KiB, in ns.
+    /// CPU time of both ends for each KiB, in ns; in the lab with that of the relay and of ksoftirqd.
     Demand,
     /// CPU time of the sender for each KiB, in ns.
     SenderDemand,
@@ -50,8 +50,9 @@ impl Metric {
         match self {
             Self::Throughput => Ok(sample.throughput()),
             Self::Demand => {
-                let (sender, receiver) = (whole(sample.sender.cpu)?, whole(sample.receiver.cpu)?);
-                sender.and(receiver).ns_per_kib(bytes)
+                let ends = whole(sample.sender.cpu)?.and(whole(sample.receiver.cpu)?);
+                let relayed = sample.relayed.as_ref().map(|relayed| whole(relayed.spent())).transpose()?;
+                relayed.map_or(ends, |relayed| ends.and(relayed)).ns_per_kib(bytes)
             }
             Self::SenderDemand => whole(sample.sender.cpu)?.ns_per_kib(bytes),
         }

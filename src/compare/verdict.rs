@@ -14,6 +14,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::metric::Metric;
 use crate::record::{Comparison, Crossover, DELAYS, Record, Results};
 use crate::units::{ByteSize, Clients, significant};
+pub use limits::LAB;
 use ranking::{Answer, ranges};
 
 /// The sentences; none where there is nothing to compare.

@@ -12,6 +12,7 @@
 //! | [`counters`], [`counts`] | hardware and software counters of a thread; their values and sums |
 //! | [`wire`], [`limiter`] | segments, retransmits and times from TCP_INFO; what limited the cell |
 //! | [`meter`] | all of it that a thread measures of itself, from the first ask of a run to the end of the drain |
+//! | [`relayed`] | what the lab's relay, between the ends, has spent and lost |
 //! | [`pollution`] | a pointer chase that shows evicted cache lines without a PMU |
 
 pub mod counters;
@@ -22,6 +23,7 @@ pub mod meter;
 mod missing;
 pub mod opener;
 pub mod pollution;
+pub mod relayed;
 mod slot;
 pub mod softirq;
 pub mod system;

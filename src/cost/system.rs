@@ -7,7 +7,7 @@
 //! Steal is time in which the hypervisor ran something else: nobody's cost, and a reason to doubt the wall clock.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use super::missing::{Measured, Missing};
@@ -78,7 +78,8 @@ impl SystemCpu {
         let tick = stat_tick().map_err(|error| Missing::os("sysconf", &error))?;
         let text =
             fs::read_to_string(root.join("proc/stat")).map_err(|error| Missing::file("/proc/stat", error))?;
-        Ok(SystemCpu { time: parse_stat(&text, tick)?, ksoftirqd: ksoftirqd(&root.join("proc")) })
+        let ksoftirqd = Ksoftirqd::find_under(&root.join("proc")).and_then(|threads| threads.now());
+        Ok(SystemCpu { time: parse_stat(&text, tick)?, ksoftirqd })
     }
 }
 
@@ -242,28 +243,49 @@ pub fn parse_schedstat(text: &str) -> Measured<Duration> {
     }
 }
 
-/// CPU time of all ksoftirqd threads, the children of kthreadd that bear the name.
-fn ksoftirqd(proc: &Path) -> Measured<Duration> {
-    let entries = fs::read_dir(proc).map_err(|error| Missing::file("/proc", error))?;
-    let mut sum = None;
-    for entry in entries.flatten() {
-        let is_pid = entry.file_name().to_string_lossy().parse::<u32>().is_ok();
-        let stat = fs::read_to_string(entry.path().join("stat")).unwrap_or_default();
-        if !is_pid || !is_ksoftirqd(&stat) {
-            continue;
-        }
-        let text = fs::read_to_string(entry.path().join("schedstat"))
-            .map_err(|error| Missing::file("/proc/PID/schedstat", error))?;
-        *sum.get_or_insert(Duration::ZERO) += parse_schedstat(&text)?;
+/// The ksoftirqd threads of a machine, one for each CPU, found once: looking through /proc takes a millisecond.
+#[derive(Debug, Clone)]
+pub struct Ksoftirqd(Vec<PathBuf>);
+
+impl Ksoftirqd {
+    /// Finds those of this machine.
+    ///
+    /// # Errors
+    /// [`Missing::KernelThreadsHidden`] in a PID namespace.
+    pub fn find() -> Measured<Self> {
+        Self::find_under(Path::new("/proc"))
     }
-    match sum {
-        None => Err(Missing::KernelThreadsHidden),
+
+    /// The children of kthreadd that bear the name.
+    fn find_under(proc: &Path) -> Measured<Self> {
+        let entries = fs::read_dir(proc).map_err(|error| Missing::file("/proc", error))?;
+        let is_one = |folder: &PathBuf| {
+            let is_pid = folder.file_name().is_some_and(|name| name.to_string_lossy().parse::<u32>().is_ok());
+            is_pid && is_ksoftirqd(&fs::read_to_string(folder.join("stat")).unwrap_or_default())
+        };
+        let found: Vec<_> = entries.flatten().map(|entry| entry.path()).filter(is_one).collect();
+        if found.is_empty() { Err(Missing::KernelThreadsHidden) } else { Ok(Self(found)) }
+    }
+
+    /// Their CPU time so far, all together. Only differences mean anything.
+    ///
+    /// # Errors
+    /// [`Missing::File`] where the kernel keeps no times.
+    pub fn now(&self) -> Measured<Duration> {
+        let mut sum = Duration::ZERO;
+        for folder in &self.0 {
+            let text = fs::read_to_string(folder.join("schedstat"))
+                .map_err(|error| Missing::file("/proc/PID/schedstat", error))?;
+            sum += parse_schedstat(&text)?;
+        }
         // Each of them ran when its CPU came up. A kernel that keeps no times writes "0 0 0" for all.
-        Some(Duration::ZERO) => Err(Missing::file(
-            "/proc/PID/schedstat",
-            "this kernel keeps no scheduling times (CONFIG_SCHED_INFO)",
-        )),
-        Some(sum) => Ok(sum),
+        if sum.is_zero() {
+            return Err(Missing::file(
+                "/proc/PID/schedstat",
+                "this kernel keeps no scheduling times (CONFIG_SCHED_INFO)",
+            ));
+        }
+        Ok(sum)
     }
 }
 

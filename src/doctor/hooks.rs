@@ -10,12 +10,33 @@ use super::processes;
 use super::route;
 
 /// A socket of /proc/net/packet that hears every packet.
-struct Tap {
+#[derive(Debug)]
+pub struct Tap {
     inode: String,
     interface: u64,
 }
 
+/// The sockets of a /proc/net/packet that hear every packet.
+pub fn taps(text: &str) -> Vec<Tap> {
+    text.lines().filter_map(Tap::parse).collect()
+}
+
 impl Tap {
+    /// Whether it listens on every interface of its network namespace.
+    pub fn is_everywhere(&self) -> bool {
+        self.interface == 0
+    }
+
+    /// Who listens on this machine, as a person knows it: `lldpd (pid 812)`.
+    pub fn owner(&self) -> String {
+        let machine = Machine::live();
+        let owner = processes::holding(&machine, &format!("socket:[{}]", self.inode)).into_iter().next();
+        owner.map_or_else(
+            || format!("a process that this user cannot see (socket inode {})", self.inode),
+            |owner| owner.owner(&machine),
+        )
+    }
+
     /// A line `sk RefCnt Type Proto Iface R Rmem User Inode`, if its protocol is ETH_P_ALL (net/packet/af_packet.c).
     fn parse(line: &str) -> Option<Tap> {
         let words: Vec<&str> = line.split_whitespace().collect();
@@ -44,7 +65,7 @@ pub(super) fn packet_taps(machine: &Machine, plan: &Plan) -> Result<Answer, Unre
     };
     // 0 listens on every interface; where ours is not known, any tap may be on it.
     let hears_us = |tap: &Tap| tap.interface == 0 || index.is_none_or(|index| index == tap.interface);
-    let taps: Vec<Tap> = text.lines().filter_map(Tap::parse).collect();
+    let taps = taps(&text);
     let Some(tap) = taps.iter().find(|tap| hears_us(tap)) else {
         let others = if taps.is_empty() { "" } else { " (there are taps on other interfaces)" };
         return Ok(Answer::ready(format!("No packet tap listens{others}.")));

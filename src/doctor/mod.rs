@@ -13,7 +13,7 @@ mod clock;
 mod cpu;
 mod facts;
 mod finding;
-mod hooks;
+pub(crate) mod hooks;
 mod kernel;
 mod link;
 mod machine;

@@ -59,7 +59,6 @@ pub struct Fit {
 ///
 /// # Errors
 /// [`Refused`]
-#[expect(clippy::needless_range_loop, reason = "rows and columns, as on paper")]
 pub fn fit(rows: &[Row]) -> Result<Fit, Refused> {
     let columns = rows.first().map_or(0, |row| row.terms.len());
     if rows.len() < columns + 2 || columns == 0 {
@@ -71,21 +70,23 @@ pub fn fit(rows: &[Row]) -> Result<Fit, Refused> {
         return Err(Refused::NotPositive { row });
     }
     let mut basis: Vec<Vec<f64>> = Vec::new();
-    // Upper triangle: how much of each basis vector each column has.
-    let mut triangle = vec![vec![0.0; columns]; columns];
+    // Of each column, how much it has of each basis vector up to its own.
+    let mut shares: Vec<Vec<f64>> = Vec::new();
     for column in 0..columns {
         let mut vector: Vec<f64> = rows.iter().map(|row| row.terms[column] / row.value).collect();
         let whole = length(&vector);
-        for (index, unit) in basis.iter().enumerate() {
+        let mut own = Vec::with_capacity(column + 1);
+        for unit in &basis {
             let share = product(unit, &vector);
-            triangle[index][column] = share;
+            own.push(share);
             vector.iter_mut().zip(unit).for_each(|(value, unit)| *value -= share * unit);
         }
         let left = length(&vector);
         if !(left > LEFT_OVER * whole && left > 0.0) {
             return Err(Refused::Collinear { column });
         }
-        triangle[column][column] = left;
+        own.push(left);
+        shares.push(own);
         basis.push(vector.iter().map(|value| value / left).collect());
     }
     // Each value divided by itself.
@@ -97,7 +98,7 @@ pub fn fit(rows: &[Row]) -> Result<Fit, Refused> {
         right.push(share);
     }
     let freedom = rows.len() - columns;
-    let upper = invert(&triangle);
+    let upper = invert(&shares);
     let coefficients = upper.iter().map(|row| product(row, &right)).collect();
     let inverse = upper.iter().map(|one| upper.iter().map(|other| product(one, other)).collect()).collect();
     let spread = (product(&rest, &rest) / freedom as f64).sqrt();
@@ -139,16 +140,15 @@ fn length(vector: &[f64]) -> f64 {
     product(vector, vector).sqrt()
 }
 
-/// The inverse of an upper triangle without a zero on its diagonal, column by column from below.
-#[expect(clippy::needless_range_loop, reason = "rows and columns, as on paper")]
-fn invert(triangle: &[Vec<f64>]) -> Vec<Vec<f64>> {
-    let size = triangle.len();
-    let mut inverse = vec![vec![0.0; size]; size];
-    for column in 0..size {
-        for row in (0..=column).rev() {
-            let unit = f64::from(u8::from(row == column));
-            let known: f64 = (row + 1..=column).map(|k| triangle[row][k] * inverse[k][column]).sum();
-            inverse[row][column] = (unit - known) / triangle[row][row];
+/// The inverse of an upper triangle given by its columns, without a zero on its diagonal: its rows.
+fn invert(columns: &[Vec<f64>]) -> Vec<Vec<f64>> {
+    let mut inverse = vec![vec![0.0; columns.len()]; columns.len()];
+    for (column, own) in columns.iter().enumerate() {
+        let last = own[column];
+        inverse[column][column] = 1.0 / last;
+        // What the rows above have of this column follows from what they have of those before.
+        for row in inverse.iter_mut().take(column) {
+            row[column] = -product(row, &own[..column]) / last;
         }
     }
     inverse

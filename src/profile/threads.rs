@@ -17,13 +17,11 @@ pub enum Role {
     Receiver,
     /// Carries frames between the ends of a software network card.
     Relay,
-    /// A thread of the kernel that works off what this process has asked io_uring for.
-    Worker,
     /// Works off what softirq puts aside.
     Ksoftirqd,
 }
 
-words!(Role: Sender = "sender", Receiver = "receiver", Relay = "relay", Worker = "io_uring worker", Ksoftirqd = "ksoftirqd");
+words!(Role: Sender = "sender", Receiver = "receiver", Relay = "relay", Ksoftirqd = "ksoftirqd");
 
 impl Role {
     /// By a thread's name, which is the only thing that all who start threads agree on; `None` for others, such as the
@@ -34,7 +32,6 @@ impl Role {
             () if begins("serve-") => Some(Self::Sender),
             () if begins("client-") => Some(Self::Receiver),
             () if name.contains("relay") => Some(Self::Relay),
-            () if begins("iou-") => Some(Self::Worker),
             () if begins("ksoftirqd/") => Some(Self::Ksoftirqd),
             () => None,
         }
@@ -57,14 +54,29 @@ pub fn of_kernel() -> Threads {
     all
 }
 
+/// The same with the threads that the kernel gives to the io_uring of one of them: their time is counted as its own
+/// (`cost::cpu`), so their samples are. They come and go.
+pub fn with_workers(threads: &Threads) -> Threads {
+    let worker = |(thread, name): (i32, String)| {
+        let owner = name.strip_prefix("iou-wrk-").or_else(|| name.strip_prefix("iou-sqp-"))?.parse().ok()?;
+        Some((thread, *threads.get(&owner)?))
+    };
+    let workers = names_in(Path::new("/proc/self/task")).filter_map(worker);
+    threads.iter().map(|(thread, role)| (*thread, *role)).chain(workers).collect()
+}
+
 fn named_in(folder: &Path) -> Threads {
-    let Ok(entries) = fs::read_dir(folder) else { return Threads::new() };
-    let role = |entry: fs::DirEntry| {
+    names_in(folder).filter_map(|(thread, name)| Some((thread, Role::of(&name)?))).collect()
+}
+
+/// The threads in a folder of /proc, and their names; none where it cannot be read.
+fn names_in(folder: &Path) -> impl Iterator<Item = (i32, String)> {
+    let name = |entry: fs::DirEntry| {
         let thread = entry.file_name().to_str()?.parse().ok()?;
         let name = fs::read_to_string(entry.path().join("comm")).ok()?;
-        Some((thread, Role::of(name.trim_end())?))
+        Some((thread, name.trim_end().to_owned()))
     };
-    entries.flatten().filter_map(role).collect()
+    fs::read_dir(folder).into_iter().flatten().flatten().filter_map(name)
 }
 
 #[cfg(test)]
@@ -78,7 +90,7 @@ mod tests {
             ("client-17", Some(Role::Receiver)),
             ("relay", Some(Role::Relay)),
             ("lab-relay-0", Some(Role::Relay)),
-            ("iou-sqp-77", Some(Role::Worker)),
+            ("iou-sqp-77", None),
             ("ksoftirqd/12", Some(Role::Ksoftirqd)),
             ("copycost", None),
             ("accept", None),
@@ -100,6 +112,7 @@ mod tests {
         });
         let id = id.recv().unwrap();
         assert_eq!(of_process().get(&id), Some(&Role::Receiver));
+        assert_eq!(with_workers(&of_process()).get(&id), Some(&Role::Receiver));
         drop(end);
         thread.unwrap().join().unwrap();
         assert_eq!(of_process().get(&id), None);

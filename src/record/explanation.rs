@@ -62,7 +62,7 @@ pub struct ExplainedPath {
 /// What one kind of threads spent.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct ExplainedEnd {
-    /// `sender`, `receiver`, `relay`, `ksoftirqd`, `io_uring worker`.
+    /// `sender`, `receiver`, `relay` or `ksoftirqd`; what io_uring's workers did counts where it was asked for.
     pub end: String,
     /// CPU time in ns/KiB, measured without sampling (of kernel threads and relays: from their samples).
     pub demand: FigureRecord,
@@ -163,6 +163,7 @@ fn settings(contestant: &Contestant) -> Vec<String> {
         format!("{} fields", spec.fields),
         format!("{} buffers", spec.buffers),
         format!("{} footprint", spec.footprint),
+        format!("received by {}", scenario.receive.name),
     ]
 }
 

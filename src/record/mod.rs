@@ -5,21 +5,24 @@ mod comparison;
 mod cost;
 mod explanation;
 mod judged;
+mod lab;
 mod model;
 
 use serde::{Deserialize, Serialize};
 
 use crate::compare::Measured;
 use crate::cost::limiter::Limiter;
+use crate::lab::Probed;
 use crate::rig::Site;
 use crate::scenario::Scenario;
-use crate::send::{Ledger, Release};
+use crate::send::{Copies, Decisions, Ledger, Release};
 
 pub use crate::conditions::Conditions;
 pub use comparison::{Comparison, Crossover};
 pub use cost::{CountRecord, CountersRecord, CpuRecord, LatencyRecord, PollutionRecord, Reasons, WireRecord};
 pub use explanation::{ClassDifference, ClassRecord, ExplainedEnd, ExplainedPath, Explanation, FigureRecord};
 pub use judged::{ALPHA, Paired};
+pub use lab::LabRecord;
 pub use model::{Asked, CostModel, MISS_TOLERATED, ModelCell, PathModel};
 
 /// The version of this form.
@@ -110,6 +113,9 @@ pub struct Record {
     /// The shape on the wire; null where TCP_INFO could not be read.
     #[serde(default)]
     pub wire: Option<WireRecord>,
+    /// The way between the ends, in the lab; null elsewhere.
+    #[serde(default)]
+    pub lab: Option<LabRecord>,
     /// Of a receive path that maps pages: the share of the bytes that it could map, 0 to 1; null for others.
     #[serde(default)]
     pub mapped_share: Option<f64>,
@@ -172,6 +178,9 @@ pub struct LedgerRecord {
     /// The 99th percentile of the same.
     #[serde(default)]
     pub notification_p99_ns: Option<u64>,
+    /// Which way a path that has several chose for its messages, and why.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub decisions: Option<Decisions>,
 }
 
 /// A path in a cell that could not be measured.
@@ -233,6 +242,10 @@ impl Record {
         let spec = &scenario.spec;
         let told = scenario.path.release == Release::OnCompletion;
         let (copies, reason) = sample.ledger.judged(measured.copied_because.as_deref());
+        let (verdict, verdict_reason) = match &measured.probed {
+            Some(probed) => judge(told.then_some(copies), probed, reason.filter(|_| told)),
+            None => (told.then_some(copies), reason.filter(|_| told)),
+        };
         Self {
             path: scenario.path.name.to_owned(),
             size: spec.size,
@@ -252,12 +265,13 @@ impl Record {
             throughput_bytes_per_second: sample.throughput(),
             syscalls_per_message: sample.calls as f64 / sample.messages.max(1) as f64,
             ledger: told.then(|| LedgerRecord::from(&sample.ledger)),
-            verdict: told.then(|| copies.to_string()),
-            verdict_reason: reason.filter(|_| told),
+            verdict: verdict.map(|word| word.to_string()),
+            verdict_reason,
             huge_share: measured.huge_share,
             cpu: CpuRecord::new(measured, spec.size),
             counters: CountersRecord::new(measured, spec.size, scenario.clients),
             wire: sample.wire.as_ref().map(|wire| WireRecord::new(wire, sample.messages)),
+            lab: LabRecord::new(measured, spec.size),
             mapped_share: sample.mapped.and_then(|mapped| mapped.share()),
             mapped_reason: sample.mapped.and_then(|mapped| mapped.why_not_all()),
             limiter: measured.limiter.to_string(),
@@ -271,6 +285,22 @@ impl Record {
     }
 }
 
+/// The word for what became of the bytes, of the kernel's and the probe's, and the reason for it.
+///
+/// What either calls copied was copied, at least in part. Only a path that the kernel is silent about, or calls not
+/// copied, can have gone by reference, and then the probe decides: the kernel's word alone proves nothing.
+fn judge(
+    kernels: Option<Copies>,
+    probed: &Probed,
+    copied_because: Option<String>,
+) -> (Option<Copies>, Option<String>) {
+    match kernels {
+        Some(word @ (Copies::Copied | Copies::Mixed)) => (Some(word), copied_because),
+        Some(word) if probed.word == Copies::Unknown => (Some(word), Some(probed.told.clone())),
+        _ => (Some(probed.word), Some(probed.told.clone())),
+    }
+}
+
 /// Beyond this many switches for each message, over those that the send buffer itself enforces, pairs that share a
 /// CPU measure the scheduler (under the default policy every small send switches: 1.0 and more).
 const SWITCHES_TOLERATED: f64 = 0.2;
@@ -281,6 +311,10 @@ pub const DELAYS: &str = "holds messages back to send them together: not compara
 /// The flag of a path that is never told when memory is free.
 pub const NEVER_RELEASED: &str =
     "sent by reference, and never told when memory may be written again: for content that does not change";
+
+/// The flag of a cell of the lab whose limit was not the sender: the relay's copies, mostly.
+pub const LIMITED_BY_RELAY: &str =
+    "the relay was the limit: throughput is its own, and only CPU time tells what sending costs";
 
 /// The flag of a cell whose limit was not the sender.
 pub const CANNOT_TELL: &str = "the sender was not the limit: this cell cannot tell send paths apart";
@@ -296,7 +330,8 @@ fn flags(scenario: &Scenario, measured: &Measured) -> Vec<String> {
         flags.push("measures the scheduler: too many context switches for each message".to_owned());
     }
     if !matches!(limiter, Limiter::Unknown(_)) && !limiter.tells_paths_apart() {
-        flags.push(CANNOT_TELL.to_owned());
+        let of_lab = sample.relayed.is_some();
+        flags.push(if of_lab { LIMITED_BY_RELAY } else { CANNOT_TELL }.to_owned());
     }
     if scenario.path.delays {
         flags.push(DELAYS.to_owned());
@@ -327,6 +362,7 @@ impl From<&Ledger> for LedgerRecord {
             merged_ranges: ledger.merged_ranges,
             enobufs: ledger.enobufs,
             waits: ledger.waits,
+            decisions: (ledger.decisions.total() > 0).then_some(*ledger.decisions),
             fallbacks: ledger.fallbacks,
             plain: ledger.plain,
             aborted: ledger.aborted,

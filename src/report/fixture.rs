@@ -26,6 +26,7 @@ pub fn record(path: &str, size: usize, throughput: f64, ledger: Option<LedgerRec
         throughput_bytes_per_second: throughput,
         syscalls_per_message: 1.0,
         verdict: ledger.as_ref().map(|_| "copied".into()),
+        lab: None,
         verdict_reason: ledger.as_ref().map(|_| "loopback".into()),
         ledger,
         huge_share: None,

@@ -29,6 +29,8 @@ pub enum Metric {
     ReceiverDemand,
     /// The two together, all that Criterion's groups `{path}-cpu` hold.
     BothDemand,
+    /// In the lab: sender, receiver, relay and ksoftirqd together.
+    LabSum,
     /// CPU time of the whole machine above its idle baseline.
     SystemDemand,
     /// Median message latency; the interval reaches from it to the 99th percentile.
@@ -53,6 +55,7 @@ impl Metric {
             Self::SenderDemand => "sender's CPU time, ns/KiB",
             Self::ReceiverDemand => "receiver's CPU time, ns/KiB",
             Self::BothDemand => "CPU time of both ends, ns/KiB",
+            Self::LabSum => "CPU time of the ends, the relay and ksoftirqd, ns/KiB",
             Self::SystemDemand => "CPU time of the system, ns/KiB",
             Self::LatencyMedian => "median latency, µs",
             Self::LatencyMean => "mean latency, µs",
@@ -78,6 +81,7 @@ impl Metric {
             Self::BothDemand => {
                 record.cpu.sender_ns_per_kib.zip(record.cpu.receiver_ns_per_kib).map(|(s, r)| s + r)
             }
+            Self::LabSum => record.lab.as_ref()?.sum_ns_per_kib,
             Self::SystemDemand => record.cpu.system_ns_per_kib,
             Self::LatencyMedian => {
                 let latency = record.latency_ns?;

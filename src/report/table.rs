@@ -95,9 +95,19 @@ pub(super) fn wide(results: &Results) -> String {
             ]
         },
     );
-    let missing = reasons(results);
+    let missing = decided(results) + &reasons(results);
     let main = super::terminal::report(&side_by_side(of_results("", results)), Paint::Plain);
     format!("{main}\n{cpu}\n{wire}\n{latency}\n{counters}\n{missing}")
+}
+
+/// What a path with several ways chose in each cell.
+fn decided(results: &Results) -> String {
+    let line = |record: &Record| {
+        let decisions = record.ledger.as_ref()?.decisions?;
+        let Record { path, size, clients, .. } = record;
+        Some(format!("{path}, {}, {clients} clients: {decisions}\n", ByteSize(*size)))
+    };
+    results.records.iter().filter_map(line).collect()
 }
 
 /// Why figures are missing, each reason once.

@@ -2,7 +2,7 @@
 
 use super::metric::Metric;
 use super::set::{Row, Set};
-use crate::record::{CANNOT_TELL, Comparison, DELAYS};
+use crate::record::{CANNOT_TELL, Comparison, DELAYS, LIMITED_BY_RELAY};
 
 /// The path that is ahead.
 #[derive(Debug, Clone, PartialEq)]
@@ -26,7 +26,7 @@ pub fn of_cell(set: &Set, size: usize, clients: usize) -> Option<Winner<'_>> {
     rows.sort_by(|one, other| other.1.total_cmp(&one.1));
     let (first, others) = rows.split_first()?;
     let lead = others.first().map(|second| first.1 / second.1).filter(|lead| lead.is_finite());
-    let blind = rows.iter().any(|(row, _)| has_flag(row, CANNOT_TELL));
+    let blind = rows.iter().any(|(row, _)| has_flag(row, CANNOT_TELL) || has_flag(row, LIMITED_BY_RELAY));
     let shown = others.iter().all(|(other, _)| is_faster(set, first.0, other));
     Some(Winner { path: &first.0.path, lead, decided: !others.is_empty() && !blind && shown })
 }

@@ -5,6 +5,8 @@ use std::io;
 use std::time::Duration;
 
 #[cfg(feature = "cli")]
+use crate::lab::LabError;
+#[cfg(feature = "cli")]
 use crate::remote;
 use crate::send::{Ledger, Unsupported};
 
@@ -55,6 +57,10 @@ pub enum RigError {
     #[cfg(feature = "cli")]
     #[error(transparent)]
     Call(#[from] remote::CallError),
+    /// The lab failed.
+    #[cfg(feature = "cli")]
+    #[error(transparent)]
+    Lab(#[from] LabError),
     /// Something could not be set up.
     #[error("{what}: {source}")]
     Setup {

@@ -10,6 +10,7 @@ mod site;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use crossbeam::channel::{Receiver, unbounded};
@@ -21,10 +22,12 @@ use crate::connection::{self, Applied};
 use crate::cost::cpu;
 use crate::cost::pollution::Walk;
 use crate::fleet::{Fleet, Member, Outcome, Turn};
+#[cfg(feature = "cli")]
+use crate::lab::{Lab, Probed};
 use crate::protocol::{Hello, Ticket};
 use crate::recv::Verifier;
 use crate::scenario::Scenario;
-use crate::seat::{self, Placed, Seats};
+use crate::seat::{self, Placed, Seat};
 use crate::server::News;
 
 use error::setup;
@@ -54,6 +57,10 @@ pub struct Rig {
     copied_because: Option<String>,
     #[cfg(feature = "cli")]
     host: Option<Box<Conditions>>,
+    #[cfg(feature = "cli")]
+    probed: Option<Probed>,
+    #[cfg(feature = "cli")]
+    lab: Option<Arc<Lab>>,
     huge_share: Option<f64>,
     idle_walk: Walk,
     /// An end failed: nothing more can be measured.
@@ -74,18 +81,12 @@ impl Rig {
         let cpus = seat::cpus().map_err(setup("the process's CPUs could not be read"))?;
         let (news_to, news) = unbounded();
         let reached = site.reach(scenario, &cpus, news_to)?;
-        let seats =
-            Seats::plan(scenario.placement, scenario.clients, &cpus).of_clients(reached.one_host, &cpus);
+        let seats = site.seats(scenario, &cpus).of_clients(reached.one_host, &cpus);
         let mut placed = seats.placed(cpus.len());
         if let (false, Some(sender_cpus)) = (reached.one_host, reached.sender_cpus) {
             placed = Placed { cpus: placed.cpus + sender_cpus, sender_cpus, apart: true };
         }
-        let members = seats
-            .clients
-            .into_iter()
-            .enumerate()
-            .map(|(client, seat)| member(scenario, client, seat, reached.address, reached.ticket))
-            .collect::<io::Result<Vec<_>>>()
+        let members = members(scenario, seats.clients, reached.address, reached.ticket)
             .map_err(setup("a client could not connect"))?;
         let applied = members.first().map(|member| Applied::of(&member.socket)).transpose();
         let applied = applied.map_err(setup("socket options could not be read back"))?.unwrap_or_default();
@@ -105,6 +106,10 @@ impl Rig {
             copied_because: reached.copied_because,
             #[cfg(feature = "cli")]
             host: reached.host,
+            #[cfg(feature = "cli")]
+            probed: reached.probed,
+            #[cfg(feature = "cli")]
+            lab: if let Site::Lab(lab) = site { Some(Arc::clone(lab)) } else { None },
             huge_share: None,
             idle_walk: Walk::default(),
             broken: false,
@@ -156,6 +161,12 @@ impl Rig {
         self.host.as_deref()
     }
 
+    /// What a probe saw of its path, in a lab.
+    #[cfg(feature = "cli")]
+    pub fn probed(&self) -> Option<&Probed> {
+        self.probed.as_ref()
+    }
+
     /// Does `work` on all clients. After an error the rig cannot be used again.
     pub fn run(&mut self, work: Work) -> Result<Sample, RigError> {
         if self.broken {
@@ -163,12 +174,18 @@ impl Rig {
         }
         let turn = Arc::new(Turn::new(self.scenario.clients));
         let mut gathered = Gathered::new(self.scenario.clients);
+        #[cfg(feature = "cli")]
+        let books = self.lab.as_ref().map(|lab| lab.books());
         let (process, began) = (cpu::process_now().ok(), Instant::now());
         self.fleet.begin(&turn, work);
         let mut result = self.watch(work, &turn, &mut gathered);
         if let Ok(sample) = &mut result {
             sample.wall = began.elapsed();
             sample.process = process.and_then(|earlier| cpu::process_since(earlier).ok());
+            #[cfg(feature = "cli")]
+            {
+                sample.relayed = self.lab.as_ref().zip(books).map(|(lab, books)| lab.since(&books));
+            }
         }
         if result.is_err() {
             self.broken = true;
@@ -300,10 +317,31 @@ fn instant_and_bytes(turn: &Turn) -> (Instant, u64) {
     (best.0, best.1)
 }
 
+/// The clients, each with a connection: made where they sit, because a socket belongs to the network in which it was
+/// made.
+fn members(
+    scenario: &Scenario,
+    seats: Vec<Seat>,
+    server: SocketAddr,
+    ticket: Ticket,
+) -> io::Result<Vec<Member>> {
+    let netns = seats.first().and_then(|seat| seat.netns.clone());
+    let connect = move || {
+        let member = |(client, seat)| member(scenario, client, seat, server, ticket);
+        seats.into_iter().enumerate().map(member).collect()
+    };
+    let Some(netns) = netns else { return connect() };
+    thread::scope(|scope| {
+        let there = move || netns.enter().and_then(|()| connect());
+        let thread = thread::Builder::new().name("connect".into()).spawn_scoped(scope, there)?;
+        thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    })
+}
+
 fn member(
     scenario: &Scenario,
     client: usize,
-    seat: seat::Seat,
+    seat: Seat,
     server: SocketAddr,
     ticket: Ticket,
 ) -> io::Result<Member> {

@@ -5,6 +5,7 @@ use std::time::Duration;
 use crate::cost::cpu::CpuSpent;
 use crate::cost::meter::Spent;
 use crate::cost::pollution::Walk;
+use crate::cost::relayed::Relayed;
 use crate::cost::wire::Wire;
 use crate::latency::Latencies;
 use crate::recv::Mapped;
@@ -25,6 +26,8 @@ pub struct Sample {
     pub receiver: Spent,
     /// The whole process over the whole run.
     pub process: Option<CpuSpent>,
+    /// What a relay between the ends has spent, where there is one.
+    pub relayed: Option<Relayed>,
     /// From the order to begin to the last word of an end.
     pub wall: Duration,
     /// The shape on the wire, over all connections.
@@ -52,6 +55,7 @@ impl Sample {
             sender: Spent::default(),
             receiver: Spent::default(),
             process: None,
+            relayed: None,
             wall: Duration::ZERO,
             wire: None,
             walk: Walk::default(),
@@ -71,6 +75,10 @@ impl Sample {
         self.sender.then(&other.sender);
         self.receiver.then(&other.receiver);
         self.process = self.process.zip(other.process).map(|(mine, theirs)| mine.and(theirs));
+        match (&mut self.relayed, &other.relayed) {
+            (Some(mine), Some(theirs)) => mine.add(theirs),
+            (mine, theirs) => *mine = mine.take().or_else(|| theirs.clone()),
+        }
         self.wall += other.wall;
         self.wire = self.wire.take().zip(other.wire.clone()).map(|(mine, theirs)| mine.then(theirs));
         self.walk += other.walk;

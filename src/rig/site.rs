@@ -1,6 +1,8 @@
 //! Where the server of a scenario is, and how it is reached: in this process, or on another host.
 
 use std::net::SocketAddr;
+#[cfg(feature = "cli")]
+use std::sync::Arc;
 use std::time::Duration;
 
 use crossbeam::channel::Sender;
@@ -9,6 +11,8 @@ use super::error::{RigError, setup};
 #[cfg(feature = "cli")]
 use crate::conditions::Conditions;
 use crate::connection::{self, Applied};
+#[cfg(feature = "cli")]
+use crate::lab::{Lab, Probed};
 use crate::protocol::Ticket;
 #[cfg(feature = "cli")]
 use crate::remote;
@@ -16,6 +20,7 @@ use crate::scenario::Scenario;
 use crate::seat::{Seat, Seats};
 use crate::send::{Budget, Limits, Release, Terms};
 use crate::server::{Doors, News, Offered, Server, Service};
+use crate::sys::socket::Socket;
 
 /// How long the kernel may take to release what was sent, beyond the stall timeout of a blocked call.
 pub(super) const DRAIN: Duration = Duration::from_secs(5);
@@ -29,6 +34,9 @@ pub enum Site {
     /// On another host, or in another process.
     #[cfg(feature = "cli")]
     There(remote::Site),
+    /// In this process, behind a network card in software.
+    #[cfg(feature = "cli")]
+    Lab(Arc<Lab>),
 }
 
 impl Site {
@@ -43,6 +51,17 @@ impl Site {
             }
             #[cfg(feature = "cli")]
             Self::There(_) => "remote",
+            #[cfg(feature = "cli")]
+            Self::Lab(_) => "lab",
+        }
+    }
+
+    /// Where the threads of `scenario` sit, of both ends as if they were on this host.
+    pub(super) fn seats(&self, scenario: &Scenario, cpus: &[usize]) -> Seats {
+        match self {
+            #[cfg(feature = "cli")]
+            Self::Lab(lab) => lab.seats(scenario.placement, scenario.clients, cpus),
+            _ => Seats::plan(scenario.placement, scenario.clients, cpus),
         }
     }
 
@@ -54,9 +73,19 @@ impl Site {
         news: Sender<News>,
     ) -> Result<Reached, RigError> {
         match self {
-            Self::Here => serve_here(scenario, cpus, news),
+            Self::Here => {
+                let address = SocketAddr::from(([127, 0, 0, 1], 0));
+                let listener = connection::listen(address, &scenario.options)
+                    .map_err(setup("the server could not listen on loopback"))?;
+                // The kernel copies what it delivers itself (skb_orphan_frags_rx).
+                let copied_because = Some("loopback".to_owned());
+                let seats = self.seats(scenario, cpus).servers;
+                Ok(Reached { copied_because, ..serve_here(scenario, listener, seats, news)? })
+            }
             #[cfg(feature = "cli")]
             Self::There(site) => serve_there(scenario, site, news),
+            #[cfg(feature = "cli")]
+            Self::Lab(lab) => serve_in_lab(scenario, lab, self.seats(scenario, cpus).servers, cpus, news),
         }
     }
 }
@@ -85,19 +114,28 @@ pub(super) struct Reached {
     pub(super) copied_because: Option<String>,
     #[cfg(feature = "cli")]
     pub(super) host: Option<Box<Conditions>>,
+    /// What a probe saw of the path, where there is one.
+    #[cfg(feature = "cli")]
+    pub(super) probed: Option<Probed>,
+}
+
+/// Whether this kernel has the scenario's path.
+fn available(scenario: &Scenario) -> Result<(), RigError> {
+    let path = scenario.path;
+    (path.probe)(&scenario.spec).map_err(|reason| RigError::Unsupported { path: path.name, reason })
 }
 
 /// A server in this process, on a port of its own.
-fn serve_here(scenario: &Scenario, cpus: &[usize], news: Sender<News>) -> Result<Reached, RigError> {
-    (scenario.path.probe)(&scenario.spec)
-        .map_err(|reason| RigError::Unsupported { path: scenario.path.name, reason })?;
-    let address = SocketAddr::from(([127, 0, 0, 1], 0));
-    let listener = connection::listen(address, &scenario.options)
-        .map_err(setup("the server could not listen on loopback"))?;
+fn serve_here(
+    scenario: &Scenario,
+    listener: Socket,
+    seats: Vec<Seat>,
+    news: Sender<News>,
+) -> Result<Reached, RigError> {
+    available(scenario)?;
     let applied = Applied::of(&listener).map_err(setup("socket options could not be read back"))?;
     let ticket = Ticket::new().map_err(setup("no random numbers"))?;
-    let seats = Seats::plan(scenario.placement, scenario.clients, cpus);
-    let service = service(scenario, seats.servers, &applied, ticket);
+    let service = service(scenario, seats, &applied, ticket);
     let server = Server::start(listener, scenario.options, Doors::default())
         .map_err(setup("the server could not start"))?;
     let address = server.address();
@@ -108,10 +146,11 @@ fn serve_here(scenario: &Scenario, cpus: &[usize], news: Sender<News>) -> Result
         ticket,
         one_host: true,
         sender_cpus: None,
-        // The kernel copies what it delivers itself (skb_orphan_frags_rx).
-        copied_because: Some("loopback".to_owned()),
+        copied_because: None,
         #[cfg(feature = "cli")]
         host: None,
+        #[cfg(feature = "cli")]
+        probed: None,
     })
 }
 
@@ -128,7 +167,25 @@ fn serve_there(scenario: &Scenario, site: &remote::Site, news: Sender<News>) -> 
         sender_cpus: Some(offered.sender_cpus),
         copied_because: offered.copied_because,
         host: Some(Box::new(offered.conditions)),
+        probed: None,
     })
+}
+
+/// A server in this process at one end of the lab, which is first asked what it does with the path's messages.
+#[cfg(feature = "cli")]
+fn serve_in_lab(
+    scenario: &Scenario,
+    lab: &Lab,
+    seats: Vec<Seat>,
+    cpus: &[usize],
+    news: Sender<News>,
+) -> Result<Reached, RigError> {
+    available(scenario)?;
+    lab.arrange(scenario.placement, scenario.clients, cpus)?;
+    let (tapped, probed) = (lab.tapped(), lab.probed(scenario));
+    let listener = lab.listen(&scenario.options)?;
+    let reached = serve_here(scenario, listener, seats, news)?;
+    Ok(Reached { copied_because: tapped, probed: Some(probed), ..reached })
 }
 
 fn service(scenario: &Scenario, seats: Vec<Seat>, applied: &Applied, ticket: Ticket) -> Service {

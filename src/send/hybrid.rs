@@ -44,22 +44,32 @@ impl Hybrid {
     }
 }
 
+/// Whether a field goes by reference.
+pub(super) fn is_large(field: &IoSlice<'_>) -> bool {
+    field.len() >= Hybrid::LARGE
+}
+
+/// Sends each field the way of its size.
+pub(super) fn send_divided(inner: &mut ZeroCopy, message: &Arc<Message>) -> io::Result<()> {
+    let mut left = message.slices();
+    while let Some(first) = left.first() {
+        let alike = left.iter().take_while(|field| is_large(field) == is_large(first)).count();
+        let (run, after) = left.split_at(alike);
+        let bytes = run.iter().map(|field| field.len()).sum();
+        let flags = if after.is_empty() { 0 } else { libc::MSG_MORE };
+        if is_large(first) {
+            inner.send_by_reference(message, run, bytes, flags)?;
+        } else {
+            inner.send_by_copy(run, bytes, flags)?;
+        }
+        left = after;
+    }
+    Ok(())
+}
+
 impl Sender for Hybrid {
     fn send(&mut self, message: &Arc<Message>) -> io::Result<()> {
-        let large = |field: &IoSlice<'_>| field.len() >= Self::LARGE;
-        let mut left = message.slices();
-        while let Some(first) = left.first() {
-            let alike = left.iter().take_while(|field| large(field) == large(first)).count();
-            let (run, after) = left.split_at(alike);
-            let bytes = run.iter().map(|field| field.len()).sum();
-            let flags = if after.is_empty() { 0 } else { libc::MSG_MORE };
-            if large(first) {
-                self.inner.send_by_reference(message, run, bytes, flags)?;
-            } else {
-                self.inner.send_by_copy(run, bytes, flags)?;
-            }
-            left = after;
-        }
+        send_divided(&mut self.inner, message)?;
         self.inner.reap_if_due()
     }
 

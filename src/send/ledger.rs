@@ -3,6 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
+use super::Decisions;
 use crate::latency::Latencies;
 
 /// What the kernel told a sender. Counts are of system calls that carried MSG_ZEROCOPY, not of messages.
@@ -32,6 +33,9 @@ pub struct Ledger {
     /// Parts of messages that the path chose to copy without asking for more: they were small.
     #[cfg_attr(feature = "cli", serde(default))]
     pub plain: u64,
+    /// Which way the path chose for its messages, and why; empty for a path that has one way.
+    #[cfg_attr(feature = "cli", serde(default))]
+    pub decisions: Box<Decisions>,
     /// Calls whose memory came back only because the connection was ended before the peer had read it.
     pub aborted: u64,
     /// Calls that the kernel still held when the sender was given up; their memory is leaked.
@@ -57,6 +61,7 @@ impl Ledger {
             waits: self.waits - earlier.waits,
             fallbacks: self.fallbacks - earlier.fallbacks,
             plain: self.plain - earlier.plain,
+            decisions: Box::new(self.decisions.since(&earlier.decisions)),
             aborted: self.aborted - earlier.aborted,
             undrained: self.undrained - earlier.undrained,
             peak_in_flight_bytes: self.peak_in_flight_bytes,
@@ -75,6 +80,7 @@ impl Ledger {
         self.waits += other.waits;
         self.fallbacks += other.fallbacks;
         self.plain += other.plain;
+        *self.decisions = self.decisions.and(&other.decisions);
         self.aborted += other.aborted;
         self.undrained += other.undrained;
         self.peak_in_flight_bytes = self.peak_in_flight_bytes.max(other.peak_in_flight_bytes);

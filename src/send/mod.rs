@@ -3,6 +3,7 @@
 //! A new path is a file beside these, a `mod` line and an entry in [`ALL`]. Benchmark ids, `copycost list`,
 //! `--path`, the delivery tests and the README's table read that list.
 
+mod adaptive;
 mod batched;
 mod budget;
 mod completions;
@@ -29,6 +30,7 @@ use crate::supply::Supply;
 use crate::sys::socket::Socket;
 
 pub use crate::unsupported::Unsupported;
+pub use adaptive::{Adaptive, Decisions, Objective, Reason, Way};
 pub use batched::Batched;
 pub use budget::{Budget, Limits};
 pub use completions::{Completion, Garbled, Tally, Tracker};
@@ -56,6 +58,7 @@ pub static ALL: &[SendPath] = &[
     uring::sendmsg::PATH,
     uring::sendzc::PATH,
     uring::fixed::PATH,
+    adaptive::PATH,
 ];
 
 /// The three paths of the original experiment: what is measured unless more is asked for.

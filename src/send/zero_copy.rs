@@ -17,7 +17,8 @@ use arrayvec::ArrayVec;
 
 use super::budget::pages_charged;
 use super::{
-    Budget, Completion, Ledger, Release, SendPath, Sender, Tracker, Unsupported, send_slices, stalled,
+    Budget, Completion, Ledger, Release, SendPath, Sender, Tracker, Unsupported, send_bytes, send_slices,
+    stalled,
 };
 use crate::message::{FIELDS, Message, Spec};
 use crate::sys::socket::{CONTROL_BYTES, Socket};
@@ -136,7 +137,12 @@ impl ZeroCopy {
     /// A sender on a connected socket; sets SO_ZEROCOPY.
     pub fn new(socket: Socket, budget: Budget) -> io::Result<Self> {
         socket.set_zerocopy()?;
-        Ok(Self {
+        Ok(Self::over(socket, budget))
+    }
+
+    /// On a socket that has SO_ZEROCOPY, or sends nothing by reference.
+    pub(super) fn over(socket: Socket, budget: Budget) -> Self {
+        Self {
             socket,
             budget,
             tracker: Tracker::default(),
@@ -146,7 +152,7 @@ impl ZeroCopy {
             starved: false,
             aborting: false,
             ledger: Ledger::default(),
-        })
+        }
     }
 
     /// How many calls the kernel has not yet released.
@@ -171,6 +177,19 @@ impl ZeroCopy {
     pub(super) fn send_by_copy(&mut self, slices: &[IoSlice<'_>], size: usize, flags: i32) -> io::Result<()> {
         self.ledger.plain += 1;
         send_slices(slices, size, |rest, _| self.socket.sendmsg(rest, flags).map_err(stalled))
+    }
+
+    /// Sends bytes that are no message's memory, by a copy.
+    #[inline]
+    pub(super) fn send_staged(&mut self, bytes: &[u8], flags: i32) -> io::Result<()> {
+        self.ledger.plain += 1;
+        send_bytes(&self.socket, bytes, flags)
+    }
+
+    /// What was told so far, to be looked at after each message.
+    #[inline]
+    pub(super) fn told(&self) -> &Ledger {
+        &self.ledger
     }
 
     /// Reads notifications if enough was sent since the last time.
@@ -277,7 +296,7 @@ impl ZeroCopy {
     }
 
     /// Reads every notification that is there; returns how many calls they released.
-    fn reap_ready(&mut self) -> io::Result<u64> {
+    pub(super) fn reap_ready(&mut self) -> io::Result<u64> {
         self.since_reap = InFlight::default();
         let before = self.tracker.outstanding();
         let mut control = [MaybeUninit::uninit(); CONTROL_BYTES];

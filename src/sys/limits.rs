@@ -39,9 +39,13 @@ pub fn user() -> u32 {
 /// net/core/skbuff.c): the root of a rootless container has a set of capabilities that is full, and the limit.
 pub fn can_lock_memory() -> bool {
     const CAP_IPC_LOCK: u32 = 14;
+    in_initial_user_namespace() && has_capability(CAP_IPC_LOCK)
+}
+
+/// Whether the calling thread has this capability in effect, in its own user namespace.
+pub fn has_capability(number: u32) -> bool {
     let status = std::fs::read_to_string("/proc/thread-self/status").unwrap_or_default();
-    in_initial_user_namespace()
-        && effective_capabilities(&status).is_some_and(|set| set >> CAP_IPC_LOCK & 1 == 1)
+    effective_capabilities(&status).is_some_and(|set| set >> number & 1 == 1)
 }
 
 /// The first user namespace has a fixed inode (USER_NS_INIT_INO, include/uapi/linux/nsfs.h). Where there are no

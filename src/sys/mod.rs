@@ -8,6 +8,7 @@ pub(crate) mod ethtool;
 pub mod gather;
 pub mod limits;
 pub mod memory;
+pub mod netns;
 #[cfg(feature = "cli")]
 pub(crate) mod process;
 pub mod rusage;
@@ -15,6 +16,8 @@ pub mod sched;
 mod sigpipe;
 pub mod socket;
 pub mod splice;
+#[cfg(feature = "cli")]
+pub mod tap;
 pub mod tcp_info;
 pub mod uring;
 pub mod zerocopy_receive;

@@ -34,6 +34,9 @@ pub struct Observed {
     pub ns: [Result<f64, String>; 2],
 }
 
+/// The cells of each path, and the conditions with what the connections had.
+pub type Outcome = (Vec<Vec<Observed>>, Conditions);
+
 /// What is measured, and how long.
 #[derive(Debug)]
 pub struct Measurement<'a> {
@@ -45,12 +48,9 @@ pub struct Measurement<'a> {
     pub signals: &'a Receiver<()>,
 }
 
-/// The cells of each path, and the conditions in which they were measured.
-type Observations = (Vec<Vec<Observed>>, Conditions);
-
 impl Measurement<'_> {
     /// The cells of each path, and `conditions` with what the connections had; `None` when it was called off.
-    pub fn run(&self, mut conditions: Conditions) -> Result<Option<Observations>, Failure> {
+    pub fn run(&self, mut conditions: Conditions) -> Result<Option<Outcome>, Failure> {
         let cells = self.cells();
         let mut progress = Progress::of(cells.len());
         let until = Instant::now() + self.budget;

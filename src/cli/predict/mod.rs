@@ -21,7 +21,6 @@ use crate::model::features::Features;
 use crate::model::fit::{Measured, Model, mean_miss};
 use crate::record::{Asked, Conditions, CostModel, MISS_TOLERATED, ModelCell, PathModel, Results};
 use crate::report::Format;
-use crate::scenario::Scenario;
 use crate::send::{self, Release, SendPath};
 use crate::units::ByteSize;
 
@@ -62,11 +61,7 @@ impl Arguments {
         let asked = self.asked()?;
         let mut site = self.over.site()?;
         let paths = arguments::paths(&self.paths, |path| self.over.probe(path, &asked))?;
-        let any = Scenario {
-            options: arguments::options(None),
-            placement: self.setting.placement,
-            ..Scenario::new(paths[0], asked, self.clients)
-        };
+        let any = self.setting.scenario(paths[0], asked, self.clients)?;
         over::reach(&mut site, &any.options)?;
         let signals = signals::listen()?;
         let measurement =

@@ -31,6 +31,7 @@ use super::{Done, Failure, signals};
 use crate::compare::cell::Contestant;
 use crate::compare::crossover;
 use crate::compare::metric::Metric;
+use crate::connection::Options;
 use crate::cost::system::{IdleBaseline, MIN_WINDOW};
 use crate::message::{Buffers, Fields, Footprint, Layout, Spec};
 use crate::record::{ALPHA, Conditions, Results, SCHEMA};
@@ -61,9 +62,9 @@ pub struct Arguments {
     /// Go on after what the first -o file, a .json, already has
     #[arg(long, requires = "output")]
     resume: bool,
-    /// Where the threads sit: paired, split or free
-    #[arg(long, default_value_t)]
-    placement: Placement,
+    /// Where the threads sit: paired, split or free [default: paired; in the lab split]
+    #[arg(long)]
+    placement: Option<Placement>,
     /// Where the fields lie: heap, page, arena, huge or memfd
     #[arg(long, default_value_t)]
     layout: Layout,
@@ -157,8 +158,8 @@ impl Arguments {
         let received = (self.receive.probe)(self.verify);
         received.map_err(|reason| Failure::Usage(format!("{}: {reason}", self.receive.name)))?;
         let results = self.begin()?;
-        let field = self.field()?;
         let signals = signals::listen()?;
+        let field = self.field()?;
         let (mut course, cells) = self.course(field, &files, results, &signals);
         for (size, clients) in cells {
             course.cell(self.scenarios(size, clients)?, size, clients)?;
@@ -251,7 +252,7 @@ impl Arguments {
 
     fn crossovers(&self, course: &mut Course<'_>) -> Result<(), Failure> {
         let Some(crossing) = &self.crossover else { return Ok(()) };
-        course.field.reach(&arguments::options(self.stall))?;
+        course.field.reach(&self.options())?;
         let site = course.field.site().clone();
         for clients in arguments::distinct(&self.clients) {
             for footprint in FOOTPRINTS {
@@ -301,6 +302,11 @@ impl Arguments {
         }
     }
 
+    /// How connections are made.
+    fn options(&self) -> Options {
+        arguments::patient(self.over.options(), self.stall)
+    }
+
     fn spec(&self, size: usize) -> Result<Spec, Failure> {
         let spec = Spec::new(size).map_err(|error| Failure::Usage(error.to_string()))?;
         let spec = spec.divided(self.fields).map_err(|error| Failure::Usage(error.to_string()))?;
@@ -309,8 +315,8 @@ impl Arguments {
 
     fn scenario(&self, path: &'static SendPath, size: usize, clients: usize) -> Result<Scenario, Failure> {
         Ok(Scenario {
-            options: arguments::options(self.stall),
-            placement: self.placement,
+            options: self.options(),
+            placement: self.placement.unwrap_or_else(|| self.over.placement()),
             counted_threads: self.counters,
             pollution_table: self.pollution.map(|size| size.0),
             verify: self.verify,

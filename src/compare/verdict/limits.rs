@@ -6,9 +6,17 @@ use super::{listed, of_paths};
 use crate::record::{DELAYS, NEVER_RELEASED, Record, Results};
 use crate::units::{ByteSize, Clients};
 
+/// What a lab stands for, and what not.
+pub const LAB: &str = "The lab stands for a server whose network card reads the pages: the sender's CPU time and the sizes \
+    from which paths beat each other by it are meaningful. It has no card, no PCIe and no IOMMU, and its throughput is \
+    that of its relay.";
+
 /// A sentence for each thing that a reader might take for shown.
 pub fn not_shown(results: &Results) -> Vec<String> {
     let mut told = Vec::new();
+    if results.records.iter().any(|record| record.lab.is_some()) {
+        told.push(LAB.to_owned());
+    }
     told.extend(copied(&results.records));
     told.extend(
         flagged(results, "cannot tell send paths apart")

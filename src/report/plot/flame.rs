@@ -3,8 +3,6 @@
 //! inferno draws a whole document with a script. Here only its frames are taken, which need none: their titles say the
 //! figures. Colours are those of the classes, by the way of [`ink`](super::ink): reserved colours become variables.
 
-use std::fmt::Write as _;
-
 use inferno::flamegraph::{self, Direction, Options, color::Color, color::PaletteMap};
 
 use super::ink::Ink;
@@ -46,48 +44,42 @@ pub fn svg(title: &str, folded: &[String], ink: impl Fn(&str) -> Ink) -> Option<
     let document = String::from_utf8(document).ok()?;
     let body = &document[document.find(FRAMES.0)?..];
     let body = &body[body.find('>')? + 1..body.find(FRAMES.1)?];
-    let (frames, lowest) = frames(body);
+    let (frames, height) = frames(body);
     let title = maud::html! { title { (title) } }.into_string();
-    let (top, height) = lowest;
-    // Below this the names cannot be read: then it scrolls in its box.
+    // Narrower than it was drawn its names could not be read: then it scrolls in its box.
     Some(format!(
-        "<svg class=\"plot flame\" role=\"img\" viewBox=\"0 0 {WIDTH} {height}\" style=\"min-width:800px\">{title}\
-         <svg y=\"-{top}\" width=\"{WIDTH}\" height=\"{}\" overflow=\"visible\">{frames}</svg></svg>",
-        height + top
+        "<svg class=\"plot flame\" role=\"img\" viewBox=\"0 0 {WIDTH} {height}\" style=\"min-width:{WIDTH}px\">{title}{frames}</svg>"
     ))
 }
 
-/// The frames in as few bytes as they need, and where they begin and how high they are.
-fn frames(body: &str) -> (String, (usize, usize)) {
-    let mut out = String::with_capacity(body.len() / 2);
-    let (mut first, mut last) = (usize::MAX, 0);
-    for group in body.split("<g>").skip(1) {
-        let value = |name: &str| {
-            let from = group.find(&format!(" {name}=\"")).map(|at| at + name.len() + 3)?;
-            group[from..].split('"').next()
+/// The frames in as few bytes as they need, the uppermost at 0, and how high they are together.
+fn frames(body: &str) -> (String, usize) {
+    let groups = || body.split("<g>").skip(1);
+    let value = |group: &'_ str, name: &str| {
+        let from = group.find(&format!(" {name}=\""))? + name.len() + 3;
+        group[from..].split('"').next().map(str::to_owned)
+    };
+    let inside = |group: &'_ str, tag: &str| {
+        let rest = &group[group.rfind(&format!("<{tag}"))?..];
+        rest[rest.find('>')? + 1..].split('<').next().map(str::to_owned)
+    };
+    let top = |group: &str| value(group, "y").and_then(|y| y.parse::<usize>().ok());
+    let first = groups().filter_map(top).min().unwrap_or(0);
+    let frame = |group: &str| {
+        let (x, width, height) = (value(group, "x")?, value(group, "width")?, value(group, "height")?);
+        let (y, fill) = (top(group)? - first, variable(&value(group, "fill")?));
+        let (title, text) = (inside(group, "title")?, inside(group, "text")?);
+        let text = match text.as_str() {
+            "" => String::new(),
+            text => format!("<text x=\"{x}\" dx=\"3\" y=\"{}\">{text}</text>", y + FRAME - 5),
         };
-        let inside = |tag: &str| {
-            let from = group.rfind(&format!("<{tag}"))?;
-            let rest = &group[from..];
-            rest[rest.find('>')? + 1..].split('<').next()
-        };
-        let rect = (value("x"), value("y"), value("width"), value("height"), value("fill"));
-        let (Some(x), Some(y), Some(width), Some(height), Some(fill)) = rect else { continue };
-        let (Some(title), Some(text)) = (inside("title"), inside("text")) else { continue };
-        let at: usize = y.parse().unwrap_or(0);
-        (first, last) = (first.min(at), last.max(at + FRAME));
-        let _ = write!(
-            out,
-            "<g><title>{title}</title><rect x=\"{x}\" y=\"{y}\" width=\"{width}\" height=\"{height}\" fill=\"{}\"/>",
-            variable(fill)
-        );
-        if !text.is_empty() {
-            let _ = write!(out, "<text x=\"{x}\" dx=\"3\" y=\"{}\">{text}</text>", at + FRAME - 5);
-        }
-        out.push_str("</g>");
-    }
-    let first = if first == usize::MAX { 0 } else { first };
-    (out, (first, last.saturating_sub(first)))
+        let rect =
+            format!("<rect x=\"{x}\" y=\"{y}\" width=\"{width}\" height=\"{height}\" fill=\"{fill}\"/>");
+        Some((y + FRAME, format!("<g><title>{title}</title>{rect}{text}</g>")))
+    };
+    let drawn: Vec<_> = groups().filter_map(frame).collect();
+    let height = drawn.iter().map(|(lowest, _)| *lowest).max().unwrap_or(0);
+    (drawn.into_iter().map(|(_, frame)| frame).collect(), height)
 }
 
 /// `rgb(1,2,33)`, a reserved colour, as what it stands for.

@@ -21,7 +21,8 @@ pub(super) const CHART: Chart = Chart { id: "classes", title: "Where the CPU tim
 /// Flame graphs.
 pub(super) const FLAMES: Chart = Chart { id: "flames", title: "Which function calls which", content: flames };
 
-const NONE: &str = "No path was explained: `copycost explain -o FILE` samples where the CPU time goes.";
+/// A bar shorter than this share of the longest is not seen; the table has it.
+const SEEN_FROM: f64 = 0.005;
 
 fn all(sets: &[Set]) -> impl Iterator<Item = &Explanation> {
     sets.iter().flat_map(|set| &set.explanations)
@@ -29,14 +30,16 @@ fn all(sets: &[Set]) -> impl Iterator<Item = &Explanation> {
 
 fn classes(sets: &[Set]) -> Content {
     if all(sets).next().is_none() {
-        return Content::Missing(NONE.to_owned());
+        return Content::Absent;
     }
     let (mut panels, mut caption) = (Vec::new(), Vec::new());
     for explanation in all(sets) {
         if explanation.missing.is_none() {
             let title = cell(explanation);
-            let bars =
-                explanation.paths.iter().flat_map(|path| path.ends.iter().map(|end| stacked(path, end)));
+            let all = explanation.paths.iter().flat_map(|path| path.ends.iter().map(move |end| (path, end)));
+            let most = all.clone().map(|(_, end)| end.demand.value).fold(0.0, f64::max);
+            let seen = all.filter(|(_, end)| end.demand.value >= SEEN_FROM * most);
+            let bars = seen.map(|(path, end)| stacked(path, end));
             panels.push(Bars { title, bars: bars.collect() }.svg());
         }
         caption.extend(sentences(explanation));
@@ -143,9 +146,8 @@ fn flames(sets: &[Set]) -> Content {
     let graphs: Vec<_> =
         all(sets).flat_map(|e| e.paths.iter().filter_map(move |path| drawn(e, path))).collect();
     if graphs.is_empty() {
-        return Content::Missing(
-            if all(sets).next().is_none() { NONE } else { "There are no samples." }.to_owned(),
-        );
+        // Why is said with the classes.
+        return Content::Absent;
     }
     let names: Vec<_> = graphs.iter().map(|(title, _)| title.clone()).collect();
     let caption = vec![

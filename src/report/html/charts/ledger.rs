@@ -37,6 +37,12 @@ fn content(sets: &[Set]) -> Content {
          all; weak: sent without asking, or no notification was read, or its mark proves nothing (io_uring)."
             .to_owned(),
     );
+    for (row, ledger) in sets.iter().flat_map(with).take(MOST_BARS) {
+        if let Some(decisions) = ledger.decisions {
+            let size = ByteSize(row.size);
+            caption.push(format!("{}, {size} × {} chose {decisions}.", row.path, row.clients));
+        }
+    }
     if bars.len() > MOST_BARS {
         caption.push(format!("The first {MOST_BARS} of {} bars; the table has the rest.", bars.len()));
         bars.truncate(MOST_BARS);

@@ -5,6 +5,7 @@ mod caches;
 mod comparisons;
 mod demand;
 mod explained;
+mod lab;
 mod latency;
 mod ledger;
 mod model;
@@ -20,25 +21,28 @@ use crate::report::plot::mark::Look;
 use crate::report::set::{Row, Set, place};
 use crate::units::{ByteSize, Clients, significant};
 
-/// Every chart, in the order of the page.
+/// Every chart of cells, in the order of the page.
 pub static ALL: &[Chart] = &[
     winners::CHART,
     comparisons::CHART,
     throughput::CHART,
     demand::CHART,
-    explained::CHART,
-    explained::FLAMES,
-    model::CHART,
+    lab::CHART,
     latency::CHART,
     speedup::CHART,
     caches::CHART,
     ledger::CHART,
 ];
 
-/// The charts of a page: all, or, where nothing was compared cell by cell, those that have something to show.
-pub fn of(sets: &[Set]) -> impl Iterator<Item = &'static Chart> + '_ {
-    let any = sets.iter().any(|set| !set.rows.is_empty());
-    ALL.iter().filter(move |chart| any || matches!((chart.content)(sets), Content::Plots(_)))
+/// Charts of what only some results hold.
+static BESIDE: &[Chart] = &[explained::CHART, explained::FLAMES, model::CHART];
+
+/// The charts of a page, each with its content: those of cells where there are any, and of the others those that have
+/// something to say.
+pub fn of(sets: &[Set]) -> Vec<(&'static Chart, Content)> {
+    let cells = if sets.iter().any(|set| !set.rows.is_empty()) { ALL } else { &[] };
+    let drawn = cells.iter().chain(BESIDE).map(|chart| (chart, (chart.content)(sets)));
+    drawn.filter(|(_, content)| !matches!(content, Content::Absent)).collect()
 }
 
 /// Every comparison, for other forms.
@@ -58,6 +62,8 @@ pub struct Chart {
 /// What a chart has to show.
 #[derive(Debug)]
 pub enum Content {
+    /// Nothing of the kind was asked for.
+    Absent,
     /// Why there is nothing to plot: a sentence.
     Missing(String),
     /// SVG elements, and what belongs to them.

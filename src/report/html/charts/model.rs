@@ -5,7 +5,7 @@ use super::{Chart, Content, Plots};
 use crate::message::Footprint;
 use crate::model::choice::Choice;
 use crate::model::fit::Prediction;
-use crate::record::{CostModel, ModelCell};
+use crate::record::{CostModel, ModelCell, PathModel};
 use crate::report::listing::Listing;
 use crate::report::modelled::{coefficient, miss, notes, sentences, terms};
 use crate::report::plot::grid::{Cell, Grid};
@@ -15,13 +15,16 @@ use crate::units::{ByteSize, significant};
 pub(super) const CHART: Chart =
     Chart { id: "model", title: "What things cost here, and what follows", content };
 
-/// The sizes of the surface, in bytes: those of the model's cells and a little beyond.
+/// The sizes of the surface, in bytes: those of the model's cells and a little beyond. The measured ones join them.
 const SIZES: [usize; 6] = [1024, 4096, 16_384, 65_536, 262_144, 1 << 20];
+
+/// The form of message that both plots are of.
+const FORM: &str = "even";
 
 fn content(sets: &[Set]) -> Content {
     let models: Vec<_> = sets.iter().flat_map(|set| &set.models).collect();
     if models.is_empty() {
-        return Content::Missing("No cost model was fitted: `copycost predict -o FILE` does.".to_owned());
+        return Content::Absent;
     }
     let (mut panels, mut caption) = (Vec::new(), Vec::new());
     let mut table = Listing::default();
@@ -37,10 +40,10 @@ fn content(sets: &[Set]) -> Content {
     }
     caption.push(
         "The cheapest path by CPU time of both ends, and how many times as much the next one costs; hatched where the \
-         intervals do not tell. Left by the model, for eight even fields; right what was measured for it."
+         intervals do not tell. Above by the model, for eight even fields; below what was measured of these."
             .to_owned(),
     );
-    Plots::content(panels, caption, table)
+    Content::Plots(Plots { panels, caption, table, wide: true })
 }
 
 fn rows(model: &CostModel) -> Vec<Footprint> {
@@ -50,20 +53,20 @@ fn rows(model: &CostModel) -> Vec<Footprint> {
     Footprint::ALL.iter().copied().filter(knows).collect()
 }
 
-fn both_ends(model: &CostModel) -> impl Iterator<Item = &crate::record::PathModel> {
+fn both_ends(model: &CostModel) -> impl Iterator<Item = &PathModel> {
     model.models.iter().filter(|path| path.end == "both ends" && path.refused.is_none())
 }
 
 fn grid(
-    title: String,
+    title: &str,
     sizes: &[usize],
     footprints: &[Footprint],
     cell: impl Fn(usize, Footprint) -> Option<Cell>,
 ) -> String {
     let row = |footprint: &Footprint| sizes.iter().map(|size| cell(*size, *footprint)).collect();
     Grid {
-        title,
-        x_title: "message size".to_owned(),
+        title: title.to_owned(),
+        x_title: format!("message size: {title}"),
         columns: sizes.iter().map(|size| ByteSize(*size).to_string()).collect(),
         rows: footprints.iter().map(ToString::to_string).collect(),
         cells: footprints.iter().map(row).collect(),
@@ -81,39 +84,44 @@ fn winner(choice: &Choice, decided: bool) -> Cell {
 fn surface(model: &CostModel) -> Option<String> {
     both_ends(model).next()?;
     let cell = |size, footprint| {
-        let predict = |path: &crate::record::PathModel| {
-            Some((path.path.clone(), path.of_even(size, model.layout(), footprint)?))
-        };
+        let predict =
+            |path: &PathModel| Some((path.path.clone(), path.of_even(size, model.layout(), footprint)?));
         let choice = Choice::among(&both_ends(model).filter_map(predict).collect::<Vec<_>>())?;
         let decided = choice.decided();
         Some(winner(&choice, decided))
     };
-    Some(grid("the cheapest path by the model".to_owned(), &SIZES, &rows(model), cell))
+    Some(grid("the cheapest path by the model", &sizes(model), &rows(model), cell))
 }
 
-/// As measured, in the model's own cells; of several cells of a size and a footprint the one with the most fields.
+/// As measured, in the model's own cells.
 fn measured(model: &CostModel) -> Option<String> {
-    let footprints = rows(model);
-    let mut sizes: Vec<usize> =
-        both_ends(model).flat_map(|path| &path.cells).map(|cell| cell.message.size).collect();
-    sizes.sort_unstable();
-    sizes.dedup();
-    let of = |path: &crate::record::PathModel, size: usize, footprint: Footprint| {
-        let here = |cell: &&ModelCell| {
-            cell.message.size == size
-                && cell.message.footprint == footprint.to_string()
-                && cell.message.layout == model.asked.layout
+    both_ends(model).next()?;
+    let cell = |size: usize, footprint: Footprint| {
+        let of = |path: &PathModel| {
+            let here = |cell: &&ModelCell| {
+                cell.message.size == size && cell.message.footprint == footprint.to_string()
+            };
+            let cell = path.cells.iter().filter(|cell| is_shown(model, cell)).find(here)?;
+            Some((path.path.clone(), Prediction { ns: cell.ns, freedom: 1, ..Prediction::default() }))
         };
-        let cells = || path.cells.iter().filter(here);
-        let even = cells().find(|cell| cell.message.fields == "even").or_else(|| cells().next())?;
-        Some((path.path.clone(), Prediction { ns: even.ns, freedom: 1, ..Prediction::default() }))
-    };
-    let cell = |size, footprint| {
-        let values: Vec<_> = both_ends(model).filter_map(|path| of(path, size, footprint)).collect();
+        let values: Vec<_> = both_ends(model).filter_map(of).collect();
         // Means without their spread: full colour, for they are what was measured.
         Choice::among(&values).map(|choice| winner(&choice, true))
     };
-    (!sizes.is_empty()).then(|| grid("the cheapest path as measured".to_owned(), &sizes, &footprints, cell))
+    Some(grid("the cheapest path as measured", &sizes(model), &rows(model), cell))
+}
+
+fn is_shown(model: &CostModel, cell: &ModelCell) -> bool {
+    cell.message.fields == FORM && cell.message.layout == model.asked.layout
+}
+
+/// The columns of both plots, ascending.
+fn sizes(model: &CostModel) -> Vec<usize> {
+    let cells = both_ends(model).flat_map(|path| &path.cells).filter(|cell| is_shown(model, cell));
+    let mut sizes: Vec<_> = cells.map(|cell| cell.message.size).chain(SIZES).collect();
+    sizes.sort_unstable();
+    sizes.dedup();
+    sizes
 }
 
 fn add(table: &mut Listing, model: &CostModel) {

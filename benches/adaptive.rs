@@ -1,0 +1,229 @@
+//! Whether `adaptive` comes close to the best of its candidates: in each cell of sizes, clients, layouts and footprints.
+//!
+//! Candidates are the paths that release memory as it does or sooner, and hold no message back. All of them take turns
+//! with it, set-up after set-up. The best is chosen on one half of the set-ups and judged on the other, and the other
+//! way round, because the best of several on the same figures is mostly the luckiest. The targets: 0.95 of the best
+//! one's throughput, and with the objective `Demand` no more than 1.08 of the best one's CPU time of the sender.
+//!
+//!     cargo bench --bench adaptive [-- --size 64KiB --clients 1 --layout heap --footprint hot --over-lab]
+//!
+//! The whole grid, 72 cells, takes about a quarter of an hour on two CPUs. A cell whose messages in turn need more than
+//! half of the memory (small ones on huge pages of their own, cold) is passed over and says so.
+
+use std::error::Error;
+use std::sync::Arc;
+use std::time::Duration;
+
+use clap::Parser;
+
+use copycost::compare::cell::{Cell, Contestant, Ended};
+use copycost::compare::metric::Metric;
+use copycost::compare::stats::Better;
+use copycost::lab::Lab;
+use copycost::message::{Fields, Footprint, Layout, Spec};
+use copycost::rig::{Site, Work};
+use copycost::scenario::{self, Scenario};
+use copycost::seat::Placement;
+use copycost::send::{self, Adaptive, Objective, Release, SendPath};
+use copycost::supply::Supply;
+use copycost::units::ByteSize;
+
+/// What is judged, in these terms.
+const TARGETS: [(Metric, f64); 2] = [(Metric::Throughput, 0.95), (Metric::SenderDemand, 1.08)];
+
+/// `adaptive` with the other objective.
+static FRUGAL: SendPath = SendPath {
+    name: "adaptive-demand",
+    about: "adaptive with the objective Demand",
+    release: Release::OnCompletion,
+    delays: false,
+    probe: |_| Ok(()),
+    open: |socket, _, terms| Ok(Box::new(Adaptive::new(socket, terms.budget, Objective::Demand)?)),
+};
+
+#[derive(Debug, Parser)]
+#[command(name = "adaptive", about = "Compares adaptive with the best of its candidates")]
+struct Flags {
+    /// Message sizes
+    #[arg(long, value_delimiter = ',', default_values = ["1KiB", "4KiB", "16KiB", "64KiB", "256KiB", "1MiB"])]
+    size: Vec<ByteSize>,
+    /// Numbers of clients
+    #[arg(long, value_delimiter = ',', default_values_t = [1, 2, 8])]
+    clients: Vec<usize>,
+    /// Layouts
+    #[arg(long, value_delimiter = ',', default_values_t = [Layout::Heap, Layout::Huge])]
+    layout: Vec<Layout>,
+    /// Footprints
+    #[arg(long, value_delimiter = ',', default_values_t = [Footprint::Hot, Footprint::Cold])]
+    footprint: Vec<Footprint>,
+    /// How messages are divided
+    #[arg(long, default_value_t)]
+    fields: Fields,
+    /// Candidates [default: all that release memory as adaptive does, and hold nothing back]
+    #[arg(long, value_delimiter = ',')]
+    path: Vec<String>,
+    /// Through a network card in software instead of loopback
+    #[arg(long)]
+    over_lab: bool,
+    /// How often everyone is built anew in each cell, an even number
+    #[arg(long, default_value_t = 4)]
+    setups: usize,
+    /// The turns of each in a set-up
+    #[arg(long, default_value_t = 2)]
+    turns: usize,
+    /// The length of a turn in milliseconds
+    #[arg(long, value_name = "MS", default_value_t = 80)]
+    turn: u64,
+    /// One small cell: shows that it works, decides nothing
+    #[arg(long)]
+    quick: bool,
+    /// Given by `cargo bench`
+    #[arg(long, hide = true)]
+    bench: bool,
+    /// A quick run, as for Criterion's benches
+    #[arg(long, hide = true)]
+    test: bool,
+}
+
+fn main() {
+    // A benchmark, no test: whatever it finds, it exits with 0.
+    if let Err(error) = run(Flags::parse()) {
+        println!("adaptive: nothing more was measured: {error}");
+    }
+}
+
+fn run(mut flags: Flags) -> Result<(), Box<dyn Error>> {
+    if flags.quick || flags.test || !flags.bench {
+        (flags.size, flags.clients) = (vec![ByteSize(16 << 10)], vec![1]);
+        (flags.layout, flags.footprint) = (vec![Layout::Heap], vec![Footprint::Hot]);
+        (flags.setups, flags.turns, flags.turn) = (2, 1, 20);
+    }
+    if flags.setups < 2 || !flags.setups.is_multiple_of(2) {
+        return Err(
+            "--setups must be an even number: the best is chosen on one half and judged on the other".into(),
+        );
+    }
+    let site = if flags.over_lab { Site::Lab(Arc::new(Lab::start()?)) } else { Site::Here };
+    let adaptive = send::by_name("adaptive").ok_or("there is no path adaptive")?;
+    let candidates = candidates(&flags, adaptive)?;
+    println!(
+        "{:>8} {:>7} {:>6} {:>9}  adaptive : the best of the others",
+        "size", "clients", "layout", "footprint"
+    );
+    let (mut cells, mut reached) = ([0; TARGETS.len()], [0; TARGETS.len()]);
+    for layout in &flags.layout {
+        for footprint in &flags.footprint {
+            let sizes: Vec<usize> = flags.size.iter().map(|size| size.0).collect();
+            for (size, clients) in scenario::matrix(&sizes, &flags.clients) {
+                let spec =
+                    Spec { layout: *layout, footprint: *footprint, fields: flags.fields, ..Spec::new(size)? };
+                print!("{:>8} {clients:>7} {layout:>6} {footprint:>9}  ", ByteSize(size).to_string());
+                let paths: Vec<_> = candidates.iter().copied().chain([adaptive, &FRUGAL]).collect();
+                match judge(&flags, &site, &paths, spec, clients) {
+                    Err(reason) => println!("not measured: {reason}"),
+                    Ok(found) => {
+                        for (i, (name, ratio, good)) in found.iter().enumerate() {
+                            let mark = if *good { ' ' } else { '!' };
+                            print!("{}: {ratio:.3}{mark} of {name:<9} ", TARGETS[i].0);
+                            cells[i] += 1;
+                            reached[i] += usize::from(*good);
+                        }
+                        println!();
+                    }
+                }
+            }
+        }
+    }
+    for (i, (metric, target)) in TARGETS.iter().enumerate() {
+        println!("{metric}: {} of {} cells reach {target}", reached[i], cells[i]);
+    }
+    Ok(())
+}
+
+fn candidates(flags: &Flags, adaptive: &SendPath) -> Result<Vec<&'static SendPath>, Box<dyn Error>> {
+    if !flags.path.is_empty() {
+        let path =
+            |name: &String| send::by_name(name).ok_or_else(|| format!("there is no path '{name}'").into());
+        return flags.path.iter().map(path).collect();
+    }
+    let rights = |path: &&SendPath| {
+        matches!(path.release, Release::OnReturn | Release::OnCompletion)
+            && !path.delays
+            && path.name != adaptive.name
+    };
+    Ok(send::ALL.iter().filter(rights).collect())
+}
+
+/// For each target: the best of the others, the ratio to it, and whether that is good enough. The last two of `paths`
+/// are judged by throughput and by demand.
+fn judge(
+    flags: &Flags,
+    site: &Site,
+    paths: &[&'static SendPath],
+    spec: Spec,
+    clients: usize,
+) -> Result<Vec<(&'static str, f64, bool)>, String> {
+    let memory = Supply::memory(&spec).saturating_mul(clients).saturating_mul(paths.len());
+    let limit = available_memory() / 2;
+    if memory > limit {
+        return Err(format!("the messages in turn need {}", ByteSize(memory)));
+    }
+    // In the lab the relay takes a CPU of its own.
+    let placement = if flags.over_lab { Placement::Split } else { Placement::Paired };
+    let mut lab = copycost::connection::Options::for_this_machine();
+    if flags.over_lab {
+        lab = copycost::connection::Options::for_a_lab();
+    }
+    let contestant = |path: &&'static SendPath| Contestant {
+        name: path.name.to_owned(),
+        scenario: Scenario { placement, options: lab, ..Scenario::new(path, spec, clients) },
+        site: site.clone(),
+    };
+    let mut cell = Cell::new(paths.iter().map(contestant).collect(), 1, None);
+    for _ in 0..flags.setups {
+        if cell.set_up(flags.turns, Work::Window(Duration::from_millis(flags.turn)), &mut || true)
+            != Ended::Complete
+        {
+            break;
+        }
+    }
+    cell.take_failure().map_err(|error| error.to_string())?;
+    let others = paths.len() - TARGETS.len();
+    TARGETS
+        .iter()
+        .enumerate()
+        .map(|(i, (metric, target))| {
+            let logs = |other: usize| -> Result<Vec<f64>, String> {
+                let pairs = cell.pairs(others + i, other, *metric)?;
+                Ok(pairs.iter().map(|pair| (pair.path / pair.reference).ln()).collect())
+            };
+            let logs = (0..others).map(logs).collect::<Result<Vec<_>, _>>()?;
+            let higher = metric.better() == Better::Higher;
+            let (best, log) = chosen_and_judged(&logs, higher);
+            let ratio = log.exp();
+            Ok((paths[best].name, ratio, if higher { ratio >= *target } else { ratio <= *target }))
+        })
+        .collect()
+}
+
+/// `logs`: of each other path the logarithms of our ratios to it, by set-up. The best other path of each half by our mean
+/// ratio to it, judged on the other half; the mean of both, and the path that the first half chose.
+fn chosen_and_judged(logs: &[Vec<f64>], higher: bool) -> (usize, f64) {
+    let mean = |values: &Vec<f64>, half: usize| {
+        let of: Vec<f64> = values.iter().skip(half).step_by(2).copied().collect();
+        of.iter().sum::<f64>() / of.len().max(1) as f64
+    };
+    // The best path is the one beside which we look worst.
+    let worst = |half: usize| {
+        let key = |index: &usize| mean(&logs[*index], half) * if higher { 1.0 } else { -1.0 };
+        (0..logs.len()).min_by(|one, other| key(one).total_cmp(&key(other))).unwrap_or(0)
+    };
+    let (first, second) = (worst(0), worst(1));
+    (first, (mean(&logs[first], 1) + mean(&logs[second], 0)) / 2.0)
+}
+
+fn available_memory() -> usize {
+    let text = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
+    let line = text.lines().find_map(|line| line.strip_prefix("MemAvailable:")).unwrap_or_default();
+    line.trim_end_matches("kB").trim().parse::<usize>().unwrap_or(0) << 10
+}

@@ -1,0 +1,249 @@
+//! `adaptive`: for each message the way that was measured to cost least here, of copying and by reference.
+//!
+//! The copies are those of the way at hand: `gather` copies as `onecopy` does, `flatten` twice as the path of that name,
+//! `reference` as `zerocopy`, `hybrid` as `hybrid`; the receiver's `recv()` copies once more. All ways are blocking calls on
+//! one socket, so the order of the bytes is that of the messages, and memory is released as the weakest of them
+//! releases it: on completion.
+//!
+//! Nothing else decides but what this connection has seen. Completions say whether the kernel copies what it is given
+//! by reference ([`gate`]); short trials beside the usual way say what each way costs for messages of a size
+//! ([`contest`]); between trials, which may take 1 % of the work, nothing is measured, and a message costs a table
+//! look-up. The [`Decisions`] stand in the ledger.
+
+mod contest;
+mod controller;
+mod decisions;
+mod evidence;
+mod gate;
+#[cfg(test)]
+mod simulated;
+
+use std::io;
+use std::sync::Arc;
+use std::time::Instant;
+
+use contest::Cost;
+use controller::{Controller, Division, Shape};
+use gate::Link;
+
+use super::{Budget, Ledger, Release, SendPath, Sender, ZeroCopy, hybrid};
+use crate::message::Message;
+use crate::sys::clock::thread_cpu_time;
+use crate::sys::socket::Socket;
+
+pub use contest::Objective;
+pub use decisions::{Decisions, Reason, Way};
+
+pub(super) const PATH: SendPath = SendPath {
+    name: "adaptive",
+    about: "whichever of onecopy, flatten, zerocopy, hybrid it measures to be cheapest: the copies are those of that path",
+    release: Release::OnCompletion,
+    delays: false,
+    probe: |_| Ok(()),
+    open: |socket, _, terms| Ok(Box::new(Adaptive::new(socket, terms.budget, Objective::Throughput)?)),
+};
+
+/// Messages are gathered by so many bytes: the piece is still in the second-level cache when the kernel reads it.
+const STAGING: usize = 128 << 10;
+
+/// While the kernel holds memory and messages are copied, the error queue is looked at after so many bytes.
+const LOOK_BYTES: usize = 256 << 10;
+
+/// Sends each message by the way that costs least here, as far as it knows by now.
+///
+/// A server uses it as [`ZeroCopy`]: push messages in, and `Arc::get_mut` or `Arc::try_unwrap` tells when a buffer is its
+/// own again; [`drain`](super::drain) before the connection is closed. It learns by connection, so it pays for
+/// connections that live for more than some hundred messages; on others it sends as size and division suggest.
+///
+/// ```
+/// # fn main() -> std::io::Result<()> {
+/// use std::io::Read;
+/// use std::net::{TcpListener, TcpStream};
+/// use std::sync::Arc;
+/// use std::time::{Duration, Instant};
+///
+/// use copycost::message::Message;
+/// use copycost::send::{Adaptive, Budget, Limits, Objective, Sender, drain};
+/// use copycost::sys::socket::Socket;
+///
+/// let listener = TcpListener::bind("127.0.0.1:0")?;
+/// let mut client = TcpStream::connect(listener.local_addr()?)?;
+/// let (server, _) = listener.accept()?;
+///
+/// let socket = Socket::from(server);
+/// let budget = Budget::share(&Limits::of_process(), 1, socket.options().send_buffer_size()?);
+/// let mut sender = Adaptive::new(socket, budget, Objective::Throughput)?;
+///
+/// let message = Arc::new(Message::from_bytes(*b"my own bytes"));
+/// sender.send(&message)?;
+/// drain(&mut sender, Instant::now() + Duration::from_secs(10))?;
+/// assert!(Arc::try_unwrap(message).is_ok());
+/// println!("{}", sender.ledger().decisions);
+///
+/// let mut received = [0; 12];
+/// client.read_exact(&mut received)?;
+/// assert_eq!(&received, b"my own bytes");
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug)]
+pub struct Adaptive {
+    inner: ZeroCopy,
+    staging: Box<[u8]>,
+    controller: Controller,
+    /// Bytes since the error queue was last looked at.
+    since_look: usize,
+    /// Completions that the controller was told of: all, and those copied.
+    told: (u64, u64),
+}
+
+impl Adaptive {
+    /// A sender on a connected socket; sets SO_ZEROCOPY where the kernel has it, and copies where it has not.
+    ///
+    /// # Errors
+    /// Where the socket is not connected.
+    pub fn new(socket: Socket, budget: Budget, objective: Objective) -> io::Result<Self> {
+        let able = socket.set_zerocopy().is_ok() && budget.longest_call().is_some();
+        let controller = Controller::new(objective, link(&socket)?, able);
+        Ok(Self {
+            inner: ZeroCopy::over(socket, budget),
+            staging: vec![0; STAGING].into_boxed_slice(),
+            controller,
+            since_look: 0,
+            told: (0, 0),
+        })
+    }
+
+    fn send_by(&mut self, way: Way, message: &Arc<Message>) -> io::Result<()> {
+        let (slices, size) = (message.slices(), message.size());
+        match way {
+            Way::Gather => self.inner.send_by_copy(slices, size, 0),
+            Way::Flatten => self.send_flat(message),
+            Way::Reference => self.inner.send_by_reference(message, slices, size, 0),
+            Way::Hybrid => hybrid::send_divided(&mut self.inner, message),
+        }
+    }
+
+    /// Gathers the fields piece by piece and sends each piece.
+    fn send_flat(&mut self, message: &Message) -> io::Result<()> {
+        let (mut filled, mut left) = (0, message.size());
+        for field in message.slices() {
+            let mut rest = &**field;
+            while !rest.is_empty() {
+                let (now, later) = rest.split_at(rest.len().min(self.staging.len() - filled));
+                self.staging[filled..filled + now.len()].copy_from_slice(now);
+                (filled, left, rest) = (filled + now.len(), left - now.len(), later);
+                if filled == self.staging.len() || left == 0 {
+                    let flags = if left == 0 { 0 } else { libc::MSG_MORE };
+                    self.inner.send_staged(&self.staging[..filled], flags)?;
+                    filled = 0;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads completions if it is time to.
+    fn look(&mut self, size: usize) -> io::Result<()> {
+        self.inner.reap_if_due()?;
+        if self.inner.outstanding() == 0 {
+            self.since_look = 0;
+            return Ok(());
+        }
+        self.since_look += size;
+        if self.since_look >= LOOK_BYTES {
+            self.since_look = 0;
+            self.inner.reap_ready()?;
+        }
+        Ok(())
+    }
+
+    /// Tells the controller which completions were read.
+    #[inline]
+    fn tell_completions(&mut self) {
+        let ledger = self.inner.told();
+        let (completed, copied) = (ledger.completed, ledger.copied);
+        if completed != self.told.0 {
+            self.controller.completed(completed - self.told.0, copied - self.told.1);
+            self.told = (completed, copied);
+        }
+    }
+
+    fn refusals(&self) -> u64 {
+        let ledger = self.inner.told();
+        ledger.enobufs + ledger.fallbacks
+    }
+}
+
+impl Sender for Adaptive {
+    fn send(&mut self, message: &Arc<Message>) -> io::Result<()> {
+        let next = self.controller.next(shape(message));
+        let clocks = if next.timed { Some(Clocks::read()?) } else { None };
+        let refusals = self.refusals();
+        self.send_by(next.way, message)?;
+        self.look(message.size())?;
+        let spent = clocks.map(Clocks::spent).transpose()?;
+        self.controller.sent(message.size(), spent);
+        if next.way.by_reference() {
+            self.controller.called(self.refusals() > refusals);
+        }
+        self.tell_completions();
+        Ok(())
+    }
+
+    fn reap(&mut self, by: Instant) -> io::Result<bool> {
+        let clocks = if self.controller.is_timing() { Some(Clocks::read()?) } else { None };
+        let result = self.inner.reap(by);
+        if let Some(clocks) = clocks {
+            self.controller.waited(clocks.spent()?);
+        }
+        self.tell_completions();
+        result
+    }
+
+    fn abort(&mut self) {
+        self.inner.abort();
+    }
+
+    fn ledger(&self) -> Ledger {
+        Ledger { decisions: Box::new(self.controller.decisions()), ..self.inner.ledger() }
+    }
+}
+
+/// The two clocks that a cost is read from.
+struct Clocks {
+    cpu: std::time::Duration,
+    wall: Instant,
+}
+
+impl Clocks {
+    fn read() -> io::Result<Self> {
+        Ok(Self { cpu: thread_cpu_time()?, wall: Instant::now() })
+    }
+
+    fn spent(self) -> io::Result<Cost> {
+        let wall = self.wall.elapsed().as_nanos() as u64;
+        let cpu = thread_cpu_time()?.saturating_sub(self.cpu).as_nanos() as u64;
+        Ok(Cost { cpu, wall })
+    }
+}
+
+#[inline]
+fn shape(message: &Message) -> Shape {
+    let slices = message.slices();
+    let large = slices.iter().filter(|field| hybrid::is_large(field)).count();
+    let division = match slices.len() {
+        0 | 1 => Division::One,
+        fields if large == 0 || large == fields => Division::Alike,
+        _ => Division::Mixed,
+    };
+    Shape { size: message.size(), division }
+}
+
+/// Where the peer is, as far as its address tells.
+fn link(socket: &Socket) -> io::Result<Link> {
+    let address = |address: socket2::SockAddr| address.as_socket().map(|address| address.ip().to_canonical());
+    let (ours, peers) = (address(socket.options().local_addr()?), address(socket.options().peer_addr()?));
+    let local = ours == peers || peers.is_some_and(|ip| ip.is_loopback());
+    Ok(if local { Link::Local } else { Link::Far })
+}

@@ -1,0 +1,184 @@
+//! What arrives, and what the probe says of how it was sent.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use copycost::connection::Options;
+use copycost::lab::Lab;
+use copycost::message::{Layout, Spec};
+use copycost::rig::{Rig, Site, Work};
+use copycost::scenario::Scenario;
+use copycost::seat::Placement;
+use copycost::send::{Copies, Release, SendPath, by_name};
+
+use super::common::program::{Program, results};
+use super::common::{available, spec, verified, within};
+use super::{ip, possible, xdp};
+
+fn in_lab(path: &'static SendPath, spec: Spec, clients: usize) -> Scenario {
+    let placement = Placement::Split;
+    Scenario { options: Options::for_a_lab(), placement, ..verified(path, spec, clients) }
+}
+
+#[test]
+fn every_path_delivers_every_byte() {
+    if !possible() {
+        return;
+    }
+    let lab = Arc::new(Lab::start().unwrap());
+    for (size, ring, clients) in
+        [(8, false, 1), (1024, true, 3), (4097, true, 1), (65_536, true, 3), (1 << 20, true, 1)]
+    {
+        for path in available(&spec(size, ring)) {
+            let (lab, scenario) = (Arc::clone(&lab), in_lab(path, spec(size, ring), clients));
+            within(&format!("{scenario}"), move || deliver(&Site::Lab(lab), &scenario));
+        }
+    }
+}
+
+fn deliver(site: &Site, scenario: &Scenario) {
+    let rounds = (1 << 20) / scenario.spec.size.max(512) as u64 / scenario.clients as u64 + 1;
+    let sample = Rig::at(site, scenario)
+        .and_then(|mut rig| rig.run(Work::Rounds(rounds)))
+        .unwrap_or_else(|error| panic!("{scenario}: {error}"));
+    assert!(sample.bytes >= scenario.spec.size as u64, "{scenario}");
+    let relayed = sample.relayed.expect("the relay's account");
+    assert!(relayed.frames > 0 && relayed.cpu.is_some(), "{scenario}: {relayed:?}");
+}
+
+#[test]
+fn the_probe_tells_reference_from_copy_as_the_kernel_does() {
+    if !possible() {
+        return;
+    }
+    let lab = Arc::new(Lab::start().unwrap());
+    assert_eq!(lab.tapped(), None, "a packet tap would spoil this test");
+    for layout in [Layout::Heap, Layout::Huge] {
+        let spec = Spec { layout, ..spec(65_536, false) };
+        for path in available(&spec) {
+            let probed = lab.probed(&in_lab(path, spec, 1));
+            eprintln!("{}, {layout}: {} ({})", path.name, probed.word, probed.told);
+            // What may be written again as soon as the send returns was copied, whatever else the path does.
+            if path.release == Release::OnReturn {
+                assert_eq!(probed.word, Copies::Copied, "{}: {}", path.name, probed.told);
+            }
+        }
+        let zero_copy = in_lab(by_name("zerocopy").unwrap(), spec, 1);
+        assert_eq!(lab.probed(&zero_copy).word, Copies::ByReference);
+        let site = Site::Lab(Arc::clone(&lab));
+        let sample = Rig::at(&site, &zero_copy).unwrap().run(Work::Rounds(64)).unwrap();
+        assert!(sample.ledger.completed >= 64 && sample.ledger.copied == 0, "{:?}", sample.ledger);
+    }
+}
+
+#[test]
+fn a_program_that_only_passes_fools_the_kernels_word_and_not_the_probe() {
+    if !possible() {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let object = folder.path().join("pass.o");
+    std::fs::write(&object, xdp::pass()).unwrap();
+    for mode in ["xdpdrv", "xdpgeneric"] {
+        let lab = Arc::new(Lab::start().unwrap());
+        let wire = lab.network().ends()[1].name.clone();
+        ip(&[
+            "-n",
+            &wire,
+            "link",
+            "set",
+            "dev",
+            "wire-a",
+            mode,
+            "obj",
+            object.to_str().unwrap(),
+            "sec",
+            "xdp",
+        ]);
+        let zero_copy = in_lab(by_name("zerocopy").unwrap(), spec(65_536, false), 1);
+        let probed = lab.probed(&zero_copy);
+        let mut rig = Rig::at(&Site::Lab(Arc::clone(&lab)), &zero_copy).unwrap();
+        let ledger = rig.run(Work::Rounds(64)).unwrap().ledger;
+        eprintln!(
+            "{mode}: {} ({}), {} of {} copied",
+            probed.word, probed.told, ledger.copied, ledger.completed
+        );
+        // On the link itself the kernel is fooled; before it, it still sees its own copy.
+        let fooled = mode == "xdpdrv";
+        assert!(ledger.completed >= 64 && (ledger.copied == 0) == fooled, "{mode}: {ledger:?}");
+        assert_eq!(probed.word, Copies::Copied, "{mode}: {}", probed.told);
+    }
+}
+
+#[test]
+fn every_record_holds_the_proof_and_the_cost_of_the_way() {
+    if !possible() {
+        return;
+    }
+    let arguments =
+        ["run", "--over", "lab", "--verify", "--latency", "-s", "64KiB", "-c", "1,2", "--seconds", "0.2"];
+    let told =
+        results(&Program::run(&[&arguments[..], &["--format", "json", "--layout", "huge"]].concat()).good());
+    assert_eq!((told.records.len(), told.failures.len()), (6, 0), "{:?}", told.failures);
+    for record in &told.records {
+        assert_eq!((record.transport.as_str(), record.placement.as_str()), ("lab", "split"));
+        let lab = record.lab.as_ref().expect("what the way cost");
+        let word = if record.path == "zerocopy" { "by reference (probed)" } else { "copied" };
+        assert_eq!((lab.probe.as_str(), record.verdict.as_deref()), (word, Some(word)), "{record:?}");
+        let parts = [record.cpu.sender_ns_per_kib, record.cpu.receiver_ns_per_kib, lab.relay_ns_per_kib];
+        let parts: f64 = parts.iter().map(|part| part.expect("a part")).sum::<f64>()
+            + lab.ksoftirqd_ns_per_kib.unwrap_or_default();
+        let sum = lab.sum_ns_per_kib.expect("the sum");
+        assert!((sum - parts).abs() < 0.01 * sum, "{record:?}");
+        assert!(lab.frames > 0 && record.latency_ns.is_some());
+        assert!(lab.mean_frame_bytes.unwrap() > 10_000.0, "frames stay whole: {lab:?}");
+    }
+    assert!(
+        told.verdict.iter().any(|sentence| sentence.contains("The lab stands for")),
+        "{:?}",
+        told.verdict
+    );
+}
+
+#[test]
+fn a_tap_inside_is_named() {
+    if !possible() {
+        return;
+    }
+    let lab = Lab::start().unwrap();
+    assert_eq!(lab.tapped(), None);
+    let end = &lab.network().server.name;
+    // iproute2's own monitor opens no packet socket, so this needs a tool that does.
+    if !super::works("tcpdump", &["--version"]) {
+        eprintln!("note: no tcpdump here");
+        return;
+    }
+    let command = ["netns", "exec", end.as_str(), "tcpdump", "-i", "eth0", "-w", "/dev/null"];
+    let mut tap = std::process::Command::new("ip").args(command).spawn().unwrap();
+    super::common::eventually("the tap is seen", || lab.tapped().is_some());
+    let told = lab.tapped().unwrap();
+    assert!(told.contains("tcpdump (pid ") && told.contains(end.as_str()), "{told}");
+    tap.kill().unwrap();
+    tap.wait().unwrap();
+    super::common::eventually("it is gone", || lab.tapped().is_none());
+}
+
+#[test]
+fn the_wire_can_be_held_and_goes_on() {
+    if !possible() {
+        return;
+    }
+    let lab = Lab::start().unwrap();
+    let options = Options { stall: Duration::from_secs(5), nodelay: true, ..Options::for_a_lab() };
+    let listener = lab.listen(&options).unwrap();
+    let far = lab.connect(listener.local_addr().unwrap(), &options).unwrap();
+    let (near, _) = listener.accept().unwrap();
+    let held = lab.hold().unwrap();
+    assert_eq!(near.send(b"held", 0).unwrap(), 4);
+    let soon = std::time::Instant::now() + Duration::from_millis(100);
+    assert_eq!(far.readable_by(soon).unwrap(), copycost::sys::socket::Woken::Late);
+    drop(held);
+    let mut bytes = [0; 4];
+    assert!(far.recv_exact(&mut bytes, std::time::Instant::now() + Duration::from_secs(5)).unwrap());
+    assert_eq!(&bytes, b"held");
+}
