@@ -7,7 +7,7 @@ use crate::message::Spec;
 use crate::recv::{self, ReceivePath};
 use crate::seat::Placement;
 use crate::send::SendPath;
-use crate::units::ByteSize;
+use crate::units::{ByteSize, Clients};
 
 /// The message sizes of the original experiment's range, in bytes.
 pub const SIZES: [usize; 4] = [1024, 4096, 16_384, 65_536];
@@ -89,8 +89,7 @@ impl Scenario {
 
 impl fmt::Display for Scenario {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (size, s) = (ByteSize(self.spec.size), if self.clients == 1 { "" } else { "s" });
-        write!(f, "{}, {size}, {} client{s}", self.path.name, self.clients)
+        write!(f, "{}, {}, {}", self.path.name, ByteSize(self.spec.size), Clients(self.clients))
     }
 }
 

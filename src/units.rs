@@ -21,6 +21,16 @@ impl fmt::Display for ByteSize {
     }
 }
 
+/// A number of clients as a sentence has it: `1 client`, `8 clients`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Clients(pub usize);
+
+impl fmt::Display for Clients {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&if self.0 == 1 { "1 client".to_owned() } else { format!("{} clients", self.0) })
+    }
+}
+
 /// Why a text is no size.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("'{0}' is no size: write bytes (65536) or a binary unit (64KiB, 1MiB, 1GiB)")]

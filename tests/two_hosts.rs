@@ -51,7 +51,7 @@ fn check(results: &Results, cells: &[(usize, usize)], congestion_control: &str) 
             let mut of_cell =
                 results.records.iter().filter(|r| r.path == path.name && (r.size, r.clients) == *cell);
             let record = of_cell.next().expect("a record of each cell");
-            assert_eq!(record.transport, "remote");
+            assert_eq!(record.transport, "loopback");
             assert!(record.messages > 0 && record.throughput_bytes_per_second > 0.0, "{record:?}");
             assert!(record.syscalls_per_message > 0.0, "only the host can count them: {record:?}");
             assert!(record.cpu.sender_ns_per_kib.is_some(), "{record:?}");

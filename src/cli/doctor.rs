@@ -29,7 +29,7 @@ pub struct Arguments {
     /// The form: table or json
     #[arg(long, default_value = "table", value_parser = ["table", "json"])]
     format: String,
-    /// Check the instrument: 100 cells of a path beside itself, 100 of a path slowed by 5 % (about four minutes)
+    /// Check the instrument: 100 cells of a path beside itself, 100 of a path slowed by 5 % (about five minutes)
     #[arg(long, conflicts_with_all = ["over", "format", "iperf3"])]
     self_test: bool,
     /// Compare our plain send() with an installed iperf3, interleaved (about half a minute)

@@ -171,6 +171,11 @@ impl Cell {
         self.entries[index].state.as_ref().map_or(&[], |state| &state.turns)
     }
 
+    /// Whether someone failed.
+    pub fn has_failed(&self) -> bool {
+        self.entries.iter().any(|entry| entry.state.is_err())
+    }
+
     /// The error of the first contestant that failed, which then counts as never measured.
     pub fn take_failure(&mut self) -> Result<(), RigError> {
         for entry in &mut self.entries {

@@ -4,7 +4,7 @@
 //! ends on one CPU under SCHED_BATCH (what a child inherits, so iperf3 needs no option for it), and take their turns one
 //! after the other. Each set-up is a new rig and a new pair of processes.
 
-use std::io::{BufRead as _, BufReader};
+use std::io::{BufRead as _, BufReader, Read as _};
 use std::net::TcpListener;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
@@ -125,7 +125,7 @@ impl Contest {
 
     fn theirs(&self, outcome: &mut Outcome) -> Result<Figures, Error> {
         let port = free_port().map_err(|error| Error::Setup(format!("no free port: {error}")))?;
-        let _server = Server::start(port, self.cpu)?;
+        let _server = Tied::server(port, self.cpu)?;
         let buffer = self.scenario.options.send_buffer.to_string();
         let block = BLOCK.to_string();
         let port = port.to_string();
@@ -133,9 +133,8 @@ impl Contest {
         client.args(["-c", "127.0.0.1", "-p", &port, "-J", "-t", "1", "-w", &buffer, "-l", &block]);
         client.args(["--congestion", "cubic"]);
         client.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
-        let told = process::spawn_tied(&mut client, Some(self.cpu)).and_then(Child::wait_with_output);
-        let told = told.map_err(iperf3)?;
-        let told = Told::read(&told.stdout)?;
+        let client = Tied(process::spawn_tied(&mut client, Some(self.cpu)).map_err(iperf3)?);
+        let told = Told::read(&client.said_within(TURN + PATIENCE)?)?;
         outcome.version.clone_from(&told.start.version);
         outcome.conditions = told.conditions();
         Ok(told.figures())
@@ -148,12 +147,13 @@ struct Figures {
     ns_per_kib: f64,
 }
 
-/// An iperf3 server for one test.
+/// An iperf3 that ends with this.
 #[derive(Debug)]
-struct Server(Child);
+struct Tied(Child);
 
-impl Server {
-    fn start(port: u16, cpu: usize) -> Result<Self, Error> {
+impl Tied {
+    /// A server for one test, which listens.
+    fn server(port: u16, cpu: usize) -> Result<Self, Error> {
         let mut command = Command::new("iperf3");
         command.args(["-s", "-1", "--forceflush", "-p", &port.to_string()]);
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
@@ -171,9 +171,21 @@ impl Server {
         listens.recv_timeout(PATIENCE).map_err(|_| iperf3("its server does not listen"))?;
         Ok(server)
     }
+
+    /// All that a client prints until it ends.
+    fn said_within(mut self, limit: Duration) -> Result<Vec<u8>, Error> {
+        let mut stdout = self.0.stdout.take().ok_or_else(|| iperf3("it has no output"))?;
+        let (said_to, said) = bounded(1);
+        let read = move || {
+            let mut text = Vec::new();
+            let _ = said_to.try_send(stdout.read_to_end(&mut text).map(|_| text));
+        };
+        std::thread::Builder::new().name("iperf3".into()).spawn(read).map_err(iperf3)?;
+        said.recv_timeout(limit).map_err(|_| iperf3("its client does not end"))?.map_err(iperf3)
+    }
 }
 
-impl Drop for Server {
+impl Drop for Tied {
     fn drop(&mut self) {
         let _ = self.0.kill();
         let _ = self.0.wait();

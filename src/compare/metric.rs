@@ -23,6 +23,15 @@ pub enum Metric {
 words!(Metric: Throughput = "throughput", Demand = "demand", SenderDemand = "sender-demand");
 
 impl Metric {
+    /// What sentences call it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Throughput => "throughput",
+            Self::Demand => "CPU time of both ends",
+            Self::SenderDemand => "CPU time of the sender",
+        }
+    }
+
     /// Which direction is the good one.
     pub fn better(self) -> Better {
         match self {

@@ -8,12 +8,12 @@
 //! What is held against the targets is CPU time for each message. Throughput is shown beside it: on a machine whose CPUs
 //! others use too (load 6 on 2 CPUs), a cell's throughput ratio scattered by 5.6 %, and by CPU time by 1.0 %.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use super::cell::{Cell, Contestant};
+use super::cell::{Cell, Contestant, Ended};
 use super::measured::Taken;
-use super::stats::{self, Better, Pair, Word, judge};
-use super::trial::SETUPS;
+use super::stats::{self, Better, Estimate, Pair, Unusable, Word, judge};
+use super::trial::{self, Effort, MOST_SETUPS, Measurer, SETUPS};
 use crate::rig::{RigError, Site, Work};
 use crate::scenario::Scenario;
 
@@ -28,6 +28,9 @@ pub const ALARMS_OF_100: usize = 10;
 
 /// Of a hundred cells of a slowed path, how many must be found.
 pub const FOUND_OF_100: usize = 90;
+
+/// Each cell is judged alone.
+const ALPHA: f64 = 0.05;
 
 /// The turns of each path in a set-up: one balanced block.
 const TURNS: usize = 2;
@@ -54,7 +57,7 @@ pub struct Series {
 
 impl Series {
     fn add(&mut self, pairs: &[Pair]) {
-        let judged = judge(&[stats::Cell { pairs, better: Better::Higher }], 0.05);
+        let judged = judge(&[stats::Cell { pairs, better: Better::Higher }], ALPHA);
         for comparison in judged {
             self.cells += 1;
             self.different += usize::from(matches!(comparison.word, Word::Faster | Word::Slower));
@@ -151,19 +154,52 @@ pub fn run(
     Ok(report)
 }
 
-/// The set-ups of one cell.
+/// The set-ups of one cell: as many as it takes to know the ratio to half of what must be found, as `copycost run` does
+/// with a precision. On a machine whose CPUs others use (load 4 on 2 CPUs) eight alone found 86 of 100.
 fn measure(path: &Scenario, reference: &Scenario, seed: u64) -> Result<Cell, RigError> {
+    const EFFORT: Effort = Effort {
+        at_least: SETUPS,
+        at_most: MOST_SETUPS,
+        precision: Some(SLOWED_BY / 2.0),
+        time: None,
+        alpha: ALPHA,
+    };
     let contestant = |scenario: &Scenario| Contestant {
         name: scenario.path.name.to_owned(),
         scenario: scenario.clone(),
         site: Site::Here,
     };
-    let mut cell = Cell::new(vec![contestant(path), contestant(reference)], seed, None);
-    while cell.setups() < SETUPS {
-        cell.set_up(TURNS, Work::Rounds(MESSAGES), &mut || true);
-        cell.take_failure()?;
+    let mut trial = Trial {
+        cell: Cell::new(vec![contestant(path), contestant(reference)], seed, None),
+        began: Instant::now(),
+    };
+    trial::run(&mut trial, &EFFORT);
+    trial.cell.take_failure()?;
+    Ok(trial.cell)
+}
+
+/// A cell under measurement.
+struct Trial {
+    cell: Cell,
+    began: Instant,
+}
+
+impl Measurer for Trial {
+    fn set_up(&mut self) -> Ended {
+        match self.cell.set_up(TURNS, Work::Rounds(MESSAGES), &mut || true) {
+            // Who fails once is out, and a cell of one says nothing.
+            Ended::Complete if self.cell.has_failed() => Ended::NobodyLeft,
+            ended => ended,
+        }
     }
-    Ok(cell)
+
+    fn estimates(&self) -> Vec<Result<Estimate, Unusable>> {
+        vec![Estimate::new(&pairs(&self.cell, 0.0, Figure::Cpu))]
+    }
+
+    fn elapsed(&self) -> Duration {
+        self.began.elapsed()
+    }
 }
 
 /// What both came to in each set-up, during all of which everything became faster by `drift`.

@@ -13,7 +13,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::metric::Metric;
 use crate::record::{Comparison, Crossover, Results};
-use crate::units::{ByteSize, significant};
+use crate::units::{ByteSize, Clients, significant};
 use ranking::{Answer, ranges};
 
 /// The sentences; none where there is nothing to compare.
@@ -51,7 +51,7 @@ fn of_clients(results: &Results, clients: usize) -> Vec<String> {
         };
         sizes.into_iter().filter_map(answer).collect()
     };
-    let with = with_clients(clients);
+    let with = Clients(clients);
     let throughput = answers(Metric::Throughput);
     let mut told: Vec<String> = ranges(&throughput)
         .map(|(sizes, range)| format!("With {with}, {}, {}.", sizes, range.sentence(Metric::Throughput)))
@@ -70,50 +70,95 @@ fn of_clients(results: &Results, clients: usize) -> Vec<String> {
     told
 }
 
-fn with_clients(clients: usize) -> String {
-    if clients == 1 { "1 client".to_owned() } else { format!("{clients} clients") }
-}
-
-/// From which size one path beats another.
-fn crossovers(crossovers: &[Crossover]) -> impl Iterator<Item = String> + '_ {
-    crossovers.iter().map(|crossover| {
-        let Crossover { path, against, clients, metric, footprint, low, high, most } = crossover;
-        let (low, most) = (low.map(ByteSize), ByteSize(*most));
-        let what = match (low, high.map(ByteSize)) {
-            (Some(low), Some(high)) => {
-                format!("{path} beats {against} from a size between {low} and {high} on")
-            }
-            (None, Some(high)) => {
-                format!("{path} beats {against} from {high} on, the smallest size that was sure")
-            }
-            (Some(low), None) if low >= most => format!("{path} never beats {against} up to {most}"),
-            (Some(low), None) => {
-                format!(
-                    "{path} does not beat {against} up to {low}; from there to {most} it could not be told"
-                )
-            }
-            (None, None) => format!("whether {path} beats {against} could not be told up to {most}"),
-        };
-        let with = with_clients(*clients);
-        format!("By {metric}, with {with} and {footprint} messages, {what}.")
-    })
-}
-
-/// Each path beside itself in another build, or in an earlier run.
-fn builds(comparisons: &[Comparison]) -> Vec<String> {
-    let mut counts: BTreeMap<(String, String), BTreeMap<String, usize>> = BTreeMap::new();
-    for comparison in comparisons.iter().filter(|comparison| comparison.reference.contains('@')) {
-        let key = (comparison.reference.clone(), comparison.metric.clone());
-        *counts.entry(key).or_default().entry(comparison.word.clone()).or_default() += 1;
+/// From which size one path beats another: one sentence for all metrics and footprints that say the same.
+fn crossovers(crossovers: &[Crossover]) -> Vec<String> {
+    type Under<'a> = Vec<(String, &'a str)>;
+    let mut answers: Vec<(String, Under<'_>)> = Vec::new();
+    for crossover in crossovers {
+        let answer = format!("With {} {}", Clients(crossover.clients), crossing(crossover));
+        let metric = crossover
+            .metric
+            .parse()
+            .map_or_else(|_| crossover.metric.clone(), |m: Metric| m.name().to_owned());
+        let under = (metric, crossover.footprint.as_str());
+        match answers.iter_mut().find(|known| known.0 == answer) {
+            Some(known) => known.1.push(under),
+            None => answers.push((answer, vec![under])),
+        }
     }
-    let sentence = |((reference, metric), words): ((String, String), BTreeMap<String, usize>)| {
-        let (path, other) = reference.split_once('@').unwrap_or((&reference, ""));
-        let cells: usize = words.values().sum();
-        let words: Vec<_> = words.iter().map(|(word, count)| format!("{word} in {count}")).collect();
-        let s = if cells == 1 { "" } else { "s" };
-        format!("By {metric}, {path} against {other}: {} of {cells} cell{s}.", words.join(", "))
+    let sentence = |(answer, under): (String, Under<'_>)| {
+        let mut footprints: Vec<String> = Vec::new();
+        for (_, footprint) in &under {
+            if !footprints.iter().any(|known| known == footprint) {
+                footprints.push((*footprint).to_owned());
+            }
+        }
+        let of = |footprint: &String| {
+            let metrics: Vec<_> = under.iter().filter(|u| u.1 == footprint).map(|u| u.0.clone()).collect();
+            listed(&metrics)
+        };
+        let metrics: BTreeSet<String> = footprints.iter().map(of).collect();
+        let under = if metrics.len() == 1 {
+            let metrics = listed(&metrics.into_iter().collect::<Vec<_>>());
+            format!("{metrics}, {} messages", listed(&footprints))
+        } else {
+            let each = footprints.iter().map(|footprint| format!("{}, {footprint} messages", of(footprint)));
+            each.collect::<Vec<_>>().join("; ")
+        };
+        format!("{answer} (by {under}).")
     };
-    counts.into_iter().map(sentence).collect()
+    answers.into_iter().map(sentence).collect()
+}
+
+fn crossing(crossover: &Crossover) -> String {
+    let Crossover { path, against, low, high, most, .. } = crossover;
+    let (low, most) = (low.map(ByteSize), ByteSize(*most));
+    match (low, high.map(ByteSize)) {
+        (Some(low), Some(high)) => {
+            format!("{path} beats {against} from a size between {low} and {high} on")
+        }
+        (None, Some(high)) => {
+            format!("{path} beats {against} from {high} on, the smallest size that was sure")
+        }
+        (Some(low), None) if low >= most => format!("{path} never beats {against} up to {most}"),
+        (Some(low), None) => {
+            format!("{path} does not beat {against} up to {low}; from there to {most} it could not be told")
+        }
+        (None, None) => format!("whether {path} beats {against} could not be told up to {most}"),
+    }
+}
+
+/// Each path beside itself in another build, or in an earlier run: a sentence a path.
+fn builds(comparisons: &[Comparison]) -> Vec<String> {
+    let mut references: BTreeMap<&str, Vec<&Comparison>> = BTreeMap::new();
+    for comparison in comparisons.iter().filter(|comparison| comparison.reference.contains('@')) {
+        references.entry(&comparison.reference).or_default().push(comparison);
+    }
+    let sentence = |(reference, of_path): (&str, Vec<&Comparison>)| {
+        let (path, other) = reference.split_once('@').unwrap_or((reference, ""));
+        let by = |metric: Metric| {
+            let of_metric = of_path.iter().copied().filter(|c| c.metric == metric.to_string());
+            counted(&of_metric.collect::<Vec<_>>()).map(|words| format!("{} {words}", metric.name()))
+        };
+        let told: Vec<_> = Metric::ALL.iter().filter_map(|metric| by(*metric)).collect();
+        format!("{path} against {other}: {}.", told.join("; "))
+    };
+    references.into_iter().map(sentence).collect()
+}
+
+/// `equivalent in 2 and undecided in 1 of 3 cells (ratio 0.98 to 1.01)`.
+fn counted(comparisons: &[&Comparison]) -> Option<String> {
+    let mut words: BTreeMap<&str, usize> = BTreeMap::new();
+    comparisons.iter().for_each(|comparison| *words.entry(&comparison.word).or_default() += 1);
+    let words: Vec<_> = words.iter().map(|(word, count)| format!("{word} in {count}")).collect();
+    let cells = comparisons.len();
+    let s = if cells == 1 { "" } else { "s" };
+    let ratios: Vec<f64> = comparisons.iter().filter_map(|comparison| comparison.ratio).collect();
+    let least = ratios.iter().copied().reduce(f64::min);
+    let ratios = least
+        .zip(ratios.iter().copied().reduce(f64::max))
+        .map_or_else(String::new, |(least, most)| format!(" (ratio {})", span(least, most)));
+    (cells > 0).then(|| format!("{} of {cells} cell{s}{ratios}", listed(&words)))
 }
 
 /// `0.61`, or `0.55 to 0.70`.

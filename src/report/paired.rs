@@ -35,13 +35,22 @@ pub(super) fn comparisons(comparisons: &[Comparison]) -> String {
             comparisons.iter().find(same).map_or_else(|| "-".to_owned(), figure)
         };
         let cell = [
-            format!("{} : {}", comparison.path, comparison.reference),
+            format!("{} : {}", comparison.path, beside(comparison)),
             ByteSize(comparison.size).to_string(),
             comparison.clients.to_string(),
         ];
         table.add_row(cell.into_iter().chain(METRICS.map(of)));
     }
     format!("\n{}\n", trimmed(&table))
+}
+
+/// The reference; of the same path in another build only the build.
+fn beside(comparison: &Comparison) -> &str {
+    comparison
+        .reference
+        .strip_prefix(&comparison.path)
+        .filter(|build| build.starts_with('@'))
+        .unwrap_or(&comparison.reference)
 }
 
 /// `0.62 ±1.2% slower`: the interval as the larger of its two sides.

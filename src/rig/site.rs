@@ -44,6 +44,11 @@ impl Site {
     pub fn transport(&self) -> &'static str {
         match self {
             Self::Here => "loopback",
+            // Another process on this host, not another host.
+            #[cfg(feature = "cli")]
+            Self::There(site) if site.addresses.iter().all(|address| address.ip().is_loopback()) => {
+                "loopback"
+            }
             #[cfg(feature = "cli")]
             Self::There(_) => "remote",
             #[cfg(feature = "cli")]

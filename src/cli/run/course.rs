@@ -19,7 +19,7 @@ use crate::cost::system::IdleBaseline;
 use crate::record::{CellFailure, Comparison, Paired, Record, Results};
 use crate::scenario::Scenario;
 use crate::send::SendPath;
-use crate::units::{ByteSize, Rate};
+use crate::units::{ByteSize, Clients, Rate};
 
 /// A run under way.
 #[derive(Debug)]
@@ -213,8 +213,7 @@ impl<'a> Course<'a> {
 
 /// What a cell is called where people read it.
 pub fn cell_name(size: usize, clients: usize) -> String {
-    let s = if clients == 1 { "" } else { "s" };
-    format!("{}, {clients} client{s}", ByteSize(size))
+    format!("{}, {}", ByteSize(size), Clients(clients))
 }
 
 fn one_figure(who: &Contestant, measured: &Result<Measured, Failed>) -> String {

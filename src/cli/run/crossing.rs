@@ -9,6 +9,7 @@ use crate::compare::stats::{Estimate, Word};
 use crate::compare::trial::End;
 use crate::message::Footprint;
 use crate::record::Crossover;
+use crate::units::Clients;
 
 /// Hot flatters copying, cold flatters what does not copy: the truth of a server lies between.
 pub const FOOTPRINTS: [Footprint; 2] = [Footprint::Hot, Footprint::Cold];
@@ -67,9 +68,8 @@ pub fn find(course: &mut Course<'_>, crossing: &Crossing, looker: &Looker<'_>) {
             });
         }
     }
-    course
-        .progress
-        .end(looks_left, &format!("crossover of {path} and {against}, {clients} clients, {footprint}: done"));
+    let told = format!("crossover of {path} and {against}, {}, {footprint}: done", Clients(clients));
+    course.progress.end(looks_left, &told);
 }
 
 fn at(course: &mut Course<'_>, looker: &Looker<'_>, size: usize, told: &mut [bool; 3]) -> Option<Standings> {

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{listed, of_paths};
 use crate::record::{Record, Results};
-use crate::units::ByteSize;
+use crate::units::{ByteSize, Clients};
 
 /// A sentence for each thing that a reader might take for shown.
 pub fn not_shown(results: &Results) -> Vec<String> {
@@ -19,9 +19,9 @@ pub fn not_shown(results: &Results) -> Vec<String> {
             .map(|cells| format!("With reserve: {cells}. Context switches shaped the figures.")),
     );
     told.extend(undecided(results));
-    told.extend(not_tried(&results.records));
+    told.extend(not_tried(results));
     for failure in &results.failures {
-        let (size, clients) = (ByteSize(failure.size), super::with_clients(failure.clients));
+        let (size, clients) = (ByteSize(failure.size), Clients(failure.clients));
         told.push(format!(
             "Not measured: {}, {size}, {clients}: {}.",
             failure.path,
@@ -78,9 +78,7 @@ fn flagged(results: &Results, mark: &str) -> Option<String> {
 }
 
 fn cell_list(cells: &BTreeSet<(usize, usize)>) -> String {
-    let cell = |(clients, size): &(usize, usize)| {
-        format!("{} with {}", ByteSize(*size), super::with_clients(*clients))
-    };
+    let cell = |(clients, size): &(usize, usize)| format!("{} with {}", ByteSize(*size), Clients(*clients));
     listed(&cells.iter().map(cell).collect::<Vec<_>>())
 }
 
@@ -88,18 +86,19 @@ fn undecided(results: &Results) -> Option<String> {
     let all = of_paths(results).count();
     let undecided = of_paths(results).filter(|comparison| comparison.word == "undecided").count();
     (undecided > 0).then(|| {
-        format!(
-            "{undecided} of {all} comparisons are undecided; more set-ups (--budget 5m) narrow that down."
-        )
+        format!("Undecided: {undecided} of {all} comparisons; more set-ups (--budget 5m) narrow that down.")
     })
 }
 
 /// Conditions that rank paths differently and were held fixed.
-fn not_tried(records: &[Record]) -> Option<String> {
+fn not_tried(results: &Results) -> Option<String> {
+    let Results { records, crossovers, .. } = results;
     let only =
         |of: fn(&Record) -> &str, value: &str| !records.is_empty() && records.iter().all(|r| of(r) == value);
     let mut told = Vec::new();
-    if only(|record| &record.footprint, "hot") {
+    if only(|record| &record.footprint, "hot")
+        && crossovers.iter().all(|crossover| crossover.footprint == "hot")
+    {
         told.push("messages beyond the caches, where copying costs more (--footprint cold)");
     }
     if only(|record| &record.placement, "paired") {

@@ -103,7 +103,12 @@ fn crossovers_say_how_far_they_are_known() {
         crossover(None, Some(1024), "hot"),
         crossover(Some(1 << 20), None, "hot"),
         crossover(Some(65_536), None, "cold"),
+        crossover(Some(1 << 20), None, "cold"),
     ];
+    for (metric, like) in [("demand", 2), ("demand", 4), ("sender-demand", 0)] {
+        let also = Crossover { metric: metric.into(), ..results.crossovers[like].clone() };
+        results.crossovers.push(also);
+    }
     insta::assert_snapshot!(told(&results));
 }
 

@@ -1,7 +1,7 @@
 //! What sending does to the caches: misses and cycles where the machine counts them, otherwise the reason why it does
 //! not, and the pointer chase that shows the same from outside.
 
-use super::{Chart, Content, Plots, all_of, cell_word, clients_word, leads, named, of_each_set, over_sizes};
+use super::{Chart, Content, Plots, all_of, cell_word, leads, named, of_each_set, over_sizes};
 use crate::report::conditions::why_not_counted;
 use crate::report::listing::{Listing, cell, cell_header};
 use crate::report::metric::Metric;
@@ -9,7 +9,7 @@ use crate::report::plot::bars::{Bar, Bars, Segment};
 use crate::report::plot::ink::Ink;
 use crate::report::plot::lines::Lines;
 use crate::report::set::{Row, Set, place};
-use crate::units::{ByteSize, significant};
+use crate::units::{ByteSize, Clients, significant};
 
 pub(super) const CHART: Chart = Chart { id: "caches", title: "Caches and cycles", content };
 
@@ -45,7 +45,7 @@ fn content(sets: &[Set]) -> Content {
                 Some(format!("{}. {}", metric.title(), leads(set, metric)?))
             }));
         }
-        caption.push(format!("Plotted for {}.", clients_word(fewest)));
+        caption.push(format!("Plotted for {}.", Clients(fewest)));
     }
     Plots::content(panels, caption, table)
 }

@@ -1,6 +1,6 @@
 //! Paths beside the reference path, with their intervals: what may be said, and what may not.
 
-use super::{Chart, Content, Plots, all_of, clients_word, of_each_set};
+use super::{Chart, Content, Plots, all_of, of_each_set};
 use crate::compare::stats::EQUIVALENT_WITHIN;
 use crate::record::Comparison;
 use crate::report::listing::{Listing, UNKNOWN};
@@ -10,7 +10,7 @@ use crate::report::plot::intervals::{Intervals, Ratio};
 use crate::report::plot::mark::Look;
 use crate::report::plot::short;
 use crate::report::set::{Set, place};
-use crate::units::{ByteSize, significant};
+use crate::units::{ByteSize, Clients, significant};
 
 pub(super) const CHART: Chart =
     Chart { id: "comparisons", title: "Paths beside the reference, with intervals", content };
@@ -52,8 +52,8 @@ fn panel(set: &Set, metric: &str, x: &Axis, clients: usize) -> Option<String> {
     let reference = rows.first()?.reference.clone();
     rows.sort_by_key(|c| (place(&c.path), c.size));
     let title = match set.label.as_str() {
-        "" => format!("beside {reference}, {}", clients_word(clients)),
-        label => format!("beside {reference}, {} · {label}", clients_word(clients)),
+        "" => format!("beside {reference}, {}", Clients(clients)),
+        label => format!("beside {reference}, {} · {label}", Clients(clients)),
     };
     let ratios = rows.into_iter().map(ratio).collect();
     Some(Intervals { title, x: x.clone(), equal_within: EQUIVALENT_WITHIN, ratios }.svg())

@@ -1,11 +1,12 @@
 //! Service demand against message size: who pays for the bytes. Sender, receiver and the whole system, for the fewest
 //! clients, where no other end disturbs; the table has all.
 
-use super::{Chart, Content, Plots, all_of, clients_word, leads, of_each_set, over_sizes};
+use super::{Chart, Content, Plots, all_of, leads, of_each_set, over_sizes};
 use crate::report::listing::Listing;
 use crate::report::metric::Metric;
 use crate::report::plot::lines::Lines;
 use crate::report::set::Set;
+use crate::units::Clients;
 
 pub(super) const CHART: Chart =
     Chart { id: "demand", title: "Service demand: CPU time for each KiB moved", content };
@@ -39,7 +40,7 @@ fn content(sets: &[Set]) -> Content {
     let judged = metrics.first().copied().unwrap_or(Metric::BothDemand);
     let mut caption = of_each_set(sets, |set| Some(format!("{}. {}", who(judged), leads(set, judged)?)));
     if clients.len() > 1 {
-        caption.push(format!("Plotted for {}; the table has all.", clients_word(fewest)));
+        caption.push(format!("Plotted for {}; the table has all.", Clients(fewest)));
     }
     caption.extend(without_system(sets));
     Plots::content(panels, caption, Listing::of_metrics(sets, &metrics))

@@ -16,7 +16,7 @@ use crate::report::plot::axis::Axis;
 use crate::report::plot::lines::{Lines, Series};
 use crate::report::plot::mark::Look;
 use crate::report::set::{Row, Set, place};
-use crate::units::{ByteSize, significant};
+use crate::units::{ByteSize, Clients, significant};
 
 /// Every chart, in the order of the page.
 pub static ALL: &[Chart] = &[
@@ -114,7 +114,13 @@ fn reach(sets: &[Set], metric: Metric) -> impl Iterator<Item = f64> + '_ {
 fn over_sizes(sets: &[Set], metric: Metric, clients: usize) -> Option<Lines> {
     let series = series(sets, metric, |row| (row.clients == clients).then_some(row.size as f64));
     let (x, y) = (Axis::sizes(&all_of(sets, Set::sizes)), Axis::values(metric.title(), reach(sets, metric)));
-    (!series.is_empty()).then(|| Lines { title: clients_word(clients), x, y, series, guide: Vec::new() })
+    (!series.is_empty()).then(|| Lines {
+        title: Clients(clients).to_string(),
+        x,
+        y,
+        series,
+        guide: Vec::new(),
+    })
 }
 
 /// The metric against the clients, for one message size.
@@ -133,13 +139,9 @@ fn all_of(sets: &[Set], of: fn(&Set) -> Vec<usize>) -> Vec<usize> {
     values
 }
 
-fn clients_word(clients: usize) -> String {
-    if clients == 1 { "1 client".to_owned() } else { format!("{clients} clients") }
-}
-
 /// `64 KiB, 8 clients`
 fn cell_word(size: usize, clients: usize) -> String {
-    format!("{}, {}", ByteSize(size), clients_word(clients))
+    format!("{}, {}", ByteSize(size), Clients(clients))
 }
 
 /// A sentence of each set, with the set's name where there are several.

@@ -1,11 +1,11 @@
 //! A map of sizes and clients: which path is ahead, and where that is not shown.
 
-use super::{Chart, Content, Plots, clients_word, of_each_set};
+use super::{Chart, Content, Plots, of_each_set};
 use crate::report::listing::Listing;
 use crate::report::plot::grid::{Cell, Grid};
 use crate::report::set::{Set, place};
 use crate::report::winner;
-use crate::units::{ByteSize, significant};
+use crate::units::{ByteSize, Clients, significant};
 
 pub(super) const CHART: Chart = Chart { id: "winners", title: "Which path is ahead where", content };
 
@@ -44,7 +44,7 @@ fn map(set: &Set) -> String {
             format!("message size · {}", set.label)
         },
         columns: sizes.iter().map(|size| ByteSize(*size).to_string()).collect(),
-        rows: clients.iter().map(|clients| clients_word(*clients)).collect(),
+        rows: clients.iter().map(|clients| Clients(*clients).to_string()).collect(),
         cells: clients.iter().map(row).collect(),
     }
     .svg()
