@@ -46,7 +46,7 @@
 //! report               from records to text
 //! compare              verdict, baseline: sentences and changes, from records
 //! record
-//! compare              schedule, turns, cell, trial, stats, crossover, self_test     doctor
+//! compare              schedule, turns, cell, trial, stats, crossover, self_test     doctor     many
 //! remote  rig
 //! seat  server  fleet
 //! scenario  conditions
@@ -72,6 +72,8 @@ pub mod fleet;
 #[cfg(feature = "cli")]
 pub mod lab;
 pub mod latency;
+#[cfg(feature = "cli")]
+pub mod many;
 pub mod message;
 pub mod protocol;
 #[cfg(feature = "cli")]

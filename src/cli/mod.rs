@@ -6,6 +6,7 @@ mod arguments;
 mod check;
 mod client;
 mod doctor;
+mod job;
 mod list;
 mod manual;
 mod output;

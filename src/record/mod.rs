@@ -3,6 +3,7 @@
 
 mod comparison;
 mod cost;
+mod hosts;
 mod judged;
 
 use serde::{Deserialize, Serialize};
@@ -16,6 +17,7 @@ use crate::send::{Ledger, Release};
 pub use crate::conditions::Conditions;
 pub use comparison::{Comparison, Crossover};
 pub use cost::{CountRecord, CountersRecord, CpuRecord, LatencyRecord, PollutionRecord, Reasons, WireRecord};
+pub use hosts::{HostRecord, HostsRecord};
 pub use judged::{ALPHA, Paired};
 
 /// The version of this form.
@@ -51,8 +53,11 @@ pub struct Record {
     pub path: String,
     /// The message's size in bytes.
     pub size: usize,
-    /// Clients, each with a connection of its own.
+    /// Clients, each with a connection of its own; where several hosts receive, of each host.
     pub clients: usize,
+    /// How many hosts receive.
+    #[serde(default = "one")]
+    pub client_hosts: usize,
     /// Where the fields lie.
     pub layout: String,
     /// How the message is divided.
@@ -112,9 +117,17 @@ pub struct Record {
     /// What sending does to the caches; null where it was not asked for.
     #[serde(default)]
     pub pollution: Option<PollutionRecord>,
+    /// Where several hosts receive, and over MPI always: the share of each.
+    #[serde(default)]
+    pub hosts: Option<HostsRecord>,
     /// What distorts this record.
     #[serde(default)]
     pub flags: Vec<String>,
+}
+
+/// As many hosts as received before there could be more.
+fn one() -> usize {
+    1
 }
 
 /// [`Ledger`] in numbers.
@@ -161,6 +174,9 @@ pub struct CellFailure {
     pub size: usize,
     /// The clients.
     pub clients: usize,
+    /// How many hosts were to receive.
+    #[serde(default = "one")]
+    pub client_hosts: usize,
     /// Why, in a sentence.
     pub error: String,
 }
@@ -186,6 +202,7 @@ impl Record {
         let spec = &scenario.spec;
         self.path == scenario.path.name
             && (self.size, self.clients) == (spec.size, scenario.clients)
+            && self.client_hosts == site.client_hosts()
             && self.layout == spec.layout.to_string()
             && self.fields == spec.fields.to_string()
             && self.buffers == spec.buffers.to_string()
@@ -205,6 +222,7 @@ impl Record {
             path: scenario.path.name.to_owned(),
             size: spec.size,
             clients: scenario.clients,
+            client_hosts: measured.client_hosts,
             layout: spec.layout.to_string(),
             fields: spec.fields.to_string(),
             buffers: spec.buffers.to_string(),
@@ -224,14 +242,18 @@ impl Record {
             verdict_reason: measured.copied_because.clone().filter(|_| told && sample.ledger.copied > 0),
             huge_share: measured.huge_share,
             cpu: CpuRecord::new(measured, spec.size),
-            counters: CountersRecord::new(measured, spec.size, scenario.clients),
+            counters: CountersRecord::new(measured, spec.size, scenario.clients * measured.client_hosts),
             wire: sample.wire.as_ref().map(|wire| WireRecord::new(wire, sample.messages)),
             limiter: measured.limiter.to_string(),
-            ns_per_message: sample.time_of(scenario.round_bytes()).as_secs_f64() * 1e9,
+            ns_per_message: sample
+                .time_of(scenario.round_bytes() * measured.client_hosts as u64)
+                .as_secs_f64()
+                * 1e9,
             latency_ns: measured.latency.as_ref().and_then(LatencyRecord::new),
             pollution: scenario
                 .pollution_table
                 .and_then(|bytes| PollutionRecord::new(bytes, sample.walk, measured.idle_walk)),
+            hosts: HostsRecord::new(measured, spec.size),
             flags: flags(scenario, measured),
         }
     }

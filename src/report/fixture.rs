@@ -11,6 +11,7 @@ pub fn record(path: &str, size: usize, throughput: f64, ledger: Option<LedgerRec
         path: path.into(),
         size,
         clients: 1,
+        client_hosts: 1,
         layout: "heap".into(),
         fields: "even".into(),
         buffers: "constant".into(),
@@ -49,6 +50,7 @@ pub fn record(path: &str, size: usize, throughput: f64, ledger: Option<LedgerRec
             max: 18_000,
         }),
         pollution: None,
+        hosts: None,
         flags: Vec::new(),
     }
 }
@@ -85,6 +87,7 @@ pub fn few() -> Results {
         path: "zerocopy".into(),
         size: 1024,
         clients: 1,
+        client_hosts: 1,
         error: "client 0 failed: Connection reset by peer".into(),
     });
     results
@@ -113,6 +116,7 @@ pub fn full() -> Results {
         path: "zerocopy".into(),
         against: "onecopy".into(),
         clients: 1,
+        client_hosts: 1,
         metric: "throughput".into(),
         footprint: "hot".into(),
         low: Some(16_384),
@@ -142,6 +146,7 @@ fn comparisons(records: &[Record]) -> Vec<Comparison> {
         Comparison {
             size: record.size,
             clients: record.clients,
+            client_hosts: record.client_hosts,
             path: record.path.clone(),
             reference: "onecopy".into(),
             metric: "throughput".into(),
