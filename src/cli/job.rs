@@ -42,7 +42,7 @@ pub use with_mpi::join;
 
 #[cfg(feature = "mpi")]
 mod with_mpi {
-    use super::super::{Done, Failure, signals};
+    use super::super::{Done, signals};
     use super::*;
     use crate::many::mpi::{self, Mpi};
     use crate::many::{Link as _, Received, Terms, follow};

@@ -12,6 +12,7 @@ use std::fmt;
 use mpi::environment::Universe;
 use mpi::point_to_point::{Destination as _, Source as _};
 use mpi::topology::Communicator as _;
+use mpi::traits::Equivalence as _;
 
 use super::link::{Assembly, Link, pieces};
 
@@ -90,7 +91,8 @@ impl Link for Mpi {
     fn send(&self, to: usize, bytes: &[u8]) {
         JOB.with_borrow(|job| {
             let (Some(job), Ok(to)) = (job, mpi::Rank::try_from(to)) else { return };
-            let process = job.universe.world().process_at_rank(to);
+            let world = job.universe.world();
+            let process = world.process_at_rank(to);
             pieces(bytes).iter().for_each(|piece| process.buffered_send(&piece[..]));
         });
     }
@@ -112,6 +114,3 @@ impl Link for Mpi {
         })
     }
 }
-
-use mpi::point_to_point::MatchedReceiveInto as _;
-use mpi::traits::Equivalence as _;
