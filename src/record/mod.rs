@@ -14,7 +14,7 @@ use crate::rig::Site;
 use crate::scenario::Scenario;
 use crate::send::{Ledger, Release};
 
-pub use crate::conditions::Conditions;
+pub use crate::conditions::{Conditions, RankConditions};
 pub use comparison::{Comparison, Crossover};
 pub use cost::{CountRecord, CountersRecord, CpuRecord, LatencyRecord, PollutionRecord, Reasons, WireRecord};
 pub use hosts::{HostRecord, HostsRecord};

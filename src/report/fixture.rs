@@ -1,8 +1,8 @@
 //! Fixed records for the tests of every form.
 
 use crate::record::{
-    CellFailure, Comparison, Conditions, CountRecord, CountersRecord, CpuRecord, Crossover, LatencyRecord,
-    LedgerRecord, PollutionRecord, Record, Results, WireRecord,
+    CellFailure, Comparison, Conditions, CountRecord, CountersRecord, CpuRecord, Crossover, HostRecord,
+    HostsRecord, LatencyRecord, LedgerRecord, PollutionRecord, RankConditions, Record, Results, WireRecord,
 };
 
 /// One path in a cell with one client.
@@ -73,6 +73,46 @@ pub fn conditions() -> Conditions {
         command: vec!["copycost".into(), "run".into()],
         ..Conditions::default()
     }
+}
+
+/// Two paths on one, two and four client hosts, the last of which has more and more of all.
+pub fn of_hosts() -> Results {
+    let mut results = Results::new(conditions());
+    for hosts in [1, 2, 4] {
+        for (path, rate) in [("onecopy", 1e9), ("zerocopy", 1.5e9)] {
+            let share = |rank: usize| HostRecord {
+                rank,
+                host: format!("node{rank}"),
+                bytes: 500_000_000,
+                seconds: 1.0,
+                throughput_bytes_per_second: rate,
+                share: 1.0 / hosts as f64,
+                receiver_ns_per_kib: Some(61.5),
+                latency_ns: None,
+            };
+            let of = HostsRecord {
+                fairness_jain: Some(1.0 - 0.05 * hosts as f64),
+                fairness_min_over_max: Some(0.75),
+                windows_apart_us: 120.0,
+                each: (1..=hosts).map(share).collect(),
+            };
+            let mut record = Record {
+                client_hosts: hosts,
+                transport: "mpi".into(),
+                hosts: Some(of),
+                ..record(path, 65_536, rate * (hosts as f64).sqrt(), None)
+            };
+            record.cpu.sender_ns_per_kib = Some(40.0 + hosts as f64);
+            results.records.push(record);
+        }
+    }
+    results.conditions.ranks = vec![RankConditions {
+        rank: 1,
+        role: "client host".into(),
+        host: "node1".into(),
+        conditions: conditions(),
+    }];
+    results
 }
 
 /// Two records, a flag and a failure.

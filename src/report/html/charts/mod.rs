@@ -4,6 +4,7 @@
 mod caches;
 mod comparisons;
 mod demand;
+mod hosts;
 mod latency;
 mod ledger;
 mod speedup;
@@ -26,6 +27,7 @@ pub static ALL: &[Chart] = &[
     demand::CHART,
     latency::CHART,
     speedup::CHART,
+    hosts::CHART,
     caches::CHART,
     ledger::CHART,
 ];
