@@ -41,11 +41,16 @@ pub fn copycost() -> String {
 
 /// mpirun's flags and then its applications, as one command line.
 pub fn start(mpirun: &[&str]) -> Job {
+    start_in(&["mpirun"], mpirun)
+}
+
+/// The same, with `launcher` the start of the command line.
+pub fn start_in(launcher: &[&str], mpirun: &[&str]) -> Job {
     let folder = tempfile::tempdir().unwrap();
     // Files and not pipes, so that nobody has to read while something else is waited for.
     let (out, err) = (folder.path().join("out"), folder.path().join("err"));
-    let mut command = Command::new("mpirun");
-    command.args(["--oversubscribe", "--bind-to", "none"]).args(mpirun);
+    let mut command = Command::new(launcher[0]);
+    command.args(&launcher[1..]).args(["--oversubscribe", "--bind-to", "none"]).args(mpirun);
     command.env("OMPI_ALLOW_RUN_AS_ROOT", "1").env("OMPI_ALLOW_RUN_AS_ROOT_CONFIRM", "1");
     command.stdin(Stdio::null());
     command.stdout(fs::File::create(&out).unwrap()).stderr(fs::File::create(&err).unwrap());
@@ -91,6 +96,9 @@ impl Job {
 
 impl Drop for Job {
     fn drop(&mut self) {
+        if matches!(self.child.try_wait(), Ok(Some(_))) {
+            return;
+        }
         let _ = Command::new("kill").args(["-s", "TERM", &self.child.id().to_string()]).status();
         let until = Instant::now() + Duration::from_secs(10);
         while matches!(self.child.try_wait(), Ok(None)) && Instant::now() < until {

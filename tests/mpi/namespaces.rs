@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 
 use crate::common::child::{is_root, works};
 use crate::common::skip;
-use crate::job::{copycost, start, sums_are_the_hosts_own};
+use crate::job::{copycost, start_in, sums_are_the_hosts_own};
 use crate::{OVER, has_mpirun};
 use copycost::send;
 
@@ -51,12 +51,12 @@ impl Net {
         format!("{}-{host}", self.prefix)
     }
 
-    /// What mpirun starts its daemon with on a host, in place of ssh: HOST COMMAND.
+    /// What mpirun starts its daemon with on a host, in place of ssh: HOST COMMAND. mpirun itself is on the first.
     fn agent(&self) -> PathBuf {
         let path = self.folder.path().join("enter");
         let text = format!(
             "#!/bin/sh\nhost=$1\nshift\nexec ip netns exec \"{prefix}-${{host#node}}\" unshare --uts sh -c \
-             \"hostname $host; $*\"\n",
+             'hostname \"$0\"; exec sh -c \"$*\"' \"$host\" \"$@\"\n",
             prefix = self.prefix
         );
         fs::write(&path, text).unwrap();
@@ -130,7 +130,11 @@ fn every_path_is_measured_across_a_bridge() {
         "0.2",
         "--verify",
     ];
-    let ended = start(&[&launch[..], &[&program], &OVER, &flags].concat()).finish();
+    let ended = start_in(
+        &[agent.to_str().unwrap(), "node1", "exec", "mpirun"],
+        &[&launch[..], &[&program], &OVER, &flags].concat(),
+    )
+    .finish();
     let results = ended.good();
     let spec = copycost::message::Spec::new(1024).unwrap();
     let paths = send::ALL.iter().filter(|path| (path.probe)(&spec).is_ok()).count();
