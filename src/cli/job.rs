@@ -45,7 +45,7 @@ mod with_mpi {
     use super::super::{Done, signals};
     use super::*;
     use crate::many::mpi::{self, Mpi};
-    use crate::many::{Link as _, Received, Terms, follow};
+    use crate::many::{Left, Link as _, Received, Terms, follow};
 
     /// How a job is started.
     const COMMAND: &str = "mpirun -n 4 --hostfile HOSTS --map-by node --bind-to none copycost run --over mpi \
@@ -76,11 +76,14 @@ mod with_mpi {
             )));
         }
         if rank > 0 {
-            if let Err(why) = follow(&mpi) {
-                give_up(mpi, &format!("rank {rank}: {why}"));
-            }
-            mpi.leave();
-            return Ok(Part::Followed);
+            return match follow(&mpi) {
+                Ok(Left::Done) => {
+                    mpi.leave();
+                    Ok(Part::Followed)
+                }
+                Ok(Left::Abandoned) => mpi.abort(1),
+                Err(why) => give_up(mpi, &format!("rank {rank}: {why}")),
+            };
         }
         let terms = Terms { servers, network, most_clients, options, called_off: signals::caught };
         match Director::start(Arc::new(mpi), terms) {
@@ -99,7 +102,9 @@ mod with_mpi {
         pub fn end(self, result: Result<Done, Failure>) -> Result<Done, Failure> {
             if let Some(why) = self.director.lost() {
                 let told = result.err().map_or(why, |failure| failure.to_string());
-                give_up(self.mpi, &told);
+                eprintln!("error: {told}");
+                self.director.abandon();
+                self.mpi.abort(1);
             }
             tell(&self.director.finish());
             self.mpi.leave();

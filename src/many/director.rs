@@ -195,6 +195,13 @@ impl Director {
         hosts.iter().map(books).collect()
     }
 
+    /// Tells all other ranks to end at once, where one is lost: the engine may not, and nobody can take leave of a rank that
+    /// is dead.
+    pub fn abandon(&self) {
+        (1..self.members.len()).for_each(|rank| tell(&*self.link, rank, &Say::Abandon));
+        thread::sleep(GRACE / 3);
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }

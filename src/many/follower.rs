@@ -24,13 +24,23 @@ pub(super) fn clock(at: Instant) -> Duration {
     at.saturating_duration_since(*EPOCH.get_or_init(Instant::now))
 }
 
+/// How a job ended for a rank that follows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Left {
+    /// It is done.
+    Done,
+    /// A rank is lost, and rank 0 has said so.
+    Abandoned,
+}
+
 /// Does what rank 0 says until the job is done.
 ///
 /// # Errors
 /// Rank 0 is silent, or this host is not fit: a sentence.
-pub fn follow(link: &dyn Link) -> Result<(), String> {
+pub fn follow(link: &dyn Link) -> Result<Left, String> {
     clock(Instant::now());
-    let mut follower = Follower { link, local: None, token: None, rigs: HashMap::new(), books: (0, 0) };
+    let (local, token, abandoned) = (None, None, false);
+    let mut follower = Follower { link, local, token, rigs: HashMap::new(), books: (0, 0), abandoned };
     loop {
         let heard = wait(Instant::now() + PATIENCE, || hear::<Say>(link).filter(|(from, _)| *from == 0));
         let Some((_, word)) = heard else {
@@ -40,9 +50,12 @@ pub fn follow(link: &dyn Link) -> Result<(), String> {
             Say::Finish => {
                 let (bytes, windows) = follower.books;
                 tell(link, 0, &Answer::Books { bytes, windows });
-                return Ok(());
+                return Ok(Left::Done);
             }
             word => follower.obey(word)?,
+        }
+        if follower.abandoned {
+            return Ok(Left::Abandoned);
         }
     }
 }
@@ -55,6 +68,8 @@ struct Follower<'a> {
     rigs: HashMap<u64, Rig>,
     /// Bytes received in windows, and how many windows.
     books: (u64, u64),
+    /// Rank 0 has given the job up.
+    abandoned: bool,
 }
 
 impl Follower<'_> {
@@ -89,6 +104,7 @@ impl Follower<'_> {
             }
             // Words for a run that has failed here meanwhile.
             Say::Open { .. } | Say::Over { .. } | Say::CallOff { .. } | Say::Finish => {}
+            Say::Abandon => self.abandoned = true,
         }
         Ok(())
     }
@@ -130,7 +146,9 @@ impl Follower<'_> {
             return Answer::Failed { run, error: "there is no such rig here".to_owned() };
         };
         let mut step = Step::new(self.link, run);
-        match rig.run_in_step(work.into(), &mut step) {
+        let result = rig.run_in_step(work.into(), &mut step);
+        self.abandoned |= step.abandoned;
+        match result {
             Ok(sample) => {
                 if matches!(work, Task::Window(_)) {
                     self.books = (self.books.0 + sample.bytes, self.books.1 + 1);
@@ -142,7 +160,7 @@ impl Follower<'_> {
     }
 
     /// The part of a server in a run: its clients come by themselves, and only the process's CPU time is to be told.
-    fn serve(&self, run: u64, work: Task) -> Answer {
+    fn serve(&mut self, run: u64, work: Task) -> Answer {
         let before = cpu::process_now().ok();
         let mut step = Step::new(self.link, run);
         let over = loop {
@@ -157,6 +175,7 @@ impl Follower<'_> {
                 None => break false,
             }
         };
+        self.abandoned |= step.abandoned;
         let process = before.filter(|_| over).and_then(|before| cpu::process_since(before).ok());
         Answer::Served { run, process }
     }
@@ -172,17 +191,23 @@ struct Step<'a> {
     lead: Duration,
     /// When the window was closed, and whether rank 0 knows.
     closed: Option<(Instant, bool)>,
+    /// Rank 0 has given the job up.
+    abandoned: bool,
 }
 
 impl<'a> Step<'a> {
     fn new(link: &'a dyn Link, run: u64) -> Self {
-        Self { link, run, told: None, lead: Duration::ZERO, closed: None }
+        Self { link, run, told: None, lead: Duration::ZERO, closed: None, abandoned: false }
     }
 
     /// Whether a word ends the run.
     fn ends(&mut self, word: &Say) -> bool {
         match word {
             Say::Over { run } | Say::CallOff { run } => *run == self.run,
+            Say::Abandon => {
+                self.abandoned = true;
+                true
+            }
             _ => false,
         }
     }
@@ -202,7 +227,10 @@ impl<'a> Step<'a> {
         }
         match hear::<Say>(self.link) {
             Some((0, Say::CallOff { run })) if run == self.run => Err(RigError::CalledOff),
-            Some((0, Say::Finish)) => Err(RigError::CalledOff),
+            Some((0, Say::Abandon)) => {
+                self.abandoned = true;
+                Err(RigError::CalledOff)
+            }
             Some((0, word)) => Ok(Some(word)),
             _ => Ok(None),
         }

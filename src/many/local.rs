@@ -8,7 +8,7 @@ use std::sync::Arc;
 use crate::connection::{self, Options};
 use crate::remote::{Host, HostTerms, Token};
 use crate::server::{Doors, Server};
-use crate::sys::interfaces;
+use crate::sys::{interfaces, limits};
 
 /// A network by its address and the length of its prefix: `10.0.0.0/8`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -69,6 +69,7 @@ impl Local {
         options: Options,
     ) -> Result<Self, String> {
         let failed = |error: io::Error| format!("a server could not start: {error}");
+        raise_open_files();
         let own = interfaces::addresses().map_err(failed)?;
         let reached = reached(&own, network)?;
         let bind = match (network, reached[0]) {
@@ -87,6 +88,16 @@ impl Local {
             None => reached.iter().filter(bound).map(|address| SocketAddr::new(*address, port)).collect(),
         };
         Ok(Self { _server: server, addresses })
+    }
+}
+
+/// As many files as may be had: each client of each host and path takes one, and its counters eight more. Where they do
+/// not suffice, the host that asks for one too many is told.
+fn raise_open_files() {
+    if let Ok(limit) = limits::open_files()
+        && limit.soft < limit.hard
+    {
+        let _ = limits::set_open_files(limit.hard);
     }
 }
 

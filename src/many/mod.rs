@@ -35,7 +35,7 @@ mod tests;
 mod words;
 
 pub use director::{Director, Received, Terms};
-pub use follower::follow;
+pub use follower::{Left, follow};
 pub use link::Link;
 pub use local::Network;
 pub use roll::{Member, Role};

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use crossbeam::channel::{Receiver, Sender, unbounded};
 
 use super::director::{Director, Terms};
-use super::follower::follow;
+use super::follower::{Left, follow};
 use super::link::Link;
 use super::sharing::shares;
 use super::words::{Say, VERSION};
@@ -63,7 +63,7 @@ fn spawn<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> JoinHa
 /// A job under way.
 struct Job {
     director: Arc<Director>,
-    followers: Vec<JoinHandle<Result<(), String>>>,
+    followers: Vec<JoinHandle<Result<Left, String>>>,
     stopped: Vec<Arc<AtomicBool>>,
 }
 
@@ -102,7 +102,8 @@ impl Job {
         for received in self.director.finish() {
             assert_eq!(received.own, received.gathered, "{}", received.host);
         }
-        self.followers.into_iter().for_each(|follower| follower.join().unwrap().unwrap());
+        let done = |follower: JoinHandle<_>| assert_eq!(follower.join().unwrap(), Ok(Left::Done));
+        self.followers.into_iter().for_each(done);
     }
 }
 
@@ -183,9 +184,11 @@ fn a_host_that_hangs_ends_the_job_with_its_name() {
     // Nothing more is tried with it.
     assert!(matches!(job.rig(3, "onecopy", 1), Err(RigError::Lost(_))));
     assert_eq!(job.director.lost(), Some(told));
+    // All are told, and those who can hear it end at once.
+    job.director.abandon();
     job.stopped[1].store(false, Ordering::SeqCst);
-    job.director.finish();
-    job.followers.into_iter().for_each(|follower| follower.join().unwrap().unwrap());
+    let ends: Vec<_> = job.followers.into_iter().map(|follower| follower.join().unwrap()).collect();
+    assert_eq!(ends, [Ok(Left::Abandoned), Ok(Left::Abandoned), Ok(Left::Abandoned)]);
 }
 
 #[test]
@@ -203,7 +206,7 @@ fn a_signal_ends_the_waiting_with_the_names_of_those_who_are_missing() {
     assert!(error.contains("signal") && error.contains("(rank 1)"), "{error}");
     stopped.store(false, Ordering::SeqCst);
     director.finish();
-    follower.join().unwrap().unwrap();
+    assert_eq!(follower.join().unwrap(), Ok(Left::Done));
 }
 
 #[test]
@@ -281,7 +284,7 @@ fn windows_lie_within_the_time_in_which_all_receive() {
     assert_eq!(open[2] + 1, closed[0], "{words:?}");
     drop(rig);
     director.finish();
-    followers.into_iter().for_each(|follower| follower.join().unwrap().unwrap());
+    followers.into_iter().for_each(|follower| assert_eq!(follower.join().unwrap(), Ok(Left::Done)));
 }
 
 #[test]

@@ -72,6 +72,8 @@ pub enum Say {
     },
     /// The job is done.
     Finish,
+    /// A rank is lost, and the job with it: there is nobody to say goodbye to.
+    Abandon,
 }
 
 /// What the others say.
