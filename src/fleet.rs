@@ -12,7 +12,7 @@ use crossbeam::utils::CachePadded;
 use crate::cost::meter::{Meter, Spent};
 use crate::latency::Latencies;
 use crate::protocol::Ask;
-use crate::recv::{Receiver, Verifier};
+use crate::recv::{Mapped, Receiver, Verifier};
 use crate::seat::Seat;
 use crate::server::STACK_BYTES;
 use crate::sys::socket::Socket;
@@ -89,6 +89,8 @@ pub struct Receipt {
     pub spent: Spent,
     /// Of each message, for [`Work::Single`].
     pub latency: Latencies,
+    /// What came without a copy, of a path that tries.
+    pub mapped: Option<Mapped>,
 }
 
 /// One client before its thread starts.
@@ -197,6 +199,7 @@ impl Client {
     }
 
     fn run(&mut self, meter: &mut Meter, turn: &Turn, work: Work) -> io::Result<Receipt> {
+        let before = self.member.receiver.mapped();
         meter.start();
         let mut receipt = Receipt::begin();
         match work {
@@ -212,6 +215,7 @@ impl Client {
         // Acknowledge now what the kernel would acknowledge in 40 ms: a zero-copy sender waits for it.
         self.member.socket.options().set_tcp_quickack(true)?;
         receipt.spent = meter.stop(receipt.bytes / self.member.size);
+        receipt.mapped = self.member.receiver.mapped().zip(before).map(|(now, before)| now.since(&before));
         match self.member.verifier.as_ref().and_then(Verifier::wrong) {
             Some(wrong) => Err(io::Error::new(io::ErrorKind::InvalidData, wrong)),
             None => Ok(receipt),
@@ -282,7 +286,8 @@ impl Client {
 
 impl Receipt {
     fn begin() -> Self {
-        Self { asked: Instant::now(), bytes: 0, spent: Spent::default(), latency: Latencies::default() }
+        let (spent, latency) = Default::default();
+        Self { asked: Instant::now(), bytes: 0, spent, latency, mapped: None }
     }
 }
 

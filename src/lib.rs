@@ -44,15 +44,17 @@
 //! ```text
 //! benches/*            cli
 //! report               from records to text
-//! compare              verdict, baseline: sentences and changes, from records
+//! compare              verdict, baseline: sentences and changes, from records     explain   answer
 //! record
+//! explain  model       where the CPU time of paths goes; what it comes to for messages that were not measured
 //! compare              schedule, turns, cell, trial, stats, crossover, self_test     doctor     many
 //! remote  rig
 //! seat  server  fleet
 //! scenario  conditions
-//! protocol  connection  cost
+//! protocol  connection  profile
+//! cost
 //! send  recv
-//! message  supply  units  latency
+//! message  supply  units  latency  unsupported
 //! sys                  system calls; the only place with `unsafe`
 //! ```
 
@@ -68,6 +70,8 @@ pub mod connection;
 pub mod cost;
 #[cfg(feature = "cli")]
 pub mod doctor;
+#[cfg(feature = "cli")]
+pub mod explain;
 pub mod fleet;
 #[cfg(feature = "cli")]
 pub mod lab;
@@ -75,6 +79,10 @@ pub mod latency;
 #[cfg(feature = "cli")]
 pub mod many;
 pub mod message;
+#[cfg(feature = "cli")]
+pub mod model;
+#[cfg(feature = "cli")]
+pub mod profile;
 pub mod protocol;
 #[cfg(feature = "cli")]
 pub mod record;
@@ -91,3 +99,4 @@ pub mod server;
 pub mod supply;
 pub mod sys;
 pub mod units;
+mod unsupported;

@@ -5,6 +5,7 @@
 
 use std::fmt;
 use std::io::{self, IoSlice};
+use std::os::fd::BorrowedFd;
 use std::str::FromStr;
 
 use arrayvec::ArrayVec;
@@ -30,6 +31,31 @@ pub enum Fields {
     Headed,
     /// One field, as the peers of this tool send.
     Single,
+    /// Fields of these lengths, whose sum is the size.
+    Exact(Lengths),
+}
+
+/// The lengths of one to eight fields in bytes, in order; behind the last one zeros.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Lengths([u32; FIELDS]);
+
+impl Lengths {
+    /// One to eight lengths of at least a byte each.
+    pub fn new(lengths: &[usize]) -> Option<Self> {
+        let mut own = [0; FIELDS];
+        if lengths.is_empty() || lengths.len() > FIELDS {
+            return None;
+        }
+        for (own, length) in own.iter_mut().zip(lengths) {
+            *own = u32::try_from(*length).ok().filter(|length| (1..=MAX_SIZE as u32).contains(length))?;
+        }
+        Some(Self(own))
+    }
+
+    /// The lengths in bytes.
+    pub fn iter(&self) -> impl Iterator<Item = usize> + '_ {
+        self.0.iter().map(|length| *length as usize).filter(|length| *length > 0)
+    }
 }
 
 /// Where the fields lie.
@@ -45,6 +71,8 @@ pub enum Layout {
     Arena,
     /// Neighbours in one mapping that begins on a huge page and asks for huge pages.
     Huge,
+    /// Neighbours in a memfd, one file for all messages in turn, each message from a page on.
+    Memfd,
 }
 
 /// Whether a message is written again before it is sent again.
@@ -98,8 +126,54 @@ macro_rules! words {
 }
 pub(crate) use words;
 
-words!(Fields: Even = "even", Headed = "headed", Single = "single");
-words!(Layout: Heap = "heap", Page = "page", Arena = "arena", Huge = "huge");
+impl Fields {
+    /// Every division that has a word.
+    pub const ALL: &[Self] = &[Self::Even, Self::Headed, Self::Single];
+
+    /// The size of a message that is so divided, where the division decides it.
+    pub fn size(&self) -> Option<usize> {
+        match self {
+            Self::Exact(lengths) => Some(lengths.iter().sum()),
+            Self::Even | Self::Headed | Self::Single => None,
+        }
+    }
+}
+
+impl fmt::Display for Fields {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Even => f.pad("even"),
+            Self::Headed => f.pad("headed"),
+            Self::Single => f.pad("single"),
+            Self::Exact(lengths) => {
+                let lengths: Vec<_> = lengths.iter().map(|length| length.to_string()).collect();
+                f.pad(&lengths.join(","))
+            }
+        }
+    }
+}
+
+impl FromStr for Fields {
+    type Err = String;
+
+    /// A word, or lengths between commas, as sizes are written.
+    fn from_str(text: &str) -> Result<Self, String> {
+        if let Some(word) = Self::ALL.iter().find(|fields| fields.to_string() == text) {
+            return Ok(*word);
+        }
+        let bytes = |part: &str| part.parse::<ByteSize>().ok().map(|size| size.0);
+        let lengths: Option<Vec<_>> = text.split(',').map(bytes).collect();
+        let exact = lengths.and_then(|lengths| Lengths::new(&lengths)).map(Self::Exact);
+        exact.filter(|fields| fields.size().is_some_and(|size| Spec::new(size).is_ok())).ok_or_else(|| {
+            format!(
+                "'{text}' is neither even, headed, single nor one to eight lengths between commas, such as 64,65472, \
+                 of 8 bytes to 1 GiB together"
+            )
+        })
+    }
+}
+
+words!(Layout: Heap = "heap", Page = "page", Arena = "arena", Huge = "huge", Memfd = "memfd");
 words!(Footprint: Hot = "hot", L2 = "l2", Llc = "llc", Cold = "cold");
 
 impl fmt::Display for Buffers {
@@ -155,7 +229,32 @@ pub struct BadMessageSize {
     pub size: usize,
 }
 
+/// Fields that do not make up their message.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "fields of {fields} make up {sum} bytes, and not a message of {size}: leave the size away, or give that one"
+)]
+pub struct BadDivision {
+    /// The fields.
+    pub fields: Fields,
+    /// Their sum in bytes.
+    pub sum: usize,
+    /// The size asked for, in bytes.
+    pub size: usize,
+}
+
 impl Spec {
+    /// The same, so divided.
+    ///
+    /// # Errors
+    /// [`BadDivision`] where exact fields have another sum.
+    pub fn divided(self, fields: Fields) -> Result<Self, BadDivision> {
+        match fields.size() {
+            Some(sum) if sum != self.size => Err(BadDivision { fields, sum, size: self.size }),
+            _ => Ok(Self { fields, ..self }),
+        }
+    }
+
     /// A constant message of `size` bytes in eight even fields on the heap, hot: the original's message.
     pub fn new(size: usize) -> Result<Self, BadMessageSize> {
         if !(FIELDS..=MAX_SIZE).contains(&size) {
@@ -182,6 +281,7 @@ impl Spec {
                 [header; FIELDS - 1].into_iter().chain([body]).collect()
             }
             Fields::Single => [self.size].into_iter().collect(),
+            Fields::Exact(lengths) => lengths.iter().collect(),
         }
     }
 
@@ -198,7 +298,7 @@ impl Spec {
             Layout::Page => {
                 lengths.iter().map(|length| length.next_multiple_of(page_size()) + AROUND_MAPPING).sum()
             }
-            Layout::Arena => self.size.next_multiple_of(page_size()) + AROUND_MAPPING,
+            Layout::Arena | Layout::Memfd => self.size.next_multiple_of(page_size()) + AROUND_MAPPING,
             Layout::Huge => self.size.next_multiple_of(HUGE_PAGE) + AROUND_MAPPING,
         };
         AROUND + fields
@@ -230,10 +330,25 @@ impl Message {
             }
             Layout::Arena => Gather::neighbours(Block::pages(spec.size)?, &lengths),
             Layout::Huge => Gather::neighbours(Block::huge(spec.size)?, &lengths),
+            Layout::Memfd => return Self::several(spec, 1)?.pop().ok_or(io::ErrorKind::OutOfMemory.into()),
         };
+        Ok(Self::filled(memory, spec))
+    }
+
+    /// So many of them, as messages in turn lie in memory.
+    pub fn several(spec: &Spec, count: usize) -> io::Result<Vec<Self>> {
+        if spec.layout != Layout::Memfd {
+            return (0..count).map(|_| Self::new(spec)).collect();
+        }
+        let lengths = spec.lengths();
+        let message = |block| Self::filled(Gather::neighbours(block, &lengths), spec);
+        Ok(Block::in_memfd(spec.size, count)?.into_iter().map(message).collect())
+    }
+
+    fn filled(memory: Gather, spec: &Spec) -> Self {
         let mut message = Self { memory, size: spec.size };
         message.write(0);
-        Ok(message)
+        message
     }
 
     /// A message of one field that a library user already has in memory.
@@ -253,6 +368,12 @@ impl Message {
     #[inline]
     pub fn slices(&self) -> &[IoSlice<'_>] {
         self.memory.slices()
+    }
+
+    /// How many bytes from position `from` on lie one after the other in memory.
+    #[inline]
+    pub fn adjacent(&self, from: usize) -> usize {
+        self.memory.adjacent(from)
     }
 
     /// The fields, in order, to write into.
@@ -279,12 +400,29 @@ impl Message {
         }
     }
 
+    /// The file that the message lies in, its fields one after the other from this offset on; `None` unless its layout
+    /// is [`Layout::Memfd`].
+    pub fn extent(&self) -> Option<(BorrowedFd<'_>, u64)> {
+        self.memory.extent()
+    }
+
+    /// Whether the fields lie on pages that hold nothing else, which the kernel can keep when the message is gone.
+    pub fn has_own_pages(&self) -> bool {
+        !self.memory.blocks().is_empty()
+    }
+
     /// How many of the message's bytes lie on huge pages.
     pub fn huge_bytes(&self) -> usize {
         match self.memory.blocks() {
             [block] => block.huge_bytes().unwrap_or(0).min(self.size),
             _ => 0,
         }
+    }
+}
+
+impl AsRef<Gather> for Message {
+    fn as_ref(&self) -> &Gather {
+        &self.memory
     }
 }
 
@@ -348,6 +486,16 @@ mod tests {
         }
         for buffers in [Buffers::Constant, Buffers::Ring(16)] {
             assert_eq!(buffers.to_string().parse(), Ok(buffers));
+        }
+        for fields in Fields::ALL.iter().copied().chain([Fields::Exact(Lengths::new(&[64, 65_472]).unwrap())])
+        {
+            assert_eq!(fields.to_string().parse(), Ok(fields));
+        }
+        assert_eq!("64,1KiB".parse::<Fields>().unwrap().size(), Some(1088));
+        for bad in
+            ["", ",", "64,", "1,2,3", "64,-1", "0,64", "64;64", "1,1,1,1,1,1,1,1,1", "1GiB,8", "5GiB", "odd"]
+        {
+            assert!(bad.parse::<Fields>().unwrap_err().contains("64,65472"), "{bad}");
         }
         for bad in ["ring", "ring:0", "ring:x", "ring:65537", "Constant"] {
             assert!(bad.parse::<Buffers>().is_err(), "{bad}");

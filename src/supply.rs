@@ -37,8 +37,7 @@ impl Supply {
             Buffers::Ring(_) if verify => Rewrite::Everything,
             Buffers::Ring(_) => Rewrite::OneBytePerPage,
         };
-        let count = Self::count(spec);
-        let messages = (0..count).map(|_| Message::new(spec).map(Arc::new)).collect::<io::Result<_>>()?;
+        let messages = Message::several(spec, Self::count(spec))?.into_iter().map(Arc::new).collect();
         Ok(Self { messages, rewrite, turn: 0, sequence: 0 })
     }
 

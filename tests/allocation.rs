@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use common::{available, spec, within};
+use common::{available, fitting, spec, within};
 use copycost::connection::{self, Options};
 use copycost::message::Spec;
 use copycost::rig::{Rig, Work};
@@ -93,14 +93,16 @@ fn nothing_is_allocated_for_a_message() {
     for size in [64, 1024, 65536] {
         for ring in [false, true] {
             for path in available(&spec(size, ring)) {
-                let made = within(path.name, move || allocations_of_sender(path, spec(size, ring), 100));
+                let made = within(path.name, move || {
+                    allocations_of_sender(path, fitting(path, spec(size, ring)), 100)
+                });
                 assert_eq!(made, 0, "{}, {size} bytes, ring: {ring}", path.name);
             }
         }
     }
     for path in available(&spec(1024, false)) {
         let (few, many) = within(path.name, move || {
-            let mut rig = Rig::build(&Scenario::new(path, spec(1024, false), 2)).unwrap();
+            let mut rig = Rig::build(&Scenario::new(path, fitting(path, spec(1024, false)), 2)).unwrap();
             let mut allocations = |rounds| {
                 let before = ALL.load(Ordering::Relaxed);
                 rig.run(Work::Rounds(rounds)).unwrap();

@@ -7,13 +7,13 @@ use std::net::Ipv6Addr;
 use std::thread;
 use std::time::Duration;
 
-use common::{Host, available, spec, verified, within};
+use common::{Host, available, spec, taking, verified, within};
 use copycost::connection::Options;
 use copycost::message::{Buffers, Fields, Footprint, Layout, Spec};
 use copycost::rig::{Rig, Sample, Work};
 use copycost::scenario::Scenario;
 use copycost::seat::Placement;
-use copycost::send::Budget;
+use copycost::send::{Budget, Release};
 use copycost::sys::sched;
 
 const SIZES: [usize; 5] = [8, 1024, 4097, 65536, 1 << 20];
@@ -87,7 +87,7 @@ fn every_layout_division_and_footprint() {
         for layout in Layout::ALL {
             for fields in Fields::ALL {
                 let spec = Spec { layout: *layout, fields: *fields, ..spec(size, true) };
-                for path in available(&spec) {
+                for path in taking(&spec) {
                     deliver(&verified(path, spec, 1), 24);
                 }
             }
@@ -148,20 +148,27 @@ fn through_a_send_buffer_far_smaller_than_the_message() {
 #[test]
 fn short_counts_where_the_send_timeout_ends_a_call() {
     const STALL: Duration = Duration::from_secs(2);
-    within("short counts", || {
-        let start = |path| Host::start(path, spec(8 << 20, true), 1, |service| service.options.stall = STALL);
-        let hosts: Vec<Host> = available(&spec(8 << 20, true)).into_iter().map(start).collect();
-        let mut guests: Vec<_> = hosts.iter().map(|host| host.guest(0)).collect();
-        guests.iter().for_each(|guest| guest.ask(2, true));
-        // The first call returns what it could queue, in the middle of a field; the next one must go on there.
-        thread::sleep(STALL + STALL / 2);
-        for (host, guest) in hosts.iter().zip(&mut guests) {
-            guest.read_messages(2);
-            guest.socket.options().set_tcp_quickack(true).unwrap();
-            let report = host.report();
-            assert!(report.calls > 2, "{report:?}");
-        }
-    });
+    // So few at a time that the last is read before the next call's timeout is over too.
+    for paths in available(&spec(8 << 20, true)).chunks(3) {
+        let paths = paths.to_vec();
+        within("short counts", move || {
+            let start =
+                |path| Host::start(path, spec(8 << 20, true), 1, |service| service.options.stall = STALL);
+            let hosts: Vec<Host> = paths.into_iter().map(start).collect();
+            let mut guests: Vec<_> = hosts.iter().map(|host| host.guest(0)).collect();
+            guests.iter().for_each(|guest| guest.ask(2, true));
+            // The first call returns what it could queue, in the middle of a field; the next one must go on there.
+            thread::sleep(STALL + STALL / 2);
+            for (host, guest) in hosts.iter().zip(&mut guests) {
+                guest.read_messages(2);
+                guest.socket.options().set_tcp_quickack(true).unwrap();
+                let report = host.report();
+                // sendfile() waits once more by itself (splice_to_socket, fs/splice.c).
+                let twice = host.path.release == Release::Never;
+                assert!(twice || report.calls > 2, "{}: {report:?}", host.path.name);
+            }
+        });
+    }
 }
 
 #[test]

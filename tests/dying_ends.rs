@@ -7,7 +7,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use common::{Host, available, end_of, impatient, spec, verified, within};
+use common::{Host, available, end_of, impatient, receivers, spec, verified, within};
 use copycost::message::Message;
 use copycost::recv::{self, ReceivePath, Receiver};
 use copycost::rig::{Rig, Work};
@@ -62,8 +62,11 @@ static PANICKING: SendPath = dying(true);
 fn a_sender_that_dies_names_its_side_and_ends_its_connection() {
     for (path, why) in [(&FAILING, "made to fail"), (&PANICKING, "panicked")] {
         within(why, move || {
-            let error = end_of(Rig::build(&verified(path, spec(1024, false), 2)));
-            assert!(error.starts_with("the sender of client ") && error.contains(why), "{error}");
+            for (receive, verify) in receivers() {
+                let scenario = Scenario { receive, verify, ..verified(path, spec(1024, false), 2) };
+                let error = end_of(Rig::build(&scenario));
+                assert!(error.starts_with("the sender of client ") && error.contains(why), "{error}");
+            }
             // Its client is not left waiting, though the server goes on for others.
             let host = Host::start(path, spec(1024, false), 2, |_| {});
             for client in [0, 1] {
@@ -112,10 +115,17 @@ fn mortal(socket: Socket, death: Death) -> io::Result<Box<dyn Receiver>> {
     Ok(Box::new(Mortal { inner, socket, left: 4 << 20, death }))
 }
 
+const fn dying_receiver(
+    name: &'static str,
+    open: fn(Socket) -> io::Result<Box<dyn Receiver>>,
+) -> ReceivePath {
+    ReceivePath { name, about: "for tests", probe: |_| Ok(()), open }
+}
+
 static MORTALS: [ReceivePath; 3] = [
-    ReceivePath { name: "panic", about: "for tests", open: |socket| mortal(socket, Death::Panic) },
-    ReceivePath { name: "error", about: "for tests", open: |socket| mortal(socket, Death::Error) },
-    ReceivePath { name: "close", about: "for tests", open: |socket| mortal(socket, Death::Close) },
+    dying_receiver("panic", |socket| mortal(socket, Death::Panic)),
+    dying_receiver("error", |socket| mortal(socket, Death::Error)),
+    dying_receiver("close", |socket| mortal(socket, Death::Close)),
 ];
 
 #[test]

@@ -6,14 +6,22 @@ mod common;
 use std::fs;
 use std::time::{Duration, Instant};
 
-use common::{Host, available, impatient, spec, verified, within};
+use common::{Host, available, impatient, receivers, spec, verified, within};
 use copycost::rig::{Rig, Work};
 use copycost::scenario::Scenario;
+use copycost::send;
 
 /// Open files and threads of this process.
 fn held() -> (usize, usize) {
     let count = |of| fs::read_dir(format!("/proc/self/{of}")).unwrap().count();
     (count("fd"), count("task"))
+}
+
+/// Memory that is pinned for registered buffers, in KiB.
+fn pinned() -> u64 {
+    let status = fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmPin:")).unwrap();
+    line.trim_end_matches("kB").trim().parse().unwrap()
 }
 
 /// Waits until there are no more than before: a joined thread is listed for a moment longer.
@@ -42,8 +50,41 @@ fn two_hundred_times_come_and_gone() {
                 }
             }
             assert_back_to(before, path.name);
+            common::eventually(&format!("{}: nothing is pinned any more", path.name), || pinned() == 0);
+        }
+        for (receive, _) in receivers() {
+            for cycle in 0..30 {
+                // By MSG_ZEROCOPY, of which most can be mapped over loopback, and by a copy, of which nothing can.
+                let path = &send::ALL[cycle % send::ALL.len()];
+                let Ok(spec) = path.nearest(&spec(65536, true)) else { continue };
+                let mut rig = Rig::build(&Scenario { receive, ..Scenario::new(path, spec, 2) }).unwrap();
+                rig.run(Work::Rounds(20)).unwrap();
+                assert_eq!(
+                    mapped_of_sockets().1,
+                    0,
+                    "{}: nothing stays mapped between two runs",
+                    receive.name
+                );
+            }
+            assert_back_to(before, receive.name);
+            assert_eq!(mapped_of_sockets(), (0, 0), "{}", receive.name);
         }
     });
+}
+
+/// Mappings of sockets in this process, and the KiB of them that are there now.
+fn mapped_of_sockets() -> (usize, u64) {
+    let (mut count, mut resident, mut inside) = (0, 0, false);
+    for line in fs::read_to_string("/proc/self/smaps").unwrap().lines() {
+        if let Some(rest) = line.strip_prefix("Rss:") {
+            let kib: u64 = rest.trim().trim_end_matches("kB").trim().parse().unwrap();
+            resident += if inside { kib } else { 0 };
+        } else if line.split_once(' ').is_some_and(|(range, _)| range.contains('-')) {
+            inside = line.contains("socket:[");
+            count += usize::from(inside);
+        }
+    }
+    (count, resident)
 }
 
 /// One server, 200 clients after each other, each of which goes at another moment.

@@ -11,8 +11,7 @@ use std::time::Duration;
 
 use common::child::{is_root, works};
 use common::program::{Program, results, results_in, secret};
-use common::{eventually, skip};
-use copycost::send;
+use common::{eventually, skip, spec, taking};
 
 const HOST: &str = "10.0.0.1";
 
@@ -104,7 +103,7 @@ fn every_path_is_measured_across_a_link() {
     let results = results(&net.guest(&[&over[..], &cells].concat()).finish().good());
     assert_eq!(
         (results.records.len(), results.failures.len()),
-        (4 * send::ALL.len(), 0),
+        (4 * taking(&spec(1024, false)).len(), 0),
         "{:?}",
         results.failures
     );
@@ -248,7 +247,7 @@ fn loss_and_delay_slow_a_run_down_and_do_not_break_it() {
     let base =
         ["run", "--over", "10.0.0.1:9000", "-p", "all", "--seconds", "0.5", "--verify", "--format", "json"];
     let results = results(&net.guest(&[&base[..], &["-s", "64KiB"]].concat()).finish().good());
-    assert_eq!((results.records.len(), results.failures.len()), (send::ALL.len(), 0));
+    assert_eq!((results.records.len(), results.failures.len()), (taking(&spec(65536, false)).len(), 0));
     let again: u64 = results.records.iter().filter_map(|record| record.wire.as_ref()?.retransmits).sum();
     assert!(again > 0, "what was lost was sent again, and is told");
     server.stop().good();

@@ -58,11 +58,28 @@ fn copycost(arguments: &[&str], folder: &Path) {
 fn pages(folder: &Path) -> Vec<PathBuf> {
     let sizes = [64, 1024, 4096, 16_384, 65_536];
     for (name, kernel) in [("one.json", "6.18.0"), ("a-file-with-a-rather-long-name.json", "6.1.0")] {
-        fs::write(folder.join(name), results(kernel, &sizes, &[1, 2, 8]).to_string()).unwrap();
+        let mut results = results(kernel, &sizes, &[1, 2, 8]);
+        if name == "one.json" {
+            explained_and_predicted(&mut results);
+        }
+        fs::write(folder.join(name), results.to_string()).unwrap();
     }
     copycost(&["report", "one.json", "-o", "one.html"], folder);
     copycost(&["report", "one.json", "a-file-with-a-rather-long-name.json", "-o", "two.html"], folder);
     ["one.html", "two.html"].map(|name| folder.join(name)).to_vec()
+}
+
+/// Adds what `copycost explain` and `copycost predict` recorded on a machine with two CPUs.
+fn explained_and_predicted(results: &mut Value) {
+    let parse = |text: &str| serde_json::from_str::<Value>(text).unwrap();
+    let mut explained = parse(include_str!("recorded/explained.json"));
+    let folded =
+        [include_str!("recorded/onecopy-64KiB.folded"), include_str!("recorded/zerocopy-64KiB.folded")];
+    for (path, folded) in folded.iter().enumerate() {
+        explained["explanations"][0]["paths"][path]["folded"] = folded.lines().collect();
+    }
+    results["explanations"] = explained["explanations"].take();
+    results["models"] = parse(include_str!("recorded/predicted.json"))["models"].take();
 }
 
 /// A page that frames `page` at `width` and measures it.

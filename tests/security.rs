@@ -14,7 +14,7 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use common::program::{Program, results, secret};
-use common::{LONG, eventually};
+use common::{LONG, eventually, spec, taking};
 use copycost::message::Spec;
 use copycost::protocol::{Ask, Hello, Purpose, Ticket};
 use copycost::remote::order::{Answer, Order};
@@ -99,7 +99,10 @@ impl Honest {
             while !until.load(Ordering::SeqCst) || served == 0 {
                 let cells = ["-p", "all", "-s", "4KiB,64KiB", "-c", "2", "--seconds", "0.1"];
                 let results = results(&honest(address, &token, &cells).finish().good());
-                assert_eq!((results.records.len(), results.failures.len()), (2 * send::ALL.len(), 0));
+                assert_eq!(
+                    (results.records.len(), results.failures.len()),
+                    (2 * taking(&spec(4096, false)).len(), 0)
+                );
                 served += 1;
             }
             served
@@ -338,7 +341,7 @@ fn ten_thousand_half_open_hellos_keep_nobody_out() {
     eprintln!("most: {most} KiB, {} threads", server.threads());
     assert!(most < BOUND_KIB, "{most} KiB");
     assert!(honest.end() > 0);
-    assert_eq!(results(&long.finish().good()).records.len(), send::ALL.len());
+    assert_eq!(results(&long.finish().good()).records.len(), taking(&spec(4096, false)).len());
     // Each of those that stayed is ended by the host.
     eventually("they are ended", || open.iter_mut().all(is_ended));
     server.stop().good();

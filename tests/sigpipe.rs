@@ -8,7 +8,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use common::{Host, available, spec, within};
+use common::{Host, available, fitting, spec, within};
 use copycost::connection::{self, Options};
 use copycost::message::Message;
 use copycost::send::{Budget, Terms, drain};
@@ -26,7 +26,7 @@ fn a_peer_that_went_away_raises_no_signal() {
             let client = connection::connect(listener.local_addr().unwrap(), &options).unwrap();
             let (socket, _) = listener.accept().unwrap();
             connection::accepted(&socket, &options).unwrap();
-            let spec = spec(65536, false);
+            let spec = fitting(path, spec(65536, false));
             let supply = Supply::new(&spec, false).unwrap();
             let mut sender =
                 (path.open)(socket, &supply, Terms { budget: Budget::unbounded(), urgent: false }).unwrap();

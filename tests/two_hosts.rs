@@ -14,10 +14,11 @@ use std::time::{Duration, Instant};
 
 use common::child::works;
 use common::program::{Program, results, results_in, secret};
-use common::{LONG, eventually, skip};
+use common::{LONG, available, eventually, fitting, skip, spec, taking};
+use copycost::compare::trial::SETUPS;
 use copycost::message::content;
 use copycost::record::{Conditions, Results};
-use copycost::send::{self, Release};
+use copycost::send::Release;
 
 const TOKEN: &[u8] = b"correct horse battery staple\n";
 
@@ -39,14 +40,15 @@ fn has_ipv6() -> bool {
 /// Every cell of the matrix is there, with the figures of both ends.
 fn check(results: &Results, cells: &[(usize, usize)], congestion_control: &str) {
     assert_eq!(results.failures, []);
-    assert_eq!(results.records.len(), send::ALL.len() * cells.len());
+    let paths = taking(&spec(64, false));
+    assert_eq!(results.records.len(), paths.len() * cells.len());
     let host = results.conditions.host.as_deref().expect("the host's conditions");
     assert!(host.command.iter().any(|word| word == "serve"), "{host:?}");
     for end in [&results.conditions, host] {
         assert!(!end.kernel.is_empty() && end.cpus > 0 && end.send_buffer_bytes > 0, "{end:?}");
         assert_eq!(end.congestion_control, congestion_control);
     }
-    for path in send::ALL {
+    for path in paths {
         for cell in cells {
             let mut of_cell =
                 results.records.iter().filter(|r| r.path == path.name && (r.size, r.clients) == *cell);
@@ -60,7 +62,7 @@ fn check(results: &Results, cells: &[(usize, usize)], congestion_control: &str) 
             let told = path.release == Release::OnCompletion;
             assert_eq!(record.ledger.is_some(), told);
             if let Some(ledger) = &record.ledger {
-                assert!(ledger.sends > 0 && ledger.completed == ledger.sends, "{ledger:?}");
+                assert!(ledger.sends + ledger.plain > 0 && ledger.completed == ledger.sends, "{ledger:?}");
             }
         }
     }
@@ -74,19 +76,21 @@ fn every_path_is_measured_over_ipv4_and_ipv6_with_a_token() {
     let mut binds = vec!["127.0.0.1"];
     binds.extend(has_ipv6().then_some("::1"));
     for bind in binds {
-        let (server, address) = Program::serve(&["--bind", bind, "--token-file", token]);
+        let (server, address) =
+            Program::serve(&["--bind", bind, "--token-file", token, "--max-clients", "256"]);
         assert_eq!(address.ip().to_string(), bind);
         let file = folder.path().join(format!("{}.json", address.is_ipv6()));
         let file = file.to_str().unwrap();
-        let cells =
-            ["-p", "all", "-s", "64,64KiB", "-c", "1,8", "--verify", "--token-file", token, "-o", file];
+        let cells = ["-p", "all", "-s", "64,64KiB", "-c", "3", "--verify", "--token-file", token, "-o", file];
         let printed = results(&over(address, &cells).finish().good());
         assert_eq!(Some(&printed), results_in(Path::new(file)).as_ref());
-        check(&printed, &[(64, 1), (64, 8), (65536, 1), (65536, 8)], &printed.conditions.congestion_control);
+        check(&printed, &[(64, 3), (65536, 3)], &printed.conditions.congestion_control);
         assert!(["cubic", "reno"].contains(&printed.conditions.congestion_control.as_str()));
         let secret = String::from_utf8_lossy(TOKEN);
         assert!(!fs::read_to_string(file).unwrap().contains(secret.trim()), "a secret in the results");
-        assert_eq!(server.stop().good(), "served 12 scenarios\n");
+        // Every set-up is a scenario of its own.
+        let scenarios = printed.records.len() * SETUPS;
+        assert_eq!(server.stop().good(), format!("served {scenarios} scenarios\n"));
     }
 }
 
@@ -212,10 +216,11 @@ fn expected(size: usize, bytes: usize) -> Vec<u8> {
 
 #[test]
 fn raw_messages_of_every_path_reach_client_and_plain_sockets() {
-    for path in send::ALL {
+    for path in available(&spec(1000, false)) {
         for size in [1000, 65536] {
-            let text = size.to_string();
-            let (mut server, address) = Program::serve(&["--raw", path.name, "--size", &text]);
+            let (text, layout) = (size.to_string(), fitting(path, spec(size, false)).layout.to_string());
+            let (mut server, address) =
+                Program::serve(&["--raw", path.name, "--size", &text, "--layout", &layout]);
             let received = plain_client(address, 300_000);
             assert!(received == expected(size, received.len()), "{} {size}: garbled", path.name);
             let line = server.line().unwrap();
@@ -511,11 +516,13 @@ fn a_guest_that_is_killed_leaves_the_host_free_for_the_next() {
 /// The order of a next scenario can overtake the end of the one before; within its bound a guest is never refused.
 #[test]
 fn every_cell_can_use_all_clients_of_a_host() {
-    let (server, address) = Program::serve(&["--max-clients", "6"]);
+    // Every path of a cell is set up at once, with two clients at most.
+    let paths = taking(&spec(1024, false)).len();
+    let (server, address) = Program::serve(&["--max-clients", &(2 * paths).to_string()]);
     let cells =
         ["-p", "all", "-s", "1KiB,2KiB,3KiB,4KiB,5KiB,6KiB,7KiB,8KiB", "-c", "1,2", "--seconds", "0.01"];
     let results = results(&over(address, &cells).finish().good());
-    assert_eq!((results.records.len(), results.failures.len()), (48, 0), "{:?}", results.failures);
+    assert_eq!((results.records.len(), results.failures.len()), (16 * paths, 0), "{:?}", results.failures);
     server.stop().good();
 }
 

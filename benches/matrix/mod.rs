@@ -4,6 +4,7 @@
 
 use std::time::Duration;
 
+use copycost::recv::Mapped;
 use copycost::rig::{Rig, Work};
 use copycost::scenario::{Scenario, matrix};
 use copycost::send::Ledger;
@@ -34,6 +35,7 @@ pub fn group(
     scenario: impl Fn(usize, usize) -> Scenario,
 ) {
     let mut ledger = Ledger::default();
+    let mut mapped = Mapped::default();
     let mut group = criterion.benchmark_group(name);
     // The linear mode would take a run's beginning for part of the cost of a round.
     group.sampling_mode(SamplingMode::Flat);
@@ -53,12 +55,14 @@ pub fn group(
                 let sample =
                     rig.run(Work::Rounds(rounds)).unwrap_or_else(|error| panic!("{scenario}: {error}"));
                 ledger.add(&sample.ledger);
+                mapped = mapped.and(&sample.mapped.unwrap_or_default());
                 sample.time_of(rounds * scenario.round_bytes())
             });
         });
     }
     group.finish();
     tell_copies(&ledger);
+    tell_mapped(&mapped);
 }
 
 /// Sets a scenario up, or ends the bench with the sentence why not.
@@ -71,5 +75,13 @@ fn tell_copies(ledger: &Ledger) {
     if let Some(share) = ledger.copied_share() {
         let sends = thousands(ledger.completed);
         println!("kernel copied {:.0} % of {sends} sends: loopback\n", 100.0 * share);
+    }
+}
+
+/// A receiver that maps nothing is one that copies with more calls, and must say so.
+fn tell_mapped(mapped: &Mapped) {
+    if let Some(share) = mapped.share() {
+        let why = mapped.why_not_all().map_or_else(String::new, |why| format!(": {why}"));
+        println!("{:.0} % of the bytes were mapped{why}\n", 100.0 * share);
     }
 }

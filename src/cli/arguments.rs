@@ -3,12 +3,14 @@
 use std::fmt;
 use std::time::Duration;
 
+use super::Failure;
 use crate::compare::crossover;
 use crate::connection::Options;
 use crate::cost::pollution::Chase;
 use crate::message::{BadMessageSize, Spec};
+use crate::recv::{self, ReceivePath};
 use crate::scenario::MAX_CLIENTS;
-use crate::send::{self, SendPath};
+use crate::send::{self, SendPath, Unsupported};
 use crate::units::ByteSize;
 
 /// The longest measurement of one path in one cell: an hour, in seconds.
@@ -42,6 +44,38 @@ pub fn path(text: &str) -> Result<PathChoice, String> {
     }
     let names = || send::ALL.iter().map(|path| path.name).collect::<Vec<_>>().join(", ");
     send::by_name(text).map(PathChoice::One).ok_or_else(|| format!("the paths are {} and all", names()))
+}
+
+/// The paths chosen, each once. `all` leaves out, with a note, those that `probe` refuses; one that was named must be had.
+pub fn paths(
+    choices: &[PathChoice],
+    probe: impl Fn(&'static SendPath) -> Result<(), Unsupported>,
+) -> Result<Vec<&'static SendPath>, Failure> {
+    let mut paths: Vec<&'static SendPath> = Vec::new();
+    let mut add = |path: &'static SendPath| {
+        if !paths.iter().any(|seen| seen.name == path.name) {
+            paths.push(path);
+        }
+    };
+    for choice in choices {
+        match choice {
+            PathChoice::One(path) => {
+                probe(path).map_err(|reason| Failure::Usage(format!("{}: {reason}", path.name)))?;
+                add(path);
+            }
+            PathChoice::All => send::ALL.iter().for_each(|path| match probe(path) {
+                Ok(()) => add(path),
+                Err(reason) => eprintln!("note: {} is left out: {reason}", path.name),
+            }),
+        }
+    }
+    Ok(paths)
+}
+
+/// A receive path's name.
+pub fn receive(text: &str) -> Result<&'static ReceivePath, String> {
+    let names = || recv::ALL.iter().map(|path| path.name).collect::<Vec<_>>().join(", ");
+    recv::by_name(text).ok_or_else(|| format!("the receive paths are {}", names()))
 }
 
 /// A message's size.
@@ -146,7 +180,11 @@ pub fn crossing(text: &str) -> Result<Crossing, String> {
 
 /// The options for this machine, with another end to every wait if it is given.
 pub fn options(stall: Option<Duration>) -> Options {
-    let options = Options::for_this_machine();
+    patient(Options::for_this_machine(), stall)
+}
+
+/// These options, with another end to every wait if it is given.
+pub fn patient(options: Options, stall: Option<Duration>) -> Options {
     Options { stall: stall.unwrap_or(options.stall), ..options }
 }
 

@@ -1,10 +1,11 @@
-//! `copycost list`: every send path, what it does, and whether it can be had here.
+//! `copycost list`: every path of both families, what it does, and whether it can be had here.
 
 use clap::Args;
 use serde::Serialize;
 
 use super::{Done, Failure, output};
 use crate::message::Spec;
+use crate::recv;
 use crate::report::list_table;
 use crate::send;
 
@@ -17,10 +18,14 @@ pub struct Arguments {
 
 #[derive(Debug, Serialize)]
 struct Entry {
+    /// `send` or `receive`.
+    family: &'static str,
     path: &'static str,
     about: &'static str,
     available: bool,
     reason: Option<String>,
+    /// The flag without which it cannot be had.
+    needs: Option<String>,
 }
 
 impl Arguments {
@@ -30,7 +35,10 @@ impl Arguments {
             let text = serde_json::to_string_pretty(&entries).map_err(|e| Failure::Failed(e.to_string()))?;
             output::print(&format!("{text}\n"))?;
         } else {
-            output::print(&list_table(&entries.iter().map(Entry::row).collect::<Vec<_>>()))?;
+            let rows = |family| entries.iter().filter(move |entry| entry.family == family).map(Entry::row);
+            let [send, receive] = ["send", "receive"].map(|family| rows(family).collect::<Vec<_>>());
+            output::print(&list_table("path", &send))?;
+            output::print(&format!("\n{}", list_table("--receive", &receive)))?;
         }
         Ok(Done::Yes)
     }
@@ -38,18 +46,34 @@ impl Arguments {
 
 fn entries() -> Result<Vec<Entry>, Failure> {
     let spec = Spec::new(65_536).map_err(|e| Failure::Failed(e.to_string()))?;
-    let entry = |path: &send::SendPath| {
-        let reason = (path.probe)(&spec).err().map(|reason| reason.to_string());
-        Entry { path: path.name, about: path.about, available: reason.is_none(), reason }
-    };
-    Ok(send::ALL.iter().map(entry).collect())
+    let send = send::ALL.iter().map(|path| Entry::of_send(path, &spec));
+    Ok(send.chain(recv::ALL.iter().map(Entry::of_receive)).collect())
 }
 
 impl Entry {
+    fn of_send(path: &send::SendPath, spec: &Spec) -> Self {
+        let nearest = path.nearest(spec);
+        let needs = nearest.as_ref().ok().filter(|nearest| nearest.layout != spec.layout);
+        Self {
+            family: "send",
+            path: path.name,
+            about: path.about,
+            available: nearest.is_ok(),
+            needs: needs.map(|nearest| format!("--layout {}", nearest.layout)),
+            reason: nearest.err().map(|reason| reason.to_string()),
+        }
+    }
+
+    fn of_receive(path: &recv::ReceivePath) -> Self {
+        let reason = (path.probe)(false).err().map(|reason| reason.to_string());
+        let (family, available) = ("receive", reason.is_none());
+        Self { family, path: path.name, about: path.about, available, reason, needs: None }
+    }
+
     fn row(&self) -> [String; 3] {
         let here = if self.available { "yes" } else { "no" };
-        let what =
-            self.reason.as_ref().map_or_else(|| self.about.to_owned(), |r| format!("{} ({r})", self.about));
+        let but = self.needs.as_ref().map(|flag| format!("with {flag}")).or_else(|| self.reason.clone());
+        let what = but.map_or_else(|| self.about.to_owned(), |but| format!("{} ({but})", self.about));
         [self.path.to_owned(), here.to_owned(), what]
     }
 }

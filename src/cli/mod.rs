@@ -6,15 +6,19 @@ mod arguments;
 mod check;
 mod client;
 mod doctor;
+mod explain;
 mod job;
+mod lab;
 mod list;
 mod manual;
 mod output;
 mod over;
+mod predict;
 mod progress;
 mod report;
 mod run;
 mod serve;
+mod setting;
 mod signals;
 
 use std::process::ExitCode;
@@ -33,6 +37,10 @@ struct Command {
 enum Verb {
     /// Compare send paths in one interleaved run
     Run(Box<run::Arguments>),
+    /// Show where the CPU time of paths goes: copying, pinning, system calls, TCP, wake-ups
+    Explain(Box<explain::Arguments>),
+    /// Predict which path is the cheapest for a message that was not measured
+    Predict(Box<predict::Arguments>),
     /// Turn saved results, or Criterion's, into a page, a table or a comparison for a pull request
     Report(report::Arguments),
     /// Show every send path, what it does, and whether it can be had here
@@ -41,6 +49,8 @@ enum Verb {
     Serve(Box<serve::Arguments>),
     /// Receive from a raw server for a while
     Client(client::Arguments),
+    /// Keep the lab up for other tools: two ends with a network card in software between them (needs root)
+    Lab(lab::Arguments),
     /// Show what will distort or break a measurement on this machine, and how to mend it
     Doctor(doctor::Arguments),
     /// Print completions for a shell: bash, elvish, fish, powershell or zsh
@@ -76,10 +86,13 @@ pub fn main() -> ExitCode {
     let command = Command::parse();
     let result = match command.verb {
         Some(Verb::Run(arguments)) => arguments.run(),
+        Some(Verb::Explain(arguments)) => arguments.run(),
+        Some(Verb::Predict(arguments)) => arguments.run(),
         Some(Verb::Report(arguments)) => arguments.run(),
         Some(Verb::List(arguments)) => arguments.run(),
         Some(Verb::Serve(arguments)) => arguments.run(),
         Some(Verb::Client(arguments)) => arguments.run(),
+        Some(Verb::Lab(arguments)) => arguments.run(),
         Some(Verb::Doctor(arguments)) => arguments.run(),
         Some(Verb::Completions(arguments)) => arguments.run(Command::command()),
         Some(Verb::Man(arguments)) => arguments.run(Command::command()),

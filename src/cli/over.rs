@@ -16,6 +16,7 @@ use crate::many::Network;
 use crate::message::Spec;
 use crate::remote::{self, Token};
 use crate::rig::Site;
+use crate::seat::Placement;
 use crate::send::{SendPath, Unsupported};
 
 /// Where the server is.
@@ -61,9 +62,28 @@ impl FromStr for Way {
 }
 
 impl Over {
-    /// Whether `path` can be had, as far as this host can tell.
+    /// Whether `path` can be had, as far as this host can tell: of another host's kernel it knows nothing, but a path
+    /// that can be had here for other messages refuses such messages everywhere.
     pub fn probe(&self, path: &SendPath, spec: &Spec) -> Result<(), Unsupported> {
-        if let Some(Way::Host(_)) = self.over { Ok(()) } else { (path.probe)(spec) }
+        let other_kernel = matches!(self.over, Some(Way::Host(_))) && path.nearest(spec).is_err();
+        if other_kernel { Ok(()) } else { (path.probe)(spec) }
+    }
+
+    /// How connections are made on that way.
+    pub fn options(&self) -> Options {
+        match self.over {
+            Some(Way::Lab) => Options::for_a_lab(),
+            _ => Options::for_this_machine(),
+        }
+    }
+
+    /// Where threads sit unless told otherwise. In the lab apart: where both ends share a CPU, softirq work of one is
+    /// charged to whichever of the two runs at the moment.
+    pub fn placement(&self) -> Placement {
+        match self.over {
+            Some(Way::Lab) => Placement::Split,
+            _ => Placement::default(),
+        }
     }
 
     /// What this process is in a job of many hosts, each with so many clients at most; every rank but the first comes

@@ -101,7 +101,7 @@ fn results(text: &str) -> Result<Results, String> {
     disarm(&mut value);
     let results: Results =
         serde_json::from_value(value).map_err(|error| format!("is no result of copycost run: {error}"))?;
-    if results.records.is_empty() && results.failures.is_empty() {
+    if results.is_empty() {
         return Err("holds no measurement".to_owned());
     }
     Ok(results)

@@ -50,7 +50,7 @@ pub struct Arguments {
     /// With --raw: the message size
     #[arg(short, long, value_name = "SIZE", value_parser = arguments::size, default_value = "64KiB", requires = "raw")]
     size: ByteSize,
-    /// With --raw: where the fields lie: heap, page, arena or huge
+    /// With --raw: where the fields lie: heap, page, arena, huge or memfd
     #[arg(long, default_value_t, requires = "raw")]
     layout: Layout,
     /// With --raw: how the message is divided: even, headed or single
@@ -170,8 +170,9 @@ impl Arguments {
 
     fn spec(&self, path: &SendPath) -> Result<Spec, Failure> {
         let spec = Spec::new(self.size.0).map_err(|error| Failure::Usage(error.to_string()))?;
-        let spec = Spec { layout: self.layout, fields: self.fields, buffers: self.buffers, ..spec };
-        (path.probe)(&spec).map_err(|reason| Failure::Failed(format!("{}: {reason}", path.name)))?;
+        let spec = spec.divided(self.fields).map_err(|error| Failure::Usage(error.to_string()))?;
+        let spec = Spec { layout: self.layout, buffers: self.buffers, ..spec };
+        (path.probe)(&spec).map_err(|reason| Failure::Usage(format!("{}: {reason}", path.name)))?;
         Ok(spec)
     }
 }
@@ -200,6 +201,10 @@ fn line(departure: &Departure) -> String {
     if let Some(ledger) = ledger {
         let (sends, copied) = (thousands(ledger.sends), thousands(ledger.copied));
         line += &format!(", {sends} zero-copy sends, {copied} copied, {} fallbacks", ledger.fallbacks);
+        if ledger.doubtful > 0 {
+            line +=
+                &format!(", {} marked copied by io_uring, which proves nothing", thousands(ledger.doubtful));
+        }
     }
     if let Some(error) = error {
         line += &format!("; ended by: {error}");

@@ -11,7 +11,7 @@ use super::schedule::Schedule;
 use super::stats::Pair;
 use crate::cost::Measured as Figure;
 use crate::cost::system::IdleBaseline;
-use crate::rig::{RigError, Site, Work};
+use crate::rig::{Rig, RigError, Site, Work};
 use crate::scenario::Scenario;
 
 /// One who takes turns.
@@ -23,6 +23,24 @@ pub struct Contestant {
     pub scenario: Scenario,
     /// Where its server is.
     pub site: Site,
+}
+
+/// Another host learns of the end of the last set-up's rigs a moment after this one; until then it may have no room.
+const ROOM_WITHIN: Duration = Duration::from_secs(1);
+
+impl Contestant {
+    /// A rig for the set-up with this number, from 1.
+    pub fn build(&self, number: usize) -> Result<Rig, RigError> {
+        let until = Instant::now() + ROOM_WITHIN;
+        loop {
+            match Rig::at(&self.site, &self.scenario) {
+                Err(error) if error.is_refusal() && number > 1 && Instant::now() < until => {
+                    std::thread::sleep(ROOM_WITHIN / 20);
+                }
+                result => return result,
+            }
+        }
+    }
 }
 
 /// Why a contestant was not measured.

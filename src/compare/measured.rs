@@ -27,6 +27,9 @@ pub struct Measured {
     pub host: Option<crate::conditions::Conditions>,
     /// [`Rig::copied_because`]
     pub copied_because: Option<String>,
+    /// [`Rig::probed`]
+    #[cfg(feature = "cli")]
+    pub probed: Option<crate::lab::Probed>,
     /// [`Rig::huge_share`], of the worst set-up.
     pub huge_share: Option<f64>,
     /// [`Rig::idle_walk`]
@@ -51,6 +54,8 @@ pub(super) struct Sum {
     applied: Applied,
     placed: Placed,
     copied_because: Option<String>,
+    #[cfg(feature = "cli")]
+    probed: Option<crate::lab::Probed>,
     huge_share: Option<f64>,
     idle_walk: Walk,
     #[cfg(feature = "cli")]
@@ -67,6 +72,8 @@ impl Sum {
             applied: rig.applied().clone(),
             placed: rig.placed(),
             copied_because: rig.copied_because().map(str::to_owned),
+            #[cfg(feature = "cli")]
+            probed: rig.probed().cloned(),
             huge_share: rig.huge_share(),
             idle_walk: rig.idle_walk(),
             #[cfg(feature = "cli")]
@@ -106,6 +113,8 @@ impl Sum {
             #[cfg(feature = "cli")]
             host: self.host,
             copied_because: self.copied_because,
+            #[cfg(feature = "cli")]
+            probed: self.probed,
             huge_share: self.huge_share,
             idle_walk: self.idle_walk,
             system,
@@ -149,7 +158,7 @@ impl Warm {
         number: usize,
         system: Option<SystemMeter>,
     ) -> Result<Self, RigError> {
-        Ok(Self { rig: build_patiently(contestant, number)?, sum: None, turns: Vec::new(), system })
+        Ok(Self { rig: contestant.build(number)?, sum: None, turns: Vec::new(), system })
     }
 
     /// The sum of the turns taken.
@@ -181,21 +190,6 @@ impl Warm {
             None => self.sum = Some(sample),
         }
         Ok(())
-    }
-}
-
-/// Another host learns of the end of the last set-up's rigs a moment after this one; until then it may have no room.
-const ROOM_WITHIN: Duration = Duration::from_secs(1);
-
-fn build_patiently(contestant: &Contestant, number: usize) -> Result<Rig, RigError> {
-    let until = Instant::now() + ROOM_WITHIN;
-    loop {
-        match Rig::at(&contestant.site, &contestant.scenario) {
-            Err(error) if error.is_refusal() && number > 1 && Instant::now() < until => {
-                std::thread::sleep(ROOM_WITHIN / 20);
-            }
-            result => return result,
-        }
     }
 }
 

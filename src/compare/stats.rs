@@ -7,10 +7,12 @@
 //!
 //! - here: the mean of the log ratios and Student's interval ([`Estimate`], [`Interval`])
 //! - [`judge()`]: words for all cells of a run at once, corrected for their number
+//! - [`Mean`]: what may be zero or negative, such as a difference, with Student's interval
 //! - [`Middle`]: median and spread of plain values
 //! - `student`: the t distribution
 
 mod judge;
+mod mean;
 mod middle;
 #[cfg(test)]
 mod simulated;
@@ -18,8 +20,10 @@ mod student;
 #[cfg(test)]
 mod tests;
 
-pub use judge::{Better, Cell, Comparison, EQUIVALENT_WITHIN, Word, judge};
+pub use judge::{Better, Cell, Comparison, EQUIVALENT_WITHIN, Word, holm, judge};
+pub use mean::Mean;
 pub use middle::Middle;
+pub use student::two_sided_quantile;
 
 /// What one set-up measured for a path and for its reference, both in the same unit (bytes/s, ns/KiB, …).
 ///

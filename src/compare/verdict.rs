@@ -12,7 +12,7 @@ mod tests;
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::metric::Metric;
-use crate::record::{Comparison, Crossover, Results};
+use crate::record::{Comparison, Crossover, DELAYS, Record, Results};
 use crate::units::{ByteSize, Clients, significant};
 use ranking::{Answer, ranges};
 
@@ -57,11 +57,19 @@ fn of_paths(results: &Results) -> impl Iterator<Item = &Comparison> {
     results.comparisons.iter().filter(|comparison| !comparison.reference.contains('@'))
 }
 
+/// Whether the path of a comparison may be recommended beside others: one that holds messages back is another trade.
+fn is_ranked(results: &Results, comparison: &Comparison) -> bool {
+    let delays =
+        |record: &Record| record.path == comparison.path && record.flags.iter().any(|flag| flag == DELAYS);
+    !results.records.iter().any(delays)
+}
+
 /// Which path for so many clients, by throughput and by CPU time.
 fn of_clients(results: &Results, clients: usize) -> Vec<String> {
     let answers = |metric: Metric| -> Vec<(usize, Answer)> {
         let of_metric: Vec<_> = of_paths(results)
             .filter(|comparison| comparison.clients == clients && comparison.metric == metric.to_string())
+            .filter(|comparison| is_ranked(results, comparison))
             .collect();
         let sizes: BTreeSet<usize> = of_metric.iter().map(|comparison| comparison.size).collect();
         let answer = |size| {

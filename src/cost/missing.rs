@@ -38,6 +38,14 @@ pub enum Missing {
         /// `/proc/sys/kernel/perf_event_paranoid`, where it could be read.
         paranoid: Option<i32>,
     },
+    /// The addresses of the kernel's functions read as zero.
+    #[error("{}", symbols_text(*.kptr_restrict, *.paranoid))]
+    SymbolsHidden {
+        /// `/proc/sys/kernel/kptr_restrict`, where it could be read.
+        kptr_restrict: Option<i32>,
+        /// `/proc/sys/kernel/perf_event_paranoid`, where it could be read.
+        paranoid: Option<i32>,
+    },
     /// The kernel was built without perf events.
     #[error("this kernel has no perf events (CONFIG_PERF_EVENTS)")]
     NoPerf,
@@ -128,6 +136,20 @@ impl Missing {
         Missing::Os { what, error: error.to_string() }
     }
 
+    /// What perf_event_open(2) said when it was asked for `event`.
+    pub(crate) fn of_perf(error: &std::io::Error, event: &'static str, paranoid: Option<i32>) -> Missing {
+        match error.raw_os_error() {
+            Some(libc::EACCES | libc::EPERM) => Missing::NotPermitted { paranoid },
+            Some(libc::ENOENT | libc::ENODEV | libc::EOPNOTSUPP | libc::EINVAL) => {
+                Missing::EventUnsupported(event)
+            }
+            Some(libc::EMFILE | libc::ENFILE) => Missing::TooManyFiles,
+            Some(libc::ENOSYS) => Missing::NoPerf,
+            Some(libc::EBUSY) => Missing::NeverScheduled(event),
+            _ => Missing::os("perf_event_open", error),
+        }
+    }
+
     /// A file that did not say what it should.
     pub(crate) fn file(path: impl Into<String>, error: impl ToString) -> Missing {
         Missing::File { path: path.into(), error: error.to_string() }
@@ -139,6 +161,24 @@ pub(crate) fn paranoid_text(paranoid: Option<i32>) -> String {
     match paranoid {
         Some(level) => format!("perf_event_paranoid={level}"),
         None => "perf_event_paranoid unreadable".to_owned(),
+    }
+}
+
+/// What hides the kernel's symbols, and what shows them (`kallsyms_show_value`, kernel/kallsyms.c): with 0 everybody who
+/// may profile the kernel sees them, with 1 who has CAP_SYSLOG, with 2 nobody.
+fn symbols_text(kptr_restrict: Option<i32>, paranoid: Option<i32>) -> String {
+    let why = "kernel functions have no names here";
+    match kptr_restrict {
+        Some(0) => {
+            format!("{why} ({}): run as root, grant CAP_SYSLOG or lower it to 1", paranoid_text(paranoid))
+        }
+        Some(1) => {
+            format!("{why} (kptr_restrict=1): run as root, grant CAP_SYSLOG or set kernel.kptr_restrict=0")
+        }
+        Some(level) => {
+            format!("{why} (kptr_restrict={level}): set kernel.kptr_restrict=1 and run as root, or 0")
+        }
+        None => format!("{why}: the kernel was built without CONFIG_KALLSYMS, or /proc hides it"),
     }
 }
 

@@ -90,7 +90,8 @@ pub trait Tally {
 
 /// Where counters come from.
 pub trait Opener {
-    /// Opens a disabled counter of the calling thread, not inherited by threads it starts.
+    /// Opens a disabled counter of the calling thread and of the threads that it starts from now on, which are the
+    /// kernel's workers for its io_uring (`iou-wrk`).
     fn open(&self, event: Event, reach: Reach) -> io::Result<Box<dyn Tally>>;
     /// `/proc/sys/kernel/perf_event_paranoid`, where it can be read.
     fn paranoid(&self) -> Option<i32>;
@@ -107,6 +108,8 @@ impl Opener for Perf {
         let mut builder = builder(event);
         // The crate's default is user mode only, which would hide the copies: they happen in the kernel.
         builder.exclude_kernel(reach == Reach::UserOnly);
+        // What io_uring gives to a worker thread is work of the thread that asked for it.
+        builder.inherit(true);
         Ok(Box::new(builder.build()?))
     }
 

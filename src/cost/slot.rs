@@ -113,14 +113,5 @@ pub(super) fn open(opener: &dyn Opener, event: Event) -> Measured<(Box<dyn Tally
         },
         Err(error) => error,
     };
-    Err(match error.raw_os_error() {
-        _ if refused(&error) => Missing::NotPermitted { paranoid: opener.paranoid() },
-        Some(libc::ENOENT | libc::ENODEV | libc::EOPNOTSUPP | libc::EINVAL) => {
-            Missing::EventUnsupported(event.name())
-        }
-        Some(libc::EMFILE | libc::ENFILE) => Missing::TooManyFiles,
-        Some(libc::ENOSYS) => Missing::NoPerf,
-        Some(libc::EBUSY) => Missing::NeverScheduled(event.name()),
-        _ => Missing::os("perf_event_open", &error),
-    })
+    Err(Missing::of_perf(&error, event.name(), opener.paranoid()))
 }

@@ -120,7 +120,7 @@ impl Lab {
             ksoftirqd,
             frames: after.frames - before.frames,
             bytes: after.bytes - before.bytes,
-            dropped: now.dropped + after.refused - earlier.dropped - before.refused,
+            dropped: now.dropped + after.unfit - earlier.dropped - before.unfit,
         }
     }
 

@@ -48,10 +48,12 @@ pub struct End {
     pub name: String,
     /// Its namespace.
     pub netns: Netns,
-    /// Which CPUs take what arrives here off the link.
-    rps_cpus: Option<File>,
     watched: Watched,
 }
+
+/// Which CPUs take what arrives off a link: `rps_cpus`. A kernel without CONFIG_RPS has no such file.
+#[derive(Debug)]
+struct Steering(Option<File>);
 
 /// What the kernel tells of the links and the packet sockets of a namespace, to be read from anywhere.
 #[derive(Debug)]
@@ -69,6 +71,10 @@ pub struct Network {
     pub clients: End,
     /// Where the relay's links are.
     wire: End,
+    /// At the server's end and on its wire.
+    of_server: [Steering; 2],
+    /// Likewise at the clients'.
+    of_clients: [Steering; 2],
     _names: Names,
 }
 
@@ -88,16 +94,27 @@ impl Network {
             Ok([new(&names.0[0])?, new(&names.0[1])?, new(&names.0[2])?])
         })?;
         inside(&wire, || join(&names))?;
-        let server = end(&names.0[0], server, SERVER, CLIENTS)?;
-        let clients = end(&names.0[2], clients, CLIENTS, SERVER)?;
-        let (taps, watched) = inside(&wire, open_taps)?;
-        let wire = End { name: names.0[1].clone(), netns: wire, rps_cpus: None, watched };
-        Ok((Self { server, clients, wire, _names: names }, taps))
+        let (server, steer_server) = end(&names.0[0], server, SERVER, CLIENTS)?;
+        let (clients, steer_clients) = end(&names.0[2], clients, CLIENTS, SERVER)?;
+        let (taps, [steer_a, steer_b], watched) = inside(&wire, open_wire)?;
+        let wire = End { name: names.0[1].clone(), netns: wire, watched };
+        let (of_server, of_clients) = ([steer_server, steer_a], [steer_clients, steer_b]);
+        Ok((Self { server, clients, wire, of_server, of_clients, _names: names }, taps))
     }
 
     /// The three namespaces.
     pub fn ends(&self) -> [&End; 3] {
         [&self.server, &self.wire, &self.clients]
+    }
+
+    /// Has the work of softirq for each end be done on that end's CPUs; with none, by whoever causes it.
+    ///
+    /// Otherwise the relay's write would run the receiving half of TCP, and be charged with what it costs the sender to
+    /// hear an acknowledgement: 12 to 55 ns for each KiB sent. And what TCP sends from a timer or when the relay has let
+    /// go of a frame would overtake, on the relay's CPU, what the sender's own CPU still has in its queue.
+    pub fn steer(&self, server: &[usize], clients: &[usize]) -> Result<(), LabError> {
+        self.of_server.iter().try_for_each(|link| link.steer(server))?;
+        self.of_clients.iter().try_for_each(|link| link.steer(clients))
     }
 
     /// Frames that any link has dropped so far.
@@ -107,15 +124,6 @@ impl Network {
 }
 
 impl End {
-    /// Has the CPUs of `cpus` take what arrives off the link; with none, whoever sends it does.
-    ///
-    /// Without this the relay's write would run the receiving half of TCP, and it would be charged with what it costs
-    /// the sender to hear an acknowledgement: 12 to 55 ns for each KiB sent.
-    pub fn receive_on(&self, cpus: &[usize]) -> Result<(), LabError> {
-        let Some(file) = &self.rps_cpus else { return Ok(()) };
-        file.write_all_at(mask(cpus).as_bytes(), 0).map_err(LabError::os("RPS could not be set"))
-    }
-
     /// `/proc/net/packet` of this namespace.
     pub fn packet_sockets(&self) -> String {
         read(&self.watched.packet_sockets)
@@ -123,6 +131,19 @@ impl End {
 
     fn dropped(&self) -> u64 {
         dropped(&read(&self.watched.links))
+    }
+}
+
+impl Steering {
+    /// For a link of the namespace whose links the calling thread's `/sys` shows.
+    fn of(link: &str) -> Self {
+        let file = Path::new("/sys/class/net").join(link).join("queues/rx-0/rps_cpus");
+        Self(fs::OpenOptions::new().write(true).open(file).ok())
+    }
+
+    fn steer(&self, cpus: &[usize]) -> Result<(), LabError> {
+        let Some(file) = &self.0 else { return Ok(()) };
+        file.write_all_at(mask(cpus).as_bytes(), 0).map_err(LabError::os("RPS could not be set"))
     }
 }
 
@@ -184,6 +205,7 @@ const fn hardware(end: Ipv4Addr) -> &'static str {
 
 /// From within the wire's namespace: a link to each end, and a tap on the near side of it.
 fn join(names: &Names) -> Result<(), LabError> {
+    quiet();
     let veth = |wire: &str, end: &str, address: Ipv4Addr| {
         format!(
             "link add {wire} mtu {MTU} numtxqueues 1 numrxqueues 1 type veth peer name eth0 \
@@ -219,11 +241,15 @@ fn of_kind(kind: &'static str) -> impl FnOnce(LabError) -> LabError {
     }
 }
 
-fn end(name: &str, netns: Netns, own: Ipv4Addr, other: Ipv4Addr) -> Result<End, LabError> {
-    let (rps_cpus, watched) = inside(&netns, || {
-        sysctl("net/ipv6/conf/all/disable_ipv6", "1");
+fn end(name: &str, netns: Netns, own: Ipv4Addr, other: Ipv4Addr) -> Result<(End, Steering), LabError> {
+    let (steering, watched) = inside(&netns, || {
+        quiet();
         // After a pause a connection would begin anew with ten segments, and a turn follows a pause.
         sysctl("net/ipv4/tcp_slow_start_after_idle", "0");
+        // As on the host, which senders have their bounds from.
+        if let Ok(optmem) = fs::read_to_string("/proc/sys/net/core/optmem_max") {
+            sysctl("net/core/optmem_max", optmem.trim());
+        }
         let lines = [
             "link set lo up".to_owned(),
             format!("address add {own}/24 dev eth0"),
@@ -231,13 +257,15 @@ fn end(name: &str, netns: Netns, own: Ipv4Addr, other: Ipv4Addr) -> Result<End, 
             format!("neighbour add {other} lladdr {} dev eth0 nud permanent", hardware(other)),
         ];
         batch("set an end up", &lines, false)?;
-        with_own_sysfs(|| {
-            let rps = fs::OpenOptions::new().write(true).open("/sys/class/net/eth0/queues/rx-0/rps_cpus");
-            // A kernel without CONFIG_RPS charges the relay with the ends' work: measured, and told.
-            Ok((rps.ok(), Watched::open()?))
-        })
+        with_own_sysfs(|| Ok((Steering::of("eth0"), Watched::open()?)))
     })?;
-    Ok(End { name: name.to_owned(), netns, rps_cpus, watched })
+    Ok((End { name: name.to_owned(), netns, watched }, steering))
+}
+
+/// No neighbour discovery: frames on the wire are those of the measurement.
+fn quiet() {
+    sysctl("net/ipv6/conf/all/disable_ipv6", "1");
+    sysctl("net/ipv6/conf/default/disable_ipv6", "1");
 }
 
 /// What is not there need not be set.
@@ -262,15 +290,16 @@ impl Watched {
     }
 }
 
-/// From within the wire's namespace: both taps.
-fn open_taps() -> Result<([Tap; 2], Watched), LabError> {
+/// From within the wire's namespace: both taps, and both links to the ends.
+fn open_wire() -> Result<([Tap; 2], [Steering; 2], Watched), LabError> {
     with_own_sysfs(|| {
         // The nodes lie where only this thread sees them, and go with it.
         let nodes = Path::new("/dev");
         let a = device("tap-a")?;
         let b = device("tap-b")?;
         netns::mount_tmpfs(nodes).map_err(LabError::os("no place for device nodes"))?;
-        Ok(([open_tap(&nodes.join("tap-a"), a)?, open_tap(&nodes.join("tap-b"), b)?], Watched::open()?))
+        let taps = [open_tap(&nodes.join("tap-a"), a)?, open_tap(&nodes.join("tap-b"), b)?];
+        Ok((taps, [Steering::of("wire-a"), Steering::of("wire-b")], Watched::open()?))
     })
 }
 

@@ -13,6 +13,8 @@ struct Plan {
     seats: Seats,
     /// The relay's CPUs; empty: any.
     relay: Vec<usize>,
+    /// An end sits there too.
+    shared: bool,
 }
 
 impl Plan {
@@ -28,7 +30,14 @@ impl Plan {
             (_, [_]) => (cpus, cpus),
             (_, [ends @ .., last]) => (ends, std::slice::from_ref(last)),
         };
-        Self { seats: Seats::plan(placement, clients, ends), relay: relay.to_vec() }
+        let mut seats = Seats::plan(placement, clients, ends);
+        let beside = |seat: &Seat| seat.cpu.is_some_and(|cpu| relay.contains(&cpu));
+        let mut shared = false;
+        for seat in seats.servers.iter_mut().chain(&mut seats.clients).filter(|seat| beside(seat)) {
+            // Or each frame would switch from the relay to the client and back: half of the throughput.
+            (seat.batch, shared) = (true, true);
+        }
+        Self { seats, relay: relay.to_vec(), shared }
     }
 }
 
@@ -54,10 +63,9 @@ impl Lab {
 
     /// Moves the relay out of the way of these seats, and what arrives at each end to the CPUs of that end.
     pub fn arrange(&self, placement: Placement, clients: usize, cpus: &[usize]) -> Result<(), LabError> {
-        let Plan { seats, relay } = Plan::new(placement, clients, cpus);
-        self.relay.sit(if relay.is_empty() { cpus } else { &relay });
-        self.network.server.receive_on(&cpus_of(&seats.servers, cpus, &relay))?;
-        self.network.clients.receive_on(&cpus_of(&seats.clients, cpus, &relay))
+        let Plan { seats, relay, shared } = Plan::new(placement, clients, cpus);
+        self.relay.sit(if relay.is_empty() { cpus } else { &relay }, shared);
+        self.network.steer(&cpus_of(&seats.servers, cpus, &relay), &cpus_of(&seats.clients, cpus, &relay))
     }
 }
 
@@ -87,10 +95,12 @@ mod tests {
 
     #[test]
     fn softirq_goes_where_its_end_sits() {
-        let Plan { seats, relay } = Plan::new(Placement::Split, 2, &[0, 1]);
+        let Plan { seats, relay, shared } = Plan::new(Placement::Split, 2, &[0, 1]);
+        assert!(shared && seats.clients.iter().all(|seat| seat.batch));
         assert_eq!(cpus_of(&seats.servers, &[0, 1], &relay), [0]);
         assert_eq!(cpus_of(&seats.clients, &[0, 1], &relay), [1]);
-        let Plan { seats, relay } = Plan::new(Placement::Free, 2, &[0, 1, 2]);
+        let Plan { seats, relay, shared } = Plan::new(Placement::Free, 2, &[0, 1, 2]);
+        assert!(!shared);
         assert_eq!(cpus_of(&seats.servers, &[0, 1, 2], &relay), [0, 1]);
     }
 }

@@ -112,7 +112,7 @@ pub struct PollutionRecord {
 }
 
 /// The value, or null and a reason under `name`.
-fn known<T>(figure: Figure<T>, name: &str, missing: &mut Reasons) -> Option<T> {
+pub(super) fn known<T>(figure: Figure<T>, name: &str, missing: &mut Reasons) -> Option<T> {
     figure.map_err(|reason| missing.insert(name.to_owned(), reason.to_string())).ok()
 }
 
@@ -133,7 +133,12 @@ impl CpuRecord {
         let process = sample.process.map_or(Err(Missing::NotMeasured), |cpu| cpu.ns_per_kib(bytes));
         let system = measured.system.clone();
         let above_idle = system.clone().and_then(|spent| ns_per_kib(spent.above_idle?, bytes));
-        let ksoftirqd = system.clone().and_then(|spent| ns_per_kib(spent.ksoftirqd?, bytes));
+        // The lab counts it over every turn, however short.
+        let ksoftirqd = match &sample.relayed {
+            Some(relayed) => relayed.ksoftirqd.clone(),
+            None => system.clone().and_then(|spent| spent.ksoftirqd),
+        };
+        let ksoftirqd = ksoftirqd.and_then(|time| ns_per_kib(time, bytes));
         Self {
             scope: sample.sender.cpu.map_or_else(|| "none".to_owned(), |cpu| cpu.scope.to_string()),
             sender_ns_per_kib: known(sender, "sender", &mut missing).flatten(),

@@ -3,22 +3,29 @@
 
 mod comparison;
 mod cost;
+mod explanation;
 mod hosts;
 mod judged;
+mod lab;
+mod model;
 
 use serde::{Deserialize, Serialize};
 
 use crate::compare::Measured;
 use crate::cost::limiter::Limiter;
+use crate::lab::Probed;
 use crate::rig::Site;
 use crate::scenario::Scenario;
-use crate::send::{Ledger, Release};
+use crate::send::{Copies, Ledger, Release};
 
 pub use crate::conditions::{Conditions, RankConditions};
 pub use comparison::{Comparison, Crossover};
 pub use cost::{CountRecord, CountersRecord, CpuRecord, LatencyRecord, PollutionRecord, Reasons, WireRecord};
+pub use explanation::{ClassDifference, ClassRecord, ExplainedEnd, ExplainedPath, Explanation, FigureRecord};
 pub use hosts::{HostRecord, HostsRecord};
 pub use judged::{ALPHA, Paired};
+pub use lab::LabRecord;
+pub use model::{Asked, CostModel, MISS_TOLERATED, ModelCell, PathModel};
 
 /// The version of this form.
 pub const SCHEMA: u32 = 1;
@@ -41,6 +48,12 @@ pub struct Results {
     /// Sizes from which one path beats another.
     #[serde(default)]
     pub crossovers: Vec<Crossover>,
+    /// Where the CPU time of paths goes.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub explanations: Vec<Explanation>,
+    /// Cost models, and what they predict.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub models: Vec<CostModel>,
     /// The answer, in sentences to be pasted into a design document.
     #[serde(default)]
     pub verdict: Vec<String>,
@@ -105,6 +118,15 @@ pub struct Record {
     /// The shape on the wire; null where TCP_INFO could not be read.
     #[serde(default)]
     pub wire: Option<WireRecord>,
+    /// The way between the ends, in the lab; null elsewhere.
+    #[serde(default)]
+    pub lab: Option<LabRecord>,
+    /// Of a receive path that maps pages: the share of the bytes that it could map, 0 to 1; null for others.
+    #[serde(default)]
+    pub mapped_share: Option<f64>,
+    /// Why it is low, where it is.
+    #[serde(default)]
+    pub mapped_reason: Option<String>,
     /// What limited this cell: `cpu`, `sender`, `receiver`, `network`, `mixed`, or `unknown: ` and why.
     #[serde(default)]
     pub limiter: String,
@@ -139,6 +161,9 @@ pub struct LedgerRecord {
     pub completed: u64,
     /// Of these, those in ranges marked copied.
     pub copied: u64,
+    /// Of these, those marked copied by a mark that proves nothing (io_uring's, of linked notifications).
+    #[serde(default)]
+    pub doubtful: u64,
     /// Notifications that told of more than one call.
     #[serde(default)]
     pub merged_ranges: u64,
@@ -149,6 +174,9 @@ pub struct LedgerRecord {
     pub waits: u64,
     /// Calls made without MSG_ZEROCOPY instead.
     pub fallbacks: u64,
+    /// Parts of messages that the path chose to copy, because they were small.
+    #[serde(default)]
+    pub plain: u64,
     /// Calls whose memory came back by ending the connection.
     #[serde(default)]
     pub aborted: u64,
@@ -191,8 +219,18 @@ impl Results {
             failures: Vec::new(),
             comparisons: Vec::new(),
             crossovers: Vec::new(),
+            explanations: Vec::new(),
+            models: Vec::new(),
             verdict: Vec::new(),
         }
+    }
+
+    /// Whether nothing was measured, and nothing failed.
+    pub fn is_empty(&self) -> bool {
+        self.records.is_empty()
+            && self.failures.is_empty()
+            && self.explanations.is_empty()
+            && self.models.is_empty()
     }
 }
 
@@ -217,7 +255,11 @@ impl Record {
         let Measured { sample, .. } = measured;
         let spec = &scenario.spec;
         let told = scenario.path.release == Release::OnCompletion;
-        let copies = sample.ledger.copies();
+        let (copies, reason) = sample.ledger.judged(measured.copied_because.as_deref());
+        let (verdict, verdict_reason) = match &measured.probed {
+            Some(probed) => judge(told.then_some(copies), probed, reason.filter(|_| told)),
+            None => (told.then_some(copies), reason.filter(|_| told)),
+        };
         Self {
             path: scenario.path.name.to_owned(),
             size: spec.size,
@@ -238,12 +280,15 @@ impl Record {
             throughput_bytes_per_second: sample.throughput(),
             syscalls_per_message: sample.calls as f64 / sample.messages.max(1) as f64,
             ledger: told.then(|| LedgerRecord::from(&sample.ledger)),
-            verdict: told.then(|| copies.to_string()),
-            verdict_reason: measured.copied_because.clone().filter(|_| told && sample.ledger.copied > 0),
+            verdict: verdict.map(|word| word.to_string()),
+            verdict_reason,
             huge_share: measured.huge_share,
             cpu: CpuRecord::new(measured, spec.size),
             counters: CountersRecord::new(measured, spec.size, scenario.clients * measured.client_hosts),
             wire: sample.wire.as_ref().map(|wire| WireRecord::new(wire, sample.messages)),
+            lab: LabRecord::new(measured, spec.size),
+            mapped_share: sample.mapped.and_then(|mapped| mapped.share()),
+            mapped_reason: sample.mapped.and_then(|mapped| mapped.why_not_all()),
             limiter: measured.limiter.to_string(),
             ns_per_message: sample
                 .time_of(scenario.round_bytes() * measured.client_hosts as u64)
@@ -259,9 +304,32 @@ impl Record {
     }
 }
 
+/// The word for what became of the bytes, of the kernel's and the probe's, and the reason for it.
+///
+/// What either calls copied was copied, at least in part. Only a path that the kernel is silent about, or calls not
+/// copied, can have gone by reference, and then the probe decides: the kernel's word alone proves nothing.
+fn judge(
+    kernels: Option<Copies>,
+    probed: &Probed,
+    copied_because: Option<String>,
+) -> (Option<Copies>, Option<String>) {
+    match kernels {
+        Some(word @ (Copies::Copied | Copies::Mixed)) => (Some(word), copied_because),
+        Some(word) if probed.word == Copies::Unknown => (Some(word), Some(probed.told.clone())),
+        _ => (Some(probed.word), Some(probed.told.clone())),
+    }
+}
+
 /// Beyond this many switches for each message, over those that the send buffer itself enforces, pairs that share a
 /// CPU measure the scheduler (under the default policy every small send switches: 1.0 and more).
 const SWITCHES_TOLERATED: f64 = 0.2;
+
+/// The flag of a path that holds messages back.
+pub const DELAYS: &str = "holds messages back to send them together: not comparable with paths that do not";
+
+/// The flag of a path that is never told when memory is free.
+pub const NEVER_RELEASED: &str =
+    "sent by reference, and never told when memory may be written again: for content that does not change";
 
 /// The flag of a cell whose limit was not the sender.
 pub const CANNOT_TELL: &str = "the sender was not the limit: this cell cannot tell send paths apart";
@@ -279,11 +347,20 @@ fn flags(scenario: &Scenario, measured: &Measured) -> Vec<String> {
     if !matches!(limiter, Limiter::Unknown(_)) && !limiter.tells_paths_apart() {
         flags.push(CANNOT_TELL.to_owned());
     }
+    if scenario.path.delays {
+        flags.push(DELAYS.to_owned());
+    }
+    if scenario.path.release == Release::Never {
+        flags.push(NEVER_RELEASED.to_owned());
+    }
     if scenario.pollution_table.is_some() {
         flags.push("throughput and CPU time hold the pointer chase between messages".to_owned());
     }
     if let Some(share) = huge_share.filter(|share| *share < 0.99) {
         flags.push(format!("only {:.0} % of the messages' memory lies on huge pages", 100.0 * share));
+    }
+    if let Some(reason) = sample.mapped.and_then(|mapped| mapped.why_not_all()) {
+        flags.push(format!("not all could be mapped: {reason}"));
     }
     flags
 }
@@ -295,10 +372,12 @@ impl From<&Ledger> for LedgerRecord {
             sends: ledger.sends,
             completed: ledger.completed,
             copied: ledger.copied,
+            doubtful: ledger.doubtful,
             merged_ranges: ledger.merged_ranges,
             enobufs: ledger.enobufs,
             waits: ledger.waits,
             fallbacks: ledger.fallbacks,
+            plain: ledger.plain,
             aborted: ledger.aborted,
             undrained: ledger.undrained,
             peak_in_flight_bytes: ledger.peak_in_flight_bytes,

@@ -1,18 +1,34 @@
-//! The receive paths: ways to take bytes from the socket. The same shape as `send/`, one file a path.
+//! The receive paths: ways to take bytes from the socket. The family's shape, and the one list of its members.
+//!
+//! A new path is a file beside these, a `mod` line and an entry in [`ALL`]; `copycost list`, `--receive`, the delivery
+//! tests and the bench target `receive` read that list.
 
+mod mapped;
 mod plain;
+mod trunc;
+mod uring;
 mod verifier;
 
 use std::fmt;
 use std::io;
 
+use crate::sys::memory::page_size;
 use crate::sys::socket::Socket;
 
+pub use crate::unsupported::Unsupported;
+pub use mapped::MappedReceiver;
 pub use plain::Plain;
+pub use trunc::Trunc;
+pub use uring::Uring;
 pub use verifier::{Verifier, Wrong};
 
-/// Every receive path, in the order in which they are shown.
-pub static ALL: &[ReceivePath] = &[plain::PATH];
+/// Every receive path, in the order in which they are shown; the first is what is taken unless another is asked for.
+pub static ALL: &[ReceivePath] = &[plain::PATH, trunc::PATH, mapped::PATH, uring::PATH];
+
+/// The path of this name.
+pub fn by_name(name: &str) -> Option<&'static ReceivePath> {
+    ALL.iter().find(|path| path.name == name)
+}
 
 /// One way to take bytes from a connection.
 #[derive(Debug)]
@@ -21,6 +37,8 @@ pub struct ReceivePath {
     pub name: &'static str,
     /// One line: the copies, and who makes them.
     pub about: &'static str,
+    /// Whether this kernel has it, and whether every byte can be checked if that is asked for.
+    pub probe: fn(verify: bool) -> Result<(), Unsupported>,
     /// A receiver on a connection.
     pub open: fn(Socket) -> io::Result<Box<dyn Receiver>>,
 }
@@ -30,4 +48,103 @@ pub trait Receiver: Send + fmt::Debug {
     /// Takes at most `max` bytes, shows each chunk to `see` in order, and returns how many there were; 0 is the
     /// end of the stream. A timeout is `WouldBlock`.
     fn recv(&mut self, max: usize, see: &mut dyn FnMut(&[u8])) -> io::Result<usize>;
+
+    /// What has come without a copy so far; `None` for a path that does not try.
+    fn mapped(&self) -> Option<Mapped> {
+        None
+    }
+}
+
+/// What a path that maps pages has received, over one connection or several.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "cli", derive(serde::Serialize, serde::Deserialize))]
+pub struct Mapped {
+    /// Bytes that were mapped.
+    pub mapped: u64,
+    /// Bytes that were copied because they could not be.
+    pub copied: u64,
+    /// The size of the segments in bytes (tcpi_rcv_mss, of one of the connections); `None` where it is not known.
+    pub segment: Option<u32>,
+}
+
+impl Mapped {
+    /// What was added since `earlier`, a former state of the same receiver.
+    #[must_use]
+    pub fn since(&self, earlier: &Self) -> Self {
+        Self {
+            mapped: self.mapped - earlier.mapped,
+            copied: self.copied - earlier.copied,
+            segment: self.segment,
+        }
+    }
+
+    /// The sum of two.
+    #[must_use]
+    pub fn and(&self, other: &Self) -> Self {
+        Self {
+            mapped: self.mapped + other.mapped,
+            copied: self.copied + other.copied,
+            segment: self.segment.or(other.segment),
+        }
+    }
+
+    /// The share of the bytes that were mapped, 0 to 1; `None` when nothing came.
+    pub fn share(&self) -> Option<f64> {
+        let all = self.mapped + self.copied;
+        (all > 0).then(|| self.mapped as f64 / all as f64)
+    }
+
+    /// Where more than a twentieth was copied: what keeps the kernel from mapping it, as far as can be told from here.
+    pub fn why_not_all(&self) -> Option<String> {
+        const ENOUGH: f64 = 0.95;
+        let page = page_size();
+        self.share().filter(|share| *share < ENOUGH)?;
+        let segment = self.segment.unwrap_or(0) as usize;
+        Some(if (1..page).contains(&segment) {
+            format!("segments of {segment} bytes (MSS) hold no whole page of {page}: it needs a larger MTU")
+        } else if self.mapped == 0 {
+            "none of the pages that came is one that the kernel maps: what a copying send or most network cards fill \
+             are parts of larger (compound) pages, and what comes by reference on one machine belongs to the sender"
+                .to_owned()
+        } else {
+            let over = segment % page;
+            format!(
+                "a page is mapped only where a segment fills it from its first byte on (alignment): of segments of \
+                 {segment} bytes (MSS) the last {over} are copied, and of what comes in smaller pieces more"
+            )
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_unique_and_fit_an_id() {
+        for path in ALL {
+            assert_eq!(ALL.iter().filter(|other| other.name == path.name).count(), 1, "{}", path.name);
+            assert!(path.name.chars().all(|c| c.is_ascii_lowercase() || c == '-'), "{}", path.name);
+            assert!(path.about.len() <= 120 && !path.about.is_empty(), "{}", path.name);
+        }
+    }
+
+    #[test]
+    fn a_low_share_has_its_reason() {
+        let why = |mapped, copied, segment| Mapped { mapped, copied, segment: Some(segment) }.why_not_all();
+        assert_eq!(why(0, 0, 1448), None);
+        assert_eq!(why(96, 4, 65_483), None);
+        assert!(why(0, 100, 1448).unwrap().contains("1448 bytes (MSS)"));
+        assert!(why(0, 100, 65_483).unwrap().contains("compound"));
+        assert!(why(90, 10, 65_483).unwrap().contains("last 4043"));
+    }
+
+    #[test]
+    fn shares_are_of_what_was_received_meanwhile() {
+        let early = Mapped { mapped: 10, copied: 10, segment: None };
+        let late = Mapped { mapped: 40, copied: 20, segment: Some(9000) };
+        let part = late.since(&early);
+        assert_eq!((part.mapped, part.copied, part.share()), (30, 10, Some(0.75)));
+        assert_eq!(part.and(&early).segment, Some(9000));
+    }
 }

@@ -10,6 +10,7 @@ use crate::sys::socket::Socket;
 pub(super) const PATH: ReceivePath = ReceivePath {
     name: "recv",
     about: "recv() into one reused buffer: the kernel copies once",
+    probe: |_| Ok(()),
     open: |socket| Ok(Box::new(Plain::new(socket))),
 };
 

@@ -118,7 +118,7 @@ impl Host {
         conditions.nodelay = order.nodelay;
         let copied_because = match understood.path.release {
             Release::OnCompletion => doctor::why_copied(visit.peer.ip()),
-            Release::OnReturn | Release::Never => None,
+            Release::OnReturn | Release::OnFlush | Release::Never => None,
         };
         let (ticket, sender_cpus) = (ticket.into(), placed.sender_cpus);
         let offered = Offered { ticket, conditions, sender_cpus, copied_because };

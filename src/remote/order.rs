@@ -144,12 +144,12 @@ impl Order {
     pub fn named(&self) -> Result<(&'static SendPath, Spec), String> {
         let path = send::by_name(&self.path).ok_or_else(|| format!("there is no path '{}'", self.path))?;
         let spec = Spec {
-            fields: self.fields.parse()?,
             layout: self.layout.parse()?,
             buffers: self.buffers.parse()?,
             footprint: self.footprint.parse()?,
             ..Spec::new(self.size).map_err(|error: BadMessageSize| error.to_string())?
         };
+        let spec = spec.divided(self.fields.parse()?).map_err(|error| error.to_string())?;
         Ok((path, spec))
     }
 

@@ -20,7 +20,7 @@ const ORIGINAL: [&str; 9] = [
     "ContextSwitch",
 ];
 
-const COLUMNS: [&str; 47] = [
+const COLUMNS: [&str; 50] = [
     "set",
     "path",
     "size",
@@ -65,6 +65,9 @@ const COLUMNS: [&str; 47] = [
     "latency_p99_ns",
     "latency_max_ns",
     "flags",
+    "plain",
+    "mapped_share",
+    "doubtful",
     "client_hosts",
     "fairness_jain",
     "fairness_min_over_max",
@@ -190,6 +193,9 @@ fn recorded(record: &Record) -> [String; COLUMNS.len()] {
         latency(|l| l.p99),
         latency(|l| l.max),
         record.flags.join("; "),
+        count(|l| l.plain),
+        number(record.mapped_share),
+        count(|l| l.doubtful),
         record.client_hosts.to_string(),
         number(record.hosts.as_ref().and_then(|hosts| hosts.fairness_jain)),
         number(record.hosts.as_ref().and_then(|hosts| hosts.fairness_min_over_max)),

@@ -27,6 +27,7 @@ pub fn record(path: &str, size: usize, throughput: f64, ledger: Option<LedgerRec
         throughput_bytes_per_second: throughput,
         syscalls_per_message: 1.0,
         verdict: ledger.as_ref().map(|_| "copied".into()),
+        lab: None,
         verdict_reason: ledger.as_ref().map(|_| "loopback".into()),
         ledger,
         huge_share: None,
@@ -39,6 +40,8 @@ pub fn record(path: &str, size: usize, throughput: f64, ledger: Option<LedgerRec
         },
         counters: None,
         wire: Some(WireRecord { segments_per_message: Some(1.25), ..WireRecord::default() }),
+        mapped_share: None,
+        mapped_reason: None,
         limiter: "unknown: sender and receiver share CPUs".into(),
         ns_per_message: 1234.5,
         latency_ns: Some(LatencyRecord {

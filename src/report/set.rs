@@ -11,7 +11,9 @@ mod tests;
 use std::collections::BTreeMap;
 
 use super::metric::{Figure, Metric};
-use crate::record::{CellFailure, Comparison, Conditions, Crossover, Record, Results};
+use crate::record::{
+    CellFailure, Comparison, Conditions, CostModel, Crossover, Explanation, Record, Results,
+};
 
 pub use sides::side_by_side;
 
@@ -59,6 +61,10 @@ pub struct Set {
     pub comparisons: Vec<Comparison>,
     /// Sizes from which one path beats another.
     pub crossovers: Vec<Crossover>,
+    /// Where the CPU time of paths goes.
+    pub explanations: Vec<Explanation>,
+    /// Cost models.
+    pub models: Vec<CostModel>,
     /// The answer, in sentences.
     pub verdict: Vec<String>,
     /// The command lines that measured it.
@@ -154,6 +160,8 @@ pub fn of_results(file: &str, results: &Results) -> Vec<Set> {
         let place = place(&sets, crossover.client_hosts);
         sets[place].crossovers.push(crossover.clone());
     }
+    sets[0].explanations.clone_from(&results.explanations);
+    sets[0].models.clone_from(&results.models);
     sets[0].verdict.clone_from(&results.verdict);
     sets.iter_mut().for_each(Set::add_intervals);
     sets

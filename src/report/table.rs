@@ -182,10 +182,10 @@ fn maybe(value: Option<f64>) -> String {
     value.map_or_else(unknown, significant)
 }
 
-/// A name, whether it is to be had, and what it is: one line each.
-pub fn list(rows: &[[String; 3]]) -> String {
+/// A name under `title`, whether it is to be had, and what it is: one line each.
+pub fn list(title: &str, rows: &[[String; 3]]) -> String {
     let mut table = plain();
-    table.set_header(["path", "here", "what it does"]);
+    table.set_header([title, "here", "what it does"]);
     for row in rows {
         table.add_row(row);
     }

@@ -7,7 +7,7 @@ use super::fold::wrapped;
 use super::metric::Metric;
 use super::set::{Row, Set, place};
 use super::table::{plain, trimmed};
-use super::{conditions, paired, verdict};
+use super::{conditions, explained, modelled, paired, verdict};
 use crate::units::{ByteSize, Rate, significant};
 
 /// Whether to use colour.
@@ -47,6 +47,8 @@ fn one(set: &Set, paint: Paint) -> String {
     for failure in conditions::failures(set) {
         text += &wrapped("", &failure);
     }
+    text += &explained::tables(&set.explanations);
+    text += &modelled::tables(&set.models);
     text += &paired::comparisons(&set.comparisons);
     text += &paired::reasons(&set.comparisons);
     if !set.verdict.is_empty() || set.conditions.is_none() {
@@ -69,7 +71,11 @@ fn measured(set: &Set) -> String {
             ),
         );
     }
-    if let Some(c) = set.conditions.as_ref().filter(|_| !set.rows.is_empty()) {
+    if let Some(c) = set
+        .conditions
+        .as_ref()
+        .filter(|_| !set.rows.is_empty() || !set.explanations.is_empty() || !set.models.is_empty())
+    {
         text += &wrapped(
             "",
             &format!(
@@ -156,7 +162,7 @@ fn barred(header: &'static str, set: &Set, metric: Metric, length: usize, say: f
 }
 
 /// A share of `length` characters, in eighths of a character.
-fn bar(share: f64, length: usize) -> String {
+pub(super) fn bar(share: f64, length: usize) -> String {
     const EIGHTHS: [&str; 8] = ["", "▏", "▎", "▍", "▌", "▋", "▊", "▉"];
     // What is there at all is seen.
     let eighths = ((share.clamp(0.0, 1.0) * 8.0 * length as f64).round() as usize).max(1);
@@ -177,6 +183,7 @@ fn copied(row: &Row) -> String {
     let ledger = row.record.as_ref().and_then(|record| record.ledger.as_ref());
     ledger.map_or_else(String::new, |ledger| match ledger.completed {
         0 => "unknown".to_owned(),
+        _ if ledger.doubtful > 0 => "unknown".to_owned(),
         completed => format!("{:.0} %", 100.0 * ledger.copied as f64 / completed as f64),
     })
 }

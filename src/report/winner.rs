@@ -2,7 +2,7 @@
 
 use super::metric::Metric;
 use super::set::{Row, Set};
-use crate::record::{CANNOT_TELL, Comparison};
+use crate::record::{CANNOT_TELL, Comparison, DELAYS};
 
 /// The path that is ahead.
 #[derive(Debug, Clone, PartialEq)]
@@ -15,22 +15,24 @@ pub struct Winner<'a> {
     pub decided: bool,
 }
 
-/// The path with the highest throughput in a cell; `None` where none was measured.
+/// The path with the highest throughput in a cell, of those that hold no messages back; `None` where none was measured.
 pub fn of_cell(set: &Set, size: usize, clients: usize) -> Option<Winner<'_>> {
     let mut rows: Vec<(&Row, f64)> = set
         .rows
         .iter()
-        .filter(|row| (row.size, row.clients) == (size, clients))
+        .filter(|row| (row.size, row.clients) == (size, clients) && !has_flag(row, DELAYS))
         .filter_map(|row| Some((row, row.figure(Metric::Throughput)?.value)))
         .collect();
     rows.sort_by(|one, other| other.1.total_cmp(&one.1));
     let (first, others) = rows.split_first()?;
     let lead = others.first().map(|second| first.1 / second.1).filter(|lead| lead.is_finite());
-    let blind = rows.iter().any(|(row, _)| {
-        row.record.as_ref().is_some_and(|record| record.flags.iter().any(|flag| flag == CANNOT_TELL))
-    });
+    let blind = rows.iter().any(|(row, _)| has_flag(row, CANNOT_TELL));
     let shown = others.iter().all(|(other, _)| is_faster(set, first.0, other));
     Some(Winner { path: &first.0.path, lead, decided: !others.is_empty() && !blind && shown })
+}
+
+fn has_flag(row: &Row, flag: &str) -> bool {
+    row.record.as_ref().is_some_and(|record| record.flags.iter().any(|has| has == flag))
 }
 
 /// Whether an interval shows that `one` is faster than `other`: the comparison's word where one of them is the

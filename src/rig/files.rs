@@ -4,9 +4,10 @@ use super::error::{RigError, setup};
 use crate::scenario::Scenario;
 use crate::sys::limits;
 
-/// The two ends of a connection, and the handles by which it is asked, received and woken: three each; and the
-/// clock of the thread at each end.
-const FILES_PER_CLIENT: u64 = 8;
+/// The two ends of a connection, and the handles by which it is asked, received and woken: three each; the clock of
+/// the thread at each end; and what a path may need besides, a file of messages and the two ends of a pipe, or a ring
+/// at each end.
+const FILES_PER_CLIENT: u64 = 11;
 
 /// The counters of the threads at both ends.
 const FILES_PER_COUNTED: u64 = 14;

@@ -65,6 +65,7 @@ impl Gathered {
         for receipt in &self.receipts {
             sample.receiver.beside(&receipt.spent);
             sample.latency.add(&receipt.latency);
+            sample.add_mapped(receipt.mapped);
         }
         sample
     }

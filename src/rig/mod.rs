@@ -72,6 +72,8 @@ impl Rig {
 
     /// Sets everything up with the server at `site` and warms it.
     pub fn at(site: &Site, scenario: &Scenario) -> Result<Self, RigError> {
+        (scenario.receive.probe)(scenario.verify)
+            .map_err(|reason| RigError::Unsupported { path: scenario.receive.name, reason })?;
         if let Site::Many(ensemble) = site {
             let (crew, about) = ensemble.set_up(scenario)?;
             return Ok(Self {

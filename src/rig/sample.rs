@@ -8,6 +8,7 @@ use crate::cost::pollution::Walk;
 use crate::cost::relayed::Relayed;
 use crate::cost::wire::Wire;
 use crate::latency::Latencies;
+use crate::recv::Mapped;
 use crate::send::Ledger;
 
 /// What one run yields.
@@ -44,6 +45,8 @@ pub struct Sample {
     /// Of each message, for [`super::Work::Single`].
     #[cfg_attr(feature = "cli", serde(with = "crate::latency::v2"))]
     pub latency: Latencies,
+    /// What the clients took without a copy over the whole run, by a receive path that tries.
+    pub mapped: Option<Mapped>,
     /// Where many hosts receive: what each of them had, in the order of their ranks.
     #[cfg_attr(feature = "cli", serde(skip))]
     pub hosts: Vec<HostShare>,
@@ -88,6 +91,7 @@ impl Sample {
             ledger: Ledger::default(),
             drain: Duration::ZERO,
             latency: Latencies::default(),
+            mapped: None,
             hosts: Vec::new(),
         }
     }
@@ -116,6 +120,7 @@ impl Sample {
         self.ledger.add(&other.ledger);
         self.drain = self.drain.max(other.drain);
         self.latency.add(&other.latency);
+        self.add_mapped(other.mapped);
     }
 
     /// The sum of two runs of the same scenario.
@@ -137,11 +142,19 @@ impl Sample {
         self.ledger.add(&other.ledger);
         self.drain = self.drain.max(other.drain);
         self.latency.add(&other.latency);
+        self.add_mapped(other.mapped);
         if self.hosts.is_empty() {
             self.hosts.clone_from(&other.hosts);
         } else {
             self.hosts.iter_mut().zip(&other.hosts).for_each(|(mine, theirs)| mine.add(theirs));
         }
+    }
+
+    pub(super) fn add_mapped(&mut self, other: Option<Mapped>) {
+        self.mapped = match (self.mapped, other) {
+            (Some(mine), Some(theirs)) => Some(mine.and(&theirs)),
+            (mine, theirs) => mine.or(theirs),
+        };
     }
 
     /// Bytes per second.

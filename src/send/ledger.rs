@@ -16,6 +16,10 @@ pub struct Ledger {
     /// Completed calls that lie in a range marked copied. The kernel merges ranges and keeps the first mark, so
     /// this is exact only where all marks agree (skb_zerocopy_notify_extend, net/core/skbuff.c).
     pub copied: u64,
+    /// Completed calls marked copied by a mark that proves nothing: io_uring links the notifications of the sends that
+    /// share a packet, only the first of them hears how it went, and the others say copied (io_link_skb and
+    /// io_tx_ubuf_complete, io_uring/notif.c). They are not in `copied`.
+    pub doubtful: u64,
     /// Notifications that told of more than one call.
     pub merged_ranges: u64,
     /// Calls refused with ENOBUFS and repeated.
@@ -25,6 +29,9 @@ pub struct Ledger {
     /// Calls that were made without MSG_ZEROCOPY: it was refused, or the bound left no room, and nothing was released
     /// within a moment.
     pub fallbacks: u64,
+    /// Parts of messages that the path chose to copy without asking for more: they were small.
+    #[cfg_attr(feature = "cli", serde(default))]
+    pub plain: u64,
     /// Calls whose memory came back only because the connection was ended before the peer had read it.
     pub aborted: u64,
     /// Calls that the kernel still held when the sender was given up; their memory is leaked.
@@ -44,10 +51,12 @@ impl Ledger {
             sends: self.sends - earlier.sends,
             completed: self.completed - earlier.completed,
             copied: self.copied - earlier.copied,
+            doubtful: self.doubtful - earlier.doubtful,
             merged_ranges: self.merged_ranges - earlier.merged_ranges,
             enobufs: self.enobufs - earlier.enobufs,
             waits: self.waits - earlier.waits,
             fallbacks: self.fallbacks - earlier.fallbacks,
+            plain: self.plain - earlier.plain,
             aborted: self.aborted - earlier.aborted,
             undrained: self.undrained - earlier.undrained,
             peak_in_flight_bytes: self.peak_in_flight_bytes,
@@ -60,29 +69,47 @@ impl Ledger {
         self.sends += other.sends;
         self.completed += other.completed;
         self.copied += other.copied;
+        self.doubtful += other.doubtful;
         self.merged_ranges += other.merged_ranges;
         self.enobufs += other.enobufs;
         self.waits += other.waits;
         self.fallbacks += other.fallbacks;
+        self.plain += other.plain;
         self.aborted += other.aborted;
         self.undrained += other.undrained;
         self.peak_in_flight_bytes = self.peak_in_flight_bytes.max(other.peak_in_flight_bytes);
         self.notification.add(&other.notification);
     }
 
-    /// The share of the completed calls that were marked copied; `None` when nothing was completed.
+    /// The share of the completed calls that were marked copied; `None` when nothing was completed, or where the marks
+    /// prove nothing.
     pub fn copied_share(&self) -> Option<f64> {
-        (self.completed > 0).then(|| self.copied as f64 / self.completed as f64)
+        (self.completed > 0 && self.doubtful == 0).then(|| self.copied as f64 / self.completed as f64)
     }
 
     /// The word for what happened to the bytes, from the kernel's marks alone.
     pub fn copies(&self) -> Copies {
+        let asked_for_a_copy = self.fallbacks + self.plain > 0;
         match (self.completed, self.copied) {
-            (0, _) if self.fallbacks > 0 => Copies::Copied,
+            _ if self.doubtful > 0 => Copies::Unknown,
+            (0, _) if asked_for_a_copy => Copies::Copied,
             (0, _) => Copies::Unknown,
             (completed, copied) if completed == copied => Copies::Copied,
-            (_, 0) if self.fallbacks == 0 => Copies::NotCopied,
+            (_, 0) if !asked_for_a_copy => Copies::NotCopied,
             _ => Copies::Mixed,
+        }
+    }
+
+    /// The word where every send is known to be copied on the way (`why`), whatever the marks are worth; and its reason.
+    pub fn judged(&self, why: Option<&str>) -> (Copies, Option<String>) {
+        let all_marked = self.copied + self.doubtful == self.completed;
+        let known = why.filter(|_| self.copied + self.doubtful > 0).map(str::to_owned);
+        match self.copies() {
+            Copies::Unknown if self.doubtful > 0 && all_marked && known.is_some() => (Copies::Copied, known),
+            Copies::Unknown if self.doubtful > 0 => {
+                (Copies::Unknown, Some("io_uring marks sends that share a packet as copied".to_owned()))
+            }
+            word => (word, known),
         }
     }
 
@@ -140,6 +167,9 @@ mod tests {
             (5, 0, 0, "not copied (kernel's word)"),
         ] {
             assert_eq!(ledger(completed, copied, fallbacks).copies().to_string(), word);
+            // What was copied by choice was copied as well as what was copied by need.
+            let chosen = Ledger { plain: fallbacks, ..ledger(completed, copied, 0) };
+            assert_eq!(chosen.copies().to_string(), word);
         }
     }
 

@@ -3,11 +3,18 @@
 //! A new path is a file beside these, a `mod` line and an entry in [`ALL`]. Benchmark ids, `copycost list`,
 //! `--path`, the delivery tests and the README's table read that list.
 
+mod batched;
 mod budget;
 mod completions;
+mod flatten;
+mod hybrid;
 mod ledger;
+mod more;
 mod one_copy;
+mod sendfile;
 mod two_copy;
+pub mod uring;
+mod vmsplice;
 mod zero_copy;
 
 use std::fmt;
@@ -17,19 +24,39 @@ use std::time::Instant;
 
 use arrayvec::ArrayVec;
 
-use crate::message::{FIELDS, Message, Spec};
+use crate::message::{Buffers, FIELDS, Layout, Message, Spec};
 use crate::supply::Supply;
 use crate::sys::socket::Socket;
 
+pub use crate::unsupported::Unsupported;
+pub use batched::Batched;
 pub use budget::{Budget, Limits};
 pub use completions::{Completion, Garbled, Tally, Tracker};
+pub use flatten::Flatten;
+pub use hybrid::Hybrid;
 pub use ledger::{Copies, Ledger};
 pub use one_copy::OneCopy;
+pub use sendfile::SendFile;
 pub use two_copy::TwoCopy;
+pub use vmsplice::Vmsplice;
 pub use zero_copy::ZeroCopy;
 
 /// Every send path, in the order in which they are shown.
-pub static ALL: &[SendPath] = &[two_copy::PATH, one_copy::PATH, zero_copy::PATH];
+pub static ALL: &[SendPath] = &[
+    two_copy::PATH,
+    one_copy::PATH,
+    zero_copy::PATH,
+    flatten::PATH,
+    more::PATH,
+    batched::PATH,
+    hybrid::PATH,
+    sendfile::PATH,
+    vmsplice::PATH,
+    uring::send::PATH,
+    uring::sendmsg::PATH,
+    uring::sendzc::PATH,
+    uring::fixed::PATH,
+];
 
 /// The three paths of the original experiment: what is measured unless more is asked for.
 pub const ORIGINAL: [&str; 3] = [two_copy::PATH.name, one_copy::PATH.name, zero_copy::PATH.name];
@@ -56,6 +83,22 @@ pub struct SendPath {
     pub open: fn(Socket, &Supply, Terms) -> io::Result<Box<dyn Sender>>,
 }
 
+impl SendPath {
+    /// The message nearest to `spec` that this path can send here: where it must be, one that is never rewritten, or
+    /// laid out otherwise. The error is the reason why not even that can be had.
+    pub fn nearest(&self, spec: &Spec) -> Result<Spec, Unsupported> {
+        let reason = match (self.probe)(spec) {
+            Ok(()) => return Ok(*spec),
+            Err(reason) => reason,
+        };
+        let laid_out =
+            |buffers| Layout::ALL.iter().map(move |layout| Spec { layout: *layout, buffers, ..*spec });
+        let constant = Spec { buffers: Buffers::Constant, ..*spec };
+        let mut others = laid_out(spec.buffers).chain([constant]).chain(laid_out(Buffers::Constant));
+        others.find(|other| (self.probe)(other).is_ok()).ok_or(reason)
+    }
+}
+
 /// What a sender is opened with, beside its connection and its messages.
 #[derive(Debug, Clone, Copy)]
 pub struct Terms {
@@ -71,16 +114,24 @@ pub struct Terms {
 pub enum Release {
     /// As soon as `send` returns: the bytes were copied.
     OnReturn,
+    /// When it has been flushed: the path holds messages back, and copies them then.
+    OnFlush,
     /// When the kernel has said that it is done with the pages.
     OnCompletion,
     /// The kernel never says: only for memory that is never written again.
     Never,
 }
 
-/// Why a path cannot be measured here: one sentence.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0}")]
-pub struct Unsupported(pub String);
+/// For a path that is never told that memory is free: such memory cannot be written again.
+fn constant_only(spec: &Spec) -> Result<(), Unsupported> {
+    match spec.buffers {
+        Buffers::Constant => Ok(()),
+        Buffers::Ring(_) => Err(Unsupported(
+            "the kernel never says that it is done with a message, so none can be rewritten: it needs --buffers constant"
+                .to_owned(),
+        )),
+    }
+}
 
 /// Takes messages and hands them to the kernel.
 pub trait Sender: Send + fmt::Debug {
@@ -121,28 +172,38 @@ pub fn drain(sender: &mut dyn Sender, by: Instant) -> io::Result<()> {
 #[inline]
 fn send_all(
     message: &Message,
+    call: impl FnMut(&[IoSlice<'_>], usize) -> io::Result<usize>,
+) -> io::Result<()> {
+    send_slices(message.slices(), message.size(), call)
+}
+
+/// The same for `slices` of `size` bytes.
+#[inline]
+fn send_slices(
+    slices: &[IoSlice<'_>],
+    size: usize,
     mut call: impl FnMut(&[IoSlice<'_>], usize) -> io::Result<usize>,
 ) -> io::Result<()> {
     let mut tail;
-    let mut slices = message.slices();
+    let mut rest = slices;
     let mut sent = 0;
     // One place that calls, so that it is inlined (the reason stands in `Socket::counted`).
-    while sent < message.size() {
-        sent += call(slices, message.size() - sent)?;
-        if sent < message.size() {
-            tail = tail_of(message, sent);
-            slices = &tail;
+    while sent < size {
+        sent += call(rest, size - sent)?;
+        if sent < size {
+            tail = tail_of(slices, sent);
+            rest = &tail;
         }
     }
     Ok(())
 }
 
-/// The fields of `message` without its first `sent` bytes.
+/// `slices`, a message's at most, without their first `sent` bytes.
 #[cold]
-fn tail_of(message: &Message, sent: usize) -> ArrayVec<IoSlice<'_>, FIELDS> {
+fn tail_of<'a>(slices: &'a [IoSlice<'_>], sent: usize) -> ArrayVec<IoSlice<'a>, FIELDS> {
     let mut skip = sent;
     let mut tail = ArrayVec::new();
-    for field in message.slices() {
+    for field in slices {
         let skipped = skip.min(field.len());
         skip -= skipped;
         if skipped < field.len() {
@@ -150,6 +211,17 @@ fn tail_of(message: &Message, sent: usize) -> ArrayVec<IoSlice<'_>, FIELDS> {
         }
     }
     tail
+}
+
+/// Sends all of `bytes`, again after each short count.
+#[inline]
+fn send_bytes(socket: &Socket, bytes: &[u8], flags: i32) -> io::Result<()> {
+    let mut rest = bytes;
+    while !rest.is_empty() {
+        let sent = socket.send(rest, flags).map_err(stalled)?;
+        rest = &rest[sent..];
+    }
+    Ok(())
 }
 
 /// A blocking send reports its timeout as EAGAIN; say what it means.
@@ -172,6 +244,17 @@ mod tests {
             assert_eq!(ALL.iter().filter(|other| other.name == path.name).count(), 1, "{}", path.name);
             assert!(path.name.chars().all(|c| c.is_ascii_lowercase() || c == '-'), "{}", path.name);
             assert!(path.about.len() <= 120 && !path.about.is_empty(), "{}", path.name);
+        }
+    }
+
+    #[test]
+    fn what_is_never_released_is_never_rewritten() {
+        for path in ALL.iter().filter(|path| path.release == Release::Never) {
+            let fitting = path.nearest(&Spec::new(64).unwrap()).unwrap();
+            let ring = Spec { buffers: Buffers::Ring(2), ..fitting };
+            let reason = (path.probe)(&ring).unwrap_err().to_string();
+            assert!(reason.contains("--buffers constant"), "{}: {reason}", path.name);
+            assert_eq!(path.nearest(&ring), Ok(fitting), "{}", path.name);
         }
     }
 

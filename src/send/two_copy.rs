@@ -3,12 +3,12 @@
 //! The copies: (1) each `send()` copies its field from user memory into socket buffers (tcp_sendmsg_locked,
 //! net/ipv4/tcp.c); (2) the receiver's `recv()` copies once more. So a byte crosses from user to kernel once,
 //! as with `onecopy`; the difference is eight system calls instead of one, and smaller segments. The name is
-//! the original's; a literal second copy on the sending side would be a gather into a staging buffer.
+//! the original's; the path with a literal second copy on the sending side is `flatten`.
 
 use std::io;
 use std::sync::Arc;
 
-use super::{Release, SendPath, Sender, stalled};
+use super::{Release, SendPath, Sender, send_bytes};
 use crate::message::Message;
 use crate::sys::socket::Socket;
 
@@ -42,11 +42,7 @@ impl Sender for TwoCopy {
         let fields = message.slices();
         for (i, field) in fields.iter().enumerate() {
             let flags = if i + 1 < fields.len() { self.flags } else { 0 };
-            let mut rest = &**field;
-            while !rest.is_empty() {
-                let sent = self.socket.send(rest, flags).map_err(stalled)?;
-                rest = &rest[sent..];
-            }
+            send_bytes(&self.socket, field, flags)?;
         }
         Ok(())
     }

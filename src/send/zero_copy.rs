@@ -16,8 +16,10 @@ use std::time::{Duration, Instant};
 use arrayvec::ArrayVec;
 
 use super::budget::pages_charged;
-use super::{Budget, Completion, Ledger, Release, SendPath, Sender, Tracker, Unsupported, send_all, stalled};
-use crate::message::{FIELDS, Message};
+use super::{
+    Budget, Completion, Ledger, Release, SendPath, Sender, Tracker, Unsupported, send_slices, stalled,
+};
+use crate::message::{FIELDS, Message, Spec};
 use crate::sys::socket::{CONTROL_BYTES, Socket};
 
 pub(super) const PATH: SendPath = SendPath {
@@ -25,7 +27,7 @@ pub(super) const PATH: SendPath = SendPath {
     about: "sendmsg(MSG_ZEROCOPY): no copy by the call; over loopback the kernel copies later; the receiver copies once",
     release: Release::OnCompletion,
     delays: false,
-    probe: |_| probe(),
+    probe: has_zero_copy,
     open: |socket, _, terms| Ok(Box::new(ZeroCopy::new(socket, terms.budget)?)),
 };
 
@@ -37,7 +39,7 @@ const MOMENT: Duration = Duration::from_millis(1);
 /// How long an aborted sender waits for packets that the network card has: milliseconds at any rate in use.
 const LINGER: Duration = Duration::from_millis(100);
 
-fn probe() -> Result<(), Unsupported> {
+pub(super) fn has_zero_copy(_: &Spec) -> Result<(), Unsupported> {
     let address = std::net::SocketAddr::from(([127, 0, 0, 1], 0));
     Socket::tcp(address).and_then(|socket| socket.set_zerocopy()).map_err(|error| {
         Unsupported(format!("this kernel has no MSG_ZEROCOPY for TCP (needs Linux 4.14 or later): {error}"))
@@ -152,16 +154,45 @@ impl ZeroCopy {
         self.tracker.outstanding()
     }
 
-    /// Sends some of `slices`, which hold the last `left` bytes of `message`.
+    /// Sends `slices`, which are `size` bytes of `message`, by reference; `flags` beside MSG_ZEROCOPY.
+    #[inline]
+    pub(super) fn send_by_reference(
+        &mut self,
+        message: &Arc<Message>,
+        slices: &[IoSlice<'_>],
+        size: usize,
+        flags: i32,
+    ) -> io::Result<()> {
+        send_slices(slices, size, |rest, left| self.send_some(message, rest, left, flags))
+    }
+
+    /// Sends `slices`, which are `size` bytes, by a copy because the caller prefers it.
+    #[inline]
+    pub(super) fn send_by_copy(&mut self, slices: &[IoSlice<'_>], size: usize, flags: i32) -> io::Result<()> {
+        self.ledger.plain += 1;
+        send_slices(slices, size, |rest, _| self.socket.sendmsg(rest, flags).map_err(stalled))
+    }
+
+    /// Reads notifications if enough was sent since the last time.
+    #[inline]
+    pub(super) fn reap_if_due(&mut self) -> io::Result<()> {
+        if self.since_reap.bytes >= Self::REAP_BYTES || self.since_reap.calls >= Self::REAP_CALLS {
+            self.reap_ready()?;
+        }
+        Ok(())
+    }
+
+    /// Sends some of `slices`, which hold `left` bytes of `message` that are still to be sent.
     fn send_some(
         &mut self,
         message: &Arc<Message>,
         slices: &[IoSlice<'_>],
         left: usize,
+        flags: i32,
     ) -> io::Result<usize> {
         loop {
             let Room::ByReference(bytes) = self.make_room(left)? else {
-                return self.send_copying(slices);
+                return self.send_copying(slices, flags);
             };
             let part;
             let slices = if bytes < left {
@@ -170,7 +201,7 @@ impl ZeroCopy {
             } else {
                 slices
             };
-            match self.socket.sendmsg(slices, libc::MSG_ZEROCOPY) {
+            match self.socket.sendmsg(slices, libc::MSG_ZEROCOPY | flags) {
                 Ok(sent) => {
                     self.issued(message, sent, pages_charged(bytes));
                     return Ok(sent);
@@ -178,7 +209,7 @@ impl ZeroCopy {
                 Err(error) if error.raw_os_error() == Some(libc::ENOBUFS) => {
                     self.ledger.enobufs += 1;
                     if !self.released_soon()? {
-                        return self.send_copying(slices);
+                        return self.send_copying(slices, flags);
                     }
                 }
                 Err(error) => return Err(stalled(error)),
@@ -201,9 +232,9 @@ impl ZeroCopy {
         self.ledger.peak_in_flight_bytes = self.ledger.peak_in_flight_bytes.max(self.in_flight.bytes as u64);
     }
 
-    fn send_copying(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+    fn send_copying(&mut self, slices: &[IoSlice<'_>], flags: i32) -> io::Result<usize> {
         self.ledger.fallbacks += 1;
-        self.socket.sendmsg(slices, 0).map_err(stalled)
+        self.socket.sendmsg(slices, flags).map_err(stalled)
     }
 
     /// Reaps and waits until a call for `left` bytes, or for the part of them that fits, is within the budget.
@@ -307,11 +338,8 @@ impl ZeroCopy {
 
 impl Sender for ZeroCopy {
     fn send(&mut self, message: &Arc<Message>) -> io::Result<()> {
-        send_all(message, |rest, left| self.send_some(message, rest, left))?;
-        if self.since_reap.bytes >= Self::REAP_BYTES || self.since_reap.calls >= Self::REAP_CALLS {
-            self.reap_ready()?;
-        }
-        Ok(())
+        self.send_by_reference(message, message.slices(), message.size(), 0)?;
+        self.reap_if_due()
     }
 
     fn reap(&mut self, by: Instant) -> io::Result<bool> {

@@ -3,6 +3,7 @@
 //! `sendmsg` of 1 KiB 5 % (`cargo bench --bench against_c -- --path onecopy --size 1024 --clients 1`).
 
 use std::io::IoSlice;
+use std::os::fd::BorrowedFd;
 
 use super::memory::Block;
 
@@ -71,6 +72,50 @@ impl Gather {
         })
     }
 
+    /// How many bytes from position `from` on lie one after the other in memory: to the end of a field, or further
+    /// where the next one is its neighbour. 0 at the end.
+    #[inline]
+    pub fn adjacent(&self, from: usize) -> usize {
+        self.run(from).1
+    }
+
+    /// The address of the byte at position `from`, and how many lie there one after the other.
+    #[inline]
+    pub(super) fn run(&self, from: usize) -> (usize, usize) {
+        let mut skip = from;
+        let mut fields = self.iovecs.iter();
+        let Some(first) = fields.find(|field| {
+            let inside = skip < field.iov_len;
+            skip -= if inside { 0 } else { field.iov_len };
+            inside
+        }) else {
+            return (0, 0);
+        };
+        let start = first.iov_base as usize + skip;
+        let mut end = first.iov_base as usize + first.iov_len;
+        for field in fields {
+            if field.iov_base as usize != end && field.iov_len > 0 {
+                break;
+            }
+            end += field.iov_len;
+        }
+        (start, end - start)
+    }
+
+    /// The iovecs of all fields.
+    #[inline]
+    pub(super) fn iovecs(&self) -> &[libc::iovec] {
+        &self.iovecs
+    }
+
+    /// The file that the fields lie in, neighbours from this offset on; `None` where they lie in none.
+    pub fn extent(&self) -> Option<(BorrowedFd<'_>, u64)> {
+        match self.blocks() {
+            [block] => block.extent(),
+            _ => None,
+        }
+    }
+
     /// The mappings that the fields lie in; none for allocations.
     pub fn blocks(&self) -> &[Block] {
         match &self.owner {
@@ -116,6 +161,17 @@ mod tests {
             let read: Vec<_> = fields.slices().iter().map(|field| field.to_vec()).collect();
             assert_eq!((&read[0][..], &read[2][..]), (&[1; 3][..], &[3; 5][..]));
         }
+    }
+
+    #[test]
+    fn neighbours_lie_in_one_run_and_others_do_not() {
+        let near = Gather::neighbours(Block::pages(12).unwrap(), &[3, 0, 5, 4]);
+        for from in 0..=12 {
+            assert_eq!(near.adjacent(from), 12 - from);
+        }
+        let far = Gather::mapped([3, 5].map(|length| Block::pages(length).unwrap()).into());
+        // Two mappings of a page each may be neighbours, but not these bytes of theirs.
+        assert_eq!([0, 2, 3, 7, 8].map(|from| far.adjacent(from)), [3, 1, 5, 1, 0]);
     }
 
     #[test]

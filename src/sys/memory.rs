@@ -3,7 +3,9 @@
 
 use std::io;
 use std::ops::{Deref, DerefMut};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::ptr::NonNull;
+use std::sync::Arc;
 
 /// The size of a base page in bytes.
 pub fn page_size() -> usize {
@@ -15,16 +17,36 @@ pub fn page_size() -> usize {
 /// The alignment and granule of a transparent huge page on x86-64 and on arm64 with 4 KiB base pages.
 pub const HUGE_PAGE: usize = 2 << 20;
 
-/// Private anonymous memory, zeroed, that nothing else points into.
+/// Memory, zeroed, that nothing else of this process points into.
 #[derive(Debug)]
 pub struct Block {
     start: NonNull<u8>,
     length: usize,
-    /// The whole mapping, which may begin before `start` to give it its alignment.
-    mapping: (NonNull<libc::c_void>, usize),
+    /// What `start` lies in; other blocks may lie in it beside this one, never in the same bytes.
+    mapping: Arc<Mapping>,
 }
 
-// SAFETY: a Block owns its mapping alone, as a Box<[u8]> owns its bytes.
+/// A whole mapping, until it is dropped.
+#[derive(Debug)]
+struct Mapping {
+    start: NonNull<libc::c_void>,
+    length: usize,
+    /// The memfd that it maps from its beginning; `None`: private anonymous memory.
+    file: Option<OwnedFd>,
+}
+
+/// Keeps the addresses of a block from being given to others, and gives no access to its bytes.
+#[derive(Debug)]
+pub struct Lease {
+    _mapping: Arc<Mapping>,
+}
+
+// SAFETY: a Mapping reads and writes nothing; it is unmapped by its last owner, on whatever thread.
+unsafe impl Send for Mapping {}
+// SAFETY: its fields are never written after it was made.
+unsafe impl Sync for Mapping {}
+
+// SAFETY: a Block owns its bytes alone, as a Box<[u8]> does.
 unsafe impl Send for Block {}
 // SAFETY: shared access only reads (Deref to &[u8]); writing needs &mut.
 unsafe impl Sync for Block {}
@@ -53,33 +75,85 @@ impl Block {
         Ok(anon_huge_bytes(&smaps, self.start.as_ptr() as usize))
     }
 
+    /// `count` blocks of `length` bytes, each from a page on, one after the other in one memfd (memfd_create(2)) whose
+    /// memory is allocated. One file for all, because a process may open fewer files than have messages in turn.
+    pub fn in_memfd(length: usize, count: usize) -> io::Result<Vec<Self>> {
+        let length = length.max(1);
+        let stride = length.checked_next_multiple_of(page_size()).ok_or(io::ErrorKind::OutOfMemory)?;
+        let total = stride.checked_mul(count.max(1)).ok_or(io::ErrorKind::OutOfMemory)?;
+        let file = memfd(total)?;
+        let mapping = Arc::new(Mapping::new(total, libc::MAP_SHARED, Some(file))?);
+        let block = |number| {
+            // SAFETY: `number` is below `count`, so that `length` bytes from there on lie inside the mapping.
+            let start = unsafe { mapping.start.cast::<u8>().add(number * stride) };
+            Self { start, length, mapping: Arc::clone(&mapping) }
+        };
+        Ok((0..count).map(block).collect())
+    }
+
+    /// The file that this block lies in and where it begins in it; `None` for anonymous memory.
+    pub fn extent(&self) -> Option<(BorrowedFd<'_>, u64)> {
+        let file = self.mapping.file.as_ref()?;
+        let offset = self.start.as_ptr() as usize - self.mapping.start.as_ptr() as usize;
+        Some((file.as_fd(), offset as u64))
+    }
+
+    /// Keeps its addresses from being mapped again after it is gone, for one who has told them to the kernel.
+    pub fn lease(&self) -> Lease {
+        Lease { _mapping: Arc::clone(&self.mapping) }
+    }
+
     fn aligned(length: usize, alignment: usize) -> io::Result<Self> {
         let length = length.max(1);
         let total = length
             .checked_next_multiple_of(page_size())
             .and_then(|bytes| bytes.checked_add(alignment - page_size()))
             .ok_or(io::ErrorKind::OutOfMemory)?;
-        // SAFETY: a new private anonymous mapping at an address the kernel chooses overlaps nothing.
-        let address = unsafe {
-            libc::mmap(
-                std::ptr::null_mut(),
-                total,
-                libc::PROT_READ | libc::PROT_WRITE,
-                libc::MAP_PRIVATE | libc::MAP_ANONYMOUS,
-                -1,
-                0,
-            )
-        };
+        let mapping = Mapping::new(total, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS, None)?;
+        let offset = mapping.start.as_ptr().cast::<u8>().align_offset(alignment);
+        // SAFETY: `offset` is below `alignment` and the mapping is `alignment - page` longer than the pages of
+        // `length`, and begins on a page, so start + length stays inside it.
+        let start = unsafe { mapping.start.cast::<u8>().add(offset) };
+        Ok(Self { start, length, mapping: Arc::new(mapping) })
+    }
+}
+
+impl Mapping {
+    fn new(length: usize, flags: libc::c_int, file: Option<OwnedFd>) -> io::Result<Self> {
+        let fd = file.as_ref().map_or(-1, |file| file.as_raw_fd());
+        let protection = libc::PROT_READ | libc::PROT_WRITE;
+        // SAFETY: a new mapping at an address the kernel chooses overlaps nothing; it is anonymous, or of a file that is
+        // as long and sealed against shrinking.
+        let address = unsafe { libc::mmap(std::ptr::null_mut(), length, protection, flags, fd, 0) };
         if address == libc::MAP_FAILED {
             return Err(io::Error::last_os_error());
         }
-        let mapping = NonNull::new(address).ok_or(io::ErrorKind::OutOfMemory)?;
-        let offset = address.cast::<u8>().align_offset(alignment);
-        // SAFETY: `offset` is below `alignment` and the mapping is `alignment - page` longer than the pages of
-        // `length`, and begins on a page, so start + length stays inside it.
-        let start = unsafe { mapping.cast::<u8>().add(offset) };
-        Ok(Self { start, length, mapping: (mapping, total) })
+        let start = NonNull::new(address).ok_or(io::ErrorKind::OutOfMemory)?;
+        Ok(Self { start, length, file })
     }
+}
+
+impl Drop for Mapping {
+    fn drop(&mut self) {
+        // SAFETY: exactly the mapping that `new` made; every block in it holds an Arc of it and is gone.
+        let _ = unsafe { libc::munmap(self.start.as_ptr(), self.length) };
+    }
+}
+
+/// A memfd of `length` bytes, allocated, that can neither shrink nor grow.
+fn memfd(length: usize) -> io::Result<OwnedFd> {
+    let flags = libc::MFD_CLOEXEC | libc::MFD_ALLOW_SEALING;
+    // SAFETY: the name is a C string that lives as long as the call.
+    let fd = super::checked(unsafe { libc::memfd_create(c"copycost".as_ptr(), flags) })?;
+    // SAFETY: a file descriptor that was just made and that nobody else owns.
+    let file = unsafe { OwnedFd::from_raw_fd(fd) };
+    let length = libc::off_t::try_from(length).map_err(|_| io::ErrorKind::OutOfMemory)?;
+    // SAFETY: it reads no memory of ours. Allocating here makes of too little memory an error instead of a SIGBUS.
+    super::checked(unsafe { libc::fallocate(fd, 0, 0, length) })?;
+    let seals = libc::F_SEAL_SHRINK | libc::F_SEAL_GROW | libc::F_SEAL_SEAL;
+    // SAFETY: it reads no memory of ours.
+    super::checked(unsafe { libc::fcntl(fd, libc::F_ADD_SEALS, seals) })?;
+    Ok(file)
 }
 
 /// The AnonHugePages of the mapping that holds `address`, in bytes.
@@ -116,13 +190,6 @@ impl DerefMut for Block {
     }
 }
 
-impl Drop for Block {
-    fn drop(&mut self) {
-        // SAFETY: exactly the mapping that `aligned` made; no reference into it outlives self.
-        let _ = unsafe { libc::munmap(self.mapping.0.as_ptr(), self.mapping.1) };
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -140,6 +207,28 @@ mod tests {
                 assert!(block.iter().all(|byte| *byte == 7));
             }
         }
+    }
+
+    #[test]
+    fn blocks_of_a_memfd_are_apart_and_lie_where_they_say() {
+        use std::os::unix::fs::FileExt as _;
+        let mut blocks = Block::in_memfd(5000, 3).unwrap();
+        for (value, block) in (1..).zip(&mut blocks) {
+            assert_eq!((block.len(), block.as_ptr() as usize % page_size()), (5000, 0));
+            block.fill(value);
+        }
+        for (value, block) in (1..).zip(&blocks) {
+            let (file, offset) = block.extent().unwrap();
+            let file = std::fs::File::from(file.try_clone_to_owned().unwrap());
+            let mut bytes = [0; 5000];
+            file.read_exact_at(&mut bytes, offset).unwrap();
+            assert_eq!(bytes, [value; 5000]);
+            assert!(file.set_len(0).is_err(), "it cannot shrink under its mapping");
+        }
+        let last = blocks.pop().unwrap();
+        drop(blocks);
+        assert_eq!(last[4999], 3, "the mapping lives as long as its last block");
+        assert!(Block::pages(1).unwrap().extent().is_none());
     }
 
     #[test]

@@ -15,12 +15,14 @@ pub mod netns;
 pub(crate) mod process;
 pub mod rusage;
 pub mod sched;
+mod sigpipe;
 pub mod socket;
+pub mod splice;
 #[cfg(feature = "cli")]
 pub mod tap;
 pub mod tcp_info;
-#[cfg(feature = "cli")]
-pub(crate) mod uring;
+pub mod uring;
+pub mod zerocopy_receive;
 
 /// The result of a C call that reports failure as -1, as an `io::Result`.
 fn checked(result: libc::c_int) -> std::io::Result<libc::c_int> {

@@ -4,6 +4,8 @@ use std::io;
 use std::os::unix::process::CommandExt as _;
 use std::process::{Child, Command};
 
+use super::netns::Netns;
+
 /// Starts `command` in a process group of its own, so that a Ctrl-C in the terminal does not reach it, and has the kernel
 /// end it when the calling thread ends: start it from the main thread.
 /// With `batched_on` it runs on that CPU alone, under SCHED_BATCH.
@@ -19,6 +21,22 @@ pub fn spawn_tied(command: &mut Command, batched_on: Option<usize>) -> io::Resul
             }
             super::checked(libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGTERM))?;
             // The parent may have ended before the call: then nobody would send the signal any more.
+            if libc::getppid() as u32 == parent { Ok(()) } else { Err(io::ErrorKind::NotConnected.into()) }
+        });
+    }
+    command.spawn()
+}
+
+/// Starts `command` inside `netns`, where names as of `ip netns exec` are not mounted. The kernel ends it when the
+/// calling thread ends: start it from the main thread. It stays in the terminal's process group, and so gets its Ctrl-C.
+pub fn spawn_within(command: &mut Command, netns: &Netns) -> io::Result<Child> {
+    let parent = std::process::id();
+    let netns = netns.clone();
+    // SAFETY: between fork and exec the closure makes three system calls, all async-signal-safe, and allocates nothing.
+    unsafe {
+        command.pre_exec(move || {
+            netns.enter()?;
+            super::checked(libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGTERM))?;
             if libc::getppid() as u32 == parent { Ok(()) } else { Err(io::ErrorKind::NotConnected.into()) }
         });
     }

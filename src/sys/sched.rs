@@ -31,6 +31,14 @@ pub fn batch() -> io::Result<()> {
     super::checked(unsafe { libc::sched_setscheduler(0, libc::SCHED_BATCH, &raw const parameters) }).map(drop)
 }
 
+/// Has sleeps of the calling thread end when they should: the kernel otherwise lets each last 50 µs longer, to join it
+/// with others (`prctl(PR_SET_TIMERSLACK)`).
+pub fn sleep_exactly() -> io::Result<()> {
+    const LEAST: libc::c_ulong = 1;
+    // SAFETY: the call takes numbers.
+    super::checked(unsafe { libc::prctl(libc::PR_SET_TIMERSLACK, LEAST) }).map(drop)
+}
+
 fn empty_set() -> libc::cpu_set_t {
     // SAFETY: cpu_set_t is an array of bits; all zeroes is the empty set.
     unsafe { std::mem::zeroed() }

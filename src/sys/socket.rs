@@ -25,7 +25,7 @@ impl Calls {
     /// One more call. A load and a store instead of a locked add: there is one writer, and this stands in
     /// every send.
     #[inline]
-    fn add(&self) {
+    pub(super) fn add(&self) {
         self.0.store(self.0.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
     }
 }
@@ -109,6 +109,15 @@ impl Socket {
         self.counted(|fd| unsafe {
             libc::recv(fd, bytes.as_mut_ptr().cast(), bytes.len(), 0) as libc::c_long
         })
+    }
+
+    /// `recv(2)` with MSG_TRUNC: the kernel drops at most `most` bytes (1 GiB at a time) and tells how many; 0 is the end
+    /// of the stream.
+    #[inline]
+    pub fn discard(&self, most: usize) -> io::Result<usize> {
+        let most = most.min(1 << 30);
+        // SAFETY: with MSG_TRUNC a TCP socket writes nothing to the buffer (tcp(7)), so that it may be null.
+        self.counted(|fd| unsafe { libc::recv(fd, ptr::null_mut(), most, libc::MSG_TRUNC) as libc::c_long })
     }
 
     /// One `recvmsg(2)` with MSG_ERRQUEUE: the control bytes of the next notification and whether they were
@@ -241,7 +250,7 @@ impl Socket {
     /// the loop that is measured: the kernel's own calls evict ours from the CPU's return stack, so that each
     /// return to a frame from before the call is mispredicted (0.6 % of a send of 1 KiB, by `perf record`).
     #[inline]
-    fn counted(&self, mut call: impl FnMut(libc::c_int) -> libc::c_long) -> io::Result<usize> {
+    pub(super) fn counted(&self, mut call: impl FnMut(libc::c_int) -> libc::c_long) -> io::Result<usize> {
         loop {
             self.calls.add();
             // A count that is no usize is -1.

@@ -24,6 +24,10 @@ impl Tap {
         let size = HEADER_BYTES as libc::c_int;
         // SAFETY: TUNSETVNETHDRSZ reads one int, which is live; the descriptor is open.
         super::checked(unsafe { libc::ioctl(node.as_raw_fd(), libc::TUNSETVNETHDRSZ, &raw const size) })?;
+        // Else it refuses what is beyond 208 KiB on its way to the other end: three frames. TCP's window bounds it anyway.
+        let unbounded = libc::c_int::MAX;
+        // SAFETY: TUNSETSNDBUF reads one int, which is live; the descriptor is open.
+        super::checked(unsafe { libc::ioctl(node.as_raw_fd(), libc::TUNSETSNDBUF, &raw const unbounded) })?;
         Ok(Self(node))
     }
 
@@ -75,16 +79,26 @@ impl Bell {
     }
 }
 
-/// `poll(2)`: waits until a tap has a frame or the bell rings, at most `patience`.
+/// `ppoll(2)`: waits until a tap has a frame or the bell rings, at most `patience`. NotConnected where a tap has lost its
+/// link: it would end every wait at once.
 pub fn wait_for(taps: &[&Tap], bell: &Bell, patience: Duration) -> io::Result<()> {
     const MOST: usize = 4;
     let readable = |file: &File| libc::pollfd { fd: file.as_raw_fd(), events: libc::POLLIN, revents: 0 };
     let mut polled = [readable(&bell.0); MOST];
     let count = 1 + taps.len().min(MOST - 1);
     polled[1..].iter_mut().zip(taps).for_each(|(place, tap)| *place = readable(&tap.0));
-    let timeout = patience.as_millis().min(i32::MAX as u128) as libc::c_int;
-    // SAFETY: `polled` is live and has at least `count` entries.
-    match super::checked(unsafe { libc::poll(polled.as_mut_ptr(), count as libc::nfds_t, timeout) }) {
+    let timeout = libc::timespec {
+        tv_sec: patience.as_secs() as libc::time_t,
+        tv_nsec: patience.subsec_nanos() as libc::c_long,
+    };
+    // SAFETY: `polled` is live and has at least `count` entries, `timeout` is live, and no signal mask is given.
+    let woken = unsafe {
+        libc::ppoll(polled.as_mut_ptr(), count as libc::nfds_t, &raw const timeout, std::ptr::null())
+    };
+    match super::checked(woken) {
+        Ok(_) if polled[1..count].iter().any(|tap| tap.revents & !libc::POLLIN != 0) => {
+            Err(io::ErrorKind::NotConnected.into())
+        }
         Ok(_) => Ok(()),
         Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(()),
         Err(error) => Err(error),

@@ -51,6 +51,8 @@ struct Raw {
 pub struct TcpInfo {
     /// Payload bytes a segment carries at most, options taken off.
     pub snd_mss: Option<u32>,
+    /// The size of the segments that come, in bytes, as the kernel estimates it.
+    pub rcv_mss: Option<u32>,
     /// Smoothed round-trip time in µs.
     pub rtt_us: Option<u32>,
     /// Smallest round-trip time of the kernel's window (5 minutes) in µs; since 4.6.
@@ -114,6 +116,7 @@ impl TcpInfo {
         };
         TcpInfo {
             snd_mss: u32_at(offset_of!(Raw, snd_mss)),
+            rcv_mss: u32_at(offset_of!(Raw, rcv_mss)),
             // No sample yet is 0 here, all ones for the minimum.
             rtt_us: u32_at(offset_of!(Raw, rtt)).filter(|&rtt| rtt != 0),
             min_rtt_us: u32_at(offset_of!(Raw, min_rtt)).filter(|&rtt| rtt != u32::MAX),

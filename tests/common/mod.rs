@@ -18,6 +18,7 @@ use std::time::{Duration, Instant};
 use copycost::connection::{self, Options};
 use copycost::message::{Buffers, Spec, content};
 use copycost::protocol::{Ask, Hello, Ticket};
+use copycost::recv::{self, ReceivePath};
 use copycost::rig::RigError;
 use copycost::scenario::Scenario;
 use copycost::seat::Seat;
@@ -38,11 +39,31 @@ pub fn skip(reason: &str) {
     eprintln!("skipped: {reason}");
 }
 
-/// Every send path that this machine has for messages of `spec`.
+/// Every send path that this machine has, for messages of `spec` or of the nearest that the path takes.
 pub fn available(spec: &Spec) -> Vec<&'static SendPath> {
     let there =
-        |path: &&SendPath| (path.probe)(spec).map_err(|why| skip(&format!("{}: {why}", path.name))).is_ok();
+        |path: &&SendPath| path.nearest(spec).map_err(|why| skip(&format!("{}: {why}", path.name))).is_ok();
     send::ALL.iter().filter(there).collect()
+}
+
+/// Those of them that take messages of exactly `spec`.
+pub fn taking(spec: &Spec) -> Vec<&'static SendPath> {
+    let mut paths = available(spec);
+    paths.retain(|path| (path.probe)(spec).is_ok());
+    paths
+}
+
+/// Every receive path that this machine has, and whether every byte that it receives can be checked.
+pub fn receivers() -> Vec<(&'static ReceivePath, bool)> {
+    let there = |path: &&ReceivePath| {
+        (path.probe)(false).map_err(|why| skip(&format!("--receive {}: {why}", path.name))).is_ok()
+    };
+    recv::ALL.iter().filter(there).map(|path| (path, (path.probe)(true).is_ok())).collect()
+}
+
+/// `spec`, or the nearest that `path` takes.
+pub fn fitting(path: &SendPath, spec: Spec) -> Spec {
+    path.nearest(&spec).unwrap_or(spec)
 }
 
 /// A machine under load is slow, not broken: nothing in these tests takes a tenth of this.
@@ -82,9 +103,9 @@ pub fn spec(size: usize, ring: bool) -> Spec {
     Spec { buffers, ..Spec::new(size).unwrap() }
 }
 
-/// A verified scenario.
+/// A verified scenario, of the nearest message that the path takes.
 pub fn verified(path: &'static SendPath, spec: Spec, clients: usize) -> Scenario {
-    Scenario { verify: true, ..Scenario::new(path, spec, clients) }
+    Scenario { verify: true, ..Scenario::new(path, fitting(path, spec), clients) }
 }
 
 /// Options whose waits end after `stall`.
@@ -103,6 +124,7 @@ pub fn end_of<T: std::fmt::Debug>(result: Result<T, RigError>) -> String {
 /// A server whose clients are made by hand.
 pub struct Host {
     _offered: Offered,
+    pub path: &'static SendPath,
     pub server: Server,
     pub news: Receiver<News>,
     pub ticket: Ticket,
@@ -111,7 +133,8 @@ pub struct Host {
 }
 
 impl Host {
-    /// Serves `clients` clients on IPv4 loopback; `change` may change the service before.
+    /// Serves `clients` clients on IPv4 loopback, with the nearest message that the path takes; `change` may change
+    /// the service before.
     pub fn start(
         path: &'static SendPath,
         spec: Spec,
@@ -129,6 +152,7 @@ impl Host {
         clients: usize,
         change: impl FnOnce(&mut Service),
     ) -> Self {
+        let spec = fitting(path, spec);
         let mut service = Service {
             path,
             spec,
@@ -148,7 +172,7 @@ impl Host {
         let listener = connection::listen(address, &options).unwrap();
         let server = Server::start(listener, options, Doors::default()).unwrap();
         let offered = server.desk().offer(service, news_to);
-        Self { _offered: offered, server, news, ticket, options, spec }
+        Self { _offered: offered, path, server, news, ticket, options, spec }
     }
 
     /// A connection that has said nothing yet.

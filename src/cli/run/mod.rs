@@ -33,10 +33,12 @@ use super::{Done, Failure, signals};
 use crate::compare::cell::Contestant;
 use crate::compare::crossover;
 use crate::compare::metric::Metric;
+use crate::connection::Options;
 use crate::cost::system::{IdleBaseline, MIN_WINDOW};
 use crate::many::Director;
 use crate::message::{Buffers, Fields, Footprint, Layout, Spec};
 use crate::record::{ALPHA, Conditions, Results, SCHEMA};
+use crate::recv::{self, ReceivePath};
 use crate::report::{self, Format};
 use crate::rig::Site;
 use crate::scenario::{self, Scenario};
@@ -67,13 +69,13 @@ pub struct Arguments {
     /// Go on after what the first -o file, a .json, already has
     #[arg(long, requires = "output")]
     resume: bool,
-    /// Where the threads sit: paired, split or free
-    #[arg(long, default_value_t)]
-    placement: Placement,
-    /// Where the fields lie: heap, page, arena or huge
+    /// Where the threads sit: paired, split or free [default: paired; in the lab split]
+    #[arg(long)]
+    placement: Option<Placement>,
+    /// Where the fields lie: heap, page, arena, huge or memfd
     #[arg(long, default_value_t)]
     layout: Layout,
-    /// How the message is divided: even, headed or single
+    /// How the message is divided: even, headed, single, or lengths such as 64,65472
     #[arg(long, default_value_t)]
     fields: Fields,
     /// constant, or ring:N for N messages in turn, each rewritten before it is sent
@@ -109,6 +111,9 @@ pub struct Arguments {
     /// With --with or --baseline: exit with 3 when a path became slower by more, the whole interval
     #[arg(long, value_name = "P", value_parser = arguments::percent)]
     fail_on_regression: Option<f64>,
+    /// How the clients receive: recv, trunc or mapped (`copycost list` says what they do)
+    #[arg(long, value_name = "PATH", value_parser = arguments::receive, default_value = recv::ALL[0].name)]
+    receive: &'static ReceivePath,
     /// Check every byte at the receiver
     #[arg(long)]
     verify: bool,
@@ -173,6 +178,8 @@ impl Arguments {
                 "--fail-on-regression needs --with BINARY or --baseline FILE".to_owned(),
             ));
         }
+        let received = (self.receive.probe)(self.verify);
+        received.map_err(|reason| Failure::Usage(format!("{}: {reason}", self.receive.name)))?;
         let mut results = self.begin()?;
         if let Some(director) = director {
             introduce(director, &mut results.conditions);
@@ -289,7 +296,7 @@ impl Arguments {
         sites: usize,
     ) -> (Course<'a>, Vec<(usize, usize)>) {
         let began = Instant::now();
-        let sizes: Vec<_> = arguments::distinct(&self.sizes).iter().map(|size| size.0).collect();
+        let sizes = self.sizes();
         let clients = arguments::distinct(&self.clients);
         let cells: Vec<_> = scenario::matrix(&sizes, &clients).collect();
         let budget = self.budget.or(self.quick.then_some(pace::QUICK));
@@ -319,7 +326,7 @@ impl Arguments {
 
     fn crossovers(&self, course: &mut Course<'_>) -> Result<(), Failure> {
         let Some(crossing) = &self.crossover else { return Ok(()) };
-        course.field.reach(&arguments::options(self.stall))?;
+        course.field.reach(&self.options())?;
         let site = course.field.site().clone();
         for clients in arguments::distinct(&self.clients) {
             for footprint in FOOTPRINTS {
@@ -351,39 +358,43 @@ impl Arguments {
 
     /// The paths asked for. `all` leaves out, with a note, those that cannot be had; one that was named must.
     fn paths(&self) -> Result<Vec<&'static SendPath>, Failure> {
-        let spec = self.spec(self.sizes.first().map_or(65_536, |size| size.0))?;
-        let mut paths: Vec<&'static SendPath> = Vec::new();
-        let mut add = |path: &'static SendPath| {
-            if !paths.iter().any(|seen| seen.name == path.name) {
-                paths.push(path);
-            }
-        };
-        for choice in &self.paths {
-            match choice {
-                PathChoice::One(path) => add(path),
-                // Another host probes by itself.
-                PathChoice::All => send::ALL.iter().for_each(|path| match self.over.probe(path, &spec) {
-                    Ok(()) => add(path),
-                    Err(reason) => eprintln!("note: {} is left out: {reason}", path.name),
-                }),
-            }
+        let spec = self.spec(self.sizes().first().copied().unwrap_or(65_536))?;
+        // Another host probes by itself.
+        let probe = |path: &'static SendPath| self.over.probe(path, &spec);
+        if let Some(Crossing { path, against, .. }) = &self.crossover {
+            arguments::paths(&[PathChoice::One(path), PathChoice::One(against)], probe)?;
         }
-        Ok(paths)
+        arguments::paths(&self.paths, probe)
+    }
+
+    /// The sizes asked for; lengths of fields bring their own, unless another was given.
+    fn sizes(&self) -> Vec<usize> {
+        let sizes: Vec<_> = arguments::distinct(&self.sizes).iter().map(|size| size.0).collect();
+        match self.fields.size() {
+            Some(sum) if sizes == scenario::SIZES => vec![sum],
+            _ => sizes,
+        }
+    }
+
+    /// How connections are made.
+    fn options(&self) -> Options {
+        arguments::patient(self.over.options(), self.stall)
     }
 
     fn spec(&self, size: usize) -> Result<Spec, Failure> {
         let spec = Spec::new(size).map_err(|error| Failure::Usage(error.to_string()))?;
-        let (fields, layout) = (self.fields, self.layout);
-        Ok(Spec { fields, layout, buffers: self.buffers, footprint: self.footprint, ..spec })
+        let spec = spec.divided(self.fields).map_err(|error| Failure::Usage(error.to_string()))?;
+        Ok(Spec { layout: self.layout, buffers: self.buffers, footprint: self.footprint, ..spec })
     }
 
     fn scenario(&self, path: &'static SendPath, size: usize, clients: usize) -> Result<Scenario, Failure> {
         Ok(Scenario {
-            options: arguments::options(self.stall),
-            placement: self.placement,
+            options: self.options(),
+            placement: self.placement.unwrap_or_else(|| self.over.placement()),
             counted_threads: self.counters,
             pollution_table: self.pollution.map(|size| size.0),
             verify: self.verify,
+            receive: self.receive,
             bounded: !self.no_bound,
             ..Scenario::new(path, self.spec(size)?, clients)
         })

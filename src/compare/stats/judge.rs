@@ -122,6 +122,11 @@ pub fn judge(cells: &[Cell<'_>], alpha: f64) -> Vec<Comparison> {
 fn levels(estimates: &[Result<Estimate, Unusable>], alpha: f64) -> Vec<f64> {
     let p: Vec<f64> =
         estimates.iter().map(|estimate| estimate.map_or(1.0, |estimate| estimate.p_value())).collect();
+    holm(&p, alpha)
+}
+
+/// The level at which Holm tests each of these p-values (see [`judge`]).
+pub fn holm(p: &[f64], alpha: f64) -> Vec<f64> {
     let mut clearest_first: Vec<usize> = (0..p.len()).collect();
     clearest_first.sort_by(|&a, &b| p[a].total_cmp(&p[b]));
     let mut levels = vec![alpha; p.len()];

@@ -27,7 +27,7 @@ pub(super) fn two_sided_p(t: f64, df: usize) -> f64 {
 
 /// The t that |T| exceeds with probability `alpha`: for 0.05 and 7 degrees of freedom 2.365. From 1 on it is 0; below
 /// the smallest positive number it stays finite.
-pub(super) fn two_sided_quantile(alpha: f64, df: usize) -> f64 {
+pub fn two_sided_quantile(alpha: f64, df: usize) -> f64 {
     if alpha >= 1.0 {
         return 0.0;
     }

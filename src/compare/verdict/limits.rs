@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{listed, of_paths};
-use crate::record::{Record, Results};
+use crate::record::{DELAYS, NEVER_RELEASED, Record, Results};
 use crate::units::{ByteSize, Clients};
 
 /// A sentence for each thing that a reader might take for shown.
@@ -18,6 +18,13 @@ pub fn not_shown(results: &Results) -> Vec<String> {
         flagged(results, "measures the scheduler")
             .map(|cells| format!("With reserve: {cells}. Context switches shaped the figures.")),
     );
+    told.extend(
+        flagged(results, DELAYS)
+            .map(|cells| format!("Not ranked: {cells}. Messages are held back and sent together there.")),
+    );
+    told.extend(flagged(results, NEVER_RELEASED).map(|cells| {
+        format!("With reserve: {cells}. Memory that was sent may never be written again; it suits content that stays.")
+    }));
     told.extend(undecided(results));
     told.extend(not_tried(results));
     for failure in &results.failures {

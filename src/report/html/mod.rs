@@ -36,8 +36,8 @@ pub fn page(sets: &[Set]) -> String {
                     (head(sets))
                     (answer(sets))
                     @if sets.iter().any(|set| !conditions::flags(set).is_empty() || !set.failures.is_empty()) { (warnings(sets)) }
-                    @for chart in charts::ALL { (figure(chart, sets)) }
-                    (claims(sets))
+                    @for (chart, content) in charts::of(sets) { (figure(chart, content)) }
+                    @if sets.iter().any(|set| !set.rows.is_empty()) { (claims(sets)) }
                     (measured(sets))
                     (again(sets))
                 }
@@ -146,14 +146,15 @@ fn claims(sets: &[Set]) -> Markup {
     }
 }
 
-fn figure(chart: &Chart, sets: &[Set]) -> Markup {
+fn figure(chart: &Chart, content: Content) -> Markup {
     html! {
         section id=(chart.id) {
             h2 { (chart.title) }
-            @match (chart.content)(sets) {
+            @match content {
+                Content::Absent => {}
                 Content::Missing(why) => p.missing { (prose(&why)) },
-                Content::Plots(plots) => figure.single[plots.panels.len() == 1] {
-                    div class=(format!("panels {}", beside(plots.panels.len()))) {
+                Content::Plots(plots) => figure.single[plots.panels.len() == 1 && !plots.wide] {
+                    div class=(if plots.wide { "panels".to_owned() } else { format!("panels {}", beside(plots.panels.len())) }) {
                         @for panel in &plots.panels { div.panel { (PreEscaped(panel)) } }
                     }
                     figcaption { @for sentence in &plots.caption { p { (prose(sentence)) } } }

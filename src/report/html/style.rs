@@ -55,6 +55,8 @@ figure{margin:0}
 .three{grid-template-columns:repeat(auto-fill,minmax(min(100%,345px),1fr))}
 .panel{min-width:0;overflow-x:auto}
 .plot{display:block;width:100%;height:auto}
+.flame text{font-size:11px;fill:var(--text);pointer-events:none}
+.flame rect{stroke:var(--paper);stroke-width:.6}
 .plot text{font-family:inherit;font-variant-numeric:tabular-nums}
 figcaption{margin:12px 0 8px;font-size:.93rem;max-width:85ch}
 figcaption p{margin:0 0 3px}

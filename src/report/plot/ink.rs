@@ -99,6 +99,13 @@ impl Ink {
     }
 }
 
+impl Ink {
+    /// What a reserved colour's last byte stands for, as CSS.
+    pub fn variable(number: u8) -> String {
+        value_of(number)
+    }
+}
+
 fn value_of(number: u8) -> String {
     match number {
         0 => "var(--text)".to_owned(),

@@ -8,6 +8,7 @@
 
 pub mod axis;
 pub mod bars;
+pub mod flame;
 pub mod grid;
 pub mod ink;
 pub mod intervals;

@@ -34,7 +34,7 @@ fn content(sets: &[Set]) -> Content {
     let mut caption = of_each_set(sets, |set| sentence(&with(set)));
     caption.push(
         "Of the calls that asked for zero copy: full colour: not copied, by the kernel's word; hatched: copied after \
-         all; weak: sent without asking, or no notification was read."
+         all; weak: sent without asking, or no notification was read, or its mark proves nothing (io_uring)."
             .to_owned(),
     );
     if bars.len() > MOST_BARS {
@@ -51,10 +51,11 @@ fn ledger(row: &Row) -> Option<&LedgerRecord> {
 
 fn bar(set: &Set, row: &Row, ledger: &LedgerRecord) -> Bar {
     let place = place(&row.path);
-    let all = (ledger.sends.saturating_add(ledger.fallbacks)).max(1) as f64;
+    let all = ledger.sends.saturating_add(ledger.fallbacks).saturating_add(ledger.plain).max(1) as f64;
     let copied = ledger.copied.min(ledger.completed);
-    let by_reference = ledger.completed - copied;
-    let rest = (all - ledger.completed as f64).max(0.0);
+    // Where the marks prove nothing, nothing is drawn as known.
+    let by_reference = if ledger.doubtful > 0 { 0 } else { ledger.completed - copied };
+    let rest = (all - (copied + by_reference) as f64).max(0.0);
     let segment = |value: f64, ink, hatched| Segment { value: 100.0 * value / all, ink, hatched };
     let segments = vec![
         segment(by_reference as f64, Ink::Series(place), false),
@@ -63,6 +64,7 @@ fn bar(set: &Set, row: &Row, ledger: &LedgerRecord) -> Bar {
     ];
     let figure = match ledger.completed {
         0 => "unknown".to_owned(),
+        _ if ledger.doubtful > 0 => "unknown".to_owned(),
         completed => format!("{:.0} % copied", 100.0 * copied as f64 / completed as f64),
     };
     Bar {
@@ -80,8 +82,10 @@ fn sentence(rows: &[(Row, LedgerRecord)]) -> Option<String> {
     let reason = rows.iter().find_map(|row| row.0.record.as_ref()?.verdict_reason.clone());
     text.extend(reason.map(|reason| format!(": {reason}")));
     for (count, what) in [
+        (sum(|l| l.doubtful), "marked copied by io_uring, which proves nothing"),
         (sum(|l| l.enobufs), "refused with ENOBUFS"),
         (sum(|l| l.fallbacks), "sent without MSG_ZEROCOPY"),
+        (sum(|l| l.plain), "copied by choice"),
         (sum(|l| l.undrained), "never released"),
     ] {
         if count > 0 {
@@ -97,10 +101,12 @@ fn table(sets: &[Set]) -> Listing {
         "sends",
         "completed",
         "copied",
+        "doubtful",
         "merged ranges",
         "ENOBUFS",
         "waits",
         "fallbacks",
+        "by choice",
         "aborted",
         "undrained",
     ];
@@ -113,10 +119,12 @@ fn table(sets: &[Set]) -> Listing {
                 l.sends,
                 l.completed,
                 l.copied,
+                l.doubtful,
                 l.merged_ranges,
                 l.enobufs,
                 l.waits,
                 l.fallbacks,
+                l.plain,
                 l.aborted,
                 l.undrained,
             ];

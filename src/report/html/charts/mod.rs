@@ -4,9 +4,11 @@
 mod caches;
 mod comparisons;
 mod demand;
+mod explained;
 mod hosts;
 mod latency;
 mod ledger;
+mod model;
 mod speedup;
 mod throughput;
 mod winners;
@@ -19,7 +21,7 @@ use crate::report::plot::mark::Look;
 use crate::report::set::{Row, Set, place};
 use crate::units::{ByteSize, Clients, significant};
 
-/// Every chart, in the order of the page.
+/// Every chart of cells, in the order of the page.
 pub static ALL: &[Chart] = &[
     winners::CHART,
     comparisons::CHART,
@@ -31,6 +33,17 @@ pub static ALL: &[Chart] = &[
     caches::CHART,
     ledger::CHART,
 ];
+
+/// Charts of what only some results hold.
+static BESIDE: &[Chart] = &[explained::CHART, explained::FLAMES, model::CHART];
+
+/// The charts of a page, each with its content: those of cells where there are any, and of the others those that have
+/// something to say.
+pub fn of(sets: &[Set]) -> Vec<(&'static Chart, Content)> {
+    let cells = if sets.iter().any(|set| !set.rows.is_empty()) { ALL } else { &[] };
+    let drawn = cells.iter().chain(BESIDE).map(|chart| (chart, (chart.content)(sets)));
+    drawn.filter(|(_, content)| !matches!(content, Content::Absent)).collect()
+}
 
 /// Every comparison, for other forms.
 pub(in crate::report) use comparisons::table as comparison_table;
@@ -49,6 +62,8 @@ pub struct Chart {
 /// What a chart has to show.
 #[derive(Debug)]
 pub enum Content {
+    /// Nothing of the kind was asked for.
+    Absent,
     /// Why there is nothing to plot: a sentence.
     Missing(String),
     /// SVG elements, and what belongs to them.
@@ -64,6 +79,8 @@ pub struct Plots {
     pub caption: Vec<String>,
     /// The same in figures.
     pub table: Listing,
+    /// Each plot needs the whole width.
+    pub wide: bool,
 }
 
 /// More plots than this side by side are not read; the table has the rest.
@@ -77,7 +94,7 @@ impl Plots {
                 .push(format!("The first {MOST_PANELS} of {} plots; the table has the rest.", panels.len()));
             panels.truncate(MOST_PANELS);
         }
-        Content::Plots(Self { panels, caption, table })
+        Content::Plots(Self { panels, caption, table, wide: false })
     }
 }
 

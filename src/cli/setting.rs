@@ -1,0 +1,55 @@
+//! What a cell is measured with beside its size and its clients.
+
+use clap::Args;
+
+use super::{Failure, arguments};
+use crate::message::{Buffers, Fields, Footprint, Layout, Spec};
+use crate::recv::{self, ReceivePath};
+use crate::scenario::Scenario;
+use crate::seat::Placement;
+use crate::send::SendPath;
+
+/// Where threads sit and what messages are.
+#[derive(Debug, Clone, Args)]
+pub struct Setting {
+    /// Where the threads sit: paired, split or free
+    #[arg(long, default_value_t)]
+    pub placement: Placement,
+    /// Where the fields lie: heap, page, arena, huge or memfd
+    #[arg(long, default_value_t)]
+    pub layout: Layout,
+    /// How the message is divided: even, headed, single, or lengths such as 64,65472
+    #[arg(long, default_value_t)]
+    pub fields: Fields,
+    /// constant, or ring:N for N messages in turn, each rewritten before it is sent
+    #[arg(long, default_value_t)]
+    pub buffers: Buffers,
+    /// How much memory the messages in turn cover: hot, l2, llc or cold
+    #[arg(long, default_value_t)]
+    pub footprint: Footprint,
+    /// How the clients receive: recv, trunc or mapped (`copycost list` says what they do)
+    #[arg(long, value_name = "PATH", value_parser = arguments::receive, default_value = recv::ALL[0].name)]
+    pub receive: &'static ReceivePath,
+}
+
+impl Setting {
+    /// A cell of a path.
+    pub fn scenario(&self, path: &'static SendPath, spec: Spec, clients: usize) -> Result<Scenario, Failure> {
+        let received = (self.receive.probe)(false);
+        received.map_err(|reason| Failure::Usage(format!("{}: {reason}", self.receive.name)))?;
+        Ok(Scenario {
+            options: arguments::options(None),
+            placement: self.placement,
+            receive: self.receive,
+            ..Scenario::new(path, spec, clients)
+        })
+    }
+
+    /// A message of so many bytes.
+    pub fn spec(&self, size: usize) -> Result<Spec, Failure> {
+        let spec = Spec::new(size).map_err(|error| Failure::Usage(error.to_string()))?;
+        let spec = spec.divided(self.fields).map_err(|error| Failure::Usage(error.to_string()))?;
+        let Self { layout, buffers, footprint, .. } = *self;
+        Ok(Spec { layout, buffers, footprint, ..spec })
+    }
+}

@@ -1,0 +1,200 @@
+//! From samples and CPU time to ns for each KiB by class, and the differences of two paths.
+
+use std::time::Duration;
+
+use super::{Explained, SetUp};
+use crate::compare::stats::{Mean, holm};
+use crate::cost::meter::Spent;
+use crate::cost::ns_per_kib;
+use crate::profile::breakdown::Breakdown;
+use crate::profile::classes::Class;
+use crate::profile::stacks::Stacks;
+use crate::profile::threads::Role;
+use crate::rig::Sample;
+
+/// The probability with which any interval of one explanation misses, Holm's correction included.
+pub const ALPHA: f64 = 0.05;
+
+/// A mean over set-ups in ns/KiB and its interval, where several set-ups give one.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Figure {
+    /// The mean.
+    pub value: f64,
+    /// Where it lies with 95 %.
+    pub interval: Option<(f64, f64)>,
+}
+
+/// What the threads of one role spent.
+#[derive(Debug, Clone, PartialEq)]
+pub struct End {
+    /// Whose threads.
+    pub role: Role,
+    /// CPU time without sampling; of a role that no clock is read of, from its samples.
+    pub demand: Figure,
+    /// The same by class, in the order of [`Class::ALL`]; empty without samples. Their sum is the demand.
+    pub classes: Vec<(Class, Figure)>,
+    /// How many samples, and innermost functions of those without a class.
+    pub breakdown: Breakdown,
+    /// By how much of it samples times their period miss the CPU time of the turns that were sampled; `None` where no
+    /// clock was read.
+    pub unscaled_error: Option<f64>,
+    /// The share of the time that the kernel's tick found in user space, for those who have no samples.
+    pub user_share: Option<f64>,
+}
+
+/// By how much one path spends more than the other, by role and class.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Difference {
+    /// Whose threads.
+    pub role: Role,
+    /// In what.
+    pub class: Class,
+    /// In ns/KiB: the path less the reference, with the interval at the level at which Holm tested it.
+    pub figure: Figure,
+    /// Whether the whole interval lies on one side of 0.
+    pub decided: bool,
+}
+
+/// Nanoseconds that a sample stands for.
+fn period(hertz: u64) -> f64 {
+    1e9 / hertz.max(1) as f64
+}
+
+impl Explained {
+    /// All samples.
+    pub fn stacks(&self) -> Stacks {
+        let mut all = Stacks::default();
+        self.setups.iter().for_each(|setup| all.join(&setup.stacks));
+        all
+    }
+
+    /// Samples that were lost.
+    pub fn lost(&self) -> u64 {
+        self.setups.iter().map(|setup| setup.lost).sum()
+    }
+
+    /// By how much CPU time of both ends is higher while it is sampled: 0.1 is 10 %.
+    pub fn cost_of_sampling(&self) -> Option<f64> {
+        let both = |sample: &Option<Sample>| {
+            let sample = sample.as_ref()?;
+            self.demand(sample, Role::Sender).zip(self.demand(sample, Role::Receiver)).map(|(a, b)| a + b)
+        };
+        let sum = |of: fn(&SetUp) -> &Option<Sample>| {
+            self.setups.iter().map(|setup| both(of(setup))).sum::<Option<f64>>()
+        };
+        let (with, without) = (sum(|setup| &setup.sampled)?, sum(|setup| &setup.plain)?);
+        (without > 0.0).then(|| with / without - 1.0)
+    }
+
+    /// What each role spent, at `hertz` samples a second.
+    pub fn ends(&self, hertz: u64) -> Vec<End> {
+        let stacks = self.stacks();
+        let mut roles = vec![Role::Sender, Role::Receiver];
+        roles.extend(stacks.roles().into_iter().filter(|role| !roles.contains(role)).collect::<Vec<_>>());
+        roles.into_iter().filter_map(|role| self.end(role, &stacks, hertz)).collect()
+    }
+
+    fn end(&self, role: Role, stacks: &Stacks, hertz: u64) -> Option<End> {
+        let breakdown = Breakdown::of(stacks, role);
+        let demand = mean(&self.demands(role, hertz))?;
+        let parts = self.parts(role, hertz);
+        let classes = |class: Class| Some((class, mean(&values(&parts, class))?));
+        let used = |class: &Class| breakdown.classes.contains_key(class);
+        let classes = Class::ALL.iter().copied().filter(used).filter_map(classes).collect();
+        let spent =
+            || self.setups.iter().filter_map(|setup| setup.plain.as_ref()).filter_map(|s| clocked(s, role));
+        let mut usage = Spent::default();
+        spent().for_each(|spent| usage.then(spent));
+        let unscaled_error = self.unscaled_error(role, &breakdown, hertz);
+        Some(End { role, demand, classes, breakdown, unscaled_error, user_share: usage.user_share() })
+    }
+
+    fn unscaled_error(&self, role: Role, breakdown: &Breakdown, hertz: u64) -> Option<f64> {
+        let time = |setup: &SetUp| Some(clocked(setup.sampled.as_ref()?, role)?.cpu_time());
+        let time: Duration = self.setups.iter().map(time).sum::<Option<Duration>>()?;
+        let sampled = breakdown.samples as f64 * period(hertz);
+        (breakdown.samples > 0 && !time.is_zero()).then(|| sampled / time.as_nanos() as f64 - 1.0)
+    }
+
+    /// CPU time of a role without sampling, in each set-up that has it.
+    fn demands(&self, role: Role, hertz: u64) -> Vec<f64> {
+        self.setups.iter().filter_map(|setup| self.demand_in(setup, role, hertz)).collect()
+    }
+
+    /// The same with its division, in each set-up that has both.
+    fn parts(&self, role: Role, hertz: u64) -> Vec<Part> {
+        let part = |setup: &SetUp| {
+            let breakdown = Breakdown::of(&setup.stacks, role);
+            let demand = self.demand_in(setup, role, hertz)?;
+            (breakdown.samples > 0 || demand == 0.0).then_some((demand, breakdown))
+        };
+        self.setups.iter().filter_map(part).collect()
+    }
+
+    fn demand_in(&self, setup: &SetUp, role: Role, hertz: u64) -> Option<f64> {
+        match role {
+            Role::Sender | Role::Receiver => self.demand(setup.plain.as_ref()?, role),
+            // No clock is read of them, but their samples are there.
+            _ => {
+                let time = setup.stacks.of(role) as f64 * period(hertz);
+                let kib = self.bytes(setup.sampled.as_ref()?) as f64 / 1024.0;
+                (kib > 0.0).then(|| time / kib)
+            }
+        }
+    }
+
+    fn demand(&self, sample: &Sample, role: Role) -> Option<f64> {
+        ns_per_kib(clocked(sample, role)?.cpu?.time, self.bytes(sample)).ok()
+    }
+
+    fn bytes(&self, sample: &Sample) -> u64 {
+        sample.messages * self.contestant.scenario.spec.size as u64
+    }
+}
+
+/// CPU time in a set-up, and how it is divided.
+type Part = (f64, Breakdown);
+
+/// What of it went into a class.
+fn values(parts: &[Part], class: Class) -> Vec<f64> {
+    parts.iter().map(|(demand, breakdown)| demand * breakdown.share(class).unwrap_or(0.0)).collect()
+}
+
+/// What the threads of a role spent by their clocks.
+fn clocked(sample: &Sample, role: Role) -> Option<&Spent> {
+    match role {
+        Role::Sender => Some(&sample.sender),
+        Role::Receiver => Some(&sample.receiver),
+        _ => None,
+    }
+}
+
+fn mean(values: &[f64]) -> Option<Figure> {
+    let interval = Mean::of(values).ok().map(|mean| mean.interval(ALPHA));
+    let value = values.iter().sum::<f64>() / values.len() as f64;
+    (!values.is_empty()).then_some(Figure { value, interval })
+}
+
+/// By how much `path` spends more than `reference`, for every role and class that either of them has. Both were set up
+/// together, so that a set-up's difference is of two that had the same luck with the machine.
+pub fn differences(path: &Explained, reference: &Explained, hertz: u64) -> Vec<Difference> {
+    let mut all = Vec::new();
+    for role in Role::ALL {
+        let (ours, theirs) = (path.parts(*role, hertz), reference.parts(*role, hertz));
+        for class in Class::ALL {
+            let (ours, theirs) = (values(&ours, *class), values(&theirs, *class));
+            let pairs: Vec<f64> = ours.iter().zip(&theirs).map(|(ours, theirs)| ours - theirs).collect();
+            let any = ours.iter().chain(&theirs).any(|value| *value > 0.0);
+            if let (true, true, Ok(mean)) = (any, ours.len() == theirs.len(), Mean::of(&pairs)) {
+                all.push((*role, *class, mean));
+            }
+        }
+    }
+    let levels = holm(&all.iter().map(|(_, _, mean)| mean.p_value()).collect::<Vec<_>>(), ALPHA);
+    let difference = |((role, class, mean), level): ((Role, Class, Mean), f64)| {
+        let (low, high) = mean.interval(level);
+        let figure = Figure { value: mean.mean, interval: Some((low, high)) };
+        Difference { role, class, figure, decided: low > 0.0 || high < 0.0 }
+    };
+    all.into_iter().zip(levels).map(difference).collect()
+}

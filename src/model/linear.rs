@@ -1,0 +1,158 @@
+//! Least squares with relative weights for a handful of terms, by orthogonalising the columns one after the other
+//! (modified Gram and Schmidt, Å. Björck, BIT 7 (1967), 1-21), which shows on the way what cannot be told apart.
+
+use crate::compare::stats::two_sided_quantile;
+
+/// A column of which so little (as a share of its length) is left over by the columns before it cannot be told from them:
+/// its coefficient would be off by ten times what its cells are off by, and more.
+const LEFT_OVER: f64 = 0.1;
+
+/// Why there is no fit.
+#[derive(Debug, Clone, Copy, PartialEq, thiserror::Error)]
+pub enum Refused {
+    /// No degree of freedom would be left to tell how far off the fit is.
+    #[error("{rows} cells cannot tell {columns} terms apart and how far off they are: measure at least {}", columns + 2)]
+    TooFew {
+        /// Measured cells.
+        rows: usize,
+        /// Terms.
+        columns: usize,
+    },
+    /// A column is a combination of those before it.
+    #[error("term {column} goes with the others in every cell: measure cells in which it does not")]
+    Collinear {
+        /// Which one, from 0.
+        column: usize,
+    },
+    /// A value that no measurement has.
+    #[error("row {row} has a value that is not positive and finite: see why it moved nothing")]
+    NotPositive {
+        /// Which one, from 0.
+        row: usize,
+    },
+}
+
+/// One measured cell.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Row {
+    /// How much of each term it has.
+    pub terms: Vec<f64>,
+    /// What it came to; positive.
+    pub value: f64,
+}
+
+/// Coefficients, and what is needed to say how far off they and predictions are.
+#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct Fit {
+    /// One for each term.
+    pub coefficients: Vec<f64>,
+    /// The inverse of the weighted normal matrix, row by row.
+    pub inverse: Vec<Vec<f64>>,
+    /// The standard deviation of a cell around the fit, relative to its value.
+    pub spread: f64,
+    /// Cells less terms.
+    pub freedom: usize,
+}
+
+/// Fits `rows`, each weighted by the inverse square of its value, so that a cell that is off by 5 % counts alike whatever
+/// its size.
+///
+/// # Errors
+/// [`Refused`]
+pub fn fit(rows: &[Row]) -> Result<Fit, Refused> {
+    let columns = rows.first().map_or(0, |row| row.terms.len());
+    if rows.len() < columns + 2 || columns == 0 {
+        return Err(Refused::TooFew { rows: rows.len(), columns });
+    }
+    let good =
+        |row: &Row| row.value > 0.0 && row.value.is_finite() && row.terms.iter().all(|term| term.is_finite());
+    if let Some(row) = rows.iter().position(|row| !good(row)) {
+        return Err(Refused::NotPositive { row });
+    }
+    let mut basis: Vec<Vec<f64>> = Vec::new();
+    // Of each column, how much it has of each basis vector up to its own.
+    let mut shares: Vec<Vec<f64>> = Vec::new();
+    for column in 0..columns {
+        let mut vector: Vec<f64> = rows.iter().map(|row| row.terms[column] / row.value).collect();
+        let whole = length(&vector);
+        let mut own = Vec::with_capacity(column + 1);
+        for unit in &basis {
+            let share = product(unit, &vector);
+            own.push(share);
+            vector.iter_mut().zip(unit).for_each(|(value, unit)| *value -= share * unit);
+        }
+        let left = length(&vector);
+        if !(left > LEFT_OVER * whole && left > 0.0) {
+            return Err(Refused::Collinear { column });
+        }
+        own.push(left);
+        shares.push(own);
+        basis.push(vector.iter().map(|value| value / left).collect());
+    }
+    // Each value divided by itself.
+    let mut rest = vec![1.0; rows.len()];
+    let mut right = Vec::with_capacity(columns);
+    for unit in &basis {
+        let share = product(unit, &rest);
+        rest.iter_mut().zip(unit).for_each(|(value, unit)| *value -= share * unit);
+        right.push(share);
+    }
+    let freedom = rows.len() - columns;
+    let upper = invert(&shares);
+    let coefficients = upper.iter().map(|row| product(row, &right)).collect();
+    let inverse = upper.iter().map(|one| upper.iter().map(|other| product(one, other)).collect()).collect();
+    let spread = (product(&rest, &rest) / freedom as f64).sqrt();
+    Ok(Fit { coefficients, inverse, spread, freedom })
+}
+
+impl Fit {
+    /// How far off a coefficient may be: half of its interval, which misses with probability `alpha`.
+    pub fn reach(&self, term: usize, alpha: f64) -> f64 {
+        two_sided_quantile(alpha, self.freedom) * self.spread * self.inverse[term][term].max(0.0).sqrt()
+    }
+
+    /// A coefficient in units of its standard error.
+    pub fn t(&self, term: usize) -> f64 {
+        let error = self.spread * self.inverse[term][term].max(0.0).sqrt();
+        self.coefficients[term] / error.max(f64::MIN_POSITIVE)
+    }
+
+    /// The value of a cell with these terms.
+    pub fn value(&self, terms: &[f64]) -> f64 {
+        product(&self.coefficients, terms)
+    }
+
+    /// The standard deviation of such a cell's value around [`Fit::value`], relative to it: of the coefficients and of
+    /// the cell itself.
+    pub fn relative_error(&self, terms: &[f64]) -> f64 {
+        let value = self.value(terms);
+        let of_line = |row: &Vec<f64>| product(row, terms);
+        let variance: f64 = self.inverse.iter().map(of_line).zip(terms).map(|(line, term)| line * term).sum();
+        self.spread * (1.0 + variance.max(0.0) / (value * value)).sqrt()
+    }
+}
+
+fn product(one: &[f64], other: &[f64]) -> f64 {
+    one.iter().zip(other).map(|(one, other)| one * other).sum()
+}
+
+fn length(vector: &[f64]) -> f64 {
+    product(vector, vector).sqrt()
+}
+
+/// The inverse of an upper triangle given by its columns, without a zero on its diagonal: its rows.
+fn invert(columns: &[Vec<f64>]) -> Vec<Vec<f64>> {
+    let mut inverse = vec![vec![0.0; columns.len()]; columns.len()];
+    for (column, own) in columns.iter().enumerate() {
+        let last = own[column];
+        inverse[column][column] = 1.0 / last;
+        // What the rows above have of this column follows from what they have of those before.
+        for row in inverse.iter_mut().take(column) {
+            row[column] = -product(row, &own[..column]) / last;
+        }
+    }
+    inverse
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,47 @@
+//! Counted stacks by class, and what no class has.
+
+use std::collections::BTreeMap;
+
+use super::classes::{self, Class};
+use super::stacks::{Stacks, USER};
+use super::threads::Role;
+
+/// The samples of one role by class.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Breakdown {
+    /// All samples.
+    pub samples: u64,
+    /// Of them those of each class; a class without one is missing.
+    pub classes: BTreeMap<Class, u64>,
+    /// Innermost functions of what is [`Class::Rest`], the most frequent first.
+    pub rest: Vec<(String, u64)>,
+}
+
+impl Breakdown {
+    /// Of the samples of `role`.
+    pub fn of(stacks: &Stacks, role: Role) -> Self {
+        let mut breakdown = Self::default();
+        let mut rest: BTreeMap<&str, u64> = BTreeMap::new();
+        for ((_, frames), count) in stacks.counts.iter().filter(|((of, _), _)| *of == role) {
+            let innermost = frames.last().map_or("", |frame| frame);
+            let class = match innermost {
+                USER => Class::User,
+                _ => classes::of(frames.iter().rev().map(AsRef::as_ref)),
+            };
+            breakdown.samples += count;
+            *breakdown.classes.entry(class).or_default() += count;
+            if class == Class::Rest {
+                *rest.entry(innermost).or_default() += count;
+            }
+        }
+        breakdown.rest = rest.into_iter().map(|(name, count)| (name.to_owned(), count)).collect();
+        breakdown.rest.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
+        breakdown
+    }
+
+    /// The share of a class, 0 to 1; `None` without samples.
+    pub fn share(&self, class: Class) -> Option<f64> {
+        let count = self.classes.get(&class).copied().unwrap_or(0);
+        (self.samples > 0).then(|| count as f64 / self.samples as f64)
+    }
+}

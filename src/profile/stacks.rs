@@ -1,0 +1,150 @@
+//! Samples as counted stacks of names: what a flame graph is drawn from, and what classes are counted in.
+//!
+//! As text they have the form that `stackcollapse-perf` made common, a line a stack: the role, the frames from the
+//! outermost to the innermost between semicolons, a space, and how often.
+
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
+use super::source::Sample;
+use super::symbols::Symbols;
+use super::threads::Role;
+
+/// The only frame of a sample in user space: whose code that is, this project does not divide.
+pub const USER: &str = "user space";
+
+/// The frame of an address without a name.
+const UNKNOWN: &str = "?";
+
+/// Counted stacks of each role.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Stacks {
+    /// By role and by frames, the outermost first.
+    pub counts: BTreeMap<(Role, Vec<Rc<str>>), u64>,
+}
+
+impl Stacks {
+    /// Counts `sample` for `role`.
+    pub fn add(&mut self, role: Role, sample: &Sample, symbols: &Symbols) {
+        let frames = match sample.user {
+            true => vec![Rc::from(USER)],
+            false => {
+                let name = |address: &u64| Rc::from(symbols.name(*address).unwrap_or(UNKNOWN));
+                sample.chain.iter().rev().map(name).collect()
+            }
+        };
+        *self.counts.entry((role, frames)).or_default() += 1;
+    }
+
+    /// Adds others.
+    pub fn join(&mut self, others: &Self) {
+        for (stack, count) in &others.counts {
+            *self.counts.entry(stack.clone()).or_default() += count;
+        }
+    }
+
+    /// How many samples a role has.
+    pub fn of(&self, role: Role) -> u64 {
+        self.counts.iter().filter(|((of, _), _)| *of == role).map(|(_, count)| count).sum()
+    }
+
+    /// The roles that have samples.
+    pub fn roles(&self) -> Vec<Role> {
+        let mut roles: Vec<_> = self.counts.keys().map(|(role, _)| *role).collect();
+        roles.dedup();
+        roles
+    }
+
+    /// Without branches that less than this share of all samples lies in: their samples stay with the frame that they
+    /// branch off from.
+    #[must_use]
+    pub fn pruned(&self, least: f64) -> Self {
+        let all: u64 = self.counts.values().sum();
+        let least = (all as f64 * least).ceil() as u64;
+        let mut within: BTreeMap<(Role, &[Rc<str>]), u64> = BTreeMap::new();
+        for ((role, frames), count) in &self.counts {
+            for depth in 1..=frames.len() {
+                *within.entry((*role, &frames[..depth])).or_default() += count;
+            }
+        }
+        let mut pruned = Self::default();
+        for ((role, frames), count) in &self.counts {
+            let wide = |depth: &usize| within[&(*role, &frames[..*depth])] >= least;
+            let depth = (1..=frames.len()).take_while(wide).last().unwrap_or(0);
+            *pruned.counts.entry((*role, frames[..depth].to_vec())).or_default() += count;
+        }
+        pruned
+    }
+
+    /// As lines.
+    pub fn folded(&self) -> Vec<String> {
+        let line = |((role, frames), count): (&(Role, Vec<Rc<str>>), &u64)| {
+            let frames: String = frames.iter().flat_map(|frame| [";", frame]).collect();
+            format!("{role}{frames} {count}")
+        };
+        self.counts.iter().map(line).collect()
+    }
+
+    /// From lines; what is none is left out.
+    pub fn parse<'a>(lines: impl IntoIterator<Item = &'a str>) -> Self {
+        let mut stacks = Self::default();
+        for line in lines {
+            let Some((stack, count)) = line.rsplit_once(' ') else { continue };
+            let mut frames = stack.split(';');
+            let role = frames.next().and_then(|role| role.parse().ok());
+            if let (Some(role), Ok(count)) = (role, count.parse::<u64>()) {
+                let sum = stacks.counts.entry((role, frames.map(Rc::from).collect())).or_default();
+                *sum = sum.saturating_add(count);
+            }
+        }
+        stacks
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn stacks() -> Stacks {
+        Stacks::parse([
+            "sender;entry;send;copy 90",
+            "sender;entry;send;copy;check 5",
+            "sender;user space 4",
+            "receiver;entry;recv 101",
+            "no line",
+            "nobody;entry 3",
+            "sender;entry many",
+        ])
+    }
+
+    #[test]
+    fn samples_are_counted_by_their_names() {
+        let symbols = Symbols::parse("10 T entry\n20 T send\n30 T copy\n");
+        let mut stacks = Stacks::default();
+        for (user, chain) in [(false, vec![0x31, 0x22, 0x15]), (true, vec![]), (false, vec![0x2, 0x22])] {
+            let sample = Sample { thread: 1, user, chain };
+            stacks.add(Role::Sender, &sample, &symbols);
+        }
+        assert_eq!(stacks.folded(), ["sender;entry;send;copy 1", "sender;send;? 1", "sender;user space 1"]);
+    }
+
+    #[test]
+    fn narrow_branches_go_back_to_their_stem() {
+        let pruned = stacks().pruned(0.05);
+        assert_eq!(pruned.folded(), ["sender 4", "sender;entry;send;copy 95", "receiver;entry;recv 101"]);
+        assert_eq!(pruned.of(Role::Sender), stacks().of(Role::Sender));
+        assert_eq!(stacks().roles(), [Role::Sender, Role::Receiver]);
+    }
+
+    proptest! {
+        #[test]
+        fn text_and_stacks_are_the_same(lines in prop::collection::vec("(sender|relay)(;[a-z_ ]{1,9}){0,5} [0-9]{1,6}", 0..20), least in 0.0..1.0f64) {
+            let stacks = Stacks::parse(lines.iter().map(String::as_str));
+            let folded = stacks.folded();
+            prop_assert_eq!(&Stacks::parse(folded.iter().map(String::as_str)), &stacks);
+            let pruned = stacks.pruned(least);
+            prop_assert_eq!(pruned.counts.values().sum::<u64>(), stacks.counts.values().sum::<u64>());
+        }
+    }
+}

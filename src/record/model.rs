@@ -1,0 +1,122 @@
+//! Cost models with the conditions they were fitted under, and what they said of the message that was asked about.
+
+use serde::{Deserialize, Serialize};
+
+use crate::message::{Fields, Footprint, Layout, Spec};
+use crate::model::features::Features;
+use crate::model::fit::{Model, Prediction};
+use crate::send::Release;
+
+/// A model that misses cells it has not seen by more than this on average is of no use.
+pub const MISS_TOLERATED: f64 = 0.15;
+
+/// The models of several paths, fitted to one run.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct CostModel {
+    /// The clients.
+    pub clients: usize,
+    /// What lay between the ends, and the other settings that hold for all cells.
+    pub settings: Vec<String>,
+    /// The message that was asked about.
+    pub asked: Asked,
+    /// One for each path and each of `sender` and `both ends`.
+    pub models: Vec<PathModel>,
+}
+
+/// A message.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Asked {
+    /// Bytes.
+    pub size: usize,
+    /// How it is divided.
+    pub fields: String,
+    /// Where the fields lie.
+    pub layout: String,
+    /// How much memory the messages in turn cover.
+    pub footprint: String,
+}
+
+/// The model of one path.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct PathModel {
+    /// The send path.
+    pub path: String,
+    /// Whose CPU time: `sender` or `both ends`.
+    pub end: String,
+    /// Whether the kernel keeps references to the pages of what is sent.
+    pub by_reference: bool,
+    /// The model; null where there is none.
+    pub model: Option<Model>,
+    /// Why it must not be used, or why there is none.
+    pub refused: Option<String>,
+    /// By how much it misses the cells that were held out, on average, in percent.
+    pub mean_miss_percent: Option<f64>,
+    /// What was measured.
+    pub cells: Vec<ModelCell>,
+    /// What it says of the message that was asked about; null where it is refused.
+    pub prediction: Option<Prediction>,
+}
+
+/// One measured cell.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct ModelCell {
+    /// Its message.
+    pub message: Asked,
+    /// Whether the model was checked by it and not fitted to it.
+    pub held_out: bool,
+    /// CPU time for a message in ns, the mean over set-ups.
+    pub ns: f64,
+    /// What the model says.
+    pub predicted_ns: Option<f64>,
+    /// System calls for a message.
+    pub calls: f64,
+    /// Segments for a message.
+    pub segments: f64,
+    /// Completions for a message.
+    pub notifications: f64,
+}
+
+impl Asked {
+    /// The message of `spec`.
+    pub fn of(spec: &Spec) -> Self {
+        Self {
+            size: spec.size,
+            fields: spec.fields.to_string(),
+            layout: spec.layout.to_string(),
+            footprint: spec.footprint.to_string(),
+        }
+    }
+
+    /// In words: `64 + 65472 bytes, hot`.
+    pub fn words(&self) -> String {
+        let Self { size, fields, footprint, .. } = self;
+        match fields.parse::<Fields>() {
+            Ok(Fields::Exact(_)) => format!("{} bytes, {footprint}", fields.replace(',', " + ")),
+            _ => format!("{}, {fields} fields, {footprint}", crate::units::ByteSize(*size)),
+        }
+    }
+}
+
+impl ModelCell {
+    /// By how much the model misses it, as a share.
+    pub fn miss(&self) -> Option<f64> {
+        self.predicted_ns.filter(|_| self.ns > 0.0).map(|predicted| predicted / self.ns - 1.0)
+    }
+}
+
+impl PathModel {
+    /// What the model says of a message of eight even fields, where it may be used and knows the footprint.
+    pub fn of_even(&self, size: usize, layout: Layout, footprint: Footprint) -> Option<Prediction> {
+        let model = self.model.as_ref().filter(|model| self.refused.is_none() && model.knows(footprint))?;
+        let spec = Spec { layout, footprint, ..Spec::new(size).ok()? };
+        let release = if self.by_reference { Release::OnCompletion } else { Release::OnReturn };
+        Some(model.predict(&Features::of(&spec, release)))
+    }
+}
+
+impl CostModel {
+    /// The layout that the question was about.
+    pub fn layout(&self) -> Layout {
+        self.asked.layout.parse().unwrap_or_default()
+    }
+}

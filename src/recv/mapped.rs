@@ -1,0 +1,177 @@
+//! `mapped`: TCP_ZEROCOPY_RECEIVE maps whole pages of received data into this process.
+//!
+//! The copies: none for a page that can be mapped, which is one that a segment fills from its first byte to its last;
+//! everything else (the ends of segments, pages that the kernel may not map) is copied, a little by the same call, the
+//! rest by `recv()`. Whatever is mapped is unmapped after it was seen, and that costs a call and every CPU that runs
+//! this process an invalidation (tcp_zerocopy_receive, net/ipv4/tcp.c; tools/testing/selftests/net/tcp_mmap.c).
+//!
+//! SO_RCVLOWAT, which that program sets so that it wakes for whole chunks, is left alone: the end of what was asked for
+//! would wait for ever. Likewise TCP_MAXSEG: every receive path gets the same connections.
+
+use std::io;
+use std::os::fd::AsFd;
+use std::time::{Duration, Instant};
+
+use super::{Mapped, ReceivePath, Receiver};
+use crate::sys::memory::page_size;
+use crate::sys::socket::{Socket, Woken};
+use crate::sys::tcp_info::tcp_info;
+use crate::sys::zerocopy_receive::{Taken, Window};
+use crate::unsupported::Unsupported;
+
+pub(super) const PATH: ReceivePath = ReceivePath {
+    name: "mapped",
+    about: "TCP_ZEROCOPY_RECEIVE: whole pages are mapped without a copy, the rest is copied",
+    probe: |_| probe(),
+    open: |socket| Ok(Box::new(MappedReceiver::new(socket)?)),
+};
+
+/// What is mapped at a time at most: several segments of 64 KiB, so that the invalidation after it is shared by many
+/// pages, and less than the second-level cache, in which the bytes may still be (tcp_mmap.c takes the same).
+const WINDOW: usize = 512 << 10;
+
+/// The end of a segment that is not worth a call of its own is copied by the call that maps. Where less than this has
+/// come at all, that call copies it and maps nothing, so that it must not be more than a page.
+const TAIL: usize = 4096;
+
+/// For what cannot be mapped.
+const BUFFER: usize = 256 << 10;
+
+fn probe() -> Result<(), Unsupported> {
+    let address = std::net::SocketAddr::from(([127, 0, 0, 1], 0));
+    Socket::tcp(address).and_then(|socket| Window::of(&socket, page_size())).map(drop).map_err(|error| {
+        Unsupported(format!(
+            "this kernel maps no TCP socket (TCP_ZEROCOPY_RECEIVE, Linux 4.18 or later): {error}"
+        ))
+    })
+}
+
+/// Receives by mapping.
+#[derive(Debug)]
+pub struct MappedReceiver {
+    socket: Socket,
+    window: Window,
+    tail: Box<[u8]>,
+    buffer: Box<[u8]>,
+    /// SO_RCVTIMEO, as it was when this was opened.
+    patience: Option<Duration>,
+    mapped: u64,
+    copied: u64,
+}
+
+impl MappedReceiver {
+    /// A receiver on a connected socket.
+    pub fn new(socket: Socket) -> io::Result<Self> {
+        let window = Window::of(&socket, WINDOW)?;
+        let patience = socket.options().read_timeout()?;
+        let (tail, buffer) = (vec![0; TAIL].into(), vec![0; BUFFER].into());
+        Ok(Self { socket, window, tail, buffer, patience, mapped: 0, copied: 0 })
+    }
+
+    fn take(&mut self, max: usize) -> io::Result<Taken> {
+        match self.socket.zerocopy_receive(&mut self.window, max, &mut self.tail) {
+            // The stream is over, or has failed: `recv` tells which.
+            Err(error) if error.raw_os_error() == Some(libc::EIO) => Ok(Taken::default()),
+            result => result,
+        }
+    }
+
+    fn copy(&mut self, max: usize, see: &mut dyn FnMut(&[u8])) -> io::Result<usize> {
+        let most = max.min(self.buffer.len());
+        let got = self.socket.recv(&mut self.buffer[..most])?;
+        see(&self.buffer[..got]);
+        self.copied += got as u64;
+        Ok(got)
+    }
+
+    /// Waits for something, as `recv` would.
+    fn wait(&self) -> io::Result<()> {
+        // Without a timeout `recv` itself waits for ever.
+        let Some(patience) = self.patience else { return Ok(()) };
+        match self.socket.readable_by(Instant::now() + patience)? {
+            Woken::Late => Err(io::ErrorKind::WouldBlock.into()),
+            Woken::Ready | Woken::ByErrorQueue => Ok(()),
+        }
+    }
+}
+
+impl Receiver for MappedReceiver {
+    fn recv(&mut self, max: usize, see: &mut dyn FnMut(&[u8])) -> io::Result<usize> {
+        if max < page_size() {
+            return self.copy(max, see);
+        }
+        let mut taken = self.take(max)?;
+        if taken == Taken::default() {
+            self.wait()?;
+            taken = self.take(max)?;
+        }
+        let Taken { mapped, copied, to_copy } = taken;
+        if mapped > 0 {
+            see(self.window.bytes());
+            self.window.clear()?;
+        }
+        see(&self.tail[..copied]);
+        self.mapped += mapped as u64;
+        self.copied += copied as u64;
+        let got = mapped + copied;
+        // Nothing at all: whatever woke the wait is for `recv` to tell.
+        let most = if got == 0 && to_copy == 0 { max } else { to_copy.min(max - got) };
+        if most == 0 {
+            return Ok(got);
+        }
+        Ok(got + self.copy(most, see)?)
+    }
+
+    fn mapped(&self) -> Option<Mapped> {
+        let segment = tcp_info(self.socket.as_fd()).ok().and_then(|info| info.rcv_mss);
+        Some(Mapped { mapped: self.mapped, copied: self.copied, segment })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write as _;
+    use std::net::{TcpListener, TcpStream};
+
+    use super::*;
+
+    fn connected() -> (MappedReceiver, TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let client = Socket::from(TcpStream::connect(listener.local_addr().unwrap()).unwrap());
+        client.options().set_read_timeout(Some(Duration::from_millis(50))).unwrap();
+        (MappedReceiver::new(client).unwrap(), listener.accept().unwrap().0)
+    }
+
+    #[test]
+    fn no_more_is_taken_than_asked_for() {
+        let (mut receiver, mut peer) = connected();
+        let sent: Vec<u8> = (0..100_000u32).map(|n| (n % 251) as u8).collect();
+        peer.write_all(&sent).unwrap();
+        let mut received = Vec::new();
+        for max in [1, 100, 4095, 4096, 4097, 8193, 20_000, 1 << 20].into_iter().cycle() {
+            let before = received.len();
+            let got = receiver.recv(max, &mut |bytes| received.extend_from_slice(bytes)).unwrap();
+            assert!((1..=max).contains(&got), "{got} of {max}");
+            assert_eq!(received.len() - before, got, "what is counted is what was shown");
+            if received.len() == sent.len() {
+                break;
+            }
+        }
+        assert!(received == sent);
+        let Mapped { mapped, copied, .. } = receiver.mapped().unwrap();
+        assert_eq!(mapped + copied, 100_000);
+    }
+
+    #[test]
+    fn silence_and_the_end_are_told_apart() {
+        let (mut receiver, peer) = connected();
+        for max in [1, 1 << 20] {
+            let error = receiver.recv(max, &mut |_| panic!("nothing came")).unwrap_err();
+            assert_eq!(error.kind(), io::ErrorKind::WouldBlock);
+        }
+        drop(peer);
+        for max in [1, 1 << 20] {
+            assert_eq!(receiver.recv(max, &mut |bytes| assert!(bytes.is_empty())).unwrap(), 0);
+        }
+    }
+}

@@ -1,0 +1,66 @@
+//! `sendfile`: one `sendfile()` from the memfd that the fields lie in.
+//!
+//! The copies: (1) `sendfile()` puts references to the file's pages into the socket, without a copy (splice_to_socket
+//! with MSG_SPLICE_PAGES, fs/splice.c, since Linux 6.5; sendpage before); they stay references over loopback too, up to
+//! the receiver's socket; (2) the receiver's `recv()` copies once.
+//!
+//! No notification says when the kernel has let go of the pages, and an acknowledgement does not either: over loopback
+//! the receiver's queue holds the same pages. So the memory is never written again. A message that is dropped does no
+//! harm: the kernel keeps the pages, and nobody else gets them.
+
+use std::io;
+use std::sync::Arc;
+
+use super::{Release, SendPath, Sender, Unsupported, constant_only, send_all, stalled};
+use crate::message::{Layout, Message, Spec};
+use crate::sys::memory::Block;
+use crate::sys::socket::Socket;
+
+pub(super) const PATH: SendPath = SendPath {
+    name: "sendfile",
+    about: "sendfile() from a memfd: by reference, even over loopback; never told when memory is free; receiver copies once",
+    release: Release::Never,
+    delays: false,
+    probe,
+    open: |socket, _, _| Ok(Box::new(SendFile::new(socket))),
+};
+
+fn probe(spec: &Spec) -> Result<(), Unsupported> {
+    if spec.layout != Layout::Memfd {
+        return Err(Unsupported("it sends from a file and needs --layout memfd".to_owned()));
+    }
+    constant_only(spec)?;
+    Block::in_memfd(1, 1).map(drop).map_err(|error| {
+        Unsupported(format!(
+            "this kernel gives no memory as a file (memfd_create, Linux 3.17 or later): {error}"
+        ))
+    })
+}
+
+/// Sends messages that lie in a file.
+#[derive(Debug)]
+pub struct SendFile {
+    socket: Socket,
+}
+
+impl SendFile {
+    /// A sender on a connected socket, of messages with the layout [`Layout::Memfd`] alone.
+    pub fn new(socket: Socket) -> Self {
+        Self { socket }
+    }
+}
+
+impl Sender for SendFile {
+    fn send(&mut self, message: &Arc<Message>) -> io::Result<()> {
+        let (file, offset) = message.extent().ok_or_else(no_file)?;
+        // The fields are neighbours, so that one call sends them all.
+        send_all(message, |_, left| {
+            let sent = (message.size() - left) as u64;
+            self.socket.sendfile(file, offset + sent, left).map_err(stalled)
+        })
+    }
+}
+
+fn no_file() -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidInput, "sendfile() sends messages of the layout memfd alone")
+}

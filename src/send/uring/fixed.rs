@@ -1,0 +1,60 @@
+//! `uring-fixed`: a SEND_ZC request from a registered buffer for each message, four messages in one linked chain and
+//! one system call.
+//!
+//! The copies: as `uring-sendzc`. The pages are pinned once, when the path is opened, and not for each send.
+
+use std::io;
+
+use super::{Operation, Operations, Uring, operations};
+use crate::message::{Layout, Spec};
+use crate::send::{Release, SendPath, Sender, Terms, Unsupported};
+use crate::supply::Supply;
+use crate::sys::socket::Socket;
+use crate::sys::uring::MOST_BUFFERS;
+
+pub(in crate::send) const PATH: SendPath = SendPath {
+    name: "uring-fixed",
+    about: "io_uring SEND_ZC, registered buffers, 4 messages a call: copies as uring-sendzc; layouts arena and huge",
+    release: Release::OnCompletion,
+    delays: true,
+    probe,
+    open,
+};
+
+fn probe(spec: &Spec) -> Result<(), Unsupported> {
+    let Operations { send_zc: true, reports_usage: true, .. } = operations()? else {
+        let told = "this kernel's io_uring has no SEND_ZC that reports copies (needs Linux 6.2 or later)";
+        return Err(Unsupported(told.to_owned()));
+    };
+    if !matches!(spec.layout, Layout::Arena | Layout::Huge) {
+        let told = format!(
+            "it registers messages that lie in one piece: give --layout arena or --layout huge, not {}",
+            spec.layout
+        );
+        return Err(Unsupported(told));
+    }
+    let messages = Supply::count(spec);
+    if messages > MOST_BUFFERS {
+        let told = format!(
+            "a ring registers {MOST_BUFFERS} messages at most, and these are {messages}: give a smaller --footprint \
+             or --buffers, or a larger --size"
+        );
+        return Err(Unsupported(told));
+    }
+    Ok(())
+}
+
+fn open(socket: Socket, supply: &Supply, terms: Terms) -> io::Result<Box<dyn Sender>> {
+    let mut sender = Uring::open(socket, Operation::SendZc, terms)?;
+    sender.sends.register(supply.messages().iter().map(|message| &**message)).map_err(|error| match error
+        .raw_os_error()
+    {
+        Some(libc::ENOMEM) => io::Error::new(
+            error.kind(),
+            "the user's memory lock has no room for the registered buffers: raise it, as \
+                 `prlimit --pid $$ --memlock=unlimited` does",
+        ),
+        _ => error,
+    })?;
+    Ok(Box::new(sender))
+}

@@ -1,0 +1,510 @@
+//! The io_uring paths: what they share. Each has a file of its own, with its copies.
+//!
+//! Order on the byte stream: the requests of up to [`CHAIN`] messages are linked (IOSQE_IO_LINK), so that the kernel
+//! begins one when the one before has sent all of its bytes; MSG_WAITALL makes the kernel itself go on after a partial
+//! send; and a chain is submitted only when each request of the last one is over. Where a request falls short all the
+//! same (a timeout, a signal, a refusal) the kernel ends those behind it with ECANCELED, and the next chain begins with
+//! the remainder.
+//!
+//! One io_uring_enter(2) submits a chain and waits for its end, as a blocking sendmsg(2) would; so nothing of a
+//! copying path is in flight when a call returns, and of the others only what the kernel holds by reference. Messages
+//! wait in the sender until a chain is full or [`Sender::flush`] is called: that is the delay of these paths.
+
+pub(super) mod fixed;
+pub(super) mod send;
+pub(super) mod sendmsg;
+pub(super) mod sendzc;
+
+use std::collections::VecDeque;
+use std::io;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use arrayvec::ArrayVec;
+
+use super::budget::pages_charged;
+use super::{Budget, Ledger, Sender, Terms, Unsupported, stalled};
+use crate::message::{FIELDS, Message};
+use crate::sys::socket::Socket;
+use crate::sys::uring::{self, After, Operation, Operations, Refused, Seen, Sends};
+
+/// Messages in flight at once: with four a system call is made for four messages.
+pub const CHAIN: usize = 4;
+
+/// The most requests in a chain: a path may need one for each field.
+const REQUESTS: usize = CHAIN * FIELDS;
+
+/// Requests whose memory the kernel may hold, beside those of the chain at hand: a send buffer of messages of 1 KiB.
+/// With 128 of them everything in flight is less than two segments over loopback, whose acknowledgement the receiver
+/// then delays by 40 ms.
+const HELD: usize = 1024;
+
+/// After so many bytes by reference a packet ends with a message (MSG_EOR). Sends that share a packet have their
+/// notifications linked, and linked ones are told together, when the last has been released (io_link_skb,
+/// io_uring/notif.c): a send queue that never runs empty would tell nothing for ever. With 1 MiB in flight in messages
+/// of 256 KiB the sender met its bound, and three quarters of the time nothing moved. MSG_ZEROCOPY has the same bound
+/// within the kernel, at 512 KiB (msg_zerocopy_realloc, net/core/skbuff.c).
+const BREAK: usize = 128 << 10;
+
+/// A sender at its bound waits this long for a release before it copies instead; see `zerocopy`.
+const MOMENT: Duration = Duration::from_millis(1);
+
+/// How long an aborted sender waits for packets that the network card has.
+const LINGER: Duration = Duration::from_millis(100);
+
+/// The wait on a socket without SO_SNDTIMEO.
+const ENDLESS: Duration = Duration::from_secs(1 << 32);
+
+/// A chain that is cancelled so often and does not end is given up.
+const CANCELS: usize = 20;
+
+/// Sends messages by chains of requests to the kernel.
+#[derive(Debug)]
+pub struct Uring {
+    sends: Sends<Message, Part>,
+    operation: Operation,
+    budget: Budget,
+    /// SO_SNDTIMEO: the end of every wait for the peer.
+    stall: Duration,
+    /// Messages that are not sent yet, and how much of the first one is.
+    waiting: VecDeque<Arc<Message>>,
+    sent: usize,
+    /// So many messages are waited for.
+    hold: usize,
+    /// The requests of the chain in flight, in order.
+    chain: ArrayVec<Link, REQUESTS>,
+    in_flight: InFlight,
+    /// What was in flight when the chain was begun.
+    held_before: usize,
+    /// Bytes sent by reference since the last break.
+    unbroken: usize,
+    /// When the one request was pushed whose notification is being timed: see `zerocopy`.
+    timed: Option<Instant>,
+    /// The last wait for a release was in vain.
+    starved: bool,
+    /// The connection was ended: what is completed now was never read by the peer.
+    aborting: bool,
+    ledger: Ledger,
+}
+
+/// What is known of a request while it is in flight.
+#[derive(Debug, Clone, Copy)]
+struct Part {
+    bytes: u32,
+    /// Its place in the chain.
+    place: u16,
+    by_reference: bool,
+    timed: bool,
+}
+
+impl Part {
+    /// Charged to the user's locked memory.
+    fn pages(self) -> u64 {
+        if self.by_reference { pages_charged(self.bytes as usize) } else { 0 }
+    }
+}
+
+/// A request of the chain in flight.
+#[derive(Debug, Clone, Copy)]
+struct Link {
+    bytes: usize,
+    result: Option<Result<usize, i32>>,
+}
+
+#[derive(Debug, Clone, Copy, Default)]
+struct InFlight {
+    requests: usize,
+    bytes: usize,
+    pages: u64,
+    /// Requests that the ledger counts as sends.
+    counted: u64,
+}
+
+/// How the next request may be made.
+enum Room {
+    ByReference(usize),
+    /// Not now: what is in the chain goes first.
+    AfterChain,
+    CopyOnly,
+}
+
+impl Uring {
+    fn open(socket: Socket, operation: Operation, terms: Terms) -> io::Result<Self> {
+        let stall = socket.options().write_timeout()?.unwrap_or(ENDLESS);
+        Ok(Self {
+            sends: Sends::open(socket, REQUESTS as u16, (HELD + REQUESTS) as u16)?,
+            operation,
+            budget: terms.budget,
+            stall,
+            waiting: VecDeque::with_capacity(CHAIN),
+            sent: 0,
+            hold: if terms.urgent { 1 } else { CHAIN },
+            chain: ArrayVec::new(),
+            in_flight: InFlight::default(),
+            held_before: 0,
+            unbroken: 0,
+            timed: None,
+            starved: false,
+            aborting: false,
+            ledger: Ledger::default(),
+        })
+    }
+
+    fn by_reference(&self) -> bool {
+        matches!(self.operation, Operation::SendMsgZc | Operation::SendZc)
+    }
+
+    /// Sends all that waits.
+    fn send_waiting(&mut self) -> io::Result<()> {
+        if self.sends.going() > 0 {
+            return Err(io::Error::other("a request that was cancelled is still going"));
+        }
+        let mut copy = false;
+        while !self.waiting.is_empty() {
+            self.fill_chain(copy)?;
+            let timed_out = self.run_chain()?;
+            copy = self.settle(timed_out)?;
+        }
+        Ok(())
+    }
+
+    /// Pushes requests for what waits, from the front, as many as there is room for. With `copy` the first one copies.
+    fn fill_chain(&mut self, mut copy: bool) -> io::Result<()> {
+        self.chain.clear();
+        self.held_before = self.in_flight.bytes;
+        let mut at = 0;
+        let mut position = self.sent;
+        while let Some(message) = self.waiting.get(at) {
+            let size = message.size();
+            if position == size {
+                (at, position) = (at + 1, 0);
+                continue;
+            }
+            if self.chain.is_full() || self.sends.room() == 0 {
+                break;
+            }
+            let (operation, bytes) = match self.room_for(size - position, copy)? {
+                Room::AfterChain => break,
+                Room::CopyOnly => (Operation::SendMsg, size - position),
+                Room::ByReference(bytes) => self.cut(&self.waiting[at], position, bytes),
+            };
+            copy = false;
+            self.push(operation, at, position, bytes)?;
+            position += bytes;
+        }
+        Ok(())
+    }
+
+    /// The operation for the bytes from `from` on, and how many of `bytes` it can take.
+    fn cut(&self, message: &Message, from: usize, bytes: usize) -> (Operation, usize) {
+        match self.operation {
+            Operation::Send => (Operation::Send, bytes.min(message.adjacent(from))),
+            // A message of another layout than the one that was asked for.
+            Operation::SendZc if message.adjacent(from) < bytes => (Operation::SendMsgZc, bytes),
+            operation => (operation, bytes),
+        }
+    }
+
+    fn push(&mut self, operation: Operation, at: usize, from: usize, bytes: usize) -> io::Result<()> {
+        let message = &self.waiting[at];
+        let by_reference = matches!(operation, Operation::SendMsgZc | Operation::SendZc);
+        let timed = by_reference && self.timed.is_none();
+        // A message is 1 GiB at most, and a chain has few places.
+        let part = Part { bytes: bytes as u32, place: self.chain.len() as u16, by_reference, timed };
+        let whole = from + bytes == message.size();
+        let unbroken = if by_reference { self.unbroken + bytes } else { 0 };
+        let after = match operation {
+            // Fields that go one by one are joined, or each would be a segment of its own.
+            Operation::Send if !whole => After::More,
+            _ if whole && unbroken >= BREAK => After::Break,
+            _ => After::Anything,
+        };
+        self.unbroken = if after == After::Break { 0 } else { unbroken };
+        self.sends.push(operation, message, from..from + bytes, after, part).map_err(
+            |refused| match refused {
+                Refused::Full => io::Error::other("the ring is full although it has room"),
+                Refused::Scattered => io::Error::other("the bytes of a request do not lie in one piece"),
+            },
+        )?;
+        if timed {
+            self.timed = Some(Instant::now());
+        }
+        self.chain.push(Link { bytes, result: None });
+        self.in_flight.requests += 1;
+        self.in_flight.bytes += bytes;
+        self.in_flight.pages += part.pages();
+        if by_reference {
+            let peak = &mut self.ledger.peak_in_flight_bytes;
+            *peak = (*peak).max(self.in_flight.bytes as u64);
+        } else if self.by_reference() {
+            self.ledger.fallbacks += 1;
+        }
+        Ok(())
+    }
+
+    /// How a request for `left` bytes may be made.
+    fn room_for(&mut self, left: usize, copy: bool) -> io::Result<Room> {
+        if !self.by_reference() {
+            return Ok(Room::ByReference(left));
+        }
+        let Some(longest) = self.budget.longest_call().filter(|_| !copy) else { return Ok(Room::CopyOnly) };
+        let bytes = left.min(longest);
+        while !self.fits(bytes) {
+            if !self.chain.is_empty() {
+                return Ok(Room::AfterChain);
+            }
+            if self.see()? > 0 {
+                self.held_before = self.in_flight.bytes;
+            } else {
+                self.ledger.waits += 1;
+                if !self.released_soon()? {
+                    return Ok(Room::CopyOnly);
+                }
+                self.held_before = self.in_flight.bytes;
+            }
+        }
+        Ok(Room::ByReference(bytes))
+    }
+
+    /// A sender with nothing in flight may always send: a message larger than the bound would wait for ever. The bytes
+    /// bound what was in flight before the chain and not the chain, which ends only when the socket has taken it. Of
+    /// the option memory io_uring needs nothing.
+    fn fits(&self, bytes: usize) -> bool {
+        let InFlight { requests, pages, .. } = self.in_flight;
+        requests == 0
+            || (self.held_before <= self.budget.bytes
+                && requests < HELD
+                && self.budget.pages.is_none_or(|most| pages + pages_charged(bytes) <= most))
+    }
+
+    /// Waits a moment for the kernel to release something. False: copying is the faster way on.
+    fn released_soon(&mut self) -> io::Result<bool> {
+        // Once it has waited in vain it copies without waiting, until something is released.
+        let moment = if self.starved { Duration::ZERO } else { MOMENT };
+        let released = match self.await_release(Instant::now() + moment) {
+            Err(error) if error.kind() == io::ErrorKind::TimedOut => false,
+            result => result?,
+        };
+        self.starved = !released;
+        Ok(released)
+    }
+
+    /// Submits the chain, waits until each request is over, and cancels them when the peer takes too long. Whether it
+    /// did.
+    fn run_chain(&mut self) -> io::Result<bool> {
+        let by = Instant::now().checked_add(self.stall);
+        self.sends.submit(self.stall)?;
+        self.see()?;
+        while self.sends.going() > 0 {
+            let left = by.map_or(self.stall, |by| by.saturating_duration_since(Instant::now()));
+            if left.is_zero() {
+                return self.cancel_chain().map(|()| true);
+            }
+            self.sends.wait(self.sends.going(), left)?;
+            self.see()?;
+        }
+        Ok(false)
+    }
+
+    fn cancel_chain(&mut self) -> io::Result<()> {
+        for _ in 0..CANCELS {
+            self.sends.cancel()?;
+            self.see()?;
+            if self.sends.going() == 0 {
+                return Ok(());
+            }
+        }
+        Err(io::Error::new(
+            io::ErrorKind::TimedOut,
+            "the kernel does not give up a request that was cancelled",
+        ))
+    }
+
+    /// Takes what the chain has sent off the front of what waits. True when the kernel refused the next request by
+    /// reference, and copying it is the faster way on.
+    fn settle(&mut self, timed_out: bool) -> io::Result<bool> {
+        let mut progress = 0;
+        let mut ended = None;
+        for link in std::mem::take(&mut self.chain) {
+            let result = link.result.unwrap_or(Err(libc::ECANCELED));
+            match (result, ended) {
+                (Ok(bytes), None) => {
+                    progress += bytes;
+                    ended = (bytes < link.bytes).then_some(libc::ECANCELED);
+                }
+                (Err(errno), None) => ended = Some(errno),
+                (Ok(bytes @ 1..), Some(_)) => {
+                    let told = format!("{bytes} bytes were sent behind a request that had fallen short");
+                    return Err(io::Error::other(told));
+                }
+                (_, Some(_)) => {}
+            }
+        }
+        self.advance(progress);
+        match ended {
+            None => Ok(false),
+            Some(libc::ENOMEM | libc::ENOBUFS) if self.by_reference() => {
+                self.ledger.enobufs += 1;
+                Ok(!self.released_soon()?)
+            }
+            Some(libc::ECANCELED | libc::EINTR | libc::EAGAIN) if progress > 0 => Ok(false),
+            Some(libc::EINTR) => Ok(false),
+            Some(libc::ECANCELED) if timed_out => Err(stalled(io::Error::from_raw_os_error(libc::EAGAIN))),
+            Some(errno) => Err(stalled(io::Error::from_raw_os_error(errno))),
+        }
+    }
+
+    fn advance(&mut self, mut bytes: usize) {
+        while let Some(left) = self.waiting.front().map(|message| message.size() - self.sent) {
+            if bytes < left {
+                break;
+            }
+            bytes -= left;
+            self.sent = 0;
+            self.waiting.pop_front();
+        }
+        self.sent += bytes;
+    }
+
+    /// Takes every completion that is there; returns how many requests released their memory.
+    fn see(&mut self) -> io::Result<usize> {
+        let before = self.in_flight.requests;
+        loop {
+            while let Some(seen) = self.sends.next_seen() {
+                self.take(seen);
+            }
+            if !self.sends.fetch_overflow()? {
+                return Ok(before - self.in_flight.requests);
+            }
+        }
+    }
+
+    fn take(&mut self, seen: Seen<Part>) {
+        let part = match seen {
+            Seen::Over { note, result, keeps } => {
+                if let Some(link) = self.chain.get_mut(usize::from(note.place)) {
+                    link.result = Some(result);
+                }
+                // An error can be followed by a release, too, but nothing was sent then.
+                let counted = keeps && result.is_ok_and(|bytes| bytes > 0);
+                if counted {
+                    self.ledger.sends += 1;
+                    self.in_flight.counted += 1;
+                }
+                if keeps {
+                    return;
+                }
+                note
+            }
+            Seen::Released { note, sent, copied } => {
+                if sent {
+                    self.count_release(copied);
+                }
+                note
+            }
+        };
+        self.in_flight.requests -= 1;
+        self.in_flight.bytes -= part.bytes as usize;
+        self.in_flight.pages -= part.pages();
+        if part.timed
+            && let Some(since) = self.timed.take()
+            && !self.aborting
+        {
+            self.ledger.notification.record(since.elapsed());
+        }
+    }
+
+    fn count_release(&mut self, copied: bool) {
+        self.in_flight.counted -= 1;
+        if self.aborting {
+            self.ledger.aborted += 1;
+        } else {
+            self.ledger.completed += 1;
+            self.ledger.doubtful += u64::from(copied);
+        }
+    }
+
+    /// Waits until the kernel has released something. False: it holds nothing.
+    fn await_release(&mut self, by: Instant) -> io::Result<bool> {
+        loop {
+            if self.in_flight.requests == 0 {
+                return Ok(false);
+            }
+            if self.see()? > 0 {
+                return Ok(true);
+            }
+            let left = by.saturating_duration_since(Instant::now());
+            // Once more even if it is too late: completions are made when the kernel is entered.
+            self.sends.wait(1, left)?;
+            if self.see()? > 0 {
+                return Ok(true);
+            }
+            if left.is_zero() {
+                let held = self.in_flight.requests;
+                let told = format!("the kernel still holds {held} sends: the peer did not read");
+                return Err(io::Error::new(io::ErrorKind::TimedOut, told));
+            }
+        }
+    }
+
+    /// What the kernel still holds is leaked: freed or written again, it could still be sent.
+    fn give_up(&mut self) {
+        self.sends.give_up();
+        self.ledger.undrained += self.in_flight.counted;
+        self.in_flight = InFlight::default();
+    }
+}
+
+impl Sender for Uring {
+    fn send(&mut self, message: &Arc<Message>) -> io::Result<()> {
+        self.waiting.push_back(Arc::clone(message));
+        if self.waiting.len() < self.hold { Ok(()) } else { self.flush() }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.send_waiting().inspect_err(|_| {
+            // Part of a message may have been sent: nothing may follow it, and errors are told at once from now on.
+            self.waiting.clear();
+            self.sent = 0;
+            self.hold = 1;
+        })
+    }
+
+    fn reap(&mut self, by: Instant) -> io::Result<bool> {
+        if !self.waiting.is_empty() {
+            self.flush()?;
+            return Ok(true);
+        }
+        self.await_release(by)
+    }
+
+    fn abort(&mut self) {
+        self.waiting.clear();
+        self.hold = 1;
+        // What is ready was completed in the ordinary way; only what the disconnect brings is aborted.
+        let _ = self.see();
+        self.aborting = true;
+        if self.sends.socket().disconnect().is_ok() {
+            let by = Instant::now() + LINGER;
+            while matches!(self.await_release(by), Ok(true)) {}
+        }
+        self.give_up();
+    }
+
+    fn ledger(&self) -> Ledger {
+        self.ledger.clone()
+    }
+}
+
+impl Drop for Uring {
+    /// Does not wait: what the kernel has not released by now is leaked. Drain first, and abort if that fails.
+    fn drop(&mut self) {
+        let _ = self.see();
+        self.give_up();
+    }
+}
+
+/// What this kernel's io_uring knows, or why it cannot be had.
+fn operations() -> Result<Operations, Unsupported> {
+    uring::operations().map_err(Unsupported)
+}

@@ -1,0 +1,17 @@
+//! `uring-sendmsg`: a SENDMSG request with an iovec for each field, four messages in one linked chain and one system
+//! call.
+//!
+//! The copies: (1) each request copies all fields of its message from user memory into socket buffers (io_sendmsg,
+//! io_uring/net.c, calls tcp_sendmsg_locked); (2) the receiver's `recv()` copies once more.
+
+use super::{Operation, Uring, operations};
+use crate::send::{Release, SendPath};
+
+pub(in crate::send) const PATH: SendPath = SendPath {
+    name: "uring-sendmsg",
+    about: "io_uring SENDMSG, 8 iovecs, 4 messages a call: each copies all fields user-to-kernel; the receiver once more",
+    release: Release::OnFlush,
+    delays: true,
+    probe: |_| operations().map(drop),
+    open: |socket, _, terms| Ok(Box::new(Uring::open(socket, Operation::SendMsg, terms)?)),
+};

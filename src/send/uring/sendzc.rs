@@ -1,0 +1,35 @@
+//! `uring-sendzc`: a SENDMSG_ZC request with an iovec for each field, four messages in one linked chain and one system
+//! call.
+//!
+//! The copies: (1) the request pins the pages and queues references to them, without a copy; (2) where the packets are
+//! received on the same machine the kernel makes the copy after all, as for `zerocopy`; (3) the receiver's `recv()`
+//! copies once more.
+//!
+//! Each request has two completions: how much was sent, and later that the kernel is done with the memory. The second
+//! comes through the ring, in passing, where `zerocopy` makes a call for it. It tells whether the bytes were copied,
+//! and cannot be believed when it says so (see [`Ledger::doubtful`](crate::send::Ledger::doubtful)).
+//!
+//! Pinned pages count against the user's memory lock as for `zerocopy`, and the refusal is ENOMEM; it is counted as
+//! `enobufs`.
+
+use super::{Operation, Operations, Uring, operations};
+use crate::send::{Release, SendPath, Unsupported};
+
+pub(in crate::send) const PATH: SendPath = SendPath {
+    name: "uring-sendzc",
+    about: "io_uring SENDMSG_ZC, 4 messages a call: no copy by the call; over loopback the kernel copies later; the receiver once",
+    release: Release::OnCompletion,
+    delays: true,
+    probe: |_| probe(),
+    open: |socket, _, terms| Ok(Box::new(Uring::open(socket, Operation::SendMsgZc, terms)?)),
+};
+
+fn probe() -> Result<(), Unsupported> {
+    match operations()? {
+        Operations { sendmsg_zc: true, reports_usage: true, .. } => Ok(()),
+        _ => Err(Unsupported(
+            "this kernel's io_uring has no SENDMSG_ZC that reports copies (needs Linux 6.2 or later)"
+                .to_owned(),
+        )),
+    }
+}

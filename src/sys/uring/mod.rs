@@ -1,0 +1,178 @@
+//! io_uring behind a safe interface: rings whose submissions hold what the kernel reads until their completion is seen.
+//!
+//! The crate `io-uring` maps the queues; what it leaves to its user, that the memory of a request outlives the request,
+//! is kept here.
+
+mod receives;
+mod sends;
+
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::{AsFd, AsRawFd};
+use std::time::Duration;
+
+use io_uring::types::{Fd, SubmitArgs, Timespec};
+use io_uring::{IoUring, Probe, opcode};
+
+use super::socket::{Calls, Socket};
+
+pub use receives::Receives;
+pub use sends::{After, MOST_BUFFERS, Operation, Refused, Seen, Sends};
+
+/// Which operations the kernel's io_uring knows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Operations {
+    /// What [`Sends`] needs of the ring itself (IORING_SETUP_SUBMIT_ALL), Linux 5.18.
+    pub chains: bool,
+    /// IORING_OP_SEND_ZC, Linux 6.0.
+    pub send_zc: bool,
+    /// IORING_OP_SENDMSG_ZC, Linux 6.1.
+    pub sendmsg_zc: bool,
+    /// Notifications of these that tell of copies, Linux 6.2.
+    pub reports_usage: bool,
+}
+
+/// Opens a ring of two entries and asks which operations it supports.
+///
+/// # Errors
+/// ENOSYS without io_uring in the kernel, EPERM where `kernel.io_uring_disabled` or a seccomp filter forbids it.
+pub fn probe() -> io::Result<Operations> {
+    let mut ring = IoUring::new(2)?;
+    let mut probe = Probe::new();
+    ring.submitter().register_probe(&mut probe)?;
+    let send_zc = probe.is_supported(opcode::SendZc::CODE);
+    Ok(Operations {
+        chains: <IoUring>::builder().setup_submit_all().build(2).is_ok(),
+        send_zc,
+        sendmsg_zc: probe.is_supported(opcode::SendMsgZc::CODE),
+        reports_usage: send_zc && reports_usage(&mut ring)?,
+    })
+}
+
+/// What this kernel's io_uring knows, or a sentence that says why there is none for the paths.
+///
+/// # Errors
+/// The sentence.
+pub fn operations() -> Result<Operations, String> {
+    match probe() {
+        Ok(operations) if operations.chains => Ok(operations),
+        Ok(_) => Err("this kernel's io_uring is too old (needs Linux 5.18 or later)".to_owned()),
+        Err(error) => Err(match error.raw_os_error() {
+            Some(libc::ENOSYS) => "this kernel has no io_uring, or a seccomp filter hides it".to_owned(),
+            Some(libc::EPERM | libc::EACCES) => format!(
+                "io_uring is forbidden here, by the sysctl kernel.io_uring_disabled or by a seccomp filter: {error}"
+            ),
+            _ => format!("io_uring does not open: {error}"),
+        }),
+    }
+}
+
+/// Sends on a socket without a connection, which fails: with EINVAL if the flag is unknown.
+fn reports_usage(ring: &mut IoUring) -> io::Result<bool> {
+    static BYTE: u8 = 0;
+    let socket = Socket::tcp(SocketAddr::from(([127, 0, 0, 1], 0)))?;
+    let request = opcode::SendZc::new(Fd(socket.as_fd().as_raw_fd()), &raw const BYTE, 1)
+        .zc_flags(REPORT_USAGE)
+        .build();
+    // SAFETY: it points at a static.
+    unsafe { ring.submission().push(&request).map_err(io::Error::other)? };
+    ring.submit_and_wait(1)?;
+    let result = ring.completion().next().map_or(-libc::EINVAL, |completion| completion.result());
+    Ok(result != -libc::EINVAL)
+}
+
+/// IORING_SEND_ZC_REPORT_USAGE (include/uapi/linux/io_uring.h, Linux 6.2): the notification tells of a copy.
+const REPORT_USAGE: u16 = 1 << 3;
+
+/// The user data of requests whose completion says nothing.
+const NOBODY: u64 = u64::MAX;
+
+/// A ring of one thread.
+///
+/// Completions are made by that thread when it enters the kernel (IORING_SETUP_DEFER_TASKRUN, Linux 6.1), not in the
+/// middle of what it does by an interrupt; on older kernels at its next way back from the kernel. It belongs to the
+/// thread that enters first (IORING_SETUP_R_DISABLED until then), for a sender may be opened by another.
+struct Ring {
+    ring: IoUring,
+    disabled: bool,
+    /// The kernel took a part of what was submitted at once: what lies in the queue must not follow it later.
+    torn: bool,
+    calls: Calls,
+}
+
+impl Ring {
+    /// Of so many requests at once, and so many completions unread.
+    ///
+    /// # Errors
+    /// As [`probe`]; EINVAL before Linux 5.18, which would stop at a bad request and leave the rest in the queue.
+    fn open(requests: u32, completions: u32, calls: Calls) -> io::Result<Self> {
+        let deferred = <IoUring>::builder()
+            .setup_submit_all()
+            .setup_single_issuer()
+            .setup_defer_taskrun()
+            .setup_r_disabled()
+            .setup_cqsize(completions)
+            .build(requests);
+        let (ring, disabled) = match deferred {
+            Err(error) if error.raw_os_error() == Some(libc::EINVAL) => {
+                let ring =
+                    <IoUring>::builder().setup_submit_all().setup_cqsize(completions).build(requests)?;
+                (ring, false)
+            }
+            ring => (ring?, true),
+        };
+        if !ring.params().is_feature_submit_stable() || !ring.params().is_feature_ext_arg() {
+            return Err(io::Error::from_raw_os_error(libc::EINVAL));
+        }
+        Ok(Self { ring, disabled, torn: false, calls })
+    }
+
+    /// One io_uring_enter(2): submits what is in the queue, and waits until `want` completions are unread or until
+    /// `patience` is over. Whatever ended the wait, the completions tell.
+    ///
+    /// # Errors
+    /// EEXIST from another thread than the one that entered first.
+    fn enter(&mut self, want: usize, patience: Duration) -> io::Result<()> {
+        if self.disabled {
+            self.ring.submitter().register_enable_rings()?;
+            self.disabled = false;
+        }
+        let pending = if self.torn { 0 } else { self.ring.submission().len() };
+        let time = Timespec::from(patience);
+        let arguments = SubmitArgs::new().timespec(&time);
+        self.calls.add();
+        let entered = if self.torn {
+            const GETEVENTS: u32 = 1;
+            const EXT_ARG: u32 = 1 << 3;
+            // SAFETY: nothing is submitted; the argument is the one that EXT_ARG announces, and lives.
+            unsafe { self.ring.submitter().enter(0, want as u32, GETEVENTS | EXT_ARG, Some(&arguments)) }
+        } else {
+            self.ring.submitter().submit_with_args(want, &arguments)
+        };
+        let taken = match entered {
+            Ok(taken) => taken,
+            // EBUSY: completions must be read first. The others say that the wait ended early.
+            Err(error) => match error.raw_os_error() {
+                Some(libc::ETIME | libc::EINTR | libc::EAGAIN | libc::EBUSY) => 0,
+                _ => return Err(error),
+            },
+        };
+        self.torn |= 0 < taken && taken < pending;
+        Ok(())
+    }
+
+    /// Completions that the kernel could not put into the full queue: the next [`Ring::enter`] brings them
+    /// (IORING_FEAT_NODROP, Linux 5.5).
+    fn has_overflown(&mut self) -> bool {
+        self.ring.submission().cq_overflow()
+    }
+}
+
+impl std::fmt::Debug for Ring {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Ring")
+            .field("disabled", &self.disabled)
+            .field("torn", &self.torn)
+            .finish_non_exhaustive()
+    }
+}
