@@ -32,8 +32,24 @@ pub struct Conditions {
     /// The other host's conditions, where there is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub host: Option<Box<Conditions>>,
+    /// Over MPI: the conditions of every rank.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ranks: Vec<RankConditions>,
     /// What distorts all records alike.
     pub flags: Vec<String>,
+}
+
+/// The conditions of one of several hosts that measured together.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct RankConditions {
+    /// Its number in the job.
+    pub rank: usize,
+    /// `server` or `client host`.
+    pub role: String,
+    /// Its name.
+    pub host: String,
+    /// Its conditions.
+    pub conditions: Conditions,
 }
 
 impl Conditions {

@@ -85,6 +85,35 @@ impl Latencies {
     }
 }
 
+/// hdrhistogram's own serialised form (V2), which other programs read too.
+#[cfg(feature = "cli")]
+pub mod v2 {
+    use hdrhistogram::serialization::{Deserializer as Reader, Serializer as _, V2Serializer};
+    use serde::{Deserialize as _, Deserializer, Serialize as _, Serializer, de, ser};
+
+    use super::Latencies;
+
+    /// Writes the bytes of the form.
+    pub fn serialize<S: Serializer>(latencies: &Latencies, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut bytes = Vec::new();
+        V2Serializer::new()
+            .serialize(&latencies.0, &mut bytes)
+            .map_err(|error| ser::Error::custom(format!("a histogram could not be written: {error:?}")))?;
+        bytes.serialize(serializer)
+    }
+
+    /// Reads a histogram with the bounds of every other here, so that it can be merged.
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Latencies, D::Error> {
+        let bytes = Vec::<u8>::deserialize(deserializer)?;
+        let histogram = Reader::new()
+            .deserialize(&mut bytes.as_slice())
+            .map_err(|error| de::Error::custom(format!("a histogram could not be read: {error:?}")))?;
+        let mut latencies = Latencies::default();
+        latencies.0.add(&histogram).map_err(|_| de::Error::custom("a histogram has other bounds"))?;
+        Ok(latencies)
+    }
+}
+
 /// As pairs of a duration in ns and how many events it had.
 #[cfg(feature = "cli")]
 impl serde::Serialize for Latencies {

@@ -52,7 +52,7 @@
 //! compare              verdict, baseline: sentences and changes, from records     explain   answer
 //! record
 //! explain  model       where the CPU time of paths goes; what it comes to for messages that were not measured
-//! compare              schedule, turns, cell, trial, stats, crossover, self_test
+//! compare              schedule, turns, cell, trial, stats, crossover, self_test     many
 //! rig
 //! remote  lab          other hosts; a network card in software     doctor
 //! seat  server  fleet
@@ -82,6 +82,8 @@ pub mod fleet;
 #[cfg(feature = "cli")]
 pub mod lab;
 pub mod latency;
+#[cfg(feature = "cli")]
+pub mod many;
 pub mod message;
 #[cfg(feature = "cli")]
 pub mod model;

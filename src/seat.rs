@@ -98,6 +98,32 @@ impl Seats {
     }
 }
 
+/// Which of several clients some are, where they share CPUs with others: from so many on, of so many in all.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[cfg_attr(feature = "cli", derive(serde::Serialize, serde::Deserialize))]
+pub struct Among {
+    /// How many come before them.
+    pub before: usize,
+    /// How many there are in all; less than those who ask: there are no others.
+    pub all: usize,
+}
+
+impl Among {
+    /// How many there are in all, `clients` of them those who ask.
+    pub fn all_of(self, clients: usize) -> usize {
+        self.all.max(self.before.saturating_add(clients))
+    }
+}
+
+impl Seats {
+    /// Of seats that were planned for all, those of the `clients` who ask.
+    #[must_use]
+    pub fn part(self, among: Among, clients: usize) -> Self {
+        let part = |seats: Vec<Seat>| seats.into_iter().skip(among.before).take(clients).collect();
+        Self { servers: part(self.servers), clients: part(self.clients) }
+    }
+}
+
 /// Seats spread over all CPUs, pinned where they were pinned before, under the default policy: nobody shares.
 fn alone(seats: &[Seat], cpus: &[usize]) -> Vec<Seat> {
     let pinned = |seat: &Seat| seat.cpu.is_some() && !cpus.is_empty();

@@ -98,6 +98,15 @@ pub fn clients(text: &str) -> Result<usize, String> {
     }
 }
 
+/// A number of hosts.
+pub fn hosts(text: &str) -> Result<usize, String> {
+    const MOST: usize = 65_536;
+    match text.parse() {
+        Ok(hosts @ 1..=MOST) => Ok(hosts),
+        _ => Err(format!("hosts are a whole number from 1 to {MOST}")),
+    }
+}
+
 /// A time to measure.
 pub fn seconds(text: &str) -> Result<Duration, String> {
     match text.parse::<f64>() {

@@ -7,6 +7,7 @@ mod check;
 mod client;
 mod doctor;
 mod explain;
+mod job;
 mod lab;
 mod list;
 mod manual;

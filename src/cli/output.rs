@@ -42,6 +42,11 @@ impl Files {
         Ok(())
     }
 
+    /// The first of them.
+    pub fn first(&self) -> Option<&Path> {
+        self.0.first().map(|file| file.0.as_path())
+    }
+
     /// Whether one of the files has this form.
     pub fn has(&self, format: Format) -> bool {
         self.0.iter().any(|file| file.1 == format)

@@ -8,9 +8,11 @@ use std::sync::Arc;
 
 use clap::Args;
 
-use super::Failure;
+use super::job::{self, Part};
+use super::{Failure, arguments};
 use crate::connection::Options;
 use crate::lab::Lab;
+use crate::many::Network;
 use crate::message::Spec;
 use crate::remote::{self, Token};
 use crate::rig::Site;
@@ -20,13 +22,20 @@ use crate::send::{SendPath, Unsupported};
 /// Where the server is.
 #[derive(Debug, Clone, Default, Args)]
 pub struct Over {
-    /// Measure against `copycost serve` on another host (HOST:PORT), or through a network card in software (lab, needs
-    /// root); without it over loopback
-    #[arg(long, value_name = "HOST:PORT|lab")]
+    /// Measure against `copycost serve` on another host (HOST:PORT), through a network card in software (lab, needs
+    /// root), or with many client hosts (mpi, under mpirun or srun, in a build with the feature mpi); without it over
+    /// loopback
+    #[arg(long, value_name = "HOST:PORT|lab|mpi")]
     over: Option<Way>,
     /// The file with the secret that `copycost serve` was given
     #[arg(long, value_name = "FILE", requires = "over")]
     token_file: Option<PathBuf>,
+    /// With --over mpi: the first N processes serve, and the others receive [default: 1]
+    #[arg(long, value_name = "N", requires = "over", value_parser = arguments::hosts)]
+    servers: Option<usize>,
+    /// With --over mpi: servers are reached by their address in this network (10.0.0.0/8) [default: by any that answers]
+    #[arg(long, value_name = "CIDR", requires = "over")]
+    network: Option<Network>,
 }
 
 /// What lies between the ends, other than loopback.
@@ -34,6 +43,8 @@ pub struct Over {
 enum Way {
     /// The lab.
     Lab,
+    /// A job of many hosts.
+    Mpi,
     /// Another host, as it was named.
     Host(String),
 }
@@ -42,7 +53,11 @@ impl FromStr for Way {
     type Err = Infallible;
 
     fn from_str(text: &str) -> Result<Self, Infallible> {
-        Ok(if text == "lab" { Self::Lab } else { Self::Host(text.to_owned()) })
+        Ok(match text {
+            "lab" => Self::Lab,
+            "mpi" => Self::Mpi,
+            host => Self::Host(host.to_owned()),
+        })
     }
 }
 
@@ -71,6 +86,27 @@ impl Over {
         }
     }
 
+    /// What this process is in a job of many hosts, each with so many clients at most; every rank but the first comes
+    /// back only when the job is done.
+    pub fn join(&self, most_clients: usize, options: Options) -> Result<Part, Failure> {
+        let usage = |text: &str| Err(Failure::Usage(text.to_owned()));
+        if self.over == Some(Way::Mpi) {
+            if self.token_file.is_some() {
+                return usage("--over mpi makes a token of its own: leave --token-file out");
+            }
+            return job::join(self.servers(), self.network, most_clients, options);
+        }
+        if self.servers.is_some() || self.network.is_some() {
+            return usage("--servers and --network belong to --over mpi");
+        }
+        Ok(Part::Alone)
+    }
+
+    /// How many hosts serve.
+    pub fn servers(&self) -> usize {
+        self.servers.unwrap_or(1)
+    }
+
     /// The site that the flags name. A lab is built: whoever catches signals does so before, to have it removed.
     pub fn site(&self) -> Result<Site, Failure> {
         match &self.over {
@@ -78,11 +114,13 @@ impl Over {
             Some(Way::Lab) if self.token_file.is_some() => {
                 Err(Failure::Usage("--token-file opens another host, and --over lab has none".to_owned()))
             }
+            // Who directs a job knows its hosts.
+            Some(Way::Mpi) => Ok(Site::Here),
             Some(Way::Lab) => lab().map(|lab| Site::Lab(Arc::new(lab))),
             Some(Way::Host(host)) => {
                 let addresses = addresses(host, "--over")?;
                 let token = token(self.token_file.as_ref())?;
-                Ok(Site::There(remote::Site { addresses, token }))
+                Ok(Site::There(remote::Site::new(addresses, token)))
             }
         }
     }
@@ -100,7 +138,7 @@ pub fn lab() -> Result<Lab, Failure> {
 /// Makes sure that another host is there and lets this one in.
 pub fn reach(site: &mut Site, options: &Options) -> Result<(), Failure> {
     match site {
-        Site::Here | Site::Lab(_) => Ok(()),
+        Site::Here | Site::Lab(_) | Site::Many(_) => Ok(()),
         Site::There(there) => there.reach(options).map_err(|error| Failure::Failed(error.to_string())),
     }
 }

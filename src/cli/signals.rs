@@ -1,9 +1,19 @@
 //! SIGINT and SIGTERM as a channel: the command finishes what it is at, says what it has, and ends with 0.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use crossbeam::channel::{Receiver, unbounded};
 
 use super::Failure;
 use crate::lab;
+
+static CAUGHT: AtomicBool = AtomicBool::new(false);
+
+/// Whether a signal has come, for those who wait where no channel reaches.
+#[cfg(feature = "mpi")]
+pub fn caught() -> bool {
+    CAUGHT.load(Ordering::SeqCst)
+}
 
 /// From now on the first signal arrives here; a second one ends the process at once.
 pub fn listen() -> Result<Receiver<()>, Failure> {
@@ -11,6 +21,7 @@ pub fn listen() -> Result<Receiver<()>, Failure> {
     let mut before = 0;
     let handler = move || {
         before += 1;
+        CAUGHT.store(true, Ordering::SeqCst);
         if before > 1 {
             // Nothing is unwound any more.
             lab::remove_all();

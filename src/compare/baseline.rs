@@ -22,7 +22,9 @@ pub fn changes(now: &Results, before: &Results) -> Vec<Comparison> {
 }
 
 fn alike(here: &Comparison, there: &Comparison) -> bool {
-    let key = |c: &Comparison| (c.size, c.clients, c.path.clone(), c.reference.clone(), c.metric.clone());
+    let key = |c: &Comparison| {
+        (c.size, c.clients, c.client_hosts, c.path.clone(), c.reference.clone(), c.metric.clone())
+    };
     key(here) == key(there)
 }
 
@@ -107,6 +109,7 @@ mod tests {
         Comparison {
             size: 1024,
             clients: 1,
+            client_hosts: 1,
             path: "zerocopy".into(),
             reference: "onecopy".into(),
             metric: metric.into(),

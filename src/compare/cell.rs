@@ -219,7 +219,8 @@ impl Cell {
                 let mut measured = sum.finish(&contestant.site, baseline);
                 if let Some(time) = latency {
                     let timed = time_messages(&contestant, time);
-                    measured.latency = Some(timed.map_err(|error| Failed { setup: setups + 1, error })?);
+                    let (all, hosts) = timed.map_err(|error| Failed { setup: setups + 1, error })?;
+                    (measured.latency, measured.host_latencies) = (Some(all), hosts);
                     progress(time);
                 }
                 Ok(measured)

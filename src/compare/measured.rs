@@ -10,7 +10,7 @@ use crate::cost::pollution::Walk;
 use crate::cost::system::{IdleBaseline, MIN_WINDOW, SystemMeter, SystemSpent};
 use crate::cost::{Measured as Figure, Missing};
 use crate::latency::Latencies;
-use crate::rig::{Rig, RigError, Sample, Site, Work};
+use crate::rig::{HostShare, Rig, RigError, Sample, Site, Work};
 use crate::seat::Placed;
 
 /// What one contestant came to, over all set-ups.
@@ -40,6 +40,10 @@ pub struct Measured {
     pub limiter: Limiter,
     /// From the ask for one message to its last byte.
     pub latency: Option<Latencies>,
+    /// How many hosts received.
+    pub client_hosts: usize,
+    /// Where these are several, the latencies of each.
+    pub host_latencies: Vec<HostShare>,
 }
 
 /// The set-ups of one contestant so far.
@@ -116,6 +120,8 @@ impl Sum {
             system,
             sample: self.sample,
             latency: None,
+            client_hosts: site.client_hosts(),
+            host_latencies: Vec::new(),
         }
     }
 }
@@ -204,14 +210,18 @@ fn evidence(sample: &Sample, placed: Placed) -> Evidence {
     }
 }
 
-/// Messages asked for one at a time, for `time`, with no other rig around.
-pub(super) fn time_messages(contestant: &Contestant, time: Duration) -> Result<Latencies, RigError> {
+/// Messages asked for one at a time, for `time`, with no other rig around: the histogram of all, and of each host where
+/// these are several.
+pub(super) fn time_messages(
+    contestant: &Contestant,
+    time: Duration,
+) -> Result<(Latencies, Vec<HostShare>), RigError> {
     const PORTION: u64 = 50;
     let mut rig = Rig::at(&contestant.site, &contestant.scenario.clone().for_latency())?;
-    let mut all = Latencies::default();
     let began = Instant::now();
-    while all.is_empty() || began.elapsed() < time {
-        all.add(&rig.run(Work::Single(PORTION))?.latency);
+    let mut all = rig.run(Work::Single(PORTION))?;
+    while began.elapsed() < time {
+        all.add(&rig.run(Work::Single(PORTION))?);
     }
-    Ok(all)
+    Ok((all.latency, all.hosts))
 }

@@ -17,8 +17,27 @@ use crate::units::{ByteSize, Clients, significant};
 pub use limits::LAB;
 use ranking::{Answer, ranges};
 
-/// The sentences; none where there is nothing to compare.
+/// The sentences; none where there is nothing to compare. Where several hosts received, those of each number of hosts.
 pub fn of(results: &Results) -> Vec<String> {
+    let compared = results.comparisons.iter().map(|comparison| comparison.client_hosts);
+    let crossed = results.crossovers.iter().map(|crossover| crossover.client_hosts);
+    let hosts: BTreeSet<usize> = compared.chain(crossed).collect();
+    let told = |&hosts: &usize| {
+        let mut part = results.clone();
+        part.records.retain(|record| record.client_hosts == hosts);
+        part.failures.retain(|failure| failure.client_hosts == hosts);
+        part.comparisons.retain(|comparison| comparison.client_hosts == hosts);
+        part.crossovers.retain(|crossover| crossover.client_hosts == hosts);
+        let named = move |sentence| match hosts {
+            1 => sentence,
+            _ => format!("{hosts} client hosts: {sentence}"),
+        };
+        of_hosts(&part).into_iter().map(named)
+    };
+    hosts.iter().flat_map(told).collect()
+}
+
+fn of_hosts(results: &Results) -> Vec<String> {
     if results.comparisons.is_empty() && results.crossovers.is_empty() {
         return Vec::new();
     }

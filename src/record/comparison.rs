@@ -9,6 +9,9 @@ pub struct Comparison {
     pub size: usize,
     /// The clients.
     pub clients: usize,
+    /// How many hosts received.
+    #[serde(default = "super::one")]
+    pub client_hosts: usize,
     /// The path.
     pub path: String,
     /// What it is compared with: a path, or the same path of another build (`onecopy@OTHER`).
@@ -39,6 +42,9 @@ pub struct Crossover {
     pub against: String,
     /// The clients.
     pub clients: usize,
+    /// How many hosts received.
+    #[serde(default = "super::one")]
+    pub client_hosts: usize,
     /// As in [`Comparison::metric`].
     pub metric: String,
     /// How much memory the messages in turn covered.

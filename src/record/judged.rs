@@ -15,6 +15,8 @@ pub struct Paired {
     pub size: usize,
     /// The clients.
     pub clients: usize,
+    /// How many hosts received.
+    pub client_hosts: usize,
     /// The path.
     pub path: String,
     /// What it is compared with.
@@ -51,6 +53,7 @@ impl Comparison {
         Self {
             size: paired.size,
             clients: paired.clients,
+            client_hosts: paired.client_hosts,
             path: paired.path.clone(),
             reference: paired.reference.clone(),
             metric: paired.metric.to_string(),
@@ -83,6 +86,7 @@ mod tests {
         Paired {
             size: 1024,
             clients: 1,
+            client_hosts: 1,
             path: "twocopy".into(),
             reference: "onecopy".into(),
             metric,

@@ -4,6 +4,7 @@
 mod comparison;
 mod cost;
 mod explanation;
+mod hosts;
 mod judged;
 mod lab;
 mod model;
@@ -17,10 +18,11 @@ use crate::rig::Site;
 use crate::scenario::Scenario;
 use crate::send::{Copies, Decisions, Ledger, Release};
 
-pub use crate::conditions::Conditions;
+pub use crate::conditions::{Conditions, RankConditions};
 pub use comparison::{Comparison, Crossover};
 pub use cost::{CountRecord, CountersRecord, CpuRecord, LatencyRecord, PollutionRecord, Reasons, WireRecord};
 pub use explanation::{ClassDifference, ClassRecord, ExplainedEnd, ExplainedPath, Explanation, FigureRecord};
+pub use hosts::{HostRecord, HostsRecord};
 pub use judged::{ALPHA, Paired};
 pub use lab::LabRecord;
 pub use model::{Asked, CostModel, MISS_TOLERATED, ModelCell, PathModel};
@@ -64,8 +66,11 @@ pub struct Record {
     pub path: String,
     /// The message's size in bytes.
     pub size: usize,
-    /// Clients, each with a connection of its own.
+    /// Clients, each with a connection of its own; where several hosts receive, of each host.
     pub clients: usize,
+    /// How many hosts receive.
+    #[serde(default = "one")]
+    pub client_hosts: usize,
     /// Where the fields lie.
     pub layout: String,
     /// How the message is divided.
@@ -134,9 +139,17 @@ pub struct Record {
     /// What sending does to the caches; null where it was not asked for.
     #[serde(default)]
     pub pollution: Option<PollutionRecord>,
+    /// Where several hosts receive, and over MPI always: the share of each.
+    #[serde(default)]
+    pub hosts: Option<HostsRecord>,
     /// What distorts this record.
     #[serde(default)]
     pub flags: Vec<String>,
+}
+
+/// As many hosts as received before there could be more.
+fn one() -> usize {
+    1
 }
 
 /// [`Ledger`] in numbers.
@@ -192,6 +205,9 @@ pub struct CellFailure {
     pub size: usize,
     /// The clients.
     pub clients: usize,
+    /// How many hosts were to receive.
+    #[serde(default = "one")]
+    pub client_hosts: usize,
     /// Why, in a sentence.
     pub error: String,
 }
@@ -227,6 +243,7 @@ impl Record {
         let spec = &scenario.spec;
         self.path == scenario.path.name
             && (self.size, self.clients) == (spec.size, scenario.clients)
+            && self.client_hosts == site.client_hosts()
             && self.layout == spec.layout.to_string()
             && self.fields == spec.fields.to_string()
             && self.buffers == spec.buffers.to_string()
@@ -250,6 +267,7 @@ impl Record {
             path: scenario.path.name.to_owned(),
             size: spec.size,
             clients: scenario.clients,
+            client_hosts: measured.client_hosts,
             layout: spec.layout.to_string(),
             fields: spec.fields.to_string(),
             buffers: spec.buffers.to_string(),
@@ -269,17 +287,21 @@ impl Record {
             verdict_reason,
             huge_share: measured.huge_share,
             cpu: CpuRecord::new(measured, spec.size),
-            counters: CountersRecord::new(measured, spec.size, scenario.clients),
+            counters: CountersRecord::new(measured, spec.size, scenario.clients * measured.client_hosts),
             wire: sample.wire.as_ref().map(|wire| WireRecord::new(wire, sample.messages)),
             lab: LabRecord::new(measured, spec.size),
             mapped_share: sample.mapped.and_then(|mapped| mapped.share()),
             mapped_reason: sample.mapped.and_then(|mapped| mapped.why_not_all()),
             limiter: measured.limiter.to_string(),
-            ns_per_message: sample.time_of(scenario.round_bytes()).as_secs_f64() * 1e9,
+            ns_per_message: sample
+                .time_of(scenario.round_bytes() * measured.client_hosts as u64)
+                .as_secs_f64()
+                * 1e9,
             latency_ns: measured.latency.as_ref().and_then(LatencyRecord::new),
             pollution: scenario
                 .pollution_table
                 .and_then(|bytes| PollutionRecord::new(bytes, sample.walk, measured.idle_walk)),
+            hosts: HostsRecord::new(measured, spec.size),
             flags: flags(scenario, measured),
         }
     }

@@ -6,6 +6,7 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use crossbeam::channel::Sender;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::frame;
@@ -16,6 +17,7 @@ use super::token::Token;
 use super::{HANDSHAKE, LONGEST};
 use crate::connection::{self, Options};
 use crate::scenario::MAX_CLIENTS;
+use crate::seat::Among;
 use crate::send::Ledger;
 use crate::server::{Failure, News, STACK_BYTES, Told};
 use crate::sys::socket::{Socket, Woken};
@@ -27,9 +29,25 @@ pub struct Site {
     pub addresses: Vec<SocketAddr>,
     /// The secret that both know.
     pub token: Option<Token>,
+    /// Which of several guests' clients these are.
+    pub shares: Shares,
+}
+
+/// Which of all clients a guest's are, where several guests measure together.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Shares {
+    /// Of those whom the host serves.
+    pub server: Among,
+    /// Of those on the CPUs of the guest.
+    pub client: Among,
 }
 
 impl Site {
+    /// The host at `addresses`, for a guest that measures alone.
+    pub fn new(addresses: Vec<SocketAddr>, token: Option<Token>) -> Self {
+        Self { addresses, token, shares: Shares::default() }
+    }
+
     /// Makes sure that the host is there and lets this one in, and keeps only the address that answered: what is
     /// wrong for all cells of a matrix is told once, before the first.
     pub fn reach(&mut self, options: &Options) -> Result<(), CallError> {

@@ -104,7 +104,9 @@ impl Host {
         };
         let cpus = seat::cpus()?;
         let one_host = visit.socket.local_addr()?.ip() == visit.peer.ip();
-        let seats = Seats::plan(understood.placement, order.clients, &cpus).of_servers(one_host, &cpus);
+        let all = order.among.all_of(order.clients);
+        let seats = Seats::plan(understood.placement, all, &cpus).of_servers(one_host, &cpus);
+        let seats = seats.part(order.among, order.clients);
         let placed = seats.placed(cpus.len());
         let applied = Applied::of(&visit.socket)?;
         let service = self.service(order, &understood, seats, &applied)?;
@@ -132,7 +134,7 @@ impl Host {
         applied: &Applied,
     ) -> io::Result<Service> {
         let budget = if order.bounded {
-            Budget::share(&Limits::of_process(), order.clients, applied.send_buffer)
+            Budget::share(&Limits::of_process(), order.among.all_of(order.clients), applied.send_buffer)
         } else {
             Budget::unbounded()
         };

@@ -17,7 +17,7 @@ mod token;
 
 use std::time::Duration;
 
-pub use guest::{Call, CallError, Site};
+pub use guest::{Call, CallError, Shares, Site};
 pub use host::{Host, Terms as HostTerms};
 pub use token::{BadToken, Token};
 

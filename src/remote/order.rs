@@ -6,7 +6,7 @@ use crate::cost::pollution::{Chase, Walk};
 use crate::message::{BadMessageSize, Spec};
 use crate::record::Conditions;
 use crate::scenario::Scenario;
-use crate::seat::Placement;
+use crate::seat::{Among, Placement};
 use crate::send::{self, Ledger, SendPath};
 use crate::server::{Failure, News, Report, Told};
 use crate::supply::Supply;
@@ -44,6 +44,9 @@ pub struct Order {
     pub counted_threads: usize,
     /// The table of the pointer chase.
     pub pollution_table: Option<usize>,
+    /// Which of all clients of several guests these are.
+    #[serde(default)]
+    pub among: Among,
 }
 
 /// An order that was understood.
@@ -133,11 +136,12 @@ impl Order {
             bounded: scenario.bounded,
             counted_threads: scenario.counted_threads,
             pollution_table: scenario.pollution_table,
+            among: Among::default(),
         }
     }
 
-    /// What it means, or the sentence why it cannot be served.
-    pub fn understand(&self, most_clients: usize) -> Result<Understood, String> {
+    /// The path and the messages that its words name.
+    pub fn named(&self) -> Result<(&'static SendPath, Spec), String> {
         let path = send::by_name(&self.path).ok_or_else(|| format!("there is no path '{}'", self.path))?;
         let spec = Spec {
             layout: self.layout.parse()?,
@@ -146,8 +150,21 @@ impl Order {
             ..Spec::new(self.size).map_err(|error: BadMessageSize| error.to_string())?
         };
         let spec = spec.divided(self.fields.parse()?).map_err(|error| error.to_string())?;
+        Ok((path, spec))
+    }
+
+    /// What it means, or the sentence why it cannot be served.
+    pub fn understand(&self, most_clients: usize) -> Result<Understood, String> {
+        let (path, spec) = self.named()?;
         if !(1..=most_clients).contains(&self.clients) {
             return Err(format!("{} clients: this host serves 1 to {most_clients}", self.clients));
+        }
+        // Seats are planned for all of them, whoever the others are.
+        if self.among.all_of(self.clients) > most_clients {
+            return Err(format!(
+                "{} clients in all: this host serves 1 to {most_clients}",
+                self.among.all_of(self.clients)
+            ));
         }
         self.pollution_table.map_or(Ok(()), Chase::check).map_err(|error| error.to_string())?;
         let memory = Supply::memory(&spec).saturating_add(self.pollution_table.unwrap_or(0));
@@ -243,6 +260,7 @@ mod tests {
                     bounded,
                     counted_threads,
                     pollution_table,
+                    among: Among::default(),
                 }
             },
         )

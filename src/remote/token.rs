@@ -84,6 +84,25 @@ impl Token {
         Self::new(bytes.trim_ascii()).map_err(|bytes| BadToken::Length { path: name(), bytes })
     }
 
+    /// A token that nobody has had before.
+    pub fn fresh() -> std::io::Result<Self> {
+        let mut secret = [0; 32];
+        getrandom::fill(&mut secret).map_err(|error| std::io::Error::other(error.to_string()))?;
+        Ok(Self(secret.to_vec()))
+    }
+
+    /// The secret in letters and digits, to be handed to those whom it is for.
+    pub fn in_words(&self) -> String {
+        self.0.iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+
+    /// A token from [`Token::in_words`].
+    pub fn from_words(words: &str) -> Option<Self> {
+        let pair = |pair: &[u8]| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok();
+        let secret: Vec<u8> = words.as_bytes().chunks(2).map(pair).collect::<Option<_>>()?;
+        Self::new(&secret).ok()
+    }
+
     fn new(secret: &[u8]) -> Result<Self, usize> {
         let fits = (SHORTEST..=LONGEST as usize).contains(&secret.len());
         if fits { Ok(Self(secret.to_vec())) } else { Err(secret.len()) }
@@ -150,6 +169,16 @@ mod tests {
         }
         assert!(Token::read(folder.path()).unwrap_err().to_string().contains("no regular file"));
         assert!(Token::read(&folder.path().join("none")).unwrap_err().to_string().contains("none"));
+    }
+
+    #[test]
+    fn a_fresh_token_survives_its_words_and_is_no_other() {
+        let token = Token::fresh().unwrap();
+        assert_eq!(Token::from_words(&token.in_words()).unwrap().0, token.0);
+        assert_ne!(Token::fresh().unwrap().0, token.0);
+        for wrong in ["", "00", "zz".repeat(20).as_str(), &"ä".repeat(20), &"0".repeat(33)] {
+            assert!(Token::from_words(wrong).is_none_or(|token| token.0.len() >= SHORTEST), "{wrong}");
+        }
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::set::{SETTING_NAMES, Set};
-use crate::record::Conditions;
+use crate::record::{Conditions, RankConditions};
 use crate::units::ByteSize;
 
 /// Names and values, in the order in which they are shown. What is not known is left out.
@@ -18,6 +18,11 @@ pub fn pairs(set: &Set) -> Vec<(String, String)> {
         if let Some(host) = &conditions.host {
             pairs.extend(of_machine(host, "serving host's "));
         }
+        pairs.extend(conditions.ranks.iter().take(MOST_RANKS).map(of_rank));
+        if conditions.ranks.len() > MOST_RANKS {
+            let more = format!("{} more ranks", conditions.ranks.len() - MOST_RANKS);
+            pairs.push((more, "the JSON has them".to_owned()));
+        }
     } else {
         pairs.push(("source".to_owned(), "Criterion, which keeps no conditions".to_owned()));
     }
@@ -27,6 +32,20 @@ pub fn pairs(set: &Set) -> Vec<(String, String)> {
     pairs.push(("files".to_owned(), set.files.join(", ")));
     pairs.retain(|(_, value)| !value.is_empty());
     pairs
+}
+
+/// More ranks than this are not read.
+const MOST_RANKS: usize = 16;
+
+/// One of many hosts on one line.
+fn of_rank(of: &RankConditions) -> (String, String) {
+    let RankConditions { rank, role, host, conditions: c } = of;
+    let commit = c.commit.as_deref().unwrap_or_default();
+    let value = format!(
+        "Linux {}, {} × {}, {}, copycost {} {commit}",
+        c.kernel, c.cpus, c.cpu_model, c.congestion_control, c.version
+    );
+    (format!("rank {rank}, {role} {host}"), value.trim_end().to_owned())
 }
 
 fn of_machine(c: &Conditions, whose: &str) -> Vec<(String, String)> {

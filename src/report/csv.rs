@@ -20,7 +20,7 @@ const ORIGINAL: [&str; 9] = [
     "ContextSwitch",
 ];
 
-const COLUMNS: [&str; 47] = [
+const COLUMNS: [&str; 50] = [
     "set",
     "path",
     "size",
@@ -68,6 +68,9 @@ const COLUMNS: [&str; 47] = [
     "plain",
     "mapped_share",
     "doubtful",
+    "client_hosts",
+    "fairness_jain",
+    "fairness_min_over_max",
 ];
 
 /// Every row of every set.
@@ -193,5 +196,8 @@ fn recorded(record: &Record) -> [String; COLUMNS.len()] {
         count(|l| l.plain),
         number(record.mapped_share),
         count(|l| l.doubtful),
+        record.client_hosts.to_string(),
+        number(record.hosts.as_ref().and_then(|hosts| hosts.fairness_jain)),
+        number(record.hosts.as_ref().and_then(|hosts| hosts.fairness_min_over_max)),
     ]
 }

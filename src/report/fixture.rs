@@ -1,8 +1,8 @@
 //! Fixed records for the tests of every form.
 
 use crate::record::{
-    CellFailure, Comparison, Conditions, CountRecord, CountersRecord, CpuRecord, Crossover, LatencyRecord,
-    LedgerRecord, PollutionRecord, Record, Results, WireRecord,
+    CellFailure, Comparison, Conditions, CountRecord, CountersRecord, CpuRecord, Crossover, HostRecord,
+    HostsRecord, LatencyRecord, LedgerRecord, PollutionRecord, RankConditions, Record, Results, WireRecord,
 };
 
 /// One path in a cell with one client.
@@ -11,6 +11,7 @@ pub fn record(path: &str, size: usize, throughput: f64, ledger: Option<LedgerRec
         path: path.into(),
         size,
         clients: 1,
+        client_hosts: 1,
         layout: "heap".into(),
         fields: "even".into(),
         buffers: "constant".into(),
@@ -52,6 +53,7 @@ pub fn record(path: &str, size: usize, throughput: f64, ledger: Option<LedgerRec
             max: 18_000,
         }),
         pollution: None,
+        hosts: None,
         flags: Vec::new(),
     }
 }
@@ -76,6 +78,46 @@ pub fn conditions() -> Conditions {
     }
 }
 
+/// Two paths on one, two and four client hosts, the last of which has more and more of all.
+pub fn of_hosts() -> Results {
+    let mut results = Results::new(conditions());
+    for hosts in [1, 2, 4] {
+        for (path, rate) in [("onecopy", 1e9), ("zerocopy", 1.5e9)] {
+            let share = |rank: usize| HostRecord {
+                rank,
+                host: format!("node{rank}"),
+                bytes: 500_000_000,
+                seconds: 1.0,
+                throughput_bytes_per_second: rate,
+                share: 1.0 / hosts as f64,
+                receiver_ns_per_kib: Some(61.5),
+                latency_ns: None,
+            };
+            let of = HostsRecord {
+                fairness_jain: Some(1.0 - 0.05 * hosts as f64),
+                fairness_min_over_max: Some(0.75),
+                windows_apart_us: 120.0,
+                each: (1..=hosts).map(share).collect(),
+            };
+            let mut record = Record {
+                client_hosts: hosts,
+                transport: "mpi".into(),
+                hosts: Some(of),
+                ..record(path, 65_536, rate * (hosts as f64).sqrt(), None)
+            };
+            record.cpu.sender_ns_per_kib = Some(40.0 + hosts as f64);
+            results.records.push(record);
+        }
+    }
+    results.conditions.ranks = vec![RankConditions {
+        rank: 1,
+        role: "client host".into(),
+        host: "node1".into(),
+        conditions: conditions(),
+    }];
+    results
+}
+
 /// Two records, a flag and a failure.
 pub fn few() -> Results {
     let mut results = Results::new(conditions());
@@ -88,6 +130,7 @@ pub fn few() -> Results {
         path: "zerocopy".into(),
         size: 1024,
         clients: 1,
+        client_hosts: 1,
         error: "client 0 failed: Connection reset by peer".into(),
     });
     results
@@ -116,6 +159,7 @@ pub fn full() -> Results {
         path: "zerocopy".into(),
         against: "onecopy".into(),
         clients: 1,
+        client_hosts: 1,
         metric: "throughput".into(),
         footprint: "hot".into(),
         low: Some(16_384),
@@ -145,6 +189,7 @@ fn comparisons(records: &[Record]) -> Vec<Comparison> {
         Comparison {
             size: record.size,
             clients: record.clients,
+            client_hosts: record.client_hosts,
             path: record.path.clone(),
             reference: "onecopy".into(),
             metric: "throughput".into(),

@@ -99,6 +99,11 @@ impl Set {
         ascending(self.rows.iter().map(|row| row.clients))
     }
 
+    /// How many hosts receive; `None` where nothing was measured, or Criterion did.
+    pub fn client_hosts(&self) -> Option<usize> {
+        self.rows.iter().find_map(|row| row.record.as_ref()).map(|record| record.client_hosts)
+    }
+
     /// The cells, by clients and then size.
     pub fn cells(&self) -> Vec<(usize, usize)> {
         let mut cells: Vec<_> = self.rows.iter().map(|row| (row.clients, row.size)).collect();
@@ -138,10 +143,23 @@ pub fn of_results(file: &str, results: &Results) -> Vec<Set> {
         set.conditions = Some(results.conditions.clone());
         set.commands = vec![command_line(&results.conditions.command)];
     }
-    // Comparisons and failures do not say their settings; a run has one of each, and it is its first.
-    sets[0].failures.clone_from(&results.failures);
-    sets[0].comparisons.clone_from(&results.comparisons);
-    sets[0].crossovers.clone_from(&results.crossovers);
+    // Comparisons and failures do not say their settings, but for the number of hosts; a run has one of each, and it is
+    // its first.
+    let place = |sets: &[Set], hosts: usize| {
+        sets.iter().position(|set| set.client_hosts() == Some(hosts)).unwrap_or_default()
+    };
+    for failure in &results.failures {
+        let place = place(&sets, failure.client_hosts);
+        sets[place].failures.push(failure.clone());
+    }
+    for comparison in &results.comparisons {
+        let place = place(&sets, comparison.client_hosts);
+        sets[place].comparisons.push(comparison.clone());
+    }
+    for crossover in &results.crossovers {
+        let place = place(&sets, crossover.client_hosts);
+        sets[place].crossovers.push(crossover.clone());
+    }
     sets[0].explanations.clone_from(&results.explanations);
     sets[0].models.clone_from(&results.models);
     sets[0].verdict.clone_from(&results.verdict);
@@ -175,8 +193,13 @@ pub const SETTING_NAMES: [&str; 7] =
     ["transport", "placement", "layout", "fields", "buffers", "footprint", "receive path"];
 
 fn settings(record: &Record) -> Settings {
+    let hosts = if record.client_hosts == 1 { "host" } else { "hosts" };
+    let transport = match record.hosts {
+        Some(_) => format!("{} with {} client {hosts}", record.transport, record.client_hosts),
+        None => record.transport.clone(),
+    };
     [
-        &record.transport,
+        &transport,
         &record.placement,
         &record.layout,
         &record.fields,

@@ -6,7 +6,7 @@ use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
 
 use super::set::{of_results, side_by_side};
 use super::terminal::Paint;
-use crate::record::{Record, Results};
+use crate::record::{LatencyRecord, Record, Results};
 use crate::units::{ByteSize, significant};
 
 /// Wide enough for every column, narrow enough for a terminal and a pull request.
@@ -95,9 +95,47 @@ pub(super) fn wide(results: &Results) -> String {
             ]
         },
     );
+    let hosts = of_hosts(results);
     let missing = decided(results) + &reasons(results);
     let main = super::terminal::report(&side_by_side(of_results("", results)), Paint::Plain);
-    format!("{main}\n{cpu}\n{wire}\n{latency}\n{counters}\n{missing}")
+    format!("{main}\n{cpu}\n{wire}\n{latency}\n{counters}\n{hosts}{missing}")
+}
+
+/// How even the client hosts were, and what each had; nothing where one received.
+fn of_hosts(results: &Results) -> String {
+    let mut table = plain();
+    table.set_header(["path", "size", "clients", "client host", "GB/s", "share %", "recv", "p50 µs", "p99"]);
+    for column in table.column_iter_mut().skip(4) {
+        column.set_cell_alignment(CellAlignment::Right);
+    }
+    for record in &results.records {
+        let Some(hosts) = &record.hosts else { continue };
+        let cell = |name: String| {
+            [record.path.clone(), ByteSize(record.size).to_string(), record.clients.to_string(), name]
+        };
+        for host in &hosts.each {
+            let latency = |of: fn(&LatencyRecord) -> u64| {
+                host.latency_ns.as_ref().map_or_else(unknown, |latency| significant(of(latency) as f64 / 1e3))
+            };
+            let figures = [
+                significant(host.throughput_bytes_per_second / 1e9),
+                significant(100.0 * host.share),
+                maybe(host.receiver_ns_per_kib),
+                latency(|latency| latency.p50),
+                latency(|latency| latency.p99),
+            ];
+            table.add_row(cell(format!("{} (rank {})", host.host, host.rank)).into_iter().chain(figures));
+        }
+        let even = format!(
+            "{} hosts: Jain {}, least {}",
+            record.client_hosts,
+            maybe(hosts.fairness_jain),
+            maybe(hosts.fairness_min_over_max)
+        );
+        let rate = significant(record.throughput_bytes_per_second / 1e9);
+        table.add_row(cell(even).into_iter().chain([rate, "100".to_owned()]));
+    }
+    if table.is_empty() { String::new() } else { format!("{}\n\n", trimmed(&table)) }
 }
 
 /// What a path with several ways chose in each cell.

@@ -1,6 +1,6 @@
 //! What is written, on fixed records.
 
-use super::fixture::{counted, few, full};
+use super::fixture::{counted, few, full, of_hosts};
 use super::set::{of_results, side_by_side};
 use super::*;
 use crate::record::Record;
@@ -220,4 +220,32 @@ fn the_extension_decides() {
     for name in ["a", "a.html.bak", ".json", ""] {
         assert!(Format::of_file(Path::new(name)).is_err(), "{name}");
     }
+}
+
+#[test]
+fn numbers_of_hosts_lie_on_one_line_and_each_has_its_comparisons() {
+    let mut results = of_hosts();
+    let comparison = full().comparisons.remove(0);
+    results.comparisons = vec![crate::record::Comparison { client_hosts: 4, ..comparison }];
+    let sets = side_by_side(of_results("a.json", &results));
+    let labels: Vec<_> = sets.iter().map(|set| set.label.as_str()).collect();
+    assert_eq!(labels, ["mpi with 1 client host", "mpi with 2 client hosts", "mpi with 4 client hosts"]);
+    assert_eq!(sets.iter().map(|set| set.comparisons.len()).collect::<Vec<_>>(), [0, 0, 1]);
+    let page = Format::Html.write_sets(&sets, Paint::Plain);
+    let section = page.split("id=\"hosts\"").nth(1).unwrap().split("</section>").next().unwrap();
+    // Throughput and demand, for the one cell.
+    assert_eq!(section.matches("<svg").count(), 2, "{section}");
+    for says in ["client hosts", "server's CPU time", "Jain's index", "0.80", "onecopy", "zerocopy"] {
+        assert!(section.contains(says), "{says} in {section}");
+    }
+    assert!(page.contains("rank 1, client host node1"));
+    let one = Results { records: results.records[..2].to_vec(), comparisons: Vec::new(), ..results.clone() };
+    let page = Format::Html.write(&one);
+    assert!(page.contains("--client-hosts 1,2,4"), "what is missing says how to get it");
+    let csv = Format::Csv.write(&results);
+    assert!(csv.lines().next().unwrap().ends_with("client_hosts,fairness_jain,fairness_min_over_max"));
+    assert!(csv.lines().last().unwrap().ends_with(",4,0.8,0.75"), "{csv}");
+    let wide = wide(&results);
+    narrow(&wide);
+    assert!(wide.contains("node4 (rank 4)") && wide.contains("4 hosts: Jain 0.80, least 0.75"), "{wide}");
 }

@@ -57,7 +57,7 @@ fn ahead(set: &Set, clients: usize) -> Option<String> {
 
 /// From which size a path wins.
 pub fn crossover(crossover: &Crossover) -> String {
-    let Crossover { path, against, clients, metric, footprint, low, high, most } = crossover;
+    let Crossover { path, against, clients, metric, footprint, low, high, most, .. } = crossover;
     let size = |size: usize| ByteSize(size).to_string();
     let from = match (low, high) {
         (None, Some(high)) => format!("from the smallest size on ({})", size(*high)),

@@ -61,6 +61,20 @@ pub enum RigError {
     #[cfg(feature = "cli")]
     #[error(transparent)]
     Lab(#[from] LabError),
+    /// One of several hosts failed.
+    #[error("{host}: {error}")]
+    Host {
+        /// Which.
+        host: String,
+        /// Its sentence.
+        error: String,
+    },
+    /// One of several hosts is gone, and nothing more can be measured with it.
+    #[error("{0}")]
+    Lost(String),
+    /// Another host failed, and this one's part counts for nothing.
+    #[error("it was called off, because another host failed")]
+    CalledOff,
     /// Something could not be set up.
     #[error("{what}: {source}")]
     Setup {

@@ -1,42 +1,45 @@
 //! A warm scenario: server, fleet and connections, ready to run. Every measurement in this crate is
 //! [`Rig::run`].
 
+mod ensemble;
 mod error;
 mod files;
+mod gate;
 mod gathered;
+mod own;
 mod sample;
 mod site;
 
 use std::io;
 use std::net::SocketAddr;
+#[cfg(feature = "cli")]
 use std::sync::Arc;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use crossbeam::channel::{Receiver, unbounded};
-use crossbeam::select;
+use crossbeam::channel::unbounded;
 
 #[cfg(feature = "cli")]
 use crate::conditions::Conditions;
 use crate::connection::{self, Applied};
-use crate::cost::cpu;
 use crate::cost::pollution::Walk;
-use crate::fleet::{Fleet, Member, Outcome, Turn};
+use crate::fleet::{Fleet, Member};
 #[cfg(feature = "cli")]
-use crate::lab::{Lab, Probed};
+use crate::lab::Probed;
 use crate::protocol::{Hello, Ticket};
 use crate::recv::Verifier;
 use crate::scenario::Scenario;
 use crate::seat::{self, Placed, Seat};
-use crate::server::News;
 
 use error::setup;
-use gathered::Gathered;
-use site::{DRAIN, ServerEnd};
+use gate::Alone;
+use own::Own;
 
 pub use crate::fleet::Work;
+pub use ensemble::{About, Crew, Ensemble};
 pub use error::{RigError, Side};
-pub use sample::Sample;
+pub use gate::Gate;
+pub use sample::{HostShare, Sample};
 pub use site::Site;
 
 /// What a new rig does before it is handed out: buffers are faulted in, congestion windows are open.
@@ -45,26 +48,20 @@ const WARM_UP: Duration = Duration::from_millis(20);
 /// A running scenario.
 #[derive(Debug)]
 pub struct Rig {
-    // Dropped in this order: clients first, so that the server sees them go.
-    fleet: Fleet,
-    _server: ServerEnd,
-    news: Receiver<News>,
-    outcomes: Receiver<Outcome>,
+    ends: Ends,
     scenario: Scenario,
-    applied: Applied,
-    address: SocketAddr,
-    placed: Placed,
-    copied_because: Option<String>,
-    #[cfg(feature = "cli")]
-    host: Option<Box<Conditions>>,
+    about: About,
     #[cfg(feature = "cli")]
     probed: Option<Probed>,
-    #[cfg(feature = "cli")]
-    lab: Option<Arc<Lab>>,
-    huge_share: Option<f64>,
-    idle_walk: Walk,
     /// An end failed: nothing more can be measured.
     broken: bool,
+}
+
+/// Where the clients are.
+#[derive(Debug)]
+enum Ends {
+    Own(Box<Own>),
+    Hosts(Box<dyn Crew>),
 }
 
 impl Rig {
@@ -77,11 +74,22 @@ impl Rig {
     pub fn at(site: &Site, scenario: &Scenario) -> Result<Self, RigError> {
         (scenario.receive.probe)(scenario.verify)
             .map_err(|reason| RigError::Unsupported { path: scenario.receive.name, reason })?;
+        if let Site::Many(ensemble) = site {
+            let (crew, about) = ensemble.set_up(scenario)?;
+            return Ok(Self {
+                ends: Ends::Hosts(crew),
+                scenario: scenario.clone(),
+                about,
+                #[cfg(feature = "cli")]
+                probed: None,
+                broken: false,
+            });
+        }
         files::allow(scenario)?;
         let cpus = seat::cpus().map_err(setup("the process's CPUs could not be read"))?;
         let (news_to, news) = unbounded();
         let reached = site.reach(scenario, &cpus, news_to)?;
-        let seats = site.seats(scenario, &cpus).of_clients(reached.one_host, &cpus);
+        let seats = site.client_seats(scenario, reached.one_host, &cpus);
         let mut placed = seats.placed(cpus.len());
         if let (false, Some(sender_cpus)) = (reached.one_host, reached.sender_cpus) {
             placed = Placed { cpus: placed.cpus + sender_cpus, sender_cpus, apart: true };
@@ -93,12 +101,18 @@ impl Rig {
         let (outcomes_to, outcomes) = unbounded();
         let fleet =
             Fleet::start(members, &outcomes_to).map_err(setup("a client's thread could not start"))?;
-        let mut rig = Self {
+        let own = Own {
             fleet,
             _server: reached.end,
             news,
             outcomes,
-            scenario: scenario.clone(),
+            clients: scenario.clients,
+            stall: scenario.options.stall,
+            #[cfg(feature = "cli")]
+            lab: if let Site::Lab(lab) = site { Some(Arc::clone(lab)) } else { None },
+        };
+        let ready = own.await_ready()?;
+        let about = About {
             // A client's own TCP_NODELAY is for its asks.
             applied: Applied { nodelay: scenario.options.nodelay, ..applied },
             address: reached.address,
@@ -106,16 +120,17 @@ impl Rig {
             copied_because: reached.copied_because,
             #[cfg(feature = "cli")]
             host: reached.host,
+            huge_share: ready.huge_share,
+            idle_walk: ready.idle_walk,
+        };
+        let mut rig = Self {
+            ends: Ends::Own(Box::new(own)),
+            scenario: scenario.clone(),
+            about,
             #[cfg(feature = "cli")]
             probed: reached.probed,
-            #[cfg(feature = "cli")]
-            lab: if let Site::Lab(lab) = site { Some(Arc::clone(lab)) } else { None },
-            huge_share: None,
-            idle_walk: Walk::default(),
             broken: false,
         };
-        let ready = rig.await_ready()?;
-        (rig.huge_share, rig.idle_walk) = (ready.huge_share, ready.idle_walk);
         rig.run(Work::Window(WARM_UP))?;
         Ok(rig)
     }
@@ -127,38 +142,38 @@ impl Rig {
 
     /// What its connections have, as read back.
     pub fn applied(&self) -> &Applied {
-        &self.applied
+        &self.about.applied
     }
 
     /// For the layout `huge`: the share of the messages' memory, 0 to 1, that the kernel gave huge pages for.
     pub fn huge_share(&self) -> Option<f64> {
-        self.huge_share
+        self.about.huge_share
     }
 
     /// Why the kernel copies zero-copy sends on this way, where that is known.
     pub fn copied_because(&self) -> Option<&str> {
-        self.copied_because.as_deref()
+        self.about.copied_because.as_deref()
     }
 
     /// The CPUs its threads were placed on.
     pub fn placed(&self) -> Placed {
-        self.placed
+        self.about.placed
     }
 
     /// The pointer chase of all server threads before anything was sent, if one was asked for.
     pub fn idle_walk(&self) -> Walk {
-        self.idle_walk
+        self.about.idle_walk
     }
 
     /// Where its server listens.
     pub fn address(&self) -> SocketAddr {
-        self.address
+        self.about.address
     }
 
     /// The conditions of the other host, where there is one.
     #[cfg(feature = "cli")]
     pub fn host(&self) -> Option<&Conditions> {
-        self.host.as_deref()
+        self.about.host.as_deref()
     }
 
     /// What a probe saw of its path, in a lab.
@@ -169,152 +184,32 @@ impl Rig {
 
     /// Does `work` on all clients. After an error the rig cannot be used again.
     pub fn run(&mut self, work: Work) -> Result<Sample, RigError> {
+        self.run_in_step(work, &mut Alone)
+    }
+
+    /// The same, with the window in step with `gate`. Of a rig of many hosts it is their affair with whom they keep
+    /// step.
+    pub fn run_in_step(&mut self, work: Work, gate: &mut dyn Gate) -> Result<Sample, RigError> {
         if self.broken {
             return Err(RigError::Broken);
         }
-        let turn = Arc::new(Turn::new(self.scenario.clients));
-        let mut gathered = Gathered::new(self.scenario.clients);
-        #[cfg(feature = "cli")]
-        let books = self.lab.as_ref().map(|lab| lab.books());
-        let (process, began) = (cpu::process_now().ok(), Instant::now());
-        self.fleet.begin(&turn, work);
-        let mut result = self.watch(work, &turn, &mut gathered);
-        if let Ok(sample) = &mut result {
-            sample.wall = began.elapsed();
-            sample.process = process.and_then(|earlier| cpu::process_since(earlier).ok());
-            #[cfg(feature = "cli")]
-            {
-                sample.relayed = self.lab.as_ref().zip(books).map(|(lab, books)| lab.since(&books));
-            }
-        }
+        let result = match &mut self.ends {
+            Ends::Own(own) => own.run(work, gate),
+            Ends::Hosts(crew) => crew.run(work),
+        };
         if result.is_err() {
             self.broken = true;
-            self.fleet.shutdown();
+            if let Ends::Own(own) = &self.ends {
+                own.fleet.shutdown();
+            }
         }
         result
     }
 
-    fn watch(&self, work: Work, turn: &Turn, gathered: &mut Gathered) -> Result<Sample, RigError> {
-        let window = match work {
-            Work::Window(length) => Some(self.window(length, turn, gathered)?),
-            Work::Rounds(_) | Work::Single(_) => None,
-        };
-        self.gather(turn, gathered)?;
-        let mut sample = gathered.sample();
-        (sample.bytes, sample.elapsed) = window.unwrap_or_else(|| {
-            let began = gathered.receipts.iter().map(|receipt| receipt.asked).min();
-            let (ended, bytes) = turn.first_finish().unwrap_or((Instant::now(), 0));
-            (bytes, began.map_or(Duration::ZERO, |began| ended.saturating_duration_since(began)))
-        });
-        Ok(sample)
+    /// What there is to know of it, without the rig.
+    pub fn about(&self) -> &About {
+        &self.about
     }
-
-    /// Bytes received between two instants while everyone sends.
-    fn window(
-        &self,
-        length: Duration,
-        turn: &Turn,
-        gathered: &mut Gathered,
-    ) -> Result<(u64, Duration), RigError> {
-        let patience = Instant::now() + self.patience();
-        while !turn.all_receive() {
-            if Instant::now() > patience {
-                return Err(RigError::Hung(self.patience()));
-            }
-            self.listen_for(Duration::from_micros(500), gathered)?;
-        }
-        let (began, before) = instant_and_bytes(turn);
-        let end = began + length;
-        while Instant::now() < end {
-            self.listen_for(end.saturating_duration_since(Instant::now()), gathered)?;
-        }
-        let (ended, after) = instant_and_bytes(turn);
-        turn.enough();
-        Ok((after - before, ended - began))
-    }
-
-    /// Waits until every end has said how the run was.
-    fn gather(&self, turn: &Turn, gathered: &mut Gathered) -> Result<(), RigError> {
-        let mut last = (Instant::now(), turn.bytes());
-        while !gathered.complete() {
-            let heard = self.listen_for(Duration::from_secs(1), gathered)?;
-            if heard || turn.bytes() != last.1 {
-                last = (Instant::now(), turn.bytes());
-            } else if last.0.elapsed() > self.patience() {
-                return Err(RigError::Hung(self.patience()));
-            }
-        }
-        Ok(())
-    }
-
-    /// Longer than any end waits by itself, so that the end with the error speaks first.
-    fn patience(&self) -> Duration {
-        self.scenario.options.stall + 2 * DRAIN
-    }
-
-    /// Takes the next message from either end; false when there was none for so long.
-    fn listen_for(&self, wait: Duration, gathered: &mut Gathered) -> Result<bool, RigError> {
-        select! {
-            recv(self.news) -> news => match news {
-                Ok(news) => gathered.take_news(news).map(|()| true),
-                Err(_) => Err(RigError::Broken),
-            },
-            recv(self.outcomes) -> outcome => match outcome {
-                Ok(outcome) => self.take_outcome(outcome, gathered).map(|()| true),
-                Err(_) => Err(RigError::Broken),
-            },
-            default(wait) => Ok(false),
-        }
-    }
-
-    /// A client's error is often only the echo of its sender's: give the sender a moment to say it first.
-    fn take_outcome(&self, outcome: Outcome, gathered: &mut Gathered) -> Result<(), RigError> {
-        let client = outcome.client;
-        match outcome.result {
-            Ok(receipt) => gathered.receipts.push(receipt),
-            Err(error) => {
-                let told_wrong = error.kind() == io::ErrorKind::InvalidData;
-                let until = Instant::now() + Duration::from_millis(if told_wrong { 0 } else { 200 });
-                while let Ok(news) = self.news.recv_deadline(until) {
-                    gathered.take_news(news)?;
-                }
-                let ledger = Box::new(gathered.sample().ledger);
-                return Err(RigError::End { side: Side::Client, client, error, ledger });
-            }
-        }
-        Ok(())
-    }
-
-    fn await_ready(&self) -> Result<Gathered, RigError> {
-        let mut gathered = Gathered::new(self.scenario.clients);
-        let until = Instant::now() + self.patience();
-        while gathered.ready < gathered.clients || gathered.receipts.len() < gathered.clients {
-            self.listen_for(Duration::from_secs(1), &mut gathered)?;
-            if Instant::now() > until {
-                return Err(RigError::Hung(self.patience()));
-            }
-        }
-        Ok(gathered)
-    }
-}
-
-/// An instant and what had been received at it: again if the thread was put aside between the two readings.
-fn instant_and_bytes(turn: &Turn) -> (Instant, u64) {
-    const TRIES: usize = 5;
-    const APART: Duration = Duration::from_micros(50);
-    let read = || {
-        let before = Instant::now();
-        let bytes = turn.bytes();
-        (before, bytes, before.elapsed())
-    };
-    let mut best = read();
-    for _ in 1..TRIES {
-        if best.2 < APART {
-            break;
-        }
-        best = read();
-    }
-    (best.0, best.1)
 }
 
 /// The clients, each with a connection: made where they sit, because a socket belongs to the network in which it was

@@ -13,6 +13,7 @@ use crate::send::Ledger;
 
 /// What one run yields.
 #[derive(Debug, Clone)]
+#[cfg_attr(feature = "cli", derive(serde::Serialize, serde::Deserialize))]
 pub struct Sample {
     /// Bytes received within the clock.
     pub bytes: u64,
@@ -27,6 +28,7 @@ pub struct Sample {
     /// The whole process over the whole run.
     pub process: Option<CpuSpent>,
     /// What a relay between the ends has spent, where there is one.
+    #[cfg_attr(feature = "cli", serde(skip))]
     pub relayed: Option<Relayed>,
     /// From the order to begin to the last word of an end.
     pub wall: Duration,
@@ -41,13 +43,39 @@ pub struct Sample {
     /// The longest drain of a sender.
     pub drain: Duration,
     /// Of each message, for [`super::Work::Single`].
+    #[cfg_attr(feature = "cli", serde(with = "crate::latency::v2"))]
     pub latency: Latencies,
     /// What the clients took without a copy over the whole run, by a receive path that tries.
     pub mapped: Option<Mapped>,
+    /// Where many hosts receive: what each of them had, in the order of their ranks.
+    #[cfg_attr(feature = "cli", serde(skip))]
+    pub hosts: Vec<HostShare>,
+}
+
+/// What one client host had of a run that several did together.
+#[derive(Debug, Clone)]
+pub struct HostShare {
+    /// Its number in the job.
+    pub rank: usize,
+    /// Its name.
+    pub name: String,
+    /// Bytes received within its clock.
+    pub bytes: u64,
+    /// What its clock showed.
+    pub elapsed: Duration,
+    /// Messages it received in the whole run.
+    pub messages: u64,
+    /// Its clients' threads over the whole run.
+    pub receiver: Spent,
+    /// Of each message, for [`super::Work::Single`].
+    pub latency: Latencies,
+    /// How far its clock began after the first of all, at most, as far as the hosts' clocks can be compared.
+    pub late: Duration,
 }
 
 impl Sample {
-    pub(super) fn empty() -> Self {
+    /// Nothing yet.
+    pub fn empty() -> Self {
         Self {
             bytes: 0,
             elapsed: Duration::ZERO,
@@ -64,7 +92,35 @@ impl Sample {
             drain: Duration::ZERO,
             latency: Latencies::default(),
             mapped: None,
+            hosts: Vec::new(),
         }
+    }
+
+    /// Adds what other clients had of the same run: on another host, with a clock of their own. What the clock shows
+    /// then is the time in which all together would have received as much as they did, at the sum of their rates.
+    pub fn beside(&mut self, other: &Self) {
+        let rate = self.throughput() + other.throughput();
+        self.bytes += other.bytes;
+        self.elapsed = if self.bytes == 0 {
+            self.elapsed.max(other.elapsed)
+        } else {
+            Duration::from_secs_f64(self.bytes as f64 / rate)
+        };
+        self.messages += other.messages;
+        self.sender.beside(&other.sender);
+        self.receiver.beside(&other.receiver);
+        self.process = None;
+        self.wall = self.wall.max(other.wall);
+        self.wire = match (self.wire.take(), other.wire.clone()) {
+            (Some(mine), Some(theirs)) => Some(mine.and(theirs)),
+            (mine, theirs) => mine.or(theirs),
+        };
+        self.walk += other.walk;
+        self.calls += other.calls;
+        self.ledger.add(&other.ledger);
+        self.drain = self.drain.max(other.drain);
+        self.latency.add(&other.latency);
+        self.add_mapped(other.mapped);
     }
 
     /// The sum of two runs of the same scenario.
@@ -87,6 +143,11 @@ impl Sample {
         self.drain = self.drain.max(other.drain);
         self.latency.add(&other.latency);
         self.add_mapped(other.mapped);
+        if self.hosts.is_empty() {
+            self.hosts.clone_from(&other.hosts);
+        } else {
+            self.hosts.iter_mut().zip(&other.hosts).for_each(|(mine, theirs)| mine.add(theirs));
+        }
     }
 
     pub(super) fn add_mapped(&mut self, other: Option<Mapped>) {
@@ -109,5 +170,30 @@ impl Sample {
     /// Context switches of all threads for each message.
     pub fn switches_per_message(&self) -> f64 {
         (self.sender.usage.switches() + self.receiver.usage.switches()) as f64 / self.messages.max(1) as f64
+    }
+}
+
+impl HostShare {
+    /// What `sample` holds of the host with this rank and name.
+    pub fn of(rank: usize, name: &str, sample: &Sample, late: Duration) -> Self {
+        Self {
+            rank,
+            name: name.to_owned(),
+            bytes: sample.bytes,
+            elapsed: sample.elapsed,
+            messages: sample.messages,
+            receiver: sample.receiver.clone(),
+            latency: sample.latency.clone(),
+            late,
+        }
+    }
+
+    fn add(&mut self, other: &Self) {
+        self.bytes += other.bytes;
+        self.elapsed += other.elapsed;
+        self.messages += other.messages;
+        self.receiver.then(&other.receiver);
+        self.latency.add(&other.latency);
+        self.late = self.late.max(other.late);
     }
 }

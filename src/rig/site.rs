@@ -1,12 +1,12 @@
 //! Where the server of a scenario is, and how it is reached: in this process, or on another host.
 
 use std::net::SocketAddr;
-#[cfg(feature = "cli")]
 use std::sync::Arc;
 use std::time::Duration;
 
 use crossbeam::channel::Sender;
 
+use super::ensemble::Ensemble;
 use super::error::{RigError, setup};
 #[cfg(feature = "cli")]
 use crate::conditions::Conditions;
@@ -37,6 +37,8 @@ pub enum Site {
     /// In this process, behind a network card in software.
     #[cfg(feature = "cli")]
     Lab(Arc<Lab>),
+    /// On another host or several, with clients on others still.
+    Many(Arc<dyn Ensemble>),
 }
 
 impl Site {
@@ -53,6 +55,23 @@ impl Site {
             Self::There(_) => "remote",
             #[cfg(feature = "cli")]
             Self::Lab(_) => "lab",
+            Self::Many(_) => "mpi",
+        }
+    }
+
+    /// How many hosts receive.
+    pub fn client_hosts(&self) -> usize {
+        match self {
+            Self::Many(ensemble) => ensemble.client_hosts(),
+            _ => 1,
+        }
+    }
+
+    /// Why nothing more can be measured here, if that is so.
+    pub fn lost(&self) -> Option<String> {
+        match self {
+            Self::Many(ensemble) => ensemble.lost(),
+            _ => None,
         }
     }
 
@@ -61,7 +80,21 @@ impl Site {
         match self {
             #[cfg(feature = "cli")]
             Self::Lab(lab) => lab.seats(scenario.placement, scenario.clients, cpus),
+            #[cfg(feature = "cli")]
+            Self::There(site) => {
+                Seats::plan(scenario.placement, site.shares.client.all_of(scenario.clients), cpus)
+            }
             _ => Seats::plan(scenario.placement, scenario.clients, cpus),
+        }
+    }
+
+    /// Where the clients of `scenario` sit; with those of other rigs on the same CPUs, beside them.
+    pub(super) fn client_seats(&self, scenario: &Scenario, one_host: bool, cpus: &[usize]) -> Seats {
+        let seats = self.seats(scenario, cpus).of_clients(one_host, cpus);
+        match self {
+            #[cfg(feature = "cli")]
+            Self::There(site) => seats.part(site.shares.client, scenario.clients),
+            _ => seats,
         }
     }
 
@@ -86,6 +119,8 @@ impl Site {
             Self::There(site) => serve_there(scenario, site, news),
             #[cfg(feature = "cli")]
             Self::Lab(lab) => serve_in_lab(scenario, lab, self.seats(scenario, cpus).servers, cpus, news),
+            // A rig of many hosts is made of rigs at each of them, which come here.
+            Self::Many(_) => Err(RigError::Broken),
         }
     }
 }
@@ -157,7 +192,7 @@ fn serve_here(
 /// A server on another host, which probes, plans and bounds by itself.
 #[cfg(feature = "cli")]
 fn serve_there(scenario: &Scenario, site: &remote::Site, news: Sender<News>) -> Result<Reached, RigError> {
-    let order = remote::order::Order::of(scenario);
+    let order = remote::order::Order { among: site.shares.server, ..remote::order::Order::of(scenario) };
     let (call, offered) = remote::Call::place(site, &order, &scenario.options, news)?;
     Ok(Reached {
         one_host: call.one_host(),

@@ -6,6 +6,8 @@ pub(crate) mod clock;
 #[cfg(feature = "cli")]
 pub(crate) mod ethtool;
 pub mod gather;
+#[cfg(feature = "cli")]
+pub(crate) mod interfaces;
 pub mod limits;
 pub mod memory;
 pub mod netns;

@@ -82,7 +82,9 @@ impl<'a> Course<'a> {
         clients: usize,
     ) -> Result<(), Failure> {
         let contestants = self.field.contestants(&scenario);
-        let here = |record: &Record| (record.size, record.clients) == (size, clients);
+        let hosts = self.field.site().client_hosts();
+        let here =
+            |record: &Record| (record.size, record.clients, record.client_hosts) == (size, clients, hosts);
         let known = |contestant: &Contestant| {
             self.results.records.iter().any(|record| record.is_of(&contestant.scenario, &contestant.site))
         };
@@ -95,13 +97,18 @@ impl<'a> Course<'a> {
         let contestants = self.field.contestants(&scenario);
         // Ratios are of paths that took turns: what an earlier run has of this cell cannot stand beside new figures.
         self.results.records.retain(|record| !here(record));
-        self.results.failures.retain(|failure| (failure.size, failure.clients) != (size, clients));
-        self.kept.retain(|kept| (kept.size, kept.clients) != (size, clients));
-        let what = cell_name(size, clients);
+        let failed = |failure: &CellFailure| {
+            (failure.size, failure.clients, failure.client_hosts) == (size, clients, hosts)
+        };
+        self.results.failures.retain(|failure| !failed(failure));
+        self.kept.retain(|kept| (kept.size, kept.clients, kept.client_hosts) != (size, clients, hosts));
+        let of_hosts = if hosts > 1 { format!(" on each of {hosts} hosts") } else { String::new() };
+        let what = cell_name(size, clients) + &of_hosts;
         self.progress.begin(&what);
         let pairs = self.field.pairs();
         let began = Instant::now();
         let (cell, end, allotment) = self.measure(contestants, &pairs);
+        self.still_whole()?;
         if cell.setups() == 0 && end == End::CalledOff {
             return Ok(());
         }
@@ -110,12 +117,26 @@ impl<'a> Course<'a> {
         let progress = &self.progress;
         let latency = allotment.latency.filter(|_| end != End::CalledOff);
         let finished = cell.finish(latency, &mut |_| progress.within(1.0));
+        self.still_whole()?;
         let told: Vec<_> = finished.iter().map(|(who, measured)| one_figure(who, measured)).collect();
         finished.into_iter().for_each(|(contestant, measured)| self.keep(&contestant, measured));
         self.to_come -= 1;
         let seconds = began.elapsed().as_secs_f64();
         self.progress.end(1, &format!("{what}: {} ({setups} set-ups, {seconds:.1} s)", told.join(", ")));
         self.save()
+    }
+
+    /// An error where hosts are gone without which nothing more can be measured: a cell that was not finished with
+    /// them counts for nothing, and finished cells are on disk.
+    fn still_whole(&self) -> Result<(), Failure> {
+        let Some(why) = self.field.site().lost() else { return Ok(()) };
+        let cells = self.results.records.len();
+        let kept = match (cells, self.files.first()) {
+            (0, _) => "nothing was measured before".to_owned(),
+            (_, Some(file)) => format!("the {cells} records of finished cells are in '{}'", file.display()),
+            (_, None) => format!("the {cells} records of finished cells are above"),
+        };
+        Err(Failure::Failed(format!("{why}; {kept}")))
     }
 
     /// Looks for a crossover and keeps it.
@@ -126,6 +147,7 @@ impl<'a> Course<'a> {
     ) -> Result<(), Failure> {
         if !self.interrupted {
             super::crossing::find(self, crossing, look);
+            self.still_whole()?;
             self.save()?;
         }
         Ok(())
@@ -168,11 +190,13 @@ impl<'a> Course<'a> {
             End::CalledOff => "it was interrupted",
             End::Precise | End::Full | End::NobodyLeft => "no more were made",
         };
+        let client_hosts = self.field.site().client_hosts();
         let goal = allotment.effort.precision.map(|precision| (precision, why));
         for &(path, reference) in pairs {
             self.paired.extend(Metric::ALL.iter().map(|&metric| Paired {
                 size,
                 clients,
+                client_hosts,
                 path: cell.name(path).to_owned(),
                 reference: cell.name(reference).to_owned(),
                 metric,
@@ -199,8 +223,9 @@ impl<'a> Course<'a> {
 
     /// Keeps that a path could not be measured.
     pub fn fail(&mut self, path: &str, size: usize, clients: usize, error: &Failed) {
-        let error = error.to_string();
-        self.results.failures.push(CellFailure { path: path.to_owned(), size, clients, error });
+        let (path, error) = (path.to_owned(), error.to_string());
+        let client_hosts = self.field.site().client_hosts();
+        self.results.failures.push(CellFailure { path, size, clients, client_hosts, error });
     }
 
     fn save(&mut self) -> Result<(), Failure> {

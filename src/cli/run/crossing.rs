@@ -32,9 +32,10 @@ pub struct Looker<'a> {
 pub fn find(course: &mut Course<'_>, crossing: &Crossing, looker: &Looker<'_>) {
     let (clients, footprint) = (looker.clients, looker.footprint.to_string());
     let (path, against) = (crossing.path.name.to_owned(), crossing.against.name.to_owned());
+    let client_hosts = course.field.site().client_hosts();
     let known = course.results.crossovers.iter().any(|old| {
-        (old.clients, &old.footprint, &old.path, &old.against, old.most)
-            == (clients, &footprint, &path, &against, crossing.most)
+        (old.clients, old.client_hosts, &old.footprint, &old.path, &old.against, old.most)
+            == (clients, client_hosts, &footprint, &path, &against, crossing.most)
     });
     let mut looks_left = crossover::looks(crossing.most);
     if known {
@@ -60,6 +61,7 @@ pub fn find(course: &mut Course<'_>, crossing: &Crossing, looker: &Looker<'_>) {
                 path: path.clone(),
                 against: against.clone(),
                 clients,
+                client_hosts,
                 metric: metric.to_string(),
                 footprint: footprint.clone(),
                 low,

@@ -59,6 +59,11 @@ impl Field {
         self.paths.len() * if self.both.is_some() { 2 } else { 1 }
     }
 
+    /// From now on everyone is served at `site`.
+    pub fn move_to(&mut self, site: Site) {
+        self.site = site;
+    }
+
     /// Where the servers are, unless two builds serve.
     pub fn site(&self) -> &Site {
         &self.site

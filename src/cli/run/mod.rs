@@ -14,6 +14,7 @@ mod regression;
 mod served;
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use clap::{Args, Parser};
@@ -25,6 +26,7 @@ use self::pace::Pace;
 use self::regression::Baseline;
 use self::served::Both;
 use super::arguments::{self, Crossing, PathChoice};
+use super::job::Part;
 use super::output::{self, Files};
 use super::over::Over;
 use super::{Done, Failure, signals};
@@ -33,10 +35,12 @@ use crate::compare::crossover;
 use crate::compare::metric::Metric;
 use crate::connection::Options;
 use crate::cost::system::{IdleBaseline, MIN_WINDOW};
+use crate::many::Director;
 use crate::message::{Buffers, Fields, Footprint, Layout, Spec};
 use crate::record::{ALPHA, Conditions, Results, SCHEMA};
 use crate::recv::{self, ReceivePath};
 use crate::report::{self, Format};
+use crate::rig::Site;
 use crate::scenario::{self, Scenario};
 use crate::seat::Placement;
 use crate::send::{self, SendPath};
@@ -59,6 +63,9 @@ pub struct Arguments {
     clients: Vec<usize>,
     #[command(flatten)]
     over: Over,
+    /// With --over mpi: numbers of client hosts, each with so many clients [default: all]
+    #[arg(long, value_name = "N", value_delimiter = ',', value_parser = arguments::hosts, requires = "over")]
+    client_hosts: Vec<usize>,
     /// Go on after what the first -o file, a .json, already has
     #[arg(long, requires = "output")]
     resume: bool,
@@ -148,6 +155,22 @@ impl Arguments {
     }
 
     pub fn run(&self) -> Result<Done, Failure> {
+        // Every path of a cell has its clients ready at once, and so has each host.
+        let most_clients = MAX_CLIENTS_OF_JOB;
+        match self.over.join(most_clients, arguments::options(self.stall))? {
+            Part::Alone if !self.client_hosts.is_empty() => {
+                Err(Failure::Usage("--client-hosts belongs to --over mpi".to_owned()))
+            }
+            Part::Alone => self.measure(None),
+            Part::Directs(job) => {
+                let result = self.measure(Some(&job.director));
+                job.end(result)
+            }
+            Part::Followed => Ok(Done::Yes),
+        }
+    }
+
+    fn measure(&self, director: Option<&Arc<Director>>) -> Result<Done, Failure> {
         let files = Files::open(&self.output)?;
         let baseline = self.baseline.as_deref().map(Baseline::read).transpose()?;
         if self.fail_on_regression.is_some() && baseline.is_none() && self.with.is_none() {
@@ -157,15 +180,22 @@ impl Arguments {
         }
         let received = (self.receive.probe)(self.verify);
         received.map_err(|reason| Failure::Usage(format!("{}: {reason}", self.receive.name)))?;
-        let results = self.begin()?;
-        let signals = signals::listen()?;
-        let field = self.field()?;
-        let (mut course, cells) = self.course(field, &files, results, &signals);
-        for (size, clients) in cells {
-            course.cell(self.scenarios(size, clients)?, size, clients)?;
+        let mut results = self.begin()?;
+        if let Some(director) = director {
+            introduce(director, &mut results.conditions);
         }
-        self.crossovers(&mut course)?;
+        let signals = signals::listen()?;
+        let sites = self.sites(director)?;
+        let field = self.field()?;
+        let (mut course, cells) = self.course(field, &files, results, &signals, sites.len());
+        let measured = self.cells(&mut course, &cells, &sites);
         course.progress.finish();
+        if let Err(failure) = measured {
+            if !course.results.records.is_empty() {
+                output::show(&course.results, self.format)?;
+            }
+            return Err(failure);
+        }
         let interrupted = course.interrupted();
         let mut results = course.results;
         if interrupted && results.records.is_empty() {
@@ -176,6 +206,46 @@ impl Arguments {
             files.save(&results)?;
         }
         self.tell(&results, interrupted)
+    }
+
+    /// Measures all there is to be measured.
+    fn cells(
+        &self,
+        course: &mut Course<'_>,
+        cells: &[(usize, usize)],
+        sites: &[Site],
+    ) -> Result<(), Failure> {
+        for &(size, clients) in cells {
+            let scenarios = self.scenarios(size, clients)?;
+            if sites.is_empty() {
+                course.cell(&scenarios, size, clients)?;
+            }
+            // Numbers of hosts side by side: how throughput grows with them should not be how the machine drifts.
+            for site in sites {
+                course.field.move_to(site.clone());
+                course.cell(&scenarios, size, clients)?;
+            }
+        }
+        if let Some(most) = sites.iter().max_by_key(|site| site.client_hosts()) {
+            course.field.move_to(most.clone());
+        }
+        self.crossovers(course)
+    }
+
+    /// Where many hosts receive: one site for each number of them.
+    fn sites(&self, director: Option<&Arc<Director>>) -> Result<Vec<Site>, Failure> {
+        let Some(director) = director else { return Ok(Vec::new()) };
+        let all = director.client_hosts();
+        let mut numbers = arguments::distinct(&self.client_hosts);
+        if let Some(more) = numbers.iter().find(|number| **number > all) {
+            return Err(Failure::Usage(format!(
+                "invalid value for --client-hosts: {more}, and this job has {all} client hosts"
+            )));
+        }
+        if numbers.is_empty() {
+            numbers.push(all);
+        }
+        Ok(numbers.into_iter().map(|hosts| Site::Many(director.with(hosts))).collect())
     }
 
     /// Prints the results, and says how the command ends.
@@ -223,13 +293,15 @@ impl Arguments {
         files: &'a Files,
         results: Results,
         signals: &'a crossbeam::channel::Receiver<()>,
+        sites: usize,
     ) -> (Course<'a>, Vec<(usize, usize)>) {
         let began = Instant::now();
         let sizes = self.sizes();
         let clients = arguments::distinct(&self.clients);
         let cells: Vec<_> = scenario::matrix(&sizes, &clients).collect();
         let budget = self.budget.or(self.quick.then_some(pace::QUICK));
-        let comparisons = cells.len() * field.pairs().len() * Metric::ALL.len();
+        let measured = cells.len() * sites.max(1);
+        let comparisons = measured * field.pairs().len() * Metric::ALL.len();
         let pace = Pace {
             each: self.seconds,
             budgeted: budget.is_some(),
@@ -241,12 +313,14 @@ impl Arguments {
         let crossovers = self
             .crossover
             .map_or(0, |crossing| clients.len() * FOOTPRINTS.len() * crossover::looks(crossing.most));
-        let to_come = cells.len() + crossovers;
+        let to_come = measured + crossovers;
         let until = began + budget.unwrap_or_default();
         let mut course = Course::new(field, pace, files, results, signals, (to_come, until));
         // Two seconds of looking on are worth it only where figures of the machine can come of it.
         let each = budget.map_or(self.seconds, |budget| budget / (to_come * course.field.count()) as u32 / 2);
-        course.baseline = (each >= MIN_WINDOW).then(IdleBaseline::watch).and_then(Result::ok);
+        // Of several servers this one is not the whole system.
+        let worth_it = each >= MIN_WINDOW && self.over.servers() == 1;
+        course.baseline = worth_it.then(IdleBaseline::watch).and_then(Result::ok);
         (course, cells)
     }
 
@@ -335,6 +409,20 @@ impl Arguments {
         // Whether there is such a message does not depend on the path.
         let any = self.scenario(&send::ALL[0], size, clients)?;
         Ok(move |path| Scenario { path, ..any.clone() })
+    }
+}
+
+/// Clients of a whole job, every path of a cell counted.
+const MAX_CLIENTS_OF_JOB: usize = 1 << 20;
+
+/// The conditions of all ranks, and what about them distorts.
+fn introduce(director: &Director, conditions: &mut Conditions) {
+    conditions.ranks = director.conditions();
+    for remark in director.remarks() {
+        eprintln!("warning: {remark}");
+        if !conditions.flags.contains(&remark) {
+            conditions.flags.push(remark);
+        }
     }
 }
 

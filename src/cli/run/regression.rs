@@ -85,6 +85,7 @@ mod tests {
         let comparison = Comparison {
             size: 1024,
             clients: 1,
+            client_hosts: 1,
             path: "onecopy".into(),
             reference: reference.into(),
             metric: metric.into(),

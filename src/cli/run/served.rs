@@ -50,8 +50,7 @@ impl Both {
 
     /// Where this build serves, and where the other does.
     pub fn sites(&self) -> [Site; 2] {
-        [&self.ours, &self.theirs]
-            .map(|served| Site::There(remote::Site { addresses: vec![served.address], token: None }))
+        [&self.ours, &self.theirs].map(|served| Site::There(remote::Site::new(vec![served.address], None)))
     }
 }
 

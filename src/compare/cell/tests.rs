@@ -58,7 +58,7 @@ fn one_that_fails_in_a_later_set_up_is_told_and_the_others_go_on() {
     let listener = connection::listen(SocketAddr::from(([127, 0, 0, 1], 0)), &options).unwrap();
     let server =
         Server::start(listener, options, Doors { control: Some(Arc::new(host)), raw: None }).unwrap();
-    let there = Site::There(remote::Site { addresses: vec![server.address()], token: None });
+    let there = Site::There(remote::Site::new(vec![server.address()], None));
     let mut cell = Cell::new(vec![contestant("a", Site::Here), contestant("b", there)], 1, None);
     assert_eq!(set_up(&mut cell), Ended::Complete);
     drop(server);
@@ -74,7 +74,7 @@ fn one_that_fails_in_a_later_set_up_is_told_and_the_others_go_on() {
 #[test]
 fn where_nobody_is_left_there_is_nothing_to_wait_for() {
     let nowhere = SocketAddr::from(([127, 0, 0, 1], 1));
-    let site = Site::There(crate::remote::Site { addresses: vec![nowhere], token: None });
+    let site = Site::There(crate::remote::Site::new(vec![nowhere], None));
     let mut cell = Cell::new(vec![contestant("a", site)], 1, None);
     assert_eq!((set_up(&mut cell), cell.setups()), (Ended::NobodyLeft, 0));
     assert!(cell.finish(None, &mut |_| ())[0].1.is_err());

@@ -21,6 +21,7 @@ fn compared(path: &str, size: usize, throughput: (f64, &str), demand: (f64, &str
     let one = |metric: &str, (ratio, word): (f64, &str)| Comparison {
         size,
         clients: 1,
+        client_hosts: 1,
         path: path.into(),
         reference: "onecopy".into(),
         metric: metric.into(),
@@ -81,7 +82,13 @@ fn ranges_ties_and_what_cannot_be_told() {
     results.comparisons.extend(compared("zerocopy", 4096, (1.21, "faster"), (0.5, "faster")));
     results.comparisons.extend(compared("twocopy", 16_384, (0.98, "undecided"), (1.2, "slower")));
     let error = "client 0 failed: Connection reset by peer (os error 104)".to_owned();
-    results.failures.push(CellFailure { path: "zerocopy".into(), size: 1024, clients: 1, error });
+    results.failures.push(CellFailure {
+        path: "zerocopy".into(),
+        size: 1024,
+        clients: 1,
+        client_hosts: 1,
+        error,
+    });
     insta::assert_snapshot!(told(&results));
 }
 
@@ -91,6 +98,7 @@ fn crossovers_say_how_far_they_are_known() {
         path: "zerocopy".into(),
         against: "onecopy".into(),
         clients: 4,
+        client_hosts: 1,
         metric: "throughput".into(),
         footprint: footprint.into(),
         low,

@@ -35,6 +35,11 @@ impl Axis {
         Self::measured("clients", values, |clients| clients.to_string())
     }
 
+    /// Numbers of hosts that receive.
+    pub fn hosts(values: &[usize]) -> Self {
+        Self::measured("client hosts", values, |hosts| hosts.to_string())
+    }
+
     /// Doubling steps, with a tick at each value, or at every second or third where there are many.
     fn measured(title: &str, values: &[usize], label: impl Fn(usize) -> String) -> Self {
         let step = values.len().div_ceil(MOST_TICKS).max(1);

@@ -5,6 +5,7 @@ mod caches;
 mod comparisons;
 mod demand;
 mod explained;
+mod hosts;
 mod lab;
 mod latency;
 mod ledger;
@@ -30,6 +31,7 @@ pub static ALL: &[Chart] = &[
     lab::CHART,
     latency::CHART,
     speedup::CHART,
+    hosts::CHART,
     caches::CHART,
     ledger::CHART,
 ];
