@@ -16,6 +16,9 @@ const METRICS: [Metric; 2] = [Metric::Throughput, Metric::SenderDemand];
 
 fn content(sets: &[Set]) -> Content {
     let hosts = all_of(sets, |set| set.client_hosts().into_iter().collect());
+    if sets.iter().all(|set| set.settings[0] != "mpi") {
+        return Content::Absent;
+    }
     if hosts.len() < 2 {
         return Content::Missing(
             "These results have one number of client hosts: `copycost run --over mpi --client-hosts 1,2,4` shows how \
