@@ -6,6 +6,7 @@
 
 use super::decisions::{Reason, Way};
 use super::evidence::{Evidence, MARGIN};
+use super::trial::{Cost, Trial};
 
 /// A block is about so many bytes: twice what a socket buffers, so that a way is not paid for by the next one.
 const BLOCK_BYTES: usize = 1 << 20;
@@ -15,10 +16,6 @@ const BLOCK_MESSAGES: (usize, usize) = (2, 128);
 
 /// The share of the work that trials may cost.
 const PROBING: f64 = 0.01;
-
-/// What reading the clocks around one message costs, in ns: two readings of the thread's CPU clock, a system call of
-/// 150 to 300 ns each, and two of the monotonic clock.
-const CLOCKS_NS: f64 = 600.0;
 
 /// Trials of a rival in a row that found no difference: then there is none that matters.
 const MOST_TRIALS: usize = 12;
@@ -41,15 +38,6 @@ pub enum Objective {
     Throughput,
     /// The least CPU time of the sending thread for each byte.
     Demand,
-}
-
-/// What the calls for some bytes cost.
-#[derive(Debug, Clone, Copy, Default, PartialEq)]
-pub(super) struct Cost {
-    /// CPU time of the thread in ns.
-    pub(super) cpu: u64,
-    /// Time passed in ns.
-    pub(super) wall: u64,
 }
 
 /// How the message at hand goes.
@@ -99,16 +87,6 @@ struct Rival {
     /// Trials of the present round.
     tried: usize,
     decided: bool,
-}
-
-#[derive(Debug)]
-struct Trial {
-    rival: Way,
-    /// 0 and 2: the incumbent; 1: the rival.
-    step: usize,
-    messages: u64,
-    bytes: [u64; 3],
-    spent: [Cost; 3],
 }
 
 /// What is to be believed of a rival.
@@ -249,8 +227,7 @@ impl Contest {
         match order.into_iter().find(eligible) {
             Some(index) => {
                 self.turn = index;
-                let (bytes, spent) = ([0; 3], [Cost::default(); 3]);
-                self.trial = Some(Trial { rival: Way::ALL[index], step: 0, messages: 0, bytes, spent });
+                self.trial = Some(Trial::of(Way::ALL[index]));
             }
             None => self.pause = self.block * SHORTEST_PAUSE,
         }
@@ -345,29 +322,5 @@ impl Contest {
             self.turn = Way::Reference as usize;
             self.pause = 0;
         }
-    }
-}
-
-impl Trial {
-    fn add(&mut self, spent: Cost) {
-        let sum = &mut self.spent[self.step];
-        sum.cpu += spent.cpu;
-        sum.wall += spent.wall;
-    }
-
-    /// The logarithms of the rival's cost per byte over the incumbent's: of CPU time and of time.
-    fn log_ratios(&self) -> [f64; 2] {
-        let log = |of: fn(&Cost) -> u64| {
-            let log =
-                |step: usize| (of(&self.spent[step]).max(1) as f64 / self.bytes[step].max(1) as f64).ln();
-            log(1) - (log(0) + log(2)) / 2.0
-        };
-        [log(|cost| cost.cpu), log(|cost| cost.wall)]
-    }
-
-    /// What the clocks cost beside a message of the incumbent.
-    fn share_of_clocks(&self) -> f64 {
-        let messages = self.messages.max(1) as f64;
-        CLOCKS_NS / (self.spent[2].cpu as f64 / messages).max(CLOCKS_NS / 4.0)
     }
 }

@@ -3,9 +3,10 @@
 //! One [`Gate`] for the connection says whether the kernel copies what it is given by reference, or refuses it. One
 //! [`Contest`] for each class of messages finds the cheapest way. Every step is a few comparisons.
 
-use super::contest::{Climate, Contest, Cost, Next, Objective};
+use super::contest::{Climate, Contest, Next, Objective};
 use super::decisions::{Decisions, Reason, Way};
 use super::gate::{Gate, Link, Turned};
+use super::trial::Cost;
 
 /// Below this by reference is not thought of: to pin pages and to be notified costs more than to copy so few bytes
 /// ("generally only effective at writes over around 10 KB", Documentation/networking/msg_zerocopy.rst).

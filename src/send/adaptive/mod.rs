@@ -17,14 +17,15 @@ mod evidence;
 mod gate;
 #[cfg(test)]
 mod simulated;
+mod trial;
 
 use std::io;
 use std::sync::Arc;
 use std::time::Instant;
 
-use contest::Cost;
 use controller::{Controller, Division, Shape};
 use gate::Link;
+use trial::Cost;
 
 use super::{Budget, Ledger, Release, SendPath, Sender, ZeroCopy, hybrid};
 use crate::message::Message;

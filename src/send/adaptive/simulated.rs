@@ -4,10 +4,11 @@ use std::collections::VecDeque;
 
 use proptest::prelude::*;
 
-use super::contest::{Cost, Objective};
+use super::contest::Objective;
 use super::controller::{Controller, Division, Shape};
 use super::decisions::{Decisions, Reason, Way};
 use super::gate::Link;
+use super::trial::Cost;
 
 /// What the kernel makes of messages by reference.
 #[derive(Debug, Clone, Copy, PartialEq)]
