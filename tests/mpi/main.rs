@@ -33,7 +33,7 @@ fn every_path_is_measured_and_the_sums_are_the_hosts_own() {
         return;
     }
     let program = copycost();
-    let flags = ["-p", "all", "-s", "1KiB,64KiB", "-c", "1,2", "--seconds", "0.2", "--verify", "--latency"];
+    let flags = ["-p", "all", "-s", "1KiB,64KiB", "-c", "2", "--seconds", "0.1", "--verify", "--latency"];
     let ended = start(&[&["-n", "4", &program][..], &OVER, &flags].concat()).finish();
     let results = ended.good();
     let paths = send::ALL.iter().filter(|path| {
@@ -42,7 +42,7 @@ fn every_path_is_measured_and_the_sums_are_the_hosts_own() {
     });
     assert_eq!(
         (results.records.len(), results.failures.len()),
-        (4 * paths.count(), 0),
+        (2 * paths.count(), 0),
         "{:?}",
         results.failures
     );
@@ -64,7 +64,7 @@ fn every_path_is_measured_and_the_sums_are_the_hosts_own() {
             "merged, not averaged"
         );
         if let Some(ledger) = &record.ledger {
-            assert!(ledger.sends > 0 && ledger.completed == ledger.sends, "{ledger:?}");
+            assert!(ledger.sends + ledger.plain > 0 && ledger.completed == ledger.sends, "{ledger:?}");
         }
     }
     assert!(!results.comparisons.is_empty() && results.comparisons.iter().all(|c| c.client_hosts == 3));

@@ -125,9 +125,9 @@ fn every_path_is_measured_across_a_bridge() {
         "-s",
         "1KiB,64KiB",
         "-c",
-        "1,2",
+        "2",
         "--seconds",
-        "0.2",
+        "0.1",
         "--verify",
     ];
     let ended = start_in(
@@ -138,7 +138,7 @@ fn every_path_is_measured_across_a_bridge() {
     let results = ended.good();
     let spec = copycost::message::Spec::new(1024).unwrap();
     let paths = send::ALL.iter().filter(|path| (path.probe)(&spec).is_ok()).count();
-    assert_eq!((results.records.len(), results.failures.len()), (4 * paths, 0), "{:?}", results.failures);
+    assert_eq!((results.records.len(), results.failures.len()), (2 * paths, 0), "{:?}", results.failures);
     sums_are_the_hosts_own(&results, &ended);
     let names: Vec<_> = results.conditions.ranks.iter().map(|rank| rank.host.as_str()).collect();
     assert_eq!(names, ["node1", "node2", "node3", "node4"]);
