@@ -16,7 +16,8 @@ const METRICS: [Metric; 2] = [Metric::Throughput, Metric::SenderDemand];
 
 fn content(sets: &[Set]) -> Content {
     let hosts = all_of(sets, |set| set.client_hosts().into_iter().collect());
-    if sets.iter().all(|set| set.settings[0] != "mpi") {
+    let records = || sets.iter().flat_map(|set| &set.rows).filter_map(|row| row.record.as_ref());
+    if records().all(|record| record.hosts.is_none()) {
         return Content::Absent;
     }
     if hosts.len() < 2 {
