@@ -389,3 +389,13 @@ fn completions_and_manual_come_from_the_same_definitions() {
     copycost(&["man", "--folder", folder.path().to_str().unwrap()]).success();
     assert!(fs::read_to_string(folder.path().join("copycost-run.1")).unwrap().contains("crossover"));
 }
+
+/// Each message of a kibibyte on a huge page of its own, as many as a cache does not hold: hundreds of gibibytes.
+#[test]
+fn what_would_take_all_memory_is_refused() {
+    let huge = ["-p", "onecopy", "-s", "1KiB", "-c", "1024", "--layout", "huge", "--footprint", "cold"];
+    let refused = copycost(&[&["run"][..], &huge].concat()).failure().code(1);
+    let error = text(&refused.get_output().stderr);
+    let out = text(&refused.get_output().stdout);
+    assert!((error + &out).contains("--footprint"), "{out}");
+}

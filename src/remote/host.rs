@@ -19,6 +19,7 @@ use crate::protocol::Ticket;
 use crate::seat::{self, Seats};
 use crate::send::{Budget, Limits, Release, Terms as SendTerms};
 use crate::server::{Attendant, News, STACK_BYTES, Service, Visit};
+use crate::sys::limits;
 use crate::sys::socket::{Socket, Woken};
 
 /// What a host asks of its guests.
@@ -171,12 +172,7 @@ impl Drop for Promise<'_> {
 
 /// Half of the memory that the kernel says could be had, in bytes; where it does not say, one client's.
 fn memory_for_messages() -> usize {
-    let meminfo = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
-    let available = meminfo.lines().find_map(|line| {
-        let kib = line.strip_prefix("MemAvailable:")?.trim().strip_suffix("kB")?.trim();
-        kib.parse::<usize>().ok()?.checked_mul(1024)
-    });
-    available.map_or(CLIENT_MEMORY, |available| available / 2)
+    limits::available_memory().map_or(CLIENT_MEMORY, |available| available / 2)
 }
 
 impl Attendant for Host {

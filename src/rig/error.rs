@@ -9,6 +9,7 @@ use crate::lab::LabError;
 #[cfg(feature = "cli")]
 use crate::remote;
 use crate::send::{Ledger, Unsupported};
+use crate::units::ByteSize;
 
 /// Which end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,6 +53,21 @@ pub enum RigError {
         needed: u64,
         /// The limit.
         hard: u64,
+    },
+    /// The messages would take the memory of everything else.
+    #[error(
+        "the messages of {clients} clients take {}, and this machine has {} left, of which they may have half: \
+         use fewer clients, larger messages (`--layout huge` takes 2 MiB for each in turn), or a smaller `--footprint`",
+        in_mib(*.needed),
+        in_mib(*.available)
+    )]
+    Memory {
+        /// The clients asked for.
+        clients: usize,
+        /// Bytes.
+        needed: usize,
+        /// Bytes.
+        available: usize,
     },
     /// The other host does not serve.
     #[cfg(feature = "cli")]
@@ -112,6 +128,12 @@ impl RigError {
             _ => false,
         }
     }
+}
+
+/// Rounded up, as a sentence has it.
+fn in_mib(bytes: usize) -> ByteSize {
+    const MIB: usize = 1 << 20;
+    ByteSize(bytes.div_ceil(MIB).saturating_mul(MIB))
 }
 
 /// Names what was to be done.

@@ -6,6 +6,7 @@ mod error;
 mod files;
 mod gate;
 mod gathered;
+mod memory;
 mod own;
 mod sample;
 mod site;
@@ -86,6 +87,7 @@ impl Rig {
             });
         }
         files::allow(scenario)?;
+        memory::allow(site, scenario)?;
         let cpus = seat::cpus().map_err(setup("the process's CPUs could not be read"))?;
         let (news_to, news) = unbounded();
         let reached = site.reach(scenario, &cpus, news_to)?;

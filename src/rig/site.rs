@@ -59,6 +59,18 @@ impl Site {
         }
     }
 
+    /// Whether the messages lie in this process.
+    pub(super) fn serves_here(&self) -> bool {
+        match self {
+            Self::Here => true,
+            #[cfg(feature = "cli")]
+            Self::Lab(_) => true,
+            #[cfg(feature = "cli")]
+            Self::There(_) => false,
+            Self::Many(_) => false,
+        }
+    }
+
     /// How many hosts receive.
     pub fn client_hosts(&self) -> usize {
         match self {
