@@ -59,11 +59,13 @@ fn cpu_time_of_a_burner_lies_between_its_clock_and_the_wall() {
 
 #[test]
 fn a_sleeper_spends_nothing_beside_a_burner() {
-    // Opened per thread and not inherited: what another thread burns is not this thread's.
+    // What another thread burns is not this thread's; only the kernel's workers are, which it starts after the opening.
+    let (go, gone) = std::sync::mpsc::channel();
+    let burner = thread::spawn(move || gone.recv().map(|()| burn(Duration::from_millis(40))));
     let mut cpu = ThreadCpu::open();
     let begun = cpu.now().unwrap();
-    let burner = thread::spawn(|| burn(Duration::from_millis(40)));
-    burner.join().unwrap();
+    go.send(()).unwrap();
+    burner.join().unwrap().unwrap();
     let spent = cpu.since(begun).unwrap();
     assert!(spent.time < Duration::from_millis(20), "{spent:?}");
 }
