@@ -65,7 +65,8 @@ fn connected(path: &SendPath) -> (Box<dyn Sender>, Socket, Arc<Message>) {
     let spec = fitting(path, Spec { fields: Fields::Single, ..spec(65536, true) });
     let supply = Supply::new(&spec, false).unwrap();
     let sender = (path.open)(socket, &supply, Terms { budget: Budget::unbounded(), urgent: false }).unwrap();
-    (sender, client, Arc::new(Message::new(&spec).unwrap()))
+    // One that the path may have registered.
+    (sender, client, Arc::clone(&supply.messages()[0]))
 }
 
 fn soon() -> Instant {

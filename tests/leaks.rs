@@ -35,23 +35,27 @@ fn assert_back_to(before: (usize, usize), what: &str) {
 
 #[test]
 fn two_hundred_times_come_and_gone() {
-    within("leaks", || {
-        let before = held();
-        for path in available(&spec(4096, true)) {
+    for path in available(&spec(4096, true)) {
+        within(path.name, || {
+            let before = held();
             connect_and_drop(path);
             assert_back_to(before, path.name);
-        }
-        for path in available(&spec(4096, true)) {
+        });
+        within(path.name, || {
+            let before = held();
             for cycle in 0..70 {
                 let scenario = Scenario { verify: false, ..verified(path, spec(4096, true), 2) };
-                let mut rig = Rig::build(&scenario).unwrap();
+                let mut rig = Rig::build(&scenario).unwrap_or_else(|error| panic!("{}: {error}", path.name));
                 if cycle % 3 == 0 {
                     rig.run(Work::Rounds(2)).unwrap();
                 }
             }
             assert_back_to(before, path.name);
-            common::eventually(&format!("{}: nothing is pinned any more", path.name), || pinned() == 0);
-        }
+            common::eventually("nothing is pinned any more", || pinned() == 0);
+        });
+    }
+    within("receivers", || {
+        let before = held();
         for (receive, _) in receivers() {
             for cycle in 0..30 {
                 // By MSG_ZEROCOPY, of which most can be mapped over loopback, and by a copy, of which nothing can.

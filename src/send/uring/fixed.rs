@@ -15,7 +15,7 @@
 
 use std::io;
 
-use super::{Operation, Operations, Uring, operations};
+use super::{Operation, Operations, Uring, can_lock, operations};
 use crate::message::{Layout, Spec};
 use crate::send::{Release, SendPath, Sender, Terms, Unsupported};
 use crate::supply::Supply;
@@ -51,7 +51,7 @@ fn probe(spec: &Spec) -> Result<(), Unsupported> {
         );
         return Err(Unsupported(told));
     }
-    Ok(())
+    can_lock(messages as u64 * (spec.size as u64).div_ceil(4096))
 }
 
 fn open(socket: Socket, supply: &Supply, terms: Terms) -> io::Result<Box<dyn Sender>> {
@@ -66,5 +66,7 @@ fn open(socket: Socket, supply: &Supply, terms: Terms) -> io::Result<Box<dyn Sen
         ),
         _ => error,
     })?;
+    // What is registered is not charged again.
+    sender.budget.pages = None;
     Ok(Box::new(sender))
 }

@@ -23,7 +23,7 @@ use std::time::{Duration, Instant};
 use arrayvec::ArrayVec;
 
 use super::budget::pages_charged;
-use super::{Budget, Ledger, Sender, Terms, Unsupported, stalled};
+use super::{Budget, Ledger, Limits, Sender, Terms, Unsupported, stalled};
 use crate::message::{FIELDS, Message};
 use crate::sys::socket::Socket;
 use crate::sys::uring::{self, After, Operation, Operations, Refused, Seen, Sends};
@@ -38,6 +38,16 @@ const REQUESTS: usize = CHAIN * FIELDS;
 /// With 128 of them everything in flight is less than two segments over loopback, whose acknowledgement the receiver
 /// then delays by 40 ms.
 const HELD: usize = 1024;
+
+/// Completions that fit into the queue: a send buffer of small messages has more, but would crowd a cache. What does not
+/// fit is fetched by a call.
+const UNREAD: u32 = 1024;
+
+/// Where the ring is charged to the user's locked memory (since Linux 6.14): so many that they lie on one page.
+const UNREAD_WHERE_LOCKED: u32 = 128;
+
+/// Pages that the user must be able to lock: rings are charged, those that are going away too, and pinned messages.
+const LEAST_PAGES: u64 = 256;
 
 /// After so many bytes by reference a packet ends with a message (MSG_EOR). Sends that share a packet have their
 /// notifications linked, and linked ones are told together, when the last has been released (io_link_skb,
@@ -132,8 +142,11 @@ enum Room {
 impl Uring {
     fn open(socket: Socket, operation: Operation, terms: Terms) -> io::Result<Self> {
         let stall = socket.options().write_timeout()?.unwrap_or(ENDLESS);
-        let sends: Sends<Message, Part> = Sends::open(socket, REQUESTS as u16, (HELD + REQUESTS) as u16)?;
-        let pages = terms.budget.pages.map(|pages| pages.saturating_sub(sends.locked_pages()));
+        let locked = Limits::of_process().locked_pages;
+        let unread = if locked.is_some() { UNREAD_WHERE_LOCKED } else { UNREAD };
+        let sends = Sends::open(socket, REQUESTS as u16, (HELD + REQUESTS) as u16, unread)?;
+        // Twice: the ring of the sender before may not be gone yet.
+        let pages = terms.budget.pages.map(|pages| pages.saturating_sub(2 * sends.locked_pages()));
         Ok(Self {
             sends,
             operation,
@@ -171,8 +184,8 @@ impl Uring {
         Ok(())
     }
 
-    /// Pushes requests for what waits, from the front, as many as there is room for. With `copy` the first one copies.
-    fn fill_chain(&mut self, mut copy: bool) -> io::Result<()> {
+    /// Pushes requests for what waits, from the front, as many as there is room for. With `copy` the first one alone, and it copies.
+    fn fill_chain(&mut self, copy: bool) -> io::Result<()> {
         self.chain.clear();
         self.held_before = self.in_flight.bytes;
         let mut at = 0;
@@ -193,8 +206,8 @@ impl Uring {
             };
             self.push(operation, at, position, bytes)?;
             position += bytes;
-            // One that the kernel refuses takes the whole chain with it, also the copy before it.
-            if std::mem::take(&mut copy) {
+            // Alone, so that no other refusal can end it.
+            if copy {
                 break;
             }
         }
@@ -331,16 +344,20 @@ impl Uring {
     fn settle(&mut self, timed_out: bool) -> io::Result<bool> {
         let mut progress = 0;
         let mut ended = None;
-        for link in std::mem::take(&mut self.chain) {
+        let chain = std::mem::take(&mut self.chain);
+        // A request that the kernel refuses before the chain begins ends those in front of it, too.
+        let cause = chain.iter().find_map(|link| match link.result {
+            Some(Err(errno)) if errno != libc::ECANCELED => Some(errno),
+            _ => None,
+        });
+        for link in chain {
             let result = link.result.unwrap_or(Err(libc::ECANCELED));
             match (result, ended) {
                 (Ok(bytes), None) => {
                     progress += bytes;
                     ended = (bytes < link.bytes).then_some(libc::ECANCELED);
                 }
-                (Err(errno), None) => ended = Some(errno),
-                // A request that is refused before the chain begins: all others are cancelled, the first too.
-                (Err(errno), Some(libc::ECANCELED)) if progress == 0 => ended = Some(errno),
+                (Err(_), None) => ended = Some(cause.unwrap_or(libc::ECANCELED)),
                 (Ok(bytes @ 1..), Some(_)) => {
                     let told = format!("{bytes} bytes were sent behind a request that had fallen short");
                     return Err(io::Error::other(told));
@@ -515,4 +532,18 @@ impl Drop for Uring {
 /// What this kernel's io_uring knows, or why it cannot be had.
 fn operations() -> Result<Operations, Unsupported> {
     uring::operations().map_err(Unsupported)
+}
+
+/// Whether the user may lock `pages` of memory and what a ring needs besides.
+fn can_lock(pages: u64) -> Result<(), Unsupported> {
+    match Limits::of_process().locked_pages {
+        Some(limit) if limit < pages + LEAST_PAGES => {
+            let (needs, has) = (4 * (pages + LEAST_PAGES), 4 * limit);
+            Err(Unsupported(format!(
+                "it needs {needs} KiB of locked memory at least, and the user may lock {has}: raise it by \
+                 `prlimit --pid $$ --memlock=unlimited`, as root"
+            )))
+        }
+        _ => Ok(()),
+    }
 }

@@ -12,7 +12,7 @@
 //! Pinned pages count against the user's memory lock as for `zerocopy`, and the refusal is ENOMEM; it is counted as
 //! `enobufs`.
 
-use super::{Operation, Operations, Uring, operations};
+use super::{Operation, Operations, Uring, can_lock, operations};
 use crate::send::{Release, SendPath, Unsupported};
 
 pub(in crate::send) const PATH: SendPath = SendPath {
@@ -26,7 +26,7 @@ pub(in crate::send) const PATH: SendPath = SendPath {
 
 fn probe() -> Result<(), Unsupported> {
     match operations()? {
-        Operations { sendmsg_zc: true, reports_usage: true, .. } => Ok(()),
+        Operations { sendmsg_zc: true, reports_usage: true, .. } => can_lock(0),
         _ => Err(Unsupported(
             "this kernel's io_uring has no SENDMSG_ZC that reports copies (needs Linux 6.2 or later)"
                 .to_owned(),

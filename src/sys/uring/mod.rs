@@ -37,12 +37,16 @@ pub struct Operations {
 /// # Errors
 /// ENOSYS without io_uring in the kernel, EPERM where `kernel.io_uring_disabled` or a seccomp filter forbids it.
 pub fn probe() -> io::Result<Operations> {
-    let mut ring = IoUring::new(2)?;
+    // One ring only: a ring that was closed is charged to the user's locked memory for a moment longer.
+    let (mut ring, chains) = match <IoUring>::builder().setup_submit_all().build(2) {
+        Err(error) if error.raw_os_error() == Some(libc::EINVAL) => (IoUring::new(2)?, false),
+        ring => (ring?, true),
+    };
     let mut probe = Probe::new();
     ring.submitter().register_probe(&mut probe)?;
     let send_zc = probe.is_supported(opcode::SendZc::CODE);
     Ok(Operations {
-        chains: <IoUring>::builder().setup_submit_all().build(2).is_ok(),
+        chains,
         send_zc,
         sendmsg_zc: probe.is_supported(opcode::SendMsgZc::CODE),
         reports_usage: send_zc && reports_usage(&mut ring)?,
@@ -159,16 +163,6 @@ impl Ring {
         };
         self.torn |= 0 < taken && taken < pending;
         Ok(())
-    }
-
-    /// What the kernel charges for the ring itself to the user's locked memory, in pages: the two queues, and the requests
-    /// (rings_size and io_allocate_scq_urings, io_uring/io_uring.c).
-    fn locked_pages(&self) -> u64 {
-        const HEADER: u64 = 512;
-        let pages = |bytes: u64| bytes.div_ceil(4096);
-        let (sq, cq) =
-            (u64::from(self.ring.params().sq_entries()), u64::from(self.ring.params().cq_entries()));
-        pages(HEADER + 16 * cq + 4 * sq) + pages(64 * sq)
     }
 
     /// Completions that the kernel could not put into the full queue: the next [`Ring::enter`] brings them

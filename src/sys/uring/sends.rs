@@ -133,16 +133,12 @@ struct Buffers {
 }
 
 impl<T: AsRef<Gather>, N: Copy> Sends<T, N> {
-    /// On a connected socket, with so many requests in a chain at most, and so many that hold memory.
+    /// On a connected socket, with so many requests in a chain at most, so many that hold memory, and room for so many
+    /// unread completions.
     ///
     /// # Errors
-    /// As [`super::probe`]; EINVAL before Linux 5.18.
-    pub fn open(socket: Socket, chain: u16, slots: u16) -> io::Result<Self> {
-        Self::open_with(socket, chain, slots, UNREAD)
-    }
-
-    /// With room for so many unread completions.
-    fn open_with(socket: Socket, chain: u16, slots: u16, unread: u32) -> io::Result<Self> {
+    /// As [`super::probe`]; EINVAL before Linux 5.18; ENOMEM beyond RLIMIT_MEMLOCK.
+    pub fn open(socket: Socket, chain: u16, slots: u16, unread: u32) -> io::Result<Self> {
         let ring = Ring::open(chain.into(), unread.max(chain.into()), socket.calls())?;
         // Registered, it is not looked up and counted for each request.
         ring.ring.submitter().register_files(&[socket.as_fd().as_raw_fd()])?;
@@ -161,12 +157,7 @@ impl<T: AsRef<Gather>, N: Copy> Sends<T, N> {
         })
     }
 
-    /// What the ring itself takes of the user's locked memory, in pages of 4 KiB.
-    pub fn locked_pages(&self) -> u64 {
-        self.ring.locked_pages()
-    }
-
-    /// Registers the memory of `messages` that lie in one mapping each; the kernel pins it until this is dropped.
+    /// Registers the memory of those `messages` that lie in one mapping; the kernel pins it until this is dropped.
     ///
     /// # Errors
     /// ENOMEM beyond RLIMIT_MEMLOCK, EINVAL beyond [`MOST_BUFFERS`].
@@ -181,6 +172,9 @@ impl<T: AsRef<Gather>, N: Copy> Sends<T, N> {
             iovecs.push(libc::iovec { iov_base: block.as_ptr().cast_mut().cast(), iov_len: block.len() });
             leases.push(block.lease());
         }
+        if iovecs.is_empty() {
+            return Ok(());
+        }
         // SAFETY: the ranges are mapped, and stay so as long as the leases, which are kept beside the ring.
         unsafe { self.ring.ring.submitter().register_buffers(&iovecs)? };
         spans.sort_unstable();
@@ -191,6 +185,15 @@ impl<T: AsRef<Gather>, N: Copy> Sends<T, N> {
     /// The socket.
     pub fn socket(&self) -> &Socket {
         &self.socket
+    }
+
+    /// Pages of 4 KiB that the queues take of the user's locked memory (io_create_region, io_uring/memmap.c).
+    pub fn locked_pages(&self) -> u64 {
+        const HEADS: u64 = 512;
+        let parameters = self.ring.ring.params();
+        let (requests, completions) =
+            (u64::from(parameters.sq_entries()), u64::from(parameters.cq_entries()));
+        (64 * requests).div_ceil(4096) + (HEADS + 4 * requests + 16 * completions).div_ceil(4096)
     }
 
     /// How many requests may still be pushed: into the chain, and into the slots.
@@ -349,10 +352,6 @@ impl<T: AsRef<Gather>, N: Copy> Sends<T, N> {
     }
 }
 
-/// Completions that fit into the queue: more than a send buffer of small messages has, and less than crowds a cache.
-/// What does not fit is fetched by a call.
-const UNREAD: u32 = 1024;
-
 /// How long a cancelled request may take: it only has to be taken off a list.
 const CANCELLED_WITHIN: Duration = Duration::from_millis(100);
 
@@ -448,7 +447,7 @@ mod tests {
         }
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
-        Some((Sends::open_with(client.into(), 2, 64, unread).unwrap(), listener.accept().unwrap().0))
+        Some((Sends::open(client.into(), 2, 64, unread).unwrap(), listener.accept().unwrap().0))
     }
 
     fn message(fill: u8) -> Arc<Gather> {
