@@ -9,7 +9,7 @@ use crate::lab::LabError;
 #[cfg(feature = "cli")]
 use crate::remote;
 use crate::send::{Ledger, Unsupported};
-use crate::units::ByteSize;
+use crate::units::{ByteSize, Clients};
 
 /// Which end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,8 +56,9 @@ pub enum RigError {
     },
     /// The messages would take the memory of everything else.
     #[error(
-        "the messages of {clients} clients take {}, and this machine has {} left, of which they may have half: \
+        "the messages of {} take {}, and this machine has {} left, of which they may have half: \
          use fewer clients, larger messages (`--layout huge` takes 2 MiB for each in turn), or a smaller `--footprint`",
+        Clients(*.clients),
         in_mib(*.needed),
         in_mib(*.available)
     )]
