@@ -57,6 +57,10 @@ const LEAST_PAGES: u64 = 256;
 /// `onecopy`. MSG_ZEROCOPY has the same bound within the kernel, at 512 KiB (msg_zerocopy_realloc, net/core/skbuff.c).
 const BREAK: usize = 256 << 10;
 
+/// A send buffer, as SO_SNDBUF reads back, that is full only when more than two segments of 64 KiB are in flight, so that
+/// the receiver acknowledges at once.
+const ROOMY: usize = 256 << 10;
+
 /// A sender at its bound waits this long for a release before it copies instead; see `zerocopy`.
 const MOMENT: Duration = Duration::from_millis(1);
 
@@ -89,6 +93,8 @@ pub struct Uring {
     held_before: usize,
     /// Bytes sent by reference since the last break.
     unbroken: usize,
+    /// The send buffer holds several full segments.
+    roomy: bool,
     /// When the one request was pushed whose notification is being timed: see `zerocopy`.
     timed: Option<Instant>,
     /// The last wait for a release was in vain.
@@ -142,6 +148,7 @@ enum Room {
 impl Uring {
     fn open(socket: Socket, operation: Operation, terms: Terms) -> io::Result<Self> {
         let stall = socket.options().write_timeout()?.unwrap_or(ENDLESS);
+        let roomy = socket.options().send_buffer_size()? >= ROOMY;
         let locked = Limits::of_process().locked_pages;
         let unread = if locked.is_some() { UNREAD_WHERE_LOCKED } else { UNREAD };
         let sends = Sends::open(socket, REQUESTS as u16, (HELD + REQUESTS) as u16, unread)?;
@@ -159,6 +166,7 @@ impl Uring {
             in_flight: InFlight::default(),
             held_before: 0,
             unbroken: 0,
+            roomy,
             timed: None,
             starved: false,
             aborting: false,
@@ -232,10 +240,12 @@ impl Uring {
         let part = Part { bytes: bytes as u32, place: self.chain.len() as u16, by_reference, timed };
         let whole = from + bytes == message.size();
         let unbroken = if by_reference { self.unbroken + bytes } else { 0 };
+        let last = whole && at + 1 == self.waiting.len();
         let after = match operation {
             // Fields that go one by one are joined, or each would be a segment of its own.
             Operation::Send if !whole => After::More,
             _ if whole && unbroken >= BREAK => After::Break,
+            _ if !last && self.joins(operation, message, bytes) => After::More,
             _ => After::Anything,
         };
         self.unbroken = if after == After::Break { 0 } else { unbroken };
@@ -259,6 +269,23 @@ impl Uring {
             self.ledger.fallbacks += 1;
         }
         Ok(())
+    }
+
+    /// Whether a request waits for the one behind it in the chain (MSG_MORE). Otherwise the first of small messages
+    /// leaves alone and the others wait for its acknowledgement (Nagle), which the receiver delays by 40 ms: with four
+    /// registered messages of 4 KiB in turn, eight times as long. By reference, 64 KiB, the sender's CPU time fell from
+    /// 1.78 to 1.66 of that of `onecopy`; of copies no difference was seen.
+    ///
+    /// Nothing may wait where the send buffer can be full before a segment is: then everyone waits for the receiver,
+    /// and it for more (1 KiB in eight fields by reference: 0.05 instead of 0.32 GB/s). So it takes a large send buffer,
+    /// no lock that ends a chain early, and pieces that are charged no more than twice: each takes whole pages.
+    fn joins(&self, operation: Operation, message: &Message, bytes: usize) -> bool {
+        let pieces = match operation {
+            Operation::Send | Operation::SendMsg => 0,
+            Operation::SendMsgZc => 2 * message.slices().len(),
+            Operation::SendZc => 1,
+        };
+        self.roomy && self.budget.pages.is_none() && bytes >= pieces * 4096
     }
 
     /// How a request for `left` bytes may be made.
