@@ -22,7 +22,7 @@ use copycost::recv::{self, ReceivePath};
 use copycost::rig::RigError;
 use copycost::scenario::Scenario;
 use copycost::seat::Seat;
-use copycost::send::{self, Budget, SendPath, Terms};
+use copycost::send::{self, Budget, Release, SendPath, Terms};
 use copycost::server::{Doors, Failure, News, Offered, Report, Server, Service, Told};
 use copycost::sys::socket::Socket;
 use crossbeam::channel::{Receiver, unbounded};
@@ -44,6 +44,13 @@ pub fn available(spec: &Spec) -> Vec<&'static SendPath> {
     let there =
         |path: &&SendPath| path.nearest(spec).map_err(|why| skip(&format!("{}: {why}", path.name))).is_ok();
     send::ALL.iter().filter(there).collect()
+}
+
+/// The paths that wait for the kernel, and so have something to keep account of.
+pub fn waiting() -> Vec<&'static SendPath> {
+    let mut paths = available(&spec(8, true));
+    paths.retain(|path| path.release == Release::OnCompletion);
+    paths
 }
 
 /// Those of them that take messages of exactly `spec`.
