@@ -82,6 +82,17 @@ pub fn significant(value: f64) -> String {
     }
 }
 
+/// The same with two decimals at most: for figures of one kind among which small ones do not matter.
+pub fn hundredths(value: f64) -> String {
+    if value.abs() < 0.1 { format!("{value:.2}") } else { significant(value) }
+}
+
+/// A difference, with its sign.
+pub fn signed(value: f64) -> String {
+    let sign = if value < 0.0 { "-" } else { "+" };
+    format!("{sign}{}", hundredths(value.abs()))
+}
+
 /// A count with thousands separated: `1,234,567`.
 pub fn thousands(count: u64) -> String {
     let digits = count.to_string();
@@ -128,6 +139,8 @@ mod tests {
     fn rates_and_counts_read_well() {
         assert_eq!(Rate(7.618e9).to_string(), "7.62 GB/s");
         assert_eq!(Rate(0.0).to_string(), "0.00 B/s");
+        assert_eq!([0.0, 0.0149, 0.123, 99.96].map(hundredths), ["0.00", "0.01", "0.12", "100.0"]);
+        assert_eq!([-0.001, 12.34, -150.2].map(signed), ["-0.00", "+12.3", "-150"]);
         assert_eq!(thousands(0), "0");
         assert_eq!(thousands(999), "999");
         assert_eq!(thousands(1_234_567), "1,234,567");

@@ -8,16 +8,19 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::fs;
 use std::io;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use common::child::{Wanted, is_root, role};
+use common::child::{Wanted, is_root, role, works};
 use common::program::{Program, results};
 use common::skip;
 use copycost::compare::cell::Contestant;
 use copycost::compare::turns::Turns;
+use copycost::connection::Options;
 use copycost::cost::Missing;
 use copycost::cost::opener::Reach;
 use copycost::explain::{Explained, Explanation, answer};
+use copycost::lab::Lab;
 use copycost::message::Spec;
 use copycost::profile::breakdown::Breakdown;
 use copycost::profile::classes::Class;
@@ -29,7 +32,8 @@ use copycost::profile::threads::Role;
 use copycost::record;
 use copycost::rig::Site;
 use copycost::scenario::Scenario;
-use copycost::{seat, send};
+use copycost::seat::{self, Placement};
+use copycost::send;
 
 /// Recorded with `copycost explain` on Linux 6.18, two CPUs of an AMD EPYC, 64 KiB, one client over loopback.
 const RECORDED: [(&str, &str); 2] = [
@@ -74,18 +78,30 @@ fn zero_copy_pins_and_is_notified_where_plain_sending_is_not() {
     }
 }
 
-fn contestants(paths: &[&str]) -> Vec<Contestant> {
+/// Threads are told by their names, so that of two tests at once each would have the other's.
+fn alone() -> MutexGuard<'static, ()> {
+    static ALONE: Mutex<()> = Mutex::new(());
+    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn contestants(paths: &[&str], site: &Site) -> Vec<Contestant> {
+    let (options, placement) = match site {
+        Site::Lab(_) => (Options::for_a_lab(), Placement::Split),
+        _ => (Options::for_this_machine(), Placement::Paired),
+    };
+    let scenario =
+        |path| Scenario { options, placement, ..Scenario::new(path, Spec::new(65_536).unwrap(), 1) };
     let contestant = |name: &&str| Contestant {
         name: (*name).to_owned(),
-        scenario: Scenario::new(send::by_name(name).unwrap(), Spec::new(65_536).unwrap(), 1),
-        site: Site::Here,
+        scenario: scenario(send::by_name(name).unwrap()),
+        site: site.clone(),
     };
     paths.iter().map(contestant).collect()
 }
 
 /// Two set-ups of both paths.
-fn explained(profiler: Result<Profiler<'_>, Missing>) -> (Vec<Explained>, Option<u64>) {
-    let mut explanation = Explanation::new(contestants(&["onecopy", "zerocopy"]), profiler, 3);
+fn explained(profiler: Result<Profiler<'_>, Missing>, site: &Site) -> (Vec<Explained>, Option<u64>) {
+    let mut explanation = Explanation::new(contestants(&["onecopy", "zerocopy"], site), profiler, 3);
     for _ in 0..2 {
         let turns = Turns { rows: 4, length: Duration::from_millis(60) };
         assert!(explanation.set_up(turns, &mut || true).unwrap());
@@ -97,8 +113,9 @@ fn explained(profiler: Result<Profiler<'_>, Missing>) -> (Vec<Explained>, Option
 /// Where another guest of the machine took the CPU just then, ticks are late and samples are missing.
 const TRIES: usize = 4;
 
-#[test]
-fn samples_add_up_to_the_cpu_clock_and_classes_to_the_demand() {
+/// That at `site` the classes of each of `roles` sum up to its demand, and the samples of all of them to their clocks.
+fn adds_up(site: &Site, roles: &[Role], says: &[&str]) {
+    let _alone = alone();
     let cpus = seat::cpus().unwrap();
     let mut errors = Vec::new();
     for _ in 0..TRIES {
@@ -106,33 +123,37 @@ fn samples_add_up_to_the_cpu_clock_and_classes_to_the_demand() {
             Ok(profiler) => profiler,
             Err(missing) => return skip(&missing.to_string()),
         };
-        let (paths, hertz) = explained(Ok(profiler));
+        let (paths, hertz) = explained(Ok(profiler), site);
         let hertz = hertz.unwrap();
+        // All that was sampled, in seconds, and the clocks of the same turns.
+        let (mut sampled, mut clocked) = (0.0, 0.0);
         for path in &paths {
             let ends = path.ends(hertz);
-            for end in ends.iter().filter(|end| matches!(end.role, Role::Sender | Role::Receiver)) {
+            for role in roles {
+                let end = ends.iter().find(|end| end.role == *role).expect("the role has samples");
                 let sum: f64 = end.classes.iter().map(|(_, figure)| figure.value).sum();
                 assert!((sum / end.demand.value - 1.0).abs() < 1e-9, "{sum} of {:?}", end.demand);
                 assert!(end.breakdown.samples > 100, "{end:?}");
                 assert!(end.breakdown.share(Class::Rest).unwrap() < 0.25, "{:?}", end.breakdown.rest);
-            }
-        }
-        // All that was sampled, in time, against the clocks of the same turns.
-        let (mut sampled, mut clocked) = (0.0, 0.0);
-        for path in &paths {
-            for setup in &path.setups {
-                let sample = setup.sampled.as_ref().unwrap();
-                clocked += (sample.sender.cpu_time() + sample.receiver.cpu_time()).as_secs_f64();
-                let count = setup.stacks.of(Role::Sender) + setup.stacks.of(Role::Receiver);
-                sampled += count as f64 / hertz as f64;
+                let time = end.breakdown.samples as f64 / hertz as f64;
+                let error = end.unscaled_error.expect("a clock");
+                eprintln!("{}, {role}: {:+.1} %", path.contestant.name, 100.0 * error);
+                sampled += time;
+                clocked += time / (1.0 + error);
             }
         }
         let error = sampled / clocked - 1.0;
-        eprintln!("samples times their period against the CPU clock: {:+.1} %", 100.0 * error);
+        eprintln!("samples times their period against the CPU clocks: {:+.1} %", 100.0 * error);
         if error.abs() < 0.05 {
             let record = record::Explanation::new(&paths, hertz, Some("here".into()), None);
             let said = answer::sentences(&record).join("");
-            assert!(said.contains("zerocopy spends") && said.contains("ns/KiB"), "{said}");
+            says.iter().for_each(|part| assert!(said.contains(part), "{part} in {said}"));
+            let pinning = record.difference("zerocopy", "sender", "pin and unpin").unwrap();
+            let whole = record.difference("zerocopy", "sender", record::ALL).unwrap();
+            assert!(
+                pinning.ns_per_kib.value > 0.0 && whole.ns_per_kib.low.is_some(),
+                "{pinning:?} {whole:?}"
+            );
             return;
         }
         errors.push(error);
@@ -141,8 +162,24 @@ fn samples_add_up_to_the_cpu_clock_and_classes_to_the_demand() {
 }
 
 #[test]
+fn samples_add_up_to_the_cpu_clock_and_classes_to_the_demand() {
+    adds_up(&Site::Here, &[Role::Sender, Role::Receiver], &["zerocopy spends", "ns/KiB", "at both ends"]);
+}
+
+#[test]
+fn in_the_lab_the_relay_has_its_part() {
+    if !is_root() || !works("ip", &["netns", "list"]) {
+        return skip("the lab needs root and iproute2");
+    }
+    let site = Site::Lab(Arc::new(Lab::start().unwrap()));
+    let roles = [Role::Sender, Role::Receiver, Role::Relay];
+    adds_up(&site, &roles, &["zerocopy spends", "ns/KiB", "at the sender"]);
+}
+
+#[test]
 fn without_samples_the_demand_is_still_there() {
-    let (paths, _) = explained(Err(Missing::NotPermitted { paranoid: Some(4) }));
+    let _alone = alone();
+    let (paths, _) = explained(Err(Missing::NotPermitted { paranoid: Some(4) }), &Site::Here);
     for path in &paths {
         let ends = path.ends(0);
         assert_eq!(ends.iter().map(|end| end.role).collect::<Vec<_>>(), [Role::Sender, Role::Receiver]);
@@ -152,7 +189,9 @@ fn without_samples_the_demand_is_still_there() {
         }
     }
     let record = record::Explanation::new(&paths, 0, None, Some("refused".to_owned()));
-    assert!(record.differences.is_empty() && record.paths[0].folded.is_empty());
+    assert!(record.differences.iter().all(|difference| difference.class == record::ALL));
+    assert_eq!(record.differences.len(), 2, "the sender's and the receiver's whole demand");
+    assert!(record.paths[0].folded.is_empty());
     assert!(answer::sentences(&record)[0].contains("zerocopy spends"));
 }
 
@@ -240,12 +279,17 @@ fn every_missing_right_is_a_sentence_that_says_what_to_set() {
 
 #[test]
 fn who_may_not_look_at_cpus_looks_at_threads() {
-    let threads_only = |target, _| if matches!(target, Target::Cpu(_)) { Err(libc::EACCES) } else { Ok(()) };
+    let threads_only = |target, _| match target {
+        Target::Cpu(_) | Target::Thread(9) => Err(libc::EACCES),
+        Target::Thread(11) => Err(libc::ESRCH),
+        Target::Thread(_) => Ok(()),
+    };
     for (open, scope) in [(WHOLE.open, Scope::Cpus), (threads_only, Scope::Threads)] {
         let fake = Fake { open, ..WHOLE };
         let mut profiler = Profiler::open(&fake, &[0]).unwrap();
         assert_eq!((profiler.scope(), profiler.hertz()), (scope, 1000));
-        let threads = BTreeMap::from([(7, Role::Sender)]);
+        // Of the kernel's threads such a user may see nothing, and one thread has gone.
+        let threads = BTreeMap::from([(7, Role::Sender), (9, Role::Ksoftirqd), (11, Role::Sender)]);
         let mut stacks = Stacks::default();
         profiler.watch(&threads).unwrap();
         profiler.begin().unwrap();
@@ -331,6 +375,8 @@ fn bad_input_is_one_sentence() {
         (&["-c", "0"], "1 to 1024"),
         (&["--seconds", "0"], "0.001"),
         (&["--over", "nowhere"], "--over"),
+        (&["--over", "mpi"], "HOST:PORT or lab"),
+        (&["--placement", "beside"], "paired"),
         (&["-o", "x.pdf"], ".html"),
     ] {
         let ended = Program::run(&[&["explain"], flags].concat());

@@ -22,6 +22,10 @@ fn check(model: &CostModel) {
         );
         let held_out: Vec<_> = path.cells.iter().filter(|cell| cell.held_out).collect();
         assert!(held_out.len() >= 3 && path.cells.len() >= 14, "{who}");
+        for cell in &path.cells {
+            let mean = cell.setups_ns.iter().sum::<f64>() / cell.setups_ns.len() as f64;
+            assert!(cell.setups_ns.len() >= 2 && (mean / cell.ns - 1.0).abs() < 1e-9, "{who}: {cell:?}");
+        }
         for cell in &held_out {
             eprintln!(
                 "{who}, {}: predicted {:.0} ns, measured {:.0} ns ({:+.1} %)",
@@ -46,7 +50,7 @@ fn check(model: &CostModel) {
         assert!(path.by_reference || fitted.coefficient(Term::Pages).is_none(), "{who}: {fitted}");
         if let Some(prediction) = path.prediction {
             assert!(prediction.low <= prediction.ns && prediction.ns <= prediction.high, "{prediction:?}");
-            let even = |size| path.of_even(size, Layout::Heap, Footprint::Cold).unwrap().ns;
+            let even = |size| path.of(size, Fields::Even, Layout::Heap, Footprint::Cold).unwrap().ns;
             assert!(even(1 << 20) > even(1024), "{who}");
         }
     }
@@ -105,6 +109,7 @@ fn bad_fields_are_one_sentence() {
         (&["-s", "64KiB", "--budget", "0s"], "1s to 24h"),
         (&["-s", "64KiB", "-p", "nocopy"], "the paths are"),
         (&["-s", "64KiB", "--footprint", "warm"], "hot, l2, llc, cold"),
+        (&["-s", "64KiB", "--over", "mpi"], "HOST:PORT or lab"),
     ] {
         let ended = Program::run(&[&["predict"], flags].concat());
         assert_eq!(ended.code, Some(2), "{flags:?}: {ended:?}");

@@ -133,3 +133,42 @@ fn what_cannot_be_read_is_one_sentence_and_no_file_is_touched() {
     assert!(error(&assert).starts_with("error: "));
     report(folder.path(), &[]).code(2);
 }
+
+/// What `copycost explain` and `copycost predict` have written is written in every form, narrow enough for a terminal.
+#[test]
+fn what_was_explained_and_predicted_is_written_in_every_form() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("e.json"), include_str!("recorded/explained.json")).unwrap();
+    fs::write(folder.path().join("p.json"), include_str!("recorded/predicted.json")).unwrap();
+    let written = |file: &str, format: &str| {
+        let name = format!("{file}.{format}");
+        report(folder.path(), &[&format!("{file}.json"), "-o", &name]).success();
+        fs::read_to_string(folder.path().join(name)).unwrap()
+    };
+    for (file, format, says) in [
+        (
+            "e",
+            "md",
+            &["| end | class | onecopy | zerocopy | zerocopy - onecopy |", "| sender | pin and unpin |", "+"]
+                [..],
+        ),
+        ("e", "csv", &["path,size,clients", "zerocopy,65536,1", "pin and unpin"]),
+        ("p", "md", &["| ns for each |", "What a KiB costs here", "Predicted for 64 + 65472 bytes, hot"]),
+        ("p", "csv", &["held_out", "single,heap,hot", "both ends"]),
+    ] {
+        let text = written(file, format);
+        says.iter().for_each(|part| assert!(text.contains(part), "{part} in {file}.{format}: {text}"));
+        assert!(!text.contains("original experiment"), "there are no cells to claim anything of: {text}");
+    }
+    for file in ["e", "p"] {
+        let text = written(file, "txt");
+        let long = text.lines().find(|line| line.chars().count() > 100);
+        assert_eq!(long, None, "{text}");
+        let lines: Vec<_> = written(file, "csv").lines().map(|line| line.matches(',').count()).collect();
+        assert!(lines.len() > 10, "{lines:?}");
+    }
+    // Of both in one report the table has cells of neither, and says the first kind.
+    report(folder.path(), &["e.json", "p.json", "-o", "both.csv", "-o", "both.md"]).success();
+    let both = fs::read_to_string(folder.path().join("both.md")).unwrap();
+    assert!(both.contains("| end | class |") && both.contains("| ns for each |"), "{both}");
+}

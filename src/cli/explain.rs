@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
+use crossbeam::channel::Receiver;
 
 use super::arguments::{self, PathChoice};
 use super::output::{self, Files};
@@ -14,9 +15,8 @@ use super::{Done, Failure, signals};
 use crate::compare::cell::Contestant;
 use crate::compare::trial::SETUPS;
 use crate::compare::turns::Turns;
-use crate::connection::Applied;
 use crate::cost::Measured;
-use crate::explain::{self, Explanation};
+use crate::explain::{self, Connected, Explanation};
 use crate::profile::perf::Machine;
 use crate::profile::profiler::Profiler;
 use crate::record::{self, Conditions, Results};
@@ -60,12 +60,14 @@ pub struct Arguments {
 impl Arguments {
     pub fn run(&self) -> Result<Done, Failure> {
         let files = Files::open(&self.output)?;
-        let mut site = self.over.site()?;
         let spec = self
             .setting
             .spec(self.size.map_or_else(|| self.setting.fields.size().unwrap_or(USUAL), |size| size.0))?;
         let paths = arguments::paths(&self.paths, |path| self.over.probe(path, &spec))?;
-        let any = self.setting.scenario(paths[0], spec, self.clients)?;
+        self.setting.receivable(false)?;
+        let signals = signals::listen()?;
+        let mut site = self.over.site_of_two()?;
+        let any = self.setting.scenario(&self.over, paths[0], spec, self.clients);
         over::reach(&mut site, &any.options)?;
         let contestants: Vec<_> = paths
             .iter()
@@ -78,10 +80,11 @@ impl Arguments {
         let cpus = seat::cpus()
             .map_err(|error| Failure::Failed(format!("the process's CPUs could not be read: {error}")))?;
         let profiler = Profiler::open(&Machine, &cpus);
-        let Some(explanation) = self.measure(contestants, profiler)? else { return Ok(Done::Interrupted) };
+        let measured = self.measure(contestants, profiler, &signals)?;
+        let Some((explanation, connected)) = measured else { return Ok(Done::Interrupted) };
         let mut results = Results::new(Conditions::here());
-        let (explanation, applied) = explanation;
-        results.conditions.connected(&applied);
+        results.conditions.connected(&connected.applied);
+        results.conditions.host = connected.host;
         results.verdict = explain::answer::sentences(&explanation);
         results.explanations.push(with_notes(explanation, &site));
         files.save(&results)?;
@@ -94,8 +97,8 @@ impl Arguments {
         &self,
         contestants: Vec<Contestant>,
         profiler: Measured<Profiler<'_>>,
-    ) -> Result<Option<(record::Explanation, Applied)>, Failure> {
-        let signals = signals::listen()?;
+        signals: &Receiver<()>,
+    ) -> Result<Option<(record::Explanation, Connected)>, Failure> {
         let mut progress = Progress::of(SETUPS);
         let mut explanation = Explanation::new(contestants, profiler, 1);
         let turns = Turns::of(self.seconds / SETUPS as u32, explanation.rows_per_block());
@@ -125,7 +128,7 @@ impl Arguments {
         if called_off {
             record.notes.push("It was interrupted: fewer set-ups than usual.".to_owned());
         }
-        Ok(paths.first().map(|path| (record, path.applied.clone())))
+        Ok(paths.into_iter().next().map(|path| (record, path.connected)))
     }
 }
 

@@ -107,6 +107,16 @@ impl Over {
         self.servers.unwrap_or(1)
     }
 
+    /// The site that the flags name, for a command that knows two ends and no job of many hosts.
+    pub fn site_of_two(&self) -> Result<Site, Failure> {
+        let of_a_job = self.over == Some(Way::Mpi) || self.servers.is_some() || self.network.is_some();
+        if of_a_job {
+            let text = "many hosts are measured by copycost run alone: here --over is HOST:PORT or lab";
+            return Err(Failure::Usage(text.to_owned()));
+        }
+        self.site()
+    }
+
     /// The site that the flags name. A lab is built: whoever catches signals does so before, to have it removed.
     pub fn site(&self) -> Result<Site, Failure> {
         match &self.over {

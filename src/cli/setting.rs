@@ -1,7 +1,9 @@
-//! What a cell is measured with beside its size and its clients.
+//! What a cell is measured with beside its size and its clients: the same flags, with the same defaults, wherever cells
+//! are measured.
 
 use clap::Args;
 
+use super::over::Over;
 use super::{Failure, arguments};
 use crate::message::{Buffers, Fields, Footprint, Layout, Spec};
 use crate::recv::{self, ReceivePath};
@@ -12,9 +14,9 @@ use crate::send::SendPath;
 /// Where threads sit and what messages are.
 #[derive(Debug, Clone, Args)]
 pub struct Setting {
-    /// Where the threads sit: paired, split or free
-    #[arg(long, default_value_t)]
-    pub placement: Placement,
+    /// Where the threads sit: paired, split or free [default: paired; in the lab split]
+    #[arg(long)]
+    pub placement: Option<Placement>,
     /// Where the fields lie: heap, page, arena, huge or memfd
     #[arg(long, default_value_t)]
     pub layout: Layout,
@@ -33,16 +35,14 @@ pub struct Setting {
 }
 
 impl Setting {
-    /// A cell of a path.
-    pub fn scenario(&self, path: &'static SendPath, spec: Spec, clients: usize) -> Result<Scenario, Failure> {
-        let received = (self.receive.probe)(false);
-        received.map_err(|reason| Failure::Usage(format!("{}: {reason}", self.receive.name)))?;
-        Ok(Scenario {
-            options: arguments::options(None),
-            placement: self.placement,
+    /// A cell of a path on that way.
+    pub fn scenario(&self, over: &Over, path: &'static SendPath, spec: Spec, clients: usize) -> Scenario {
+        Scenario {
+            options: over.options(),
+            placement: self.placement.unwrap_or_else(|| over.placement()),
             receive: self.receive,
             ..Scenario::new(path, spec, clients)
-        })
+        }
     }
 
     /// A message of so many bytes.
@@ -51,5 +51,11 @@ impl Setting {
         let spec = spec.divided(self.fields).map_err(|error| Failure::Usage(error.to_string()))?;
         let Self { layout, buffers, footprint, .. } = *self;
         Ok(Spec { layout, buffers, footprint, ..spec })
+    }
+
+    /// Whether the clients can receive in this way here, and with `verify` check what they receive.
+    pub fn receivable(&self, verify: bool) -> Result<(), Failure> {
+        let received = (self.receive.probe)(verify);
+        received.map_err(|reason| Failure::Usage(format!("{}: {reason}", self.receive.name)))
     }
 }

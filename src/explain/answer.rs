@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use crate::record::{ClassDifference, ExplainedPath, Explanation};
-use crate::units::significant;
+use crate::profile::threads::Role;
+use crate::record::{ALL, ClassDifference, ExplainedPath, Explanation};
+use crate::units::{signed, significant};
 
 /// So many classes are named.
 const NAMED: usize = 4;
@@ -11,49 +12,64 @@ const NAMED: usize = 4;
 /// A sentence for each path beside the first, or for the only one.
 pub fn sentences(explanation: &Explanation) -> Vec<String> {
     match explanation.paths.split_first() {
-        Some((first, [])) => vec![alone(first)],
+        Some((first, [])) => vec![alone(explanation, first)],
         Some((first, others)) => others.iter().map(|other| beside(explanation, other, first)).collect(),
         None => Vec::new(),
     }
 }
 
-fn both(path: &ExplainedPath) -> f64 {
-    path.ends.iter().map(|end| end.demand.value).sum()
+/// Whose time an answer is about: in the lab the sender's, which is all that the lab stands for (`lab/mod.rs`).
+fn ends(explanation: &Explanation) -> (&'static [Role], &'static str) {
+    let in_a_lab = explanation.settings.first().is_some_and(|way| way == "lab");
+    if in_a_lab {
+        (&[Role::Sender], "at the sender")
+    } else {
+        (&[Role::Sender, Role::Receiver], "at both ends")
+    }
 }
 
-fn alone(path: &ExplainedPath) -> String {
+fn is_of(end: &str, roles: &[Role]) -> bool {
+    roles.iter().any(|role| role.to_string() == end)
+}
+
+fn spent(path: &ExplainedPath, roles: &[Role]) -> f64 {
+    path.ends.iter().filter(|end| is_of(&end.end, roles)).map(|end| end.demand.value).sum()
+}
+
+fn alone(explanation: &Explanation, path: &ExplainedPath) -> String {
+    let (roles, place) = ends(explanation);
     let mut classes: BTreeMap<&str, f64> = BTreeMap::new();
-    for record in path.ends.iter().flat_map(|end| &end.classes) {
+    for record in path.ends.iter().filter(|end| is_of(&end.end, roles)).flat_map(|end| &end.classes) {
         *classes.entry(&record.class).or_default() += record.ns_per_kib.value;
     }
     let parts = most(classes.into_iter(), significant);
     let parts = if parts.is_empty() { String::new() } else { format!(", most of it: {parts}") };
-    format!("{} spends {} ns/KiB at both ends{parts}.", path.path, significant(both(path)))
+    format!("{} spends {} ns/KiB {place}{parts}.", path.path, significant(spent(path, roles)))
 }
 
 fn beside(explanation: &Explanation, other: &ExplainedPath, first: &ExplainedPath) -> String {
-    let more = both(other) - both(first);
-    let word = if more < 0.0 { "less" } else { "more" };
+    let (roles, place) = ends(explanation);
+    let [ours, theirs] = [other, first].map(|path| spent(path, roles));
+    let word = if ours < theirs { "less" } else { "more" };
     let mut classes: BTreeMap<&str, f64> = BTreeMap::new();
-    let of_other = |d: &&ClassDifference| d.path == other.path && d.decided;
-    for difference in explanation.differences.iter().filter(of_other) {
+    let of_other = |d: &&ClassDifference| d.path == other.path && is_of(&d.end, roles) && d.decided;
+    for difference in explanation.differences.iter().filter(of_other).filter(|d| d.class != ALL) {
         *classes.entry(&difference.class).or_default() += difference.ns_per_kib.value;
     }
-    let parts = most(classes.into_iter(), |value| {
-        format!("{}{}", if value < 0.0 { "-" } else { "+" }, significant(value.abs()))
-    });
-    let parts = match (parts.as_str(), &explanation.missing) {
+    let parts = match (most(classes.into_iter(), signed).as_str(), &explanation.missing) {
         ("", Some(_)) => String::new(),
         ("", None) => "; no class differs beyond its interval".to_owned(),
         (parts, _) => format!(": {parts}"),
     };
+    let shown = explanation.differences.iter().filter(of_other).any(|d| d.class == ALL);
+    let doubt = if shown { "" } else { ", which no interval shows" };
     format!(
-        "{} spends {} ns/KiB {word} at both ends than {} ({} and {}){parts}.",
+        "{} spends {} ns/KiB {word} {place} than {} ({} and {}){doubt}{parts}.",
         other.path,
-        significant(more.abs()),
+        significant((ours - theirs).abs()),
         first.path,
-        significant(both(other)),
-        significant(both(first)),
+        significant(ours),
+        significant(theirs),
     )
 }
 

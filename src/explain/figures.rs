@@ -29,7 +29,7 @@ pub struct Figure {
 pub struct End {
     /// Whose threads.
     pub role: Role,
-    /// CPU time without sampling; of a role that no clock is read of, from its samples.
+    /// CPU time without sampling; where no clock is read, as of ksoftirqd over loopback, from the samples.
     pub demand: Figure,
     /// The same by class, in the order of [`Class::ALL`]; empty without samples. Their sum is the demand.
     pub classes: Vec<(Class, Figure)>,
@@ -47,8 +47,8 @@ pub struct End {
 pub struct Difference {
     /// Whose threads.
     pub role: Role,
-    /// In what.
-    pub class: Class,
+    /// In what; `None`: in all.
+    pub class: Option<Class>,
     /// In ns/KiB: the path less the reference, with the interval at the level at which Holm tested it.
     pub figure: Figure,
     /// Whether the whole interval lies on one side of 0.
@@ -77,7 +77,7 @@ impl Explained {
     pub fn cost_of_sampling(&self) -> Option<f64> {
         let both = |sample: &Option<Sample>| {
             let sample = sample.as_ref()?;
-            self.demand(sample, Role::Sender).zip(self.demand(sample, Role::Receiver)).map(|(a, b)| a + b)
+            Some(self.demand(sample, Role::Sender)? + self.demand(sample, Role::Receiver)?)
         };
         let sum = |of: fn(&SetUp) -> &Option<Sample>| {
             self.setups.iter().map(|setup| both(of(setup))).sum::<Option<f64>>()
@@ -101,16 +101,24 @@ impl Explained {
         let classes = |class: Class| Some((class, mean(&values(&parts, class))?));
         let used = |class: &Class| breakdown.classes.contains_key(class);
         let classes = Class::ALL.iter().copied().filter(used).filter_map(classes).collect();
-        let spent =
-            || self.setups.iter().filter_map(|setup| setup.plain.as_ref()).filter_map(|s| clocked(s, role));
-        let mut usage = Spent::default();
-        spent().for_each(|spent| usage.then(spent));
         let unscaled_error = self.unscaled_error(role, &breakdown, hertz);
-        Some(End { role, demand, classes, breakdown, unscaled_error, user_share: usage.user_share() })
+        Some(End { role, demand, classes, breakdown, unscaled_error, user_share: self.user_share(role) })
+    }
+
+    fn user_share(&self, role: Role) -> Option<f64> {
+        let mut usage = Spent::default();
+        for sample in self.setups.iter().filter_map(|setup| setup.plain.as_ref()) {
+            match role {
+                Role::Sender => usage.then(&sample.sender),
+                Role::Receiver => usage.then(&sample.receiver),
+                Role::Relay | Role::Ksoftirqd => {}
+            }
+        }
+        usage.user_share()
     }
 
     fn unscaled_error(&self, role: Role, breakdown: &Breakdown, hertz: u64) -> Option<f64> {
-        let time = |setup: &SetUp| Some(clocked(setup.sampled.as_ref()?, role)?.cpu_time());
+        let time = |setup: &SetUp| clock(setup.sampled.as_ref()?, role);
         let time: Duration = self.setups.iter().map(time).sum::<Option<Duration>>()?;
         let sampled = breakdown.samples as f64 * period(hertz);
         (breakdown.samples > 0 && !time.is_zero()).then(|| sampled / time.as_nanos() as f64 - 1.0)
@@ -121,30 +129,33 @@ impl Explained {
         self.setups.iter().filter_map(|setup| self.demand_in(setup, role, hertz)).collect()
     }
 
-    /// The same with its division, in each set-up that has both.
+    /// The same with its division; nothing without samples. A set-up that has none, as ksoftirqd may, is divided as
+    /// all set-ups together are.
     fn parts(&self, role: Role, hertz: u64) -> Vec<Part> {
+        let whole = Breakdown::of(&self.stacks(), role);
         let part = |setup: &SetUp| {
-            let breakdown = Breakdown::of(&setup.stacks, role);
+            let own = Breakdown::of(&setup.stacks, role);
             let demand = self.demand_in(setup, role, hertz)?;
-            (breakdown.samples > 0 || demand == 0.0).then_some((demand, breakdown))
+            (whole.samples > 0).then(|| (demand, if own.samples > 0 { own } else { whole.clone() }))
         };
         self.setups.iter().filter_map(part).collect()
     }
 
     fn demand_in(&self, setup: &SetUp, role: Role, hertz: u64) -> Option<f64> {
-        match role {
-            Role::Sender | Role::Receiver => self.demand(setup.plain.as_ref()?, role),
+        let plain = setup.plain.as_ref()?;
+        self.demand(plain, role).or_else(|| match role {
+            Role::Sender | Role::Receiver => None,
             // No clock is read of them, but their samples are there.
-            _ => {
+            Role::Relay | Role::Ksoftirqd => {
                 let time = setup.stacks.of(role) as f64 * period(hertz);
                 let kib = self.bytes(setup.sampled.as_ref()?) as f64 / 1024.0;
                 (kib > 0.0).then(|| time / kib)
             }
-        }
+        })
     }
 
     fn demand(&self, sample: &Sample, role: Role) -> Option<f64> {
-        ns_per_kib(clocked(sample, role)?.cpu?.time, self.bytes(sample)).ok()
+        ns_per_kib(clock(sample, role)?, self.bytes(sample)).ok()
     }
 
     fn bytes(&self, sample: &Sample) -> u64 {
@@ -160,12 +171,13 @@ fn values(parts: &[Part], class: Class) -> Vec<f64> {
     parts.iter().map(|(demand, breakdown)| demand * breakdown.share(class).unwrap_or(0.0)).collect()
 }
 
-/// What the threads of a role spent by their clocks.
-fn clocked(sample: &Sample, role: Role) -> Option<&Spent> {
+/// What the threads of a role spent by their clocks, where these are read.
+fn clock(sample: &Sample, role: Role) -> Option<Duration> {
     match role {
-        Role::Sender => Some(&sample.sender),
-        Role::Receiver => Some(&sample.receiver),
-        _ => None,
+        Role::Sender => Some(sample.sender.cpu?.time),
+        Role::Receiver => Some(sample.receiver.cpu?.time),
+        Role::Relay => Some(sample.relayed.as_ref()?.cpu?.time),
+        Role::Ksoftirqd => sample.relayed.as_ref()?.ksoftirqd.as_ref().ok().copied(),
     }
 }
 
@@ -175,23 +187,26 @@ fn mean(values: &[f64]) -> Option<Figure> {
     (!values.is_empty()).then_some(Figure { value, interval })
 }
 
-/// By how much `path` spends more than `reference`, for every role and class that either of them has. Both were set up
-/// together, so that a set-up's difference is of two that had the same luck with the machine.
+/// By how much `path` spends more than `reference`, for every role and class that either of them has, and in all. Both
+/// were set up together, so that a set-up's difference is of two that had the same luck with the machine.
 pub fn differences(path: &Explained, reference: &Explained, hertz: u64) -> Vec<Difference> {
     let mut all = Vec::new();
     for role in Role::ALL {
-        let (ours, theirs) = (path.parts(*role, hertz), reference.parts(*role, hertz));
-        for class in Class::ALL {
-            let (ours, theirs) = (values(&ours, *class), values(&theirs, *class));
+        let parts = [path, reference].map(|path| path.parts(*role, hertz));
+        for class in [None].into_iter().chain(Class::ALL.iter().copied().map(Some)) {
+            let [ours, theirs] = match class {
+                Some(class) => [0, 1].map(|at| values(&parts[at], class)),
+                None => [path, reference].map(|path| path.demands(*role, hertz)),
+            };
             let pairs: Vec<f64> = ours.iter().zip(&theirs).map(|(ours, theirs)| ours - theirs).collect();
             let any = ours.iter().chain(&theirs).any(|value| *value > 0.0);
             if let (true, true, Ok(mean)) = (any, ours.len() == theirs.len(), Mean::of(&pairs)) {
-                all.push((*role, *class, mean));
+                all.push((*role, class, mean));
             }
         }
     }
     let levels = holm(&all.iter().map(|(_, _, mean)| mean.p_value()).collect::<Vec<_>>(), ALPHA);
-    let difference = |((role, class, mean), level): ((Role, Class, Mean), f64)| {
+    let difference = |((role, class, mean), level): ((Role, Option<Class>, Mean), f64)| {
         let (low, high) = mean.interval(level);
         let figure = Figure { value: mean.mean, interval: Some((low, high)) };
         Difference { role, class, figure, decided: low > 0.0 || high < 0.0 }

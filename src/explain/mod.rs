@@ -14,11 +14,12 @@ pub mod figures;
 use crate::compare::cell::Contestant;
 use crate::compare::schedule::Schedule;
 use crate::compare::turns::Turns;
+use crate::conditions::Conditions;
 use crate::connection::Applied;
 use crate::cost::Measured;
 use crate::profile::profiler::Profiler;
 use crate::profile::stacks::Stacks;
-use crate::profile::threads::{self, Threads};
+use crate::profile::threads::{self, Role, Threads};
 use crate::rig::{Rig, RigError, Sample, Work};
 
 /// What one path came to.
@@ -27,9 +28,18 @@ pub struct Explained {
     /// Who.
     pub contestant: Contestant,
     /// What its connections had.
-    pub applied: Applied,
+    pub connected: Connected,
     /// Each complete set-up.
     pub setups: Vec<SetUp>,
+}
+
+/// What a path's connections had, as the conditions of results keep it.
+#[derive(Debug, Clone, Default)]
+pub struct Connected {
+    /// Their options.
+    pub applied: Applied,
+    /// The other host, where there is one.
+    pub host: Option<Box<Conditions>>,
 }
 
 /// One path in one set-up.
@@ -64,7 +74,7 @@ impl<'a> Explanation<'a> {
     /// Nothing is measured yet. Without a profiler only the turns without sampling are taken.
     pub fn new(contestants: Vec<Contestant>, profiler: Measured<Profiler<'a>>, seed: u64) -> Self {
         let schedule = Schedule::new(contestants.len(), seed);
-        let path = |contestant| Explained { contestant, applied: Applied::default(), setups: Vec::new() };
+        let path = |contestant| Explained { contestant, connected: Connected::default(), setups: Vec::new() };
         Self { profiler, schedule, paths: contestants.into_iter().map(path).collect() }
     }
 
@@ -99,7 +109,8 @@ impl<'a> Explanation<'a> {
             }
         }
         for (path, warm) in self.paths.iter_mut().zip(warm) {
-            path.applied = warm.rig.applied().clone();
+            let host = warm.rig.host().map(|host| Box::new(host.clone()));
+            path.connected = Connected { applied: warm.rig.applied().clone(), host };
             path.setups.push(warm.so_far);
         }
         Ok(true)
@@ -115,7 +126,8 @@ impl<'a> Explanation<'a> {
             let contestant = &self.paths[index].contestant;
             let rig = contestant.build(number + 1)?;
             let mut threads = threads::of_process();
-            threads.retain(|thread, _| !before.contains_key(thread));
+            // A rig's ends are new; what lies between them is there before and stays.
+            threads.retain(|thread, role| *role == Role::Relay || !before.contains_key(thread));
             threads.extend(threads::of_kernel());
             warm[index] = Some(Warm { rig, threads, so_far: SetUp::default() });
         }

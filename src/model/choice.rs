@@ -33,8 +33,9 @@ impl Choice {
     }
 }
 
-/// One prediction as so many times the other. Both come from fits of their own, so that their errors add up.
-fn ratio(one: &Prediction, other: &Prediction) -> Interval {
+/// One prediction as so many times the other. Both come from fits of their own, so that their errors add up: what the
+/// luck of common set-ups brings to both does not cancel, and the interval is rather too wide.
+pub fn ratio(one: &Prediction, other: &Prediction) -> Interval {
     let ratio = one.ns / other.ns;
     let freedom = one.freedom.min(other.freedom);
     let reach = two_sided_quantile(ALPHA, freedom) * one.relative_error.hypot(other.relative_error);

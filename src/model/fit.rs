@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::features::Features;
 use super::linear::{self, Fit, Refused, Row};
+use super::noise::Noise;
 use crate::compare::stats::two_sided_quantile;
 use crate::message::{Footprint, words};
 use std::str::FromStr;
@@ -81,8 +82,8 @@ pub struct Measured {
     pub features: Features,
     /// What was counted.
     pub counts: Counts,
-    /// CPU time of a message in ns: the mean over set-ups.
-    pub ns: f64,
+    /// CPU time of a message in ns, in each set-up; at least one.
+    pub ns: Vec<f64>,
 }
 
 /// How a count follows from a message: so much for each message, each field and each KiB.
@@ -97,6 +98,9 @@ pub struct Model {
     pub fit: Fit,
     /// Of calls, segments and notifications.
     pub rates: [Rate; 3],
+    /// How far off the cells are.
+    #[serde(default)]
+    pub noise: Noise,
     /// What was left out, and why: sentences.
     #[serde(default)]
     pub notes: Vec<String>,
@@ -117,8 +121,15 @@ pub struct Prediction {
     pub freedom: usize,
 }
 
+impl Measured {
+    /// CPU time of a message in ns: the mean over set-ups.
+    pub fn mean(&self) -> f64 {
+        mean(&self.ns)
+    }
+}
+
 impl Model {
-    /// The model of `cells`, which must differ in their fields, their sizes and their footprints.
+    /// The model of the set-ups of `cells`, which must differ in their fields, their sizes and their footprints.
     ///
     /// A term that explains less than its place in the model costs is left out (a squared t below 2, which is Akaike's
     /// criterion), and so is one whose coefficient comes out negative: nothing gives time back.
@@ -126,15 +137,22 @@ impl Model {
     /// # Errors
     /// [`Refused`] where the cells are too few, or cannot tell even the bytes of a message from its calls.
     pub fn fit(cells: &[Measured]) -> Result<Self, Refused> {
+        // How much a cell counts follows from how far off cells and set-ups are, and that from a first fit.
+        let alike = Self::weighted(cells, &vec![1.0; cells.len()])?;
+        Self::weighted(cells, &alike.noise.weights(cells))
+    }
+
+    fn weighted(cells: &[Measured], weights: &[f64]) -> Result<Self, Refused> {
         let used = |term: &Term| cells.iter().any(|cell| amount(*term, &cell.features, &cell.counts) > 0.0);
         let mut terms: Vec<Term> = Term::ALL.iter().copied().filter(used).collect();
         let mut notes = Vec::new();
         let fit = loop {
-            let row = |cell: &Measured| Row {
+            let row = |(cell, weight): (&Measured, &f64)| Row {
                 terms: terms.iter().map(|term| amount(*term, &cell.features, &cell.counts)).collect(),
-                value: cell.ns,
+                value: cell.mean(),
+                weight: *weight,
             };
-            match linear::fit(&cells.iter().map(row).collect::<Vec<_>>()) {
+            match linear::fit(&cells.iter().zip(weights).map(row).collect::<Vec<_>>()) {
                 Err(Refused::Collinear { column }) if can_go(terms[column]) => {
                     notes.push(format!(
                         "the {} goes with the other terms in every cell and is in their cost",
@@ -159,7 +177,8 @@ impl Model {
             rate(|counts| counts.segments),
             rate(|counts| counts.notifications),
         ];
-        Ok(Self { terms, fit, rates, notes })
+        let noise = Noise::of(cells, fit.spread);
+        Ok(Self { terms, fit, rates, noise, notes })
     }
 
     /// The CPU time of a message with these features.
@@ -189,6 +208,11 @@ impl Model {
     pub fn knows(&self, footprint: Footprint) -> bool {
         self.terms.contains(&Term::kib(footprint))
     }
+}
+
+/// The mean of values; of none it is no number.
+pub fn mean(values: &[f64]) -> f64 {
+    values.iter().sum::<f64>() / values.len() as f64
 }
 
 /// By how much predictions miss what was measured, on average over cells that the model has not seen; as a share.
@@ -242,6 +266,7 @@ fn rate(cells: &[Measured], of: fn(&Counts) -> f64) -> Rate {
         let row = |cell: &Measured| Row {
             terms: columns.iter().map(|column| basis(cell)[*column]).collect(),
             value: of(&cell.counts),
+            weight: 1.0,
         };
         let rows: Vec<_> = cells.iter().filter(|cell| of(&cell.counts) > 0.0).map(row).collect();
         match linear::fit(&rows) {

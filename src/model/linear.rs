@@ -39,6 +39,8 @@ pub struct Row {
     pub terms: Vec<f64>,
     /// What it came to; positive.
     pub value: f64,
+    /// How much it counts beside the others, positive: the inverse of its variance relative to a usual cell's.
+    pub weight: f64,
 }
 
 /// Coefficients, and what is needed to say how far off they and predictions are.
@@ -48,14 +50,14 @@ pub struct Fit {
     pub coefficients: Vec<f64>,
     /// The inverse of the weighted normal matrix, row by row.
     pub inverse: Vec<Vec<f64>>,
-    /// The standard deviation of a cell around the fit, relative to its value.
+    /// The standard deviation of a cell of weight 1 around the fit, relative to its value.
     pub spread: f64,
     /// Cells less terms.
     pub freedom: usize,
 }
 
 /// Fits `rows`, each weighted by the inverse square of its value, so that a cell that is off by 5 % counts alike whatever
-/// its size.
+/// its size, and by its own weight.
 ///
 /// # Errors
 /// [`Refused`]
@@ -64,8 +66,10 @@ pub fn fit(rows: &[Row]) -> Result<Fit, Refused> {
     if rows.len() < columns + 2 || columns == 0 {
         return Err(Refused::TooFew { rows: rows.len(), columns });
     }
-    let good =
-        |row: &Row| row.value > 0.0 && row.value.is_finite() && row.terms.iter().all(|term| term.is_finite());
+    let positive = |value: f64| value > 0.0 && value.is_finite();
+    let good = |row: &Row| {
+        positive(row.value) && positive(row.weight) && row.terms.iter().all(|term| term.is_finite())
+    };
     if let Some(row) = rows.iter().position(|row| !good(row)) {
         return Err(Refused::NotPositive { row });
     }
@@ -73,7 +77,8 @@ pub fn fit(rows: &[Row]) -> Result<Fit, Refused> {
     // Of each column, how much it has of each basis vector up to its own.
     let mut shares: Vec<Vec<f64>> = Vec::new();
     for column in 0..columns {
-        let mut vector: Vec<f64> = rows.iter().map(|row| row.terms[column] / row.value).collect();
+        let mut vector: Vec<f64> =
+            rows.iter().map(|row| row.weight.sqrt() * row.terms[column] / row.value).collect();
         let whole = length(&vector);
         let mut own = Vec::with_capacity(column + 1);
         for unit in &basis {
@@ -90,7 +95,7 @@ pub fn fit(rows: &[Row]) -> Result<Fit, Refused> {
         basis.push(vector.iter().map(|value| value / left).collect());
     }
     // Each value divided by itself.
-    let mut rest = vec![1.0; rows.len()];
+    let mut rest: Vec<f64> = rows.iter().map(|row| row.weight.sqrt()).collect();
     let mut right = Vec::with_capacity(columns);
     for unit in &basis {
         let share = product(unit, &rest);
@@ -123,7 +128,7 @@ impl Fit {
     }
 
     /// The standard deviation of such a cell's value around [`Fit::value`], relative to it: of the coefficients and of
-    /// the cell itself.
+    /// the cell itself, with a weight of 1.
     pub fn relative_error(&self, terms: &[f64]) -> f64 {
         let value = self.value(terms);
         let of_line = |row: &Vec<f64>| product(row, terms);

@@ -9,11 +9,15 @@
 //! - [`linear`]: weighted least squares for a handful of terms, which refuses what it cannot tell apart
 //! - [`features`]: what is known of a message before it is sent
 //! - [`fit`]: from measured cells to coefficients with intervals, and predictions
+//! - [`noise`]: what set-ups are off by, and what cells are
 //! - [`design`]: which cells are measured, and which are held out to check by
 //! - [`choice`]: which path for a message
+//! - [`surface`]: from which size on one path costs less than another
 
 pub mod choice;
 pub mod design;
 pub mod features;
 pub mod fit;
 pub mod linear;
+pub mod noise;
+pub mod surface;

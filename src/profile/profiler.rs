@@ -5,7 +5,7 @@ use std::fmt;
 use super::source::{Ring, Source, Target};
 use super::stacks::Stacks;
 use super::symbols::Symbols;
-use super::threads::Threads;
+use super::threads::{Role, Threads};
 use crate::cost::opener::Reach;
 use crate::cost::{Measured, Missing};
 
@@ -80,8 +80,15 @@ impl<'a> Profiler<'a> {
     pub fn watch(&mut self, threads: &Threads) -> Measured<()> {
         if self.scope == Scope::Threads {
             self.rings.clear();
-            for thread in threads.keys() {
-                self.rings.push(open_thread(self.source, *thread, self.hertz)?);
+            // Who may look at threads may look at those of this process, and the kernel's are not.
+            let own = threads.iter().filter(|(_, role)| **role != Role::Ksoftirqd);
+            for (thread, _) in own {
+                match self.source.open(Target::Thread(*thread), Reach::Kernel, self.hertz) {
+                    Ok(ring) => self.rings.push(ring),
+                    // The kernel's workers for an io_uring come and go.
+                    Err(error) if error.raw_os_error() == Some(libc::ESRCH) => {}
+                    Err(_) => self.rings.push(open_thread(self.source, *thread, self.hertz)?),
+                }
             }
         }
         Ok(())

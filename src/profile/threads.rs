@@ -31,7 +31,7 @@ impl Role {
         match () {
             () if begins("serve-") => Some(Self::Sender),
             () if begins("client-") => Some(Self::Receiver),
-            () if name.contains("relay") => Some(Self::Relay),
+            () if name == "relay" => Some(Self::Relay),
             () if begins("ksoftirqd/") => Some(Self::Ksoftirqd),
             () => None,
         }
@@ -89,7 +89,7 @@ mod tests {
             ("serve-1", Some(Role::Sender)),
             ("client-17", Some(Role::Receiver)),
             ("relay", Some(Role::Relay)),
-            ("lab-relay-0", Some(Role::Relay)),
+            ("relay-7", None),
             ("iou-sqp-77", None),
             ("ksoftirqd/12", Some(Role::Ksoftirqd)),
             ("copycost", None),

@@ -19,6 +19,9 @@ const TELLING: u64 = 200;
 /// Branches of the stacks with a smaller share are not kept.
 const KEPT_FROM: f64 = 0.002;
 
+/// The word for all classes together.
+pub const ALL: &str = "all";
+
 /// Paths of one cell, explained beside each other.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Explanation {
@@ -67,7 +70,8 @@ pub struct ExplainedPath {
 pub struct ExplainedEnd {
     /// `sender`, `receiver`, `relay` or `ksoftirqd`; what io_uring's workers did counts where it was asked for.
     pub end: String,
-    /// CPU time in ns/KiB, measured without sampling (of kernel threads and relays: from their samples).
+    /// CPU time in ns/KiB, measured without sampling; of ksoftirqd over loopback, where nobody reads its clock, from its
+    /// samples.
     pub demand: FigureRecord,
     /// The share of it that the kernel's tick found in user space, in percent.
     pub user_percent: Option<f64>,
@@ -111,7 +115,7 @@ pub struct ClassDifference {
     pub reference: String,
     /// Whose threads.
     pub end: String,
-    /// In what.
+    /// In what: a class, or `all`.
     pub class: String,
     /// In ns/KiB, with the interval at the level of Holm's correction.
     pub ns_per_kib: FigureRecord,
@@ -137,7 +141,7 @@ impl Explanation {
                 path: name(path),
                 reference: name(first),
                 end: d.role.to_string(),
-                class: d.class.to_string(),
+                class: d.class.map_or_else(|| ALL.to_owned(), |class| class.to_string()),
                 ns_per_kib: d.figure.into(),
                 decided: d.decided,
             };
@@ -146,7 +150,7 @@ impl Explanation {
         Self {
             size: scenario.spec.size,
             clients: scenario.clients,
-            settings: settings(&first.contestant),
+            settings: settings(first),
             hertz,
             scope,
             missing,
@@ -157,17 +161,21 @@ impl Explanation {
     }
 }
 
-fn settings(contestant: &Contestant) -> Vec<String> {
-    let (spec, scenario) = (&contestant.scenario.spec, &contestant.scenario);
-    vec![
-        contestant.site.transport().to_owned(),
-        format!("{} placement", scenario.placement),
-        format!("{} layout", spec.layout),
-        format!("{} fields", spec.fields),
-        format!("{} buffers", spec.buffers),
-        format!("{} footprint", spec.footprint),
-        format!("received by {}", scenario.receive.name),
-    ]
+impl Explanation {
+    /// By how much a path spends more than the first in a class, or in [`ALL`]; `None` of the first itself.
+    pub fn difference(&self, path: &str, end: &str, class: &str) -> Option<&ClassDifference> {
+        let same =
+            |d: &&ClassDifference| (d.path.as_str(), d.end.as_str(), d.class.as_str()) == (path, end, class);
+        self.differences.iter().find(same)
+    }
+}
+
+fn settings(explained: &Explained) -> Vec<String> {
+    let Contestant { scenario, site, .. } = &explained.contestant;
+    let mut settings = super::model::settings(scenario, site);
+    settings.push(format!("{} fields", scenario.spec.fields));
+    settings.push(format!("{} footprint", scenario.spec.footprint));
+    settings
 }
 
 impl ExplainedPath {

@@ -21,7 +21,9 @@ use crate::send::{Copies, Decisions, Ledger, Release};
 pub use crate::conditions::{Conditions, RankConditions};
 pub use comparison::{Comparison, Crossover};
 pub use cost::{CountRecord, CountersRecord, CpuRecord, LatencyRecord, PollutionRecord, Reasons, WireRecord};
-pub use explanation::{ClassDifference, ClassRecord, ExplainedEnd, ExplainedPath, Explanation, FigureRecord};
+pub use explanation::{
+    ALL, ClassDifference, ClassRecord, ExplainedEnd, ExplainedPath, Explanation, FigureRecord,
+};
 pub use hosts::{HostRecord, HostsRecord};
 pub use judged::{ALPHA, Paired};
 pub use lab::LabRecord;

@@ -2,9 +2,13 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::compare::stats::Interval;
 use crate::message::{Fields, Footprint, Layout, Spec};
+use crate::model::choice;
 use crate::model::features::Features;
 use crate::model::fit::{Model, Prediction};
+use crate::rig::Site;
+use crate::scenario::Scenario;
 use crate::send::Release;
 
 /// A model that misses cells it has not seen by more than this on average is of no use.
@@ -66,6 +70,9 @@ pub struct ModelCell {
     pub held_out: bool,
     /// CPU time for a message in ns, the mean over set-ups.
     pub ns: f64,
+    /// The same of each set-up; those with the same place are of one set-up, on every path.
+    #[serde(default)]
+    pub setups_ns: Vec<f64>,
     /// What the model says.
     pub predicted_ns: Option<f64>,
     /// System calls for a message.
@@ -74,6 +81,17 @@ pub struct ModelCell {
     pub segments: f64,
     /// Completions for a message.
     pub notifications: f64,
+}
+
+/// What lay between the ends, and how messages of any fields and footprint were measured, in words.
+pub(super) fn settings(scenario: &Scenario, site: &Site) -> Vec<String> {
+    vec![
+        site.transport().to_owned(),
+        format!("{} placement", scenario.placement),
+        format!("{} layout", scenario.spec.layout),
+        format!("{} buffers", scenario.spec.buffers),
+        format!("received by {}", scenario.receive.name),
+    ]
 }
 
 impl Asked {
@@ -105,18 +123,73 @@ impl ModelCell {
 }
 
 impl PathModel {
-    /// What the model says of a message of eight even fields, where it may be used and knows the footprint.
-    pub fn of_even(&self, size: usize, layout: Layout, footprint: Footprint) -> Option<Prediction> {
+    /// What the model says of a message, where it may be used and knows the footprint.
+    pub fn of(
+        &self,
+        size: usize,
+        fields: Fields,
+        layout: Layout,
+        footprint: Footprint,
+    ) -> Option<Prediction> {
         let model = self.model.as_ref().filter(|model| self.refused.is_none() && model.knows(footprint))?;
-        let spec = Spec { layout, footprint, ..Spec::new(size).ok()? };
+        let spec = Spec { layout, footprint, ..Spec::new(size).ok()?.divided(fields).ok()? };
         let release = if self.by_reference { Release::OnCompletion } else { Release::OnReturn };
         Some(model.predict(&Features::of(&spec, release)))
     }
 }
 
 impl CostModel {
+    /// The models for messages such as that of `any`, served at `site`.
+    pub fn new(any: &Scenario, site: &Site, models: Vec<PathModel>) -> Self {
+        Self { clients: any.clients, settings: settings(any, site), asked: Asked::of(&any.spec), models }
+    }
+
     /// The layout that the question was about.
     pub fn layout(&self) -> Layout {
         self.asked.layout.parse().unwrap_or_default()
+    }
+
+    /// Whose CPU time decides: in the lab the sender's, which is all that it stands for; elsewhere that of both ends.
+    pub fn deciding_end(&self) -> &'static str {
+        if self.settings.first().is_some_and(|way| way == "lab") { "sender" } else { "both ends" }
+    }
+
+    /// The models of an end that may be used.
+    pub fn usable(&self, end: &str) -> impl Iterator<Item = &PathModel> {
+        self.models.iter().filter(move |path| path.end == end && path.refused.is_none())
+    }
+
+    /// The footprints that any model of an end knows.
+    pub fn footprints(&self, end: &str) -> Vec<Footprint> {
+        let knows = |footprint: &Footprint| {
+            self.usable(end).filter_map(|path| path.model.as_ref()).any(|model| model.knows(*footprint))
+        };
+        Footprint::ALL.iter().copied().filter(knows).collect()
+    }
+
+    /// The path that the others are compared with: the cheapest of those that copy, at 64 KiB; any where none does.
+    pub fn reference(&self, end: &str) -> Option<&PathModel> {
+        let cost = |path: &&PathModel| {
+            let of = |footprint: &Footprint| path.of(64 << 10, Fields::Even, self.layout(), *footprint);
+            (
+                path.by_reference,
+                self.footprints(end).iter().find_map(of).map_or(f64::INFINITY, |found| found.ns),
+            )
+        };
+        self.usable(end).min_by(|one, other| {
+            let (one, other) = (cost(one), cost(other));
+            one.0.cmp(&other.0).then(one.1.total_cmp(&other.1))
+        })
+    }
+
+    /// By the models of an end: how many times as much `path` costs as `reference`, for a message of this layout.
+    pub fn ratio(
+        &self,
+        path: &PathModel,
+        reference: &PathModel,
+        (size, fields, footprint): (usize, Fields, Footprint),
+    ) -> Option<Interval> {
+        let of = |path: &PathModel| path.of(size, fields, self.layout(), footprint);
+        Some(choice::ratio(&of(path)?, &of(reference)?))
     }
 }

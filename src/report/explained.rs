@@ -1,12 +1,13 @@
-//! Where the time of paths goes, for a terminal: a table of classes with bars, two paths side by side.
+//! Where the time of paths goes: classes, two paths side by side; for a terminal with bars, and as a listing.
 
 use comfy_table::CellAlignment;
 
 use super::fold::wrapped;
+use super::listing::{Listing, UNKNOWN};
 use super::table::{plain, trimmed};
 use super::terminal::bar;
-use crate::record::{ExplainedEnd, ExplainedPath, Explanation, FigureRecord};
-use crate::units::{ByteSize, significant, thousands};
+use crate::record::{ALL, ExplainedEnd, ExplainedPath, Explanation, FigureRecord};
+use crate::units::{ByteSize, Clients, hundredths, signed, significant, thousands};
 
 /// Characters of a bar.
 const BAR: usize = 8;
@@ -17,22 +18,18 @@ pub(super) fn tables(explanations: &[Explanation]) -> String {
 }
 
 fn one(explanation: &Explanation) -> String {
-    let Some((first, others)) = explanation.paths.split_first() else { return String::new() };
-    let mut text = match others {
-        [] => table(explanation, first, None),
-        others => others.iter().map(|other| table(explanation, first, Some(other))).collect(),
-    };
+    let pairs = pairs(explanation).into_iter();
+    let mut text: String = pairs.map(|pair| table(explanation, pair)).collect();
     text += &wrapped("", &format!("{}; {}", cell(explanation), explanation.settings.join(", ")));
     text += "\n";
     sentences(explanation).iter().for_each(|sentence| text += &wrapped("- ", sentence));
     text
 }
 
-/// `CPU time by class, ns/KiB: 64 KiB, 1 client`
+/// `CPU time in ns/KiB, 64 KiB, 1 client`
 pub(super) fn cell(explanation: &Explanation) -> String {
     let Explanation { size, clients, .. } = explanation;
-    let s = if *clients == 1 { "" } else { "s" };
-    format!("CPU time in ns/KiB, {}, {clients} client{s}", ByteSize(*size))
+    format!("CPU time in ns/KiB, {}, {}", ByteSize(*size), Clients(*clients))
 }
 
 /// What to know of the figures.
@@ -113,23 +110,57 @@ fn sampled(explanation: &Explanation) -> Vec<String> {
 
 /// A line of the table.
 struct Line {
-    name: String,
+    /// Whose threads.
+    end: String,
+    /// In what; `None`: in all.
+    class: Option<String>,
     figures: [Option<FigureRecord>; 2],
     difference: String,
-    /// A class of an end, and not the end itself.
-    inner: bool,
 }
 
-fn table(explanation: &Explanation, first: &ExplainedPath, other: Option<&ExplainedPath>) -> String {
-    let lines = lines(explanation, first, other);
-    let most = |figure: &FigureRecord| figure.value;
-    let inner = lines.iter().filter(|line| line.inner).flat_map(|line| line.figures.iter().flatten());
-    let most = inner.map(most).fold(0.0, f64::max);
-    let mut table = plain();
-    let mut header = vec!["ns/KiB".to_owned(), first.path.clone()];
-    if let Some(other) = other {
-        header.extend([other.path.clone(), format!("{} - {}", other.path, first.path)]);
+/// Two paths side by side, or the only one.
+type Beside<'a> = (&'a ExplainedPath, Option<&'a ExplainedPath>);
+
+/// The paths of an explanation as they stand side by side: each beside the first.
+fn pairs(explanation: &Explanation) -> Vec<Beside<'_>> {
+    match explanation.paths.split_first() {
+        None => Vec::new(),
+        Some((first, [])) => vec![(first, None)],
+        Some((first, others)) => others.iter().map(|other| (first, Some(other))).collect(),
     }
+}
+
+fn header((first, other): &Beside<'_>) -> Vec<String> {
+    let of_other = |other: &&ExplainedPath| [other.path.clone(), format!("{} - {}", other.path, first.path)];
+    [first.path.clone()].into_iter().chain(other.iter().flat_map(of_other)).collect()
+}
+
+/// A listing of each pair of paths.
+pub(super) fn listings(explanation: &Explanation) -> Vec<Listing> {
+    let listing = |pair: Beside<'_>| {
+        let header: Vec<_> = ["end", "class"].map(str::to_owned).into_iter().chain(header(&pair)).collect();
+        let columns = header.len();
+        let figure = |figure: &Option<FigureRecord>| {
+            figure.map_or_else(|| UNKNOWN.to_owned(), |figure| hundredths(figure.value))
+        };
+        let row = |line: Line| {
+            let [one, two] = line.figures;
+            let class = line.class.unwrap_or_else(|| ALL.to_owned());
+            let cells = [line.end, class, figure(&one), figure(&two), line.difference];
+            cells.into_iter().take(columns).collect()
+        };
+        Listing { rows: lines(explanation, pair).into_iter().map(row).collect(), header }
+    };
+    pairs(explanation).into_iter().map(listing).collect()
+}
+
+fn table(explanation: &Explanation, pair: Beside<'_>) -> String {
+    let lines = lines(explanation, pair);
+    let inner = lines.iter().filter(|line| line.class.is_some());
+    let most = inner.flat_map(|line| line.figures.iter().flatten()).map(|figure| figure.value);
+    let most = most.fold(0.0, f64::max);
+    let mut table = plain();
+    let header: Vec<_> = ["ns/KiB".to_owned()].into_iter().chain(header(&pair)).collect();
     let columns = header.len();
     table.set_header(header);
     if let Some(column) = table.column_mut(3) {
@@ -137,18 +168,20 @@ fn table(explanation: &Explanation, first: &ExplainedPath, other: Option<&Explai
     }
     let figure = |line: &Line, figure: &Option<FigureRecord>| {
         let Some(figure) = figure else { return String::new() };
-        let drawn = if line.inner && most > 0.0 { bar(figure.value / most, BAR) } else { String::new() };
-        format!("{:>6} {drawn:BAR$}", significant(figure.value))
+        let inner = line.class.is_some() && most > 0.0;
+        let drawn = if inner { bar(figure.value / most, BAR) } else { String::new() };
+        format!("{:>6} {drawn:BAR$}", hundredths(figure.value))
     };
     for line in &lines {
         let [one, two] = &line.figures;
-        let cells = [line.name.clone(), figure(line, one), figure(line, two), line.difference.clone()];
+        let name = line.class.as_ref().map_or_else(|| line.end.clone(), |class| format!("  {class}"));
+        let cells = [name, figure(line, one), figure(line, two), line.difference.clone()];
         table.add_row(cells.into_iter().take(columns));
     }
     format!("{}\n", trimmed(&table))
 }
 
-fn lines(explanation: &Explanation, first: &ExplainedPath, other: Option<&ExplainedPath>) -> Vec<Line> {
+fn lines(explanation: &Explanation, (first, other): Beside<'_>) -> Vec<Line> {
     let end_of = |path: &ExplainedPath, name: &str| path.ends.iter().find(|end| end.end == name).cloned();
     let paths = [Some(first), other];
     let mut names: Vec<&str> = Vec::new();
@@ -160,31 +193,29 @@ fn lines(explanation: &Explanation, first: &ExplainedPath, other: Option<&Explai
     let mut lines = Vec::new();
     for name in names {
         let ends = paths.map(|path| end_of(path?, name));
+        let difference =
+            |class: &str| other.map_or_else(String::new, |other| difference(explanation, other, name, class));
         lines.push(Line {
-            name: name.to_owned(),
+            end: name.to_owned(),
+            class: None,
             figures: [0, 1].map(|at| ends[at].as_ref().map(|end| end.demand)),
-            difference: String::new(),
-            inner: false,
+            difference: difference(ALL),
         });
         for class in crate::profile::classes::Class::ALL.iter().map(ToString::to_string) {
             let figures = [0, 1].map(|at| ends[at].as_ref()?.of(&class));
             if figures.iter().any(Option::is_some) {
-                let difference =
-                    other.map_or_else(String::new, |other| difference(explanation, other, name, &class));
-                lines.push(Line { name: format!("  {class}"), figures, difference, inner: true });
+                let difference = difference(&class);
+                lines.push(Line { end: name.to_owned(), class: Some(class), figures, difference });
             }
         }
     }
     lines
 }
 
-/// `+12.3 (10.1 to 14.5)`; in parentheses alone where the interval holds 0.
-fn difference(explanation: &Explanation, other: &ExplainedPath, end: &str, class: &str) -> String {
-    let same = |d: &&crate::record::ClassDifference| {
-        (d.path.as_str(), d.end.as_str(), d.class.as_str()) == (other.path.as_str(), end, class)
-    };
-    let Some(found) = explanation.differences.iter().find(same) else { return String::new() };
-    let signed = |value: f64| format!("{}{}", if value < 0.0 { "-" } else { "+" }, significant(value.abs()));
+/// By how much a path spends more than the first, such as `+12.3 (10.1 to 14.5)`, behind a `?` where the interval holds
+/// 0; nothing of the first itself.
+pub(super) fn difference(explanation: &Explanation, other: &ExplainedPath, end: &str, class: &str) -> String {
+    let Some(found) = explanation.difference(&other.path, end, class) else { return String::new() };
     let FigureRecord { value, low, high } = found.ns_per_kib;
     match low.zip(high) {
         Some((low, high)) => {

@@ -7,7 +7,8 @@ use super::html::charts;
 use super::listing::Listing;
 use super::metric::Metric;
 use super::set::Set;
-use super::{conditions, verdict};
+use super::{conditions, explained, modelled, verdict};
+use crate::record::{CostModel, Explanation};
 
 /// The figures that decide; the others are in the other forms.
 const SHOWN: [Metric; 4] =
@@ -32,16 +33,54 @@ pub fn report(sets: &[Set]) -> String {
         out.truncate(out.trim_end().len());
         out.push_str("\n\n");
     }
+    if sets.iter().any(|set| !set.rows.is_empty()) {
+        out += &cells(sets);
+    }
+    sets.iter().flat_map(|set| &set.explanations).for_each(|explanation| out += &explained(explanation));
+    sets.iter().flat_map(|set| &set.models).for_each(|model| out += &modelled(model));
+    out + &measured(sets)
+}
+
+/// What was measured by cells, and what the original experiment said of them.
+fn cells(sets: &[Set]) -> String {
     let known =
         |metric: &Metric| sets.iter().flat_map(|set| &set.rows).any(|row| row.figure(*metric).is_some());
     let metrics: Vec<_> = SHOWN.into_iter().chain([Metric::LatencyMean]).filter(known).collect();
-    out += &table(&Listing::of_metrics(sets, &metrics));
+    let mut out = table(&Listing::of_metrics(sets, &metrics));
     let compared = charts::comparison_table(sets);
     if !compared.rows.is_empty() {
         let _ = write!(out, "\n### Beside the reference\n\n{}", table(&compared));
     }
-    out += &claims(sets);
-    out + &measured(sets)
+    out + &claims(sets)
+}
+
+/// Where the time of paths goes: a table for each path beside the first.
+fn explained(explanation: &Explanation) -> String {
+    let settings = escaped(&explanation.settings.join(", "));
+    let mut out = format!("\n### {}\n\n{settings}\n", escaped(&explained::cell(explanation)));
+    for listing in explained::listings(explanation) {
+        let _ = write!(out, "\n{}", table(&listing));
+    }
+    out + &list(explained::sentences(explanation))
+}
+
+/// What things cost by a model, how well it was checked, and what follows for the message that was asked about.
+fn modelled(model: &CostModel) -> String {
+    let [coefficients, predictions] = modelled::listings(model);
+    let settings = escaped(&modelled::conditions(model));
+    format!(
+        "\n### {}\n\n{settings}\n\n{}{}\n### {}\n\n{}",
+        "What things cost here",
+        table(&coefficients),
+        list(modelled::all_sentences(model)),
+        escaped(&format!("Predicted for {}", model.asked.words())),
+        table(&predictions),
+    )
+}
+
+fn list(sentences: impl IntoIterator<Item = String>) -> String {
+    let items: String = sentences.into_iter().map(|sentence| format!("- {}\n", escaped(&sentence))).collect();
+    if items.is_empty() { items } else { format!("\n{items}") }
 }
 
 fn claims(sets: &[Set]) -> String {

@@ -45,7 +45,7 @@ pub enum Format {
     Table,
     /// Everything, for programs.
     Json,
-    /// One line a record, for spreadsheets.
+    /// One line a record, a class or a model's cell, for spreadsheets.
     Csv,
     /// For a pull request.
     Markdown,

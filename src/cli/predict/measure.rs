@@ -12,7 +12,7 @@ use crate::compare::turns::Turns;
 use crate::message::{Layout, Spec};
 use crate::model::choice::time;
 use crate::model::design;
-use crate::model::fit::Counts;
+use crate::model::fit::{Counts, mean};
 use crate::record::{Asked, Conditions};
 use crate::rig::{Sample, Site, Work};
 use crate::scenario::Scenario;
@@ -30,8 +30,8 @@ pub struct Observed {
     pub held_out: bool,
     /// What was counted for a message.
     pub counts: Counts,
-    /// CPU time of a message in ns, of the sender and of both ends, or why there is none.
-    pub ns: [Result<f64, String>; 2],
+    /// CPU time of a message in ns, of the sender and of both ends, in each set-up; or why there is none.
+    pub ns: [Result<Vec<f64>, String>; 2],
 }
 
 /// The cells of each path, and the conditions with what the connections had.
@@ -116,9 +116,9 @@ impl Measurement<'_> {
         let of_message = spec.size as f64 / 1024.0;
         let ns = |index: usize| {
             [Metric::SenderDemand, Metric::Demand].map(|metric| {
-                let values = cell.pairs(index, index, metric)?;
-                let mean = values.iter().map(|pair| pair.path).sum::<f64>() / values.len() as f64;
-                if values.is_empty() { Err("nothing was measured".to_owned()) } else { Ok(mean * of_message) }
+                let pairs = cell.pairs(index, index, metric)?;
+                let values: Vec<_> = pairs.iter().map(|pair| pair.path * of_message).collect();
+                if values.is_empty() { Err("nothing was measured".to_owned()) } else { Ok(values) }
             })
         };
         let ns: Vec<_> = (0..self.paths.len()).map(ns).collect();
@@ -149,7 +149,7 @@ fn counts(sample: &Sample) -> Counts {
 
 fn figure(path: &SendPath, cell: &Observed) -> String {
     match &cell.ns[1] {
-        Ok(ns) => format!("{} {}", path.name, time(*ns)),
+        Ok(ns) => format!("{} {}", path.name, time(mean(ns))),
         Err(why) => format!("{} failed: {why}", path.name),
     }
 }

@@ -22,7 +22,7 @@ use crate::model::fit::{Measured, Model, mean_miss};
 use crate::record::{Asked, Conditions, CostModel, MISS_TOLERATED, ModelCell, PathModel, Results};
 use crate::report::Format;
 use crate::send::{self, Release, SendPath};
-use crate::units::ByteSize;
+use crate::units::{ByteSize, Clients};
 
 /// Whose CPU time is predicted, in the order of [`Observed::ns`].
 const ENDS: [&str; 2] = ["sender", "both ends"];
@@ -59,26 +59,21 @@ impl Arguments {
     pub fn run(&self) -> Result<Done, Failure> {
         let files = Files::open(&self.output)?;
         let asked = self.asked()?;
-        let mut site = self.over.site()?;
         let paths = arguments::paths(&self.paths, |path| self.over.probe(path, &asked))?;
-        let any = self.setting.scenario(paths[0], asked, self.clients)?;
-        over::reach(&mut site, &any.options)?;
+        self.setting.receivable(false)?;
         let signals = signals::listen()?;
+        let mut site = self.over.site_of_two()?;
+        let any = self.setting.scenario(&self.over, paths[0], asked, self.clients);
+        over::reach(&mut site, &any.options)?;
         let measurement =
             Measurement { any: &any, paths: &paths, site: &site, budget: self.budget, signals: &signals };
         let Some((observed, conditions)) = measurement.run(Conditions::here())? else {
             return Ok(Done::Interrupted);
         };
         let mut results = Results::new(conditions);
-        let settings = vec![
-            site.transport().to_owned(),
-            format!("{} placement", any.placement),
-            format!("{} layout", asked.layout),
-            format!("{} buffers", asked.buffers),
-        ];
         let models =
             paths.iter().zip(&observed).flat_map(|(path, cells)| models(path, cells, &asked)).collect();
-        let model = CostModel { clients: self.clients, settings, asked: Asked::of(&asked), models };
+        let model = CostModel::new(&any, &site, models);
         results.verdict = answers(&model);
         let usable = model.models.iter().any(|model| model.prediction.is_some());
         results.models.push(model);
@@ -106,7 +101,7 @@ fn models(path: &'static SendPath, observed: &[Observed], asked: &Spec) -> Vec<P
 
 fn model(path: &'static SendPath, observed: &[Observed], asked: &Spec, end: usize) -> PathModel {
     let measured = |observed: &Observed| {
-        let ns = observed.ns[end].as_ref().ok().copied()?;
+        let ns = observed.ns[end].as_ref().ok().cloned()?;
         Some(Measured { features: Features::of(&observed.spec, path.release), counts: observed.counts, ns })
     };
     let training = observed.iter().filter(|cell| !cell.held_out);
@@ -116,11 +111,12 @@ fn model(path: &'static SendPath, observed: &[Observed], asked: &Spec, end: usiz
         Some(ModelCell {
             message: Asked::of(&observed.spec),
             held_out: observed.held_out,
-            ns: measured.ns,
+            ns: measured.mean(),
             predicted_ns: fitted.as_ref().ok().map(|model| model.predict(&measured.features).ns),
             calls: observed.counts.calls,
             segments: observed.counts.segments,
             notifications: observed.counts.notifications,
+            setups_ns: measured.ns,
         })
     };
     let cells: Vec<_> = observed.iter().filter_map(cell).collect();
@@ -153,8 +149,6 @@ fn model(path: &'static SendPath, observed: &[Observed], asked: &Spec, end: usiz
 
 /// Which path for the message that was asked about, by each of the ends.
 fn answers(model: &CostModel) -> Vec<String> {
-    let clients =
-        if model.clients == 1 { "1 client".to_owned() } else { format!("{} clients", model.clients) };
     let answer = |end: &&str| {
         let predicted = model.models.iter().filter(|path| path.end == **end);
         let predictions: Vec<_> =
@@ -166,7 +160,7 @@ fn answers(model: &CostModel) -> Vec<String> {
         ))
     };
     let said: Vec<_> = ENDS.iter().filter_map(answer).collect();
-    let about = format!("{}, {clients}, over {}", model.asked.words(), model.settings[0]);
+    let about = format!("{}, {}, over {}", model.asked.words(), Clients(model.clients), model.settings[0]);
     if said.is_empty() {
         return vec![format!("Nothing can be said of {about}: no model is good enough.")];
     }

@@ -29,6 +29,7 @@ use super::arguments::{self, Crossing, PathChoice};
 use super::job::Part;
 use super::output::{self, Files};
 use super::over::Over;
+use super::setting::Setting;
 use super::{Done, Failure, signals};
 use crate::compare::cell::Contestant;
 use crate::compare::crossover;
@@ -36,13 +37,10 @@ use crate::compare::metric::Metric;
 use crate::connection::Options;
 use crate::cost::system::{IdleBaseline, MIN_WINDOW};
 use crate::many::Director;
-use crate::message::{Buffers, Fields, Footprint, Layout, Spec};
 use crate::record::{ALPHA, Conditions, Results, SCHEMA};
-use crate::recv::{self, ReceivePath};
 use crate::report::{self, Format};
 use crate::rig::Site;
 use crate::scenario::{self, Scenario};
-use crate::seat::Placement;
 use crate::send::{self, SendPath};
 use crate::units::ByteSize;
 
@@ -69,21 +67,8 @@ pub struct Arguments {
     /// Go on after what the first -o file, a .json, already has
     #[arg(long, requires = "output")]
     resume: bool,
-    /// Where the threads sit: paired, split or free [default: paired; in the lab split]
-    #[arg(long)]
-    placement: Option<Placement>,
-    /// Where the fields lie: heap, page, arena, huge or memfd
-    #[arg(long, default_value_t)]
-    layout: Layout,
-    /// How the message is divided: even, headed, single, or lengths such as 64,65472
-    #[arg(long, default_value_t)]
-    fields: Fields,
-    /// constant, or ring:N for N messages in turn, each rewritten before it is sent
-    #[arg(long, default_value_t)]
-    buffers: Buffers,
-    /// How much memory the messages in turn cover: hot, l2, llc or cold
-    #[arg(long, default_value_t)]
-    footprint: Footprint,
+    #[command(flatten)]
+    setting: Setting,
     /// Measured time of each path in each cell, divided among the set-ups
     #[arg(long, value_name = "S", value_parser = arguments::seconds, default_value = "1")]
     seconds: Duration,
@@ -111,9 +96,6 @@ pub struct Arguments {
     /// With --with or --baseline: exit with 3 when a path became slower by more, the whole interval
     #[arg(long, value_name = "P", value_parser = arguments::percent)]
     fail_on_regression: Option<f64>,
-    /// How the clients receive: recv, trunc or mapped (`copycost list` says what they do)
-    #[arg(long, value_name = "PATH", value_parser = arguments::receive, default_value = recv::ALL[0].name)]
-    receive: &'static ReceivePath,
     /// Check every byte at the receiver
     #[arg(long)]
     verify: bool,
@@ -178,8 +160,7 @@ impl Arguments {
                 "--fail-on-regression needs --with BINARY or --baseline FILE".to_owned(),
             ));
         }
-        let received = (self.receive.probe)(self.verify);
-        received.map_err(|reason| Failure::Usage(format!("{}: {reason}", self.receive.name)))?;
+        self.setting.receivable(self.verify)?;
         let mut results = self.begin()?;
         if let Some(director) = director {
             introduce(director, &mut results.conditions);
@@ -358,7 +339,7 @@ impl Arguments {
 
     /// The paths asked for. `all` leaves out, with a note, those that cannot be had; one that was named must.
     fn paths(&self) -> Result<Vec<&'static SendPath>, Failure> {
-        let spec = self.spec(self.sizes().first().copied().unwrap_or(65_536))?;
+        let spec = self.setting.spec(self.sizes().first().copied().unwrap_or(65_536))?;
         // Another host probes by itself.
         let probe = |path: &'static SendPath| self.over.probe(path, &spec);
         if let Some(Crossing { path, against, .. }) = &self.crossover {
@@ -370,7 +351,7 @@ impl Arguments {
     /// The sizes asked for; lengths of fields bring their own, unless another was given.
     fn sizes(&self) -> Vec<usize> {
         let sizes: Vec<_> = arguments::distinct(&self.sizes).iter().map(|size| size.0).collect();
-        match self.fields.size() {
+        match self.setting.fields.size() {
             Some(sum) if sizes == scenario::SIZES => vec![sum],
             _ => sizes,
         }
@@ -381,22 +362,14 @@ impl Arguments {
         arguments::patient(self.over.options(), self.stall)
     }
 
-    fn spec(&self, size: usize) -> Result<Spec, Failure> {
-        let spec = Spec::new(size).map_err(|error| Failure::Usage(error.to_string()))?;
-        let spec = spec.divided(self.fields).map_err(|error| Failure::Usage(error.to_string()))?;
-        Ok(Spec { layout: self.layout, buffers: self.buffers, footprint: self.footprint, ..spec })
-    }
-
     fn scenario(&self, path: &'static SendPath, size: usize, clients: usize) -> Result<Scenario, Failure> {
         Ok(Scenario {
             options: self.options(),
-            placement: self.placement.unwrap_or_else(|| self.over.placement()),
             counted_threads: self.counters,
             pollution_table: self.pollution.map(|size| size.0),
             verify: self.verify,
-            receive: self.receive,
             bounded: !self.no_bound,
-            ..Scenario::new(path, self.spec(size)?, clients)
+            ..self.setting.scenario(&self.over, path, self.setting.spec(size)?, clients)
         })
     }
 

@@ -48,7 +48,7 @@ impl Path {
             + kib * features.kib;
         let notifications = if self.release == Release::OnCompletion { 1.0 } else { 0.0 };
         let counts = Counts { calls, segments: features.kib / 63.9, notifications };
-        Measured { features, counts, ns: ns * noise }
+        Measured { features, counts, ns: vec![ns * noise] }
     }
 
     fn model(&self, mut noise: impl FnMut() -> f64) -> Model {
@@ -101,8 +101,8 @@ impl Path {
         let spec = Spec { fields, footprint: Footprint::Cold, ..Spec::new(20_364).unwrap() };
         let truth = self.measure(&spec, 1.0);
         let prediction = model.predict(&truth.features);
-        assert!((prediction.ns / truth.ns - 1.0).abs() < 0.2, "{prediction:?} {}", truth.ns);
-        (prediction.low..=prediction.high).contains(&truth.ns)
+        assert!((prediction.ns / truth.mean() - 1.0).abs() < 0.2, "{prediction:?} {}", truth.mean());
+        (prediction.low..=prediction.high).contains(&truth.mean())
     }
 }
 
@@ -134,4 +134,48 @@ fn a_model_is_the_same_after_it_was_kept() {
     let text = serde_json::to_string(&model).unwrap();
     assert_eq!(serde_json::from_str::<Model>(&text).unwrap().terms, model.terms);
     assert!(text.contains("KiB cold"), "{text}");
+}
+
+/// Box and Muller's.
+fn normal(rng: &mut Rng) -> f64 {
+    let (a, b) = (1.0 - rng.f64(), rng.f64());
+    (-2.0 * a.ln()).sqrt() * (std::f64::consts::TAU * b).cos()
+}
+
+/// Cells of four set-ups or fewer, each with luck of its own, around a truth that the model's form misses by 5 %.
+fn set_ups(path: &Path, rng: &mut Rng) -> Vec<Measured> {
+    let cell = |(number, spec): (usize, Spec)| {
+        let missed = (0.05 * normal(rng)).exp();
+        let exact = path.measure(&spec, missed);
+        let ns = (0..4 - number % 3).map(|_| exact.mean() * (0.03 * normal(rng)).exp()).collect();
+        Measured { ns, ..exact }
+    };
+    design::training(&Spec::new(8).unwrap()).into_iter().enumerate().map(cell).collect()
+}
+
+#[test]
+fn intervals_hold_with_luck_of_set_ups_and_with_what_the_form_misses() {
+    let truth = [(Term::Calls, 800.0), (Term::HotKib, 92.0), (Term::ColdKib, 140.0)];
+    let mut rng = Rng::with_seed(11);
+    let (mut held, mut naively) = ([0; 3], [0; 3]);
+    const RUNS: usize = 300;
+    for _ in 0..RUNS {
+        let cells = set_ups(&GATHERED, &mut rng);
+        // Each set-up as if it were a cell of its own.
+        let apart =
+            cells.iter().flat_map(|cell| cell.ns.iter().map(|ns| Measured { ns: vec![*ns], ..cell.clone() }));
+        let [model, naive] = [Model::fit(&cells).unwrap(), Model::fit(&apart.collect::<Vec<_>>()).unwrap()];
+        assert!((0.01..0.06).contains(&model.noise.setups), "{:?}", model.noise);
+        for (at, (term, value)) in truth.iter().enumerate() {
+            let holds = |model: &Model| {
+                model.coefficient(*term).is_some_and(|(found, reach)| (found - value).abs() <= reach)
+            };
+            held[at] += usize::from(holds(&model));
+            naively[at] += usize::from(holds(&naive));
+        }
+    }
+    eprintln!("held {held:?} of {RUNS}, set-ups taken for cells {naively:?}");
+    // Expected 285 less what choosing terms costs; 264 is 88 %.
+    assert!(held.iter().all(|count| *count >= 264), "{held:?}");
+    assert!(naively.iter().all(|count| *count < 255), "{naively:?}");
 }

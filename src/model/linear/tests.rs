@@ -22,7 +22,7 @@ fn cells() -> Vec<Vec<f64>> {
 }
 
 fn rows(truth: &[f64], mut noise: impl FnMut() -> f64) -> Vec<Row> {
-    let row = |terms: Vec<f64>| Row { value: product(truth, &terms) * noise(), terms };
+    let row = |terms: Vec<f64>| Row { value: product(truth, &terms) * noise(), terms, weight: 1.0 };
     cells().into_iter().map(row).collect()
 }
 
@@ -30,7 +30,7 @@ fn rows(truth: &[f64], mut noise: impl FnMut() -> f64) -> Vec<Row> {
 fn a_line_through_three_points_by_hand() {
     // Without noise: 2 + 3x at 1, 2, 4 and 8.
     let rows: Vec<_> =
-        [1.0, 2.0, 4.0, 8.0].iter().map(|x| Row { terms: vec![1.0, *x], value: 2.0 + 3.0 * x }).collect();
+        [1.0, 2.0, 4.0, 8.0].map(|x| Row { terms: vec![1.0, x], value: 2.0 + 3.0 * x, weight: 1.0 }).to_vec();
     let fit = fit(&rows).unwrap();
     assert!((fit.coefficients[0] - 2.0).abs() < 1e-9 && (fit.coefficients[1] - 3.0).abs() < 1e-9, "{fit:?}");
     assert!(fit.spread < 1e-12 && fit.freedom == 2);
@@ -60,8 +60,26 @@ fn intervals_hold_the_truth_as_often_as_they_say() {
 }
 
 #[test]
+fn a_cell_of_twice_the_weight_counts_as_two() {
+    let row = |x: f64, value: f64, weight: f64| Row { terms: vec![1.0, x], value, weight };
+    let apart = [
+        row(1.0, 5.0, 1.0),
+        row(2.0, 8.5, 1.0),
+        row(2.0, 8.5, 1.0),
+        row(4.0, 13.0, 1.0),
+        row(8.0, 27.0, 1.0),
+    ];
+    let joined = [row(1.0, 5.0, 1.0), row(2.0, 8.5, 2.0), row(4.0, 13.0, 1.0), row(8.0, 27.0, 1.0)];
+    let [apart, joined] = [fit(&apart).unwrap(), fit(&joined).unwrap()];
+    for (one, other) in apart.coefficients.iter().zip(&joined.coefficients) {
+        assert!((one / other - 1.0).abs() < 1e-9, "{apart:?} {joined:?}");
+    }
+}
+
+#[test]
 fn what_cannot_be_told_is_refused() {
-    let row = |terms: &[f64]| Row { terms: terms.to_vec(), value: 1.0 + terms.iter().sum::<f64>() };
+    let row =
+        |terms: &[f64]| Row { terms: terms.to_vec(), value: 1.0 + terms.iter().sum::<f64>(), weight: 1.0 };
     let few: Vec<_> = [[1.0, 2.0], [1.0, 3.0], [1.0, 5.0]].iter().map(|terms| row(terms)).collect();
     let error = fit(&few).unwrap_err();
     assert_eq!(error, Refused::TooFew { rows: 3, columns: 2 });
@@ -90,7 +108,7 @@ proptest! {
 
     #[test]
     fn any_rows_give_numbers_or_a_refusal(values in prop::collection::vec((any::<f64>(), any::<f64>(), any::<f64>()), 0..12)) {
-        let rows: Vec<_> = values.iter().map(|(a, b, value)| Row { terms: vec![*a, *b], value: *value }).collect();
+        let rows: Vec<_> = values.iter().map(|(a, b, value)| Row { terms: vec![*a, *b], value: *value, weight: a.abs() }).collect();
         let _ = fit(&rows);
     }
 }

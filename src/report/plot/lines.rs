@@ -13,12 +13,26 @@ use crate::report::metric::Figure;
 /// A line through points of ascending `x`.
 #[derive(Debug, Clone)]
 pub struct Series {
-    /// Its name, at its end.
+    /// Its name, at its end; may be empty.
     pub label: String,
     /// Colour, shape and dashes.
     pub look: Look,
+    /// What is drawn of it.
+    pub form: Form,
     /// Where, and what.
     pub points: Vec<(f64, Figure)>,
+}
+
+/// What is drawn of a series.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Form {
+    /// Markers, joined by a line.
+    #[default]
+    Joined,
+    /// A line only: what was computed.
+    Curve,
+    /// Markers only: what was measured beside a curve.
+    Points,
 }
 
 /// One plot.
@@ -105,9 +119,10 @@ fn draw_all(
         let dot = |x: f64, y: f64| (dot(x, y).0 + by, dot(x, y).1);
         let points: Vec<_> = series.points.iter().map(|(x, figure)| dot(*x, figure.value)).collect();
         draw_series(canvas, series, &points, &dot)?;
-        ends.extend(points.last().map(|end| (*end, end.1, series)));
+        let named = points.last().filter(|_| !series.label.is_empty());
+        ends.extend(named.map(|end| (*end, end.1, series)));
     }
-    for (series, by) in all.iter().zip(&apart) {
+    for (series, by) in all.iter().zip(&apart).filter(|(series, _)| series.form != Form::Curve) {
         for (x, figure) in &series.points {
             let at = dot(*x, figure.value);
             series.look.draw(canvas, (at.0 + by, at.1), 42)?;
@@ -121,7 +136,9 @@ fn draw_all(
 fn dodge(series: &[Series]) -> Vec<i32> {
     const STEP: i32 = 4 * DOTS;
     let intervals = series.iter().flat_map(|series| &series.points).any(|point| point.1.interval.is_some());
-    let step = if intervals && series.len() < 8 { STEP } else { 0 };
+    // Points that belong to a curve stay where they are.
+    let joined = series.iter().all(|series| series.form == Form::Joined);
+    let step = if intervals && joined && series.len() < 8 { STEP } else { 0 };
     (0..series.len() as i32).map(|number| number * step - (series.len() as i32 - 1) * step / 2).collect()
 }
 
@@ -140,6 +157,9 @@ fn draw_series(
             let cap = vec![(end.0 - 4 * DOTS, end.1), (end.0 + 4 * DOTS, end.1)];
             canvas.draw(&PathElement::new(cap, stroke(ink, 12)))?;
         }
+    }
+    if series.form == Form::Points {
+        return Ok(());
     }
     match series.look.dashes() {
         None => canvas.draw(&PathElement::new(points.to_vec(), stroke(ink, 22))),
@@ -184,7 +204,7 @@ mod tests {
     fn line(label: &str, look: Look, values: &[f64]) -> Series {
         let points =
             values.iter().enumerate().map(|(n, value)| (1024.0 * 4f64.powi(n as i32), Figure::plain(*value)));
-        Series { label: label.to_owned(), look, points: points.collect() }
+        Series { label: label.to_owned(), look, form: Form::Joined, points: points.collect() }
     }
 
     fn plot(series: Vec<Series>) -> String {

@@ -6,14 +6,14 @@ use plotters::style::text_anchor::{HPos, VPos};
 use super::{Chart, Content, Plots};
 use crate::profile::classes::{self, Class};
 use crate::profile::stacks::USER;
-use crate::record::{ExplainedEnd, ExplainedPath, Explanation};
-use crate::report::explained::{cell, sentences};
-use crate::report::listing::Listing;
+use crate::record::{ALL, ExplainedEnd, ExplainedPath, Explanation};
+use crate::report::explained::{cell, difference, sentences};
+use crate::report::listing::{Listing, UNKNOWN};
 use crate::report::plot::bars::{Bar, Bars, Segment};
 use crate::report::plot::ink::Ink;
 use crate::report::plot::{self, Canvas, DOTS, Drawn, TEXT, WIDTH, flame, text};
 use crate::report::set::Set;
-use crate::units::{ByteSize, significant};
+use crate::units::{ByteSize, hundredths, significant};
 
 /// Stacked bars.
 pub(super) const CHART: Chart = Chart { id: "classes", title: "Where the CPU time goes", content: classes };
@@ -101,23 +101,25 @@ fn legend(canvas: &Canvas<'_>) -> Drawn {
 }
 
 fn table(sets: &[Set]) -> Listing {
-    let header = ["size", "clients", "path", "end", "class", "ns/KiB", "low", "high"];
+    let header =
+        ["size", "clients", "path", "end", "class", "ns/KiB", "low", "high", "more than the first path"];
     let mut rows = Vec::new();
     for explanation in all(sets) {
         for path in &explanation.paths {
             for end in &path.ends {
                 let figures = end.classes.iter().map(|class| (class.class.as_str(), class.ns_per_kib));
-                for (class, figure) in [("all", end.demand)].into_iter().chain(figures) {
-                    let side = |side: Option<f64>| side.map_or_else(|| "-".to_owned(), significant);
+                for (class, figure) in [(ALL, end.demand)].into_iter().chain(figures) {
+                    let side = |side: Option<f64>| side.map_or_else(|| UNKNOWN.to_owned(), hundredths);
                     rows.push(vec![
                         ByteSize(explanation.size).to_string(),
                         explanation.clients.to_string(),
                         path.path.clone(),
                         end.end.clone(),
                         class.to_owned(),
-                        significant(figure.value),
+                        hundredths(figure.value),
                         side(figure.low),
                         side(figure.high),
+                        difference(explanation, path, &end.end, class),
                     ]);
                 }
             }

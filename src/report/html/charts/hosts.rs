@@ -4,7 +4,7 @@ use super::{Chart, Content, Plots, all_of, cell_word, named, reach};
 use crate::report::listing::{Listing, UNKNOWN, cell, cell_header};
 use crate::report::metric::Metric;
 use crate::report::plot::axis::Axis;
-use crate::report::plot::lines::{Lines, Series};
+use crate::report::plot::lines::{Form, Lines, Series};
 use crate::report::plot::mark::Look;
 use crate::report::set::{Row, Set, place};
 use crate::units::significant;
@@ -58,7 +58,12 @@ fn panel(sets: &[Set], metric: Metric, (size, clients): (usize, usize), hosts: &
             points.sort_by(|one, other| one.0.total_cmp(&other.0));
             if points.len() > 1 {
                 let label = if firsts.len() > 1 { named(path, &sets[*first]) } else { path.to_owned() };
-                series.push(Series { label, look: Look { place: place(path), set: number }, points });
+                series.push(Series {
+                    label,
+                    look: Look { place: place(path), set: number },
+                    form: Form::Joined,
+                    points,
+                });
             }
         }
     }

@@ -17,7 +17,7 @@ mod winners;
 use crate::report::listing::Listing;
 use crate::report::metric::Metric;
 use crate::report::plot::axis::Axis;
-use crate::report::plot::lines::{Lines, Series};
+use crate::report::plot::lines::{Form, Lines, Series};
 use crate::report::plot::mark::Look;
 use crate::report::set::{Row, Set, place};
 use crate::units::{ByteSize, Clients, significant};
@@ -115,7 +115,7 @@ fn series(sets: &[Set], metric: Metric, at: impl Fn(&Row) -> Option<f64>) -> Vec
             points.sort_by(|one, other| one.0.total_cmp(&other.0));
             if !points.is_empty() {
                 let look = Look { place: place(path), set: number };
-                all.push(Series { label: named(path, set), look, points });
+                all.push(Series { label: named(path, set), look, form: Form::Joined, points });
             }
         }
     }

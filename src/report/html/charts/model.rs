@@ -1,25 +1,33 @@
-//! Cost models: what a KiB, a call and a page cost here, and which path is the cheapest over size and footprint, by the
-//! model and as measured.
+//! Cost models: what a KiB, a call and a page cost here, which path is the cheapest over size and footprint, and where
+//! paths cross, with what was measured beside it.
 
 use super::{Chart, Content, Plots};
-use crate::message::Footprint;
+use crate::compare::stats::{Estimate, Interval, Pair};
+use crate::message::{Fields, Footprint};
 use crate::model::choice::Choice;
-use crate::model::fit::Prediction;
+use crate::model::surface;
 use crate::record::{CostModel, ModelCell, PathModel};
 use crate::report::listing::Listing;
-use crate::report::modelled::{coefficient, miss, notes, sentences, terms};
+use crate::report::metric::Figure;
+use crate::report::modelled::{FORMS, coefficient, crossings, miss, notes, sentences, terms, the};
+use crate::report::plot::axis::Axis;
 use crate::report::plot::grid::{Cell, Grid};
+use crate::report::plot::lines::{Form, Lines, Series};
+use crate::report::plot::mark::Look;
 use crate::report::set::{Set, place};
 use crate::units::{ByteSize, significant};
 
 pub(super) const CHART: Chart =
     Chart { id: "model", title: "What things cost here, and what follows", content };
 
-/// The sizes of the surface, in bytes: those of the model's cells and a little beyond. The measured ones join them.
+/// The columns of the surface and the ticks of the curves, in bytes.
 const SIZES: [usize; 6] = [1024, 4096, 16_384, 65_536, 262_144, 1 << 20];
 
-/// The form of message that both plots are of.
-const FORM: &str = "even";
+/// Of more paths than this beside the reference the intervals would hide each other.
+const MOST_BANDS: usize = 3;
+
+/// The probability with which the interval of a measured ratio misses.
+const ALPHA: f64 = 0.05;
 
 fn content(sets: &[Set]) -> Content {
     let models: Vec<_> = sets.iter().flat_map(|set| &set.models).collect();
@@ -30,8 +38,9 @@ fn content(sets: &[Set]) -> Content {
     let mut table = Listing::default();
     for model in &models {
         panels.extend(surface(model));
-        panels.extend(measured(model));
+        panels.extend(curves(model));
         caption.extend(sentences(model));
+        caption.extend(crossings(model));
         caption.extend(notes(model).into_iter().map(|(path, note)| format!("{path}: {note}.")));
         add(&mut table, model);
     }
@@ -39,89 +48,114 @@ fn content(sets: &[Set]) -> Content {
         return Content::Missing("No model is good enough to be shown.".to_owned());
     }
     caption.push(
-        "The cheapest path by CPU time of both ends, and how many times as much the next one costs; hatched where the \
-         intervals do not tell. Above by the model, for eight even fields; below what was measured of these."
+        "The map: the cheapest path by the model, and how many times as much the next one costs; hatched where the \
+         intervals do not tell. The curves: how many times as much as the reference each path costs by the model, dashed \
+         its interval, below 1 cheaper; the points were measured, with intervals over set-ups, hollow where the model \
+         was not fitted to them."
             .to_owned(),
     );
     Content::Plots(Plots { panels, caption, table, wide: true })
 }
 
-fn rows(model: &CostModel) -> Vec<Footprint> {
-    let knows = |footprint: &Footprint| {
-        model.models.iter().filter_map(|path| path.model.as_ref()).any(|model| model.knows(*footprint))
-    };
-    Footprint::ALL.iter().copied().filter(knows).collect()
+/// The forms and footprints of messages that are shown, with their names: `cold, even`.
+fn kinds(model: &CostModel) -> Vec<(String, Fields, Footprint)> {
+    let footprints = model.footprints(model.deciding_end());
+    let kind = |footprint: &Footprint| FORMS.map(|form| (format!("{footprint}, {form}"), form, *footprint));
+    footprints.iter().flat_map(kind).collect()
 }
 
-fn both_ends(model: &CostModel) -> impl Iterator<Item = &PathModel> {
-    model.models.iter().filter(|path| path.end == "both ends" && path.refused.is_none())
-}
-
-fn grid(
-    title: &str,
-    sizes: &[usize],
-    footprints: &[Footprint],
-    cell: impl Fn(usize, Footprint) -> Option<Cell>,
-) -> String {
-    let row = |footprint: &Footprint| sizes.iter().map(|size| cell(*size, *footprint)).collect();
-    Grid {
-        title: title.to_owned(),
-        x_title: format!("message size: {title}"),
-        columns: sizes.iter().map(|size| ByteSize(*size).to_string()).collect(),
-        rows: footprints.iter().map(ToString::to_string).collect(),
-        cells: footprints.iter().map(row).collect(),
-    }
-    .svg()
-}
-
-fn winner(choice: &Choice, decided: bool) -> Cell {
-    let figure =
-        choice.next.as_ref().map_or_else(String::new, |(_, ratio)| format!("{}×", significant(ratio.ratio)));
-    Cell { place: place(&choice.path), name: choice.path.clone(), figure, decided }
-}
-
-/// By the model.
+/// The cheapest path over size and footprint, by the model.
 fn surface(model: &CostModel) -> Option<String> {
-    both_ends(model).next()?;
-    let cell = |size, footprint| {
+    let end = model.deciding_end();
+    model.usable(end).next()?;
+    let kinds = kinds(model);
+    let cell = |size: usize, fields, footprint| {
         let predict =
-            |path: &PathModel| Some((path.path.clone(), path.of_even(size, model.layout(), footprint)?));
-        let choice = Choice::among(&both_ends(model).filter_map(predict).collect::<Vec<_>>())?;
-        let decided = choice.decided();
-        Some(winner(&choice, decided))
+            |path: &PathModel| Some((path.path.clone(), path.of(size, fields, model.layout(), footprint)?));
+        let choice = Choice::among(&model.usable(end).filter_map(predict).collect::<Vec<_>>())?;
+        let times = |(_, ratio): &(String, Interval)| format!("{}×", significant(ratio.ratio));
+        let (decided, figure) = (choice.decided(), choice.next.as_ref().map(times).unwrap_or_default());
+        Some(Cell { place: place(&choice.path), name: choice.path, figure, decided })
     };
-    Some(grid("the cheapest path by the model", &sizes(model), &rows(model), cell))
+    let row = |(_, fields, footprint): &(String, Fields, Footprint)| {
+        SIZES.iter().map(|size| cell(*size, *fields, *footprint)).collect()
+    };
+    let grid = Grid {
+        title: "the cheapest path by the model".to_owned(),
+        x_title: format!("message size: the cheapest path, CPU time of {}", the(end)),
+        columns: SIZES.iter().map(|size| ByteSize(*size).to_string()).collect(),
+        rows: kinds.iter().map(|(name, ..)| name.clone()).collect(),
+        cells: kinds.iter().map(row).collect(),
+    };
+    Some(grid.svg())
 }
 
-/// As measured, in the model's own cells.
-fn measured(model: &CostModel) -> Option<String> {
-    both_ends(model).next()?;
-    let cell = |size: usize, footprint: Footprint| {
-        let of = |path: &PathModel| {
-            let here = |cell: &&ModelCell| {
-                cell.message.size == size && cell.message.footprint == footprint.to_string()
+/// A plot for each form and footprint: the ratio of each path to the reference over size.
+fn curves(model: &CostModel) -> Vec<String> {
+    let end = model.deciding_end();
+    let Some(reference) = model.reference(end) else { return Vec::new() };
+    let others: Vec<_> = model.usable(end).filter(|path| path.path != reference.path).collect();
+    let panel = |(name, fields, footprint): (String, Fields, Footprint)| {
+        let mut series = Vec::new();
+        for path in &others {
+            let ratio = |size| model.ratio(path, reference, (size, fields, footprint));
+            let all: Vec<_> = surface::sizes().filter_map(|size| Some((size as f64, ratio(size)?))).collect();
+            let look = |set| Look { place: place(&path.path), set };
+            let curve = |label: &str, set, of: fn(&Interval) -> f64| Series {
+                label: label.to_owned(),
+                look: look(set),
+                form: Form::Curve,
+                points: all.iter().map(|(size, ratio)| (*size, Figure::plain(of(ratio)))).collect(),
             };
-            let cell = path.cells.iter().filter(|cell| is_shown(model, cell)).find(here)?;
-            Some((path.path.clone(), Prediction { ns: cell.ns, freedom: 1, ..Prediction::default() }))
-        };
-        let values: Vec<_> = both_ends(model).filter_map(of).collect();
-        // Means without their spread: full colour, for they are what was measured.
-        Choice::among(&values).map(|choice| winner(&choice, true))
+            series.push(curve(&path.path, 0, |ratio| ratio.ratio));
+            if others.len() <= MOST_BANDS {
+                series.extend([curve("", 2, |ratio| ratio.low), curve("", 2, |ratio| ratio.high)]);
+            }
+            for held_out in [false, true] {
+                let shown =
+                    |cell: &&ModelCell| cell.held_out == held_out && is_of(cell, model, fields, footprint);
+                let points = path.cells.iter().filter(shown).filter_map(|cell| measured(cell, reference));
+                series.push(Series {
+                    label: String::new(),
+                    look: look(usize::from(held_out)),
+                    form: Form::Points,
+                    points: points.collect(),
+                });
+            }
+        }
+        series.retain(|series| !series.points.is_empty());
+        let values = series.iter().flat_map(|series| &series.points).flat_map(|(_, figure)| {
+            let ends = figure.interval.unwrap_or((figure.value, figure.value));
+            [ends.0, ends.1]
+        });
+        let title = format!("CPU time of {}, times that of {}", the(end), reference.path);
+        let y = Axis::ratios(&title, values.collect::<Vec<_>>().into_iter());
+        let guide = SIZES.map(|size| (size as f64, 1.0)).to_vec();
+        Lines { title: format!("{name} fields"), x: Axis::sizes(&SIZES), y, series, guide }.svg()
     };
-    Some(grid("the cheapest path as measured", &sizes(model), &rows(model), cell))
+    if others.is_empty() { Vec::new() } else { kinds(model).into_iter().map(panel).collect() }
 }
 
-fn is_shown(model: &CostModel, cell: &ModelCell) -> bool {
-    cell.message.fields == FORM && cell.message.layout == model.asked.layout
+fn is_of(cell: &ModelCell, model: &CostModel, fields: Fields, footprint: Footprint) -> bool {
+    let message = &cell.message;
+    message.layout == model.asked.layout
+        && message.fields == fields.to_string()
+        && message.footprint == footprint.to_string()
 }
 
-/// The columns of both plots, ascending.
-fn sizes(model: &CostModel) -> Vec<usize> {
-    let cells = both_ends(model).flat_map(|path| &path.cells).filter(|cell| is_shown(model, cell));
-    let mut sizes: Vec<_> = cells.map(|cell| cell.message.size).chain(SIZES).collect();
-    sizes.sort_unstable();
-    sizes.dedup();
-    sizes
+/// A cell's ratio to the same cell of the reference, in the set-ups that both had.
+fn measured(cell: &ModelCell, reference: &PathModel) -> Option<(f64, Figure)> {
+    let other = reference.cells.iter().find(|other| other.message == cell.message)?;
+    let pair = |(path, reference): (&f64, &f64)| Pair { path: *path, reference: *reference };
+    let pairs: Vec<_> = cell.setups_ns.iter().zip(&other.setups_ns).map(pair).collect();
+    let figure = match Estimate::new(&pairs) {
+        Ok(estimate) => {
+            let Interval { ratio, low, high, .. } = estimate.interval(ALPHA);
+            Figure { interval: Some((low, high)), ..Figure::plain(ratio) }
+        }
+        Err(_) => Figure::plain(cell.ns / other.ns),
+    };
+    Some((cell.message.size as f64, figure))
 }
 
 fn add(table: &mut Listing, model: &CostModel) {

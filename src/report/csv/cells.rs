@@ -1,12 +1,13 @@
-//! Results as CSV, one line a row; what is unknown is empty.
+//! One line a path and cell of `copycost run` or of Criterion.
 //!
 //! The original experiment's columns come first, under its names, so that scripts for its tables go on working: Gbit/s;
 //! µs for each message at saturation and client; cycles, misses and switches as totals of both ends over the measured
 //! time. Then come ours, with the unit in the column's name.
 
-use super::metric::Metric;
-use super::set::{Row, Set};
+use super::number;
 use crate::record::{LatencyRecord, Record};
+use crate::report::metric::Metric;
+use crate::report::set::{Row, Set};
 
 const ORIGINAL: [&str; 9] = [
     "Impl",
@@ -73,22 +74,15 @@ const COLUMNS: [&str; 50] = [
     "fairness_min_over_max",
 ];
 
-/// Every row of every set.
-pub(super) fn report(sets: &[Set]) -> String {
-    let mut writer = csv::Writer::from_writer(Vec::new());
-    // Writing to memory does not fail, and every line has as many columns as the first.
-    let _ = writer.write_record(ORIGINAL.iter().chain(&COLUMNS));
-    for set in sets {
-        for row in &set.rows {
-            let _ = writer.write_record(original(row).iter().chain(&ours(set, row)));
-        }
-    }
-    let bytes = writer.into_inner().unwrap_or_default();
-    String::from_utf8_lossy(&bytes).into_owned()
+/// The columns.
+pub(super) fn header() -> Vec<String> {
+    ORIGINAL.iter().chain(&COLUMNS).map(ToString::to_string).collect()
 }
 
-fn number(value: Option<f64>) -> String {
-    value.map_or_else(String::new, |value| value.to_string())
+/// Every row of every set.
+pub(super) fn lines(sets: &[Set]) -> Vec<Vec<String>> {
+    let line = |set: &Set, row: &Row| original(row).into_iter().chain(ours(set, row)).collect();
+    sets.iter().flat_map(|set| set.rows.iter().map(move |row| line(set, row))).collect()
 }
 
 fn figure(row: &Row, metric: Metric) -> Option<f64> {

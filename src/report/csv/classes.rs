@@ -1,0 +1,76 @@
+//! One line a path, kind of threads and class of `copycost explain`.
+
+use super::number;
+use crate::record::{ALL, ExplainedEnd, ExplainedPath, Explanation, FigureRecord};
+use crate::report::set::Set;
+
+/// `class` is `all` where it is the whole demand; what is `more` is more than the first path spends.
+const COLUMNS: [&str; 16] = [
+    "set",
+    "path",
+    "size",
+    "clients",
+    "settings",
+    "end",
+    "samples",
+    "class",
+    "ns_per_kib",
+    "ns_per_kib_low",
+    "ns_per_kib_high",
+    "more_than",
+    "more_ns_per_kib",
+    "more_ns_per_kib_low",
+    "more_ns_per_kib_high",
+    "difference_shown",
+];
+
+/// The columns.
+pub(super) fn header() -> Vec<String> {
+    COLUMNS.map(str::to_owned).to_vec()
+}
+
+/// Every class of every end of every path.
+pub(super) fn lines(sets: &[Set]) -> Vec<Vec<String>> {
+    let mut lines = Vec::new();
+    for set in sets {
+        for explanation in &set.explanations {
+            for path in &explanation.paths {
+                for end in &path.ends {
+                    let classes = end.classes.iter().map(|class| (class.class.as_str(), class.ns_per_kib));
+                    let figures = [(ALL, end.demand)].into_iter().chain(classes);
+                    lines.extend(figures.map(|figure| line(set, explanation, path, end, figure)));
+                }
+            }
+        }
+    }
+    lines
+}
+
+fn line(
+    set: &Set,
+    explanation: &Explanation,
+    path: &ExplainedPath,
+    end: &ExplainedEnd,
+    (class, figure): (&str, FigureRecord),
+) -> Vec<String> {
+    let more = explanation.difference(&path.path, &end.end, class);
+    let more_figure = more.map(|more| more.ns_per_kib);
+    vec![
+        set.label.clone(),
+        path.path.clone(),
+        explanation.size.to_string(),
+        explanation.clients.to_string(),
+        explanation.settings.join("; "),
+        end.end.clone(),
+        end.samples.to_string(),
+        class.to_owned(),
+        figure.value.to_string(),
+        number(figure.low),
+        number(figure.high),
+        more.map_or_else(String::new, |more| more.reference.clone()),
+        number(more_figure.map(|figure| figure.value)),
+        number(more_figure.and_then(|figure| figure.low)),
+        number(more_figure.and_then(|figure| figure.high)),
+        more.map_or_else(String::new, |more| more.decided.to_string()),
+    ]
+}

@@ -1,0 +1,63 @@
+//! One line a path, end and measured cell of `copycost predict`: what another fit needs.
+
+use super::number;
+use crate::record::{CostModel, ModelCell, PathModel};
+use crate::report::set::Set;
+
+const COLUMNS: [&str; 16] = [
+    "set",
+    "path",
+    "end",
+    "size",
+    "fields",
+    "layout",
+    "footprint",
+    "clients",
+    "settings",
+    "held_out",
+    "setups",
+    "ns_per_message",
+    "predicted_ns_per_message",
+    "syscalls_per_message",
+    "segments_per_message",
+    "completions_per_message",
+];
+
+/// The columns.
+pub(super) fn header() -> Vec<String> {
+    COLUMNS.map(str::to_owned).to_vec()
+}
+
+/// Every cell of every model.
+pub(super) fn lines(sets: &[Set]) -> Vec<Vec<String>> {
+    let mut lines = Vec::new();
+    for set in sets {
+        for model in &set.models {
+            for path in &model.models {
+                lines.extend(path.cells.iter().map(|cell| line(set, model, path, cell)));
+            }
+        }
+    }
+    lines
+}
+
+fn line(set: &Set, model: &CostModel, path: &PathModel, cell: &ModelCell) -> Vec<String> {
+    vec![
+        set.label.clone(),
+        path.path.clone(),
+        path.end.clone(),
+        cell.message.size.to_string(),
+        cell.message.fields.clone(),
+        cell.message.layout.clone(),
+        cell.message.footprint.clone(),
+        model.clients.to_string(),
+        model.settings.join("; "),
+        cell.held_out.to_string(),
+        cell.setups_ns.len().to_string(),
+        cell.ns.to_string(),
+        number(cell.predicted_ns),
+        cell.calls.to_string(),
+        cell.segments.to_string(),
+        cell.notifications.to_string(),
+    ]
+}
