@@ -203,10 +203,10 @@ struct Fake {
     kallsyms: Option<&'static str>,
 }
 
-/// A ring with one sample in the kernel and one in user space for thread 7, and one of a stranger.
-struct Three;
+/// A ring with one sample in the kernel and one in user space for thread 7, one of a stranger, and two ends of switches.
+struct Five;
 
-impl Ring for Three {
+impl Ring for Five {
     fn enable(&mut self) -> io::Result<()> {
         Ok(())
     }
@@ -216,9 +216,16 @@ impl Ring for Three {
     }
 
     fn take(&mut self, see: &mut dyn FnMut(Sample)) -> u64 {
-        for (thread, user, chain) in [(7, false, vec![0x2f, 0x15]), (7, true, vec![]), (8, false, vec![0x10])]
-        {
-            see(Sample { thread, user, chain });
+        let samples = [
+            (7, None, false, vec![0x2f, 0x15]),
+            (7, Some(8), true, vec![]),
+            (8, Some(7), false, vec![0x10]),
+            // At the end of a switch from thread 7 to the idle one, and from that to thread 7.
+            (0, Some(7), false, vec![0x35, 0x15]),
+            (7, Some(0), false, vec![0x35, 0x15]),
+        ];
+        for (thread, before, user, chain) in samples {
+            see(Sample { thread, before, user, chain });
         }
         2
     }
@@ -227,7 +234,7 @@ impl Ring for Three {
 impl Source for Fake {
     fn open(&self, target: Target, reach: Reach, _hertz: u64) -> io::Result<Box<dyn Ring>> {
         (self.open)(target, reach).map_err(io::Error::from_raw_os_error)?;
-        Ok(Box::new(Three))
+        Ok(Box::new(Five))
     }
 
     fn paranoid(&self) -> Option<i32> {
@@ -247,7 +254,7 @@ impl Source for Fake {
     }
 }
 
-const SYMBOLS: &str = "10 T do_syscall_64\n20 t _copy_from_iter\n";
+const SYMBOLS: &str = "10 T do_syscall_64\n20 t _copy_from_iter\n30 t finish_task_switch.isra.0\n40 t next\n";
 const HIDDEN: &str = "0000000000000000 T do_syscall_64\n0000000000000000 t _copy_from_iter\n";
 const WHOLE: Fake =
     Fake { open: |_, _| Ok(()), paranoid: -1, kptr_restrict: Some(0), kallsyms: Some(SYMBOLS) };
@@ -294,7 +301,10 @@ fn who_may_not_look_at_cpus_looks_at_threads() {
         profiler.watch(&threads).unwrap();
         profiler.begin().unwrap();
         assert_eq!(profiler.end(&threads, &mut stacks).unwrap(), 2);
-        assert_eq!(stacks.folded(), ["sender;do_syscall_64;_copy_from_iter 1", "sender;user space 1"]);
+        assert_eq!(
+            stacks.folded(),
+            ["sender;do_syscall_64;_copy_from_iter 1", "sender;finish_task_switch 1", "sender;user space 1"]
+        );
     }
 }
 

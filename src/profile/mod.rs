@@ -2,7 +2,8 @@
 //!
 //! The event is perf's cpu-clock, which a timer drives, so it needs no PMU. A timer cannot interrupt code that has
 //! interrupts off: what runs there is found by the next tick after it, in the function that puts them on again
-//! (`_raw_spin_unlock_irqrestore`, `finish_task_switch`). So such a function stands for the region that it ends.
+//! (`_raw_spin_unlock_irqrestore`, `finish_task_switch`). So such a function stands for the region that it ends; at the end
+//! of a switch that is the time of the thread that left.
 //!
 //! | file | what it has |
 //! |---|---|

@@ -18,6 +18,8 @@ pub enum Target {
 pub struct Sample {
     /// Who ran.
     pub thread: i32,
+    /// Who ran on this CPU before, where switches are seen.
+    pub before: Option<i32>,
     /// In user space.
     pub user: bool,
     /// Addresses in the kernel, where it was first, then its callers.
