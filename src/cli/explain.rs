@@ -138,7 +138,7 @@ fn with_notes(mut explanation: record::Explanation, site: &Site) -> record::Expl
     let sender_unseen = explanation.paths.iter().any(|path| path.ends.iter().any(unseen));
     if explanation.missing.is_none() && sender_unseen {
         explanation.notes.push(format!(
-            "The sender's threads are not in this process ({}): their CPU time was told, their samples can only be taken there.",
+            "The sender is another process ({}): it told its CPU time, and its samples can only be taken there.",
             site.transport()
         ));
     }

@@ -36,6 +36,16 @@ fn spent(path: &ExplainedPath, roles: &[Role]) -> f64 {
     path.ends.iter().filter(|end| is_of(&end.end, roles)).map(|end| end.demand.value).sum()
 }
 
+/// ` at the receiver`, where only its threads have samples; nothing where all have.
+fn where_sampled(path: &ExplainedPath, roles: &[Role]) -> String {
+    let ends = path.ends.iter().filter(|end| is_of(&end.end, roles));
+    let (with, without): (Vec<_>, Vec<_>) = ends.partition(|end| !end.classes.is_empty());
+    match with.as_slice() {
+        [only] if !without.is_empty() => format!(" at the {}", only.end),
+        _ => String::new(),
+    }
+}
+
 fn alone(explanation: &Explanation, path: &ExplainedPath) -> String {
     let (roles, place) = ends(explanation);
     let mut classes: BTreeMap<&str, f64> = BTreeMap::new();
@@ -43,7 +53,11 @@ fn alone(explanation: &Explanation, path: &ExplainedPath) -> String {
         *classes.entry(&record.class).or_default() += record.ns_per_kib.value;
     }
     let parts = most(classes.into_iter(), significant);
-    let parts = if parts.is_empty() { String::new() } else { format!(", most of it: {parts}") };
+    let place_of_parts = where_sampled(path, roles);
+    let parts = match parts.is_empty() {
+        true => String::new(),
+        false => format!(", most of it{place_of_parts}: {parts}"),
+    };
     format!("{} spends {} ns/KiB {place}{parts}.", path.path, significant(spent(path, roles)))
 }
 
@@ -58,8 +72,8 @@ fn beside(explanation: &Explanation, other: &ExplainedPath, first: &ExplainedPat
     }
     let parts = match (most(classes.into_iter(), signed).as_str(), &explanation.missing) {
         ("", Some(_)) => String::new(),
-        ("", None) => "; no class differs beyond its interval".to_owned(),
-        (parts, _) => format!(": {parts}"),
+        ("", None) => format!("; no class{} differs beyond its interval", where_sampled(other, roles)),
+        (parts, _) => format!("{}: {parts}", where_sampled(other, roles).replacen(" at", "; at", 1)),
     };
     let shown = explanation.differences.iter().filter(of_other).any(|d| d.class == ALL);
     let doubt = if shown { "" } else { ", which no interval shows" };

@@ -129,14 +129,15 @@ impl Explained {
         self.setups.iter().filter_map(|setup| self.demand_in(setup, role, hertz)).collect()
     }
 
-    /// The same with its division; nothing without samples. A set-up that has none, as ksoftirqd may, is divided as
-    /// all set-ups together are.
+    /// The same with its division; nothing without samples, unless there is nothing to divide. A set-up that has none, as
+    /// ksoftirqd may, is divided as all set-ups together are.
     fn parts(&self, role: Role, hertz: u64) -> Vec<Part> {
         let whole = Breakdown::of(&self.stacks(), role);
         let part = |setup: &SetUp| {
             let own = Breakdown::of(&setup.stacks, role);
             let demand = self.demand_in(setup, role, hertz)?;
-            (whole.samples > 0).then(|| (demand, if own.samples > 0 { own } else { whole.clone() }))
+            (whole.samples > 0 || demand == 0.0)
+                .then(|| (demand, if own.samples > 0 { own } else { whole.clone() }))
         };
         self.setups.iter().filter_map(part).collect()
     }

@@ -18,8 +18,8 @@ pub(super) fn tables(explanations: &[Explanation]) -> String {
 }
 
 fn one(explanation: &Explanation) -> String {
-    let pairs = pairs(explanation).into_iter();
-    let mut text: String = pairs.map(|pair| table(explanation, pair)).collect();
+    let tables: Vec<_> = pairs(explanation).into_iter().map(|pair| table(explanation, pair)).collect();
+    let mut text = tables.join("\n");
     text += &wrapped("", &format!("{}; {}", cell(explanation), explanation.settings.join(", ")));
     text += "\n";
     sentences(explanation).iter().for_each(|sentence| text += &wrapped("- ", sentence));
@@ -102,7 +102,9 @@ fn sampled(explanation: &Explanation) -> Vec<String> {
         explanation.scope.as_deref().unwrap_or("the threads")
     ));
     sentences.push(
-        "A timer takes the samples: what runs with interrupts off is found in the function that puts them on again."
+        "A timer takes the samples: what runs with interrupts off is found in the function that puts them on again. In a \
+         virtual machine it comes some microseconds late, so that the end of a turn on a CPU falls on whoever runs next: \
+         how far samples and clocks are apart shows how much that is."
             .to_owned(),
     );
     sentences

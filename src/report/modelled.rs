@@ -111,6 +111,9 @@ fn remarks(model: &CostModel) -> Vec<String> {
             said.push(format!("{}, {}: no prediction: {refused}.", path.path, path.end));
         }
     }
+    if model.deciding_end() == "sender" {
+        said.push("In the lab both ends include the relay and ksoftirqd between them.".to_owned());
+    }
     let off = |path: &PathModel| {
         let noise = path.model.as_ref()?.noise;
         let [setups, cells] = [noise.setups, noise.cells].map(|share| 100.0 * share);
@@ -199,6 +202,11 @@ fn standing(crossing: Crossing) -> String {
     };
     match crossing.undecided {
         None => stands,
+        Some(range)
+            if Some(range.0) == surface::sizes().next() && Some(range.1) == surface::sizes().last() =>
+        {
+            "costs the same within the interval at every size".to_owned()
+        }
         Some((least, most)) => format!("{stands} (not shown from {} to {})", near(least), near(most)),
     }
 }

@@ -160,7 +160,9 @@ fn answers(model: &CostModel) -> Vec<String> {
         ))
     };
     let said: Vec<_> = ENDS.iter().filter_map(answer).collect();
-    let about = format!("{}, {}, over {}", model.asked.words(), Clients(model.clients), model.settings[0]);
+    let way = &model.settings[0];
+    let way = if way == "lab" { "in the lab".to_owned() } else { format!("over {way}") };
+    let about = format!("{}, {}, {way}", model.asked.words(), Clients(model.clients));
     if said.is_empty() {
         return vec![format!("Nothing can be said of {about}: no model is good enough.")];
     }
