@@ -62,6 +62,8 @@ impl Set {
         self.failures.extend(other.failures);
         self.comparisons.extend(other.comparisons);
         self.crossovers.extend(other.crossovers);
+        self.explanations.extend(other.explanations);
+        self.models.extend(other.models);
         self.verdict.extend(other.verdict);
         self.commands.extend(other.commands);
     }
