@@ -6,9 +6,9 @@ use super::decisions::Way;
 /// ("generally only effective at writes over around 10 KB", Documentation/networking/msg_zerocopy.rst).
 const SMALLEST_BY_REFERENCE: usize = 4096;
 
-/// From here on messages start by reference where the kernel does not copy them: in the lab it needs less CPU time at
-/// this size with every layout and footprint.
-const REFERENCE_FROM: usize = 256 << 10;
+/// From here on messages start by reference where the kernel does not copy them: in the lab the sender needs less CPU time
+/// for it at this size with every layout and footprint.
+const REFERENCE_FROM: usize = 64 << 10;
 
 /// Up to here messages of several fields start with `flatten`: at 16 KiB it is even (1.06 of `onecopy`, hot), at 1 KiB
 /// it moves 1.3 to 1.4 times as much.

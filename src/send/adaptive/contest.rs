@@ -11,14 +11,8 @@ use std::sync::Arc;
 use super::class::Class;
 use super::decisions::{Reason, Way};
 use super::evidence::{Evidence, MARGIN};
-use super::trial::Trial;
+use super::trial::{Length, Trial};
 use crate::message::words;
-
-/// A block is about so many bytes: twice what a socket buffers, so that a way is not paid for by the next one.
-const BLOCK_BYTES: usize = 1 << 20;
-
-/// And within so many messages: large ones would make a trial of tens of megabytes, of small ones enough says enough.
-const BLOCK_MESSAGES: (usize, usize) = (2, 128);
 
 /// The share of the work that trials may cost.
 const PROBING: f64 = 0.01;
@@ -29,8 +23,11 @@ const MOST_TRIALS: usize = 12;
 /// Each round of trials that changed nothing doubles the pause, so often.
 const MOST_DOUBLINGS: u32 = 4;
 
-/// Even trials that cost nothing need no repetition before so many blocks.
-const SHORTEST_PAUSE: u64 = 16;
+/// Even trials that cost nothing need no repetition before so many times their length.
+const SHORTEST_PAUSE: u64 = 5;
+
+/// Messages before the first trial.
+const FIRST_PAUSE: u64 = 2;
 
 /// One trial is enough to turn from a rival that costs twice as much (as a logarithm), and two to turn to one that costs
 /// half.
@@ -61,12 +58,12 @@ pub(super) struct Contest {
     turn: usize,
     /// Held by the trial that runs.
     running: Arc<()>,
-    /// The messages of a block.
-    block: u64,
     /// Messages before the next trial.
     pause: u64,
     /// What the trials since the last pause cost more than the incumbent, in messages of the incumbent.
     debt: f64,
+    /// Messages of the longest trial.
+    longest: u64,
     doublings: u32,
 }
 
@@ -112,11 +109,12 @@ impl Rival {
             Objective::Demand => by_cpu,
             Objective::Throughput if self.wall.is_cheaper() => Verdict::Cheaper,
             Objective::Throughput if self.wall.is_dearer() => Verdict::Dearer,
-            // Where the clock says little, CPU time decides, but not against what the clock says.
-            Objective::Throughput if by_cpu == Verdict::Cheaper && self.wall.sureness() > 1.0 => {
-                Verdict::Open
-            }
-            Objective::Throughput => by_cpu,
+            // Where the clock shows no difference CPU time decides, but not against what the clock suggests.
+            Objective::Throughput => match by_cpu {
+                Verdict::Cheaper if self.wall.mean() > MARGIN => Verdict::Open,
+                Verdict::Dearer if self.wall.mean() < -MARGIN => Verdict::Open,
+                by_cpu => by_cpu,
+            },
         }
     }
 }
@@ -124,7 +122,6 @@ impl Rival {
 impl Contest {
     /// For messages of a class, where by reference is `open` or not.
     pub(super) fn new(class: Class, objective: Objective, open: bool) -> Self {
-        let block = (BLOCK_BYTES / class.smallest().max(1)).clamp(BLOCK_MESSAGES.0, BLOCK_MESSAGES.1) as u64;
         Self {
             objective,
             incumbent: class.start(open),
@@ -133,24 +130,25 @@ impl Contest {
             rivals: [Rival::default(); Way::COUNT],
             turn: 0,
             running: Arc::default(),
-            block,
             // The first messages find cold caches and a closed congestion window.
-            pause: block,
+            pause: FIRST_PAUSE,
             debt: 0.0,
+            longest: 0,
             doublings: 0,
         }
     }
 
-    /// How messages go from here on; so many went the usual way since the connection's last look.
-    pub(super) fn look(&mut self, sent: u64) -> Standing {
+    /// How messages go from here on, by a connection whose blocks have this length; so many of its messages went the usual
+    /// way since its last look.
+    pub(super) fn look(&mut self, sent: u64, length: Length) -> Standing {
         self.pause = self.pause.saturating_sub(sent);
-        let trial = if self.pause == 0 { self.begin() } else { None };
-        let messages = if self.pause == 0 { self.block } else { self.pause.min(self.block) };
+        let trial = if self.pause == 0 { self.begin(length) } else { None };
+        let messages = if self.pause == 0 { length.timed } else { self.pause.min(length.timed) };
         Standing { way: self.incumbent, reason: self.reason, trial, messages }
     }
 
     /// A trial, unless one runs or there is nothing to try.
-    fn begin(&mut self) -> Option<Trial> {
+    fn begin(&mut self, length: Length) -> Option<Trial> {
         if Arc::strong_count(&self.running) > 1 {
             return None;
         }
@@ -164,7 +162,7 @@ impl Contest {
             return None;
         };
         self.turn = (rival as usize + 1) % Way::COUNT;
-        Some(Trial::new(self.incumbent, rival, self.block, Arc::clone(&self.running)))
+        Some(Trial::new(self.incumbent, rival, length, Arc::clone(&self.running)))
     }
 
     fn is_rival(&self, way: Way) -> bool {
@@ -186,7 +184,8 @@ impl Contest {
             Objective::Throughput => rival.cpu.mean().max(rival.wall.mean().min(rival.cpu.mean() + GLARING)),
             Objective::Demand => rival.cpu.mean(),
         };
-        self.debt += self.block as f64 * (1.25 * penalty.exp_m1().max(0.0) + 3.0 * trial.share_of_clocks());
+        self.debt += trial.dearer(penalty.exp_m1().max(0.0));
+        self.longest = self.longest.max(trial.messages());
         if verdict == Verdict::Cheaper {
             self.replace(trial.rival);
             return;
@@ -208,7 +207,7 @@ impl Contest {
             return;
         }
         let due = (self.debt / PROBING) as u64;
-        self.pause = due.max(self.block * SHORTEST_PAUSE) << self.doublings;
+        self.pause = due.max(self.longest * SHORTEST_PAUSE) << self.doublings;
         self.doublings = (self.doublings + 1).min(MOST_DOUBLINGS);
         self.debt = 0.0;
         if matches!(self.reason, Reason::Start | Reason::Equal) {

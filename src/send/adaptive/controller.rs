@@ -10,7 +10,7 @@ use super::course::{Course, Next};
 use super::decisions::{Decisions, Reason, Way};
 use super::experience::Experience;
 use super::gate::{Gate, Link, Turned};
-use super::trial::Cost;
+use super::trial::{Cost, Length};
 
 #[derive(Debug)]
 pub(super) struct Controller {
@@ -28,12 +28,22 @@ pub(super) struct Controller {
 
 impl Controller {
     /// `able`: this kernel and the budget have sends by reference.
-    pub(super) fn new(objective: Objective, experience: Experience, link: Link, able: bool) -> Self {
+    pub(super) fn new(
+        objective: Objective,
+        experience: Experience,
+        link: Link,
+        send_buffer: usize,
+        able: bool,
+    ) -> Self {
+        let courses = |class: Class| {
+            let length = Length::of(class.smallest(), send_buffer);
+            [Course::new(length), Course::new(length)]
+        };
         Self {
             objective,
             experience,
             gate: Gate::new(link, able),
-            courses: (0..Class::COUNT).map(|_| Default::default()).collect(),
+            courses: Class::all().map(courses).collect(),
             at_hand: (Class::of(0, Division::One), false),
             asked: false,
             decisions: Decisions::default(),

@@ -4,7 +4,7 @@ use std::sync::MutexGuard;
 
 use super::contest::Contest;
 use super::decisions::{Reason, Way};
-use super::trial::{Cost, Trial};
+use super::trial::{Cost, Length, Trial};
 
 /// How the message at hand goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -15,8 +15,10 @@ pub(super) struct Next {
     pub(super) timed: bool,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Course {
+    /// Of its trials' blocks.
+    length: Length,
     /// The usual way, as of the last look.
     usual: Option<(Way, Reason)>,
     /// Messages that go the usual way before the next look, and those that have gone since the last.
@@ -28,6 +30,10 @@ pub(super) struct Course {
 }
 
 impl Course {
+    pub(super) fn new(length: Length) -> Self {
+        Self { length, usual: None, left: 0, gone: 0, trial: None, switches: 0 }
+    }
+
     /// How the next message goes; `contest` is only asked for where a look is due.
     #[inline]
     pub(super) fn next<'a>(&mut self, contest: impl FnOnce() -> MutexGuard<'a, Contest>) -> Next {
@@ -43,7 +49,7 @@ impl Course {
 
     fn look<'a>(&mut self, contest: impl FnOnce() -> MutexGuard<'a, Contest>) -> Next {
         if self.trial.is_none() {
-            let standing = contest().look(std::mem::take(&mut self.gone));
+            let standing = contest().look(std::mem::take(&mut self.gone), self.length);
             let former = self.usual.replace((standing.way, standing.reason));
             self.switches += u64::from(former.is_some_and(|(way, _)| way != standing.way));
             self.left = if standing.trial.is_some() { 0 } else { standing.messages };

@@ -120,7 +120,8 @@ impl Adaptive {
         experience: &Experience,
     ) -> io::Result<Self> {
         let able = socket.set_zerocopy().is_ok() && budget.longest_call().is_some();
-        let controller = Controller::new(objective, experience.clone(), link(&socket)?, able);
+        let send_buffer = socket.options().send_buffer_size()?;
+        let controller = Controller::new(objective, experience.clone(), link(&socket)?, send_buffer, able);
         Ok(Self {
             inner: ZeroCopy::over(socket, budget),
             staging: vec![0; STAGING].into_boxed_slice(),

@@ -11,7 +11,7 @@ use super::controller::Controller;
 use super::decisions::{Decisions, Reason, Way};
 use super::experience::Experience;
 use super::gate::Link;
-use super::trial::Cost;
+use super::trial::{Cost, Length};
 
 /// What the kernel makes of messages by reference.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -20,6 +20,9 @@ enum Kernel {
     References,
     Refuses,
 }
+
+/// As SO_SNDBUF of a connection over loopback reads.
+const SEND_BUFFER: usize = 512 << 10;
 
 /// The first lessons cost no more than so many blocks by the dearest way.
 const LESSONS: f64 = 24.0;
@@ -44,7 +47,7 @@ impl Shape {
 
 /// A connection of a server that knows nothing yet.
 fn alone(objective: Objective, link: Link, able: bool) -> Controller {
-    Controller::new(objective, Experience::new(), link, able)
+    Controller::new(objective, Experience::new(), link, SEND_BUFFER, able)
 }
 
 struct Simulated {
@@ -81,7 +84,13 @@ impl Simulated {
 
     /// A further connection of the same server.
     fn another(&self) -> Controller {
-        Controller::new(Objective::Throughput, self.controller.experience().clone(), Link::Far, true)
+        Controller::new(
+            Objective::Throughput,
+            self.controller.experience().clone(),
+            Link::Far,
+            SEND_BUFFER,
+            true,
+        )
     }
 
     fn probes(&self) -> u64 {
@@ -338,7 +347,7 @@ proptest! {
         link.random = fastrand::Rng::with_seed(seed);
         link.send(((8usize << 30) / size).min(4_000_000), shape(size));
         let dearest = costs.iter().copied().fold(0.0, f64::max);
-        let lessons = LESSONS * ((1 << 20) / size).clamp(2, 128) as f64 * (CALL + dearest * size as f64 / 1024.0);
+        let lessons = LESSONS * Length::of(size, SEND_BUFFER).timed as f64 * (CALL + dearest * size as f64 / 1024.0);
         prop_assert!(
             link.spent < 1.03 * link.least + lessons,
             "{} of the least: {}", link.spent / link.least, link.controller.decisions()

@@ -17,13 +17,44 @@ pub(super) struct Cost {
     pub(super) wall: u64,
 }
 
+/// How many messages make a block.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Length {
+    /// Those whose cost is read.
+    pub(super) timed: u64,
+    /// Those before them, where the way changes: they wait for room that the other way's bytes take.
+    pub(super) warm_up: u64,
+}
+
+/// A block has so many times the bytes of the send buffer: what is in the buffer was paid for by the block before.
+const BUFFERS: usize = 2;
+
+/// And at least so many bytes, because a call costs now more and now less.
+const LEAST_BYTES: usize = 1 << 20;
+
+/// And within so many messages: of small ones enough says enough, and of large ones it takes two.
+const MESSAGES: (usize, usize) = (2, 128);
+
+/// Small messages need no longer to find their pace.
+const LONGEST_WARM_UP: u64 = 32;
+
+impl Length {
+    /// For messages of so many bytes on a connection with such a send buffer.
+    pub(super) fn of(size: usize, send_buffer: usize) -> Self {
+        let messages = |bytes: usize| (bytes / size.max(1)).clamp(MESSAGES.0, MESSAGES.1) as u64;
+        Self {
+            timed: messages(LEAST_BYTES.max(BUFFERS * send_buffer)),
+            warm_up: messages(send_buffer).min(LONGEST_WARM_UP),
+        }
+    }
+}
+
 /// Who is tried, by whom, and how far it is.
 #[derive(Debug)]
 pub(super) struct Trial {
     pub(super) incumbent: Way,
     pub(super) rival: Way,
-    /// The messages of a block.
-    block: u64,
+    length: Length,
     /// 0 and 2: the incumbent; 1: the rival.
     step: usize,
     /// Messages of this step so far.
@@ -44,9 +75,9 @@ pub(super) struct Logs {
 }
 
 impl Trial {
-    pub(super) fn new(incumbent: Way, rival: Way, block: u64, turn: Arc<()>) -> Self {
+    pub(super) fn new(incumbent: Way, rival: Way, length: Length, turn: Arc<()>) -> Self {
         let (bytes, spent) = ([0; 3], [Cost::default(); 3]);
-        Self { incumbent, rival, block, step: 0, messages: 0, bytes, spent, _turn: turn }
+        Self { incumbent, rival, length, step: 0, messages: 0, bytes, spent, _turn: turn }
     }
 
     /// Whether the next message goes by the rival.
@@ -54,9 +85,8 @@ impl Trial {
         self.step == 1
     }
 
-    /// After a change of way the first messages of a block meet what the other one left in the socket.
     fn warm_up(&self) -> u64 {
-        if self.step == 0 { 0 } else { self.block / 4 }
+        if self.step == 0 { 0 } else { self.length.warm_up }
     }
 
     /// Whether the next message's cost is wanted, and that of waiting before it.
@@ -71,7 +101,7 @@ impl Trial {
             self.add(spent);
         }
         self.messages += 1;
-        if self.messages < self.block + self.warm_up() {
+        if self.messages < self.length.timed + self.warm_up() {
             return false;
         }
         let over = self.step == 2;
@@ -99,8 +129,16 @@ impl Trial {
         (logs(|cost| cost.cpu), logs(|cost| cost.wall))
     }
 
-    /// What the clocks cost beside a message of the incumbent.
-    pub(super) fn share_of_clocks(&self) -> f64 {
-        CLOCKS_NS / (self.spent[2].cpu as f64 / self.block as f64).max(CLOCKS_NS / 4.0)
+    /// How many messages a trial has.
+    pub(super) fn messages(&self) -> u64 {
+        3 * self.length.timed + 2 * self.length.warm_up
+    }
+
+    /// What it cost more than the incumbent would have, in messages of the incumbent, where a message of the rival costs by
+    /// `penalty` more: the rival's messages, and the clocks.
+    pub(super) fn dearer(&self, penalty: f64) -> f64 {
+        let message = self.spent[2].cpu as f64 / self.length.timed as f64;
+        let clocks = CLOCKS_NS / message.max(CLOCKS_NS / 4.0);
+        (self.length.timed + self.length.warm_up) as f64 * penalty + 3.0 * self.length.timed as f64 * clocks
     }
 }
