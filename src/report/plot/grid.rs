@@ -5,7 +5,7 @@ use plotters::style::text_anchor::{HPos, VPos};
 
 use super::ink::Ink;
 use super::mark::Look;
-use super::{Canvas, DOTS, Drawn, TEXT, WIDTH, short, svg, text};
+use super::{Canvas, DOTS, Drawn, TEXT, WIDTH, short, svg, text, width_of};
 
 /// One cell.
 #[derive(Debug, Clone)]
@@ -37,7 +37,7 @@ pub struct Grid {
 
 /// The least size of a cell in CSS pixels, wide enough for the longest name.
 const CELL: (i32, i32) = (86, 48);
-/// Room for the rows' names.
+/// The least room for the rows' names.
 const LEFT: i32 = 72;
 const TOP: i32 = 8;
 
@@ -45,32 +45,33 @@ impl Grid {
     /// As an SVG element.
     pub fn svg(&self) -> String {
         let columns = self.columns.len().max(1) as i32;
-        let width = WIDTH.max(LEFT + CELL.0 * columns);
-        let cell = ((width - LEFT) / columns, CELL.1);
+        let left = self.rows.iter().map(|name| width_of(name) + 10).max().unwrap_or(0).max(LEFT);
+        let width = WIDTH.max(left + CELL.0 * columns);
+        let cell = ((width - left) / columns, CELL.1);
         let height = TOP + 40 + cell.1 * self.rows.len() as i32;
-        svg(&self.title, (width, height), |canvas| self.draw(canvas, cell))
+        svg(&self.title, (width, height), |canvas| self.draw(canvas, left, cell))
     }
 
-    fn draw(&self, canvas: &Canvas<'_>, cell: (i32, i32)) -> Drawn {
+    fn draw(&self, canvas: &Canvas<'_>, left: i32, cell: (i32, i32)) -> Drawn {
         let count = self.rows.len() as i32;
         let quiet = |anchor| text(Ink::Quiet, TEXT, anchor);
         let bottom = TOP + cell.1 * count;
         for (row, name) in self.rows.iter().enumerate() {
             let middle = bottom - cell.1 * row as i32 - cell.1 / 2;
-            let at = ((LEFT - 8) * DOTS, middle * DOTS);
+            let at = ((left - 8) * DOTS, middle * DOTS);
             canvas.draw(&Text::new(name.clone(), at, quiet((HPos::Right, VPos::Center))))?;
         }
         for (column, name) in self.columns.iter().enumerate() {
-            let middle = LEFT + cell.0 * column as i32 + cell.0 / 2;
+            let middle = left + cell.0 * column as i32 + cell.0 / 2;
             let at = (middle * DOTS, (bottom + 5) * DOTS);
             canvas.draw(&Text::new(name.clone(), at, quiet((HPos::Center, VPos::Top))))?;
         }
-        let under = (LEFT + cell.0 * self.columns.len() as i32 / 2, bottom + 23);
+        let under = (left + cell.0 * self.columns.len() as i32 / 2, bottom + 23);
         let at = (under.0 * DOTS, under.1 * DOTS);
         canvas.draw(&Text::new(short(&self.x_title, 50), at, quiet((HPos::Center, VPos::Top))))?;
         for (row, cells) in self.cells.iter().enumerate() {
             for (column, content) in cells.iter().enumerate() {
-                let corner = (LEFT + cell.0 * column as i32, bottom - cell.1 * (row as i32 + 1));
+                let corner = (left + cell.0 * column as i32, bottom - cell.1 * (row as i32 + 1));
                 draw_cell(canvas, content.as_ref(), corner, cell)?;
             }
         }

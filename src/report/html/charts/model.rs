@@ -82,7 +82,7 @@ fn surface(model: &CostModel) -> Option<String> {
     };
     let grid = Grid {
         title: "the cheapest path by the model".to_owned(),
-        x_title: format!("message size: the cheapest path, CPU time of {}", the(end)),
+        x_title: format!("message size; by the CPU time of {}", the(end)),
         columns: SIZES.iter().map(|size| ByteSize(*size).to_string()).collect(),
         rows: kinds.iter().map(|(name, ..)| name.clone()).collect(),
         cells: kinds.iter().map(row).collect(),
