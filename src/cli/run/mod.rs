@@ -111,7 +111,7 @@ pub struct Arguments {
     /// With --with or --baseline: exit with 3 when a path became slower by more, the whole interval
     #[arg(long, value_name = "P", value_parser = arguments::percent)]
     fail_on_regression: Option<f64>,
-    /// How the clients receive: recv, trunc or mapped (`copycost list` says what they do)
+    /// How the clients receive (`copycost list` names the paths and says what they do)
     #[arg(long, value_name = "PATH", value_parser = arguments::receive, default_value = recv::ALL[0].name)]
     receive: &'static ReceivePath,
     /// Check every byte at the receiver
