@@ -6,8 +6,8 @@
 //!
 //! What is mapped must be unmapped, and that costs a call and every CPU that runs this process an invalidation. On
 //! loopback the end of each segment lies beside the pages, so that a call maps one segment of 15 pages; unmapped one by
-//! one they cost the receiver 215 ns/KiB of what `zerocopy` sent in 64 KiB, unmapped where the window is full, after 16 of
-//! them, 143. That is still more than `recv` takes (97; `trunc`, which only frees the pages, 60): a copy of bytes that
+//! one they cost the receiver 184 ns/KiB of what `zerocopy` sent in 64 KiB, unmapped where the window is full, after 16 of
+//! them, 123. That is still more than `recv` takes (77; `trunc`, which only frees the pages, 51): a copy of bytes that
 //! are in the cache is cheaper than an entry for each page in the page table, made and taken away again.
 //!
 //! SO_RCVLOWAT, which that program sets so that it wakes for whole chunks, is left alone: the end of what was asked for
@@ -32,7 +32,8 @@ pub(super) const PATH: ReceivePath = ReceivePath {
 };
 
 /// What is mapped at a time at most, so that one invalidation is shared by many segments. The receiver's CPU time in
-/// ns/KiB by window: 215 with 64 KiB, 153 with 512 KiB, 143 with 1 MiB, 147 with 2 MiB.
+/// ns/KiB by window, on a slower day on which `recv` took 101: 215 with 64 KiB, 153 with 512 KiB, 143 with 1 MiB, 147
+/// with 2 MiB.
 const WINDOW: usize = 1 << 20;
 
 /// The end of a segment that is not worth a call of its own is copied by the call that maps. Where less than this has
