@@ -38,7 +38,9 @@ static FRUGAL: SendPath = SendPath {
     release: Release::OnCompletion,
     delays: false,
     probe: |_| Ok(()),
-    open: |socket, _, terms| Ok(Box::new(Adaptive::new(socket, terms.budget, Objective::Demand)?)),
+    open: |socket, _, terms| {
+        Ok(Box::new(Adaptive::new(socket, terms.budget, Objective::Demand, &terms.experience)?))
+    },
 };
 
 #[derive(Debug, Parser)]

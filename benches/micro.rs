@@ -102,8 +102,7 @@ impl Discarding {
         let own = socket.try_clone().expect("a second handle");
         let supply = Supply::new(spec, false).expect("memory for a message");
         let message = Arc::clone(&supply.messages()[0]);
-        let terms =
-            Terms { budget: Budget { bytes: 1 << 20, notifications: 100, pages: None }, urgent: false };
+        let terms = Terms::within(Budget { bytes: 1 << 20, notifications: 100, pages: None });
         let sender = (path.open)(socket, &supply, terms).expect("the path was probed");
         Self { sender, message, peer: Some(peer), socket: own }
     }

@@ -11,7 +11,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use copycost::message::Message;
-use copycost::send::{Adaptive, Budget, Ledger, Limits, Objective, Sender, drain};
+use copycost::send::{Adaptive, Budget, Experience, Ledger, Limits, Objective, Sender, drain};
 use copycost::sys::socket::Socket;
 
 const CLIENTS: usize = 3;
@@ -25,6 +25,8 @@ const ROUNDS: usize = 2000;
 const POOL: usize = 8;
 
 pub(crate) fn main() -> io::Result<()> {
+    // What one connection finds out, all know.
+    let experience = Experience::new();
     let listener = TcpListener::bind("127.0.0.1:0")?;
     let address = listener.local_addr()?;
     thread::scope(|scope| {
@@ -33,7 +35,7 @@ pub(crate) fn main() -> io::Result<()> {
         let mut servers = Vec::new();
         for _ in 0..CLIENTS {
             let (stream, _) = listener.accept()?;
-            servers.push(scope.spawn(|| serve(stream)));
+            servers.push(scope.spawn(|| serve(stream, &experience)));
         }
         let mut total = Ledger::default();
         for server in servers {
@@ -49,13 +51,13 @@ pub(crate) fn main() -> io::Result<()> {
 }
 
 /// One connection to its end: a request is one byte that names a size.
-fn serve(stream: TcpStream) -> io::Result<Ledger> {
+fn serve(stream: TcpStream, experience: &Experience) -> io::Result<Ledger> {
     // A peer that stops reading must not hold the buffers for ever.
     stream.set_write_timeout(Some(PATIENCE))?;
     let mut requests = stream.try_clone()?;
     let socket = Socket::from(stream);
     let budget = Budget::share(&Limits::of_process(), CLIENTS, socket.options().send_buffer_size()?);
-    let mut sender = Adaptive::new(socket, budget, Objective::Throughput)?;
+    let mut sender = Adaptive::new(socket, budget, Objective::Throughput, experience)?;
     let mut pools: Vec<Vec<Arc<Message>>> = SIZES
         .iter()
         .map(|size| (0..POOL).map(|_| Arc::new(Message::from_bytes(vec![0; *size]))).collect())

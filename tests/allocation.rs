@@ -70,7 +70,7 @@ fn allocations_of_sender(path: &'static SendPath, spec: Spec, messages: usize) -
     });
     let budget = Budget::share(&Limits::of_process(), 1, socket.options().send_buffer_size().unwrap());
     let mut supply = Supply::new(&spec, true).unwrap();
-    let mut sender = (path.open)(socket, &supply, Terms { budget, urgent: false }).unwrap();
+    let mut sender = (path.open)(socket, &supply, Terms::within(budget)).unwrap();
     let mut send = |messages| {
         for _ in 0..messages {
             let message = supply.next(&mut *sender, Duration::from_secs(20)).unwrap();

@@ -24,7 +24,8 @@ fn connected(path: &SendPath) -> (Box<dyn Sender>, Socket, Arc<Message>) {
     let (socket, _) = listener.accept().unwrap();
     let spec = fitting(path, spec(SIZE, false));
     let supply = Supply::new(&spec, false).unwrap();
-    let sender = (path.open)(socket, &supply, Terms { budget: Budget::unbounded(), urgent: true }).unwrap();
+    let sender =
+        (path.open)(socket, &supply, Terms { urgent: true, ..Terms::within(Budget::unbounded()) }).unwrap();
     (sender, client, Arc::new(Message::new(&spec).unwrap()))
 }
 

@@ -24,7 +24,7 @@ fn connected(path: &SendPath) -> (Box<dyn Sender>, Socket, Arc<Message>) {
     // One field: large for every path.
     let spec = fitting(path, Spec { fields: Fields::Single, ..spec(65536, true) });
     let supply = Supply::new(&spec, false).unwrap();
-    let sender = (path.open)(socket, &supply, Terms { budget: Budget::unbounded(), urgent: false }).unwrap();
+    let sender = (path.open)(socket, &supply, Terms::within(Budget::unbounded())).unwrap();
     // One that the path may have registered.
     (sender, client, Arc::clone(&supply.messages()[0]))
 }

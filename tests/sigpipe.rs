@@ -28,8 +28,7 @@ fn a_peer_that_went_away_raises_no_signal() {
             connection::accepted(&socket, &options).unwrap();
             let spec = fitting(path, spec(65536, false));
             let supply = Supply::new(&spec, false).unwrap();
-            let mut sender =
-                (path.open)(socket, &supply, Terms { budget: Budget::unbounded(), urgent: false }).unwrap();
+            let mut sender = (path.open)(socket, &supply, Terms::within(Budget::unbounded())).unwrap();
             let message = Arc::new(Message::new(&spec).unwrap());
             drop(client);
             // The first sends may still be taken; then come a reset and, ever after, a broken pipe.

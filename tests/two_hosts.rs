@@ -497,6 +497,9 @@ fn a_host_that_is_killed_and_restarted_between_cells() {
     };
     let guest = cells(&[]);
     eventually("the first cell is on disk", || file.exists());
+    // Stopped first: killed between two set-ups and restarted at once, it would not be missed.
+    server.signal("STOP");
+    thread::sleep(Duration::from_millis(200));
     server.signal("KILL");
     server.finish();
     let (server, again) = Program::serve_in(&[], &["--port", &address.port().to_string()]);

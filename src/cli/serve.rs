@@ -16,7 +16,7 @@ use crate::connection::{self, Applied, Options};
 use crate::message::{Buffers, Fields, Layout, Spec};
 use crate::remote::raw::{Departure, RawHost};
 use crate::remote::{Host, HostTerms};
-use crate::send::{Budget, Limits, SendPath};
+use crate::send::{Budget, Limits, SendPath, Terms};
 use crate::server::{Doors, Server};
 use crate::sys::limits;
 use crate::units::{ByteSize, Rate, thousands};
@@ -136,7 +136,7 @@ impl Arguments {
         let host = RawHost {
             path,
             spec,
-            budget,
+            terms: Terms::within(budget),
             stall: options.stall,
             most_clients: self.max_clients,
             serving: Arc::clone(&serving),

@@ -94,7 +94,8 @@ impl Trial {
         let message = supply.messages().first().cloned().ok_or(io::ErrorKind::InvalidInput)?;
         let applied = Applied::of(&near)?;
         let budget = Budget::share(&Limits::of_process(), 1, applied.send_buffer);
-        let sender = (path.open)(near.try_clone()?, &supply, Terms { budget, urgent: true })?;
+        let sender =
+            (path.open)(near.try_clone()?, &supply, Terms { urgent: true, ..Terms::within(budget) })?;
         Ok(Self { sender, near, far, message, patience: options.stall })
     }
 

@@ -144,7 +144,7 @@ impl Host {
             spec: understood.spec,
             verify: order.verify,
             seats: seats.servers,
-            terms: SendTerms { budget, urgent: order.urgent },
+            terms: SendTerms { urgent: order.urgent, ..SendTerms::within(budget) },
             counted_threads: order.counted_threads,
             pollution_table: order.pollution_table,
             idle_steps: 0,

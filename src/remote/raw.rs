@@ -14,7 +14,7 @@ use crate::connection::{self, Options};
 use crate::cost::cpu::{CpuSpent, ThreadCpu};
 use crate::message::Spec;
 use crate::recv::ReceivePath;
-use crate::send::{Budget, Ledger, SendPath, Sender, Terms, drain};
+use crate::send::{Ledger, SendPath, Sender, Terms, drain};
 use crate::server::{Attendant, Visit};
 use crate::supply::Supply;
 use crate::sys::socket::{Socket, Woken};
@@ -29,8 +29,8 @@ pub struct RawHost {
     pub path: &'static SendPath,
     /// What.
     pub spec: Spec,
-    /// What each sender may have in flight.
-    pub budget: Budget,
+    /// What each sender is opened with.
+    pub terms: Terms,
     /// How long a client may take nothing.
     pub stall: Duration,
     /// How many clients are served at once; one more is shown the door.
@@ -88,7 +88,7 @@ impl Attendant for RawHost {
 impl RawHost {
     fn serve(&self, visit: &Visit, bytes: &mut u64) -> io::Result<Option<Ledger>> {
         let mut supply = Supply::new(&self.spec, false)?;
-        let terms = Terms { budget: self.budget, urgent: false };
+        let terms = self.terms.clone();
         let mut sender = (self.path.open)(visit.socket.try_clone()?, &supply, terms)?;
         let result = self.send_until_gone(&mut supply, &mut *sender, bytes);
         if result.is_ok() {

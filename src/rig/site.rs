@@ -246,7 +246,7 @@ fn service(scenario: &Scenario, seats: Vec<Seat>, applied: &Applied, ticket: Tic
         spec: scenario.spec,
         verify: scenario.verify,
         seats,
-        terms: Terms { budget, urgent: scenario.urgent },
+        terms: Terms { urgent: scenario.urgent, ..Terms::within(budget) },
         ticket,
         options: scenario.options,
         counted_threads: scenario.counted_threads,

@@ -30,7 +30,7 @@ use crate::supply::Supply;
 use crate::sys::socket::Socket;
 
 pub use crate::unsupported::Unsupported;
-pub use adaptive::{Adaptive, Decisions, Objective, Reason, Way};
+pub use adaptive::{Adaptive, Decisions, Experience, Objective, Reason, Way};
 pub use batched::Batched;
 pub use budget::{Budget, Limits};
 pub use completions::{Completion, Garbled, Tally, Tracker};
@@ -103,13 +103,22 @@ impl SendPath {
 }
 
 /// What a sender is opened with, beside its connection and its messages.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Terms {
     /// What it may have in flight.
     pub budget: Budget,
     /// Each message is waited for (a latency run, with TCP_NODELAY): a path that makes several calls for a message
     /// joins them with MSG_MORE, or each call would be a segment of its own.
     pub urgent: bool,
+    /// What the connections of one server learn together, for a path that learns.
+    pub experience: Experience,
+}
+
+impl Terms {
+    /// Within `budget`, for messages that nobody waits for, of a server that has learned nothing yet.
+    pub fn within(budget: Budget) -> Self {
+        Self { budget, urgent: false, experience: Experience::new() }
+    }
 }
 
 /// When a path lets go of a message's memory.

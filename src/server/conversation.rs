@@ -81,7 +81,7 @@ impl<'a> Conversation<'a> {
         let supply = Supply::new(&service.spec, service.verify)?;
         let socket = asks.try_clone()?;
         let calls = socket.calls();
-        let sender = (service.path.open)(socket, &supply, service.terms)?;
+        let sender = (service.path.open)(socket, &supply, service.terms.clone())?;
         let meter = Meter::open(client < service.counted_threads);
         let chase = service.pollution_table.map(Chase::new).transpose().map_err(io::Error::other)?;
         Ok(Self { offer, client, asks, calls, supply, sender, meter, chase })

@@ -165,7 +165,7 @@ impl Host {
             spec,
             verify: true,
             seats: vec![Seat::default(); clients],
-            terms: Terms { budget: Budget { bytes: 1 << 20, notifications: 64, pages: None }, urgent: false },
+            terms: Terms::within(Budget { bytes: 1 << 20, notifications: 64, pages: None }),
             counted_threads: 0,
             pollution_table: None,
             idle_steps: 0,

@@ -13,6 +13,7 @@ mod refusals;
 mod standing;
 mod xdp;
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::process::Command;
 
@@ -43,18 +44,15 @@ fn ip(arguments: &[&str]) {
     assert!(output.status.success(), "ip {arguments:?}: {output:?}");
 }
 
-/// The links of the host and its tap nodes: what no lab may touch.
-fn of_host() -> String {
+/// The links of the host and its tap nodes: what no lab may touch. Those of labs that other tests are just building may
+/// be among them.
+fn of_host() -> BTreeSet<String> {
     let links = Command::new("ip").args(["-o", "link"]).output().unwrap();
     let names = String::from_utf8_lossy(&links.stdout);
-    let mut names: Vec<_> =
-        names.lines().filter_map(|line| line.split(": ").nth(1).map(str::to_owned)).collect();
+    let links = names.lines().filter_map(|line| line.split(": ").nth(1).map(str::to_owned));
     let nodes = std::fs::read_dir(Path::new("/dev")).unwrap().flatten();
-    names.extend(
-        nodes
-            .filter_map(|node| node.file_name().into_string().ok())
-            .filter(|name| name.strip_prefix("tap").is_some_and(|number| number.parse::<u32>().is_ok())),
-    );
-    names.sort();
-    names.join(" ")
+    let taps = nodes
+        .filter_map(|node| node.file_name().into_string().ok())
+        .filter(|name| name.strip_prefix("tap").is_some_and(|number| number.parse::<u32>().is_ok()));
+    links.chain(taps).collect()
 }

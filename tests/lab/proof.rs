@@ -9,7 +9,7 @@ use copycost::message::{Layout, Spec};
 use copycost::rig::{Rig, Site, Work};
 use copycost::scenario::Scenario;
 use copycost::seat::Placement;
-use copycost::send::{Copies, Release, SendPath, by_name};
+use copycost::send::{Copies, Release, SendPath, Way, by_name};
 
 use super::common::program::{Program, received_by, results};
 use super::common::{available, receivers, spec, verified, within};
@@ -100,6 +100,24 @@ fn the_probe_tells_reference_from_copy_as_the_kernel_does() {
         let sample = Rig::at(&site, &zero_copy).unwrap().run(Work::Rounds(64)).unwrap();
         assert!(sample.ledger.completed >= 64 && sample.ledger.copied == 0, "{:?}", sample.ledger);
     }
+}
+
+/// Nothing else here makes `adaptive` hold memory for long: over loopback it asks once, and copies.
+#[test]
+fn adaptive_goes_by_reference_where_nothing_is_copied_and_delivers_what_it_holds() {
+    if !possible() {
+        return;
+    }
+    let lab = Arc::new(Lab::start().unwrap());
+    let spec = Spec { layout: Layout::Huge, ..spec(256 << 10, true) };
+    let scenario = in_lab(by_name("adaptive").unwrap(), spec, 2);
+    within("adaptive", move || {
+        let sample = Rig::at(&Site::Lab(lab), &scenario).unwrap().run(Work::Rounds(200)).unwrap();
+        let (ledger, decisions) = (&sample.ledger, &sample.ledger.decisions);
+        assert!(decisions.of_way(Way::Reference) > 200, "{decisions}");
+        assert!(ledger.completed > 0 && ledger.completed == ledger.sends, "{ledger:?}");
+        assert_eq!((ledger.copied, decisions.given_up_copied), (0, 0), "{decisions}");
+    });
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! Verdicts of fixed results, as a person reads them.
 
 use super::*;
-use crate::record::{CellFailure, Conditions, Record};
+use crate::record::{CellFailure, Conditions, LedgerRecord, Record};
 
 fn results() -> Results {
     Results::new(Conditions {
@@ -35,12 +35,18 @@ fn compared(path: &str, size: usize, throughput: (f64, &str), demand: (f64, &str
     vec![one("throughput", throughput), one("demand", demand)]
 }
 
+/// Of ten sends by reference, so many were copied.
+fn copied(copied: u64) -> LedgerRecord {
+    LedgerRecord { sends: 10, completed: 10, copied, ..LedgerRecord::default() }
+}
+
 fn record(path: &str, size: usize) -> Record {
+    let ledger = (path == "zerocopy").then(|| copied(10));
     let value = serde_json::json!({
         "path": path, "size": size, "clients": 1, "layout": "heap", "fields": "even", "buffers": "constant",
         "footprint": "hot", "placement": "paired", "receive": "recv", "transport": "loopback", "clock": "window",
         "seconds": 1.0, "context_switches_per_message": 0.1, "messages": 10, "bytes": 10 * size,
-        "throughput_bytes_per_second": 1e9, "syscalls_per_message": 1.0, "ledger": null,
+        "throughput_bytes_per_second": 1e9, "syscalls_per_message": 1.0, "ledger": ledger,
         "verdict": (path == "zerocopy").then_some("copied"),
         "verdict_reason": (path == "zerocopy").then_some("loopback"),
     });
@@ -136,4 +142,19 @@ fn nothing_to_compare_is_no_verdict() {
     let mut results = results();
     results.records.push(record("onecopy", 1024));
     assert_eq!(of(&results), Vec::<String>::new());
+}
+
+#[test]
+fn what_was_copied_by_choice_or_hardly_ever_did_not_go_without_zero_copy() {
+    let mut results = results();
+    let by_choice = LedgerRecord { plain: 10, ..LedgerRecord::default() };
+    let hardly = copied(1);
+    for (word, ledger) in [("copied", by_choice), ("mixed", hardly)] {
+        let verdict = Some(word.to_owned());
+        results.records.push(Record { verdict, ledger: Some(ledger), ..record("zerocopy", 1024) });
+    }
+    let asked = |results: &Results| limits::not_shown(results).iter().any(|line| line.contains("zero copy"));
+    assert!(!asked(&results));
+    results.records.push(record("zerocopy", 4096));
+    assert!(asked(&results));
 }

@@ -1,100 +1,74 @@
 //! What decides for each message which way it goes: no clock and no socket, only what it is told.
 //!
 //! One [`Gate`] for the connection says whether the kernel copies what it is given by reference, or refuses it. One
-//! [`Contest`] for each class of messages finds the cheapest way. Every step is a few comparisons.
+//! [`Contest`](super::contest::Contest) for each class of messages, shared by the connections of a server, finds the
+//! cheapest way; a [`Course`] follows it. Every step is a few comparisons.
 
-use super::contest::{Climate, Contest, Next, Objective};
+use super::class::{Class, Division};
+use super::contest::Objective;
+use super::course::{Course, Next};
 use super::decisions::{Decisions, Reason, Way};
+use super::experience::Experience;
 use super::gate::{Gate, Link, Turned};
-use super::trial::Cost;
-
-/// Below this by reference is not thought of: to pin pages and to be notified costs more than to copy so few bytes
-/// ("generally only effective at writes over around 10 KB", Documentation/networking/msg_zerocopy.rst).
-const SMALLEST_BY_REFERENCE: usize = 4096;
-
-/// Up to here messages of several fields start with `flatten`: at 16 KiB it is even (1.06 of `onecopy`, hot), at 1 KiB
-/// it moves 1.3 to 1.4 times as much.
-const FLATTEN_UP_TO: usize = 16 << 10;
-
-/// Messages of 2^9 bytes and fewer are one class, and so are those of 2^23 and more.
-const CLASSES: (u32, u32) = (9, 23);
-
-/// What of a message decides about its way.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Shape {
-    pub(super) size: usize,
-    pub(super) division: Division,
-}
-
-/// How a message is divided.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Division {
-    /// One field.
-    One,
-    /// Several, all of them small or all of them large as `hybrid` tells them.
-    Alike,
-    /// Small ones and large ones.
-    Mixed,
-}
-
-const DIVISIONS: usize = 3;
-const SIZES: usize = (CLASSES.1 - CLASSES.0 + 1) as usize;
+use super::trial::{Cost, Length};
 
 #[derive(Debug)]
 pub(super) struct Controller {
     objective: Objective,
+    experience: Experience,
     gate: Gate,
-    contests: Box<[Contest]>,
-    /// The class of the message at hand.
-    class: usize,
+    /// By class: while by reference is shut, and while it is open.
+    courses: Box<[[Course; 2]]>,
+    /// The class of the message at hand, and whether by reference is open for it.
+    at_hand: (Class, bool),
     /// It was sent by reference to see what the kernel makes of it.
     asked: bool,
     decisions: Decisions,
 }
 
-impl Shape {
-    fn class(self) -> usize {
-        let size = self.size.max(1).ilog2().clamp(CLASSES.0, CLASSES.1) - CLASSES.0;
-        size as usize * DIVISIONS + self.division as usize
-    }
-}
-
 impl Controller {
     /// `able`: this kernel and the budget have sends by reference.
-    pub(super) fn new(objective: Objective, link: Link, able: bool) -> Self {
-        let contest = |class: usize| {
-            let size = 1 << (CLASSES.0 as usize + class / DIVISIONS);
-            let division = [Division::One, Division::Alike, Division::Mixed][class % DIVISIONS];
-            let by_reference = able && size >= SMALLEST_BY_REFERENCE;
-            let mut ways = [false; Way::COUNT];
-            ways[Way::Gather as usize] = true;
-            ways[Way::Flatten as usize] = true;
-            ways[Way::Reference as usize] = by_reference;
-            ways[Way::Hybrid as usize] = by_reference && division == Division::Mixed;
-            let flatten = division != Division::One && size <= FLATTEN_UP_TO;
-            Contest::new(size, if flatten { Way::Flatten } else { Way::Gather }, ways)
+    pub(super) fn new(
+        objective: Objective,
+        experience: Experience,
+        link: Link,
+        send_buffer: usize,
+        able: bool,
+    ) -> Self {
+        let courses = |class: Class| {
+            let length = Length::of(class.smallest(), send_buffer);
+            [Course::new(length), Course::new(length)]
         };
         Self {
             objective,
+            experience,
             gate: Gate::new(link, able),
-            contests: (0..SIZES * DIVISIONS).map(contest).collect(),
-            class: 0,
+            courses: Class::all().map(courses).collect(),
+            at_hand: (Class::of(0, Division::One), false),
             asked: false,
             decisions: Decisions::default(),
         }
     }
 
-    /// How the message of this shape goes.
+    /// How the message of this class goes.
     #[inline]
-    pub(super) fn next(&mut self, shape: Shape) -> Next {
-        self.class = shape.class();
-        let climate = self.climate();
-        let contest = &mut self.contests[self.class];
-        self.asked = self.gate.is_due() && contest.thinks_of_reference();
+    pub(super) fn next(&mut self, class: Class) -> Next {
+        let open = self.gate.is_open();
+        self.at_hand = (class, open);
+        self.asked = class.thinks_of_reference() && self.gate.is_due();
         let next = if self.asked {
             Next { way: Way::Reference, reason: Reason::Probe, timed: false }
         } else {
-            contest.next(&climate)
+            let [shut, opened] = &mut self.courses[class.index()];
+            let (experience, objective) = (&self.experience, self.objective);
+            let course = if open { &mut *opened } else { shut };
+            let next = course.next(|| experience.of(class, objective, open));
+            match opened.usual() {
+                Some(way) if !open && way.by_reference() && next.reason != Reason::Probe => {
+                    Next { reason: self.gate.why_shut(), ..next }
+                }
+                _ => next,
+            }
         };
         self.decisions.count(next.way, next.reason);
         next
@@ -105,8 +79,10 @@ impl Controller {
     pub(super) fn sent(&mut self, bytes: usize, spent: Option<Cost>) {
         self.gate.sent(bytes, self.asked);
         if !self.asked {
-            let climate = self.climate();
-            self.contests[self.class].sent(bytes, spent, &climate);
+            let (class, open) = self.at_hand;
+            let (experience, objective) = (&self.experience, self.objective);
+            let course = &mut self.courses[class.index()][usize::from(open)];
+            course.sent(bytes, spent, || experience.of(class, objective, open));
         }
     }
 
@@ -124,30 +100,38 @@ impl Controller {
 
     /// Time went by between messages because the kernel still held memory.
     pub(super) fn waited(&mut self, spent: Cost) {
-        self.contests[self.class].waited(spent);
+        self.course_at_hand().waited(spent);
     }
 
     /// Whether such time is wanted.
-    pub(super) fn is_timing(&self) -> bool {
-        self.contests[self.class].is_timing()
+    pub(super) fn is_timing(&mut self) -> bool {
+        self.course_at_hand().is_timing()
+    }
+
+    fn course_at_hand(&mut self) -> &mut Course {
+        let (class, open) = self.at_hand;
+        &mut self.courses[class.index()][usize::from(open)]
+    }
+
+    #[cfg(test)]
+    pub(super) fn experience(&self) -> &Experience {
+        &self.experience
     }
 
     pub(super) fn decisions(&self) -> Decisions {
         let mut decisions = self.decisions;
-        decisions.switches = self.contests.iter().map(Contest::switches).sum();
+        decisions.switches = self.courses.iter().flatten().map(Course::switches).sum();
         decisions
-    }
-
-    fn climate(&self) -> Climate {
-        Climate { objective: self.objective, open: self.gate.is_open(), why_shut: self.gate.why_shut() }
     }
 
     fn turned(&mut self, turned: Option<Turned>) {
         match turned {
-            None => {}
-            Some(Turned::Opened) => self.contests.iter_mut().for_each(Contest::opened),
+            None => return,
+            Some(Turned::Opened) => {}
             Some(Turned::Shut(Reason::Refused)) => self.decisions.given_up_refused += 1,
             Some(Turned::Shut(_)) => self.decisions.given_up_copied += 1,
         }
+        // Another contest decides from here on.
+        self.courses.iter_mut().flatten().for_each(Course::give_up);
     }
 }

@@ -37,6 +37,8 @@ impl Way {
 pub enum Reason {
     /// Nothing is measured yet: what size, fields and link suggest.
     Start,
+    /// No other way is thought of for such messages.
+    Only,
     /// To measure a way, or to ask the kernel whether it copies.
     Probe,
     /// It was measured to be the cheapest.
@@ -50,7 +52,7 @@ pub enum Reason {
 }
 
 words!(Reason:
-    Start = "start", Probe = "probe", Cheaper = "cheaper", Equal = "equal", Copied = "copied", Refused = "refused"
+    Start = "start", Only = "only", Probe = "probe", Cheaper = "cheaper", Equal = "equal", Copied = "copied", Refused = "refused"
 );
 
 impl Reason {

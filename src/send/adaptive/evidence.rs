@@ -1,5 +1,7 @@
 //! What trials have said about one way beside another: a mean logarithm of cost ratios, and how sure it is.
 
+use super::trial::Logs;
+
 /// The older of more trials than these are forgotten little by little, so that a change shows within a dozen.
 const REMEMBERED: f64 = 12.0;
 
@@ -20,16 +22,24 @@ pub(super) const MARGIN: f64 = 0.02;
 const MOST: f64 = 1.4;
 
 /// The logarithm of a rival's cost over the incumbent's, over trials.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy)]
 pub(super) struct Evidence {
     trials: f64,
     mean: f64,
     variance: f64,
+    highest: f64,
+}
+
+impl Default for Evidence {
+    fn default() -> Self {
+        Self { trials: 0.0, mean: 0.0, variance: 0.0, highest: f64::NEG_INFINITY }
+    }
 }
 
 impl Evidence {
-    pub(super) fn add(&mut self, log_ratio: f64) {
-        let value = log_ratio.clamp(-MOST, MOST);
+    pub(super) fn add(&mut self, logs: Logs) {
+        let value = logs.mean.clamp(-MOST, MOST);
+        self.highest = self.highest.max(logs.beside_the_cheaper);
         self.trials = (self.trials + 1.0).min(REMEMBERED);
         let weight = 1.0 / self.trials;
         let off = value - self.mean;
@@ -40,6 +50,11 @@ impl Evidence {
     /// The mean logarithm: above 0 the rival is dearer.
     pub(super) fn mean(&self) -> f64 {
         self.mean
+    }
+
+    /// The highest of any trial, beside the cheaper block of the incumbent.
+    pub(super) fn highest(&self) -> f64 {
+        self.highest
     }
 
     pub(super) fn trials(&self) -> usize {
@@ -70,10 +85,11 @@ impl Evidence {
     /// The same against another incumbent, which costs `log_ratio` of the former.
     pub(super) fn rebase(&mut self, log_ratio: f64) {
         self.mean -= log_ratio;
+        self.highest -= log_ratio;
     }
 
     /// What the other one's evidence would be.
     pub(super) fn mirrored(&self) -> Self {
-        Self { mean: -self.mean, ..*self }
+        Self { mean: -self.mean, highest: f64::INFINITY, ..*self }
     }
 }

@@ -5,15 +5,19 @@
 //! one socket, so the order of the bytes is that of the messages, and memory is released as the weakest of them
 //! releases it: on completion.
 //!
-//! Nothing else decides but what this connection has seen. Completions say whether the kernel copies what it is given
-//! by reference ([`gate`]); short trials beside the usual way say what each way costs for messages of a size
-//! ([`contest`]); between trials, which may take 1 % of the work, nothing is measured, and a message costs a table
-//! look-up. The [`Decisions`] stand in the ledger.
+//! Nothing else decides but what the connections of this server have seen. A connection's own completions say whether the
+//! kernel copies what it is given by reference ([`gate`]); short trials beside the usual way say what each way costs for
+//! messages of a [`class`](mod@class), and all connections go by what any of them has found ([`contest`], [`experience`]); between
+//! trials, which may take 1 % of the work, nothing is measured, and a message costs a table look-up. The [`Decisions`]
+//! stand in the ledger.
 
+mod class;
 mod contest;
 mod controller;
+mod course;
 mod decisions;
 mod evidence;
+mod experience;
 mod gate;
 #[cfg(test)]
 mod simulated;
@@ -23,7 +27,8 @@ use std::io;
 use std::sync::Arc;
 use std::time::Instant;
 
-use controller::{Controller, Division, Shape};
+use class::{Class, Division};
+use controller::Controller;
 use gate::Link;
 use trial::Cost;
 
@@ -34,6 +39,7 @@ use crate::sys::socket::Socket;
 
 pub use contest::Objective;
 pub use decisions::{Decisions, Reason, Way};
+pub use experience::Experience;
 
 pub(super) const PATH: SendPath = SendPath {
     name: "adaptive",
@@ -41,7 +47,9 @@ pub(super) const PATH: SendPath = SendPath {
     release: Release::OnCompletion,
     delays: false,
     probe: |_| Ok(()),
-    open: |socket, _, terms| Ok(Box::new(Adaptive::new(socket, terms.budget, Objective::Throughput)?)),
+    open: |socket, _, terms| {
+        Ok(Box::new(Adaptive::new(socket, terms.budget, Objective::Throughput, &terms.experience)?))
+    },
 };
 
 /// Messages are gathered by so many bytes: the piece is still in the second-level cache when the kernel reads it.
@@ -53,8 +61,8 @@ const LOOK_BYTES: usize = 256 << 10;
 /// Sends each message by the way that costs least here, as far as it knows by now.
 ///
 /// A server uses it as [`ZeroCopy`]: push messages in, and `Arc::get_mut` or `Arc::try_unwrap` tells when a buffer is its
-/// own again; [`drain`](super::drain) before the connection is closed. It learns by connection, so it pays for
-/// connections that live for more than some hundred messages; on others it sends as size and division suggest.
+/// own again; [`drain`](super::drain) before the connection is closed. Connections that share an [`Experience`] learn
+/// together: a new one starts with what the others know.
 ///
 /// ```
 /// # fn main() -> std::io::Result<()> {
@@ -64,16 +72,18 @@ const LOOK_BYTES: usize = 256 << 10;
 /// use std::time::{Duration, Instant};
 ///
 /// use copycost::message::Message;
-/// use copycost::send::{Adaptive, Budget, Limits, Objective, Sender, drain};
+/// use copycost::send::{Adaptive, Budget, Experience, Limits, Objective, Sender, drain};
 /// use copycost::sys::socket::Socket;
 ///
+/// // One for all connections of the server.
+/// let experience = Experience::new();
 /// let listener = TcpListener::bind("127.0.0.1:0")?;
 /// let mut client = TcpStream::connect(listener.local_addr()?)?;
 /// let (server, _) = listener.accept()?;
 ///
 /// let socket = Socket::from(server);
 /// let budget = Budget::share(&Limits::of_process(), 1, socket.options().send_buffer_size()?);
-/// let mut sender = Adaptive::new(socket, budget, Objective::Throughput)?;
+/// let mut sender = Adaptive::new(socket, budget, Objective::Throughput, &experience)?;
 ///
 /// let message = Arc::new(Message::from_bytes(*b"my own bytes"));
 /// sender.send(&message)?;
@@ -103,9 +113,15 @@ impl Adaptive {
     ///
     /// # Errors
     /// Where the socket is not connected.
-    pub fn new(socket: Socket, budget: Budget, objective: Objective) -> io::Result<Self> {
+    pub fn new(
+        socket: Socket,
+        budget: Budget,
+        objective: Objective,
+        experience: &Experience,
+    ) -> io::Result<Self> {
         let able = socket.set_zerocopy().is_ok() && budget.longest_call().is_some();
-        let controller = Controller::new(objective, link(&socket)?, able);
+        let send_buffer = socket.options().send_buffer_size()?;
+        let controller = Controller::new(objective, experience.clone(), link(&socket)?, send_buffer, able);
         Ok(Self {
             inner: ZeroCopy::over(socket, budget),
             staging: vec![0; STAGING].into_boxed_slice(),
@@ -178,7 +194,7 @@ impl Adaptive {
 
 impl Sender for Adaptive {
     fn send(&mut self, message: &Arc<Message>) -> io::Result<()> {
-        let next = self.controller.next(shape(message));
+        let next = self.controller.next(class(message));
         let clocks = if next.timed { Some(Clocks::read()?) } else { None };
         let refusals = self.refusals();
         self.send_by(next.way, message)?;
@@ -230,7 +246,7 @@ impl Clocks {
 }
 
 #[inline]
-fn shape(message: &Message) -> Shape {
+fn class(message: &Message) -> Class {
     let slices = message.slices();
     let large = slices.iter().filter(|field| hybrid::is_large(field)).count();
     let division = match slices.len() {
@@ -238,7 +254,7 @@ fn shape(message: &Message) -> Shape {
         fields if large == 0 || large == fields => Division::Alike,
         _ => Division::Mixed,
     };
-    Shape { size: message.size(), division }
+    Class::of(message.size(), division)
 }
 
 /// Where the peer is, as far as its address tells.

@@ -1,0 +1,113 @@
+//! Which messages are alike: by size, to a power of two, and by how they are divided.
+
+use super::decisions::Way;
+
+/// Below this by reference is not thought of: to pin pages and to be notified costs more than to copy so few bytes
+/// ("generally only effective at writes over around 10 KB", Documentation/networking/msg_zerocopy.rst).
+const SMALLEST_BY_REFERENCE: usize = 4096;
+
+/// From here on messages start by reference where the kernel does not copy them: in the lab the sender needs less CPU time
+/// for it at this size with every layout and footprint.
+const REFERENCE_FROM: usize = 64 << 10;
+
+/// Up to here messages of several fields start with `flatten`: at 16 KiB it is even (1.06 of `onecopy`, hot), at 1 KiB
+/// it moves 1.3 to 1.4 times as much.
+const FLATTEN_UP_TO: usize = 16 << 10;
+
+/// Messages of 2^9 bytes and fewer are one class, and so are those of 2^23 and more.
+const POWERS: (u32, u32) = (9, 23);
+
+/// How a message is divided.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Division {
+    /// One field.
+    One,
+    /// Several, all of them small or all of them large as `hybrid` tells them.
+    Alike,
+    /// Small ones and large ones.
+    Mixed,
+}
+
+/// Messages that are alike.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Class {
+    power: u32,
+    division: Division,
+}
+
+impl Class {
+    const DIVISIONS: [Division; 3] = [Division::One, Division::Alike, Division::Mixed];
+
+    /// How many there are.
+    pub(super) const COUNT: usize = (POWERS.1 - POWERS.0 + 1) as usize * Self::DIVISIONS.len();
+
+    /// Of a message of so many bytes.
+    #[inline]
+    pub(super) fn of(size: usize, division: Division) -> Self {
+        Self { power: size.max(1).ilog2().clamp(POWERS.0, POWERS.1), division }
+    }
+
+    /// Each, in the order of its index.
+    pub(super) fn all() -> impl Iterator<Item = Self> {
+        let class = |power| Self::DIVISIONS.map(|division| Self { power, division });
+        (POWERS.0..=POWERS.1).flat_map(class)
+    }
+
+    /// From 0.
+    #[inline]
+    pub(super) fn index(self) -> usize {
+        (self.power - POWERS.0) as usize * Self::DIVISIONS.len() + self.division as usize
+    }
+
+    /// The smallest of its messages, in bytes.
+    pub(super) fn smallest(self) -> usize {
+        1 << self.power
+    }
+
+    /// Whether any way by reference is thought of.
+    #[inline]
+    pub(super) fn thinks_of_reference(self) -> bool {
+        self.smallest() >= SMALLEST_BY_REFERENCE
+    }
+
+    /// The ways that are thought of, where by reference is `open` or not.
+    pub(super) fn ways(self, open: bool) -> [bool; Way::COUNT] {
+        let by_reference = open && self.thinks_of_reference();
+        let mut ways = [false; Way::COUNT];
+        ways[Way::Gather as usize] = true;
+        // What lies in one piece is not gathered.
+        ways[Way::Flatten as usize] = self.division != Division::One;
+        ways[Way::Reference as usize] = by_reference;
+        ways[Way::Hybrid as usize] = by_reference && self.division == Division::Mixed;
+        ways
+    }
+
+    /// The usual way until something is known.
+    pub(super) fn start(self, open: bool) -> Way {
+        match self.division {
+            Division::Mixed if open && self.smallest() >= REFERENCE_FROM => Way::Hybrid,
+            _ if open && self.smallest() >= REFERENCE_FROM => Way::Reference,
+            Division::Alike | Division::Mixed if self.smallest() <= FLATTEN_UP_TO => Way::Flatten,
+            _ => Way::Gather,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_class_has_an_index_and_starts_with_a_way_that_it_thinks_of() {
+        for (index, class) in Class::all().enumerate() {
+            assert_eq!(class.index(), index);
+            assert_eq!(Class::of(class.smallest(), class.division), class);
+            for open in [false, true] {
+                assert!(class.ways(open)[class.start(open) as usize], "{class:?}");
+            }
+        }
+        assert_eq!(Class::all().count(), Class::COUNT);
+        assert_eq!(Class::of(0, Division::One).index(), 0);
+        assert_eq!(Class::of(usize::MAX, Division::Mixed).index(), Class::COUNT - 1);
+    }
+}

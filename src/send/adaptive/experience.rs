@@ -1,0 +1,52 @@
+//! What the connections of a server know together of the ways.
+//!
+//! A connection that lives for a hundred messages cannot learn what a trial of a thousand would say. So what is learned
+//! belongs to the server, not to the connection: one connection at a time tries a way for messages of a class, the others
+//! go on as usual, and all of them take over what it finds. Linux itself keeps what it knows of a peer in this manner
+//! (tcp_metrics). What a connection's own completions say (its [`gate`](super::gate)) is not shared: peers differ.
+
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use super::class::Class;
+use super::contest::{Contest, Objective};
+
+/// What was learned of the ways to send, shared by the connections that hold a clone of it.
+///
+/// A server makes one and opens each [`Adaptive`](super::Adaptive) with it, so that a new connection starts with what the
+/// others know. It is 60 KB. The lock of a class is taken once in about a megabyte of messages.
+#[derive(Clone)]
+pub struct Experience(Arc<[Mutex<Contest>]>);
+
+impl Experience {
+    /// Nothing is known yet.
+    pub fn new() -> Self {
+        let contests = Class::all().flat_map(|class| {
+            let contest = move |objective, open| Mutex::new(Contest::new(class, objective, open));
+            Objective::ALL
+                .iter()
+                .flat_map(move |objective| [false, true].map(|open| contest(*objective, open)))
+        });
+        Self(contests.collect())
+    }
+
+    /// What is known for messages of a class, where by reference is `open` or not.
+    pub(super) fn of(&self, class: Class, objective: Objective, open: bool) -> MutexGuard<'_, Contest> {
+        let objectives = Objective::ALL.len();
+        let index = (class.index() * objectives + objective as usize) * 2 + usize::from(open);
+        // A contest is whole after every step, whoever panicked beside it.
+        self.0[index].lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Default for Experience {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl fmt::Debug for Experience {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Experience").field("connections", &Arc::strong_count(&self.0)).finish()
+    }
+}
