@@ -141,8 +141,21 @@ impl Adaptive {
         }
     }
 
-    /// Gathers the fields piece by piece and sends each piece.
+    /// Gathers the fields and sends them.
     fn send_flat(&mut self, message: &Message) -> io::Result<()> {
+        if message.size() > self.staging.len() {
+            return self.send_pieces(message);
+        }
+        let mut filled = 0;
+        for field in message.slices() {
+            self.staging[filled..filled + field.len()].copy_from_slice(field);
+            filled += field.len();
+        }
+        self.inner.send_staged(&self.staging[..filled], 0)
+    }
+
+    /// Gathers the fields piece by piece and sends each piece.
+    fn send_pieces(&mut self, message: &Message) -> io::Result<()> {
         let (mut filled, mut left) = (0, message.size());
         for field in message.slices() {
             let mut rest = &**field;
@@ -196,12 +209,13 @@ impl Sender for Adaptive {
     fn send(&mut self, message: &Arc<Message>) -> io::Result<()> {
         let next = self.controller.next(class(message));
         let clocks = if next.timed { Some(Clocks::read()?) } else { None };
-        let refusals = self.refusals();
+        let by_reference = next.way.by_reference();
+        let refusals = if by_reference { self.refusals() } else { 0 };
         self.send_by(next.way, message)?;
         self.look(message.size())?;
         let spent = clocks.map(Clocks::spent).transpose()?;
         self.controller.sent(message.size(), spent);
-        if next.way.by_reference() {
+        if by_reference {
             self.controller.called(self.refusals() > refusals);
         }
         self.tell_completions();
