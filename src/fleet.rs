@@ -15,7 +15,7 @@ use crate::protocol::Ask;
 use crate::recv::{Mapped, Receiver, Verifier};
 use crate::seat::Seat;
 use crate::server::STACK_BYTES;
-use crate::sys::socket::Socket;
+use crate::sys::socket::{Socket, Woken};
 
 /// What the clients are to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,9 +53,9 @@ impl Turn {
         self.received.iter().map(|count| count.load(Ordering::Relaxed)).sum()
     }
 
-    /// True once every client has received something.
-    pub fn all_receive(&self) -> bool {
-        self.received.iter().all(|count| count.load(Ordering::Relaxed) > 0)
+    /// The first client that has received nothing so far.
+    pub fn waits(&self) -> Option<usize> {
+        self.received.iter().position(|count| count.load(Ordering::Relaxed) == 0)
     }
 
     /// Ends a window.
@@ -142,6 +142,14 @@ impl Fleet {
             // A client whose thread has ended has told its end already.
             let _ = command.send((Arc::clone(turn), work));
         }
+    }
+
+    /// The first client whose connection the server has ended before it was asked for anything: only then is there
+    /// something to read.
+    pub fn ended(&self) -> Option<usize> {
+        let now = Instant::now();
+        let over = |socket: &Socket| !matches!(socket.readable_by(now), Ok(Woken::Late));
+        self.connections.iter().position(over)
     }
 
     /// Ends every connection: whoever waits on one wakes up with an error.

@@ -13,8 +13,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use common::child::works;
-use common::program::{Program, results, results_in, secret};
-use common::{LONG, available, eventually, fitting, skip, spec, taking};
+use common::program::{Program, received_by, results, results_in, secret};
+use common::{LONG, available, eventually, fitting, receivers, skip, spec, taking};
 use copycost::compare::trial::SETUPS;
 use copycost::message::content;
 use copycost::record::{Conditions, Results};
@@ -120,6 +120,20 @@ fn every_option_of_run_reaches_the_host() {
         record.latency_ns.is_some() && record.pollution.is_some() && record.counters.is_some(),
         "{record:?}"
     );
+    server.stop().good();
+}
+
+#[test]
+fn every_receive_path_takes_what_a_host_sends() {
+    let (server, address) = Program::serve(&[]);
+    for (receive, verify) in receivers() {
+        let verify: &[&str] = if verify { &["--verify"] } else { &[] };
+        let cells = ["-p", "all", "-s", "64KiB", "-c", "2", "--receive", receive.name];
+        let results = results(&over(address, &[&cells[..], verify].concat()).finish().good());
+        assert_eq!(results.failures, []);
+        assert_eq!(results.records.len(), taking(&spec(65_536, false)).len());
+        results.records.iter().for_each(|record| received_by(record, receive));
+    }
     server.stop().good();
 }
 

@@ -29,7 +29,7 @@ pub struct Setting {
     /// How much memory the messages in turn cover: hot, l2, llc or cold
     #[arg(long, default_value_t)]
     pub footprint: Footprint,
-    /// How the clients receive: recv, trunc or mapped (`copycost list` says what they do)
+    /// How the clients receive (`copycost list` names the paths and says what they do)
     #[arg(long, value_name = "PATH", value_parser = arguments::receive, default_value = recv::ALL[0].name)]
     pub receive: &'static ReceivePath,
 }

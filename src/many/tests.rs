@@ -132,7 +132,7 @@ fn hosts_measure_together_and_the_sum_is_that_of_their_shares() {
             assert_eq!(sum.messages, sum.hosts.iter().map(|host| host.messages).sum::<u64>());
             let rates = sum.hosts.iter().map(|host| host.bytes as f64 / host.elapsed.as_secs_f64());
             let rate: f64 = rates.sum();
-            assert!((sum.throughput() / rate - 1.0).abs() < 0.2, "{} and {rate}", sum.throughput());
+            assert!((sum.throughput() / rate - 1.0).abs() < 1e-6, "{} and {rate}", sum.throughput());
             assert!(sum.hosts.iter().all(|host| host.bytes > 0 && host.elapsed >= Duration::from_millis(40)));
             assert!(sum.process.is_some() && sum.sender.cpu.is_some());
             if path == "zerocopy" {

@@ -174,7 +174,7 @@ fn dial(site: &Site, options: &Options) -> Result<(Socket, SocketAddr), CallErro
 fn dial_once(address: SocketAddr, token: Option<&Token>, options: &Options) -> Result<Socket, CallError> {
     let unreachable = |error| CallError::Unreachable { address, error };
     let socket = connection::connect(address, options).map_err(unreachable)?;
-    connection::keep_alive(&socket).map_err(unreachable)?;
+    connection::for_words(&socket).map_err(unreachable)?;
     greet_host(&socket, token, Instant::now() + HANDSHAKE)
         .map_err(|error| CallError::Handshake { address, error })?;
     Ok(socket)

@@ -196,7 +196,7 @@ impl Attendant for Host {
         };
         visit.pending.is_over(None);
         // The guest has gone, or the host stops: there is nobody to tell.
-        let _ = connection::keep_alive(&visit.socket).and_then(|()| self.serve(&order, &visit));
+        let _ = connection::for_words(&visit.socket).and_then(|()| self.serve(&order, &visit));
     }
 }
 

@@ -113,8 +113,13 @@ pub enum RigError {
         ledger: Box<Ledger>,
     },
     /// Nothing moved any more.
-    #[error("nothing was received for {} seconds, and no end said why", .0.as_secs())]
-    Hung(Duration),
+    #[error("nothing was received for {} seconds, and no end said why: {silent}", .patience.as_secs())]
+    Hung {
+        /// How long.
+        patience: Duration,
+        /// Who had yet to say or to receive something.
+        silent: String,
+    },
     /// An earlier run failed.
     #[error("this rig failed before and cannot run again")]
     Broken,

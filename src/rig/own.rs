@@ -85,9 +85,9 @@ impl Own {
         gate: &mut dyn Gate,
     ) -> Result<(u64, Duration), RigError> {
         let patience = Instant::now() + self.patience();
-        while !turn.all_receive() {
+        while let Some(client) = turn.waits() {
             if Instant::now() > patience {
-                return Err(RigError::Hung(self.patience()));
+                return Err(self.hung(format!("client {client} has no byte yet")));
             }
             self.listen_for(TICK, gathered)?;
         }
@@ -124,7 +124,7 @@ impl Own {
             if heard || turn.bytes() != last.1 {
                 last = (Instant::now(), turn.bytes());
             } else if last.0.elapsed() > self.patience() {
-                return Err(RigError::Hung(self.patience()));
+                return Err(self.hung(format!("no word on the run from {}", gathered.silent())));
             }
         }
         Ok(())
@@ -154,7 +154,7 @@ impl Own {
     fn take_outcome(&self, outcome: Outcome, gathered: &mut Gathered) -> Result<(), RigError> {
         let client = outcome.client;
         match outcome.result {
-            Ok(receipt) => gathered.receipts.push(receipt),
+            Ok(receipt) => gathered.take_receipt(client, receipt),
             Err(error) => {
                 let told_wrong = error.kind() == io::ErrorKind::InvalidData;
                 let until = Instant::now() + Duration::from_millis(if told_wrong { 0 } else { 200 });
@@ -172,13 +172,24 @@ impl Own {
     pub(super) fn await_ready(&self) -> Result<Gathered, RigError> {
         let mut gathered = Gathered::new(self.clients);
         let until = Instant::now() + self.patience();
-        while gathered.ready < gathered.clients || gathered.receipts.len() < gathered.clients {
-            self.listen_for(Duration::from_secs(1), &mut gathered)?;
+        while !gathered.complete() {
+            if self.listen_for(Duration::from_secs(1), &mut gathered)? {
+                continue;
+            }
+            // A server that could not make a thread for a connection can only end it.
+            if let Some(client) = self.fleet.ended() {
+                let error = io::Error::new(io::ErrorKind::UnexpectedEof, "the server ended the connection");
+                return Err(RigError::End { side: Side::Client, client, error, ledger: Box::default() });
+            }
             if Instant::now() > until {
-                return Err(RigError::Hung(self.patience()));
+                return Err(self.hung(format!("not in their seats are {}", gathered.silent())));
             }
         }
         Ok(gathered)
+    }
+
+    fn hung(&self, silent: String) -> RigError {
+        RigError::Hung { patience: self.patience(), silent }
     }
 }
 
@@ -199,4 +210,43 @@ fn instant_and_bytes(turn: &Turn) -> (Instant, u64) {
         best = read();
     }
     (best.0, best.1)
+}
+
+#[cfg(test)]
+mod tests {
+    use crossbeam::channel::unbounded;
+
+    use super::super::{Site, members};
+    use super::*;
+    use crate::message::Spec;
+    use crate::protocol::Ticket;
+    use crate::scenario::Scenario;
+    use crate::seat::{self, Seat};
+    use crate::send;
+
+    #[test]
+    fn a_connection_that_the_server_ends_before_the_first_run_is_told_at_once() {
+        let scenario = Scenario::new(&send::ALL[0], Spec::new(64).unwrap(), 2);
+        let (news_to, news) = unbounded();
+        let reached = Site::Here.reach(&scenario, &seat::cpus().unwrap(), news_to).unwrap();
+        // A ticket that is not the service's: the server shows them the door, and says nothing.
+        let (seats, ticket) = (vec![Seat::default(); 2], Ticket::new().unwrap());
+        let members = members(&scenario, seats, reached.address, ticket).unwrap();
+        let (outcomes_to, outcomes) = unbounded();
+        let own = Own {
+            fleet: Fleet::start(members, &outcomes_to).unwrap(),
+            _server: reached.end,
+            news,
+            outcomes,
+            clients: 2,
+            stall: scenario.options.stall,
+            #[cfg(feature = "cli")]
+            lab: None,
+        };
+        let began = Instant::now();
+        let error = own.await_ready().map(drop).unwrap_err();
+        assert!(matches!(error, RigError::End { side: Side::Client, client: 0, .. }), "{error}");
+        assert!(error.to_string().contains("the server ended the connection"), "{error}");
+        assert!(began.elapsed() < own.patience());
+    }
 }

@@ -147,6 +147,9 @@ impl Sample {
             self.hosts.clone_from(&other.hosts);
         } else {
             self.hosts.iter_mut().zip(&other.hosts).for_each(|(mine, theirs)| mine.add(theirs));
+            // Windows of hosts differ in length where a machine is busy, from run to run another's: only at the sum of the
+            // hosts' rates is the rate of all that of each together.
+            self.elapsed = HostShare::together(&self.hosts).unwrap_or(self.elapsed);
         }
     }
 
@@ -188,6 +191,17 @@ impl HostShare {
         }
     }
 
+    /// The time in which all together receive as much as they did, at the sum of their rates; `None` where they received
+    /// nothing.
+    fn together(hosts: &[Self]) -> Option<Duration> {
+        let bytes: u64 = hosts.iter().map(|host| host.bytes).sum();
+        let rate: f64 = hosts
+            .iter()
+            .map(|host| host.bytes as f64 / host.elapsed.as_secs_f64().max(f64::MIN_POSITIVE))
+            .sum();
+        (bytes > 0).then(|| Duration::from_secs_f64(bytes as f64 / rate))
+    }
+
     fn add(&mut self, other: &Self) {
         self.bytes += other.bytes;
         self.elapsed += other.elapsed;
@@ -195,5 +209,38 @@ impl HostShare {
         self.receiver.then(&other.receiver);
         self.latency.add(&other.latency);
         self.late = self.late.max(other.late);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_rate_of_all_is_the_sum_of_the_hosts_rates_however_their_windows_differ() {
+        let host = |rank, bytes, seconds| {
+            let elapsed = Duration::from_secs(seconds);
+            HostShare::of(rank, "", &Sample { bytes, elapsed, ..Sample::empty() }, Duration::ZERO)
+        };
+        let run = |bytes: [u64; 2], seconds: [u64; 2]| {
+            let part = |i: usize| Sample {
+                bytes: bytes[i],
+                elapsed: Duration::from_secs(seconds[i]),
+                ..Sample::empty()
+            };
+            let mut run = part(0);
+            run.beside(&part(1));
+            run.hosts = vec![host(1, bytes[0], seconds[0]), host(2, bytes[1], seconds[1])];
+            run
+        };
+        // Each window is once the long one: 11 bytes a second in either run, and 2 × 20 bytes in 11 seconds.
+        let mut sum = run([10, 10], [1, 10]);
+        assert!((sum.throughput() - 11.0).abs() < 1e-6, "{}", sum.throughput());
+        sum.add(&run([10, 10], [10, 1]));
+        assert!((sum.throughput() - 40.0 / 11.0).abs() < 1e-6, "{}", sum.throughput());
+        let nothing = run([0, 0], [1, 1]);
+        let mut twice = nothing.clone();
+        twice.add(&nothing);
+        assert_eq!((twice.bytes, twice.elapsed), (0, Duration::from_secs(2)));
     }
 }

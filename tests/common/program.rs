@@ -3,7 +3,7 @@
 
 use std::fs;
 use std::io::{BufRead as _, BufReader, Read};
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -11,7 +11,9 @@ use std::sync::mpsc::{self, Receiver};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use copycost::record::Results;
+use copycost::record::{Record, Results};
+use copycost::recv::ReceivePath;
+use copycost::sys::socket::Socket;
 
 use super::LONG;
 
@@ -178,4 +180,14 @@ pub fn secret(folder: &Path, name: &str, text: &[u8], mode: u32) -> PathBuf {
     fs::write(&path, text).unwrap();
     fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
     path
+}
+
+/// What `record` says of its receive path is what it was: a share was mapped where one could be, and only there.
+#[track_caller]
+pub fn received_by(record: &Record, receive: &ReceivePath) {
+    assert_eq!(record.receive, receive.name);
+    assert!(record.messages > 0 && record.throughput_bytes_per_second > 0.0, "{record:?}");
+    let receiver = Socket::tcp((Ipv4Addr::LOCALHOST, 0).into()).and_then(receive.open).unwrap();
+    assert_eq!(record.mapped_share.is_some(), receiver.mapped().is_some(), "{record:?}");
+    assert!(record.mapped_share.is_none_or(|share| (0.0..=1.0).contains(&share)), "{record:?}");
 }

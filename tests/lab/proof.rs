@@ -11,8 +11,8 @@ use copycost::scenario::Scenario;
 use copycost::seat::Placement;
 use copycost::send::{Copies, Release, SendPath, Way, by_name};
 
-use super::common::program::{Program, results};
-use super::common::{available, spec, verified, within};
+use super::common::program::{Program, received_by, results};
+use super::common::{available, receivers, spec, verified, within};
 use super::{ip, possible, xdp};
 
 fn in_lab(path: &'static SendPath, spec: Spec, clients: usize) -> Scenario {
@@ -33,6 +33,37 @@ fn every_path_delivers_every_byte() {
             let (lab, scenario) = (Arc::clone(&lab), in_lab(path, spec(size, ring), clients));
             within(&format!("{scenario}"), move || deliver(&Site::Lab(lab), &scenario));
         }
+    }
+}
+
+#[test]
+fn every_receive_path_takes_what_every_send_path_sends() {
+    if !possible() {
+        return;
+    }
+    let lab = Arc::new(Lab::start().unwrap());
+    for (receive, verify) in receivers() {
+        for path in available(&spec(65_536, true)) {
+            let in_lab = in_lab(path, spec(65_536, true), 2);
+            let (lab, scenario) = (Arc::clone(&lab), Scenario { receive, verify, ..in_lab });
+            within(&format!("{scenario} by {}", receive.name), move || deliver(&Site::Lab(lab), &scenario));
+        }
+        let run = [
+            "run",
+            "--over",
+            "lab",
+            "--receive",
+            receive.name,
+            "-p",
+            "onecopy",
+            "-s",
+            "64KiB",
+            "--seconds",
+            "0.05",
+        ];
+        let results = results(&Program::run(&[&run[..], &["--format", "json"]].concat()).good());
+        assert_eq!((results.records.len(), results.failures.len()), (1, 0), "{:?}", results.failures);
+        received_by(&results.records[0], receive);
     }
 }
 
