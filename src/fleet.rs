@@ -222,6 +222,7 @@ impl Client {
         turn.first.get_or_init(|| (Instant::now(), turn.bytes()));
         // Acknowledge now what the kernel would acknowledge in 40 ms: a zero-copy sender waits for it.
         self.member.socket.options().set_tcp_quickack(true)?;
+        self.member.receiver.release()?;
         receipt.spent = meter.stop(receipt.bytes / self.member.size);
         receipt.mapped = self.member.receiver.mapped().zip(before).map(|(now, before)| now.since(&before));
         match self.member.verifier.as_ref().and_then(Verifier::wrong) {

@@ -23,7 +23,6 @@ use crate::record::{self, Conditions, Results};
 use crate::report::Format;
 use crate::rig::Site;
 use crate::scenario::Scenario;
-use crate::seat;
 use crate::units::ByteSize;
 
 /// The size unless told otherwise, in bytes: large enough that copying shows.
@@ -77,9 +76,7 @@ impl Arguments {
                 site: site.clone(),
             })
             .collect();
-        let cpus = seat::cpus()
-            .map_err(|error| Failure::Failed(format!("the process's CPUs could not be read: {error}")))?;
-        let profiler = Profiler::open(&Machine, &cpus);
+        let profiler = Profiler::open(&Machine);
         let measured = self.measure(contestants, profiler, &signals)?;
         let Some((explanation, connected)) = measured else { return Ok(Done::Interrupted) };
         let mut results = Results::new(Conditions::here());

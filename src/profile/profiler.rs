@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::source::{Ring, Sample, Source, Target};
+use super::source::{Ring, Source};
 use super::stacks::Stacks;
 use super::symbols::Symbols;
 use super::threads::{Role, Threads};
@@ -13,20 +13,20 @@ use crate::cost::{Measured, Missing};
 /// kernel's tick. A sample with its call chain takes some microseconds (in a virtual machine some tens).
 pub const HERTZ: u64 = 3989;
 
-/// How the samples are taken.
+/// Whose samples there are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Scope {
-    /// Everything that runs on the CPUs of this process, kernel threads too.
-    Cpus,
+    /// The threads that take part, the kernel's too.
+    All,
     /// The threads of this process only: this user may not look at others.
-    Threads,
+    Own,
 }
 
 impl fmt::Display for Scope {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Cpus => "all that ran on the CPUs of this process",
-            Self::Threads => "the threads of this process (ksoftirqd needs CAP_PERFMON or root)",
+            Self::All => "the threads that take part",
+            Self::Own => "the threads of this process (ksoftirqd needs CAP_PERFMON or root)",
         })
     }
 }
@@ -37,33 +37,24 @@ pub struct Profiler<'a> {
     symbols: Symbols,
     hertz: u64,
     scope: Scope,
-    /// Of CPUs they stay open, of threads they come with the threads.
     rings: Vec<Box<dyn Ring>>,
 }
 
 impl<'a> Profiler<'a> {
-    /// Opens `source` for threads that run on `cpus`.
+    /// Opens `source`.
     ///
     /// # Errors
     /// Why there are no kernel samples or no symbols here, with what to set.
-    pub fn open(source: &'a dyn Source, cpus: &[usize]) -> Measured<Self> {
+    pub fn open(source: &'a dyn Source) -> Measured<Self> {
         let hertz = source.most_hertz().map_or(HERTZ, |most| HERTZ.min(most)).max(1);
-        let on = |cpu: &usize| source.open(Target::Cpu(*cpu), Reach::Kernel, hertz);
-        let whole: Result<Vec<_>, _> = cpus.iter().map(on).collect();
-        let (scope, rings) = match whole {
-            Ok(rings) => (Scope::Cpus, rings),
-            // Whether threads of this process may be sampled shows on the calling one.
-            Err(_) => {
-                open_thread(source, 0, hertz)?;
-                (Scope::Threads, Vec::new())
-            }
-        };
+        // Whether threads of this process may be sampled shows on the calling one.
+        open_thread(source, 0, hertz)?;
         // After the rights, which are the first thing to mend.
         let symbols = Symbols::read(source)?;
-        Ok(Self { source, symbols, hertz, scope, rings })
+        Ok(Self { source, symbols, hertz, scope: Scope::All, rings: Vec::new() })
     }
 
-    /// How the samples are taken.
+    /// Whose samples there are.
     pub fn scope(&self) -> Scope {
         self.scope
     }
@@ -78,17 +69,14 @@ impl<'a> Profiler<'a> {
     /// # Errors
     /// Why one of them cannot be sampled.
     pub fn watch(&mut self, threads: &Threads) -> Measured<()> {
-        if self.scope == Scope::Threads {
-            self.rings.clear();
-            // Who may look at threads may look at those of this process, and the kernel's are not.
-            let own = threads.iter().filter(|(_, role)| **role != Role::Ksoftirqd);
-            for (thread, _) in own {
-                match self.source.open(Target::Thread(*thread), Reach::Kernel, self.hertz) {
-                    Ok(ring) => self.rings.push(ring),
-                    // The kernel's workers for an io_uring come and go.
-                    Err(error) if error.raw_os_error() == Some(libc::ESRCH) => {}
-                    Err(_) => self.rings.push(open_thread(self.source, *thread, self.hertz)?),
-                }
+        self.rings.clear();
+        for (thread, role) in threads {
+            match self.source.open(*thread, Reach::Kernel, self.hertz) {
+                Ok(ring) => self.rings.push(ring),
+                // The kernel's workers for an io_uring come and go.
+                Err(error) if error.raw_os_error() == Some(libc::ESRCH) => {}
+                Err(_) if *role == Role::Ksoftirqd => self.scope = Scope::Own,
+                Err(_) => self.rings.push(open_thread(self.source, *thread, self.hertz)?),
             }
         }
         Ok(())
@@ -115,12 +103,7 @@ impl<'a> Profiler<'a> {
         let symbols = &self.symbols;
         let mut lost = 0;
         for ring in &mut self.rings {
-            lost += ring.take(&mut |mut sample| {
-                if let Some(thread) = leaving(&sample, symbols) {
-                    // The callers are those of the thread that comes.
-                    sample.thread = thread;
-                    sample.chain.truncate(1);
-                }
+            lost += ring.take(&mut |sample| {
                 if let Some(role) = threads.get(&sample.thread) {
                     stacks.add(*role, &sample, symbols);
                 }
@@ -130,24 +113,13 @@ impl<'a> Profiler<'a> {
     }
 }
 
-/// Where interrupts go on again after a switch (kernel/sched/core.c).
-const SWITCHED: &str = "finish_task_switch";
-
-/// Whose time the end of a switch is: interrupts are off from where the thread that leaves calls the scheduler, which looks
-/// for another to run, up to here, where the other is already the current one. A sender that waits for room and leaves its
-/// CPU idle would seem to spend up to a quarter less than by its clock.
-fn leaving(sample: &Sample, symbols: &Symbols) -> Option<i32> {
-    let before = sample.before.filter(|_| !sample.user)?;
-    (symbols.name(*sample.chain.first()?) == Some(SWITCHED)).then_some(before)
-}
-
 fn failed(what: &'static str) -> impl FnOnce(std::io::Error) -> Missing {
     move |error| Missing::os(what, &error)
 }
 
 /// A ring of a thread; the reason tells a user who may sample nothing from one who may not look into the kernel.
 fn open_thread(source: &dyn Source, thread: i32, hertz: u64) -> Measured<Box<dyn Ring>> {
-    let open = |reach| source.open(Target::Thread(thread), reach, hertz);
+    let open = |reach| source.open(thread, reach, hertz);
     open(Reach::Kernel).map_err(|error| {
         let paranoid = source.paranoid();
         match Missing::of_perf(&error, "cpu-clock", paranoid) {

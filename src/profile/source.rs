@@ -4,29 +4,18 @@ use std::io;
 
 use crate::cost::opener::Reach;
 
-/// Whose time is sampled.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Target {
-    /// Whatever runs on this CPU. The timer runs on through context switches, so it disturbs them least.
-    Cpu(usize),
-    /// This thread, on whatever CPU. Its timer is set anew at each switch.
-    Thread(i32),
-}
-
 /// One sample.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Sample {
     /// Who ran.
     pub thread: i32,
-    /// Who ran on this CPU before, where switches are seen.
-    pub before: Option<i32>,
     /// In user space.
     pub user: bool,
     /// Addresses in the kernel, where it was first, then its callers.
     pub chain: Vec<u64>,
 }
 
-/// Samples of one target, kept until they are taken.
+/// Samples of one thread, kept until they are taken.
 pub trait Ring {
     /// Begins to sample.
     fn enable(&mut self) -> io::Result<()>;
@@ -38,8 +27,8 @@ pub trait Ring {
 
 /// A machine that can be sampled, or that says why not.
 pub trait Source {
-    /// A ring of `target`, not yet enabled, with so many samples for each second of CPU time.
-    fn open(&self, target: Target, reach: Reach, hertz: u64) -> io::Result<Box<dyn Ring>>;
+    /// A ring of a thread, 0 for the calling one, not yet enabled, with so many samples for each second of CPU time.
+    fn open(&self, thread: i32, reach: Reach, hertz: u64) -> io::Result<Box<dyn Ring>>;
     /// `/proc/sys/kernel/perf_event_paranoid`, where it can be read.
     fn paranoid(&self) -> Option<i32>;
     /// `/proc/sys/kernel/perf_event_max_sample_rate`, where it can be read.

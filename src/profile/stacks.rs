@@ -123,7 +123,7 @@ mod tests {
         let symbols = Symbols::parse("10 T entry\n20 T send\n30 T copy\n");
         let mut stacks = Stacks::default();
         for (user, chain) in [(false, vec![0x31, 0x22, 0x15]), (true, vec![]), (false, vec![0x2, 0x22])] {
-            let sample = Sample { thread: 1, before: None, user, chain };
+            let sample = Sample { thread: 1, user, chain };
             stacks.add(Role::Sender, &sample, &symbols);
         }
         assert_eq!(stacks.folded(), ["sender;entry;send;copy 1", "sender;send;? 1", "sender;user space 1"]);

@@ -127,6 +127,10 @@ impl Receiver for MappedReceiver {
         Ok(got + self.copy(most, see)?)
     }
 
+    fn release(&mut self) -> io::Result<()> {
+        self.window.clear()
+    }
+
     fn mapped(&self) -> Option<Mapped> {
         let segment = tcp_info(self.socket.as_fd()).ok().and_then(|info| info.rcv_mss);
         Some(Mapped { mapped: self.mapped, copied: self.copied, segment })

@@ -49,6 +49,11 @@ pub trait Receiver: Send + fmt::Debug {
     /// end of the stream. A timeout is `WouldBlock`.
     fn recv(&mut self, max: usize, see: &mut dyn FnMut(&[u8])) -> io::Result<usize>;
 
+    /// Gives back what it holds of the kernel's memory: for now nothing more is received.
+    fn release(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+
     /// What has come without a copy so far; `None` for a path that does not try.
     fn mapped(&self) -> Option<Mapped> {
         None

@@ -102,9 +102,7 @@ fn sampled(explanation: &Explanation) -> Vec<String> {
         explanation.scope.as_deref().unwrap_or("the threads")
     ));
     sentences.push(
-        "A timer takes the samples: what runs with interrupts off is found in the function that puts them on again. In a \
-         virtual machine it comes some microseconds late, so that the end of a turn on a CPU falls on whoever runs next: \
-         how far samples and clocks are apart shows how much that is."
+        "A timer takes the samples: what runs with interrupts off is found in the function that puts them on again."
             .to_owned(),
     );
     sentences

@@ -83,7 +83,7 @@ impl Window {
     }
 
     /// Gives the pages back to the kernel.
-    fn clear(&mut self) -> io::Result<()> {
+    pub fn clear(&mut self) -> io::Result<()> {
         self.last = 0;
         let length = std::mem::take(&mut self.mapped);
         if length == 0 {

@@ -4,7 +4,7 @@ use super::decisions::Way;
 
 /// Below this by reference is not thought of: to pin pages and to be notified costs more than to copy so few bytes
 /// ("generally only effective at writes over around 10 KB", Documentation/networking/msg_zerocopy.rst).
-const SMALLEST_BY_REFERENCE: usize = 4096;
+const SMALLEST_BY_REFERENCE: usize = 8 << 10;
 
 /// From here on messages start by reference where the kernel does not copy them: in the lab the sender needs less CPU time
 /// for it at this size with every layout and footprint.

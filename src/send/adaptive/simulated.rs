@@ -341,7 +341,7 @@ proptest! {
         let size = 1usize << size;
         let mut link = Simulated::new(Kernel::References, costs, noise);
         // Below the smallest size by reference is not thought of.
-        if size < 4096 {
+        if size < 8192 {
             link.kernel = Kernel::Copies;
         }
         link.random = fastrand::Rng::with_seed(seed);
