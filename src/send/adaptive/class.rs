@@ -1,14 +1,19 @@
 //! Which messages are alike: by size, to a power of two, and by how they are divided.
 
+use super::contest::Objective;
 use super::decisions::Way;
 
 /// Below this by reference is not thought of: to pin pages and to be notified costs more than to copy so few bytes
 /// ("generally only effective at writes over around 10 KB", Documentation/networking/msg_zerocopy.rst).
 const SMALLEST_BY_REFERENCE: usize = 8 << 10;
 
-/// From here on messages start by reference where the kernel does not copy them: in the lab the sender needs less CPU time
-/// for it at this size with every layout and footprint.
-const REFERENCE_FROM: usize = 64 << 10;
+/// From here on messages that lie in one piece start by reference where the kernel does not copy them: in the lab that moves
+/// the most bytes at this size (layout `huge`), with one client and with eight.
+pub(super) const REFERENCE_FROM: usize = 64 << 10;
+
+/// And from here on others, where CPU time is the objective: fields on the heap take more pages, and in the lab they move
+/// no more bytes so, but need less CPU time for them.
+const SCATTERED_REFERENCE_FROM: usize = 256 << 10;
 
 /// Up to here messages of several fields start with `flatten`: at 16 KiB it is even (1.06 of `onecopy`, hot), at 1 KiB
 /// it moves 1.3 to 1.4 times as much.
@@ -22,7 +27,10 @@ const POWERS: (u32, u32) = (9, 23);
 pub(super) enum Division {
     /// One field.
     One,
-    /// Several, all of them small or all of them large as `hybrid` tells them.
+    /// Several in one piece, all of them small or all of them large as `hybrid` tells them; only told of messages of
+    /// [`REFERENCE_FROM`] and more.
+    Adjacent,
+    /// Such that do not lie in one piece, or are not asked whether they do.
     Alike,
     /// Small ones and large ones.
     Mixed,
@@ -36,7 +44,7 @@ pub(super) struct Class {
 }
 
 impl Class {
-    const DIVISIONS: [Division; 3] = [Division::One, Division::Alike, Division::Mixed];
+    const DIVISIONS: [Division; 4] = [Division::One, Division::Adjacent, Division::Alike, Division::Mixed];
 
     /// Of a message of so many bytes.
     #[inline]
@@ -80,11 +88,18 @@ impl Class {
     }
 
     /// The usual way until something is known.
-    pub(super) fn start(self, open: bool) -> Way {
+    pub(super) fn start(self, objective: Objective, open: bool) -> Way {
+        let one_piece = matches!(self.division, Division::One | Division::Adjacent);
+        let from = match objective {
+            _ if one_piece => REFERENCE_FROM,
+            Objective::Throughput => usize::MAX,
+            Objective::Demand => SCATTERED_REFERENCE_FROM,
+        };
         match self.division {
-            Division::Mixed if open && self.smallest() >= REFERENCE_FROM => Way::Hybrid,
-            _ if open && self.smallest() >= REFERENCE_FROM => Way::Reference,
-            Division::Alike | Division::Mixed if self.smallest() <= FLATTEN_UP_TO => Way::Flatten,
+            Division::Mixed if open && self.smallest() >= from => Way::Hybrid,
+            _ if open && self.smallest() >= from => Way::Reference,
+            Division::One => Way::Gather,
+            _ if self.smallest() <= FLATTEN_UP_TO => Way::Flatten,
             _ => Way::Gather,
         }
     }
@@ -100,7 +115,9 @@ mod tests {
             assert_eq!(class.index(), index);
             assert_eq!(Class::of(class.smallest(), class.division), class);
             for open in [false, true] {
-                assert!(class.ways(open)[class.start(open) as usize], "{class:?}");
+                for objective in Objective::ALL {
+                    assert!(class.ways(open)[class.start(*objective, open) as usize], "{class:?}");
+                }
             }
         }
         assert_eq!(Class::of(0, Division::One).index(), 0);

@@ -124,7 +124,7 @@ impl Contest {
     pub(super) fn new(class: Class, objective: Objective, open: bool) -> Self {
         Self {
             objective,
-            incumbent: class.start(open),
+            incumbent: class.start(objective, open),
             reason: Reason::Start,
             ways: class.ways(open),
             rivals: [Rival::default(); Way::COUNT],

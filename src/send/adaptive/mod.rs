@@ -265,8 +265,11 @@ fn class(message: &Message) -> Class {
     let large = slices.iter().filter(|field| hybrid::is_large(field)).count();
     let division = match slices.len() {
         0 | 1 => Division::One,
-        fields if large == 0 || large == fields => Division::Alike,
-        _ => Division::Mixed,
+        fields if large > 0 && large < fields => Division::Mixed,
+        _ if message.size() >= class::REFERENCE_FROM && message.adjacent(0) == message.size() => {
+            Division::Adjacent
+        }
+        _ => Division::Alike,
     };
     Class::of(message.size(), division)
 }
