@@ -8,6 +8,7 @@
 mod common;
 
 use std::fs;
+use std::panic::{catch_unwind, resume_unwind};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::time::Duration;
@@ -168,7 +169,17 @@ fn the_page_is_whole_in_a_browser() {
     for page in pages(folder.path()) {
         let text = fs::read_to_string(&page).unwrap();
         for width in [390, 768, 1240] {
-            check(&measured(&browser, folder.path(), &text, width), &page, width);
+            // A busy machine's browser was seen to lay out one page of hundreds with another font: what is wrong with
+            // the page is wrong each time.
+            let mut wrong = Ok(());
+            for _ in 0..3 {
+                let found = measured(&browser, folder.path(), &text, width);
+                wrong = catch_unwind(|| check(&found, &page, width));
+                if wrong.is_ok() {
+                    break;
+                }
+            }
+            wrong.unwrap_or_else(|wrong| resume_unwind(wrong));
         }
     }
 }
