@@ -27,6 +27,7 @@ use copycost::scenario::{self, Scenario};
 use copycost::seat::Placement;
 use copycost::send::{self, Adaptive, Objective, Release, SendPath};
 use copycost::supply::Supply;
+use copycost::sys::limits::available_memory;
 use copycost::units::ByteSize;
 
 /// What is judged, in these terms.
@@ -167,7 +168,7 @@ fn judge(
     clients: usize,
 ) -> Result<Vec<(&'static str, f64, bool)>, String> {
     let memory = Supply::memory(&spec).saturating_mul(clients).saturating_mul(paths.len());
-    let limit = available_memory() / 2;
+    let limit = available_memory().unwrap_or(0) / 2;
     if memory > limit {
         return Err(format!("the messages in turn need {}", ByteSize(memory)));
     }
@@ -226,10 +227,4 @@ fn chosen_and_judged(logs: &[Vec<f64>], higher: bool) -> (usize, f64) {
     };
     let (first, second) = (worst(0), worst(1));
     (first, (median(&logs[first], 1) + median(&logs[second], 0)) / 2.0)
-}
-
-fn available_memory() -> usize {
-    let text = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
-    let line = text.lines().find_map(|line| line.strip_prefix("MemAvailable:")).unwrap_or_default();
-    line.trim_end_matches("kB").trim().parse::<usize>().unwrap_or(0) << 10
 }

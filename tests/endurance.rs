@@ -2,10 +2,9 @@
 
 mod common;
 
-use std::fs;
 use std::time::Instant;
 
-use common::waiting;
+use common::{status_kib, waiting};
 use copycost::message::{Layout, Spec};
 use copycost::rig::{Rig, Work};
 use copycost::scenario::Scenario;
@@ -14,11 +13,9 @@ use copycost::send::Ledger;
 /// How many small messages to send; ten million make a stronger statement and take longer.
 const MESSAGES: &str = "COPYCOST_ENDURANCE";
 
-/// VmRSS in KiB.
+/// What this process holds in memory now, in KiB.
 fn resident() -> u64 {
-    let status = fs::read_to_string("/proc/self/status").unwrap();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
-    line.trim_end_matches("kB").trim().parse().unwrap()
+    status_kib("self", "VmRSS")
 }
 
 #[test]

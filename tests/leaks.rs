@@ -19,9 +19,7 @@ fn held() -> (usize, usize) {
 
 /// Memory that is pinned for registered buffers, in KiB.
 fn pinned() -> u64 {
-    let status = fs::read_to_string("/proc/self/status").unwrap();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmPin:")).unwrap();
-    line.trim_end_matches("kB").trim().parse().unwrap()
+    common::status_kib("self", "VmPin")
 }
 
 /// Waits until there are no more than before: a joined thread is listed for a moment longer.

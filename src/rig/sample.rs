@@ -99,14 +99,8 @@ impl Sample {
     /// Adds what other clients had of the same run: on another host, with a clock of their own. What the clock shows
     /// then is the time in which all together would have received as much as they did, at the sum of their rates.
     pub fn beside(&mut self, other: &Self) {
-        let rate = self.throughput() + other.throughput();
-        self.bytes += other.bytes;
-        self.elapsed = if self.bytes == 0 {
-            self.elapsed.max(other.elapsed)
-        } else {
-            Duration::from_secs_f64(self.bytes as f64 / rate)
-        };
-        self.messages += other.messages;
+        let parts = [(self.bytes, self.elapsed), (other.bytes, other.elapsed)];
+        self.elapsed = together(parts.into_iter()).unwrap_or(self.elapsed.max(other.elapsed));
         self.sender.beside(&other.sender);
         self.receiver.beside(&other.receiver);
         self.process = None;
@@ -115,19 +109,12 @@ impl Sample {
             (Some(mine), Some(theirs)) => Some(mine.and(theirs)),
             (mine, theirs) => mine.or(theirs),
         };
-        self.walk += other.walk;
-        self.calls += other.calls;
-        self.ledger.add(&other.ledger);
-        self.drain = self.drain.max(other.drain);
-        self.latency.add(&other.latency);
-        self.add_mapped(other.mapped);
+        self.count(other);
     }
 
     /// The sum of two runs of the same scenario.
     pub fn add(&mut self, other: &Self) {
-        self.bytes += other.bytes;
         self.elapsed += other.elapsed;
-        self.messages += other.messages;
         self.sender.then(&other.sender);
         self.receiver.then(&other.receiver);
         self.process = self.process.zip(other.process).map(|(mine, theirs)| mine.and(theirs));
@@ -137,20 +124,28 @@ impl Sample {
         }
         self.wall += other.wall;
         self.wire = self.wire.take().zip(other.wire.clone()).map(|(mine, theirs)| mine.then(theirs));
-        self.walk += other.walk;
-        self.calls += other.calls;
-        self.ledger.add(&other.ledger);
-        self.drain = self.drain.max(other.drain);
-        self.latency.add(&other.latency);
-        self.add_mapped(other.mapped);
+        self.count(other);
         if self.hosts.is_empty() {
             self.hosts.clone_from(&other.hosts);
         } else {
             self.hosts.iter_mut().zip(&other.hosts).for_each(|(mine, theirs)| mine.add(theirs));
             // Windows of hosts differ in length where a machine is busy, from run to run another's: only at the sum of the
             // hosts' rates is the rate of all that of each together.
-            self.elapsed = HostShare::together(&self.hosts).unwrap_or(self.elapsed);
+            let parts = self.hosts.iter().map(|host| (host.bytes, host.elapsed));
+            self.elapsed = together(parts).unwrap_or(self.elapsed);
         }
+    }
+
+    /// What adds up alike, whether it was at the same time or later.
+    fn count(&mut self, other: &Self) {
+        self.bytes += other.bytes;
+        self.messages += other.messages;
+        self.walk += other.walk;
+        self.calls += other.calls;
+        self.ledger.add(&other.ledger);
+        self.drain = self.drain.max(other.drain);
+        self.latency.add(&other.latency);
+        self.add_mapped(other.mapped);
     }
 
     pub(super) fn add_mapped(&mut self, other: Option<Mapped>) {
@@ -162,7 +157,7 @@ impl Sample {
 
     /// Bytes per second.
     pub fn throughput(&self) -> f64 {
-        self.bytes as f64 / self.elapsed.as_secs_f64().max(f64::MIN_POSITIVE)
+        rate(self.bytes, self.elapsed)
     }
 
     /// The time that `bytes` take at this sample's rate.
@@ -191,17 +186,6 @@ impl HostShare {
         }
     }
 
-    /// The time in which all together receive as much as they did, at the sum of their rates; `None` where they received
-    /// nothing.
-    fn together(hosts: &[Self]) -> Option<Duration> {
-        let bytes: u64 = hosts.iter().map(|host| host.bytes).sum();
-        let rate: f64 = hosts
-            .iter()
-            .map(|host| host.bytes as f64 / host.elapsed.as_secs_f64().max(f64::MIN_POSITIVE))
-            .sum();
-        (bytes > 0).then(|| Duration::from_secs_f64(bytes as f64 / rate))
-    }
-
     fn add(&mut self, other: &Self) {
         self.bytes += other.bytes;
         self.elapsed += other.elapsed;
@@ -210,6 +194,19 @@ impl HostShare {
         self.latency.add(&other.latency);
         self.late = self.late.max(other.late);
     }
+}
+
+/// Bytes per second.
+fn rate(bytes: u64, elapsed: Duration) -> f64 {
+    bytes as f64 / elapsed.as_secs_f64().max(f64::MIN_POSITIVE)
+}
+
+/// The time in which all who received, each so many bytes in a time of its own, receive as much together, at the sum of
+/// their rates; `None` where they received nothing.
+fn together(parts: impl Iterator<Item = (u64, Duration)>) -> Option<Duration> {
+    let sum = |(bytes, rates), (more, elapsed)| (bytes + more, rates + rate(more, elapsed));
+    let (bytes, rates) = parts.fold((0, 0.0), sum);
+    (bytes > 0).then(|| Duration::from_secs_f64(bytes as f64 / rates))
 }
 
 #[cfg(test)]

@@ -9,6 +9,8 @@ pub mod program;
 #[cfg(feature = "cli")]
 pub mod results;
 
+use std::fmt;
+use std::fs;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::mpsc;
@@ -37,6 +39,14 @@ pub fn skip(reason: &str) {
         "{REQUIRE_ALL} is set, and this was to be skipped: {reason}"
     );
     eprintln!("skipped: {reason}");
+}
+
+/// A figure in KiB of a process, by its id or `self`, such as VmRSS.
+pub fn status_kib(process: impl fmt::Display, name: &str) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{process}/status")).unwrap();
+    let figure = |line: &str| line.strip_prefix(name)?.strip_prefix(':').map(str::to_owned);
+    let figure = status.lines().find_map(figure).unwrap();
+    figure.trim().trim_end_matches("kB").trim().parse().unwrap()
 }
 
 /// Every send path that this machine has, for messages of `spec` or of the nearest that the path takes.

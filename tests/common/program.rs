@@ -105,9 +105,7 @@ impl Program {
 
     /// What it holds in memory now, in KiB.
     pub fn memory_kib(&self) -> u64 {
-        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
-        line.trim().trim_end_matches("kB").trim().parse().unwrap()
+        super::status_kib(self.child.id(), "VmRSS")
     }
 
     /// Its threads now.
