@@ -283,8 +283,7 @@ fn who_may_not_look_at_the_kernels_threads_looks_at_its_own() {
         let fake = Fake { open, ..WHOLE };
         let mut profiler = Profiler::open(&fake).unwrap();
         let threads = BTreeMap::from([(7, Role::Sender), (9, Role::Ksoftirqd), (11, Role::Sender)]);
-        profiler.watch(&threads).unwrap();
-        profiler.begin().unwrap();
+        profiler.begin(&threads).unwrap();
         assert_eq!((profiler.scope(), profiler.hertz()), (scope, 1000));
         let mut stacks = Stacks::default();
         // Of three rings, or of one: such a user sees nothing of the kernel's thread, and one thread has gone.

@@ -143,7 +143,7 @@ impl<'a> Explanation<'a> {
 impl Warm {
     /// A turn with sampling. Samples that could not be begun or ended are as good as lost: the turn then has none.
     fn sample(&mut self, profiler: &mut Profiler<'_>, work: Work) -> Result<(), RigError> {
-        let begun = profiler.watch(&threads::with_workers(&self.threads)).and_then(|()| profiler.begin());
+        let begun = profiler.begin(&threads::with_workers(&self.threads));
         let sample = self.rig.run(work)?;
         if begun.is_ok()
             && let Ok(lost) = profiler.end(&threads::with_workers(&self.threads), &mut self.so_far.stacks)

@@ -2,8 +2,8 @@
 //!
 //! The event is perf's cpu-clock, which a timer drives, so it needs no PMU. A timer cannot interrupt code that has
 //! interrupts off: what runs there is found by the next tick after it, in the function that puts them on again
-//! (`_raw_spin_unlock_irqrestore`, `finish_task_switch`). So such a function stands for the region that it ends; at the end
-//! of a switch that is the time of the thread that left.
+//! (`_raw_spin_unlock_irqrestore`, `finish_task_switch`). So such a function stands for the region that it ends. Each thread has
+//! a timer of its own, which stands still while the thread does not run.
 //!
 //! | file | what it has |
 //! |---|---|

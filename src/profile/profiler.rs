@@ -64,11 +64,11 @@ impl<'a> Profiler<'a> {
         self.hertz
     }
 
-    /// Makes ready to sample `threads`, which may be other than before.
+    /// Begins to sample `threads`, which may be other than before.
     ///
     /// # Errors
-    /// Why one of them cannot be sampled.
-    pub fn watch(&mut self, threads: &Threads) -> Measured<()> {
+    /// Why one of them cannot be sampled, or as the system says.
+    pub fn begin(&mut self, threads: &Threads) -> Measured<()> {
         self.rings.clear();
         for (thread, role) in threads {
             match self.source.open(*thread, Reach::Kernel, self.hertz) {
@@ -78,18 +78,6 @@ impl<'a> Profiler<'a> {
                 Err(_) if *role == Role::Ksoftirqd => self.scope = Scope::Own,
                 Err(_) => self.rings.push(open_thread(self.source, *thread, self.hertz)?),
             }
-        }
-        Ok(())
-    }
-
-    /// Begins.
-    ///
-    /// # Errors
-    /// As the system says.
-    pub fn begin(&mut self) -> Measured<()> {
-        // What an earlier sampling left belongs to nobody.
-        for ring in &mut self.rings {
-            ring.take(&mut drop);
         }
         self.rings.iter_mut().try_for_each(|ring| ring.enable()).map_err(failed("starting to sample"))
     }
