@@ -7,12 +7,12 @@ use super::decisions::Way;
 /// ("generally only effective at writes over around 10 KB", Documentation/networking/msg_zerocopy.rst).
 const SMALLEST_BY_REFERENCE: usize = 8 << 10;
 
-/// From here on messages that lie in one piece start by reference where the kernel does not copy them: in the lab that moves
-/// the most bytes at this size (layout `huge`), with one client and with eight.
+/// From here on messages that lie in one piece start by reference where the kernel does not copy them: in the lab (huge, hot,
+/// one client, two CPUs) `zerocopy` moves 1.24 (±4.4 %) of `onecopy` at this size, and 0.88 at 16 KiB.
 pub(super) const REFERENCE_FROM: usize = 64 << 10;
 
 /// And from here on others, where CPU time is the objective: fields on the heap take more pages, and in the lab they move
-/// no more bytes so, but need less CPU time for them.
+/// no more bytes so (1 MiB, one client: 0.88 ±4.9 % of `onecopy`), but need less of the sender's CPU time (0.65 ±6.0 %).
 const SCATTERED_REFERENCE_FROM: usize = 256 << 10;
 
 /// Up to here messages of several fields start with `flatten`: at 16 KiB it is even (1.06 of `onecopy`, hot), at 1 KiB
