@@ -370,6 +370,12 @@ impl Message {
         self.memory.slices()
     }
 
+    /// The same bytes in as few pieces as they lie in: fields that are neighbours in memory are one.
+    #[inline]
+    pub fn runs(&self) -> &[IoSlice<'_>] {
+        self.memory.runs()
+    }
+
     /// How many bytes from position `from` on lie one after the other in memory.
     #[inline]
     pub fn adjacent(&self, from: usize) -> usize {

@@ -179,9 +179,9 @@ impl ZeroCopy {
         send_slices(slices, size, |rest, _| self.socket.sendmsg(rest, flags).map_err(stalled))
     }
 
-    /// Sends bytes that are no message's memory, by a copy.
+    /// Sends bytes that lie in one piece, a message's or not, by a copy.
     #[inline]
-    pub(super) fn send_staged(&mut self, bytes: &[u8], flags: i32) -> io::Result<()> {
+    pub(super) fn send_piece(&mut self, bytes: &[u8], flags: i32) -> io::Result<()> {
         self.ledger.plain += 1;
         send_bytes(&self.socket, bytes, flags)
     }

@@ -11,6 +11,8 @@ use super::memory::Block;
 #[derive(Debug)]
 pub struct Gather {
     iovecs: Box<[libc::iovec]>,
+    /// The same bytes, neighbours joined.
+    runs: Box<[libc::iovec]>,
     owner: Owner,
 }
 
@@ -35,25 +37,29 @@ impl Gather {
             let iov_len = field.len();
             libc::iovec { iov_base: Box::into_raw(field).cast(), iov_len }
         };
-        Self { iovecs: fields.into_iter().map(iovec).collect(), owner: Owner::Allocations }
+        let iovecs: Box<[_]> = fields.into_iter().map(iovec).collect();
+        Self { runs: iovecs.clone(), iovecs, owner: Owner::Allocations }
     }
 
     /// One field in each block.
     pub fn mapped(mut blocks: Vec<Block>) -> Self {
-        let iovecs = blocks.iter_mut().map(|block| iovec(block)).collect();
-        Self { iovecs, owner: Owner::Blocks(blocks) }
+        let iovecs: Box<[_]> = blocks.iter_mut().map(|block| iovec(block)).collect();
+        // Mappings that happen to be neighbours stay apart: no slice may cover two of them.
+        Self { runs: iovecs.clone(), iovecs, owner: Owner::Blocks(blocks) }
     }
 
     /// Neighbours of these lengths at the beginning of one block; what does not fit is left out.
     pub fn neighbours(mut block: Block, lengths: &[usize]) -> Self {
-        let mut rest: &mut [u8] = &mut block;
+        let whole = iovec(&mut block);
+        let mut filled = 0;
         let cut = |length: &usize| {
-            let (field, after) = std::mem::take(&mut rest).split_at_mut_checked(*length)?;
-            rest = after;
-            Some(iovec(field))
+            let field = libc::iovec { iov_base: whole.iov_base.wrapping_byte_add(filled), iov_len: *length };
+            filled = filled.checked_add(*length).filter(|end| *end <= whole.iov_len)?;
+            Some(field)
         };
-        let iovecs = lengths.iter().map_while(cut).collect();
-        Self { iovecs, owner: Owner::Blocks(vec![block]) }
+        let iovecs: Box<[_]> = lengths.iter().map_while(cut).collect();
+        let iov_len = iovecs.iter().map(|field| field.iov_len).sum();
+        Self { iovecs, runs: Box::new([libc::iovec { iov_len, ..whole }]), owner: Owner::Blocks(vec![block]) }
     }
 
     /// The fields as `sendmsg` takes them.
@@ -62,6 +68,13 @@ impl Gather {
         // SAFETY: an IoSlice is laid out as an iovec (documented), and each iovec tells initialised memory that
         // `self` owns: it lives as long as the borrow, which keeps writers out.
         unsafe { std::slice::from_raw_parts(self.iovecs.as_ptr().cast(), self.iovecs.len()) }
+    }
+
+    /// The same bytes in as few pieces as they lie in: fields that are neighbours in memory are one.
+    #[inline]
+    pub fn runs(&self) -> &[IoSlice<'_>] {
+        // SAFETY: as in `slices`; a run lies within one allocation or block, whose bytes are all initialised.
+        unsafe { std::slice::from_raw_parts(self.runs.as_ptr().cast(), self.runs.len()) }
     }
 
     /// The fields, to be written.
@@ -83,29 +96,25 @@ impl Gather {
     #[inline]
     pub(super) fn run(&self, from: usize) -> (usize, usize) {
         let mut skip = from;
-        let mut fields = self.iovecs.iter();
-        let Some(first) = fields.find(|field| {
-            let inside = skip < field.iov_len;
-            skip -= if inside { 0 } else { field.iov_len };
-            inside
-        }) else {
-            return (0, 0);
-        };
-        let start = first.iov_base as usize + skip;
-        let mut end = first.iov_base as usize + first.iov_len;
-        for field in fields {
-            if field.iov_base as usize != end && field.iov_len > 0 {
-                break;
+        for run in &self.runs {
+            if skip < run.iov_len {
+                return (run.iov_base as usize + skip, run.iov_len - skip);
             }
-            end += field.iov_len;
+            skip -= run.iov_len;
         }
-        (start, end - start)
+        (0, 0)
     }
 
-    /// The iovecs of all fields.
+    /// The iovecs of [`Gather::slices`].
     #[inline]
-    pub(super) fn iovecs(&self) -> &[libc::iovec] {
+    pub(super) fn iovecs_of_fields(&self) -> &[libc::iovec] {
         &self.iovecs
+    }
+
+    /// The iovecs of [`Gather::runs`].
+    #[inline]
+    pub(super) fn iovecs_of_runs(&self) -> &[libc::iovec] {
+        &self.runs
     }
 
     /// The file that the fields lie in, neighbours from this offset on; `None` where they lie in none.
@@ -160,6 +169,8 @@ mod tests {
             }
             let read: Vec<_> = fields.slices().iter().map(|field| field.to_vec()).collect();
             assert_eq!((&read[0][..], &read[2][..]), (&[1; 3][..], &[3; 5][..]));
+            let run: Vec<_> = fields.runs().iter().flat_map(|run| run.to_vec()).collect();
+            assert_eq!(run, read.concat());
         }
     }
 
@@ -169,6 +180,7 @@ mod tests {
         for from in 0..=12 {
             assert_eq!(near.adjacent(from), 12 - from);
         }
+        assert_eq!(near.runs().len(), 1);
         let far = Gather::mapped([3, 5].map(|length| Block::pages(length).unwrap()).into());
         // Two mappings of a page each may be neighbours, but not these bytes of theirs.
         assert_eq!([0, 2, 3, 7, 8].map(|from| far.adjacent(from)), [3, 1, 5, 1, 0]);

@@ -9,13 +9,13 @@ const SMALLEST_BY_REFERENCE: usize = 8 << 10;
 
 /// From here on messages that lie in one piece start by reference where the kernel does not copy them: in the lab (huge, hot,
 /// one client, two CPUs) `zerocopy` moves 1.24 (±4.4 %) of `onecopy` at this size, and 0.88 at 16 KiB.
-pub(super) const REFERENCE_FROM: usize = 64 << 10;
+const REFERENCE_FROM: usize = 64 << 10;
 
 /// And from here on others, where CPU time is the objective: fields on the heap take more pages, and in the lab they move
 /// no more bytes so (1 MiB, one client: 0.88 ±4.9 % of `onecopy`), but need less of the sender's CPU time (0.65 ±6.0 %).
 const SCATTERED_REFERENCE_FROM: usize = 256 << 10;
 
-/// Up to here messages of several fields start with `flatten`: at 16 KiB it is even (1.06 of `onecopy`, hot), at 1 KiB
+/// Up to here messages of several pieces start with `flatten`: at 16 KiB it is even (1.06 of `onecopy`, hot), at 1 KiB
 /// it moves 1.3 to 1.4 times as much.
 const FLATTEN_UP_TO: usize = 16 << 10;
 
@@ -25,14 +25,11 @@ const POWERS: (u32, u32) = (9, 23);
 /// How a message is divided.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Division {
-    /// One field.
+    /// Not: it lies in one piece.
     One,
-    /// Several in one piece, all of them small or all of them large as `hybrid` tells them; only told of messages of
-    /// [`REFERENCE_FROM`] and more.
-    Adjacent,
-    /// Such that do not lie in one piece, or are not asked whether they do.
+    /// In pieces that are all small, or all large, as `hybrid` tells them.
     Alike,
-    /// Small ones and large ones.
+    /// In small pieces and large ones.
     Mixed,
 }
 
@@ -44,7 +41,7 @@ pub(super) struct Class {
 }
 
 impl Class {
-    const DIVISIONS: [Division; 4] = [Division::One, Division::Adjacent, Division::Alike, Division::Mixed];
+    const DIVISIONS: [Division; 3] = [Division::One, Division::Alike, Division::Mixed];
 
     /// Of a message of so many bytes.
     #[inline]
@@ -89,9 +86,8 @@ impl Class {
 
     /// The usual way until something is known.
     pub(super) fn start(self, objective: Objective, open: bool) -> Way {
-        let one_piece = matches!(self.division, Division::One | Division::Adjacent);
         let from = match objective {
-            _ if one_piece => REFERENCE_FROM,
+            _ if self.division == Division::One => REFERENCE_FROM,
             Objective::Throughput => usize::MAX,
             Objective::Demand => SCATTERED_REFERENCE_FROM,
         };

@@ -132,11 +132,14 @@ impl Adaptive {
     }
 
     fn send_by(&mut self, way: Way, message: &Arc<Message>) -> io::Result<()> {
-        let (slices, size) = (message.slices(), message.size());
+        let (runs, size) = (message.runs(), message.size());
         match way {
-            Way::Gather => self.inner.send_by_copy(slices, size, 0),
+            Way::Gather => match runs {
+                [run] => self.inner.send_piece(run, 0),
+                _ => self.inner.send_by_copy(runs, size, 0),
+            },
             Way::Flatten => self.send_flat(message),
-            Way::Reference => self.inner.send_by_reference(message, slices, size, 0),
+            Way::Reference => self.inner.send_by_reference(message, runs, size, 0),
             Way::Hybrid => hybrid::send_divided(&mut self.inner, message),
         }
     }
@@ -151,7 +154,7 @@ impl Adaptive {
             self.staging[filled..filled + field.len()].copy_from_slice(field);
             filled += field.len();
         }
-        self.inner.send_staged(&self.staging[..filled], 0)
+        self.inner.send_piece(&self.staging[..filled], 0)
     }
 
     /// Gathers the fields piece by piece and sends each piece.
@@ -165,7 +168,7 @@ impl Adaptive {
                 (filled, left, rest) = (filled + now.len(), left - now.len(), later);
                 if filled == self.staging.len() || left == 0 {
                     let flags = if left == 0 { 0 } else { libc::MSG_MORE };
-                    self.inner.send_staged(&self.staging[..filled], flags)?;
+                    self.inner.send_piece(&self.staging[..filled], flags)?;
                     filled = 0;
                 }
             }
@@ -261,15 +264,12 @@ impl Clocks {
 
 #[inline]
 fn class(message: &Message) -> Class {
-    let slices = message.slices();
-    let large = slices.iter().filter(|field| hybrid::is_large(field)).count();
-    let division = match slices.len() {
-        0 | 1 => Division::One,
-        fields if large > 0 && large < fields => Division::Mixed,
-        _ if message.size() >= class::REFERENCE_FROM && message.adjacent(0) == message.size() => {
-            Division::Adjacent
-        }
-        _ => Division::Alike,
+    let division = match message.runs() {
+        [] | [_] => Division::One,
+        fields => match fields.iter().filter(|field| hybrid::is_large(field)).count() {
+            large if 0 < large && large < fields.len() => Division::Mixed,
+            _ => Division::Alike,
+        },
     };
     Class::of(message.size(), division)
 }

@@ -1,6 +1,6 @@
 //! The io_uring paths: what they share. Each has a file of its own, with its copies.
 //!
-//! Order on the byte stream: the requests of up to [`CHAIN`] messages are linked (IOSQE_IO_LINK), so that the kernel
+//! Order on the byte stream: [`CHAIN`] messages go in one request or in several, which are linked (IOSQE_IO_LINK), so that the kernel
 //! begins one when the one before has sent all of its bytes; MSG_WAITALL makes the kernel itself go on after a partial
 //! send; and a chain is submitted only when each request of the last one is over. Where a request falls short all the
 //! same (a timeout, a signal, a refusal) the kernel ends those behind it with ECANCELED, and the next chain begins with
@@ -26,7 +26,7 @@ use super::budget::pages_charged;
 use super::{Budget, Ledger, Limits, Sender, Terms, Unsupported, stalled};
 use crate::message::{FIELDS, Message};
 use crate::sys::socket::Socket;
-use crate::sys::uring::{self, After, Operation, Operations, Refused, Seen, Sends};
+use crate::sys::uring::{self, After, Excerpt, JOINED, Operation, Operations, Refused, Seen, Sends};
 
 /// Messages in flight at once: with four a system call is made for four messages.
 pub const CHAIN: usize = 4;
@@ -115,6 +115,14 @@ impl Part {
     }
 }
 
+/// The first byte that is not yet in a request.
+#[derive(Debug, Clone, Copy)]
+struct Position {
+    /// Of what waits.
+    message: usize,
+    byte: usize,
+}
+
 /// A request of the chain in flight.
 #[derive(Debug, Clone, Copy)]
 struct Link {
@@ -188,24 +196,18 @@ impl Uring {
     fn fill_chain(&mut self, copy: bool) -> io::Result<()> {
         self.chain.clear();
         self.held_before = self.in_flight.bytes;
-        let mut at = 0;
-        let mut position = self.sent;
-        while let Some(message) = self.waiting.get(at) {
-            let size = message.size();
-            if position == size {
-                (at, position) = (at + 1, 0);
-                continue;
-            }
-            if self.chain.is_full() || self.sends.room() == 0 {
+        let mut from = Position { message: 0, byte: self.sent };
+        while !self.chain.is_full() && self.sends.room() > 0 {
+            let left = self.left_for_one(from, copy);
+            if left == 0 {
                 break;
             }
-            let (operation, bytes) = match self.room_for(size - position, copy)? {
+            let (operation, bytes) = match self.room_for(left, copy)? {
                 Room::AfterChain => break,
-                Room::CopyOnly => (Operation::SendMsg, size - position),
-                Room::ByReference(bytes) => self.cut(&self.waiting[at], position, bytes),
+                Room::CopyOnly => (Operation::SendMsg, left),
+                Room::ByReference(bytes) => self.cut(from, bytes),
             };
-            self.push(operation, at, position, bytes)?;
-            position += bytes;
+            from = self.push(operation, from, bytes)?;
             // Alone, so that no other refusal can end it.
             if copy {
                 break;
@@ -214,37 +216,63 @@ impl Uring {
         Ok(())
     }
 
-    /// The operation for the bytes from `from` on, and how many of `bytes` it can take.
-    fn cut(&self, message: &Message, from: usize, bytes: usize) -> (Operation, usize) {
+    /// How many bytes from there on one request could take: those of a message, and by SENDMSG_ZC those of its successors
+    /// too, as far as they end within [`BREAK`].
+    fn left_for_one(&self, from: Position, copy: bool) -> usize {
+        let joins = self.operation == Operation::SendMsgZc && !copy;
+        let mut left = 0;
+        for message in self.waiting.iter().skip(from.message).take(if joins { JOINED } else { 1 }) {
+            let more = if left == 0 { message.size() - from.byte } else { message.size() };
+            if left > 0 && left + more > BREAK {
+                break;
+            }
+            left += more;
+        }
+        left
+    }
+
+    /// The operation for the bytes from there on, and how many of `bytes` it can take.
+    fn cut(&self, from: Position, bytes: usize) -> (Operation, usize) {
+        let adjacent = self.waiting[from.message].adjacent(from.byte);
         match self.operation {
-            Operation::Send => (Operation::Send, bytes.min(message.adjacent(from))),
+            Operation::Send => (Operation::Send, bytes.min(adjacent)),
             // A message of another layout than the one that was asked for.
-            Operation::SendZc if message.adjacent(from) < bytes => (Operation::SendMsgZc, bytes),
+            Operation::SendZc if adjacent < bytes => (Operation::SendMsgZc, bytes),
             operation => (operation, bytes),
         }
     }
 
-    fn push(&mut self, operation: Operation, at: usize, from: usize, bytes: usize) -> io::Result<()> {
-        let message = &self.waiting[at];
+    /// Pushes one request, and returns what follows its bytes.
+    fn push(&mut self, operation: Operation, from: Position, bytes: usize) -> io::Result<Position> {
         let by_reference = matches!(operation, Operation::SendMsgZc | Operation::SendZc);
         let timed = by_reference && self.timed.is_none();
-        // A message is 1 GiB at most, and a chain has few places.
+        // A request is 4 GiB at most, and a chain has few places.
         let part = Part { bytes: bytes as u32, place: self.chain.len() as u16, by_reference, timed };
-        let whole = from + bytes == message.size();
+        let mut excerpts = ArrayVec::<_, JOINED>::new();
+        let (mut at, mut left) = (from, bytes);
+        while left > 0 {
+            let of = &self.waiting[at.message];
+            let end = of.size().min(at.byte + left);
+            excerpts.push(Excerpt { of, range: at.byte..end });
+            left -= end - at.byte;
+            at = if end == of.size() {
+                Position { message: at.message + 1, byte: 0 }
+            } else {
+                Position { byte: end, ..at }
+            };
+        }
         let unbroken = if by_reference { self.unbroken + bytes } else { 0 };
         let after = match operation {
             // Fields that go one by one are joined, or each would be a segment of its own.
-            Operation::Send if !whole => After::More,
-            _ if whole && unbroken >= BREAK => After::Break,
+            Operation::Send if at.byte > 0 => After::More,
+            _ if at.byte == 0 && unbroken >= BREAK => After::Break,
             _ => After::Anything,
         };
         self.unbroken = if after == After::Break { 0 } else { unbroken };
-        self.sends.push(operation, message, from..from + bytes, after, part).map_err(
-            |refused| match refused {
-                Refused::Full => io::Error::other("the ring is full although it has room"),
-                Refused::Scattered => io::Error::other("the bytes of a request do not lie in one piece"),
-            },
-        )?;
+        self.sends.push(operation, &excerpts, after, part).map_err(|refused| match refused {
+            Refused::Full => io::Error::other("the ring is full although it has room"),
+            Refused::Scattered => io::Error::other("the bytes of a request do not lie in one piece"),
+        })?;
         if timed {
             self.timed = Some(Instant::now());
         }
@@ -258,7 +286,7 @@ impl Uring {
         } else if self.by_reference() {
             self.ledger.fallbacks += 1;
         }
-        Ok(())
+        Ok(at)
     }
 
     /// How a request for `left` bytes may be made.
@@ -545,5 +573,56 @@ fn can_lock(pages: u64) -> Result<(), Unsupported> {
             )))
         }
         _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read as _;
+    use std::net::{TcpListener, TcpStream};
+
+    use super::*;
+    use crate::send::{Experience, drain};
+
+    /// Messages of these sizes, sent within `budget`; the ledger, if all bytes came in order.
+    fn sent(sizes: &[usize], budget: Budget) -> Option<Ledger> {
+        if let Err(why) = (sendzc::PATH.probe)(&crate::message::Spec::new(1024).unwrap()) {
+            eprintln!("skipped: {why}");
+            return None;
+        }
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let mut client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let socket = Socket::from(listener.accept().unwrap().0);
+        let messages: Vec<_> = (1..).zip(sizes).map(|(fill, size)| vec![fill; *size]).collect();
+        let mut received = vec![0; sizes.iter().sum()];
+        let reader = std::thread::spawn(move || client.read_exact(&mut received).map(|()| received).unwrap());
+        let terms = Terms { urgent: false, budget, experience: Experience::new() };
+        let mut sender = Uring::open(socket, Operation::SendMsgZc, terms).unwrap();
+        for message in &messages {
+            sender.send(&Arc::new(Message::from_bytes(message.clone()))).unwrap();
+        }
+        drain(&mut sender, Instant::now() + Duration::from_secs(10)).unwrap();
+        assert_eq!(reader.join().unwrap(), messages.concat());
+        Some(sender.ledger())
+    }
+
+    #[test]
+    fn messages_share_a_request_up_to_the_break() {
+        let requests = |sizes: &[usize]| sent(sizes, Budget::unbounded()).map(|ledger| ledger.sends);
+        let Some(one) = requests(&[1000; CHAIN]) else { return };
+        assert_eq!(one, 1);
+        assert_eq!(requests(&[BREAK / 4; 2 * CHAIN]), Some(2));
+        assert_eq!(requests(&[BREAK / 2, BREAK / 2, 1, BREAK]), Some(3));
+        assert_eq!(requests(&[0, 5000, 0, 7, 3 * BREAK, 0]), Some(2));
+    }
+
+    #[test]
+    fn a_request_ends_where_the_budget_does() {
+        let sizes = [40_000, 1, 40_000, 40_000, 70_000];
+        let Some(unbounded) = sent(&sizes, Budget::unbounded()) else { return };
+        assert_eq!(unbounded.sends, 2);
+        // 160 KiB of which the rings take some.
+        let bounded = sent(&sizes, Budget { pages: Some(40), ..Budget::unbounded() }).unwrap();
+        assert!(bounded.sends + bounded.fallbacks > 2, "{bounded:?}");
     }
 }

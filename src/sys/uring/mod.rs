@@ -17,7 +17,7 @@ use io_uring::{IoUring, Probe, opcode};
 use super::socket::{Calls, Socket};
 
 pub use receives::Receives;
-pub use sends::{After, MOST_BUFFERS, Operation, Refused, Seen, Sends};
+pub use sends::{After, Excerpt, JOINED, MOST_BUFFERS, Operation, Refused, Seen, Sends};
 
 /// Which operations the kernel's io_uring knows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

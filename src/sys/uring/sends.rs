@@ -12,6 +12,7 @@ use std::os::fd::{AsFd, AsRawFd};
 use std::sync::Arc;
 use std::time::Duration;
 
+use arrayvec::ArrayVec;
 use io_uring::squeue::{Entry, Flags};
 use io_uring::types::Fixed;
 use io_uring::{cqueue, opcode};
@@ -24,8 +25,11 @@ use crate::sys::socket::Socket;
 /// IORING_NOTIF_USAGE_ZC_COPIED, in the result of a notification.
 const COPIED: u32 = 1 << 31;
 
-/// The iovecs of one request, at most: the fields of a message.
-const IOVECS: usize = 8;
+/// Messages that one request may take from, at most.
+pub const JOINED: usize = 4;
+
+/// The iovecs of one request, at most: eight fields of each message.
+const IOVECS: usize = JOINED * 8;
 
 /// The most buffers that a ring registers (IORING_MAX_REG_BUFFERS, io_uring/rsrc.c).
 pub const MOST_BUFFERS: usize = 1 << 14;
@@ -41,6 +45,15 @@ pub enum Operation {
     SendMsgZc,
     /// IORING_OP_SEND_ZC: bytes in one piece by reference, from a registered buffer if they lie in one.
     SendZc,
+}
+
+/// Bytes of a message.
+#[derive(Debug)]
+pub struct Excerpt<'a, T> {
+    /// The message.
+    pub of: &'a Arc<T>,
+    /// Which of its bytes.
+    pub range: Range<usize>,
 }
 
 /// What comes after the bytes of a request.
@@ -59,7 +72,7 @@ pub enum After {
 pub enum Refused {
     /// As many are in flight as there is room for.
     Full,
-    /// The bytes do not lie in one piece.
+    /// Not [`JOINED`] excerpts at most; or the operation takes one piece only, and the bytes do not lie in one.
     Scattered,
 }
 
@@ -103,7 +116,7 @@ pub struct Sends<T, N> {
 
 struct Slot<T, N> {
     /// What the kernel may read, until it has said that it is done.
-    held: Option<(Arc<T>, N)>,
+    held: Option<(ArrayVec<Arc<T>, JOINED>, N)>,
     /// The request was submitted and is not over.
     going: bool,
     /// The socket took bytes of it.
@@ -113,7 +126,7 @@ struct Slot<T, N> {
 /// What a SENDMSG points at.
 struct Header {
     head: libc::msghdr,
-    /// Of a part of a message; a whole one lends its own.
+    /// Of anything but one whole message, which lends its own.
     cut: [libc::iovec; IOVECS],
 }
 
@@ -201,24 +214,28 @@ impl<T: AsRef<Gather>, N: Copy> Sends<T, N> {
         (self.headers.len() - self.chain.len()).min(self.free.len())
     }
 
-    /// Adds a request for the bytes `range` of `message` to the chain. A request of the chain begins when the one
-    /// before has sent all of its bytes, and ends with ECANCELED when that one has not.
+    /// Adds a request for `excerpts`, in this order, to the chain. A request of the chain begins when the one before has sent
+    /// all of its bytes, and ends with ECANCELED when that one has not.
+    ///
+    /// # Errors
+    /// [`Refused`]; nothing was added.
     pub fn push(
         &mut self,
         operation: Operation,
-        message: &Arc<T>,
-        range: Range<usize>,
+        excerpts: &[Excerpt<'_, T>],
         after: After,
         note: N,
     ) -> Result<(), Refused> {
         if self.room() == 0 {
             return Err(Refused::Full);
         }
-        let gather = T::as_ref(message);
-        let (address, adjacent) = gather.run(range.start);
-        let in_one_piece = matches!(operation, Operation::Send | Operation::SendZc);
-        let length = u32::try_from(range.len()).ok().filter(|_| !in_one_piece || range.len() <= adjacent);
-        let (Some(length), Some(number)) = (length, self.free.pop()) else { return Err(Refused::Scattered) };
+        let scattered = Err(Refused::Scattered);
+        let Some(first) = excerpts.first().filter(|_| excerpts.len() <= JOINED) else { return scattered };
+        let (address, adjacent) = T::as_ref(first.of).run(first.range.start);
+        let in_one_piece = excerpts.len() == 1 && first.range.len() <= adjacent;
+        let takes_one_piece = matches!(operation, Operation::Send | Operation::SendZc);
+        let length = u32::try_from(first.range.len()).ok().filter(|_| !takes_one_piece || in_one_piece);
+        let (Some(length), Some(number)) = (length, self.free.pop()) else { return scattered };
         let header = &mut self.headers[self.chain.len()];
         // Partial sends go on within the kernel, so that a request is short only if it fails.
         let after = match after {
@@ -233,18 +250,20 @@ impl<T: AsRef<Gather>, N: Copy> Sends<T, N> {
             Operation::SendZc => opcode::SendZc::new(fd, start, length)
                 .flags(flags)
                 .zc_flags(REPORT_USAGE)
-                .buf_index(self.buffers.find(address, range.len()))
+                .buf_index(self.buffers.find(address, first.range.len()))
                 .build(),
             Operation::SendMsg => {
-                opcode::SendMsg::new(fd, header.of(gather, range)).flags(flags as u32).build()
+                let head = header.of(excerpts, Gather::iovecs_of_fields);
+                opcode::SendMsg::new(fd, head).flags(flags as u32).build()
             }
-            Operation::SendMsgZc => opcode::SendMsgZc::new(fd, header.of(gather, range))
-                .flags(flags as u32)
-                .ioprio(REPORT_USAGE)
-                .build(),
+            Operation::SendMsgZc => {
+                // The kernel walks the page tables once for each iovec.
+                let head = header.of(excerpts, Gather::iovecs_of_runs);
+                opcode::SendMsgZc::new(fd, head).flags(flags as u32).ioprio(REPORT_USAGE).build()
+            }
         };
-        self.slots[usize::from(number)] =
-            Slot { held: Some((Arc::clone(message), note)), going: false, sent: false };
+        let messages = excerpts.iter().map(|excerpt| Arc::clone(excerpt.of)).collect();
+        self.slots[usize::from(number)] = Slot { held: Some((messages, note)), going: false, sent: false };
         self.chain.push((number, entry.user_data(number.into())));
         Ok(())
     }
@@ -346,8 +365,8 @@ impl<T: AsRef<Gather>, N: Copy> Sends<T, N> {
 
     /// Leaks what the kernel still holds, and hears no more of it.
     pub fn give_up(&mut self) {
-        for (message, _) in self.slots.iter_mut().filter_map(|slot| slot.held.take()) {
-            std::mem::forget(message);
+        for (messages, _) in self.slots.iter_mut().filter_map(|slot| slot.held.take()) {
+            std::mem::forget(messages);
         }
     }
 }
@@ -356,28 +375,36 @@ impl<T: AsRef<Gather>, N: Copy> Sends<T, N> {
 const CANCELLED_WITHIN: Duration = Duration::from_millis(100);
 
 impl Header {
-    /// For a request of the bytes `range`.
-    fn of(&mut self, gather: &Gather, range: Range<usize>) -> *const libc::msghdr {
-        let all = gather.iovecs();
-        let (mut skip, mut left, mut count) = (range.start, range.len(), 0);
-        let whole = skip == 0 && all.iter().map(|field| field.iov_len).sum::<usize>() == left;
-        if whole {
+    /// For a request of these bytes, which lie where `iovecs` says.
+    fn of<T: AsRef<Gather>>(
+        &mut self,
+        excerpts: &[Excerpt<'_, T>],
+        iovecs: fn(&Gather) -> &[libc::iovec],
+    ) -> *const libc::msghdr {
+        if let [Excerpt { of, range }] = excerpts
+            && let all = iovecs(T::as_ref(of))
+            && *range == (0..all.iter().map(|field| field.iov_len).sum())
+        {
             // Made once: made anew they would still be in the CPU's store buffer when the kernel reads them.
             self.head.msg_iov = all.as_ptr().cast_mut();
             self.head.msg_iovlen = all.len() as _;
             return &raw const self.head;
         }
-        for field in all {
-            let skipped = skip.min(field.iov_len);
-            let length = (field.iov_len - skipped).min(left);
-            skip -= skipped;
-            left -= length;
-            if length > 0
-                && let Some(cut) = self.cut.get_mut(count)
-            {
-                let iov_base = field.iov_base.wrapping_byte_add(skipped);
-                *cut = libc::iovec { iov_base, iov_len: length };
-                count += 1;
+        let mut count = 0;
+        for Excerpt { of, range } in excerpts {
+            let (mut skip, mut left) = (range.start, range.len());
+            for field in iovecs(T::as_ref(of)) {
+                let skipped = skip.min(field.iov_len);
+                let length = (field.iov_len - skipped).min(left);
+                skip -= skipped;
+                left -= length;
+                if length > 0
+                    && let Some(cut) = self.cut.get_mut(count)
+                {
+                    let iov_base = field.iov_base.wrapping_byte_add(skipped);
+                    *cut = libc::iovec { iov_base, iov_len: length };
+                    count += 1;
+                }
             }
         }
         self.head.msg_iov = self.cut.as_mut_ptr();
@@ -463,7 +490,12 @@ mod tests {
         let messages: Vec<_> = (0..2 * CHAINS).map(|n| message(n as u8)).collect();
         for (n, pair) in messages.chunks(2).enumerate() {
             for (m, message) in pair.iter().enumerate() {
-                let pushed = sends.push(Operation::SendMsgZc, message, 0..3000, After::Break, 2 * n + m);
+                let pushed = sends.push(
+                    Operation::SendMsgZc,
+                    &[Excerpt { of: message, range: 0..3000 }],
+                    After::Break,
+                    2 * n + m,
+                );
                 assert_eq!(pushed, Ok(()));
             }
             // Nothing is read from the queue of two.
@@ -500,7 +532,9 @@ mod tests {
     fn what_is_dropped_in_flight_is_leaked() {
         let Some((mut sends, _peer)) = connected(64) else { return };
         let message = message(1);
-        sends.push(Operation::SendMsgZc, &message, 0..3000, After::Anything, 0).unwrap();
+        sends
+            .push(Operation::SendMsgZc, &[Excerpt { of: &message, range: 0..3000 }], After::Anything, 0)
+            .unwrap();
         sends.submit(SOON).unwrap();
         assert_eq!(Arc::strong_count(&message), 2);
         drop(sends);
@@ -511,9 +545,14 @@ mod tests {
     fn a_request_that_cannot_be_is_refused() {
         let Some((mut sends, _peer)) = connected(64) else { return };
         let far = Arc::new(Gather::mapped([10, 20].map(|length| Block::pages(length).unwrap()).into()));
-        assert_eq!(sends.push(Operation::Send, &far, 5..15, After::Anything, 0), Err(Refused::Scattered));
-        assert_eq!(sends.push(Operation::Send, &far, 5..10, After::Anything, 0), Ok(()));
-        assert_eq!(sends.push(Operation::Send, &far, 10..30, After::Anything, 0), Ok(()));
-        assert_eq!(sends.push(Operation::Send, &far, 0..1, After::Anything, 0), Err(Refused::Full));
+        let excerpt = |range| Excerpt { of: &far, range };
+        let mut push =
+            |excerpts: &[Excerpt<'_, Gather>]| sends.push(Operation::Send, excerpts, After::Anything, 0);
+        assert_eq!(push(&[]), Err(Refused::Scattered));
+        assert_eq!(push(&[excerpt(5..15)]), Err(Refused::Scattered));
+        assert_eq!(push(&[excerpt(5..7), excerpt(7..10)]), Err(Refused::Scattered));
+        assert_eq!(push(&[excerpt(5..10)]), Ok(()));
+        assert_eq!(push(&[excerpt(10..30)]), Ok(()));
+        assert_eq!(push(&[excerpt(0..1)]), Err(Refused::Full));
     }
 }
