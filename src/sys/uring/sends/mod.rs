@@ -5,76 +5,31 @@
 //! to write into, because that takes the only `Arc`, and nobody frees it. What is dropped before the kernel is done, is
 //! leaked. Headers and iovecs need to live only until they are submitted (IORING_FEAT_SUBMIT_STABLE).
 
+mod buffers;
+mod request;
+
 use std::fmt;
 use std::io;
-use std::ops::Range;
 use std::os::fd::{AsFd, AsRawFd};
 use std::sync::Arc;
 use std::time::Duration;
 
 use arrayvec::ArrayVec;
 use io_uring::squeue::{Entry, Flags};
-use io_uring::types::Fixed;
 use io_uring::{cqueue, opcode};
 
-use super::{NOBODY, REPORT_USAGE, Ring};
+use super::{NOBODY, Ring};
 use crate::sys::gather::Gather;
-use crate::sys::memory::Lease;
 use crate::sys::socket::Socket;
+
+pub use buffers::MOST_BUFFERS;
+pub use request::{After, Excerpt, JOINED, Operation, Refused};
+
+use buffers::Buffers;
+use request::Header;
 
 /// IORING_NOTIF_USAGE_ZC_COPIED, in the result of a notification.
 const COPIED: u32 = 1 << 31;
-
-/// Messages that one request may take from, at most.
-pub const JOINED: usize = 4;
-
-/// The iovecs of one request, at most: eight fields of each message.
-const IOVECS: usize = JOINED * 8;
-
-/// The most buffers that a ring registers (IORING_MAX_REG_BUFFERS, io_uring/rsrc.c).
-pub const MOST_BUFFERS: usize = 1 << 14;
-
-/// A request of the kernel.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Operation {
-    /// IORING_OP_SEND: copies bytes that lie in one piece.
-    Send,
-    /// IORING_OP_SENDMSG: copies.
-    SendMsg,
-    /// IORING_OP_SENDMSG_ZC: by reference.
-    SendMsgZc,
-    /// IORING_OP_SEND_ZC: bytes in one piece by reference, from a registered buffer if they lie in one.
-    SendZc,
-}
-
-/// Bytes of a message.
-#[derive(Debug)]
-pub struct Excerpt<'a, T> {
-    /// The message.
-    pub of: &'a Arc<T>,
-    /// Which of its bytes.
-    pub range: Range<usize>,
-}
-
-/// What comes after the bytes of a request.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum After {
-    /// Bytes of the same message: they wait for them (MSG_MORE).
-    More,
-    /// Whatever comes.
-    Anything,
-    /// Nothing that shares their last packet (MSG_EOR).
-    Break,
-}
-
-/// Why a request was not taken.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Refused {
-    /// As many are in flight as there is room for.
-    Full,
-    /// Not [`JOINED`] excerpts at most; or the operation takes one piece only, and the bytes do not lie in one.
-    Scattered,
-}
 
 /// What a completion tells of the request that `note` was given with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -123,27 +78,9 @@ struct Slot<T, N> {
     sent: bool,
 }
 
-/// What a SENDMSG points at.
-struct Header {
-    head: libc::msghdr,
-    /// Of anything but one whole message, which lends its own.
-    cut: [libc::iovec; IOVECS],
-}
-
 // SAFETY: the pointers in entries and headers lead to the messages that the slots hold and to the headers, which are
 // moved along; the kernel does not care which thread it hears from.
 unsafe impl<T: Send + Sync, N: Send> Send for Sends<T, N> {}
-
-/// Memory that the kernel has pinned.
-#[derive(Debug, Default)]
-struct Buffers {
-    /// First address and length of each, in the order of their addresses; and its index in the kernel.
-    spans: Vec<(usize, usize, u16)>,
-    /// Where the last one was found: messages come in turn.
-    last: usize,
-    /// An address told to the kernel must not come to mean other memory.
-    _leases: Vec<Lease>,
-}
 
 impl<T: AsRef<Gather>, N: Copy> Sends<T, N> {
     /// On a connected socket, with so many requests in a chain at most, so many that hold memory, and room for so many
@@ -155,16 +92,13 @@ impl<T: AsRef<Gather>, N: Copy> Sends<T, N> {
         let ring = Ring::open(chain.into(), unread.max(chain.into()), socket.calls())?;
         // Registered, it is not looked up and counted for each request.
         ring.ring.submitter().register_files(&[socket.as_fd().as_raw_fd()])?;
-        let nothing = libc::iovec { iov_base: std::ptr::null_mut(), iov_len: 0 };
-        // SAFETY: msghdr is plain old data, and all zeroes means no address, no payload, no control.
-        let header = || Header { head: unsafe { std::mem::zeroed() }, cut: [nothing; IOVECS] };
         Ok(Self {
             ring,
             socket,
             slots: (0..slots).map(|_| Slot { held: None, going: false, sent: false }).collect(),
             free: (0..slots).rev().collect(),
             chain: Vec::with_capacity(chain.into()),
-            headers: (0..chain).map(|_| header()).collect(),
+            headers: (0..chain).map(|_| Header::default()).collect(),
             going: 0,
             buffers: Buffers::default(),
         })
@@ -178,20 +112,7 @@ impl<T: AsRef<Gather>, N: Copy> Sends<T, N> {
     where
         T: 'a,
     {
-        let (mut iovecs, mut spans, mut leases) = (Vec::new(), Vec::new(), Vec::new());
-        for message in messages {
-            let [block] = message.as_ref().blocks() else { continue };
-            spans.push((block.as_ptr() as usize, block.len(), iovecs.len() as u16));
-            iovecs.push(libc::iovec { iov_base: block.as_ptr().cast_mut().cast(), iov_len: block.len() });
-            leases.push(block.lease());
-        }
-        if iovecs.is_empty() {
-            return Ok(());
-        }
-        // SAFETY: the ranges are mapped, and stay so as long as the leases, which are kept beside the ring.
-        unsafe { self.ring.ring.submitter().register_buffers(&iovecs)? };
-        spans.sort_unstable();
-        self.buffers = Buffers { spans, last: 0, _leases: leases };
+        self.buffers = Buffers::register(&self.ring, messages.into_iter().map(T::as_ref))?;
         Ok(())
     }
 
@@ -229,39 +150,9 @@ impl<T: AsRef<Gather>, N: Copy> Sends<T, N> {
         if self.room() == 0 {
             return Err(Refused::Full);
         }
-        let scattered = Err(Refused::Scattered);
-        let Some(first) = excerpts.first().filter(|_| excerpts.len() <= JOINED) else { return scattered };
-        let (address, adjacent) = T::as_ref(first.of).run(first.range.start);
-        let in_one_piece = excerpts.len() == 1 && first.range.len() <= adjacent;
-        let takes_one_piece = matches!(operation, Operation::Send | Operation::SendZc);
-        let length = u32::try_from(first.range.len()).ok().filter(|_| !takes_one_piece || in_one_piece);
-        let (Some(length), Some(number)) = (length, self.free.pop()) else { return scattered };
         let header = &mut self.headers[self.chain.len()];
-        // Partial sends go on within the kernel, so that a request is short only if it fails.
-        let after = match after {
-            After::More => libc::MSG_MORE,
-            After::Anything => 0,
-            After::Break => libc::MSG_EOR,
-        };
-        let flags = libc::MSG_WAITALL | libc::MSG_NOSIGNAL | after;
-        let (fd, start) = (Fixed(0), address as *const u8);
-        let entry = match operation {
-            Operation::Send => opcode::Send::new(fd, start, length).flags(flags).build(),
-            Operation::SendZc => opcode::SendZc::new(fd, start, length)
-                .flags(flags)
-                .zc_flags(REPORT_USAGE)
-                .buf_index(self.buffers.find(address, first.range.len()))
-                .build(),
-            Operation::SendMsg => {
-                let head = header.of(excerpts, Gather::iovecs_of_fields);
-                opcode::SendMsg::new(fd, head).flags(flags as u32).build()
-            }
-            Operation::SendMsgZc => {
-                // The kernel walks the page tables once for each iovec.
-                let head = header.of(excerpts, Gather::iovecs_of_runs);
-                opcode::SendMsgZc::new(fd, head).flags(flags as u32).ioprio(REPORT_USAGE).build()
-            }
-        };
+        let entry = header.entry(operation, excerpts, after, &mut self.buffers);
+        let (Some(entry), Some(number)) = (entry, self.free.pop()) else { return Err(Refused::Scattered) };
         let messages = excerpts.iter().map(|excerpt| Arc::clone(excerpt.of)).collect();
         self.slots[usize::from(number)] = Slot { held: Some((messages, note)), going: false, sent: false };
         self.chain.push((number, entry.user_data(number.into())));
@@ -373,65 +264,6 @@ impl<T: AsRef<Gather>, N: Copy> Sends<T, N> {
 
 /// How long a cancelled request may take: it only has to be taken off a list.
 const CANCELLED_WITHIN: Duration = Duration::from_millis(100);
-
-impl Header {
-    /// For a request of these bytes, which lie where `iovecs` says.
-    fn of<T: AsRef<Gather>>(
-        &mut self,
-        excerpts: &[Excerpt<'_, T>],
-        iovecs: fn(&Gather) -> &[libc::iovec],
-    ) -> *const libc::msghdr {
-        if let [Excerpt { of, range }] = excerpts
-            && let all = iovecs(T::as_ref(of))
-            && *range == (0..all.iter().map(|field| field.iov_len).sum())
-        {
-            // Made once: made anew they would still be in the CPU's store buffer when the kernel reads them.
-            self.head.msg_iov = all.as_ptr().cast_mut();
-            self.head.msg_iovlen = all.len() as _;
-            return &raw const self.head;
-        }
-        let mut count = 0;
-        for Excerpt { of, range } in excerpts {
-            let (mut skip, mut left) = (range.start, range.len());
-            for field in iovecs(T::as_ref(of)) {
-                let skipped = skip.min(field.iov_len);
-                let length = (field.iov_len - skipped).min(left);
-                skip -= skipped;
-                left -= length;
-                if length > 0
-                    && let Some(cut) = self.cut.get_mut(count)
-                {
-                    let iov_base = field.iov_base.wrapping_byte_add(skipped);
-                    *cut = libc::iovec { iov_base, iov_len: length };
-                    count += 1;
-                }
-            }
-        }
-        self.head.msg_iov = self.cut.as_mut_ptr();
-        self.head.msg_iovlen = count as _;
-        &raw const self.head
-    }
-}
-
-impl Buffers {
-    /// The index of the buffer that holds these bytes.
-    #[inline]
-    fn find(&mut self, address: usize, length: usize) -> Option<u16> {
-        let holds =
-            |&(start, span, _): &(usize, usize, u16)| start <= address && address + length <= start + span;
-        let next = if self.last + 1 < self.spans.len() { self.last + 1 } else { 0 };
-        for guess in [next, self.last] {
-            if self.spans.get(guess).is_some_and(holds) {
-                self.last = guess;
-                return Some(self.spans[guess].2);
-            }
-        }
-        let after = self.spans.partition_point(|(start, ..)| *start <= address);
-        let found = after.checked_sub(1).filter(|at| holds(&self.spans[*at]))?;
-        self.last = found;
-        Some(self.spans[found].2)
-    }
-}
 
 impl<T, N> fmt::Debug for Sends<T, N> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -1,0 +1,95 @@
+//! What becomes of a chain: submitted, waited for, cancelled where the peer takes too long, and what it has sent.
+
+use std::io;
+use std::time::Instant;
+
+use super::Uring;
+use crate::send::stalled;
+
+/// A chain that is cancelled so often and does not end is given up.
+const CANCELS: usize = 20;
+
+impl Uring {
+    /// Submits the chain, waits until each request is over, and cancels them when the peer takes too long. Whether it
+    /// did.
+    pub(super) fn run_chain(&mut self) -> io::Result<bool> {
+        let by = Instant::now().checked_add(self.stall);
+        self.sends.submit(self.stall)?;
+        self.see()?;
+        while self.sends.going() > 0 {
+            let left = by.map_or(self.stall, |by| by.saturating_duration_since(Instant::now()));
+            if left.is_zero() {
+                return self.cancel_chain().map(|()| true);
+            }
+            self.sends.wait(self.sends.going(), left)?;
+            self.see()?;
+        }
+        Ok(false)
+    }
+
+    fn cancel_chain(&mut self) -> io::Result<()> {
+        for _ in 0..CANCELS {
+            self.sends.cancel()?;
+            self.see()?;
+            if self.sends.going() == 0 {
+                return Ok(());
+            }
+        }
+        Err(io::Error::new(
+            io::ErrorKind::TimedOut,
+            "the kernel does not give up a request that was cancelled",
+        ))
+    }
+
+    /// Takes what the chain has sent off the front of what waits. True when the kernel refused the next request by
+    /// reference, and copying it is the faster way on.
+    pub(super) fn settle(&mut self, timed_out: bool) -> io::Result<bool> {
+        let mut progress = 0;
+        let mut ended = None;
+        let chain = std::mem::take(&mut self.chain);
+        // A request that the kernel refuses before the chain begins ends those in front of it, too.
+        let cause = chain.iter().find_map(|link| match link.result {
+            Some(Err(errno)) if errno != libc::ECANCELED => Some(errno),
+            _ => None,
+        });
+        for link in chain {
+            let result = link.result.unwrap_or(Err(libc::ECANCELED));
+            match (result, ended) {
+                (Ok(bytes), None) => {
+                    progress += bytes;
+                    ended = (bytes < link.bytes).then_some(libc::ECANCELED);
+                }
+                (Err(_), None) => ended = Some(cause.unwrap_or(libc::ECANCELED)),
+                (Ok(bytes @ 1..), Some(_)) => {
+                    let told = format!("{bytes} bytes were sent behind a request that had fallen short");
+                    return Err(io::Error::other(told));
+                }
+                (_, Some(_)) => {}
+            }
+        }
+        self.advance(progress);
+        match ended {
+            None => Ok(false),
+            Some(libc::ENOMEM | libc::ENOBUFS) if self.by_reference() => {
+                self.ledger.enobufs += 1;
+                Ok(!self.released_soon()?)
+            }
+            Some(libc::ECANCELED | libc::EINTR | libc::EAGAIN) if progress > 0 => Ok(false),
+            Some(libc::EINTR) => Ok(false),
+            Some(libc::ECANCELED) if timed_out => Err(stalled(io::Error::from_raw_os_error(libc::EAGAIN))),
+            Some(errno) => Err(stalled(io::Error::from_raw_os_error(errno))),
+        }
+    }
+
+    fn advance(&mut self, mut bytes: usize) {
+        while let Some(left) = self.waiting.front().map(|message| message.size() - self.sent) {
+            if bytes < left {
+                break;
+            }
+            bytes -= left;
+            self.sent = 0;
+            self.waiting.pop_front();
+        }
+        self.sent += bytes;
+    }
+}

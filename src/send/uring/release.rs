@@ -1,0 +1,112 @@
+//! What the kernel still holds: completions as they come, and the wait for them.
+
+use std::io;
+use std::time::{Duration, Instant};
+
+use super::{InFlight, Part, Uring};
+use crate::sys::uring::Seen;
+
+/// A sender at its bound waits this long for a release before it copies instead; see `zerocopy`.
+const MOMENT: Duration = Duration::from_millis(1);
+
+impl Uring {
+    /// Waits a moment for the kernel to release something. False: copying is the faster way on.
+    pub(super) fn released_soon(&mut self) -> io::Result<bool> {
+        // Once it has waited in vain it copies without waiting, until something is released.
+        let moment = if self.starved { Duration::ZERO } else { MOMENT };
+        let released = match self.await_release(Instant::now() + moment) {
+            Err(error) if error.kind() == io::ErrorKind::TimedOut => false,
+            result => result?,
+        };
+        self.starved = !released;
+        Ok(released)
+    }
+
+    /// Takes every completion that is there; returns how many requests released their memory.
+    pub(super) fn see(&mut self) -> io::Result<usize> {
+        let before = self.in_flight.requests;
+        loop {
+            while let Some(seen) = self.sends.next_seen() {
+                self.take(seen);
+            }
+            if !self.sends.fetch_overflow()? {
+                return Ok(before - self.in_flight.requests);
+            }
+        }
+    }
+
+    fn take(&mut self, seen: Seen<Part>) {
+        let part = match seen {
+            Seen::Over { note, result, keeps } => {
+                if let Some(link) = self.chain.get_mut(usize::from(note.place)) {
+                    link.result = Some(result);
+                }
+                // An error can be followed by a release, too, but nothing was sent then.
+                let counted = keeps && result.is_ok_and(|bytes| bytes > 0);
+                if counted {
+                    self.ledger.sends += 1;
+                    self.in_flight.counted += 1;
+                }
+                if keeps {
+                    return;
+                }
+                note
+            }
+            Seen::Released { note, sent, copied } => {
+                if sent {
+                    self.count_release(copied);
+                }
+                note
+            }
+        };
+        self.in_flight.requests -= 1;
+        self.in_flight.bytes -= part.bytes as usize;
+        self.in_flight.pages -= part.pages();
+        if part.timed
+            && let Some(since) = self.timed.take()
+            && !self.aborting
+        {
+            self.ledger.notification.record(since.elapsed());
+        }
+    }
+
+    fn count_release(&mut self, copied: bool) {
+        self.in_flight.counted -= 1;
+        if self.aborting {
+            self.ledger.aborted += 1;
+        } else {
+            self.ledger.completed += 1;
+            self.ledger.doubtful += u64::from(copied);
+        }
+    }
+
+    /// Waits until the kernel has released something. False: it holds nothing.
+    pub(super) fn await_release(&mut self, by: Instant) -> io::Result<bool> {
+        loop {
+            if self.in_flight.requests == 0 {
+                return Ok(false);
+            }
+            if self.see()? > 0 {
+                return Ok(true);
+            }
+            let left = by.saturating_duration_since(Instant::now());
+            // Once more even if it is too late: completions are made when the kernel is entered.
+            self.sends.wait(1, left)?;
+            if self.see()? > 0 {
+                return Ok(true);
+            }
+            if left.is_zero() {
+                let held = self.in_flight.requests;
+                let told = format!("the kernel still holds {held} sends: the peer did not read");
+                return Err(io::Error::new(io::ErrorKind::TimedOut, told));
+            }
+        }
+    }
+
+    /// What the kernel still holds is leaked: freed or written again, it could still be sent.
+    pub(super) fn give_up(&mut self) {
+        self.sends.give_up();
+        self.ledger.undrained += self.in_flight.counted;
+        self.in_flight = InFlight::default();
+    }
+}

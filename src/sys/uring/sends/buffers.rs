@@ -1,0 +1,62 @@
+//! Memory that a ring has registered: the kernel pins it once and not for each send.
+
+use std::io;
+
+use super::super::Ring;
+use crate::sys::gather::Gather;
+use crate::sys::memory::Lease;
+
+/// The most buffers that a ring registers (IORING_MAX_REG_BUFFERS, io_uring/rsrc.c).
+pub const MOST_BUFFERS: usize = 1 << 14;
+
+/// Memory that the kernel has pinned.
+#[derive(Debug, Default)]
+pub(super) struct Buffers {
+    /// First address and length of each, in the order of their addresses; and its index in the kernel.
+    spans: Vec<(usize, usize, u16)>,
+    /// Where the last one was found: messages come in turn.
+    last: usize,
+    /// An address told to the kernel must not come to mean other memory.
+    _leases: Vec<Lease>,
+}
+
+impl Buffers {
+    /// Registers the memory of those that lie in one mapping.
+    ///
+    /// # Errors
+    /// As [`super::Sends::register`].
+    pub(super) fn register<'a>(ring: &Ring, messages: impl Iterator<Item = &'a Gather>) -> io::Result<Self> {
+        let (mut iovecs, mut spans, mut leases) = (Vec::new(), Vec::new(), Vec::new());
+        for gather in messages {
+            let [block] = gather.blocks() else { continue };
+            spans.push((block.as_ptr() as usize, block.len(), iovecs.len() as u16));
+            iovecs.push(libc::iovec { iov_base: block.as_ptr().cast_mut().cast(), iov_len: block.len() });
+            leases.push(block.lease());
+        }
+        if iovecs.is_empty() {
+            return Ok(Self::default());
+        }
+        // SAFETY: the ranges are mapped, and stay so as long as the leases, which are kept beside the ring.
+        unsafe { ring.ring.submitter().register_buffers(&iovecs)? };
+        spans.sort_unstable();
+        Ok(Self { spans, last: 0, _leases: leases })
+    }
+
+    /// The index of the buffer that holds these bytes.
+    #[inline]
+    pub(super) fn find(&mut self, address: usize, length: usize) -> Option<u16> {
+        let holds =
+            |&(start, span, _): &(usize, usize, u16)| start <= address && address + length <= start + span;
+        let next = if self.last + 1 < self.spans.len() { self.last + 1 } else { 0 };
+        for guess in [next, self.last] {
+            if self.spans.get(guess).is_some_and(holds) {
+                self.last = guess;
+                return Some(self.spans[guess].2);
+            }
+        }
+        let after = self.spans.partition_point(|(start, ..)| *start <= address);
+        let found = after.checked_sub(1).filter(|at| holds(&self.spans[*at]))?;
+        self.last = found;
+        Some(self.spans[found].2)
+    }
+}
