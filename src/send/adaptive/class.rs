@@ -7,9 +7,10 @@ use super::decisions::Way;
 /// ("generally only effective at writes over around 10 KB", Documentation/networking/msg_zerocopy.rst).
 const SMALLEST_BY_REFERENCE: usize = 8 << 10;
 
-/// From here on messages that lie in one piece start by reference where the kernel does not copy them: in the lab (huge, hot,
-/// one client, two CPUs) `zerocopy` moves 1.24 (±4.4 %) of `onecopy` at this size, and 0.88 at 16 KiB.
-const REFERENCE_FROM: usize = 64 << 10;
+/// From here on messages that lie in one piece start by reference where the kernel does not copy them: in the lab (huge, one
+/// field, hot, one client, two CPUs) `zerocopy` needs 0.96 (±2.3 %) of the sender's CPU time of `onecopy` at this size,
+/// 1.35 (±6.2 %) at 8 KiB and 0.68 (±5.1 %) at 32 KiB.
+const REFERENCE_FROM: usize = 16 << 10;
 
 /// And from here on others, where CPU time is the objective: fields on the heap take more pages, and in the lab they move
 /// no more bytes so (1 MiB, one client: 0.88 ±4.9 % of `onecopy`), but need less of the sender's CPU time (0.65 ±6.0 %).

@@ -14,7 +14,7 @@ use super::contest::{Contest, Objective};
 /// What was learned of the ways to send, shared by the connections that hold a clone of it.
 ///
 /// A server makes one and opens each [`Adaptive`](super::Adaptive) with it, so that a new connection starts with what the
-/// others know. It takes 90 KiB from the first message on. The lock of a class is taken once in about a megabyte of messages.
+/// others know. It takes 70 KiB from the first message on. The lock of a class is taken once in about a megabyte of messages.
 #[derive(Clone, Default)]
 pub struct Experience(Arc<OnceLock<Box<[Mutex<Contest>]>>>);
 
