@@ -226,7 +226,7 @@ fn tail_of<'a>(slices: &'a [IoSlice<'_>], sent: usize) -> ArrayVec<IoSlice<'a>, 
 }
 
 /// Sends all of `bytes`, again after each short count.
-#[inline]
+#[inline(always)] // For the reason that stands in `Socket::counted`.
 fn send_bytes(socket: &Socket, bytes: &[u8], flags: i32) -> io::Result<()> {
     let mut rest = bytes;
     while !rest.is_empty() {

@@ -12,9 +12,10 @@ const SMALLEST_BY_REFERENCE: usize = 8 << 10;
 /// 1.35 (±6.2 %) at 8 KiB and 0.68 (±5.1 %) at 32 KiB.
 const REFERENCE_FROM: usize = 16 << 10;
 
-/// And from here on others, where CPU time is the objective: fields on the heap take more pages, and in the lab they move
-/// no more bytes so (1 MiB, one client: 0.88 ±4.9 % of `onecopy`), but need less of the sender's CPU time (0.65 ±6.0 %).
-const SCATTERED_REFERENCE_FROM: usize = 256 << 10;
+/// And from here on others, where CPU time is the objective: fields on the heap take more pages and an iovec each, and in the
+/// lab they move fewer bytes so (128 KiB, hot: 0.92, 0.83 and 0.83 of `onecopy` with 1, 2 and 8 clients, ±5 %), but need less
+/// of the sender's CPU time (0.74, 0.65 and 0.82, ±17 %; 0.96, 0.89 and 1.08 at 64 KiB).
+const SCATTERED_REFERENCE_FROM: usize = 128 << 10;
 
 /// Up to here messages of several pieces start with `flatten`: at 16 KiB it is even (1.06 of `onecopy`, hot), at 1 KiB
 /// it moves 1.3 to 1.4 times as much.

@@ -33,7 +33,7 @@ use controller::Controller;
 use gate::Link;
 use trial::Cost;
 
-use super::{Budget, Ledger, Release, SendPath, Sender, ZeroCopy, hybrid};
+use super::{Budget, Hybrid, Ledger, Release, SendPath, Sender, ZeroCopy, hybrid};
 use crate::message::Message;
 use crate::sys::clock::thread_cpu_time;
 use crate::sys::socket::Socket;
@@ -159,6 +159,7 @@ impl Adaptive {
     }
 
     /// Gathers the fields piece by piece and sends each piece.
+    #[cold]
     fn send_pieces(&mut self, message: &Message) -> io::Result<()> {
         let (mut filled, mut left) = (0, message.size());
         for field in message.slices() {
@@ -180,10 +181,6 @@ impl Adaptive {
     /// Reads completions if it is time to.
     fn look(&mut self, size: usize) -> io::Result<()> {
         self.inner.reap_if_due()?;
-        if self.inner.outstanding() == 0 {
-            self.since_look = 0;
-            return Ok(());
-        }
         self.since_look += size;
         if self.since_look >= LOOK_BYTES {
             self.since_look = 0;
@@ -216,13 +213,18 @@ impl Sender for Adaptive {
         let by_reference = next.way.by_reference();
         let refusals = if by_reference { self.refusals() } else { 0 };
         self.send_by(next.way, message)?;
-        self.look(message.size())?;
+        let holds = self.inner.outstanding() > 0;
+        if holds {
+            self.look(message.size())?;
+        }
         let spent = clocks.map(Clocks::spent).transpose()?;
         self.controller.sent(message.size(), spent);
         if by_reference {
             self.controller.called(self.refusals() > refusals);
         }
-        self.tell_completions();
+        if holds {
+            self.tell_completions();
+        }
         Ok(())
     }
 
@@ -267,6 +269,8 @@ impl Clocks {
 fn class(message: &Message) -> Class {
     let division = match message.runs() {
         [] | [_] => Division::One,
+        // No field of it can be large.
+        _ if message.size() < Hybrid::LARGE => Division::Alike,
         fields => match fields.iter().filter(|field| hybrid::is_large(field)).count() {
             large if 0 < large && large < fields.len() => Division::Mixed,
             _ => Division::Alike,
