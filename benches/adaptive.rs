@@ -9,7 +9,7 @@
 //!
 //! The whole grid, 72 cells, takes about a quarter of an hour on two CPUs, and half of that with `--path
 //! onecopy,flatten,zerocopy`, which are the best of the candidates with even fields. A cell whose messages in turn need more than
-//! half of the memory (small ones on huge pages of their own, cold) is passed over and says so.
+//! half of the memory is passed over and says so.
 
 use std::error::Error;
 use std::sync::Arc;

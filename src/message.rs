@@ -69,7 +69,8 @@ pub enum Layout {
     Page,
     /// Neighbours in one page-aligned mapping.
     Arena,
-    /// Neighbours in one mapping that begins on a huge page and asks for huge pages.
+    /// Neighbours, all messages in one mapping that begins on a huge page and asks for huge pages. A message lies on one
+    /// where it fits.
     Huge,
     /// Neighbours in a memfd, one file for all messages in turn, each message from a page on.
     Memfd,
@@ -285,8 +286,8 @@ impl Spec {
         }
     }
 
-    /// The memory that one message takes, in bytes: not less than it takes, whatever its size and layout.
-    pub fn memory(&self) -> usize {
+    /// The memory that so many messages in turn take, in bytes: not less than they take, whatever their size and layout.
+    pub fn memory(&self, messages: usize) -> usize {
         /// What stands around a message (its `Arc`, its iovecs, the list that it is in) and around each of its
         /// fields (an allocator's header and rounding, or a mapping in the kernel).
         const AROUND: usize = 512;
@@ -299,9 +300,11 @@ impl Spec {
                 lengths.iter().map(|length| length.next_multiple_of(page_size()) + AROUND_MAPPING).sum()
             }
             Layout::Arena | Layout::Memfd => self.size.next_multiple_of(page_size()) + AROUND_MAPPING,
-            Layout::Huge => self.size.next_multiple_of(HUGE_PAGE) + AROUND_MAPPING,
+            Layout::Huge => Block::huge_stride(self.size).unwrap_or(usize::MAX),
         };
-        AROUND + fields
+        let bytes = fields.saturating_add(AROUND).saturating_mul(messages);
+        // In whole huge pages.
+        if self.layout == Layout::Huge { bytes.saturating_add(HUGE_PAGE) } else { bytes }
     }
 }
 
@@ -329,20 +332,25 @@ impl Message {
                 Gather::mapped(lengths.iter().map(|n| Block::pages(*n)).collect::<io::Result<_>>()?)
             }
             Layout::Arena => Gather::neighbours(Block::pages(spec.size)?, &lengths),
-            Layout::Huge => Gather::neighbours(Block::huge(spec.size)?, &lengths),
-            Layout::Memfd => return Self::several(spec, 1)?.pop().ok_or(io::ErrorKind::OutOfMemory.into()),
+            Layout::Huge | Layout::Memfd => {
+                return Self::several(spec, 1)?.pop().ok_or(io::ErrorKind::OutOfMemory.into());
+            }
         };
         Ok(Self::filled(memory, spec))
     }
 
     /// So many of them, as messages in turn lie in memory.
     pub fn several(spec: &Spec, count: usize) -> io::Result<Vec<Self>> {
-        if spec.layout != Layout::Memfd {
-            return (0..count).map(|_| Self::new(spec)).collect();
-        }
+        let blocks = match spec.layout {
+            Layout::Huge => Block::huge(spec.size, count)?,
+            Layout::Memfd => Block::in_memfd(spec.size, count)?,
+            Layout::Heap | Layout::Page | Layout::Arena => {
+                return (0..count).map(|_| Self::new(spec)).collect();
+            }
+        };
         let lengths = spec.lengths();
         let message = |block| Self::filled(Gather::neighbours(block, &lengths), spec);
-        Ok(Block::in_memfd(spec.size, count)?.into_iter().map(message).collect())
+        Ok(blocks.into_iter().map(message).collect())
     }
 
     fn filled(memory: Gather, spec: &Spec) -> Self {
@@ -417,11 +425,11 @@ impl Message {
         !self.memory.blocks().is_empty()
     }
 
-    /// How many of the message's bytes lie on huge pages.
-    pub fn huge_bytes(&self) -> usize {
+    /// The share, 0 to 1, of the memory around the message that lies on huge pages.
+    pub fn huge_share(&self) -> f64 {
         match self.memory.blocks() {
-            [block] => block.huge_bytes().unwrap_or(0).min(self.size),
-            _ => 0,
+            [block] => block.huge_share().unwrap_or(0.0),
+            _ => 0.0,
         }
     }
 }

@@ -52,7 +52,7 @@ impl Supply {
 
     /// The memory that they take, in bytes: not less than they take.
     pub fn memory(spec: &Spec) -> usize {
-        Self::count(spec).saturating_mul(spec.memory())
+        spec.memory(Self::count(spec))
     }
 
     /// The next message to send, rewritten if the policy says so. Waits at most `patience` for the sender to let
@@ -74,8 +74,8 @@ impl Supply {
 
     /// The share of the memory, 0 to 1, that the kernel backs by huge pages.
     pub fn huge_share(&self) -> f64 {
-        let huge: usize = self.messages.iter().map(|message| message.huge_bytes()).sum();
-        huge as f64 / self.bytes().max(1) as f64
+        // All lie in one mapping.
+        self.messages.first().map_or(0.0, |message| message.huge_share())
     }
 
     /// The memory that the messages in turn cover, in bytes.

@@ -500,7 +500,7 @@ fn orders_beyond_the_bounds_are_refused_with_a_reason() {
         (|order| order.pollution_table = Some(usize::MAX), "table"),
         (|order| (order.size, order.buffers) = (1 << 20, "ring:1025".into()), "bytes of memory"),
         (|order| (order.size, order.buffers) = (1 << 30, "ring:65536".into()), "bytes of memory"),
-        (|order| (order.layout, order.buffers) = ("huge".into(), "ring:600".into()), "bytes of memory"),
+        (|order| (order.layout, order.buffers) = ("page".into(), "ring:65536".into()), "bytes of memory"),
         (|order| (order.size, order.footprint) = (8, "cold".into()), "bytes of memory"),
     ];
     for (change, says) in cases {
@@ -537,7 +537,7 @@ fn orders_beyond_the_bounds_are_refused_with_a_reason() {
 #[test]
 fn one_message_of_any_size_is_served() {
     let spec = Spec::new(1 << 30).unwrap();
-    assert!(spec.memory() > CLIENT_MEMORY);
+    assert!(spec.memory(1) > CLIENT_MEMORY);
     let mut order = order(64, 1);
     order.size = 1 << 30;
     assert!(order.understand(1).is_ok());

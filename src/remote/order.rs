@@ -169,7 +169,7 @@ impl Order {
         self.pollution_table.map_or(Ok(()), Chase::check).map_err(|error| error.to_string())?;
         let memory = Supply::memory(&spec).saturating_add(self.pollution_table.unwrap_or(0));
         // One message of any size is served.
-        if memory > CLIENT_MEMORY.max(spec.memory()) {
+        if memory > CLIENT_MEMORY.max(spec.memory(1)) {
             return Err(format!(
                 "{memory} bytes of memory for each client's messages: this host has {CLIENT_MEMORY} for each"
             ));
@@ -272,7 +272,7 @@ mod tests {
             match order.understand(8) {
                 Ok(understood) => {
                     prop_assert!((1..=8).contains(&order.clients));
-                    let one = understood.spec.memory().max(CLIENT_MEMORY);
+                    let one = understood.spec.memory(1).max(CLIENT_MEMORY);
                     prop_assert!(understood.memory <= order.clients * one);
                 }
                 Err(reason) => prop_assert!(!reason.is_empty()),
@@ -312,9 +312,9 @@ mod tests {
             let order = Order { size: 8, layout: layout.to_string(), buffers: buffers.into(), ..order() };
             order.understand(8).map(|understood| understood.memory)
         };
-        assert!(memory(Layout::Huge, "ring:400").unwrap() >= 2 * 400 * (2 << 20));
+        assert!(memory(Layout::Huge, "ring:400").unwrap() >= 2 * (2 << 20));
         assert!(memory(Layout::Page, "ring:100").unwrap() >= 2 * 100 * 8 * 4096);
-        assert!(memory(Layout::Huge, "ring:65536").unwrap_err().contains("bytes of memory"));
+        assert!(memory(Layout::Page, "ring:65536").unwrap_err().contains("bytes of memory"));
         let cold = Order { size: 8, footprint: Footprint::Cold.to_string(), ..order() };
         assert!(cold.understand(8).unwrap_err().contains("bytes of memory"));
     }

@@ -57,22 +57,42 @@ impl Block {
         Self::aligned(length, page_size())
     }
 
-    /// `length` bytes that begin on a huge page's boundary, in whole huge pages, with `madvise(MADV_HUGEPAGE)`
-    /// given and every page touched. Whether the kernel gave huge pages is for [`Block::huge_bytes`] to tell.
-    pub fn huge(length: usize) -> io::Result<Self> {
-        let mut block = Self::aligned(length.max(1).next_multiple_of(HUGE_PAGE), HUGE_PAGE)?;
+    /// `count` blocks of `length` bytes in one mapping that begins on a huge page, in whole huge pages, with
+    /// `madvise(MADV_HUGEPAGE)` given and every page touched. They begin [`Block::huge_stride`] bytes one after the other.
+    /// Whether the kernel gave huge pages is for [`Block::huge_share`] to tell.
+    pub fn huge(length: usize, count: usize) -> io::Result<Vec<Self>> {
+        let length = length.max(1);
+        let stride = Self::huge_stride(length).ok_or(io::ErrorKind::OutOfMemory)?;
+        let total =
+            stride.checked_mul(count.max(1)).and_then(|bytes| bytes.checked_next_multiple_of(HUGE_PAGE));
+        let mut all = Self::aligned(total.ok_or(io::ErrorKind::OutOfMemory)?, HUGE_PAGE)?;
         // SAFETY: the range is exactly this block's own mapping from `start` on; the advice changes no content.
-        // Its failure (a kernel without huge pages) leaves ordinary pages, which huge_bytes() then tells.
-        let _ = unsafe { libc::madvise(block.start.as_ptr().cast(), block.length, libc::MADV_HUGEPAGE) };
-        block.fill(0);
-        block.length = length.max(1);
-        Ok(block)
+        // Its failure (a kernel without huge pages) leaves ordinary pages, which huge_share() then tells.
+        let _ = unsafe { libc::madvise(all.start.as_ptr().cast(), all.length, libc::MADV_HUGEPAGE) };
+        all.fill(0);
+        let block = |number| {
+            // SAFETY: `number` is below `count`, so that `length` bytes from there on lie inside `all`.
+            let start = unsafe { all.start.add(number * stride) };
+            Self { start, length, mapping: Arc::clone(&all.mapping) }
+        };
+        Ok((0..count).map(block).collect())
     }
 
-    /// How many bytes around this block the kernel backs by huge pages, from /proc/self/smaps.
-    pub fn huge_bytes(&self) -> io::Result<usize> {
+    /// From one block of so many bytes to the next on huge pages: such that none lies on more of them than it must, and no
+    /// two on one cache line. `None`: there is no such memory.
+    pub fn huge_stride(length: usize) -> Option<usize> {
+        const CACHE_LINE: usize = 64;
+        if length <= HUGE_PAGE {
+            Some(length.next_power_of_two().max(CACHE_LINE))
+        } else {
+            length.checked_next_multiple_of(HUGE_PAGE)
+        }
+    }
+
+    /// The share, 0 to 1, of the memory around this block that the kernel backs by huge pages, from /proc/self/smaps.
+    pub fn huge_share(&self) -> io::Result<f64> {
         let smaps = std::fs::read_to_string("/proc/self/smaps")?;
-        Ok(anon_huge_bytes(&smaps, self.start.as_ptr() as usize))
+        Ok(anon_huge_share(&smaps, self.start.as_ptr() as usize))
     }
 
     /// `count` blocks of `length` bytes, each from a page on, one after the other in one memfd (memfd_create(2)) whose
@@ -156,22 +176,24 @@ fn memfd(length: usize) -> io::Result<OwnedFd> {
     Ok(file)
 }
 
-/// The AnonHugePages of the mapping that holds `address`, in bytes.
-fn anon_huge_bytes(smaps: &str, address: usize) -> usize {
-    let mut inside = false;
+/// The AnonHugePages of the mapping that holds `address`, as a share of it.
+fn anon_huge_share(smaps: &str, address: usize) -> f64 {
+    let mut inside = None;
     for line in smaps.lines() {
         let range = line.split_once(' ').and_then(|(range, _)| range.split_once('-'));
         let bounds = range.and_then(|(low, high)| {
             Some((usize::from_str_radix(low, 16).ok()?, usize::from_str_radix(high, 16).ok()?))
         });
         if let Some((low, high)) = bounds {
-            inside = (low..high).contains(&address);
-        } else if inside && let Some(rest) = line.strip_prefix("AnonHugePages:") {
+            inside = (low..high).contains(&address).then(|| high - low);
+        } else if let Some(length) = inside
+            && let Some(rest) = line.strip_prefix("AnonHugePages:")
+        {
             let kib: usize = rest.trim().trim_end_matches("kB").trim().parse().unwrap_or(0);
-            return kib << 10;
+            return (kib << 10) as f64 / length as f64;
         }
     }
-    0
+    0.0
 }
 
 impl Deref for Block {
@@ -197,9 +219,8 @@ mod tests {
     #[test]
     fn blocks_are_aligned_zeroed_and_writable_to_the_last_byte() {
         for length in [1, 4096, 4097, 70_000] {
-            for (mut block, alignment) in
-                [(Block::pages(length).unwrap(), page_size()), (Block::huge(length).unwrap(), HUGE_PAGE)]
-            {
+            let huge = Block::huge(length, 1).unwrap().pop().unwrap();
+            for (mut block, alignment) in [(Block::pages(length).unwrap(), page_size()), (huge, HUGE_PAGE)] {
                 assert_eq!(block.len(), length);
                 assert_eq!(block.as_ptr() as usize % alignment, 0);
                 assert!(block.iter().all(|byte| *byte == 0));
@@ -232,11 +253,26 @@ mod tests {
     }
 
     #[test]
+    fn blocks_on_huge_pages_are_apart_and_lie_on_as_few_as_they_can() {
+        for length in [1, 1000, 4096, 70_000, HUGE_PAGE, HUGE_PAGE + 1] {
+            let mut blocks = Block::huge(length, 5).unwrap();
+            for (value, block) in (1..).zip(&mut blocks) {
+                let (first, last) = (block.as_ptr() as usize, block.as_ptr() as usize + length - 1);
+                assert_eq!(last / HUGE_PAGE - first / HUGE_PAGE, (length - 1) / HUGE_PAGE);
+                assert!(block.len() == length && block.iter().all(|byte| *byte == 0));
+                block.fill(value);
+            }
+            assert!((1..).zip(&blocks).all(|(value, block)| block.iter().all(|byte| *byte == value)));
+        }
+        assert!(Block::huge(usize::MAX, 1).is_err() && Block::huge(1 << 20, usize::MAX >> 10).is_err());
+    }
+
+    #[test]
     fn smaps_tells_the_huge_pages_of_the_right_mapping() {
         let smaps = "7f0000000000-7f0000400000 rw-p 00000000 00:00 0 \nSize: 4096 kB\nAnonHugePages:      2048 kB\n\
                      7f0000400000-7f0000500000 rw-p 00000000 00:00 0 \nAnonHugePages:         0 kB\n";
-        assert_eq!(anon_huge_bytes(smaps, 0x7f00_0000_1000), 2 << 20);
-        assert_eq!(anon_huge_bytes(smaps, 0x7f00_0040_0000), 0);
-        assert_eq!(anon_huge_bytes(smaps, 0x1000), 0);
+        assert_eq!(anon_huge_share(smaps, 0x7f00_0000_1000), 0.5);
+        assert_eq!(anon_huge_share(smaps, 0x7f00_0040_0000), 0.0);
+        assert_eq!(anon_huge_share(smaps, 0x1000), 0.0);
     }
 }

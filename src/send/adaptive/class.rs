@@ -13,13 +13,17 @@ const SMALLEST_BY_REFERENCE: usize = 8 << 10;
 const REFERENCE_FROM: usize = 16 << 10;
 
 /// And from here on others, where CPU time is the objective: fields on the heap take more pages and an iovec each, and in the
-/// lab they move fewer bytes so (128 KiB, hot: 0.92, 0.83 and 0.83 of `onecopy` with 1, 2 and 8 clients, ±5 %), but need less
-/// of the sender's CPU time (0.74, 0.65 and 0.82, ±17 %; 0.96, 0.89 and 1.08 at 64 KiB).
-const SCATTERED_REFERENCE_FROM: usize = 128 << 10;
+/// lab they move fewer bytes so (64 KiB, 1 and 2 clients: 0.81 and 0.73 of `onecopy` hot, 0.70 and 0.63 cold), but need less
+/// of the sender's CPU time (0.96 and 0.89 hot, 0.70 and 0.51 cold; with 8 clients, hot, 1.08).
+const SCATTERED_REFERENCE_FROM: usize = 64 << 10;
 
-/// Up to here messages of several pieces start with `flatten`: at 16 KiB it is even (1.06 of `onecopy`, hot), at 1 KiB
-/// it moves 1.3 to 1.4 times as much.
+/// Up to here messages start with `flatten`. Of several pieces it moves 1.3 to 1.4 times as much at 1 KiB, and at 16 KiB 1.06
+/// times (hot). Of one piece it moves 1.10, 1.03 and 0.95 times as much at 1, 4 and 16 KiB hot (±8 %), and 1.10, 1.06 and 1.09
+/// times cold (±4 %), for memcpy reads what no cache holds faster than the kernel does.
 const FLATTEN_UP_TO: usize = 16 << 10;
+
+/// Where CPU time is the objective, up to here: cold in the lab `flatten` needs 1.06 (±13 %) of `onecopy`'s at 16 KiB.
+const FLATTEN_FOR_DEMAND_UP_TO: usize = 8 << 10;
 
 /// Messages of 2^9 bytes and fewer are one class, and so are those of 2^23 and more.
 const POWERS: (u32, u32) = (9, 23);
@@ -79,8 +83,7 @@ impl Class {
         let by_reference = open && self.thinks_of_reference();
         let mut ways = [false; Way::COUNT];
         ways[Way::Gather as usize] = true;
-        // What lies in one piece is not gathered.
-        ways[Way::Flatten as usize] = self.division != Division::One;
+        ways[Way::Flatten as usize] = self.division != Division::One || self.smallest() <= FLATTEN_UP_TO;
         ways[Way::Reference as usize] = by_reference;
         ways[Way::Hybrid as usize] = by_reference && self.division == Division::Mixed;
         ways
@@ -88,16 +91,19 @@ impl Class {
 
     /// The usual way until something is known.
     pub(super) fn start(self, objective: Objective, open: bool) -> Way {
-        let from = match objective {
+        let reference_from = match objective {
             _ if self.division == Division::One => REFERENCE_FROM,
             Objective::Throughput => usize::MAX,
             Objective::Demand => SCATTERED_REFERENCE_FROM,
         };
-        match self.division {
-            Division::Mixed if open && self.smallest() >= from => Way::Hybrid,
-            _ if open && self.smallest() >= from => Way::Reference,
-            Division::One => Way::Gather,
-            _ if self.smallest() <= FLATTEN_UP_TO => Way::Flatten,
+        let flatten_up_to = match objective {
+            Objective::Throughput => FLATTEN_UP_TO,
+            Objective::Demand => FLATTEN_FOR_DEMAND_UP_TO,
+        };
+        match self.smallest() {
+            size if open && size >= reference_from && self.division == Division::Mixed => Way::Hybrid,
+            size if open && size >= reference_from => Way::Reference,
+            size if size <= flatten_up_to => Way::Flatten,
             _ => Way::Gather,
         }
     }

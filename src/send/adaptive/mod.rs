@@ -4,7 +4,7 @@
 //! `reference` as `zerocopy`, `hybrid` as `hybrid`; the receiver's `recv()` copies once more. All ways are blocking calls on
 //! one socket, so the order of the bytes is that of the messages, and memory is released as the weakest of them
 //! releases it: on completion. Fields that are neighbours in memory go as one piece, whatever the way: by reference the kernel
-//! walks the page tables once for each iovec, and of one piece there is nothing to gather.
+//! walks the page tables once for each iovec.
 //!
 //! Nothing else decides but what the connections of this server have seen. A connection's own completions say whether the
 //! kernel copies what it is given by reference ([`gate`]); short trials beside the usual way say what each way costs for

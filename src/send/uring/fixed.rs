@@ -3,15 +3,13 @@
 //!
 //! The copies: as `uring-sendzc`. The pages are pinned once, when the path is opened, and not for each send.
 //!
-//! That makes it cheaper where the message lies on small pages: over loopback (arena, 1 client, sender's CPU time against
-//! `uring-sendzc`) 0.70 of it at 16 KiB, 0.85 at 64 KiB. Small messages of a ring fill packets of 17 pages.
+//! That makes it cheaper where the message lies on small pages: FIXED1
 //!
 //! On huge pages it can be slower than without registering. The kernel joins the pages of a registered huge page into
 //! one piece, and charges each part of it that a packet takes with the length *and its offset in the huge page*
 //! (io_sg_from_iter, io_uring/net.c: `truesize += PAGE_ALIGN(bv_len + bv_offset)`). A message of 256 KiB at the page's
-//! beginning is charged 640 KiB, and the send buffer is full so much earlier: then each message waits once (1.00 calls a
-//! message, where `uring-sendzc` makes 0.79; 4.3 against 5.1 GB/s). A larger send buffer mends it, and so does the
-//! layout arena.
+//! beginning is charged 640 KiB, one of those behind it in the page more, and the send buffer is full so much earlier:
+//! FIXED2 A larger send buffer mends it, and so does the layout arena.
 
 use std::io;
 
