@@ -19,7 +19,7 @@ const SCATTERED_REFERENCE_FROM: usize = 64 << 10;
 
 /// Up to here messages start with `flatten`. Of several pieces it moves 1.3 to 1.4 times as much at 1 KiB, and at 16 KiB 1.06
 /// times (hot). Of one piece it moves 1.10, 1.03 and 0.95 times as much at 1, 4 and 16 KiB hot (±8 %), and 1.10, 1.06 and 1.09
-/// times cold (±4 %), for memcpy reads what no cache holds faster than the kernel does.
+/// times cold (±4 %), for memcpy reads what no cache holds faster than the kernel does: so it is thought of at every size.
 const FLATTEN_UP_TO: usize = 16 << 10;
 
 /// Where CPU time is the objective, up to here: cold in the lab `flatten` needs 1.06 (±13 %) of `onecopy`'s at 16 KiB.
@@ -83,7 +83,7 @@ impl Class {
         let by_reference = open && self.thinks_of_reference();
         let mut ways = [false; Way::COUNT];
         ways[Way::Gather as usize] = true;
-        ways[Way::Flatten as usize] = self.division != Division::One || self.smallest() <= FLATTEN_UP_TO;
+        ways[Way::Flatten as usize] = true;
         ways[Way::Reference as usize] = by_reference;
         ways[Way::Hybrid as usize] = by_reference && self.division == Division::Mixed;
         ways
