@@ -3,13 +3,15 @@
 //!
 //! The copies: as `uring-sendzc`. The pages are pinned once, when the path is opened, and not for each send.
 //!
-//! That makes it cheaper where the message lies on small pages: FIXED1
+//! It saves the walk through the page tables, and has a request and a notification for each message where `uring-sendzc` has
+//! one for four. In the lab (huge, 1 client) it needs 1.02, 0.86 and 0.80 of the sender's CPU time of `onecopy` at 4, 16 and
+//! 64 KiB, `uring-sendzc` 0.62, 0.62 and 0.65 (±4 to 10 %).
 //!
-//! On huge pages it can be slower than without registering. The kernel joins the pages of a registered huge page into
-//! one piece, and charges each part of it that a packet takes with the length *and its offset in the huge page*
-//! (io_sg_from_iter, io_uring/net.c: `truesize += PAGE_ALIGN(bv_len + bv_offset)`). A message of 256 KiB at the page's
-//! beginning is charged 640 KiB, one of those behind it in the page more, and the send buffer is full so much earlier:
-//! FIXED2 A larger send buffer mends it, and so does the layout arena.
+//! On huge pages it is slower than without registering for another reason, too. The kernel joins the pages of a registered
+//! huge page into one piece, and charges each part of it that a packet takes with the length *and its offset in the huge
+//! page* (io_sg_from_iter, io_uring/net.c: `truesize += PAGE_ALIGN(bv_len + bv_offset)`). A message of 256 KiB at the page's
+//! beginning is charged 640 KiB, one of those behind it in the page more, and the send buffer is full so much earlier: then
+//! each message waits once (1.00 calls a message). A larger send buffer mends it, and so does the layout arena.
 
 use std::io;
 
