@@ -40,6 +40,8 @@ fn a_million_small_sends_do_not_grow_memory() {
         // One pointer lost in a thousand messages would be far more.
         assert!(grown < 2048, "{}: {grown} KiB more", path.name);
         assert_eq!(sent, messages / 10 * 10, "{}", path.name);
-        assert!(total.completed == total.sends && total.sends + total.plain > 0, "{}: {total:?}", path.name);
+        assert_eq!(total.completed, total.sends);
+        // One request takes four messages at most.
+        assert!(4 * (total.sends + total.fallbacks + total.plain) >= sent, "{total:?}");
     }
 }

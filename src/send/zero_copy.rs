@@ -17,8 +17,8 @@ use arrayvec::ArrayVec;
 
 use super::budget::pages_charged;
 use super::{
-    Budget, Completion, Ledger, Release, SendPath, Sender, Tracker, Unsupported, send_bytes, send_slices,
-    stalled,
+    Budget, Completion, Ledger, Release, SendPath, Sender, Tracker, Unsupported, released_soon, send_bytes,
+    send_slices, stalled,
 };
 use crate::message::{FIELDS, Message, Spec};
 use crate::sys::socket::{CONTROL_BYTES, Socket};
@@ -31,11 +31,6 @@ pub(super) const PATH: SendPath = SendPath {
     probe: has_zero_copy,
     open: |socket, _, terms| Ok(Box::new(ZeroCopy::new(socket, terms.budget)?)),
 };
-
-/// A sender at its bound waits this long for a release before it copies instead. To copy 64 KiB takes 10 µs, and what
-/// is not released within a millisecond waits for a delayed acknowledgement of 40 ms: with 64 KiB of lockable memory
-/// waiting for it moved 1 MB/s over loopback, where copying moves gigabytes.
-const MOMENT: Duration = Duration::from_millis(1);
 
 /// How long an aborted sender waits for packets that the network card has: milliseconds at any rate in use.
 const LINGER: Duration = Duration::from_millis(100);
@@ -276,12 +271,7 @@ impl ZeroCopy {
     /// Waits a moment for the kernel to release something. False: it does not, or nothing is in flight, so that
     /// copying is the faster way on.
     fn released_soon(&mut self) -> io::Result<bool> {
-        // Once it has waited in vain it copies without waiting, until something is released.
-        let moment = if self.starved { Duration::ZERO } else { MOMENT };
-        let released = match self.reap(Instant::now() + moment) {
-            Err(error) if error.kind() == io::ErrorKind::TimedOut => false,
-            result => result?,
-        };
+        let released = released_soon(self.starved, |by| self.reap(by))?;
         self.starved = !released;
         Ok(released)
     }

@@ -222,7 +222,8 @@ impl Sender for Adaptive {
         if by_reference {
             self.controller.called(self.refusals() > refusals);
         }
-        if holds {
+        // A call by reference may have read them itself.
+        if holds || by_reference {
             self.tell_completions();
         }
         Ok(())

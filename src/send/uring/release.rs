@@ -1,23 +1,16 @@
 //! What the kernel still holds: completions as they come, and the wait for them.
 
 use std::io;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use super::{InFlight, Part, Uring};
+use crate::send::released_soon;
 use crate::sys::uring::Seen;
-
-/// A sender at its bound waits this long for a release before it copies instead; see `zerocopy`.
-const MOMENT: Duration = Duration::from_millis(1);
 
 impl Uring {
     /// Waits a moment for the kernel to release something. False: copying is the faster way on.
     pub(super) fn released_soon(&mut self) -> io::Result<bool> {
-        // Once it has waited in vain it copies without waiting, until something is released.
-        let moment = if self.starved { Duration::ZERO } else { MOMENT };
-        let released = match self.await_release(Instant::now() + moment) {
-            Err(error) if error.kind() == io::ErrorKind::TimedOut => false,
-            result => result?,
-        };
+        let released = released_soon(self.starved, |by| self.await_release(by))?;
         self.starved = !released;
         Ok(released)
     }

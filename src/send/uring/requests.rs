@@ -75,11 +75,11 @@ impl Uring {
 
     /// The operation for the bytes from there on, and how many of `bytes` it can take.
     fn cut(&self, from: Position, bytes: usize) -> (Operation, usize) {
-        let adjacent = self.waiting[from.message].adjacent(from.byte);
+        let adjacent = || self.waiting[from.message].adjacent(from.byte);
         match self.operation {
-            Operation::Send => (Operation::Send, bytes.min(adjacent)),
+            Operation::Send => (Operation::Send, bytes.min(adjacent())),
             // A message of another layout than the one that was asked for.
-            Operation::SendZc if adjacent < bytes => (Operation::SendMsgZc, bytes),
+            Operation::SendZc if adjacent() < bytes => (Operation::SendMsgZc, bytes),
             operation => (operation, bytes),
         }
     }
@@ -88,7 +88,7 @@ impl Uring {
     fn push(&mut self, operation: Operation, from: Position, bytes: usize) -> io::Result<Position> {
         let by_reference = matches!(operation, Operation::SendMsgZc | Operation::SendZc);
         let timed = by_reference && self.timed.is_none();
-        // A request is 4 GiB at most, and a chain has few places.
+        // A message is 1 GiB at most, those that share a request less, and a chain has few places.
         let part = Part { bytes: bytes as u32, place: self.chain.len() as u16, by_reference, timed };
         let mut excerpts = ArrayVec::<_, JOINED>::new();
         let (mut at, mut left) = (from, bytes);
