@@ -222,4 +222,39 @@ mod tests {
         let bounded = sent(&sizes, Budget { pages: Some(40), ..Budget::unbounded() }).unwrap();
         assert!(bounded.sends + bounded.fallbacks > 2, "{bounded:?}");
     }
+
+    #[test]
+    fn a_chain_that_is_cut_goes_on_with_the_remainder() {
+        // The second fills the socket, and none shares its request.
+        const SIZES: [usize; CHAIN] = [BREAK, 32 << 20, BREAK, BREAK];
+        if let Err(why) = (sendzc::PATH.probe)(&Spec::new(1024).unwrap()) {
+            eprintln!("skipped: {why}");
+            return;
+        }
+        for operation in [Operation::SendMsgZc, Operation::SendZc, Operation::SendMsg, Operation::Send] {
+            let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+            let mut client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+            let socket = Socket::from(listener.accept().unwrap().0);
+            let mut sender = Uring::open(socket, operation, Terms::within(Budget::unbounded())).unwrap();
+            let messages: Vec<_> = (1..).zip(SIZES).map(|(fill, size)| vec![fill; size]).collect();
+            let wrap = |message: &Vec<u8>| Arc::new(Message::from_bytes(message.clone()));
+            sender.waiting.extend(messages.iter().map(wrap));
+            sender.stall = Duration::from_millis(50);
+            sender.fill_chain(false).unwrap();
+            assert!(sender.run_chain().unwrap(), "nobody reads: it is cancelled");
+            assert!(!sender.settle(true).unwrap());
+            assert_eq!(sender.waiting.len(), CHAIN - 1);
+            sender.stall = Duration::from_secs(10);
+            let mut received = vec![0; SIZES.iter().sum()];
+            let read = move || client.read_exact(&mut received).map(|()| received).unwrap();
+            let reader = std::thread::Builder::new().spawn(read).unwrap();
+            sender.flush().unwrap();
+            drain(&mut sender, Instant::now() + Duration::from_secs(10)).unwrap();
+            assert!(reader.join().unwrap() == messages.concat(), "{operation:?}: garbled");
+            let Ledger { sends, completed, undrained: 0, .. } = sender.ledger() else {
+                panic!("all is drained")
+            };
+            assert_eq!((sends, completed), if sender.by_reference() { (5, 5) } else { (0, 0) });
+        }
+    }
 }
