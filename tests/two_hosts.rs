@@ -487,6 +487,13 @@ fn a_reset_in_mid_run_ends_the_cell_and_the_next_is_measured() {
 
 #[test]
 fn a_host_that_is_killed_and_restarted_between_cells() {
+    // A guest that has no connection open at that moment has nothing to miss, rightly.
+    const TRIES: usize = 8;
+    assert!((0..TRIES).any(|_| a_killed_host_is_missed_in_its_cell_alone()), "never missed in {TRIES} tries");
+}
+
+/// False when the host was killed between two connections of the guest, and restarted before the next.
+fn a_killed_host_is_missed_in_its_cell_alone() -> bool {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("r.json");
     let (server, address) = Program::serve(&[]);
@@ -497,24 +504,30 @@ fn a_host_that_is_killed_and_restarted_between_cells() {
     };
     let guest = cells(&[]);
     eventually("the first cell is on disk", || file.exists());
-    // Stopped first: killed between two set-ups and restarted at once, it would not be missed.
+    // Stopped first, so that the guest comes to where it waits for the host.
     server.signal("STOP");
-    thread::sleep(Duration::from_millis(200));
+    thread::sleep(Duration::from_secs(1));
     server.signal("KILL");
     server.finish();
     let (server, again) = Program::serve_in(&[], &["--port", &address.port().to_string()]);
     assert_eq!(address, again);
-    assert_eq!(guest.finish().code, Some(1));
+    let code = guest.finish().code;
     let results = results_in(&file).unwrap();
     assert_eq!(results.records.len() + results.failures.len(), 4);
-    assert!(results.failures.iter().any(|failure| failure.size == 4096), "{:?}", results.failures);
     assert_eq!(results.records[0].size, 1024, "what was measured before is kept");
+    if results.failures.is_empty() {
+        assert_eq!(code, Some(0));
+        server.stop().good();
+        return false;
+    }
+    assert_eq!(code, Some(1));
     // Resumed, only what failed is measured.
     cells(&["--resume"]).finish().good();
     let mended = results_in(&file).unwrap();
     assert_eq!((mended.records.len(), mended.failures.len()), (4, 0));
     assert_eq!(mended.records[..results.records.len()], results.records[..]);
     server.stop().good();
+    true
 }
 
 #[test]

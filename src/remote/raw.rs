@@ -62,12 +62,18 @@ impl Attendant for RawHost {
     fn attend(&self, visit: Visit) {
         let began = Instant::now();
         let mut bytes = 0;
-        let served = self.serving.fetch_add(1, Ordering::SeqCst);
-        let result = if served < self.most_clients {
-            visit.pending.is_over(None);
-            self.serve(&visit, &mut bytes)
-        } else {
-            Err(io::Error::other(format!("{served} clients are served already (--max-clients)")))
+        let one_more = |served| (served < self.most_clients).then_some(served + 1);
+        let result = match self.serving.fetch_update(Ordering::SeqCst, Ordering::SeqCst, one_more) {
+            Ok(_) => {
+                visit.pending.is_over(None);
+                let result = self.serve(&visit, &mut bytes);
+                // Before the departure is told: whoever reads of it may send the next client.
+                self.serving.fetch_sub(1, Ordering::SeqCst);
+                result
+            }
+            Err(served) => {
+                Err(io::Error::other(format!("{served} clients are served already (--max-clients)")))
+            }
         };
         let (ledger, error) = match result {
             Ok(ledger) => (ledger, None),
@@ -81,7 +87,6 @@ impl Attendant for RawHost {
             ledger,
             error,
         });
-        self.serving.fetch_sub(1, Ordering::SeqCst);
     }
 }
 
