@@ -4,6 +4,8 @@
 //! with it, set-up after set-up. The best is chosen on one half of the set-ups and judged on the other, and the other
 //! way round, because the best of several on the same figures is mostly the luckiest. The targets: 0.95 of the best
 //! one's throughput, and with the objective `Demand` no more than 1.08 of the best one's CPU time of the sender.
+//! A ratio is the median of the set-ups, with two standard errors of it up and down. One that misses its target is
+//! marked: `?` where the target lies within them, so that more set-ups would be needed to say, `!` where it does not.
 //!
 //!     cargo bench --bench adaptive [-- --size 64KiB --clients 1 --layout heap --footprint hot --over-lab]
 //!
@@ -19,7 +21,7 @@ use clap::Parser;
 
 use copycost::compare::cell::{Cell, Contestant, Ended};
 use copycost::compare::metric::Metric;
-use copycost::compare::stats::Better;
+use copycost::compare::stats::{Better, Middle, Unusable};
 use copycost::lab::Lab;
 use copycost::message::{Fields, Footprint, Layout, Spec};
 use copycost::rig::{Site, Work};
@@ -114,7 +116,7 @@ fn run(mut flags: Flags) -> Result<(), Box<dyn Error>> {
         "{:>8} {:>7} {:>6} {:>9}  adaptive : the best of the others",
         "size", "clients", "layout", "footprint"
     );
-    let (mut cells, mut reached) = ([0; TARGETS.len()], [0; TARGETS.len()]);
+    let mut counts = [[0; 3]; TARGETS.len()];
     for layout in &flags.layout {
         for footprint in &flags.footprint {
             let sizes: Vec<usize> = flags.size.iter().map(|size| size.0).collect();
@@ -126,11 +128,14 @@ fn run(mut flags: Flags) -> Result<(), Box<dyn Error>> {
                 match judge(&flags, &site, &paths, spec, clients) {
                     Err(reason) => println!("not measured: {reason}"),
                     Ok(found) => {
-                        for (i, (name, ratio, good)) in found.iter().enumerate() {
-                            let mark = if *good { ' ' } else { '!' };
-                            print!("{}: {ratio:.3}{mark} of {name:<9} ", TARGETS[i].0);
-                            cells[i] += 1;
-                            reached[i] += usize::from(*good);
+                        for ((metric, target), (found, count)) in
+                            TARGETS.iter().zip(found.iter().zip(&mut counts))
+                        {
+                            let Found { best, ratio, low, high } = found;
+                            let verdict = found.verdict(*metric, *target);
+                            count[verdict as usize] += 1;
+                            let mark = [' ', '?', '!'][verdict as usize];
+                            print!("{metric}: {ratio:.3}{mark} [{low:.3}, {high:.3}] of {best:<9} ");
                         }
                         println!();
                     }
@@ -138,8 +143,8 @@ fn run(mut flags: Flags) -> Result<(), Box<dyn Error>> {
             }
         }
     }
-    for (i, (metric, target)) in TARGETS.iter().enumerate() {
-        println!("{metric}: {} of {} cells reach {target}", reached[i], cells[i]);
+    for ((metric, target), [reached, undecided, missed]) in TARGETS.iter().zip(counts) {
+        println!("{metric}: {reached} cells reach {target}, {undecided} are undecided, {missed} miss it");
     }
     Ok(())
 }
@@ -158,15 +163,47 @@ fn candidates(flags: &Flags, adaptive: &SendPath) -> Result<Vec<&'static SendPat
     Ok(send::ALL.iter().filter(rights).collect())
 }
 
-/// For each target: the best of the others, the ratio to it, and whether that is good enough. The last two of `paths`
-/// are judged by throughput and by demand.
+/// What a cell says of one target.
+struct Found {
+    /// The best of the others.
+    best: &'static str,
+    /// Of adaptive to it.
+    ratio: f64,
+    low: f64,
+    high: f64,
+}
+
+/// In the order of its marks.
+#[derive(Clone, Copy)]
+enum Verdict {
+    Reached,
+    Undecided,
+    Missed,
+}
+
+impl Found {
+    fn verdict(&self, metric: Metric, target: f64) -> Verdict {
+        let reaches = |ratio: f64| match metric.better() {
+            Better::Higher => ratio >= target,
+            Better::Lower => ratio <= target,
+        };
+        match () {
+            () if reaches(self.ratio) => Verdict::Reached,
+            () if reaches(self.low) || reaches(self.high) => Verdict::Undecided,
+            () => Verdict::Missed,
+        }
+    }
+}
+
+/// For each target: the best of the others and the ratio to it. The last two of `paths` are judged by throughput and by
+/// demand.
 fn judge(
     flags: &Flags,
     site: &Site,
     paths: &[&'static SendPath],
     spec: Spec,
     clients: usize,
-) -> Result<Vec<(&'static str, f64, bool)>, String> {
+) -> Result<Vec<Found>, String> {
     let memory = Supply::memory(&spec).saturating_mul(clients).saturating_mul(paths.len());
     let limit = available_memory().unwrap_or(0) / 2;
     if memory > limit {
@@ -195,36 +232,43 @@ fn judge(
     let others = paths.len() - TARGETS.len();
     TARGETS
         .iter()
-        .enumerate()
-        .map(|(i, (metric, target))| {
+        .zip(others..)
+        .map(|((metric, _), ours)| {
             let logs = |other: usize| -> Result<Vec<f64>, String> {
-                let pairs = cell.pairs(others + i, other, *metric)?;
+                let pairs = cell.pairs(ours, other, *metric)?;
                 Ok(pairs.iter().map(|pair| (pair.path / pair.reference).ln()).collect())
             };
             let logs = (0..others).map(logs).collect::<Result<Vec<_>, _>>()?;
-            let higher = metric.better() == Better::Higher;
-            let (best, log) = chosen_and_judged(&logs, higher);
-            let ratio = log.exp();
-            Ok((paths[best].name, ratio, if higher { ratio >= *target } else { ratio <= *target }))
+            let (best, log, error) =
+                chosen_and_judged(&logs, metric.better()).map_err(|why| why.to_string())?;
+            let [ratio, low, high] = [log, log - 2.0 * error, log + 2.0 * error].map(f64::exp);
+            Ok(Found { best: paths[best].name, ratio, low, high })
         })
         .collect()
 }
 
 /// `logs`: of each other path the logarithms of our ratios to it, by set-up. The best other path of each half by our median
-/// ratio to it, judged on the other half; the mean of both, and the path that the first half chose. Medians, because a
-/// set-up in which a neighbour took the CPU says nothing of either.
-fn chosen_and_judged(logs: &[Vec<f64>], higher: bool) -> (usize, f64) {
-    let median = |values: &Vec<f64>, half: usize| {
-        let mut of: Vec<f64> = values.iter().skip(half).step_by(2).copied().collect();
-        of.sort_by(f64::total_cmp);
-        let middle = |at: usize| of.get(at).copied().unwrap_or(0.0);
-        (middle(of.len() / 2) + middle(of.len().saturating_sub(1) / 2)) / 2.0
-    };
+/// ratio to it, judged on the other half: the path that the first half chose, the median of both halves, and its standard
+/// error. Medians, because a set-up in which a neighbour took the CPU says nothing of either.
+fn chosen_and_judged(logs: &[Vec<f64>], better: Better) -> Result<(usize, f64, f64), Unusable> {
+    /// Of normal values, a standard deviation in deviations from the median, and the median's error in those of a mean.
+    const DEVIATION: f64 = 1.4826;
+    const MEDIAN: f64 = 1.2533;
+    let half = |path: usize, half: usize| logs[path].iter().skip(half).step_by(2).copied();
     // The best path is the one beside which we look worst.
-    let worst = |half: usize| {
-        let key = |index: &usize| median(&logs[*index], half) * if higher { 1.0 } else { -1.0 };
-        (0..logs.len()).min_by(|one, other| key(one).total_cmp(&key(other))).unwrap_or(0)
+    let worst = |of: usize| -> Result<usize, Unusable> {
+        let mut worst = (0, f64::INFINITY);
+        for path in 0..logs.len() {
+            let median = Middle::of(&half(path, of).collect::<Vec<_>>())?.median;
+            let good = if better == Better::Higher { median } else { -median };
+            if good < worst.1 {
+                worst = (path, good);
+            }
+        }
+        Ok(worst.0)
     };
-    let (first, second) = (worst(0), worst(1));
-    (first, (median(&logs[first], 1) + median(&logs[second], 0)) / 2.0)
+    let (first, second) = (worst(0)?, worst(1)?);
+    let judged: Vec<f64> = half(first, 1).chain(half(second, 0)).collect();
+    let Middle { median, deviation } = Middle::of(&judged)?;
+    Ok((first, median, DEVIATION * MEDIAN * deviation / (judged.len() as f64).sqrt()))
 }

@@ -325,38 +325,47 @@ pub struct Message {
 impl Message {
     /// A message as `spec` lays it out, filled with the content of sequence number 0.
     pub fn new(spec: &Spec) -> io::Result<Self> {
-        let lengths = spec.lengths();
-        let memory = match spec.layout {
-            Layout::Heap => Gather::allocated(lengths.iter().map(|n| vec![0; *n].into_boxed_slice())),
-            Layout::Page => {
-                Gather::mapped(lengths.iter().map(|n| Block::pages(*n)).collect::<io::Result<_>>()?)
-            }
-            Layout::Arena => Gather::neighbours(Block::pages(spec.size)?, &lengths),
-            Layout::Huge | Layout::Memfd => {
-                return Self::several(spec, 1)?.pop().ok_or(io::ErrorKind::OutOfMemory.into());
-            }
-        };
-        Ok(Self::filled(memory, spec))
+        Self::several(spec, 1)?.pop().ok_or(io::ErrorKind::OutOfMemory.into())
     }
 
     /// So many of them, as messages in turn lie in memory.
     pub fn several(spec: &Spec, count: usize) -> io::Result<Vec<Self>> {
-        let blocks = match spec.layout {
-            Layout::Huge => Block::huge(spec.size, count)?,
-            Layout::Memfd => Block::in_memfd(spec.size, count)?,
-            Layout::Heap | Layout::Page | Layout::Arena => {
-                return (0..count).map(|_| Self::new(spec)).collect();
-            }
-        };
         let lengths = spec.lengths();
-        let message = |block| Self::filled(Gather::neighbours(block, &lengths), spec);
-        Ok(blocks.into_iter().map(message).collect())
-    }
-
-    fn filled(memory: Gather, spec: &Spec) -> Self {
-        let mut message = Self { memory, size: spec.size };
-        message.write(0);
-        message
+        let mut bytes = vec![0; spec.size];
+        content(0, 0, &mut bytes);
+        let fields = || {
+            lengths.iter().scan(0, |at, length| {
+                *at += length;
+                Some(&bytes[*at - length..*at])
+            })
+        };
+        let filled = |memory| {
+            let mut message = Self { memory, size: spec.size };
+            message
+                .fields_mut()
+                .into_iter()
+                .zip(fields())
+                .for_each(|(field, bytes)| field.copy_from_slice(bytes));
+            message
+        };
+        let neighbours = |block| filled(Gather::neighbours(block, &lengths));
+        match spec.layout {
+            Layout::Heap => {
+                let memory = || Gather::allocated(fields().map(Box::from));
+                Ok((0..count).map(|_| Self { memory: memory(), size: spec.size }).collect())
+            }
+            Layout::Page => {
+                let memory = || {
+                    Ok(Gather::mapped(
+                        fields().map(|field| Block::pages(field.len())).collect::<io::Result<_>>()?,
+                    ))
+                };
+                (0..count).map(|_| memory().map(filled)).collect()
+            }
+            Layout::Arena => (0..count).map(|_| Block::pages(spec.size).map(neighbours)).collect(),
+            Layout::Huge => Ok(Block::huge(spec.size, count)?.into_iter().map(neighbours).collect()),
+            Layout::Memfd => Ok(Block::in_memfd(spec.size, count)?.into_iter().map(neighbours).collect()),
+        }
     }
 
     /// A message of one field that a library user already has in memory.

@@ -1,12 +1,14 @@
 //! What is measured: one scenario is one cell of a matrix. The only place that spells benchmark ids.
 
 use std::fmt;
+use std::time::Duration;
 
 use crate::connection::Options;
 use crate::message::Spec;
 use crate::recv::{self, ReceivePath};
 use crate::seat::Placement;
 use crate::send::SendPath;
+use crate::supply::Supply;
 use crate::units::{ByteSize, Clients};
 
 /// The message sizes of the original experiment's range, in bytes.
@@ -74,6 +76,15 @@ impl Scenario {
         self.options.nodelay = true;
         self.urgent = true;
         self
+    }
+
+    /// How long it may take at most to make the messages in turn: those of a cold cell cover gigabytes where the last-level
+    /// cache is large.
+    pub(crate) fn preparation(&self) -> Duration {
+        /// What a busy machine surely fills in a second: one that is not takes a gigabyte and more.
+        const BYTES_PER_SECOND: usize = 32 << 20;
+        let bytes = Supply::memory(&self.spec).saturating_mul(self.clients);
+        Duration::from_secs((bytes / BYTES_PER_SECOND) as u64)
     }
 
     /// The benchmark id: `{path}/{size}/{clients}`.

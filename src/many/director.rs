@@ -81,7 +81,7 @@ pub struct Received {
 /// How long ranks may take to say who they are: their launcher starts them one after the other.
 const JOIN: Duration = Duration::from_secs(60);
 
-/// How long a host may take to set a scenario up: cold messages are gigabytes to fill.
+/// How long a host may take to set a scenario up, beyond the time to make the messages.
 const SET_UP: Duration = Duration::from_secs(45);
 
 /// Longer than any end waits by itself, beyond the time that an end may be silent: who knows the reason speaks first.
@@ -327,7 +327,7 @@ impl Director {
         // From here on what was set up is taken down again, whatever comes.
         let crew = Ready { director: Arc::clone(self), ranks: ranks.clone(), rig, patience };
         let (mut known, mut failed) = (Vec::new(), None);
-        self.await_all(&ranks, SET_UP + patience, |rank, answer| match answer {
+        self.await_all(&ranks, SET_UP + scenario.preparation() + patience, |rank, answer| match answer {
             Answer::Ready { rig: which, set_up } if which == rig => {
                 known.push((rank, *set_up));
                 Ok(true)

@@ -110,6 +110,7 @@ impl Rig {
             outcomes,
             clients: scenario.clients,
             stall: scenario.options.stall,
+            preparation: scenario.preparation(),
             #[cfg(feature = "cli")]
             lab: if let Site::Lab(lab) = site { Some(Arc::clone(lab)) } else { None },
         };

@@ -29,6 +29,8 @@ pub(super) struct Own {
     pub(super) clients: usize,
     /// A peer that takes or gives nothing for so long is given up.
     pub(super) stall: Duration,
+    /// The senders may take so long to make their messages.
+    pub(super) preparation: Duration,
     #[cfg(feature = "cli")]
     pub(super) lab: Option<Arc<Lab>>,
 }
@@ -171,7 +173,8 @@ impl Own {
     /// Waits until every thread of either end is in its seat.
     pub(super) fn await_ready(&self) -> Result<Gathered, RigError> {
         let mut gathered = Gathered::new(self.clients);
-        let until = Instant::now() + self.patience();
+        let patience = self.patience() + self.preparation;
+        let until = Instant::now() + patience;
         while !gathered.complete() {
             if self.listen_for(Duration::from_secs(1), &mut gathered)? {
                 continue;
@@ -182,7 +185,8 @@ impl Own {
                 return Err(RigError::End { side: Side::Client, client, error, ledger: Box::default() });
             }
             if Instant::now() > until {
-                return Err(self.hung(format!("not in their seats are {}", gathered.silent())));
+                let silent = format!("not in their seats are {}", gathered.silent());
+                return Err(RigError::Hung { patience, silent });
             }
         }
         Ok(gathered)
@@ -240,6 +244,7 @@ mod tests {
             outcomes,
             clients: 2,
             stall: scenario.options.stall,
+            preparation: scenario.preparation(),
             #[cfg(feature = "cli")]
             lab: None,
         };
