@@ -80,6 +80,9 @@ struct Flags {
     /// The length of a turn in milliseconds
     #[arg(long, value_name = "MS", default_value_t = 80)]
     turn: u64,
+    /// Print what adaptive decided in each cell
+    #[arg(long)]
+    decisions: bool,
     /// One small cell: shows that it works, decides nothing
     #[arg(long)]
     quick: bool,
@@ -230,7 +233,7 @@ fn judge(
     }
     cell.take_failure().map_err(|error| error.to_string())?;
     let others = paths.len() - TARGETS.len();
-    TARGETS
+    let found = TARGETS
         .iter()
         .zip(others..)
         .map(|((metric, _), ours)| {
@@ -244,7 +247,23 @@ fn judge(
             let [ratio, low, high] = [log, log - 2.0 * error, log + 2.0 * error].map(f64::exp);
             Ok(Found { best: paths[best].name, ratio, low, high })
         })
-        .collect()
+        .collect();
+    if flags.decisions {
+        print_decisions(cell);
+    }
+    found
+}
+
+/// What was decided in all set-ups, by whoever decides anything.
+fn print_decisions(cell: Cell) {
+    for (contestant, measured) in cell.finish(None, &mut |_| {}) {
+        if let Ok(measured) = measured
+            && measured.sample.ledger.decisions.total() > 0
+        {
+            print!("\n{}: {}", contestant.name, measured.sample.ledger.decisions);
+        }
+    }
+    println!();
 }
 
 /// `logs`: of each other path the logarithms of our ratios to it, by set-up. The best other path of each half by our median

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use super::class::Class;
 use super::decisions::{Reason, Way};
-use super::evidence::{Evidence, MARGIN};
+use super::evidence::{Evidence, FEWEST, MARGIN};
 use super::trial::{Length, Trial};
 use crate::message::words;
 
@@ -19,6 +19,10 @@ const PROBING: f64 = 0.01;
 
 /// Trials of a rival in a row that found no difference: then there is none that matters.
 const MOST_TRIALS: usize = 12;
+
+/// So many connections try a way at the same time, until it is settled: as many trials as it takes to believe something.
+/// What is learned costs the same, and is known so much sooner where many connections send little each.
+const AT_ONCE: usize = FEWEST as usize;
 
 /// Each round of trials that changed nothing doubles the pause, so often.
 const MOST_DOUBLINGS: u32 = 4;
@@ -56,8 +60,8 @@ pub(super) struct Contest {
     rivals: [Rival; Way::COUNT],
     /// Whose turn for a trial it is.
     turn: usize,
-    /// Held by the trial that runs.
-    running: Arc<()>,
+    /// By way: held by the trials of it that run.
+    running: [Arc<()>; Way::COUNT],
     /// Messages before the next trial.
     pause: u64,
     /// What the trials since the last pause cost more than the incumbent, in messages of the incumbent.
@@ -97,6 +101,16 @@ enum Verdict {
 }
 
 impl Rival {
+    /// How many connections may try it.
+    fn trials_at_once(&self) -> usize {
+        match self.cpu.trials() {
+            _ if self.decided => 0,
+            // It may be far dearer, which one of them is enough to say.
+            0 => 1,
+            known => AT_ONCE.saturating_sub(known).max(1),
+        }
+    }
+
     fn verdict(&self, objective: Objective) -> Verdict {
         let by_cpu = match () {
             () if self.cpu.is_cheaper() => Verdict::Cheaper,
@@ -109,9 +123,10 @@ impl Rival {
             Objective::Demand => by_cpu,
             Objective::Throughput if self.wall.is_cheaper() => Verdict::Cheaper,
             Objective::Throughput if self.wall.is_dearer() => Verdict::Dearer,
-            // Where the clock shows no difference CPU time decides, but not against what the clock suggests.
+            // Where the clock shows no difference CPU time decides, but not against what the clock suggests: of a sender that
+            // waits for its link, not for its CPU, CPU time says nothing.
             Objective::Throughput => match by_cpu {
-                Verdict::Cheaper if self.wall.mean() > MARGIN => Verdict::Open,
+                Verdict::Cheaper if !self.wall.is_no_dearer() => Verdict::Open,
                 Verdict::Dearer if self.wall.mean() < -MARGIN => Verdict::Open,
                 by_cpu => by_cpu,
             },
@@ -129,7 +144,7 @@ impl Contest {
             ways: class.ways(open),
             rivals: [Rival::default(); Way::COUNT],
             turn: 0,
-            running: Arc::default(),
+            running: Default::default(),
             // The first messages find cold caches and a closed congestion window.
             pause: FIRST_PAUSE,
             debt: 0.0,
@@ -147,22 +162,33 @@ impl Contest {
         Standing { way: self.incumbent, reason: self.reason, trial, messages }
     }
 
-    /// A trial, unless one runs or there is nothing to try.
+    /// A trial, unless enough of them run or there is nothing to try.
     fn begin(&mut self, length: Length) -> Option<Trial> {
-        if Arc::strong_count(&self.running) > 1 {
-            return None;
-        }
         // In turn, not one to its end before the next: the one that is far cheaper may be the last.
         let order = (self.turn..Way::COUNT).chain(0..self.turn).map(|index| Way::ALL[index]);
-        let mut rivals = order.filter(|way| self.is_rival(*way));
-        let first = rivals.next();
-        let open = first.into_iter().chain(rivals).find(|way| !self.rivals[*way as usize].decided);
-        let Some(rival) = open.or(first) else {
+        let mut rivals = order.filter(|way| self.is_rival(*way)).peekable();
+        if rivals.peek().is_none() {
             (self.pause, self.reason) = (u64::MAX, Reason::Only);
             return None;
-        };
+        }
+        let rival = if self.is_settled() {
+            let idle = Way::ALL.iter().all(|way| self.trials_of(*way) == 0);
+            rivals.find(|_| idle)
+        } else {
+            rivals.find(|way| self.trials_of(*way) < self.rivals[*way as usize].trials_at_once())
+        }?;
         self.turn = (rival as usize + 1) % Way::COUNT;
-        Some(Trial::new(self.incumbent, rival, length, Arc::clone(&self.running)))
+        Some(Trial::new(self.incumbent, rival, length, Arc::clone(&self.running[rival as usize])))
+    }
+
+    /// How many trials of it run.
+    fn trials_of(&self, way: Way) -> usize {
+        Arc::strong_count(&self.running[way as usize]) - 1
+    }
+
+    /// Nothing is left to find out, only to look whether it still holds.
+    fn is_settled(&self) -> bool {
+        Way::ALL.iter().filter(|way| self.is_rival(**way)).all(|way| self.rivals[*way as usize].decided)
     }
 
     fn is_rival(&self, way: Way) -> bool {
@@ -202,8 +228,7 @@ impl Contest {
 
     /// Once every rival was tried: go on as usual until the debt is paid.
     fn rest(&mut self) {
-        let mut rivals = Way::ALL.iter().filter(|way| self.is_rival(**way));
-        if rivals.any(|way| !self.rivals[*way as usize].decided) {
+        if !self.is_settled() {
             return;
         }
         let due = (self.debt / PROBING) as u64;

@@ -9,7 +9,7 @@ use super::contest::Objective;
 use super::course::{Course, Next};
 use super::decisions::{Decisions, Reason, Way};
 use super::experience::Experience;
-use super::gate::{Gate, Link, Turned};
+use super::gate::{Gate, Link, Outcome, Turned};
 use super::trial::{Cost, Length};
 
 #[derive(Debug)]
@@ -86,9 +86,9 @@ impl Controller {
         }
     }
 
-    /// A message went by reference, if the kernel did not refuse it.
-    pub(super) fn called(&mut self, refused: bool) {
-        let turned = self.gate.called(refused);
+    /// A message was to go by reference.
+    pub(super) fn called(&mut self, outcome: Outcome) {
+        let turned = self.gate.called(outcome);
         self.turned(turned);
     }
 

@@ -6,7 +6,7 @@ use super::trial::Logs;
 const REMEMBERED: f64 = 12.0;
 
 /// Trials before anything is believed that is not glaring.
-const FEWEST: f64 = 4.0;
+pub(super) const FEWEST: f64 = 4.0;
 
 /// How many standard errors make a difference. Looked at after each trial, so more than the usual two: with two, of
 /// equal ways one in four was called cheaper within twelve trials (simulated).
@@ -66,10 +66,19 @@ impl Evidence {
         if self.trials < FEWEST {
             return 0.0;
         }
+        self.mean / self.error()
+    }
+
+    /// Its standard error.
+    fn error(&self) -> f64 {
         // Of a sample, not of a population.
         let variance = self.variance * self.trials / (self.trials - 1.0);
-        let error = (variance.sqrt().max(SMALLEST_SPREAD)) / self.trials.sqrt();
-        self.mean / error
+        (variance.sqrt().max(SMALLEST_SPREAD)) / self.trials.sqrt()
+    }
+
+    /// Most likely not dearer by more than the margin.
+    pub(super) fn is_no_dearer(&self) -> bool {
+        self.trials >= FEWEST && self.mean + self.error() < MARGIN
     }
 
     /// Surely the cheaper one, by more than the margin.

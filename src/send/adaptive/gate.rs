@@ -76,6 +76,16 @@ impl Share {
     }
 }
 
+/// What became of a message that was to go by reference.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Outcome {
+    Taken,
+    /// The kernel refused it for want of memory.
+    Refused,
+    /// It was copied without asking the kernel: the budget had no room.
+    Copied,
+}
+
 /// What became of the gate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Turned {
@@ -127,11 +137,14 @@ impl Gate {
         }
     }
 
-    /// A call by reference was made: `refused` if the kernel did not take it.
-    pub(super) fn called(&mut self, refused: bool) -> Option<Turned> {
-        self.refused.count(refused);
+    /// What became of a message that was to go by reference.
+    pub(super) fn called(&mut self, outcome: Outcome) -> Option<Turned> {
+        // What the sender itself copied, because too much is in flight for now, is no answer of the kernel's.
+        if outcome != Outcome::Copied {
+            self.refused.count(outcome == Outcome::Refused);
+        }
         match self.state {
-            State::Asked { .. } if refused => Some(self.shut(Reason::Refused)),
+            State::Asked { .. } if outcome != Outcome::Taken => Some(self.shut(Reason::Refused)),
             State::Open if self.refused.is_bad() => Some(self.shut(Reason::Refused)),
             _ => None,
         }

@@ -30,7 +30,7 @@ use std::time::Instant;
 
 use class::{Class, Division};
 use controller::Controller;
-use gate::Link;
+use gate::{Link, Outcome};
 use trial::Cost;
 
 use super::{Budget, Hybrid, Ledger, Release, SendPath, Sender, ZeroCopy, hybrid};
@@ -200,9 +200,10 @@ impl Adaptive {
         }
     }
 
-    fn refusals(&self) -> u64 {
+    /// Calls by reference that the kernel refused, and messages that were copied instead.
+    fn not_taken(&self) -> (u64, u64) {
         let ledger = self.inner.told();
-        ledger.enobufs + ledger.fallbacks
+        (ledger.enobufs, ledger.fallbacks)
     }
 }
 
@@ -211,7 +212,7 @@ impl Sender for Adaptive {
         let next = self.controller.next(class(message));
         let clocks = if next.timed { Some(Clocks::read()?) } else { None };
         let by_reference = next.way.by_reference();
-        let refusals = if by_reference { self.refusals() } else { 0 };
+        let before = if by_reference { self.not_taken() } else { (0, 0) };
         self.send_by(next.way, message)?;
         let holds = self.inner.outstanding() > 0;
         if holds {
@@ -220,7 +221,12 @@ impl Sender for Adaptive {
         let spent = clocks.map(Clocks::spent).transpose()?;
         self.controller.sent(message.size(), spent);
         if by_reference {
-            self.controller.called(self.refusals() > refusals);
+            let (refused, copied) = self.not_taken();
+            self.controller.called(match () {
+                () if refused > before.0 => Outcome::Refused,
+                () if copied > before.1 => Outcome::Copied,
+                () => Outcome::Taken,
+            });
         }
         // A call by reference may have read them itself.
         if holds || by_reference {

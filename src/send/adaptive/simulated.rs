@@ -10,7 +10,7 @@ use super::contest::Objective;
 use super::controller::Controller;
 use super::decisions::{Decisions, Reason, Way};
 use super::experience::Experience;
-use super::gate::Link;
+use super::gate::{Link, Outcome};
 use super::trial::{Cost, Length};
 
 /// What the kernel makes of messages by reference.
@@ -125,7 +125,7 @@ impl Simulated {
         self.least += CALL + copying.min(referring) * kib;
         self.controller.sent(shape.size, next.timed.then_some(spent));
         if by_reference {
-            self.controller.called(refused);
+            self.controller.called(if refused { Outcome::Refused } else { Outcome::Taken });
             if !refused {
                 self.outstanding.push_back(self.kernel == Kernel::Copies);
             }
@@ -247,7 +247,7 @@ fn waiting_for_memory_counts_against_the_way_that_holds_it() {
             Cost { cpu: 64 * LAB[next.way as usize] as u64, wall: 64 * LAB[next.way as usize] as u64 };
         link.controller.sent(MESSAGE.size, next.timed.then_some(spent));
         if next.way.by_reference() {
-            link.controller.called(false);
+            link.controller.called(Outcome::Taken);
             link.controller.completed(1, 0);
             link.controller.waited(Cost { cpu: 500, wall: 40_000 });
         }
@@ -362,7 +362,7 @@ proptest! {
         for (size, kind, one, other) in news {
             match kind {
                 0 => controller.completed(one, other),
-                1 => controller.called(one > 50),
+                1 => controller.called([Outcome::Taken, Outcome::Refused, Outcome::Copied][one as usize % 3]),
                 2 => controller.waited(Cost { cpu: one, wall: other }),
                 _ => {
                     let next = controller.next(Class::of(size, Division::Mixed));
