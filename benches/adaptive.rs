@@ -78,7 +78,7 @@ struct Flags {
     #[arg(long, default_value_t = 2)]
     turns: usize,
     /// The length of a turn in milliseconds
-    #[arg(long, value_name = "MS", default_value_t = 80)]
+    #[arg(long, value_name = "MS", default_value_t = 200)]
     turn: u64,
     /// Print what adaptive decided in each cell
     #[arg(long)]

@@ -47,6 +47,17 @@ impl Course {
         }
     }
 
+    /// How many messages will go the usual way before the next look.
+    pub(super) fn left(&self) -> u64 {
+        self.left
+    }
+
+    /// So many of them went.
+    pub(super) fn went(&mut self, messages: u64) {
+        self.left = self.left.saturating_sub(messages);
+        self.gone += messages;
+    }
+
     fn look<'a>(&mut self, contest: impl FnOnce() -> MutexGuard<'a, Contest>) -> Next {
         if self.trial.is_none() {
             let standing = contest().look(std::mem::take(&mut self.gone), self.length);

@@ -90,8 +90,8 @@ impl Decisions {
         self.messages.iter().flatten().fold(0, |sum, count| sum.saturating_add(*count))
     }
 
-    pub(super) fn count(&mut self, way: Way, reason: Reason) {
-        self.messages[way as usize][reason as usize] += 1;
+    pub(super) fn count(&mut self, way: Way, reason: Reason, messages: u64) {
+        self.messages[way as usize][reason as usize] += messages;
     }
 
     /// What was added since `earlier`, a former state of the same decisions.
@@ -209,7 +209,7 @@ mod tests {
     #[test]
     fn decisions_are_kept_in_words() {
         let mut decisions = Decisions { switches: 1, ..Decisions::default() };
-        decisions.count(Way::Gather, Reason::Equal);
+        decisions.count(Way::Gather, Reason::Equal, 1);
         let text = serde_json::to_string(&decisions).unwrap();
         assert!(text.contains(r#"{"way":"gather","reason":"equal","messages":1}"#), "{text}");
         assert_eq!(serde_json::from_str::<Decisions>(&text).unwrap(), decisions);
@@ -220,9 +220,9 @@ mod tests {
     #[test]
     fn decisions_are_told_in_shares_the_most_frequent_way_first() {
         let mut decisions = Decisions { given_up_copied: 2, ..Decisions::default() };
-        decisions.count(Way::Reference, Reason::Probe);
-        (0..8).for_each(|_| decisions.count(Way::Flatten, Reason::Cheaper));
-        decisions.count(Way::Flatten, Reason::Start);
+        decisions.count(Way::Reference, Reason::Probe, 1);
+        decisions.count(Way::Flatten, Reason::Cheaper, 8);
+        decisions.count(Way::Flatten, Reason::Start, 1);
         assert_eq!(
             decisions.to_string(),
             "flatten 90.0 % (start 10.0 %, cheaper 80.0 %), reference 10.0 % (probe 10.0 %); \

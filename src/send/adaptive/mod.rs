@@ -200,16 +200,9 @@ impl Adaptive {
         }
     }
 
-    /// Calls by reference that the kernel refused, and messages that were copied instead.
-    fn not_taken(&self) -> (u64, u64) {
-        let ledger = self.inner.told();
-        (ledger.enobufs, ledger.fallbacks)
-    }
-}
-
-impl Sender for Adaptive {
-    fn send(&mut self, message: &Arc<Message>) -> io::Result<()> {
-        let next = self.controller.next(class(message));
+    /// The first of a stretch, and all that are not copied as usual.
+    fn send_as_decided(&mut self, class: Class, message: &Arc<Message>) -> io::Result<()> {
+        let next = self.controller.next(class);
         let clocks = if next.timed { Some(Clocks::read()?) } else { None };
         let by_reference = next.way.by_reference();
         let before = if by_reference { self.not_taken() } else { (0, 0) };
@@ -233,6 +226,24 @@ impl Sender for Adaptive {
             self.tell_completions();
         }
         Ok(())
+    }
+
+    /// Calls by reference that the kernel refused, and messages that were copied instead.
+    fn not_taken(&self) -> (u64, u64) {
+        let ledger = self.inner.told();
+        (ledger.enobufs, ledger.fallbacks)
+    }
+}
+
+impl Sender for Adaptive {
+    fn send(&mut self, message: &Arc<Message>) -> io::Result<()> {
+        let class = class(message);
+        if self.inner.outstanding() == 0
+            && let Some(way) = self.controller.next_alike(class, message.size())
+        {
+            return self.send_by(way, message);
+        }
+        self.send_as_decided(class, message)
     }
 
     fn reap(&mut self, by: Instant) -> io::Result<bool> {

@@ -8,6 +8,7 @@ use proptest::test_runner::RngSeed;
 use super::class::{Class, Division};
 use super::contest::Objective;
 use super::controller::Controller;
+use super::course::Next;
 use super::decisions::{Decisions, Reason, Way};
 use super::experience::Experience;
 use super::gate::{Link, Outcome};
@@ -110,7 +111,11 @@ impl Simulated {
     }
 
     fn send_one(&mut self, shape: Shape) {
-        let next = self.controller.next(shape.class());
+        // As Adaptive: what goes as the message before it is not asked for.
+        let free = self.outstanding.is_empty();
+        let alike = free.then(|| self.controller.next_alike(shape.class(), shape.size)).flatten();
+        let usual = |way| Next { way, reason: Reason::Equal, timed: false };
+        let next = alike.map_or_else(|| self.controller.next(shape.class()), usual);
         let kib = shape.size as f64 / 1024.0;
         let by_reference = next.way.by_reference();
         // A refused call copies after all, and pays for having asked.
@@ -123,6 +128,9 @@ impl Simulated {
         let copying = self.cpu[0].min(self.cpu[1]);
         let referring = if self.kernel == Kernel::References { self.cpu[2] } else { f64::MAX };
         self.least += CALL + copying.min(referring) * kib;
+        if alike.is_some() {
+            return;
+        }
         self.controller.sent(shape.size, next.timed.then_some(spent));
         if by_reference {
             self.controller.called(if refused { Outcome::Refused } else { Outcome::Taken });
@@ -364,6 +372,7 @@ proptest! {
                 0 => controller.completed(one, other),
                 1 => controller.called([Outcome::Taken, Outcome::Refused, Outcome::Copied][one as usize % 3]),
                 2 => controller.waited(Cost { cpu: one, wall: other }),
+                _ if controller.next_alike(Class::of(size, Division::Mixed), size).is_some() => sent += 1,
                 _ => {
                     let next = controller.next(Class::of(size, Division::Mixed));
                     controller.sent(size, next.timed.then_some(Cost { cpu: one, wall: other }));
