@@ -355,12 +355,8 @@ impl Message {
                 Ok((0..count).map(|_| Self { memory: memory(), size: spec.size }).collect())
             }
             Layout::Page => {
-                let memory = || {
-                    Ok(Gather::mapped(
-                        fields().map(|field| Block::pages(field.len())).collect::<io::Result<_>>()?,
-                    ))
-                };
-                (0..count).map(|_| memory().map(filled)).collect()
+                let blocks = || fields().map(|field| Block::pages(field.len())).collect::<io::Result<_>>();
+                (0..count).map(|_| blocks().map(Gather::mapped).map(filled)).collect()
             }
             Layout::Arena => (0..count).map(|_| Block::pages(spec.size).map(neighbours)).collect(),
             Layout::Huge => Ok(Block::huge(spec.size, count)?.into_iter().map(neighbours).collect()),

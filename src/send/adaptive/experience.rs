@@ -1,8 +1,8 @@
 //! What the connections of a server know together of the ways.
 //!
 //! A connection that lives for a hundred messages cannot learn what a trial of a thousand would say. So what is learned
-//! belongs to the server, not to the connection: one connection at a time tries a way for messages of a class, the others
-//! go on as usual, and all of them take over what it finds. Linux itself keeps what it knows of a peer in this manner
+//! belongs to the server, not to the connection: some connections at a time try ways for messages of a class, the others
+//! go on as usual, and all of them take over what they find. Linux itself keeps what it knows of a peer in this manner
 //! (tcp_metrics). What a connection's own completions say (its [`gate`](super::gate)) is not shared: peers differ.
 
 use std::fmt;

@@ -61,7 +61,7 @@ pub(super) struct Trial {
     messages: u64,
     bytes: [u64; 3],
     spent: [Cost; 3],
-    /// As long as somebody holds it, nobody else begins a trial of the same class.
+    /// As long as somebody holds it, the trial counts as running.
     _turn: Arc<()>,
 }
 

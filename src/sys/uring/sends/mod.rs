@@ -417,7 +417,10 @@ mod tests {
             sends.cancel().unwrap();
             while sends.next_seen().is_some() {}
         }
-        let Some(Slot { held: None, .. }) = sends.slots.get(1) else { panic!("it was cancelled") };
+        if sends.slots[1].held.is_some() {
+            // A kernel that announces the second completion.
+            see_all(&mut sends);
+        }
         assert_eq!(Arc::strong_count(&small[0]), 1);
         // In the slot that was freed last; the socket is full, so that nothing can be over.
         push(&mut sends, &small[1], 3000, 2);
