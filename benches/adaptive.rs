@@ -9,7 +9,7 @@
 //!
 //!     cargo bench --bench adaptive [-- --size 64KiB --clients 1 --layout heap --footprint hot --over-lab]
 //!
-//! The whole grid, 72 cells, takes about a quarter of an hour on two CPUs, and half of that with `--path
+//! The whole grid, 72 cells, takes about an hour on two CPUs, and half of that with `--path
 //! onecopy,flatten,zerocopy`, which are the best of the candidates with even fields. A cell whose messages in turn need more than
 //! half of the memory is passed over and says so.
 

@@ -3,6 +3,10 @@
 //! A trial is three blocks of messages: the incumbent, the rival, the incumbent again, so that what drifts hits both.
 //! Only trials read clocks. What a trial costs more than the incumbent would have (the rival's penalty and the clocks)
 //! is a debt, and the next trials wait until it is one part in a hundred of what was sent since.
+//!
+//! What a trial cannot see is a way that is cheaper only where all connections take it. In the lab at 16 KiB (heap, 8 clients)
+//! all by reference need 0.7 of the sender's CPU time of all by copy, but one by reference among seven that copy needs as
+//! much as they (1.00 in twelve trials of a server, 0.63 in four of another, which ran at the same time).
 
 use std::fmt;
 use std::str::FromStr;
