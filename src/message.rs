@@ -331,36 +331,33 @@ impl Message {
     /// So many of them, as messages in turn lie in memory.
     pub fn several(spec: &Spec, count: usize) -> io::Result<Vec<Self>> {
         let lengths = spec.lengths();
-        let mut bytes = vec![0; spec.size];
-        content(0, 0, &mut bytes);
-        let fields = || {
-            lengths.iter().scan(0, |at, length| {
-                *at += length;
-                Some(&bytes[*at - length..*at])
-            })
+        let neighbours = |block| Gather::neighbours(block, &lengths);
+        let heap = || Gather::allocated(lengths.iter().map(|n| vec![0; *n].into_boxed_slice()));
+        let pages = || lengths.iter().map(|n| Block::pages(*n)).collect::<io::Result<_>>();
+        let memory: Box<dyn Iterator<Item = io::Result<Gather>>> = match spec.layout {
+            Layout::Heap => Box::new((0..count).map(|_| Ok(heap()))),
+            Layout::Page => Box::new((0..count).map(|_| pages().map(Gather::mapped))),
+            Layout::Arena => Box::new((0..count).map(|_| Block::pages(spec.size).map(neighbours))),
+            Layout::Huge => Box::new(Block::huge(spec.size, count)?.into_iter().map(neighbours).map(Ok)),
+            Layout::Memfd => Box::new(Block::in_memfd(spec.size, count)?.into_iter().map(neighbours).map(Ok)),
         };
-        let filled = |memory| {
-            let mut message = Self { memory, size: spec.size };
-            message
-                .fields_mut()
-                .into_iter()
-                .zip(fields())
-                .for_each(|(field, bytes)| field.copy_from_slice(bytes));
-            message
-        };
-        let neighbours = |block| filled(Gather::neighbours(block, &lengths));
-        match spec.layout {
-            Layout::Heap => {
-                let memory = || Gather::allocated(fields().map(Box::from));
-                Ok((0..count).map(|_| Self { memory: memory(), size: spec.size }).collect())
+        let mut messages = Vec::<Self>::with_capacity(count);
+        for memory in memory {
+            let mut message = Self { memory: memory?, size: spec.size };
+            // All are alike, and a copy is faster than to work the content out.
+            match messages.first() {
+                Some(first) => message.copy(first),
+                None => message.write(0),
             }
-            Layout::Page => {
-                let blocks = || fields().map(|field| Block::pages(field.len())).collect::<io::Result<_>>();
-                (0..count).map(|_| blocks().map(Gather::mapped).map(filled)).collect()
-            }
-            Layout::Arena => (0..count).map(|_| Block::pages(spec.size).map(neighbours)).collect(),
-            Layout::Huge => Ok(Block::huge(spec.size, count)?.into_iter().map(neighbours).collect()),
-            Layout::Memfd => Ok(Block::in_memfd(spec.size, count)?.into_iter().map(neighbours).collect()),
+            messages.push(message);
+        }
+        Ok(messages)
+    }
+
+    /// Takes over the bytes of a message that is divided alike.
+    fn copy(&mut self, other: &Self) {
+        for (field, bytes) in self.fields_mut().into_iter().zip(other.slices()) {
+            field.copy_from_slice(bytes);
         }
     }
 

@@ -81,7 +81,7 @@ impl Scenario {
     /// How long it may take at most to make the messages in turn: those of a cold cell cover gigabytes where the last-level
     /// cache is large.
     pub(crate) fn preparation(&self) -> Duration {
-        /// What a busy machine surely fills in a second: one that is not takes a gigabyte and more.
+        /// What even a crowded machine fills in a second.
         const BYTES_PER_SECOND: usize = 32 << 20;
         let bytes = Supply::memory(&self.spec).saturating_mul(self.clients);
         Duration::from_secs((bytes / BYTES_PER_SECOND) as u64)

@@ -489,11 +489,14 @@ fn a_reset_in_mid_run_ends_the_cell_and_the_next_is_measured() {
 fn a_host_that_is_killed_and_restarted_between_cells() {
     // A guest that has no connection open at that moment has nothing to miss, rightly.
     const TRIES: usize = 8;
-    assert!((0..TRIES).any(|_| a_killed_host_is_missed_in_its_cell_alone()), "never missed in {TRIES} tries");
+    assert!(
+        (0..TRIES).any(|_| a_killed_host_is_missed_in_the_second_cell()),
+        "never missed in {TRIES} tries"
+    );
 }
 
-/// False when the host was killed between two connections of the guest, and restarted before the next.
-fn a_killed_host_is_missed_in_its_cell_alone() -> bool {
+/// False when the host was killed between two connections of the guest and restarted before the next, or later than meant.
+fn a_killed_host_is_missed_in_the_second_cell() -> bool {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("r.json");
     let (server, address) = Program::serve(&[]);
@@ -515,12 +518,11 @@ fn a_killed_host_is_missed_in_its_cell_alone() -> bool {
     let results = results_in(&file).unwrap();
     assert_eq!(results.records.len() + results.failures.len(), 4);
     assert_eq!(results.records[0].size, 1024, "what was measured before is kept");
-    if results.failures.is_empty() {
-        assert_eq!(code, Some(0));
+    assert_eq!(code, Some(i32::from(!results.failures.is_empty())));
+    if !results.failures.iter().any(|failure| failure.size == 4096) {
         server.stop().good();
         return false;
     }
-    assert_eq!(code, Some(1));
     // Resumed, only what failed is measured.
     cells(&["--resume"]).finish().good();
     let mended = results_in(&file).unwrap();

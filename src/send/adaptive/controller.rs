@@ -23,15 +23,15 @@ pub(super) struct Controller {
     at_hand: (Class, bool),
     /// It was sent by reference to see what the kernel makes of it.
     asked: bool,
-    stretch: Stretch,
+    stretch: Option<Stretch>,
     decisions: Decisions,
 }
 
-/// Messages of one class that are copied as usual, one after the other: what most small messages are. They are only counted,
-/// and what follows from them is seen to at the end, because a copy of a kilobyte takes no longer than 250 ns.
+/// Messages of the class at hand that are copied as usual, one after the other: what most small messages are. They are only counted,
+/// and what follows from them is seen to at the end: `flatten` needs 313 ns of the sender's CPU time for a kilobyte (loopback,
+/// 1 client, hot), and deciding anew each time took 8 more.
 #[derive(Debug, Clone, Copy)]
 struct Stretch {
-    class: Class,
     way: Way,
     reason: Reason,
     messages: u64,
@@ -63,14 +63,7 @@ impl Controller {
             courses: Class::all().map(courses).collect(),
             at_hand: (Class::of(0, Division::One), false),
             asked: false,
-            stretch: Stretch {
-                class: Class::of(0, Division::One),
-                way: Way::Gather,
-                reason: Reason::Start,
-                messages: 0,
-                bytes: 0,
-                most: 0,
-            },
+            stretch: None,
             decisions: Decisions::default(),
         }
     }
@@ -79,8 +72,8 @@ impl Controller {
     /// it. `None`: ask [`Controller::next`].
     #[inline]
     pub(super) fn next_alike(&mut self, class: Class, bytes: usize) -> Option<Way> {
-        let stretch = &mut self.stretch;
-        if stretch.messages >= stretch.most || stretch.class != class {
+        let stretch = self.stretch.as_mut()?;
+        if stretch.messages >= stretch.most || self.at_hand.0 != class {
             return None;
         }
         stretch.messages += 1;
@@ -90,13 +83,11 @@ impl Controller {
 
     /// Sees to what was only counted.
     fn end_stretch(&mut self) {
-        let Stretch { class, way, reason, messages, bytes, .. } = self.stretch;
-        if messages > 0 {
+        if let Some(Stretch { way, reason, messages, bytes, .. }) = self.stretch.take() {
             self.decisions.count(way, reason, messages);
             self.gate.sent(bytes, false);
-            self.courses[class.index()][usize::from(self.at_hand.1)].went(messages);
+            self.course_at_hand().went(messages);
         }
-        (self.stretch.messages, self.stretch.bytes, self.stretch.most) = (0, 0, 0);
     }
 
     /// How the message of this class goes.
@@ -122,8 +113,8 @@ impl Controller {
         };
         self.decisions.count(next.way, next.reason, 1);
         if !self.asked && !next.timed && !next.way.by_reference() {
-            let most = self.courses[class.index()][usize::from(open)].left().min(LONGEST_STRETCH);
-            self.stretch = Stretch { class, way: next.way, reason: next.reason, messages: 0, bytes: 0, most };
+            let most = self.course_at_hand().left().min(LONGEST_STRETCH);
+            self.stretch = Some(Stretch { way: next.way, reason: next.reason, messages: 0, bytes: 0, most });
         }
         next
     }
@@ -174,7 +165,9 @@ impl Controller {
 
     pub(super) fn decisions(&self) -> Decisions {
         let mut decisions = self.decisions;
-        decisions.count(self.stretch.way, self.stretch.reason, self.stretch.messages);
+        if let Some(Stretch { way, reason, messages, .. }) = self.stretch {
+            decisions.count(way, reason, messages);
+        }
         decisions.switches = self.courses.iter().flatten().map(Course::switches).sum();
         decisions
     }

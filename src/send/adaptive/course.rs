@@ -39,8 +39,7 @@ impl Course {
     pub(super) fn next<'a>(&mut self, contest: impl FnOnce() -> MutexGuard<'a, Contest>) -> Next {
         match self.usual {
             Some((way, reason)) if self.left > 0 => {
-                self.left -= 1;
-                self.gone += 1;
+                self.went(1);
                 Next { way, reason, timed: false }
             }
             _ => self.look(contest),
@@ -73,8 +72,7 @@ impl Course {
             }
             Some(trial) => Next { way, reason, timed: trial.is_timing() },
             None => {
-                self.left = self.left.saturating_sub(1);
-                self.gone += 1;
+                self.went(1);
                 Next { way, reason, timed: false }
             }
         }

@@ -180,15 +180,20 @@ mod tests {
     use crate::send::{Budget, Ledger, Sender as _, Terms, drain};
     use crate::sys::socket::Socket;
 
-    /// Messages of these sizes, sent within `budget`; the ledger, if all bytes came in order.
-    fn sent(sizes: &[usize], budget: Budget) -> Option<Ledger> {
+    /// A connection, where io_uring sends by reference.
+    fn connected() -> Option<(Socket, TcpStream)> {
         if let Err(why) = (sendzc::PATH.probe)(&Spec::new(1024).unwrap()) {
             eprintln!("skipped: {why}");
             return None;
         }
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let mut client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
-        let socket = Socket::from(listener.accept().unwrap().0);
+        let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        Some((Socket::from(listener.accept().unwrap().0), client))
+    }
+
+    /// Messages of these sizes, sent within `budget`; the ledger, if all bytes came in order.
+    fn sent(sizes: &[usize], budget: Budget) -> Option<Ledger> {
+        let (socket, mut client) = connected()?;
         let messages: Vec<_> = (1..).zip(sizes).map(|(fill, size)| vec![fill; *size]).collect();
         let mut received = vec![0; sizes.iter().sum()];
         let read = move || client.read_exact(&mut received).map(|()| received).unwrap();
@@ -227,14 +232,8 @@ mod tests {
     fn a_chain_that_is_cut_goes_on_with_the_remainder() {
         // The second fills the socket, and none shares its request.
         const SIZES: [usize; CHAIN] = [BREAK, 32 << 20, BREAK, BREAK];
-        if let Err(why) = (sendzc::PATH.probe)(&Spec::new(1024).unwrap()) {
-            eprintln!("skipped: {why}");
-            return;
-        }
         for operation in [Operation::SendMsgZc, Operation::SendZc, Operation::SendMsg, Operation::Send] {
-            let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-            let mut client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
-            let socket = Socket::from(listener.accept().unwrap().0);
+            let Some((socket, mut client)) = connected() else { return };
             let mut sender = Uring::open(socket, operation, Terms::within(Budget::unbounded())).unwrap();
             let messages: Vec<_> = (1..).zip(SIZES).map(|(fill, size)| vec![fill; size]).collect();
             let wrap = |message: &Vec<u8>| Arc::new(Message::from_bytes(message.clone()));

@@ -81,6 +81,7 @@ fn ticket(uses: u32, number: u16) -> u64 {
 }
 
 struct Slot<T, N> {
+    /// How many requests it has been used for.
     uses: u32,
     /// What the kernel may read, until it has said that it is done.
     held: Option<(ArrayVec<Arc<T>, JOINED>, N)>,
