@@ -57,7 +57,10 @@ impl Gather {
             filled = filled.checked_add(*length).filter(|end| *end <= whole.iov_len)?;
             Some(field)
         };
-        let iovecs: Box<[_]> = lengths.iter().map_while(cut).collect();
+        // Of its final size at once: a cold footprint has millions of these.
+        let mut iovecs = Vec::with_capacity(lengths.len());
+        iovecs.extend(lengths.iter().map_while(cut));
+        let iovecs = iovecs.into_boxed_slice();
         let iov_len = iovecs.iter().map(|field| field.iov_len).sum();
         Self { iovecs, runs: Box::new([libc::iovec { iov_len, ..whole }]), owner: Owner::Blocks(vec![block]) }
     }

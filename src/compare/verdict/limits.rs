@@ -136,11 +136,18 @@ pub fn conditions(results: &Results) -> Option<String> {
     let c = &results.conditions;
     let commit = c.commit.as_ref().map_or_else(String::new, |commit| format!(" ({commit})"));
     let setups: Vec<usize> = results.comparisons.iter().map(|comparison| comparison.setups).collect();
-    let (least, most) = (setups.iter().min().unwrap_or(&0), setups.iter().max().unwrap_or(&0));
-    let setups = if least == most { least.to_string() } else { format!("{least} to {most}") };
+    // Of one path alone nothing was compared.
+    let setups = match (setups.iter().min(), setups.iter().max()) {
+        (Some(least), Some(most)) if least == most => Some(least.to_string()),
+        (Some(least), Some(most)) => Some(format!("{least} to {most}")),
+        _ => None,
+    };
+    let compared = setups.map_or_else(String::new, |setups| {
+        format!("; {setups} set-ups a cell, intervals of 95 % for the run as a whole")
+    });
     Some(format!(
         "Measured by copycost {}{commit} over {}, Linux {}, {} × {}; {} placement, {} layout, {} fields, {} buffers, \
-         {} footprint, {}, SO_SNDBUF {}, SO_RCVBUF {}; {setups} set-ups a cell, intervals of 95 % for the run as a whole.",
+         {} footprint, {}, SO_SNDBUF {}, SO_RCVBUF {}{compared}.",
         c.version,
         record.transport,
         c.kernel,

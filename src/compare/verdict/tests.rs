@@ -127,6 +127,17 @@ fn crossovers_say_how_far_they_are_known() {
 }
 
 #[test]
+fn set_ups_are_told_only_of_what_was_compared() {
+    let mut results = results();
+    results.records.push(record("onecopy", 1024));
+    let conditions = |results: &Results| super::limits::conditions(results).unwrap();
+    assert!(conditions(&results).ends_with("SO_RCVBUF 2 MiB."), "{}", conditions(&results));
+    results.comparisons = compared("zerocopy", 1024, (1.0, "equivalent"), (1.0, "equivalent"));
+    results.comparisons[0].setups = 6;
+    assert!(conditions(&results).contains("6 to 8 set-ups a cell"), "{}", conditions(&results));
+}
+
+#[test]
 fn builds_are_counted() {
     let mut results = results();
     let old = |size, word: &str| {
