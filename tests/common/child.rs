@@ -1,9 +1,10 @@
 //! Tests that need a process of their own: the test binary starts itself again, as another user, with other
 //! limits or in a network namespace.
 
-use std::io::Read as _;
+use std::io::{Read as _, Write as _};
 use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::process::CommandExt as _;
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 use std::{env, fs};
@@ -33,7 +34,7 @@ impl Wanted {
             tempfile::Builder::new().prefix(&name).permissions(fs::Permissions::from_mode(0o755)).tempdir();
         let copy = copy.unwrap();
         let binary = copy.path().join("test");
-        fs::copy(env::current_exe().unwrap(), &binary).unwrap();
+        write_executable(&binary, &fs::read(env::current_exe().unwrap()).unwrap());
         let mut words: Vec<&str> = wrapper.to_vec();
         words.push(binary.to_str().unwrap());
         let mut command = Command::new(words[0]);
@@ -115,6 +116,16 @@ fn read(from: &mut impl std::io::Read) -> String {
     let mut text = Vec::new();
     let _ = from.read_to_end(&mut text);
     String::from_utf8_lossy(&text).into_owned()
+}
+
+/// Writes a file that everybody can execute, at once. A process of its own writes it: a child that another test's thread forks
+/// meanwhile would hold it open for writing, and who then executed it were told "Text file busy".
+pub fn write_executable(path: &Path, content: &[u8]) {
+    let mut writer = Command::new("sh");
+    writer.args(["-c", "cat >\"$0\" && chmod 755 \"$0\""]).arg(path).stdin(Stdio::piped());
+    let mut writer = writer.spawn().unwrap();
+    writer.stdin.take().unwrap().write_all(content).unwrap();
+    assert!(writer.wait().unwrap().success());
 }
 
 /// Whether this process is root, by the owner of its own status file.

@@ -1,8 +1,6 @@
 //! What a lab needs and has not: one sentence, and exit code 1.
 
-use std::fs;
-use std::os::unix::fs::PermissionsExt as _;
-
+use super::common::child::write_executable;
 use super::common::program::Program;
 use super::{names_of, possible, works};
 
@@ -61,8 +59,7 @@ fn a_kernel_without_the_links_is_told() {
              echo 'Error: Unknown device type.' >&2; echo 'Command failed -:1' >&2; exit 2\nfi\n\
              echo \"$lines\" | exec ip \"$@\"\n"
         );
-        fs::write(&script, text).unwrap();
-        fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).unwrap();
+        write_executable(&script, text.as_bytes());
         let path = format!("PATH={}:/usr/sbin:/usr/bin:/sbin:/bin", folder.path().display());
         let program = Program::start_in(&["/usr/bin/env", &path], &["lab", "--", "true"]);
         let pid = program.pid();

@@ -10,7 +10,7 @@ use std::fs;
 use std::process::Command;
 use std::time::Duration;
 
-use common::child::works;
+use common::child::{works, write_executable};
 use common::program::{Program, results_in};
 use common::{eventually, skip};
 use copycost::send;
@@ -231,8 +231,7 @@ fn other_builds_take_part_and_are_told() {
     for at in places {
         bytes[at..at + changed.len()].copy_from_slice(changed.as_bytes());
     }
-    fs::write(&other, bytes).unwrap();
-    assert!(Command::new("chmod").args(["755", other.to_str().unwrap()]).status().unwrap().success());
+    write_executable(&other, &bytes);
     let flags = ["-p", "onecopy", "-s", "4KiB", "--seconds", "0.1"];
     let ours = [&["-n", "2", &program][..], &OVER, &flags].concat();
     let theirs = [&[":", "-n", "1", other.to_str().unwrap()][..], &OVER, &flags].concat();

@@ -2,11 +2,10 @@
 //! its own, which mpirun enters by a script where it would use ssh.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
-use crate::common::child::{is_root, works};
+use crate::common::child::{is_root, works, write_executable};
 use crate::common::skip;
 use crate::job::{copycost, start_in, sums_are_the_hosts_own};
 use crate::{BRIEF, OVER, has_mpirun};
@@ -59,8 +58,7 @@ impl Net {
              'hostname \"$0\"; exec sh -c \"$*\"' \"$host\" \"$@\"\n",
             prefix = self.prefix
         );
-        fs::write(&path, text).unwrap();
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+        write_executable(&path, text.as_bytes());
         path
     }
 
