@@ -13,9 +13,10 @@ const SMALLEST_BY_REFERENCE: usize = 8 << 10;
 const REFERENCE_FROM: usize = 16 << 10;
 
 /// And from here on others, where CPU time is the objective: fields on the heap take more pages and an iovec each, and in the
-/// lab they move fewer bytes so (64 KiB, 1 and 2 clients: 0.81 and 0.73 of `onecopy` hot, 0.70 and 0.63 cold), but need less
-/// of the sender's CPU time (0.96 and 0.89 hot, 0.70 and 0.51 cold; with 8 clients, hot, 1.08).
-const SCATTERED_REFERENCE_FROM: usize = 64 << 10;
+/// lab they move fewer bytes so (with 1, 2, 4 and 8 clients, hot, 0.76, 0.70, 0.38 and 0.54 of `onecopy` at 16 KiB, 1.06, 0.81,
+/// 0.57 and 0.75 at 32 KiB; ±15 %), but need less of the sender's CPU time (0.95, 0.70, 1.08 and 0.69 at 16 KiB, ±6 %; 0.60,
+/// 0.48, 0.69 and 0.49 at 32 KiB, ±4 % and with 4 clients ±15 %).
+const SCATTERED_REFERENCE_FROM: usize = 16 << 10;
 
 /// Up to here messages start with `flatten`. Of several pieces it moves 1.3 to 1.4 times as much at 1 KiB, and at 16 KiB 1.06
 /// times (hot). Of one piece it moves 1.10, 1.03 and 0.95 times as much at 1, 4 and 16 KiB hot (±8 %), and 1.10, 1.06 and 1.09

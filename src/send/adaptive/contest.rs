@@ -4,9 +4,10 @@
 //! Only trials read clocks. What a trial costs more than the incumbent would have (the rival's penalty and the clocks)
 //! is a debt, and the next trials wait until it is one part in a hundred of what was sent since.
 //!
-//! What a trial cannot see is a way that is cheaper only where all connections take it. In the lab at 16 KiB (heap, 8 clients)
-//! all by reference need 0.7 of the sender's CPU time of all by copy, but one by reference among seven that copy needs as
-//! much as they (1.00 in twelve trials of a server, 0.63 in four of another, which ran at the same time).
+//! What one connection's trial cannot see is a way that is cheaper only where all connections take it. In the lab at 16 KiB (heap,
+//! 8 clients) all by reference need 0.7 of the sender's CPU time of all by copy, but one by reference among seven that copy
+//! needs as much as they. So where CPU time is the objective one connection tries a way first, for it may be far dearer, and then
+//! all of them at once.
 
 use std::fmt;
 use std::str::FromStr;
@@ -15,7 +16,7 @@ use std::sync::Arc;
 use super::class::Class;
 use super::decisions::{Reason, Way};
 use super::evidence::{Evidence, FEWEST, MARGIN};
-use super::trial::{Length, Trial};
+use super::trial::{Joint, Length, Trial};
 use crate::message::words;
 
 /// The share of the work that trials may cost.
@@ -24,8 +25,9 @@ const PROBING: f64 = 0.01;
 /// Trials of a rival in a row that found no difference: then there is none that matters.
 const MOST_TRIALS: usize = 12;
 
-/// So many connections try a way at the same time, until it is settled: as many trials as it takes to believe something.
-/// What is learned costs the same, and is known so much sooner where many connections send little each.
+/// Where throughput is the objective so many connections try a way at the same time, until it is settled: as many trials as it
+/// takes to believe something. What is learned costs the same, and is known so much sooner where many connections send little
+/// each.
 const AT_ONCE: usize = FEWEST as usize;
 
 /// Each round of trials that changed nothing doubles the pause, so often.
@@ -66,6 +68,8 @@ pub(super) struct Contest {
     turn: usize,
     /// By way: held by the trials of it that run.
     running: [Arc<()>; Way::COUNT],
+    /// The last trial by all connections, and who is tried.
+    joint: Option<(Way, Arc<Joint>)>,
     /// Messages before the next trial.
     pause: u64,
     /// What the trials since the last pause cost more than the incumbent, in messages of the incumbent.
@@ -105,14 +109,18 @@ enum Verdict {
 }
 
 impl Rival {
-    /// How many connections may try it.
-    fn trials_at_once(&self) -> usize {
-        match self.cpu.trials() {
-            _ if self.decided => 0,
-            // It may be far dearer, which one of them is enough to say.
-            0 => 1,
-            known => AT_ONCE.saturating_sub(known).max(1),
-        }
+    /// A connection has tried it: it is not far dearer, or that is known.
+    fn is_known(&self) -> bool {
+        self.cpu.trials() > 0
+    }
+
+    /// What a message costs more this way, as a share of what the incumbent's costs.
+    fn penalty(&self, objective: Objective) -> f64 {
+        let log = match objective {
+            Objective::Throughput => self.cpu.mean().max(self.wall.mean().min(self.cpu.mean() + GLARING)),
+            Objective::Demand => self.cpu.mean(),
+        };
+        log.exp_m1().max(0.0)
     }
 
     fn verdict(&self, objective: Objective) -> Verdict {
@@ -141,14 +149,20 @@ impl Rival {
 impl Contest {
     /// For messages of a class, where by reference is `open` or not.
     pub(super) fn new(class: Class, objective: Objective, open: bool) -> Self {
+        let first = match objective {
+            Objective::Throughput => Way::Flatten,
+            // What saves CPU time saves most of it by not copying.
+            Objective::Demand => Way::Reference,
+        };
         Self {
             objective,
             incumbent: class.start(objective, open),
             reason: Reason::Start,
             ways: class.ways(open),
             rivals: [Rival::default(); Way::COUNT],
-            turn: 0,
+            turn: first as usize,
             running: Default::default(),
+            joint: None,
             // The first messages find cold caches and a closed congestion window.
             pause: FIRST_PAUSE,
             debt: 0.0,
@@ -161,7 +175,14 @@ impl Contest {
     /// way since its last look.
     pub(super) fn look(&mut self, sent: u64, length: Length) -> Standing {
         self.pause = self.pause.saturating_sub(sent);
-        let trial = if self.pause == 0 { self.begin(length) } else { None };
+        let trial = match &self.joint {
+            Some((rival, joint)) if joint.can_be_joined() => {
+                Some(self.trial(*rival, length).following(joint))
+            }
+            Some((_, joint)) if !joint.is_over() => None,
+            _ if self.pause == 0 => self.begin(length),
+            _ => None,
+        };
         let messages = if self.pause == 0 { length.timed } else { self.pause.min(length.timed) };
         Standing { way: self.incumbent, reason: self.reason, trial, messages }
     }
@@ -179,10 +200,30 @@ impl Contest {
             let idle = Way::ALL.iter().all(|way| self.trials_of(*way) == 0);
             rivals.find(|_| idle)
         } else {
-            rivals.find(|way| self.trials_of(*way) < self.rivals[*way as usize].trials_at_once())
+            rivals.find(|way| self.trials_of(*way) < self.trials_at_once(*way))
         }?;
         self.turn = (rival as usize + 1) % Way::COUNT;
-        Some(Trial::new(self.incumbent, rival, length, Arc::clone(&self.running[rival as usize])))
+        let trial = self.trial(rival, length);
+        if self.objective == Objective::Throughput || !self.rivals[rival as usize].is_known() {
+            return Some(trial);
+        }
+        let (trial, joint) = trial.leading();
+        self.joint = Some((rival, joint));
+        Some(trial)
+    }
+
+    fn trial(&self, rival: Way, length: Length) -> Trial {
+        Trial::new(self.incumbent, rival, length, Arc::clone(&self.running[rival as usize]))
+    }
+
+    /// How many trials of it may run, each of one connection or one of all.
+    fn trials_at_once(&self, way: Way) -> usize {
+        let rival = &self.rivals[way as usize];
+        match self.objective {
+            _ if rival.decided => 0,
+            Objective::Throughput if rival.is_known() => AT_ONCE.saturating_sub(rival.cpu.trials()).max(1),
+            _ => 1,
+        }
     }
 
     /// How many trials of it run.
@@ -204,17 +245,16 @@ impl Contest {
         if trial.incumbent != self.incumbent {
             return;
         }
-        let (cpu, wall) = trial.logs();
         let rival = &mut self.rivals[trial.rival as usize];
+        let Some((cpu, wall)) = trial.logs() else {
+            self.debt += trial.dearer(rival.penalty(self.objective));
+            return;
+        };
         rival.cpu.add(cpu);
         rival.wall.add(wall);
         rival.tried += 1;
         let verdict = rival.verdict(self.objective);
-        let penalty = match self.objective {
-            Objective::Throughput => rival.cpu.mean().max(rival.wall.mean().min(rival.cpu.mean() + GLARING)),
-            Objective::Demand => rival.cpu.mean(),
-        };
-        self.debt += trial.dearer(penalty.exp_m1().max(0.0));
+        self.debt += trial.dearer(rival.penalty(self.objective));
         self.longest = self.longest.max(trial.messages());
         if verdict == Verdict::Cheaper {
             self.replace(trial.rival);
@@ -235,10 +275,14 @@ impl Contest {
         if !self.is_settled() {
             return;
         }
-        let due = (self.debt / PROBING) as u64;
+        let due = (std::mem::take(&mut self.debt) / PROBING) as u64;
+        if self.pause > 0 {
+            // A trial that ran beside the one that settled it.
+            self.pause = self.pause.saturating_add(due << self.doublings);
+            return;
+        }
         self.pause = due.max(self.longest * SHORTEST_PAUSE) << self.doublings;
         self.doublings = (self.doublings + 1).min(MOST_DOUBLINGS);
-        self.debt = 0.0;
         if matches!(self.reason, Reason::Start | Reason::Equal) {
             let dearer = |way: &Way| self.rivals[*way as usize].verdict(self.objective) == Verdict::Dearer;
             let all_dearer = Way::ALL.iter().filter(|way| self.is_rival(**way)).all(dearer);
@@ -259,7 +303,7 @@ impl Contest {
             }
         }
         self.rivals[way as usize] = Rival::default();
-        (self.incumbent, self.reason) = (way, Reason::Cheaper);
+        (self.incumbent, self.reason, self.joint) = (way, Reason::Cheaper, None);
         self.pause = 0;
         self.doublings = 0;
     }

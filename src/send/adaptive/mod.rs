@@ -56,7 +56,9 @@ pub(super) const PATH: SendPath = SendPath {
 /// Messages are gathered by so many bytes: the piece is still in the second-level cache when the kernel reads it.
 const STAGING: usize = 128 << 10;
 
-/// While the kernel holds memory and messages are copied, the error queue is looked at after so many bytes.
+/// While the kernel holds memory and messages are copied, the error queue is looked at after so many bytes. After
+/// those that go by reference [`ZeroCopy`] decides alone: with a second look after each message of 256 KiB they took 1.14 of
+/// `zerocopy`'s CPU time, and take 1.02 (lab, 1 client, ±4 %).
 const LOOK_BYTES: usize = 256 << 10;
 
 /// Sends each message by the way that costs least here, as far as it knows by now.
@@ -179,8 +181,11 @@ impl Adaptive {
     }
 
     /// Reads completions if it is time to.
-    fn look(&mut self, size: usize) -> io::Result<()> {
+    fn look(&mut self, way: Way, size: usize) -> io::Result<()> {
         self.inner.reap_if_due()?;
+        if way.by_reference() {
+            return Ok(());
+        }
         self.since_look += size;
         if self.since_look >= LOOK_BYTES {
             self.since_look = 0;
@@ -209,7 +214,7 @@ impl Adaptive {
         self.send_by(next.way, message)?;
         let holds = self.inner.outstanding() > 0;
         if holds {
-            self.look(message.size())?;
+            self.look(next.way, message.size())?;
         }
         let spent = clocks.map(Clocks::spent).transpose()?;
         self.controller.sent(message.size(), spent);

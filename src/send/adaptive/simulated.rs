@@ -339,6 +339,73 @@ fn a_connection_that_ends_in_a_trial_leaves_it_to_the_others() {
     assert!(other.send(500, MESSAGE).of_way(Way::Flatten) > 0);
 }
 
+/// Connections of one server with this objective.
+fn together(objective: Objective, connections: usize) -> Vec<Simulated> {
+    let experience = Experience::new();
+    let one = |number| {
+        let mut one = Simulated::new(Kernel::References, LAB, 0.1);
+        one.controller = Controller::new(objective, experience.clone(), Link::Far, SEND_BUFFER, true);
+        one.random = fastrand::Rng::with_seed(number);
+        one
+    };
+    (0..connections as u64).map(one).collect()
+}
+
+#[test]
+fn a_way_that_is_cheaper_only_if_all_take_it_is_found_and_kept() {
+    let mut connections = together(Objective::Demand, 8);
+    let mut referring = 0;
+    for _ in 0..20_000 {
+        // One by reference among seven others saves nothing, and one that copies among seven by reference would save more.
+        let share = referring as f64 / connections.len() as f64;
+        let before: Vec<_> = connections.iter().map(|one| one.controller.decisions()).collect();
+        for one in &mut connections {
+            one.cpu = [100.0 - 50.0 * share, 130.0, 106.0 - 46.0 * share, 200.0];
+            one.send_one(shape(16 << 10));
+        }
+        let since = |(one, before): (&Simulated, &Decisions)| one.controller.decisions().since(before);
+        let sent: Vec<_> = connections.iter().zip(&before).map(since).collect();
+        referring = sent.iter().filter(|sent| sent.of_way(Way::Reference) > 0).count();
+    }
+    for one in &mut connections {
+        let all = one.controller.decisions();
+        assert!(share(&all, Way::Reference) > 0.9 && all.switches <= 2, "{all}");
+    }
+}
+
+/// Three connections that try `flatten` at this moment, all of them.
+fn in_a_trial_of_all() -> Vec<Simulated> {
+    let mut connections = together(Objective::Demand, 3);
+    let probing = |one: &mut Simulated| one.send(1, MESSAGE).messages(Way::Flatten, Reason::Probe) > 0;
+    let mut rounds = 0..10_000;
+    let all = |_| connections.iter_mut().filter_map(|one| probing(one).then_some(())).count() == 3;
+    assert!(rounds.any(all), "they never try it together");
+    connections
+}
+
+#[test]
+fn nobody_waits_in_a_trial_of_all_for_who_does_not_send() {
+    for on in 0..3 {
+        let sent = in_a_trial_of_all()[on].send(10_000, MESSAGE);
+        let block = Length::of(MESSAGE.size, SEND_BUFFER);
+        assert!(sent.of_way(Way::Flatten) < 8 * (block.timed + block.warm_up), "{on}: {sent}");
+    }
+}
+
+#[test]
+fn who_leads_a_trial_of_all_and_leaves_ends_it() {
+    let block = Length::of(MESSAGE.size, SEND_BUFFER);
+    // One of them leads.
+    for on in 0..3 {
+        let mut connections = in_a_trial_of_all();
+        let mut on = connections.swap_remove(on);
+        drop(connections);
+        // Who leads goes it to its end, alone.
+        let sent = on.send(3 * block.timed as usize, MESSAGE);
+        assert!(sent.of_way(Way::Flatten) <= block.timed + block.warm_up, "{sent}");
+    }
+}
+
 proptest! {
     // Always the same cases: with enough noise any sender is wrong at some time, and this is no lottery.
     #![proptest_config(ProptestConfig { rng_seed: RngSeed::Fixed(1), ..ProptestConfig::with_cases(128) })]

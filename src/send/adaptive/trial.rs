@@ -1,6 +1,9 @@
 //! One trial: what three blocks of messages cost, of the usual way, of a rival, and of the usual way again.
+//!
+//! By one connection alone, or by all of them at once: then who began it leads, and the others change the way when he does.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::decisions::Way;
 
@@ -49,20 +52,81 @@ impl Length {
     }
 }
 
+/// Blocks of a trial.
+const STEPS: usize = 3;
+
+/// Who follows goes on in one step for no more than so many of his own blocks: then who leads does not send any more.
+const PATIENCE: u64 = 4;
+
+/// How far a trial by all connections is.
+#[derive(Debug, Default)]
+pub(super) struct Joint(AtomicUsize);
+
+// Relaxed: the step is all that is told, and whoever reads it late changes the way a message later.
+impl Joint {
+    fn step(&self) -> usize {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    /// Never back.
+    fn reach(&self, step: usize) {
+        self.0.fetch_max(step, Ordering::Relaxed);
+    }
+
+    /// The first block is going on.
+    pub(super) fn can_be_joined(&self) -> bool {
+        self.step() == 0
+    }
+
+    pub(super) fn is_over(&self) -> bool {
+        self.step() >= STEPS
+    }
+}
+
+/// Held by who leads: whatever becomes of him, the others do not go on without him.
+#[derive(Debug)]
+struct Lead(Arc<Joint>);
+
+impl Drop for Lead {
+    fn drop(&mut self) {
+        self.0.reach(STEPS);
+    }
+}
+
+/// Who decides when a step is over.
+#[derive(Debug)]
+enum Pace {
+    /// This connection, for itself.
+    Own,
+    /// This connection, for all.
+    Leads(Lead),
+    Follows(Arc<Joint>),
+}
+
 /// Who is tried, by whom, and how far it is.
 #[derive(Debug)]
 pub(super) struct Trial {
     pub(super) incumbent: Way,
     pub(super) rival: Way,
     length: Length,
+    pace: Pace,
     /// 0 and 2: the incumbent; 1: the rival.
     step: usize,
     /// Messages of this step so far.
     messages: u64,
-    bytes: [u64; 3],
-    spent: [Cost; 3],
+    blocks: [Block; STEPS],
     /// As long as somebody holds it, the trial counts as running.
     _turn: Arc<()>,
+}
+
+/// What was sent in one step.
+#[derive(Debug, Clone, Copy, Default)]
+struct Block {
+    messages: u64,
+    /// Those whose cost was read, and what they had and cost.
+    timed: u64,
+    bytes: u64,
+    spent: Cost,
 }
 
 /// The logarithms of the rival's cost per byte over the incumbent's.
@@ -75,9 +139,21 @@ pub(super) struct Logs {
 }
 
 impl Trial {
+    /// By one connection.
     pub(super) fn new(incumbent: Way, rival: Way, length: Length, turn: Arc<()>) -> Self {
-        let (bytes, spent) = ([0; 3], [Cost::default(); 3]);
-        Self { incumbent, rival, length, step: 0, messages: 0, bytes, spent, _turn: turn }
+        let blocks = [Block::default(); STEPS];
+        Self { incumbent, rival, length, pace: Pace::Own, step: 0, messages: 0, blocks, _turn: turn }
+    }
+
+    /// By all, and this connection leads.
+    pub(super) fn leading(self) -> (Self, Arc<Joint>) {
+        let joint = Arc::new(Joint::default());
+        (Self { pace: Pace::Leads(Lead(Arc::clone(&joint))), ..self }, joint)
+    }
+
+    /// By all, and another leads.
+    pub(super) fn following(self, joint: &Arc<Joint>) -> Self {
+        Self { pace: Pace::Follows(Arc::clone(joint)), ..self }
     }
 
     /// Whether the next message goes by the rival.
@@ -86,7 +162,12 @@ impl Trial {
     }
 
     fn warm_up(&self) -> u64 {
-        if self.step == 0 { 0 } else { self.length.warm_up }
+        match (self.step, &self.pace) {
+            // Until then the others have looked and joined.
+            (0, Pace::Leads(_)) => self.length.timed,
+            (0, _) => 0,
+            _ => self.length.warm_up,
+        }
     }
 
     /// Whether the next message's cost is wanted, and that of waiting before it.
@@ -96,49 +177,73 @@ impl Trial {
 
     /// A message of so many bytes was sent. True when the trial is over.
     pub(super) fn sent(&mut self, bytes: usize, spent: Option<Cost>) -> bool {
-        if let Some(spent) = spent {
-            self.bytes[self.step] += bytes as u64;
-            self.add(spent);
+        if let Some(block) = self.blocks.get_mut(self.step) {
+            block.messages += 1;
+            if spent.is_some() {
+                block.timed += 1;
+                block.bytes += bytes as u64;
+            }
         }
+        self.add(spent.unwrap_or_default());
         self.messages += 1;
-        if self.messages < self.length.timed + self.warm_up() {
-            return false;
+        let step = self.step_now();
+        if step != self.step {
+            (self.step, self.messages) = (step, 0);
         }
-        let over = self.step == 2;
-        if !over {
-            (self.step, self.messages) = (self.step + 1, 0);
+        step >= STEPS
+    }
+
+    fn step_now(&self) -> usize {
+        let block = self.length.timed + self.warm_up();
+        let next = if self.messages < block { self.step } else { self.step + 1 };
+        match &self.pace {
+            Pace::Own => next,
+            Pace::Leads(Lead(joint)) => {
+                joint.reach(next);
+                // Who lost patience has ended it.
+                joint.step()
+            }
+            Pace::Follows(joint) => {
+                if self.messages > PATIENCE * block {
+                    joint.reach(STEPS);
+                }
+                joint.step()
+            }
         }
-        over
     }
 
     /// What belongs to the block at hand.
     pub(super) fn add(&mut self, spent: Cost) {
-        let sum = &mut self.spent[self.step];
-        sum.cpu += spent.cpu;
-        sum.wall += spent.wall;
+        if let Some(Block { spent: sum, .. }) = self.blocks.get_mut(self.step) {
+            sum.cpu += spent.cpu;
+            sum.wall += spent.wall;
+        }
     }
 
-    /// By CPU time, and by time.
-    pub(super) fn logs(&self) -> (Logs, Logs) {
+    /// By CPU time, and by time; `None` where a block was missed by who followed.
+    pub(super) fn logs(&self) -> Option<(Logs, Logs)> {
         let logs = |of: fn(&Cost) -> u64| {
-            let log =
-                |step: usize| (of(&self.spent[step]).max(1) as f64 / self.bytes[step].max(1) as f64).ln();
-            let (before, rival, after) = (log(0), log(1), log(2));
+            let log = |block: &Block| (of(&block.spent).max(1) as f64 / block.bytes.max(1) as f64).ln();
+            let [before, rival, after] = self.blocks.each_ref().map(log);
             Logs { mean: rival - (before + after) / 2.0, beside_the_cheaper: rival - before.min(after) }
         };
-        (logs(|cost| cost.cpu), logs(|cost| cost.wall))
+        let whole = self.blocks.iter().all(|block| block.timed > 0);
+        whole.then(|| (logs(|cost| cost.cpu), logs(|cost| cost.wall)))
     }
 
-    /// How many messages a trial has.
+    /// How many messages it had.
     pub(super) fn messages(&self) -> u64 {
-        3 * self.length.timed + 2 * self.length.warm_up
+        self.blocks.iter().map(|block| block.messages).sum()
     }
 
     /// What it cost more than the incumbent would have, in messages of the incumbent, where a message of the rival costs by
     /// `penalty` more: the rival's messages, and the clocks.
     pub(super) fn dearer(&self, penalty: f64) -> f64 {
-        let message = self.spent[2].cpu as f64 / self.length.timed as f64;
+        let [before, rival, after] = &self.blocks;
+        let cpu = (before.spent.cpu + after.spent.cpu) as f64;
+        let message = cpu / (before.timed + after.timed).max(1) as f64;
         let clocks = CLOCKS_NS / message.max(CLOCKS_NS / 4.0);
-        (self.length.timed + self.length.warm_up) as f64 * penalty + 3.0 * self.length.timed as f64 * clocks
+        let timed: u64 = self.blocks.iter().map(|block| block.timed).sum();
+        rival.messages as f64 * penalty + timed as f64 * clocks
     }
 }
