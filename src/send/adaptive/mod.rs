@@ -26,7 +26,7 @@ mod trial;
 
 use std::io;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use class::{Class, Division};
 use controller::Controller;
@@ -109,6 +109,8 @@ pub struct Adaptive {
     since_look: usize,
     /// Completions that the controller was told of: all, and those copied.
     told: (u64, u64),
+    /// As they stood after what was last timed.
+    clocks: Option<Clocks>,
 }
 
 impl Adaptive {
@@ -131,6 +133,7 @@ impl Adaptive {
             controller,
             since_look: 0,
             told: (0, 0),
+            clocks: None,
         })
     }
 
@@ -208,7 +211,7 @@ impl Adaptive {
     /// The first of a stretch, and all that are not copied as usual.
     fn send_as_decided(&mut self, class: Class, message: &Arc<Message>) -> io::Result<()> {
         let next = self.controller.next(class);
-        let clocks = if next.timed { Some(Clocks::read()?) } else { None };
+        let start = self.start_clocks(next.timed)?;
         let by_reference = next.way.by_reference();
         let before = if by_reference { self.not_taken() } else { (0, 0) };
         self.send_by(next.way, message)?;
@@ -216,7 +219,7 @@ impl Adaptive {
         if holds {
             self.look(next.way, message.size())?;
         }
-        let spent = clocks.map(Clocks::spent).transpose()?;
+        let spent = self.stop_clocks(start)?;
         self.controller.sent(message.size(), spent);
         if by_reference {
             let (refused, copied) = self.not_taken();
@@ -231,6 +234,26 @@ impl Adaptive {
             self.tell_completions();
         }
         Ok(())
+    }
+
+    /// The clocks now, if they are wanted.
+    #[inline]
+    fn start_clocks(&mut self, wanted: bool) -> io::Result<Option<Clocks>> {
+        if !wanted {
+            return Ok(None);
+        }
+        Clocks::read_after(self.clocks.take()).map(Some)
+    }
+
+    /// What was spent since.
+    #[inline]
+    fn stop_clocks(&mut self, start: Option<Clocks>) -> io::Result<Option<Cost>> {
+        let Some(start) = start else { return Ok(None) };
+        let wall = start.wall.elapsed();
+        let end = Clocks::read()?;
+        self.clocks = Some(end);
+        let nanoseconds = |duration: Duration| duration.as_nanos() as u64;
+        Ok(Some(Cost { cpu: nanoseconds(end.cpu.saturating_sub(start.cpu)), wall: nanoseconds(wall) }))
     }
 
     /// Calls by reference that the kernel refused, and messages that were copied instead.
@@ -252,10 +275,11 @@ impl Sender for Adaptive {
     }
 
     fn reap(&mut self, by: Instant) -> io::Result<bool> {
-        let clocks = if self.controller.is_timing() { Some(Clocks::read()?) } else { None };
+        let timed = self.controller.is_timing();
+        let start = self.start_clocks(timed)?;
         let result = self.inner.reap(by);
-        if let Some(clocks) = clocks {
-            self.controller.waited(clocks.spent()?);
+        if let Some(spent) = self.stop_clocks(start)? {
+            self.controller.waited(spent);
         }
         self.tell_completions();
         result
@@ -270,21 +294,29 @@ impl Sender for Adaptive {
     }
 }
 
-/// The two clocks that a cost is read from.
+/// The two clocks that a cost is read from, at one moment.
+#[derive(Debug, Clone, Copy)]
 struct Clocks {
-    cpu: std::time::Duration,
+    cpu: Duration,
     wall: Instant,
 }
 
 impl Clocks {
+    /// What begins so soon after the last reading needs no system call for it: the thread has run for no longer.
+    const SOON: Duration = Duration::from_micros(1);
+
     fn read() -> io::Result<Self> {
         Ok(Self { cpu: thread_cpu_time()?, wall: Instant::now() })
     }
 
-    fn spent(self) -> io::Result<Cost> {
-        let wall = self.wall.elapsed().as_nanos() as u64;
-        let cpu = thread_cpu_time()?.saturating_sub(self.cpu).as_nanos() as u64;
-        Ok(Cost { cpu, wall })
+    fn read_after(last: Option<Self>) -> io::Result<Self> {
+        let now = Instant::now();
+        match last {
+            Some(last) if now - last.wall < Self::SOON => {
+                Ok(Self { cpu: last.cpu + (now - last.wall), wall: now })
+            }
+            _ => Self::read(),
+        }
     }
 }
 
