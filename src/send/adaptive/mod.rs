@@ -107,8 +107,8 @@ pub struct Adaptive {
     controller: Controller,
     /// Bytes since the error queue was last looked at.
     since_look: usize,
-    /// Completions that the controller was told of: all, and those copied.
-    told: (u64, u64),
+    /// What the controller was told of so far.
+    told: Told,
     /// As they stood after what was last timed.
     clocks: Option<Clocks>,
 }
@@ -132,7 +132,7 @@ impl Adaptive {
             staging: vec![0; STAGING].into_boxed_slice(),
             controller,
             since_look: 0,
-            told: (0, 0),
+            told: Told::default(),
             clocks: None,
         })
     }
@@ -197,41 +197,43 @@ impl Adaptive {
         Ok(())
     }
 
-    /// Tells the controller which completions were read.
+    /// Tells the controller what became of a message that was to go by reference, or of others, and which completions were read.
     #[inline]
-    fn tell_completions(&mut self) {
-        let ledger = self.inner.told();
-        let (completed, copied) = (ledger.completed, ledger.copied);
-        if completed != self.told.0 {
-            self.controller.completed(completed - self.told.0, copied - self.told.1);
-            self.told = (completed, copied);
-        }
-    }
-
-    /// The first of a stretch, and all that are not copied as usual.
-    fn send_as_decided(&mut self, class: Class, message: &Arc<Message>) -> io::Result<()> {
-        let next = self.controller.next(class);
-        let start = self.start_clocks(next.timed)?;
-        let by_reference = next.way.by_reference();
-        let before = if by_reference { self.not_taken() } else { (0, 0) };
-        self.send_by(next.way, message)?;
-        let holds = self.inner.outstanding() > 0;
-        if holds {
-            self.look(next.way, message.size())?;
-        }
-        let spent = self.stop_clocks(start)?;
-        self.controller.sent(message.size(), spent);
+    fn tell(&mut self, by_reference: bool) {
+        let now = Told::from(self.inner.told());
+        let before = std::mem::replace(&mut self.told, now);
         if by_reference {
-            let (refused, copied) = self.not_taken();
             self.controller.called(match () {
-                () if refused > before.0 => Outcome::Refused,
-                () if copied > before.1 => Outcome::Copied,
+                () if now.refused > before.refused => Outcome::Refused,
+                () if now.fallbacks > before.fallbacks => Outcome::Copied,
                 () => Outcome::Taken,
             });
         }
-        // A call by reference may have read them itself.
-        if holds || by_reference {
-            self.tell_completions();
+        if now.completed > before.completed {
+            self.controller.completed(now.completed - before.completed, now.copied - before.copied);
+        }
+    }
+
+    /// Sends a message, and reads completions if it is time to. True where there is something to [`tell`](Self::tell).
+    #[inline(always)]
+    fn send_and_look(&mut self, way: Way, message: &Arc<Message>) -> io::Result<bool> {
+        self.send_by(way, message)?;
+        let holds = self.inner.outstanding() > 0;
+        if holds {
+            self.look(way, message.size())?;
+        }
+        Ok(holds || way.by_reference())
+    }
+
+    /// The first of a stretch, and all whose cost is wanted.
+    fn send_as_decided(&mut self, class: Class, message: &Arc<Message>) -> io::Result<()> {
+        let next = self.controller.next(class);
+        let start = self.start_clocks(next.timed)?;
+        let has_news = self.send_and_look(next.way, message)?;
+        let spent = self.stop_clocks(start)?;
+        self.controller.sent(message.size(), spent);
+        if has_news {
+            self.tell(next.way.by_reference());
         }
         Ok(())
     }
@@ -255,23 +257,18 @@ impl Adaptive {
         let nanoseconds = |duration: Duration| duration.as_nanos() as u64;
         Ok(Some(Cost { cpu: nanoseconds(end.cpu.saturating_sub(start.cpu)), wall: nanoseconds(wall) }))
     }
-
-    /// Calls by reference that the kernel refused, and messages that were copied instead.
-    fn not_taken(&self) -> (u64, u64) {
-        let ledger = self.inner.told();
-        (ledger.enobufs, ledger.fallbacks)
-    }
 }
 
 impl Sender for Adaptive {
     fn send(&mut self, message: &Arc<Message>) -> io::Result<()> {
         let class = class(message);
-        if self.inner.outstanding() == 0
-            && let Some(way) = self.controller.next_alike(class, message.size())
-        {
-            return self.send_by(way, message);
+        let Some(way) = self.controller.next_alike(class, message.size()) else {
+            return self.send_as_decided(class, message);
+        };
+        if self.send_and_look(way, message)? {
+            self.tell(way.by_reference());
         }
-        self.send_as_decided(class, message)
+        Ok(())
     }
 
     fn reap(&mut self, by: Instant) -> io::Result<bool> {
@@ -281,7 +278,7 @@ impl Sender for Adaptive {
         if let Some(spent) = self.stop_clocks(start)? {
             self.controller.waited(spent);
         }
-        self.tell_completions();
+        self.tell(false);
         result
     }
 
@@ -291,6 +288,24 @@ impl Sender for Adaptive {
 
     fn ledger(&self) -> Ledger {
         Ledger { decisions: Box::new(self.controller.decisions()), ..self.inner.ledger() }
+    }
+}
+
+/// What the controller is told of, as the ledger counts it.
+#[derive(Debug, Clone, Copy, Default)]
+struct Told {
+    completed: u64,
+    copied: u64,
+    /// Calls by reference that the kernel refused.
+    refused: u64,
+    /// Messages that were copied instead.
+    fallbacks: u64,
+}
+
+impl From<&Ledger> for Told {
+    fn from(ledger: &Ledger) -> Self {
+        let Ledger { completed, copied, enobufs: refused, fallbacks, .. } = *ledger;
+        Self { completed, copied, refused, fallbacks }
     }
 }
 

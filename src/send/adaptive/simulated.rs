@@ -20,6 +20,8 @@ enum Kernel {
     Copies,
     References,
     Refuses,
+    /// Each third.
+    RefusesSome,
 }
 
 /// As SO_SNDBUF of a connection over loopback reads.
@@ -61,7 +63,9 @@ struct Simulated {
     /// One block's cost is off by up to this share.
     noise: f64,
     random: fastrand::Rng,
-    /// Calls whose completion is to come, and whether they were copied.
+    /// Calls by reference so far.
+    calls: u64,
+    /// Those whose completion is to come, and whether they were copied.
     outstanding: VecDeque<bool>,
     /// What was spent, and what the cheapest way would have.
     spent: f64,
@@ -77,6 +81,7 @@ impl Simulated {
             wall: costs,
             noise,
             random: fastrand::Rng::with_seed(7),
+            calls: 0,
             outstanding: VecDeque::new(),
             spent: 0.0,
             least: 0.0,
@@ -112,26 +117,34 @@ impl Simulated {
 
     fn send_one(&mut self, shape: Shape) {
         // As Adaptive: what goes as the message before it is not asked for.
-        let free = self.outstanding.is_empty();
-        let alike = free.then(|| self.controller.next_alike(shape.class(), shape.size)).flatten();
+        let alike = self.controller.next_alike(shape.class(), shape.size);
         let usual = |way| Next { way, reason: Reason::Equal, timed: false };
         let next = alike.map_or_else(|| self.controller.next(shape.class()), usual);
         let kib = shape.size as f64 / 1024.0;
         let by_reference = next.way.by_reference();
         // A refused call copies after all, and pays for having asked.
-        let refused = by_reference && self.kernel == Kernel::Refuses;
-        let dearer = if by_reference && self.kernel != Kernel::References { 2.0 } else { 1.0 };
+        self.calls += u64::from(by_reference);
+        let refused = by_reference
+            && match self.kernel {
+                Kernel::Refuses => true,
+                Kernel::RefusesSome => self.calls.is_multiple_of(3),
+                Kernel::References | Kernel::Copies => false,
+            };
+        let dearer = if refused || (by_reference && self.kernel == Kernel::Copies) { 2.0 } else { 1.0 };
         let noise = 1.0 + self.noise * (2.0 * self.random.f64() - 1.0);
         let cost = |of: [f64; Way::COUNT]| (CALL + of[next.way as usize] * kib) * dearer * noise;
         let spent = Cost { cpu: cost(self.cpu) as u64, wall: cost(self.wall) as u64 };
-        self.spent += cost(self.cpu) / noise + if next.timed { 600.0 } else { 0.0 };
+        self.spent += cost(self.cpu) / noise + if next.timed { 300.0 } else { 0.0 };
         let copying = self.cpu[0].min(self.cpu[1]);
-        let referring = if self.kernel == Kernel::References { self.cpu[2] } else { f64::MAX };
+        let referring = if matches!(self.kernel, Kernel::References | Kernel::RefusesSome) {
+            self.cpu[2]
+        } else {
+            f64::MAX
+        };
         self.least += CALL + copying.min(referring) * kib;
-        if alike.is_some() {
-            return;
+        if alike.is_none() {
+            self.controller.sent(shape.size, next.timed.then_some(spent));
         }
-        self.controller.sent(shape.size, next.timed.then_some(spent));
         if by_reference {
             self.controller.called(if refused { Outcome::Refused } else { Outcome::Taken });
             if !refused {
@@ -244,6 +257,14 @@ fn asking_a_kernel_that_copies_becomes_rare() {
     let first = link.send(1 << 18, MESSAGE).of_way(Way::Reference);
     let second = link.send(1 << 18, MESSAGE).of_way(Way::Reference);
     assert!((2..=10).contains(&first) && second <= 2, "{first} times in 16 GiB, then {second}");
+}
+
+#[test]
+fn what_is_refused_now_and_then_is_not_given_up() {
+    let mut link = Simulated::new(Kernel::RefusesSome, LAB, 0.1);
+    let decisions = link.send(200_000, MESSAGE);
+    assert_eq!(decisions.given_up_refused, 0, "{decisions}");
+    assert!(share(&decisions, Way::Reference) > 0.9, "{decisions}");
 }
 
 #[test]
