@@ -79,7 +79,7 @@ struct Flags {
     /// The length of a turn in milliseconds
     #[arg(long, value_name = "MS", default_value_t = 200)]
     turn: u64,
-    /// Print what adaptive decided in each cell
+    /// Print what adaptive decided in each cell, and how all paths compare
     #[arg(long)]
     decisions: bool,
     /// One small cell: shows that it works, decides nothing
@@ -232,6 +232,9 @@ fn judge(
     }
     cell.take_failure().map_err(|error| error.to_string())?;
     let others = paths.len() - TARGETS.len();
+    if flags.decisions {
+        print_ratios(&cell, paths)?;
+    }
     let found = TARGETS
         .iter()
         .zip(others..)
@@ -251,6 +254,20 @@ fn judge(
         print_decisions(cell);
     }
     found
+}
+
+/// Of all ratios to the first path the median, and the distance from it within which half of the set-ups lie.
+fn print_ratios(cell: &Cell, paths: &[&SendPath]) -> Result<(), String> {
+    for (metric, _) in TARGETS {
+        print!("\n{metric} beside {}:", paths[0].name);
+        for (other, path) in paths.iter().enumerate().skip(1) {
+            let pairs = cell.pairs(other, 0, metric)?;
+            let ratios: Vec<f64> = pairs.iter().map(|pair| pair.path / pair.reference).collect();
+            let Middle { median, deviation } = Middle::of(&ratios).map_err(|why| why.to_string())?;
+            print!(" {} {median:.3} \u{b1}{deviation:.3}", path.name);
+        }
+    }
+    Ok(())
 }
 
 /// What was decided in all set-ups, by whoever decides anything.
