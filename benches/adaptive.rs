@@ -29,6 +29,7 @@ use copycost::seat::Placement;
 use copycost::send::{self, Adaptive, Objective, Release, SendPath};
 use copycost::supply::Supply;
 use copycost::sys::limits::available_memory;
+use copycost::sys::memory::trim;
 use copycost::units::ByteSize;
 
 /// What is judged, in these terms.
@@ -207,6 +208,7 @@ fn judge(
     clients: usize,
 ) -> Result<Vec<Found>, String> {
     let memory = Supply::memory(&spec).saturating_mul(clients).saturating_mul(paths.len());
+    trim();
     let limit = available_memory().unwrap_or(0) / 2;
     if memory > limit {
         return Err(format!("the messages in turn need {}", ByteSize(memory)));

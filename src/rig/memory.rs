@@ -4,7 +4,7 @@ use super::error::RigError;
 use super::site::Site;
 use crate::scenario::Scenario;
 use crate::supply::Supply;
-use crate::sys::limits;
+use crate::sys::{limits, memory};
 
 /// Refuses what would take more than half of the memory that is left. Another host judges for itself.
 pub(super) fn allow(site: &Site, scenario: &Scenario) -> Result<(), RigError> {
@@ -13,8 +13,11 @@ pub(super) fn allow(site: &Site, scenario: &Scenario) -> Result<(), RigError> {
     }
     let (clients, needed) =
         (scenario.clients, scenario.clients.saturating_mul(Supply::memory(&scenario.spec)));
-    match limits::available_memory() {
-        Some(available) if needed > available / 2 => Err(RigError::Memory { clients, needed, available }),
-        _ => Ok(()),
+    let lacks = || limits::available_memory().filter(|available| needed > available / 2);
+    if lacks().is_none() {
+        return Ok(());
     }
+    // Of an earlier set-up's messages the allocator may still hold what the kernel could give.
+    memory::trim();
+    lacks().map_or(Ok(()), |available| Err(RigError::Memory { clients, needed, available }))
 }
