@@ -36,6 +36,9 @@ const MOST_DOUBLINGS: u32 = 4;
 /// Even trials that cost nothing need no repetition before so many times their length.
 const SHORTEST_PAUSE: u64 = 5;
 
+/// Connections that came too late for a trial by all send no more than so many blocks beside it: then it is over.
+const MOST_BESIDE: u64 = 256;
+
 /// Messages before the first trial.
 const FIRST_PAUSE: u64 = 2;
 
@@ -70,6 +73,8 @@ pub(super) struct Contest {
     running: [Arc<()>; Way::COUNT],
     /// The last trial by all connections, and who is tried.
     joint: Option<(Way, Arc<Joint>)>,
+    /// Messages that others sent the usual way beside it.
+    beside: u64,
     /// Messages before the next trial.
     pause: u64,
     /// What the trials since the last pause cost more than the incumbent, in messages of the incumbent.
@@ -163,6 +168,7 @@ impl Contest {
             turn: first as usize,
             running: Default::default(),
             joint: None,
+            beside: 0,
             // The first messages find cold caches and a closed congestion window.
             pause: FIRST_PAUSE,
             debt: 0.0,
@@ -179,7 +185,14 @@ impl Contest {
             Some((rival, joint)) if joint.can_be_joined() => {
                 Some(self.trial(*rival, length).following(joint))
             }
-            Some((_, joint)) if !joint.is_over() => None,
+            Some((_, joint)) if !joint.is_over() => {
+                // Who leads has fallen silent, and nobody follows who would lose patience.
+                self.beside += sent;
+                if self.beside > MOST_BESIDE * length.timed {
+                    joint.end();
+                }
+                None
+            }
             _ if self.pause == 0 => self.begin(length),
             _ => None,
         };
@@ -208,7 +221,7 @@ impl Contest {
             return Some(trial);
         }
         let (trial, joint) = trial.leading();
-        self.joint = Some((rival, joint));
+        (self.joint, self.beside) = (Some((rival, joint)), 0);
         Some(trial)
     }
 

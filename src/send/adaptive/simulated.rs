@@ -414,6 +414,21 @@ fn nobody_waits_in_a_trial_of_all_for_who_does_not_send() {
 }
 
 #[test]
+fn nobody_waits_for_who_began_a_trial_of_all_alone_and_fell_silent() {
+    let mut connections = together(Objective::Demand, 2);
+    let mut late = connections.pop().unwrap();
+    let mut silent = connections.pop().unwrap();
+    let started = |one: &Simulated| one.controller.decisions().of_way(Way::Flatten);
+    // Its first trial is its own, and the second one that of all who are there.
+    let first = Length::of(MESSAGE.size, SEND_BUFFER);
+    while started(&silent) < first.timed + first.warm_up + 2 {
+        silent.send(1, MESSAGE);
+    }
+    let tried = late.send(20_000, MESSAGE);
+    assert!(tried.of_way(Way::Flatten) > 0, "{tried}");
+}
+
+#[test]
 fn who_leads_a_trial_of_all_and_leaves_ends_it() {
     let block = Length::of(MESSAGE.size, SEND_BUFFER);
     // One of them leads.
