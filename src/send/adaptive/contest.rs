@@ -36,7 +36,7 @@ const MOST_DOUBLINGS: u32 = 4;
 /// Even trials that cost nothing need no repetition before so many times their length.
 const SHORTEST_PAUSE: u64 = 5;
 
-/// Connections that came too late for a trial by all send no more than so many blocks beside it: then it is over.
+/// Connections send no more than so many blocks beside a trial by all that others are still in: then it is over.
 const MOST_BESIDE: u64 = 256;
 
 /// Messages before the first trial.
@@ -73,7 +73,7 @@ pub(super) struct Contest {
     running: [Arc<()>; Way::COUNT],
     /// The last trial by all connections, and who is tried.
     joint: Option<(Way, Arc<Joint>)>,
-    /// Messages that others sent the usual way beside it.
+    /// Messages sent the usual way since, while somebody is in it.
     beside: u64,
     /// Messages before the next trial.
     pause: u64,
@@ -181,18 +181,22 @@ impl Contest {
     /// way since its last look.
     pub(super) fn look(&mut self, sent: u64, length: Length) -> Standing {
         self.pause = self.pause.saturating_sub(sent);
+        if let Some((rival, joint)) = &self.joint
+            && !joint.can_be_joined()
+            && self.trials_of(*rival) > 0
+        {
+            self.beside += sent;
+            if self.beside > MOST_BESIDE * length.timed {
+                // Somebody in it has fallen silent: it does not count any more.
+                joint.end();
+                self.running[*rival as usize] = Arc::default();
+            }
+        }
         let trial = match &self.joint {
             Some((rival, joint)) if joint.can_be_joined() => {
                 Some(self.trial(*rival, length).following(joint))
             }
-            Some((_, joint)) if !joint.is_over() => {
-                // Who leads has fallen silent, and nobody follows who would lose patience.
-                self.beside += sent;
-                if self.beside > MOST_BESIDE * length.timed {
-                    joint.end();
-                }
-                None
-            }
+            Some((_, joint)) if !joint.is_over() => None,
             _ if self.pause == 0 => self.begin(length),
             _ => None,
         };

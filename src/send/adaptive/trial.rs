@@ -119,7 +119,7 @@ pub(super) struct Trial {
     /// Messages of this step so far.
     messages: u64,
     blocks: [Block; STEPS],
-    /// As long as somebody holds it, the trial counts as running; one by all runs until its [`Joint`] is over, whoever falls silent.
+    /// As long as somebody holds it, the trial counts as running.
     _turn: Arc<()>,
 }
 
@@ -152,12 +152,12 @@ impl Trial {
     /// By all, and this connection leads.
     pub(super) fn leading(self) -> (Self, Arc<Joint>) {
         let joint = Arc::new(Joint::default());
-        (Self { pace: Pace::Leads(Lead(Arc::clone(&joint))), _turn: Arc::default(), ..self }, joint)
+        (Self { pace: Pace::Leads(Lead(Arc::clone(&joint))), ..self }, joint)
     }
 
     /// By all, and another leads.
     pub(super) fn following(self, joint: &Arc<Joint>) -> Self {
-        Self { pace: Pace::Follows(Arc::clone(joint)), _turn: Arc::default(), ..self }
+        Self { pace: Pace::Follows(Arc::clone(joint)), ..self }
     }
 
     /// Whether the next message goes by the rival.
