@@ -29,7 +29,8 @@ pub(super) struct Controller {
 
 /// Messages of the class at hand that go the usual way, one after the other. They are only counted, and what follows from them
 /// is seen to at the end: `flatten` needs 313 ns of the sender's CPU time for a kilobyte (loopback, 1 client, hot), and deciding
-/// anew each time took 8 more; by reference it took 35 more of 1500 (lab, 16 KiB, heap, 1 client).
+/// anew each time took 8 more; by reference it made a message 2.4 to 3.1 % dearer than `zerocopy`'s, and counting makes it 0.6 to
+/// 1.2 % (lab, 16 KiB, heap, 1 client, ±2 %).
 #[derive(Debug, Clone, Copy)]
 struct Stretch {
     way: Way,

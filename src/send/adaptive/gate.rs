@@ -150,15 +150,14 @@ impl Gate {
         }
     }
 
-    // A burst of equal news is no more news than a window full.
-
-    /// So many messages were to go by reference, and did.
+    /// So many messages were to go by reference, and did. A burst of equal news is no more news than a window full.
     pub(super) fn taken(&mut self, messages: u64) {
         (0..messages.min(u64::from(WINDOW))).for_each(|_| self.refused.count(false));
     }
 
     /// Completions were read for `calls`, `copied` of them copied.
     pub(super) fn completed(&mut self, calls: u64, copied: u64) -> Option<Turned> {
+        // No more than a window full, as above.
         for i in 0..calls.min(u64::from(WINDOW)) {
             self.completed.count(i < copied);
         }

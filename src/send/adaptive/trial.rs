@@ -82,6 +82,7 @@ impl Joint {
         self.step() >= STEPS
     }
 
+    /// For all of them, at whatever step they are.
     pub(super) fn end(&self) {
         self.reach(STEPS);
     }
@@ -93,7 +94,7 @@ struct Lead(Arc<Joint>);
 
 impl Drop for Lead {
     fn drop(&mut self) {
-        self.0.reach(STEPS);
+        self.0.end();
     }
 }
 
@@ -209,7 +210,7 @@ impl Trial {
             }
             Pace::Follows(joint) => {
                 if self.messages > PATIENCE * block {
-                    joint.reach(STEPS);
+                    joint.end();
                 }
                 joint.step()
             }
