@@ -67,6 +67,8 @@ struct Simulated {
     calls: u64,
     /// Those whose completion is to come, and whether they were copied.
     outstanding: VecDeque<bool>,
+    /// Messages whose cost was read.
+    timed: u64,
     /// What was spent, and what the cheapest way would have.
     spent: f64,
     least: f64,
@@ -83,6 +85,7 @@ impl Simulated {
             random: fastrand::Rng::with_seed(7),
             calls: 0,
             outstanding: VecDeque::new(),
+            timed: 0,
             spent: 0.0,
             least: 0.0,
         }
@@ -134,6 +137,7 @@ impl Simulated {
         let noise = 1.0 + self.noise * (2.0 * self.random.f64() - 1.0);
         let cost = |of: [f64; Way::COUNT]| (CALL + of[next.way as usize] * kib) * dearer * noise;
         let spent = Cost { cpu: cost(self.cpu) as u64, wall: cost(self.wall) as u64 };
+        self.timed += u64::from(next.timed);
         self.spent += cost(self.cpu) / noise + if next.timed { 300.0 } else { 0.0 };
         let copying = self.cpu[0].min(self.cpu[1]);
         let referring = if matches!(self.kernel, Kernel::References | Kernel::RefusesSome) {
@@ -360,6 +364,18 @@ fn a_connection_that_ends_in_a_trial_leaves_it_to_the_others() {
     assert!(other.send(500, MESSAGE).of_way(Way::Flatten) > 0);
 }
 
+#[test]
+fn who_falls_silent_in_a_trial_of_its_own_does_not_hold_up_the_others() {
+    for objective in Objective::ALL {
+        let [mut silent, mut other] = <[_; 2]>::try_from(together(*objective, 2)).ok().unwrap();
+        while !silent.controller.is_timing() {
+            silent.send(1, MESSAGE);
+        }
+        let tried = other.send(20_000, MESSAGE);
+        assert!(tried.of_way(Way::Flatten) > 0, "{objective}: {tried}");
+    }
+}
+
 /// Connections of one server with this objective.
 fn together(objective: Objective, connections: usize) -> Vec<Simulated> {
     let experience = Experience::new();
@@ -426,6 +442,23 @@ fn nobody_waits_for_who_began_a_trial_of_all_alone_and_fell_silent() {
     }
     let tried = late.send(20_000, MESSAGE);
     assert!(tried.of_way(Way::Flatten) > 0, "{tried}");
+}
+
+#[test]
+fn a_trial_of_all_that_nobody_can_finish_is_not_repeated_for_ever() {
+    let [mut slow, mut fast] = <[_; 2]>::try_from(together(Objective::Demand, 2)).ok().unwrap();
+    // The slow one begins whatever there is to begin, and the other one has no patience with it.
+    let most = 10 * Length::of(MESSAGE.size, SEND_BUFFER).timed;
+    let mut timed = |rounds: u64| {
+        let before = fast.timed;
+        for _ in 0..rounds {
+            slow.send(2, MESSAGE);
+            fast.send(most as usize, MESSAGE);
+        }
+        fast.timed - before
+    };
+    let (first, later) = (timed(10), timed(200));
+    assert!(first > most && later < 200 * most / 20, "{first} of {}, {later} of {}", 10 * most, 200 * most);
 }
 
 #[test]
