@@ -198,7 +198,8 @@ impl Found {
     }
 }
 
-/// For each target: the best of the others and the ratio to it. The last two of `paths` are judged by throughput and by
+/// For each target: the best of the others and the ratio to it, without those that moved nothing in some set-up (a ring of
+/// few small messages waits for delayed acknowledgements where it goes by reference). The last two of `paths` are judged by throughput and by
 /// demand.
 fn judge(
     flags: &Flags,
@@ -237,6 +238,15 @@ fn judge(
     if flags.decisions {
         print_ratios(&cell, paths)?;
     }
+    let mut moving = Vec::new();
+    for other in 0..others {
+        if cell.pairs(other, other, Metric::Throughput)?.iter().all(|pair| pair.path > 0.0) {
+            moving.push(other);
+        }
+    }
+    if moving.is_empty() {
+        return Err("none of the others moved anything".to_owned());
+    }
     let found = TARGETS
         .iter()
         .zip(others..)
@@ -245,11 +255,11 @@ fn judge(
                 let pairs = cell.pairs(ours, other, *metric)?;
                 Ok(pairs.iter().map(|pair| (pair.path / pair.reference).ln()).collect())
             };
-            let logs = (0..others).map(logs).collect::<Result<Vec<_>, _>>()?;
+            let logs = moving.iter().map(|other| logs(*other)).collect::<Result<Vec<_>, _>>()?;
             let (best, log, error) =
                 chosen_and_judged(&logs, metric.better()).map_err(|why| why.to_string())?;
             let [ratio, low, high] = [log, log - 2.0 * error, log + 2.0 * error].map(f64::exp);
-            Ok(Found { best: paths[best].name, ratio, low, high })
+            Ok(Found { best: paths[moving[best]].name, ratio, low, high })
         })
         .collect();
     if flags.decisions {

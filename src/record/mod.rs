@@ -132,9 +132,9 @@ pub struct Record {
     /// What limited this cell: `cpu`, `sender`, `receiver`, `network`, `mixed`, or `unknown: ` and why.
     #[serde(default)]
     pub limiter: String,
-    /// Time for each message at saturation, for each client, as the original defines it.
+    /// Time for each message at saturation, for each client, as the original defines it; null where nothing arrived.
     #[serde(default)]
-    pub ns_per_message: f64,
+    pub ns_per_message: Option<f64>,
     /// From the ask for one message to its last byte, in ns; null where it was not asked for.
     #[serde(default)]
     pub latency_ns: Option<LatencyRecord>,
@@ -297,8 +297,7 @@ impl Record {
             limiter: measured.limiter.to_string(),
             ns_per_message: sample
                 .time_of(scenario.round_bytes() * measured.client_hosts as u64)
-                .as_secs_f64()
-                * 1e9,
+                .map(|time| time.as_secs_f64() * 1e9),
             latency_ns: measured.latency.as_ref().and_then(LatencyRecord::new),
             pollution: scenario
                 .pollution_table
@@ -325,6 +324,9 @@ fn judge(
     }
 }
 
+/// Where the sender waits for longer than a window takes, as for a delayed acknowledgement.
+const MOVED_NOTHING: &str = "moved nothing in the measured time: --seconds gives more";
+
 /// Beyond this many switches for each message, over those that the send buffer itself enforces, pairs that share a
 /// CPU measure the scheduler (under the default policy every small send switches: 1.0 and more).
 const SWITCHES_TOLERATED: f64 = 0.2;
@@ -346,6 +348,9 @@ pub const CANNOT_TELL: &str = "the sender was not the limit: this cell cannot te
 fn flags(scenario: &Scenario, measured: &Measured) -> Vec<String> {
     let Measured { sample, applied, huge_share, limiter, .. } = measured;
     let mut flags = Vec::new();
+    if sample.bytes == 0 {
+        flags.push(MOVED_NOTHING.to_owned());
+    }
     // Two threads on one CPU take turns each time the buffer is full or empty: two switches a buffer.
     let enforced = 2.0 * scenario.spec.size as f64 / (applied.send_buffer as f64 / 2.0).max(1.0);
     if scenario.placement == crate::seat::Placement::Paired

@@ -43,7 +43,7 @@ pub fn record(path: &str, size: usize, throughput: f64, ledger: Option<LedgerRec
         mapped_share: None,
         mapped_reason: None,
         limiter: "unknown: sender and receiver share CPUs".into(),
-        ns_per_message: 1234.5,
+        ns_per_message: Some(1234.5),
         latency_ns: Some(LatencyRecord {
             messages: 9,
             p50: 14_000,

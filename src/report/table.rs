@@ -52,7 +52,7 @@ pub(super) fn wide(results: &Results) -> String {
                 maybe(wire.mean_segment_bytes),
                 wire.retransmits.map_or_else(unknown, |n| n.to_string()),
                 wire.rtt_us.map_or_else(unknown, |n| n.to_string()),
-                significant(record.ns_per_message / 1e3),
+                maybe(record.ns_per_message.map(|time| time / 1e3)),
             ]
         },
     );

@@ -160,9 +160,10 @@ impl Sample {
         rate(self.bytes, self.elapsed)
     }
 
-    /// The time that `bytes` take at this sample's rate.
-    pub fn time_of(&self, bytes: u64) -> Duration {
-        Duration::from_secs_f64(self.elapsed.as_secs_f64() * bytes as f64 / self.bytes.max(1) as f64)
+    /// The time that `bytes` take at this sample's rate; `None` where nothing arrived.
+    pub fn time_of(&self, bytes: u64) -> Option<Duration> {
+        let seconds = self.elapsed.as_secs_f64() * bytes as f64 / self.bytes as f64;
+        (self.bytes > 0).then(|| Duration::from_secs_f64(seconds))
     }
 
     /// Context switches of all threads for each message.
@@ -239,5 +240,7 @@ mod tests {
         let mut twice = nothing.clone();
         twice.add(&nothing);
         assert_eq!((twice.bytes, twice.elapsed), (0, Duration::from_secs(2)));
+        assert_eq!(twice.time_of(1), None);
+        assert_eq!(run([10, 10], [10, 10]).time_of(4), Some(Duration::from_secs(2)));
     }
 }
