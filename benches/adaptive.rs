@@ -199,8 +199,8 @@ impl Found {
 }
 
 /// For each target: the best of the others and the ratio to it, without those that moved nothing in some set-up (a ring of
-/// few small messages waits for delayed acknowledgements where it goes by reference). The last two of `paths` are judged by throughput and by
-/// demand.
+/// few small messages waits for delayed acknowledgements where it goes by reference). The last two of `paths` are judged by
+/// throughput and by demand.
 fn judge(
     flags: &Flags,
     site: &Site,

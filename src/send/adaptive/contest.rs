@@ -193,9 +193,7 @@ impl Contest {
             }
         }
         let trial = match &self.joint {
-            Some((rival, joint)) if joint.can_be_joined() => {
-                Some(self.trial(*rival, length).following(joint))
-            }
+            Some((rival, joint)) if joinable => Some(self.trial(*rival, length).following(joint)),
             Some((_, joint)) if !joint.is_over() => None,
             _ if self.pause == 0 => self.begin(length),
             _ => None,
