@@ -135,6 +135,10 @@ impl ZeroCopy {
         Ok(Self::over(socket, budget))
     }
 
+    pub(super) fn socket(&self) -> &Socket {
+        &self.socket
+    }
+
     /// On a socket that has SO_ZEROCOPY, or sends nothing by reference.
     pub(super) fn over(socket: Socket, budget: Budget) -> Self {
         Self {

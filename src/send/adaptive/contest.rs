@@ -18,7 +18,7 @@ use std::sync::Arc;
 
 use super::class::Class;
 use super::decisions::{Reason, Way};
-use super::evidence::{Evidence, FEWEST, MARGIN};
+use super::evidence::{Evidence, FEWEST, GLARING, MARGIN, Verdict};
 use super::trial::{Joint, Length, Trial};
 use crate::message::words;
 
@@ -45,10 +45,6 @@ const MOST_BESIDE: u64 = 256;
 
 /// Messages before the first trial.
 const FIRST_PAUSE: u64 = 2;
-
-/// One trial is enough to turn from a rival that costs twice as much (as a logarithm), and two to turn to one that costs
-/// half.
-const GLARING: f64 = std::f64::consts::LN_2;
 
 /// What the sender aims at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -109,14 +105,6 @@ struct Rival {
     decided: bool,
 }
 
-/// What is to be believed of a rival.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Verdict {
-    Cheaper,
-    Dearer,
-    Open,
-}
-
 impl Rival {
     /// A connection has tried it: it is not far dearer, or that is known.
     fn is_known(&self) -> bool {
@@ -133,23 +121,23 @@ impl Rival {
     }
 
     fn verdict(&self, objective: Objective) -> Verdict {
-        let by_cpu = match () {
-            () if self.cpu.is_cheaper() => Verdict::Cheaper,
-            () if self.cpu.is_dearer() => Verdict::Dearer,
-            () if self.cpu.trials() > 0 && self.cpu.mean() > GLARING => Verdict::Dearer,
-            () if self.cpu.trials() > 1 && self.cpu.highest() < -GLARING => Verdict::Cheaper,
-            () => Verdict::Open,
-        };
+        let (cpu, wall) = (&self.cpu, &self.wall);
         match objective {
-            Objective::Demand => by_cpu,
-            Objective::Throughput if self.wall.is_cheaper() => Verdict::Cheaper,
-            Objective::Throughput if self.wall.is_dearer() => Verdict::Dearer,
-            // Where the clock shows no difference CPU time decides, but not against what the clock suggests: of a sender that
-            // waits for its link, not for its CPU, CPU time says nothing.
-            Objective::Throughput => match by_cpu {
-                Verdict::Cheaper if !self.wall.is_no_dearer() => Verdict::Open,
-                Verdict::Dearer if self.wall.mean() < -MARGIN => Verdict::Open,
-                by_cpu => by_cpu,
+            Objective::Demand if cpu.is_glaringly_dearer() => Verdict::Dearer,
+            Objective::Demand if cpu.is_glaringly_cheaper() => Verdict::Cheaper,
+            Objective::Demand => cpu.verdict(),
+            // Of a sender that waits for its link, not for its CPU, CPU time says nothing.
+            Objective::Throughput if cpu.is_glaringly_dearer() && wall.is_glaringly_dearer() => {
+                Verdict::Dearer
+            }
+            Objective::Throughput if cpu.is_glaringly_cheaper() && wall.is_glaringly_cheaper() => {
+                Verdict::Cheaper
+            }
+            Objective::Throughput => match (wall.verdict(), cpu.verdict()) {
+                // Where the clock shows no difference CPU time decides, but not against what the clock suggests.
+                (Verdict::Open, Verdict::Cheaper) if wall.is_no_dearer() => Verdict::Cheaper,
+                (Verdict::Open, Verdict::Dearer) if wall.is_no_cheaper() => Verdict::Dearer,
+                (by_wall, _) => by_wall,
             },
         }
     }

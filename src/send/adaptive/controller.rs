@@ -48,22 +48,12 @@ const LONGEST_STRETCH: u64 = 64;
 
 impl Controller {
     /// `able`: this kernel and the budget have sends by reference.
-    pub(super) fn new(
-        objective: Objective,
-        experience: Experience,
-        link: Link,
-        send_buffer: usize,
-        able: bool,
-    ) -> Self {
-        let courses = |class: Class| {
-            let length = Length::of(class.smallest(), send_buffer);
-            [Course::new(length), Course::new(length)]
-        };
+    pub(super) fn new(objective: Objective, experience: Experience, link: Link, able: bool) -> Self {
         Self {
             objective,
             experience,
             gate: Gate::new(link, able),
-            courses: Class::all().map(courses).collect(),
+            courses: Class::all().map(|_| [Course::new(), Course::new()]).collect(),
             at_hand: (Class::of(0, Division::One), false),
             asked: false,
             stretch: None,
@@ -94,9 +84,9 @@ impl Controller {
         }
     }
 
-    /// How the message of this class goes.
+    /// How the message of this class goes. The size of the send buffer in bytes is only asked for now and then.
     #[inline]
-    pub(super) fn next(&mut self, class: Class) -> Next {
+    pub(super) fn next(&mut self, class: Class, send_buffer: impl FnOnce() -> usize) -> Next {
         self.end_stretch();
         let open = self.gate.is_open();
         self.at_hand = (class, open);
@@ -107,7 +97,8 @@ impl Controller {
             let [shut, opened] = &mut self.courses[class.index()];
             let (experience, objective) = (&self.experience, self.objective);
             let course = if open { &mut *opened } else { shut };
-            let next = course.next(|| experience.of(class, objective, open));
+            let contest = || experience.of(class, objective, open);
+            let next = course.next(contest, || Length::of(class.smallest(), send_buffer()));
             match opened.usual() {
                 Some(way) if !open && way.by_reference() && next.reason != Reason::Probe => {
                     Next { reason: self.gate.why_shut(), ..next }

@@ -17,8 +17,6 @@ pub(super) struct Next {
 
 #[derive(Debug)]
 pub(super) struct Course {
-    /// Of its trials' blocks.
-    length: Length,
     /// The usual way, as of the last look.
     usual: Option<(Way, Reason)>,
     /// Messages that go the usual way before the next look, and those that have gone since the last.
@@ -30,19 +28,23 @@ pub(super) struct Course {
 }
 
 impl Course {
-    pub(super) fn new(length: Length) -> Self {
-        Self { length, usual: None, left: 0, gone: 0, trial: None, switches: 0 }
+    pub(super) fn new() -> Self {
+        Self { usual: None, left: 0, gone: 0, trial: None, switches: 0 }
     }
 
-    /// How the next message goes; `contest` is only asked for where a look is due.
+    /// How the next message goes; `contest`, and the length of a trial's blocks, are only asked for where a look is due.
     #[inline]
-    pub(super) fn next<'a>(&mut self, contest: impl FnOnce() -> MutexGuard<'a, Contest>) -> Next {
+    pub(super) fn next<'a>(
+        &mut self,
+        contest: impl FnOnce() -> MutexGuard<'a, Contest>,
+        length: impl FnOnce() -> Length,
+    ) -> Next {
         match self.usual {
             Some((way, reason)) if self.left > 0 => {
                 self.went(1);
                 Next { way, reason, timed: false }
             }
-            _ => self.look(contest),
+            _ => self.look(contest, length),
         }
     }
 
@@ -57,9 +59,14 @@ impl Course {
         self.gone += messages;
     }
 
-    fn look<'a>(&mut self, contest: impl FnOnce() -> MutexGuard<'a, Contest>) -> Next {
+    fn look<'a>(
+        &mut self,
+        contest: impl FnOnce() -> MutexGuard<'a, Contest>,
+        length: impl FnOnce() -> Length,
+    ) -> Next {
         if self.trial.is_none() {
-            let standing = contest().look(std::mem::take(&mut self.gone), self.length);
+            let length = length();
+            let standing = contest().look(std::mem::take(&mut self.gone), length);
             let former = self.usual.replace((standing.way, standing.reason));
             self.switches += u64::from(former.is_some_and(|(way, _)| way != standing.way));
             self.left = if standing.trial.is_some() { 0 } else { standing.messages };

@@ -15,11 +15,23 @@ const SURE: f64 = 3.0;
 /// Trials of one block scatter by more than this; fewer agree by chance.
 const SMALLEST_SPREAD: f64 = 0.01;
 
+/// One trial is enough to turn from a rival that costs twice as much (as a logarithm), and two to turn to one that costs
+/// half.
+pub(super) const GLARING: f64 = std::f64::consts::LN_2;
+
 /// A difference of cost below this is not worth a switch.
 pub(super) const MARGIN: f64 = 0.02;
 
 /// One trial cannot say more than this, in either direction (a factor of 4): the rest is an interrupt or another tenant.
 const MOST: f64 = 1.4;
+
+/// What is to be believed of a rival.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Verdict {
+    Cheaper,
+    Dearer,
+    Open,
+}
 
 /// The logarithm of a rival's cost over the incumbent's, over trials.
 #[derive(Debug, Clone, Copy)]
@@ -52,17 +64,12 @@ impl Evidence {
         self.mean
     }
 
-    /// The highest of any trial, beside the cheaper block of the incumbent.
-    pub(super) fn highest(&self) -> f64 {
-        self.highest
-    }
-
     pub(super) fn trials(&self) -> usize {
         self.trials as usize
     }
 
     /// The mean in standard errors; 0 while there are too few trials.
-    pub(super) fn sureness(&self) -> f64 {
+    fn sureness(&self) -> f64 {
         if self.trials < FEWEST {
             return 0.0;
         }
@@ -81,14 +88,27 @@ impl Evidence {
         self.trials >= FEWEST && self.mean + self.error() < MARGIN
     }
 
-    /// Surely the cheaper one, by more than the margin.
-    pub(super) fn is_cheaper(&self) -> bool {
-        self.sureness() < -SURE && self.mean < -MARGIN
+    /// Most likely not cheaper by more than the margin.
+    pub(super) fn is_no_cheaper(&self) -> bool {
+        self.trials >= FEWEST && self.mean - self.error() > -MARGIN
     }
 
-    /// Surely the dearer one.
-    pub(super) fn is_dearer(&self) -> bool {
-        self.sureness() > SURE
+    /// Cheaper where that is sure, by more than the margin; dearer where that is sure.
+    pub(super) fn verdict(&self) -> Verdict {
+        match self.sureness() {
+            sureness if sureness < -SURE && self.mean < -MARGIN => Verdict::Cheaper,
+            sureness if sureness > SURE => Verdict::Dearer,
+            _ => Verdict::Open,
+        }
+    }
+
+    pub(super) fn is_glaringly_dearer(&self) -> bool {
+        self.trials > 0.0 && self.mean > GLARING
+    }
+
+    /// In each of its trials, beside the cheaper block of the incumbent.
+    pub(super) fn is_glaringly_cheaper(&self) -> bool {
+        self.trials > 1.0 && self.highest < -GLARING
     }
 
     /// The same against another incumbent, which costs `log_ratio` of the former.

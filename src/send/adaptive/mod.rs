@@ -125,8 +125,7 @@ impl Adaptive {
         experience: &Experience,
     ) -> io::Result<Self> {
         let able = socket.set_zerocopy().is_ok() && budget.longest_call().is_some();
-        let send_buffer = socket.options().send_buffer_size()?;
-        let controller = Controller::new(objective, experience.clone(), link(&socket)?, send_buffer, able);
+        let controller = Controller::new(objective, experience.clone(), link(&socket)?, able);
         Ok(Self {
             inner: ZeroCopy::over(socket, budget),
             staging: vec![0; STAGING].into_boxed_slice(),
@@ -227,7 +226,10 @@ impl Adaptive {
 
     /// The first of a stretch, and all whose cost is wanted.
     fn send_as_decided(&mut self, class: Class, message: &Arc<Message>) -> io::Result<()> {
-        let next = self.controller.next(class);
+        // Asked for each time, for the kernel lets it grow unless SO_SNDBUF was set. Where it cannot be had a block has the fewest
+        // messages.
+        let send_buffer = || self.inner.socket().options().send_buffer_size().unwrap_or(0);
+        let next = self.controller.next(class, send_buffer);
         let start = self.start_clocks(next.timed)?;
         let has_news = self.send_and_look(next.way, message)?;
         let spent = self.stop_clocks(start)?;
