@@ -389,6 +389,50 @@ fn a_connection_that_ends_in_a_trial_leaves_it_to_the_others() {
 }
 
 #[test]
+fn connections_shorter_than_a_trial_do_not_try_all_the_time() {
+    // The first trials take 72 messages, and those that are longer because nothing was found up to 800.
+    for life in [50, 300] {
+        let mut one = Simulated::new(Kernel::Copies, [100.0; Way::COUNT], 0.1);
+        let mut live = |messages: usize| {
+            let (mut sent, mut probes) = (0, 0);
+            while sent < messages {
+                one.send(life, MESSAGE);
+                // Beside the question whether the kernel copies, which each connection asks.
+                (sent, probes) = (sent + life, probes + one.probes() - one.of_reference());
+                one.controller = one.another();
+            }
+            probes as f64 / sent as f64
+        };
+        live(200_000);
+        let late = live(300_000);
+        assert!(late < 0.01, "{life}: {late}");
+    }
+}
+
+#[test]
+fn a_difference_that_short_blocks_do_not_show_is_found_with_longer_ones() {
+    // The link changes its pace every 100 messages, by up to 40 %.
+    let mut found = 0;
+    for seed in 0..10 {
+        let mut link = Simulated::new(Kernel::References, LAB, 0.05);
+        let mut pace = fastrand::Rng::with_seed(seed);
+        let mut send = |messages: usize| {
+            for _ in 0..messages / 100 {
+                let now = 1.0 + 0.4 * (2.0 * pace.f64() - 1.0);
+                link.wall = [260.0, 290.0, 278.0, 278.0].map(|wall| wall * now);
+                link.cpu = [100.0, 130.0, 95.0, 95.0];
+                link.send(100, MESSAGE);
+            }
+            link.controller.decisions()
+        };
+        let early = send(1_000_000);
+        let late = send(500_000).since(&early);
+        found += usize::from(share(&late, Way::Gather) > 0.9);
+    }
+    assert!(found >= 8, "in {found} of 10");
+}
+
+#[test]
 fn who_falls_silent_in_a_trial_of_its_own_does_not_hold_up_the_others() {
     for objective in Objective::ALL {
         let [mut silent, mut other] = <[_; 2]>::try_from(together(*objective, 2)).ok().unwrap();

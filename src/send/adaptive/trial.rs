@@ -51,6 +51,16 @@ impl Length {
         }
     }
 
+    /// The same with twice as many messages to a block, so often.
+    pub(super) fn doubled(self, times: u32) -> Self {
+        Self { timed: self.timed << times, ..self }
+    }
+
+    /// A block's messages, at the most.
+    pub(super) fn messages(self) -> u64 {
+        self.timed + self.buffer
+    }
+
     /// Messages before those whose cost is read, where the way changes from one of these to the other. With a full buffer a call
     /// waits until what was put into it before has left it, at the pace of the way that it went: a sender that is faster than
     /// its link measures the way of a buffer ago. In the lab (16 KiB, huge, cold, 1 client) 32 messages of the 128 that the
@@ -169,6 +179,11 @@ impl Trial {
     /// By all, and another leads.
     pub(super) fn following(self, joint: &Arc<Joint>) -> Self {
         Self { pace: Pace::Follows(Arc::clone(joint)), ..self }
+    }
+
+    /// Messages of a block whose cost is read.
+    pub(super) fn block(&self) -> u64 {
+        self.length.timed
     }
 
     /// Whether the next message goes by the rival.
