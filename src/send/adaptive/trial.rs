@@ -38,8 +38,8 @@ const LEAST_BYTES: usize = 1 << 20;
 /// And within so many messages: of small ones enough says enough, and of large ones it takes two.
 const MESSAGES: (usize, usize) = (2, 128);
 
-/// Where one way copies as the other does, so many messages are enough to find its pace: what drains from the buffer is alike.
-const WARM_UP_ALIKE: u64 = 32;
+/// So many messages are enough to find a way's own pace.
+const LONGEST_WARM_UP: u64 = 32;
 
 impl Length {
     /// For messages of so many bytes on a connection with such a send buffer.
@@ -61,12 +61,9 @@ impl Length {
         self.timed + self.buffer
     }
 
-    /// Messages before those whose cost is read, where the way changes from one of these to the other. With a full buffer a call
-    /// waits until what was put into it before has left it, at the pace of the way that it went: a sender that is faster than
-    /// its link measures the way of a buffer ago. In the lab (16 KiB, huge, cold, 1 client) 32 messages of the 128 that the
-    /// buffer holds hid two thirds of a difference.
-    pub(super) fn warm_up(self, from: Way, to: Way) -> u64 {
-        if from.by_reference() == to.by_reference() { self.buffer.min(WARM_UP_ALIKE) } else { self.buffer }
+    /// Messages before those whose cost is read, where the way changes; `drained`: until the buffer holds nothing of the other way.
+    fn warm_up(self, drained: bool) -> u64 {
+        if drained { self.buffer } else { self.buffer.min(LONGEST_WARM_UP) }
     }
 }
 
@@ -134,6 +131,8 @@ pub(super) struct Trial {
     pub(super) incumbent: Way,
     pub(super) rival: Way,
     length: Length,
+    /// A block begins when the buffer holds nothing of the block before.
+    drained: bool,
     pace: Pace,
     /// 0 and 2: the incumbent; 1: the rival.
     step: usize,
@@ -167,7 +166,13 @@ impl Trial {
     /// By one connection.
     pub(super) fn new(incumbent: Way, rival: Way, length: Length, turn: Arc<()>) -> Self {
         let blocks = [Block::default(); STEPS];
-        Self { incumbent, rival, length, pace: Pace::Own, step: 0, messages: 0, blocks, _turn: turn }
+        let (drained, pace) = (false, Pace::Own);
+        Self { incumbent, rival, length, drained, pace, step: 0, messages: 0, blocks, _turn: turn }
+    }
+
+    /// Whose blocks begin when the buffer holds nothing of the block before.
+    pub(super) fn drained(self) -> Self {
+        Self { drained: true, ..self }
     }
 
     /// By all, and this connection leads.
@@ -197,7 +202,7 @@ impl Trial {
     }
 
     fn warm_up(&self) -> u64 {
-        let warm_up = self.length.warm_up(self.incumbent, self.rival);
+        let warm_up = self.length.warm_up(self.drained);
         match (self.step, &self.pace) {
             // Until then the others have looked and joined.
             (0, Pace::Leads(_)) => self.length.timed.max(warm_up),
