@@ -6,9 +6,9 @@
 //!
 //! What one connection's trial cannot see is a way that is cheaper only where all connections take it. In the lab at 16 KiB (heap,
 //! 8 clients) all by reference need 0.7 of the sender's CPU time of all by copy, but one by reference among seven that copy
-//! needs as much as they. So where CPU time is the objective, and one way copies and the other does not, one connection tries a way first, for it may be far dearer, and then
-//! all of them at once. What each of them says then counts as a trial of its own, though what disturbs one disturbs the others (half
-//! of the variance is that between trials). To count a trial by all as one, or as two, is surer and learns later: then of what was
+//! needs as much as they. So where CPU time is the objective, and one way copies and the other does not, one connection tries a
+//! way first, for it may be far dearer, and then all of them at once. What each of them says then counts as a trial of its own,
+//! though what disturbs one disturbs the others (half of the variance is that between trials). To count a trial by all as one, or as two, is surer and learns later: then of what was
 //! sent in the first 400 ms 70 to 80 % went as begun, and not 15 to 60 %, and all of it took 1.2 to 1.5 of the best way's CPU time,
 //! and not 0.9 to 1.3 (lab, heap, 16 and 64 KiB, 8 clients).
 
