@@ -6,9 +6,9 @@
 //!
 //! What one connection's trial cannot see is a way that is cheaper only where all connections take it. In the lab at 16 KiB (heap,
 //! 8 clients) all by reference need 0.7 of the sender's CPU time of all by copy, but one by reference among seven that copy
-//! needs as much as they. So where CPU time is the objective, and one way copies and the other does not, one connection tries a
-//! way first, for it may be far dearer, and then all of them at once. What each of them says then counts as a trial of its own,
-//! though what disturbs one disturbs the others (half of the variance is that between trials). To count a trial by all as one, or as two, is surer and learns later: then of what was
+//! needs as much as they. So where CPU time is the objective one connection tries a way first, for it may be far dearer, and then
+//! all of them at once. What each of them says then counts as a trial of its own, though what disturbs one disturbs the others (half
+//! of the variance is that between trials). To count a trial by all as one, or as two, is surer and learns later: then of what was
 //! sent in the first 400 ms 70 to 80 % went as begun, and not 15 to 60 %, and all of it took 1.2 to 1.5 of the best way's CPU time,
 //! and not 0.9 to 1.3 (lab, heap, 16 and 64 KiB, 8 clients).
 
@@ -28,18 +28,13 @@ const PROBING: f64 = 0.01;
 /// Trials of a rival in a row that found no difference: then there is none that matters.
 const MOST_TRIALS: usize = 12;
 
-/// So many connections try a way at the same time, each for itself, until it is settled: as many trials as it takes to believe
-/// something. What is learned costs the same, and is known so much sooner where many connections send little
+/// Where throughput is the objective so many connections try a way at the same time, until it is settled: as many trials as it
+/// takes to believe something. What is learned costs the same, and is known so much sooner where many connections send little
 /// each.
 const AT_ONCE: usize = FEWEST as usize;
 
 /// Each round of trials that changed nothing doubles the pause, so often.
 const MOST_DOUBLINGS: u32 = 4;
-
-/// What was tried without an answer is tried with blocks twice as long the next time, so often, if it is one of the link. In the lab a link falls into
-/// a faster or a slower pace for tens of milliseconds: at 64 KiB (heap, 2 clients) the time of single blocks of 64 messages
-/// scatters by a factor of 1.35, of 1024 messages by 1.1, and the ways differ by 1.05.
-const MOST_LENGTHENINGS: u32 = 4;
 
 /// Even trials that cost nothing need no repetition before so many times their length.
 const SHORTEST_PAUSE: u64 = 5;
@@ -78,9 +73,8 @@ pub(super) struct Contest {
     running: [Arc<()>; Way::COUNT],
     /// The last trial by all connections, and who is tried.
     joint: Option<(Way, Arc<Joint>)>,
-    /// Messages sent the usual way beside trials since one of them began, and how many at the most.
+    /// Messages sent the usual way beside trials since one of them began.
     beside: u64,
-    most_beside: u64,
     /// Messages before the next trial.
     pause: u64,
     /// What the trials since the last pause cost more than the incumbent, in messages of the incumbent.
@@ -109,8 +103,6 @@ struct Rival {
     /// Trials of the present round.
     tried: usize,
     decided: bool,
-    /// How often its trials were made twice as long.
-    lengthenings: u32,
     /// Trials that are not concluded.
     begun: usize,
 }
@@ -171,7 +163,6 @@ impl Contest {
             running: Default::default(),
             joint: None,
             beside: 0,
-            most_beside: 0,
             // The first messages find cold caches and a closed congestion window.
             pause: FIRST_PAUSE,
             debt: 0.0,
@@ -187,17 +178,14 @@ impl Contest {
         let joinable = self.joint.as_ref().is_some_and(|(_, joint)| joint.can_be_joined());
         if !joinable && !self.is_idle() {
             self.beside += sent;
-            if self.beside > self.most_beside {
+            if self.beside > MOST_BESIDE * length.timed {
                 self.forget_trials();
             }
         }
         let trial = match self.joint.clone() {
             Some((rival, joint)) if joinable => Some(self.trial(rival, length).following(&joint)),
             Some((_, joint)) if !joint.is_over() => None,
-            _ if self.pause == 0 => {
-                self.write_off(length);
-                if self.pause == 0 { self.begin(length) } else { None }
-            }
+            _ if self.pause == 0 => self.begin(length),
             _ => None,
         };
         let messages = if self.pause == 0 { length.timed } else { self.pause.min(length.timed) };
@@ -206,6 +194,10 @@ impl Contest {
 
     /// A trial, unless enough of them run or there is nothing to try.
     fn begin(&mut self, length: Length) -> Option<Trial> {
+        self.write_off(length);
+        if self.pause > 0 {
+            return None;
+        }
         // In turn, not one to its end before the next: the one that is far cheaper may be the last.
         let order = (self.turn..Way::COUNT).chain(0..self.turn).map(|index| Way::ALL[index]);
         let mut rivals = order.filter(|way| self.is_rival(*way)).peekable();
@@ -220,8 +212,8 @@ impl Contest {
             rivals.find(|way| self.trials_of(*way) < self.trials_at_once(*way))
         }?;
         self.turn = (rival as usize + 1) % Way::COUNT;
+        self.beside = 0;
         let trial = self.trial(rival, length);
-        (self.beside, self.most_beside) = (0, MOST_BESIDE * trial.block());
         if !self.is_for_all(rival) {
             return Some(trial);
         }
@@ -232,8 +224,7 @@ impl Contest {
 
     /// Whether all connections try it at once.
     fn is_for_all(&self, way: Way) -> bool {
-        let alike = way.by_reference() == self.incumbent.by_reference();
-        self.objective == Objective::Demand && !alike && self.rivals[way as usize].is_known()
+        self.objective == Objective::Demand && self.rivals[way as usize].is_known()
     }
 
     /// No trial runs.
@@ -252,15 +243,21 @@ impl Contest {
 
     fn trial(&mut self, rival: Way, length: Length) -> Trial {
         self.rivals[rival as usize].begun += 1;
-        let length = length.doubled(self.rivals[rival as usize].lengthenings);
-        let trial = Trial::new(self.incumbent, rival, length, Arc::clone(&self.running[rival as usize]));
-        if self.is_of_the_link(rival) { trial.drained() } else { trial }
+        let turn = Arc::clone(&self.running[rival as usize]);
+        Trial::new(self.incumbent, rival, self.length(rival, length), turn)
+    }
+
+    /// Of the blocks of a trial, by a connection whose blocks have that length otherwise.
+    fn length(&self, rival: Way, length: Length) -> Length {
+        if self.is_of_the_link(rival) { length.drained() } else { length }
     }
 
     /// Whether the pace of the link decides. With a full send buffer a call waits until what was put into it before has left
     /// it, at the pace of the way that it went: a sender that is faster than its link measures the way of a buffer ago. In the
-    /// lab (16 KiB, huge, cold, 1 client) 32 messages of the 128 that the buffer holds hid two thirds of a difference. CPU time
-    /// is that of the call at hand, and what two ways have copied drains alike.
+    /// lab (16 KiB, huge, cold, 1 client) a block by reference took 46 ns/KiB where it found the buffer empty and about 300 where
+    /// it was full, and trials of `gather` beside it gave -0.04 (the median of 42 logarithms) after 32 of the 128 messages that
+    /// the buffer holds, and -0.07 (of 81) after all of them. CPU time is that of the call at hand, and what two ways have copied
+    /// drains alike.
     fn is_of_the_link(&self, rival: Way) -> bool {
         self.objective == Objective::Throughput && rival.by_reference() != self.incumbent.by_reference()
     }
@@ -269,7 +266,7 @@ impl Contest {
     /// of a way that is twice as dear.
     fn write_off(&mut self, length: Length) {
         for way in Way::ALL {
-            let running = self.trials_of(*way);
+            let (running, block) = (self.trials_of(*way), self.length(*way, length));
             let rival = &mut self.rivals[*way as usize];
             let lost = rival.begun.saturating_sub(running);
             if lost == 0 {
@@ -277,8 +274,7 @@ impl Contest {
             }
             rival.begun = running;
             rival.tried += lost;
-            self.debt += (lost as u64 * length.doubled(rival.lengthenings).messages()) as f64;
-            rival.lengthenings = rival.lengthenings.saturating_sub(1);
+            self.debt += (lost as u64 * (block.warm_up + block.timed)) as f64;
             if rival.decided || rival.tried >= MOST_TRIALS {
                 (rival.decided, rival.tried) = (true, 0);
                 self.rest();
@@ -291,9 +287,7 @@ impl Contest {
         let rival = &self.rivals[way as usize];
         match self.objective {
             _ if rival.decided => 0,
-            _ if rival.is_known() && !self.is_for_all(way) => {
-                AT_ONCE.saturating_sub(rival.cpu.trials()).max(1)
-            }
+            Objective::Throughput if rival.is_known() => AT_ONCE.saturating_sub(rival.cpu.trials()).max(1),
             _ => 1,
         }
     }
@@ -319,8 +313,7 @@ impl Contest {
         if trial.incumbent != self.incumbent {
             return;
         }
-        let (logs, of_the_link) = (trial.logs(), self.is_of_the_link(trial.rival));
-        let rival = &mut self.rivals[trial.rival as usize];
+        let logs = trial.logs();
         if let Some((cpu, wall)) = logs {
             rival.cpu.add(cpu);
             rival.wall.add(wall);
@@ -340,9 +333,6 @@ impl Contest {
         });
         let settled = verdict == Verdict::Dearer || rival.decided;
         if (settled && !turned) || rival.tried >= MOST_TRIALS {
-            if verdict == Verdict::Open && of_the_link {
-                rival.lengthenings = (rival.lengthenings + 1).min(MOST_LENGTHENINGS);
-            }
             rival.decided = true;
             rival.tried = 0;
             self.rest();
@@ -355,15 +345,12 @@ impl Contest {
             return;
         }
         let due = (std::mem::take(&mut self.debt) / PROBING) as u64;
-        // Longer trials come less often as it is.
-        let lengthenings = self.rivals.iter().map(|rival| rival.lengthenings).max().unwrap_or(0);
-        let doublings = self.doublings.saturating_sub(lengthenings);
         if self.pause > 0 {
             // A trial that ran beside the one that settled it.
-            self.pause = self.pause.saturating_add(due << doublings);
+            self.pause = self.pause.saturating_add(due << self.doublings);
             return;
         }
-        self.pause = due.max(self.longest * SHORTEST_PAUSE) << doublings;
+        self.pause = due.max(self.longest * SHORTEST_PAUSE) << self.doublings;
         self.doublings = (self.doublings + 1).min(MOST_DOUBLINGS);
         if matches!(self.reason, Reason::Start | Reason::Equal) {
             let dearer = |way: &Way| self.rivals[*way as usize].verdict(self.objective) == Verdict::Dearer;
@@ -387,6 +374,6 @@ impl Contest {
         self.rivals[way as usize] = Rival::default();
         (self.incumbent, self.reason, self.joint) = (way, Reason::Cheaper, None);
         self.pause = 0;
-        (self.doublings, self.longest) = (0, 0);
+        self.doublings = 0;
     }
 }

@@ -226,8 +226,8 @@ impl Adaptive {
 
     /// The first of a stretch, and all whose cost is wanted.
     fn send_as_decided(&mut self, class: Class, message: &Arc<Message>) -> io::Result<()> {
-        // Asked for each time, for the kernel lets it grow unless SO_SNDBUF was set. Where it cannot be had a block has the fewest
-        // messages.
+        // Asked for each time, for the kernel lets it grow unless SO_SNDBUF was set. Where it cannot be had, blocks are as with a
+        // small one.
         let send_buffer = || self.inner.socket().options().send_buffer_size().unwrap_or(0);
         let next = self.controller.next(class, send_buffer);
         let start = self.start_clocks(next.timed)?;

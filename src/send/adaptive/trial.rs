@@ -25,8 +25,10 @@ pub(super) struct Cost {
 pub(super) struct Length {
     /// Those whose cost is read.
     pub(super) timed: u64,
+    /// Those before them, where the way changes.
+    pub(super) warm_up: u64,
     /// Those that the send buffer has room for.
-    pub(super) buffer: u64,
+    buffer: u64,
 }
 
 /// A block has so many times the bytes of the send buffer: a burst that finds it empty says nothing of what drains it.
@@ -45,25 +47,17 @@ impl Length {
     /// For messages of so many bytes on a connection with such a send buffer.
     pub(super) fn of(size: usize, send_buffer: usize) -> Self {
         let messages = |bytes: usize| (bytes / size.max(1)).max(MESSAGES.0);
+        let buffer = messages(send_buffer) as u64;
         Self {
             timed: messages(LEAST_BYTES.max(BUFFERS * send_buffer)).min(MESSAGES.1) as u64,
-            buffer: messages(send_buffer) as u64,
+            warm_up: buffer.min(LONGEST_WARM_UP),
+            buffer,
         }
     }
 
-    /// The same with twice as many messages to a block, so often.
-    pub(super) fn doubled(self, times: u32) -> Self {
-        Self { timed: self.timed << times, ..self }
-    }
-
-    /// A block's messages, at the most.
-    pub(super) fn messages(self) -> u64 {
-        self.timed + self.buffer
-    }
-
-    /// Messages before those whose cost is read, where the way changes; `drained`: until the buffer holds nothing of the other way.
-    fn warm_up(self, drained: bool) -> u64 {
-        if drained { self.buffer } else { self.buffer.min(LONGEST_WARM_UP) }
+    /// The same after a warm-up that leaves nothing of the other way in the buffer.
+    pub(super) fn drained(self) -> Self {
+        Self { warm_up: self.buffer, ..self }
     }
 }
 
@@ -131,8 +125,6 @@ pub(super) struct Trial {
     pub(super) incumbent: Way,
     pub(super) rival: Way,
     length: Length,
-    /// A block begins when the buffer holds nothing of the block before.
-    drained: bool,
     pace: Pace,
     /// 0 and 2: the incumbent; 1: the rival.
     step: usize,
@@ -166,13 +158,7 @@ impl Trial {
     /// By one connection.
     pub(super) fn new(incumbent: Way, rival: Way, length: Length, turn: Arc<()>) -> Self {
         let blocks = [Block::default(); STEPS];
-        let (drained, pace) = (false, Pace::Own);
-        Self { incumbent, rival, length, drained, pace, step: 0, messages: 0, blocks, _turn: turn }
-    }
-
-    /// Whose blocks begin when the buffer holds nothing of the block before.
-    pub(super) fn drained(self) -> Self {
-        Self { drained: true, ..self }
+        Self { incumbent, rival, length, pace: Pace::Own, step: 0, messages: 0, blocks, _turn: turn }
     }
 
     /// By all, and this connection leads.
@@ -186,11 +172,6 @@ impl Trial {
         Self { pace: Pace::Follows(Arc::clone(joint)), ..self }
     }
 
-    /// Messages of a block whose cost is read.
-    pub(super) fn block(&self) -> u64 {
-        self.length.timed
-    }
-
     /// Whether the next message goes by the rival.
     pub(super) fn is_rivals(&self) -> bool {
         self.step == 1
@@ -202,12 +183,11 @@ impl Trial {
     }
 
     fn warm_up(&self) -> u64 {
-        let warm_up = self.length.warm_up(self.drained);
         match (self.step, &self.pace) {
             // Until then the others have looked and joined.
-            (0, Pace::Leads(_)) => self.length.timed.max(warm_up),
+            (0, Pace::Leads(_)) => self.length.timed.max(self.length.warm_up),
             // The usual way may be new, and so may the connection.
-            _ => warm_up,
+            _ => self.length.warm_up,
         }
     }
 
