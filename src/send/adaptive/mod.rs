@@ -136,6 +136,9 @@ impl Adaptive {
         })
     }
 
+    // Inlined, and what it calls for a copy, for the reason that stands in `Socket::counted`: else `flatten` at 1 KiB moves 0.96 of
+    // what the path of that name does, and 0.98 so (lab, heap, 1 client, ±1.5 %).
+    #[inline(always)]
     fn send_by(&mut self, way: Way, message: &Arc<Message>) -> io::Result<()> {
         let (runs, size) = (message.runs(), message.size());
         match way {
@@ -150,6 +153,7 @@ impl Adaptive {
     }
 
     /// Gathers the fields and sends them.
+    #[inline(always)]
     fn send_flat(&mut self, message: &Message) -> io::Result<()> {
         if message.size() > self.staging.len() {
             return self.send_pieces(message);
@@ -225,6 +229,7 @@ impl Adaptive {
     }
 
     /// The first of a stretch, and all whose cost is wanted.
+    #[inline(never)]
     fn send_as_decided(&mut self, class: Class, message: &Arc<Message>) -> io::Result<()> {
         // Asked for each time, for the kernel lets it grow unless SO_SNDBUF was set. Where it cannot be had, blocks are as with a
         // small one.
