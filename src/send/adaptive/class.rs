@@ -8,9 +8,10 @@ use super::decisions::Way;
 const SMALLEST_BY_REFERENCE: usize = 8 << 10;
 
 /// From here on messages that lie in one piece start by reference where the kernel does not copy them: in the lab (huge, one
-/// field, hot, one client, two CPUs) `zerocopy` needs 0.96 (±2.3 %) of the sender's CPU time of `onecopy` at this size,
-/// 1.35 (±6.2 %) at 8 KiB and 0.68 (±5.1 %) at 32 KiB.
-const REFERENCE_FROM: usize = 16 << 10;
+/// field, hot, one client, two CPUs) `zerocopy` needs 0.68 (±5.1 %) of the sender's CPU time of `onecopy` at this size, 0.96
+/// (±2.3 %) at 16 KiB and 1.35 (±6.2 %) at 8 KiB. At 16 KiB either may be right (eight clients, even fields: all by reference need
+/// 1.12 of `flatten`'s hot and 0.62 cold), and of the two what is far cheaper is found from a copy within a tenth of 400 ms.
+const REFERENCE_FROM: usize = 32 << 10;
 
 /// And from here on others, where CPU time is the objective: fields on the heap take more pages and an iovec each, and in the
 /// lab they move fewer bytes so (with 1, 2, 4 and 8 clients, hot, 0.76, 0.70, 0.38 and 0.54 of `onecopy` at 16 KiB, 1.06, 0.81,
