@@ -11,8 +11,9 @@ use super::memory::Block;
 #[derive(Debug)]
 pub struct Gather {
     iovecs: Box<[libc::iovec]>,
-    /// The same bytes, neighbours joined.
-    runs: Box<[libc::iovec]>,
+    /// The same bytes where all are neighbours. Here and not in an array of its own, which for a message that is cold would be
+    /// one more place that no cache holds.
+    whole: Option<libc::iovec>,
     owner: Owner,
 }
 
@@ -37,15 +38,14 @@ impl Gather {
             let iov_len = field.len();
             libc::iovec { iov_base: Box::into_raw(field).cast(), iov_len }
         };
-        let iovecs: Box<[_]> = fields.into_iter().map(iovec).collect();
-        Self { runs: iovecs.clone(), iovecs, owner: Owner::Allocations }
+        Self { iovecs: fields.into_iter().map(iovec).collect(), whole: None, owner: Owner::Allocations }
     }
 
     /// One field in each block.
     pub fn mapped(mut blocks: Vec<Block>) -> Self {
-        let iovecs: Box<[_]> = blocks.iter_mut().map(|block| iovec(block)).collect();
+        let iovecs = blocks.iter_mut().map(|block| iovec(block)).collect();
         // Mappings that happen to be neighbours stay apart: no slice may cover two of them.
-        Self { runs: iovecs.clone(), iovecs, owner: Owner::Blocks(blocks) }
+        Self { iovecs, whole: None, owner: Owner::Blocks(blocks) }
     }
 
     /// Neighbours of these lengths at the beginning of one block; what does not fit is left out.
@@ -62,7 +62,7 @@ impl Gather {
         iovecs.extend(lengths.iter().map_while(cut));
         let iovecs = iovecs.into_boxed_slice();
         let iov_len = iovecs.iter().map(|field| field.iov_len).sum();
-        Self { iovecs, runs: Box::new([libc::iovec { iov_len, ..whole }]), owner: Owner::Blocks(vec![block]) }
+        Self { iovecs, whole: Some(libc::iovec { iov_len, ..whole }), owner: Owner::Blocks(vec![block]) }
     }
 
     /// The fields as `sendmsg` takes them.
@@ -76,8 +76,9 @@ impl Gather {
     /// The same bytes in as few pieces as they lie in: fields that are neighbours in memory are one.
     #[inline]
     pub fn runs(&self) -> &[IoSlice<'_>] {
+        let runs = self.iovecs_of_runs();
         // SAFETY: as in `slices`; a run lies within one allocation or block, whose bytes are all initialised.
-        unsafe { std::slice::from_raw_parts(self.runs.as_ptr().cast(), self.runs.len()) }
+        unsafe { std::slice::from_raw_parts(runs.as_ptr().cast(), runs.len()) }
     }
 
     /// The fields, to be written.
@@ -99,7 +100,7 @@ impl Gather {
     #[inline]
     pub(super) fn run(&self, from: usize) -> (usize, usize) {
         let mut skip = from;
-        for run in &self.runs {
+        for run in self.iovecs_of_runs() {
             if skip < run.iov_len {
                 return (run.iov_base as usize + skip, run.iov_len - skip);
             }
@@ -117,7 +118,7 @@ impl Gather {
     /// The iovecs of [`Gather::runs`].
     #[inline]
     pub(super) fn iovecs_of_runs(&self) -> &[libc::iovec] {
-        &self.runs
+        self.whole.as_ref().map_or(&*self.iovecs, std::slice::from_ref)
     }
 
     /// The file that the fields lie in, neighbours from this offset on; `None` where they lie in none.

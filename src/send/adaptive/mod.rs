@@ -355,8 +355,9 @@ fn this_thread() -> usize {
 fn class(message: &Message) -> Class {
     let division = match message.runs() {
         [] | [_] => Division::One,
-        // No field of it can be large.
-        _ if message.size() < Hybrid::LARGE => Division::Alike,
+        // No field of it can be large beside others that are not empty. To look at them costs a cold message of 16 KiB as much as
+        // 2 % of its CPU time.
+        _ if message.size() <= Hybrid::LARGE => Division::Alike,
         fields => match fields.iter().filter(|field| hybrid::is_large(field)).count() {
             large if 0 < large && large < fields.len() => Division::Mixed,
             _ => Division::Alike,
