@@ -7,25 +7,19 @@ use super::decisions::Way;
 /// ("generally only effective at writes over around 10 KB", Documentation/networking/msg_zerocopy.rst).
 const SMALLEST_BY_REFERENCE: usize = 8 << 10;
 
-/// From here on messages that lie in one piece start by reference where the kernel does not copy them: in the lab (huge, one
-/// field, hot, one client, two CPUs) `zerocopy` needs 0.68 (±5.1 %) of the sender's CPU time of `onecopy` at this size, 0.96
-/// (±2.3 %) at 16 KiB and 1.35 (±6.2 %) at 8 KiB. At 16 KiB either may be right (eight clients, even fields: all by reference need
-/// 1.12 of `flatten`'s hot and 0.62 cold), and of the two what is far cheaper is found from a copy within a tenth of 400 ms.
+/// From here on messages start by reference where the kernel does not copy them: those that lie in one piece, for in the lab
+/// (huge, one field, hot, one client, two CPUs) `zerocopy` needs 0.68 (±5.1 %) of the sender's CPU time of `onecopy` at this size,
+/// 0.96 (±2.3 %) at 16 KiB and 1.35 (±6.2 %) at 8 KiB; and where CPU time is the objective others too: fields on the heap take more
+/// pages and an iovec each, and move fewer bytes so (with 1, 2, 4 and 8 clients 1.06, 0.81, 0.57 and 0.75 of `onecopy`, ±15 %), but
+/// need less of the sender's CPU time (0.60, 0.48, 0.69 and 0.49, ±4 % and with 4 clients ±15 %). At 16 KiB either may be right: on
+/// the heap by reference needs 0.69 to 1.08 of it on one machine, and on another 1.1 to 2.0 hot and 0.9 to 1.2 cold.
 const REFERENCE_FROM: usize = 32 << 10;
-
-/// And from here on others, where CPU time is the objective: fields on the heap take more pages and an iovec each, and in the
-/// lab they move fewer bytes so (with 1, 2, 4 and 8 clients, hot, 0.76, 0.70, 0.38 and 0.54 of `onecopy` at 16 KiB, 1.06, 0.81,
-/// 0.57 and 0.75 at 32 KiB; ±15 %), but need less of the sender's CPU time (0.95, 0.70, 1.08 and 0.69 at 16 KiB, ±6 %; 0.60,
-/// 0.48, 0.69 and 0.49 at 32 KiB, ±4 % and with 4 clients ±15 %).
-const SCATTERED_REFERENCE_FROM: usize = 16 << 10;
 
 /// Up to here messages start with `flatten`. Of several pieces it moves 1.3 to 1.4 times as much at 1 KiB, and at 16 KiB 1.06
 /// times (hot). Of one piece it moves 1.10, 1.03 and 0.95 times as much at 1, 4 and 16 KiB hot (±8 %), and 1.10, 1.06 and 1.09
-/// times cold (±4 %), for memcpy reads what no cache holds faster than the kernel does: so it is thought of at every size.
+/// times cold (±4 %), for memcpy reads what no cache holds faster than the kernel does: so it is thought of at every size. In the
+/// lab at 16 KiB it needs 0.77 to 0.96 of the CPU time hot, and 0.99 to 1.08 cold.
 const FLATTEN_UP_TO: usize = 16 << 10;
-
-/// Where CPU time is the objective, up to here: cold in the lab `flatten` needs 1.06 (±13 %) of `onecopy`'s at 16 KiB.
-const FLATTEN_FOR_DEMAND_UP_TO: usize = 8 << 10;
 
 /// Messages of 2^9 bytes and fewer are one class, and so are those of 2^23 and more.
 const POWERS: (u32, u32) = (9, 23);
@@ -93,19 +87,13 @@ impl Class {
 
     /// The usual way until something is known.
     pub(super) fn start(self, objective: Objective, open: bool) -> Way {
-        let reference_from = match objective {
-            _ if self.division == Division::One => REFERENCE_FROM,
-            Objective::Throughput => usize::MAX,
-            Objective::Demand => SCATTERED_REFERENCE_FROM,
-        };
-        let flatten_up_to = match objective {
-            Objective::Throughput => FLATTEN_UP_TO,
-            Objective::Demand => FLATTEN_FOR_DEMAND_UP_TO,
-        };
-        match self.smallest() {
-            size if open && size >= reference_from && self.division == Division::Mixed => Way::Hybrid,
-            size if open && size >= reference_from => Way::Reference,
-            size if size <= flatten_up_to => Way::Flatten,
+        let by_reference = open
+            && self.smallest() >= REFERENCE_FROM
+            && (self.division == Division::One || objective == Objective::Demand);
+        match self.division {
+            Division::Mixed if by_reference => Way::Hybrid,
+            _ if by_reference => Way::Reference,
+            _ if self.smallest() <= FLATTEN_UP_TO => Way::Flatten,
             _ => Way::Gather,
         }
     }
