@@ -10,10 +10,10 @@ use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
+use copycost::internals::supply::Supply;
+use copycost::internals::sys::socket::Socket;
 use copycost::message::{Message, Spec};
 use copycost::send::{self, Budget, Completion, SendPath, Sender, Terms, Tracker, drain};
-use copycost::supply::Supply;
-use copycost::sys::socket::Socket;
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 
 const SIZES: [usize; 2] = [1024, 65_536];

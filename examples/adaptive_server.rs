@@ -10,9 +10,9 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use copycost::internals::sys::socket::Socket;
 use copycost::message::Message;
 use copycost::send::{Adaptive, Budget, Experience, Ledger, Limits, Objective, Sender, drain};
-use copycost::sys::socket::Socket;
 
 const CLIENTS: usize = 3;
 const PATIENCE: Duration = Duration::from_secs(10);

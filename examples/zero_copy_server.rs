@@ -10,9 +10,9 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use copycost::internals::sys::socket::Socket;
 use copycost::message::Message;
 use copycost::send::{Budget, Limits, Sender, ZeroCopy, drain};
-use copycost::sys::socket::Socket;
 
 /// Responses that are sent in turn: while the kernel reads one, the next is written.
 const RING: usize = 4;

@@ -97,8 +97,7 @@ fn largest_buffers() -> (usize, usize) {
 }
 
 /// What a connection has, as the kernel reads it back.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-#[cfg_attr(feature = "cli", derive(serde::Serialize, serde::Deserialize))]
+#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Applied {
     /// TCP_CONGESTION
     pub congestion_control: String,

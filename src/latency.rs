@@ -86,7 +86,6 @@ impl Latencies {
 }
 
 /// hdrhistogram's own serialised form (V2), which other programs read too.
-#[cfg(feature = "cli")]
 pub mod v2 {
     use hdrhistogram::serialization::{Deserializer as Reader, Serializer as _, V2Serializer};
     use serde::{Deserialize as _, Deserializer, Serialize as _, Serializer, de, ser};
@@ -115,7 +114,6 @@ pub mod v2 {
 }
 
 /// As pairs of a duration in ns and how many events it had.
-#[cfg(feature = "cli")]
 impl serde::Serialize for Latencies {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let buckets = self.0.iter_recorded();
@@ -123,7 +121,6 @@ impl serde::Serialize for Latencies {
     }
 }
 
-#[cfg(feature = "cli")]
 impl<'de> serde::Deserialize<'de> for Latencies {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let mut latencies = Self::default();
@@ -164,7 +161,6 @@ mod tests {
         }
     }
 
-    #[cfg(feature = "cli")]
     #[test]
     fn what_travels_is_what_was_counted() {
         let mut latencies = Latencies::default();

@@ -2,8 +2,23 @@
 //! question with evidence: *for my message sizes, on my kernel and my network, should my server use `send()`,
 //! `sendmsg()`, `MSG_ZEROCOPY` or something else?*
 //!
-//! It is a set of Criterion benchmarks (`cargo bench`), the command `copycost` for what Criterion cannot do
-//! (interleaved comparison), and this library, which holds the send paths.
+//! This crate is the library with the send paths and a set of Criterion benchmarks (`cargo bench`). The command `copycost`
+//! (the crate `copycost-cli`) does what Criterion cannot: interleaved comparison, other hosts, a software network card,
+//! explanation, prediction, reports.
+//!
+//! ```no_run
+//! use copycost::message::Spec;
+//! use copycost::rig::{Rig, Work};
+//! use copycost::scenario::Scenario;
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let path = copycost::send::by_name("onecopy").ok_or("no such path")?;
+//! let mut rig = Rig::build(&Scenario::new(path, Spec::new(16 * 1024)?, 4))?;
+//! let sample = rig.run(Work::Window(std::time::Duration::from_millis(500)))?;
+//! println!("{:.2} GB/s", sample.throughput() / 1e9);
+//! # Ok(())
+//! # }
+//! ```
 //!
 //! # The words
 //!
@@ -13,7 +28,7 @@
 //! | send path | one way to hand messages to the kernel ([`send`]) |
 //! | receive path | one way to take bytes from the socket ([`recv`]) |
 //! | layout, buffers, footprint | where the fields lie, whether messages are rewritten, how much memory they cover |
-//! | placement | which CPUs the two ends of each connection use ([`seat`]) |
+//! | placement | which CPUs the two ends of each connection use ([`scenario::Placement`]) |
 //! | round | one message to every client; one Criterion iteration is one round |
 //! | rig | a warm scenario: server, fleet, connections ([`rig`]) |
 //! | sample | what one [`rig::Rig::run`] yields |
@@ -22,9 +37,9 @@
 //!
 //! # The way of the data
 //!
-//! A [`scenario::Scenario`] says what is measured. [`rig::Rig::build`] starts a [`server::Server`] and a
-//! [`fleet::Fleet`] for it. In a run each client *asks* for messages ([`protocol::Ask`]); its server thread takes
-//! them from its [`supply::Supply`], pushes them into its [`send::Sender`], waits at the end until the kernel has
+//! A [`scenario::Scenario`] says what is measured. [`rig::Rig::build`] starts a server and a
+//! fleet for it. In a run each client *asks* for messages (`protocol::Ask`); its server thread takes
+//! them from its `supply::Supply`, pushes them into its [`send::Sender`], waits at the end until the kernel has
 //! released them, and reports; the client receives and counts. The rig joins both ends into a [`rig::Sample`].
 //!
 //! Three decisions carry the rest:
@@ -39,27 +54,19 @@
 //!   would time the filling of socket buffers. What the kernel still has to release is waited for outside the clock
 //!   and inside the CPU time.
 //!
-//! Where the ends are is a [`rig::Site`]: here, on another host, or in the lab. In the lab every thread begins by entering
-//! its network namespace ([`seat::Seat`]); a socket belongs to the namespace of the thread that made it, so listener and
-//! connections are made there too. What the relay between the ends spends is a part of the sample beside the ends', and
-//! a record's word for what became of the bytes is the probe's, not only the kernel's.
+//! Where the ends are is a [`rig::Site`]: [`rig::Loopback`] here; the command adds another host, the lab and jobs of many
+//! hosts.
 //!
-//! The rooms of the house, bottom up; a file imports only from rows below its own:
+//! The layers, bottom up; a file imports only from rows below its own:
 //!
 //! ```text
-//! benches/*            cli
-//! report               from records to text
-//! compare              verdict, baseline: sentences and changes, from records     explain   answer
-//! record
-//! explain  model       where the CPU time of paths goes; what it comes to for messages that were not measured
-//! compare              schedule, turns, cell, trial, stats, crossover, self_test     many
-//! rig
-//! remote  lab          other hosts; a network card in software     doctor
-//! seat  server  fleet
-//! scenario  conditions
-//! protocol  connection  profile
-//! cost
-//! send  recv
+//! benches/*
+//! rig                  the two ends as one warm whole: every measurement is `rig.run(work)`
+//! seat  server  fleet  where threads run; the sending end; the receiving end
+//! scenario             one cell of a matrix
+//! protocol  connection
+//! cost                 what a run costs: CPU time, counters, TCP_INFO
+//! send  recv           one file a path
 //! message  supply  units  latency  unsupported
 //! sys                  system calls; the only place with `unsafe`
 //! ```
@@ -67,42 +74,34 @@
 #[cfg(not(target_os = "linux"))]
 compile_error!("copycost measures Linux system calls and builds on Linux only");
 
-#[cfg(feature = "cli")]
-pub mod cli;
-pub mod compare;
-#[cfg(feature = "cli")]
-pub mod conditions;
-pub mod connection;
+mod connection;
 pub mod cost;
-#[cfg(feature = "cli")]
-pub mod doctor;
-#[cfg(feature = "cli")]
-pub mod explain;
-pub mod fleet;
-#[cfg(feature = "cli")]
-pub mod lab;
+mod fleet;
 pub mod latency;
-#[cfg(feature = "cli")]
-pub mod many;
 pub mod message;
-#[cfg(feature = "cli")]
-pub mod model;
-#[cfg(feature = "cli")]
-pub mod profile;
-pub mod protocol;
-#[cfg(feature = "cli")]
-pub mod record;
+mod protocol;
 pub mod recv;
-#[cfg(feature = "cli")]
-pub mod remote;
-#[cfg(feature = "cli")]
-pub mod report;
 pub mod rig;
 pub mod scenario;
-pub mod seat;
+mod seat;
 pub mod send;
-pub mod server;
-pub mod supply;
-pub mod sys;
+mod server;
+mod supply;
+mod sys;
 pub mod units;
 mod unsupported;
+
+/// What the command `copycost`, the tests and the benches of this project need beyond the public items. It changes
+/// without notice.
+#[doc(hidden)]
+pub mod internals {
+    macro_rules! open {
+        ($($module:ident),*) => {$(
+            pub mod $module {
+                pub use crate::$module::*;
+            }
+        )*};
+    }
+
+    open!(connection, fleet, protocol, seat, server, supply, sys, unsupported);
+}

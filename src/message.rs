@@ -89,7 +89,6 @@ pub enum Buffers {
 
 /// How much memory the messages in turn cover.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-#[non_exhaustive]
 pub enum Footprint {
     /// As little as the buffers need: the source stays in the nearest cache.
     #[default]
@@ -103,18 +102,20 @@ pub enum Footprint {
 }
 
 /// Gives an enum of plain words `ALL`, Display and FromStr, so that flags, tables and records share the words.
+#[doc(hidden)]
+#[macro_export]
 macro_rules! words {
     ($name:ident: $($variant:ident = $word:literal),+) => {
         impl $name {
             /// Every variant.
             pub const ALL: &[Self] = &[$(Self::$variant),+];
         }
-        impl fmt::Display for $name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        impl ::std::fmt::Display for $name {
+            fn fmt(&self, f: &mut ::std::fmt::Formatter<'_>) -> ::std::fmt::Result {
                 f.pad(match self { $(Self::$variant => $word),+ })
             }
         }
-        impl FromStr for $name {
+        impl ::std::str::FromStr for $name {
             type Err = String;
             fn from_str(text: &str) -> Result<Self, String> {
                 match text {
@@ -125,7 +126,8 @@ macro_rules! words {
         }
     };
 }
-pub(crate) use words;
+#[doc(hidden)]
+pub use words;
 
 impl Fields {
     /// Every division that has a word.

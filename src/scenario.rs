@@ -3,13 +3,14 @@
 use std::fmt;
 use std::time::Duration;
 
-use crate::connection::Options;
 use crate::message::Spec;
 use crate::recv::{self, ReceivePath};
-use crate::seat::Placement;
 use crate::send::SendPath;
 use crate::supply::Supply;
 use crate::units::{ByteSize, Clients};
+
+pub use crate::connection::Options;
+pub use crate::seat::Placement;
 
 /// The message sizes of the original experiment's range, in bytes.
 pub const SIZES: [usize; 4] = [1024, 4096, 16_384, 65_536];
@@ -80,7 +81,7 @@ impl Scenario {
 
     /// How long it may take at most to make the messages in turn: those of a cold cell cover gigabytes where the last-level
     /// cache is large.
-    pub(crate) fn preparation(&self) -> Duration {
+    pub fn preparation(&self) -> Duration {
         /// What even a crowded machine fills in a second.
         const BYTES_PER_SECOND: usize = 32 << 20;
         let bytes = Supply::memory(&self.spec).saturating_mul(self.clients);

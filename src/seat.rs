@@ -2,11 +2,9 @@
 //! `split` gave 5.6 GB/s, `paired` 16.5, and `free` anything between.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt;
 use std::fs;
 use std::io;
 use std::path::Path;
-use std::str::FromStr;
 
 use crate::message::words;
 use crate::sys::netns::Netns;
@@ -99,8 +97,7 @@ impl Seats {
 }
 
 /// Which of several clients some are, where they share CPUs with others: from so many on, of so many in all.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-#[cfg_attr(feature = "cli", derive(serde::Serialize, serde::Deserialize))]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
 pub struct Among {
     /// How many come before them.
     pub before: usize,

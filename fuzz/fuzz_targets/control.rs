@@ -1,9 +1,9 @@
 //! A frame of a control connection, as each end reads it: its length, its JSON, and what it means.
 #![no_main]
 
-use copycost::remote::frame::{self, MOST_FROM_GUEST, MOST_FROM_HOST};
-use copycost::remote::order::{Answer, Order, sentence};
-use copycost::server::News;
+use copycost_cli::remote::frame::{self, MOST_FROM_GUEST, MOST_FROM_HOST};
+use copycost_cli::remote::order::{Answer, Order, sentence};
+use copycost::internals::server::News;
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|data: &[u8]| {

@@ -1,7 +1,7 @@
 //! What a host answers to a stranger, and a proof that is none.
 #![no_main]
 
-use copycost::remote::handshake::{Challenge, Verdict};
+use copycost_cli::remote::handshake::{Challenge, Verdict};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|data: &[u8]| {

@@ -1,7 +1,7 @@
 //! The first bytes of a connection: whatever they are, they are answered, and what was understood reads back.
 #![no_main]
 
-use copycost::protocol::{Ask, Hello};
+use copycost::internals::protocol::{Ask, Hello};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|data: &[u8]| {

@@ -12,8 +12,7 @@ use super::opener::Event;
 pub const EVENTS: usize = 7;
 
 /// How far the hardware counts reach; the worst comes last.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[cfg_attr(feature = "cli", derive(serde::Serialize, serde::Deserialize))]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[non_exhaustive]
 pub enum CounterScope {
     /// Everything, all the time.
@@ -70,8 +69,7 @@ impl fmt::Display for CounterScope {
 }
 
 /// One event and how often it happened.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[cfg_attr(feature = "cli", derive(serde::Serialize, serde::Deserialize))]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Count {
     /// What was counted.
     pub event: Event,
@@ -80,8 +78,7 @@ pub struct Count {
 }
 
 /// The counts of one thread between start and stop, or of several threads together.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[cfg_attr(feature = "cli", derive(serde::Serialize, serde::Deserialize))]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Counts {
     /// How far the hardware counts reach.
     pub scope: CounterScope,
@@ -162,7 +159,7 @@ impl Count {
 }
 
 /// The events of a [`Counts`], in order.
-pub(crate) fn events(last_level: Event) -> [Event; EVENTS] {
+pub fn events(last_level: Event) -> [Event; EVENTS] {
     [
         Event::Cycles,
         Event::Instructions,

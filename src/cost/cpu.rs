@@ -26,8 +26,7 @@ use super::softirq::{SoftirqTime, in_thread_clock};
 use crate::sys::clock::{process_cpu_time, thread_cpu_time};
 
 /// What a figure of CPU time covers; the worst comes last.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-#[cfg_attr(feature = "cli", derive(serde::Serialize, serde::Deserialize))]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
 #[non_exhaustive]
 pub enum CpuScope {
     /// Everything that ran on the CPU while the thread was on it.
@@ -69,8 +68,7 @@ impl fmt::Display for CpuScope {
 }
 
 /// CPU time spent, by one thread or by several together.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[cfg_attr(feature = "cli", derive(serde::Serialize, serde::Deserialize))]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct CpuSpent {
     /// The time.
     pub time: Duration,

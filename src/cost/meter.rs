@@ -23,8 +23,7 @@ struct Begun {
 }
 
 /// What one thread, or several together, spent in a run, or in several runs.
-#[derive(Debug, Clone, Default)]
-#[cfg_attr(feature = "cli", derive(serde::Serialize, serde::Deserialize))]
+#[derive(Debug, Clone, Default, serde::Serialize, serde::Deserialize)]
 pub struct Spent {
     /// CPU time; `None` where a clock could not be read.
     pub cpu: Option<CpuSpent>,

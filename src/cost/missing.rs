@@ -116,14 +116,12 @@ pub enum Missing {
 }
 
 /// A reason travels between hosts as its sentence.
-#[cfg(feature = "cli")]
 impl serde::Serialize for Missing {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(self)
     }
 }
 
-#[cfg(feature = "cli")]
 impl<'de> serde::Deserialize<'de> for Missing {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         String::deserialize(deserializer).map(Missing::Told)
@@ -132,12 +130,12 @@ impl<'de> serde::Deserialize<'de> for Missing {
 
 impl Missing {
     /// The error of a system call or of a read.
-    pub(crate) fn os(what: &'static str, error: &std::io::Error) -> Missing {
+    pub fn os(what: &'static str, error: &std::io::Error) -> Missing {
         Missing::Os { what, error: error.to_string() }
     }
 
     /// What perf_event_open(2) said when it was asked for `event`.
-    pub(crate) fn of_perf(error: &std::io::Error, event: &'static str, paranoid: Option<i32>) -> Missing {
+    pub fn of_perf(error: &std::io::Error, event: &'static str, paranoid: Option<i32>) -> Missing {
         match error.raw_os_error() {
             Some(libc::EACCES | libc::EPERM) => Missing::NotPermitted { paranoid },
             Some(libc::ENOENT | libc::ENODEV | libc::EOPNOTSUPP | libc::EINVAL) => {
@@ -151,13 +149,13 @@ impl Missing {
     }
 
     /// A file that did not say what it should.
-    pub(crate) fn file(path: impl Into<String>, error: impl ToString) -> Missing {
+    pub fn file(path: impl Into<String>, error: impl ToString) -> Missing {
         Missing::File { path: path.into(), error: error.to_string() }
     }
 }
 
 /// The setting as it stands in scopes and reasons.
-pub(crate) fn paranoid_text(paranoid: Option<i32>) -> String {
+pub fn paranoid_text(paranoid: Option<i32>) -> String {
     match paranoid {
         Some(level) => format!("perf_event_paranoid={level}"),
         None => "perf_event_paranoid unreadable".to_owned(),

@@ -33,8 +33,7 @@ pub struct Chase {
 }
 
 /// Accesses made and the time they took; sums add both, so that the mean is over accesses.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-#[cfg_attr(feature = "cli", derive(serde::Serialize, serde::Deserialize))]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Walk {
     /// Dependent loads.
     pub steps: u64,

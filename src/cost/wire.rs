@@ -9,8 +9,7 @@ use super::missing::{Measured, Missing};
 pub use crate::sys::tcp_info::{TcpInfo, tcp_info};
 
 /// What one connection, or several together, did between two snapshots.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[cfg_attr(feature = "cli", derive(serde::Serialize, serde::Deserialize))]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Wire {
     /// Connections in the sum.
     pub connections: u32,

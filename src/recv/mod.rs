@@ -61,8 +61,7 @@ pub trait Receiver: Send + fmt::Debug {
 }
 
 /// What a path that maps pages has received, over one connection or several.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-#[cfg_attr(feature = "cli", derive(serde::Serialize, serde::Deserialize))]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Mapped {
     /// Bytes that were mapped.
     pub mapped: u64,

@@ -4,10 +4,6 @@ use std::fmt;
 use std::io;
 use std::time::Duration;
 
-#[cfg(feature = "cli")]
-use crate::lab::LabError;
-#[cfg(feature = "cli")]
-use crate::remote;
 use crate::send::{Ledger, Unsupported};
 use crate::units::{ByteSize, Clients};
 
@@ -26,6 +22,14 @@ impl fmt::Display for Side {
             Self::Server => "the sender of client",
             Self::Client => "client",
         })
+    }
+}
+
+/// Why a site could not be reached or made ready.
+pub trait SiteError: std::error::Error + Send + Sync {
+    /// Whether it may work later: the other end has no room for another set-up yet.
+    fn is_refusal(&self) -> bool {
+        false
     }
 }
 
@@ -70,14 +74,9 @@ pub enum RigError {
         /// Bytes.
         available: usize,
     },
-    /// The other host does not serve.
-    #[cfg(feature = "cli")]
-    #[error(transparent)]
-    Call(#[from] remote::CallError),
-    /// The lab failed.
-    #[cfg(feature = "cli")]
-    #[error(transparent)]
-    Lab(#[from] LabError),
+    /// The site could not be reached or made ready.
+    #[error("{0}")]
+    Site(Box<dyn SiteError>),
     /// One of several hosts failed.
     #[error("{host}: {error}")]
     Host {
@@ -127,12 +126,8 @@ pub enum RigError {
 
 impl RigError {
     /// The other host refused: it may have no room for another set-up yet.
-    pub(crate) fn is_refusal(&self) -> bool {
-        match self {
-            #[cfg(feature = "cli")]
-            Self::Call(remote::CallError::Refused { .. }) => true,
-            _ => false,
-        }
+    pub fn is_refusal(&self) -> bool {
+        matches!(self, Self::Site(error) if error.is_refusal())
     }
 }
 
@@ -143,6 +138,6 @@ fn in_mib(bytes: usize) -> ByteSize {
 }
 
 /// Names what was to be done.
-pub(super) fn setup(what: &'static str) -> impl FnOnce(io::Error) -> RigError {
+pub fn setup(what: &'static str) -> impl FnOnce(io::Error) -> RigError {
     move |source| RigError::Setup { what, source }
 }

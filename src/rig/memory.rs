@@ -1,16 +1,12 @@
 //! Memory of messages: a cold footprint of small messages on huge pages would take hundreds of times what they hold.
 
 use super::error::RigError;
-use super::site::Site;
 use crate::scenario::Scenario;
 use crate::supply::Supply;
 use crate::sys::{limits, memory};
 
-/// Refuses what would take more than half of the memory that is left. Another host judges for itself.
-pub(super) fn allow(site: &Site, scenario: &Scenario) -> Result<(), RigError> {
-    if !site.serves_here() {
-        return Ok(());
-    }
+/// Refuses what would take more than half of the memory that is left.
+pub(super) fn allow(scenario: &Scenario) -> Result<(), RigError> {
     let (clients, needed) =
         (scenario.clients, scenario.clients.saturating_mul(Supply::memory(&scenario.spec)));
     let lacks = || limits::available_memory().filter(|available| needed > available / 2);

@@ -1,7 +1,7 @@
 //! A warm scenario: server, fleet and connections, ready to run. Every measurement in this crate is
 //! [`Rig::run`].
 
-mod ensemble;
+mod crew;
 mod error;
 mod files;
 mod gate;
@@ -11,22 +11,17 @@ mod own;
 mod sample;
 mod site;
 
+use std::any::Any;
 use std::io;
 use std::net::SocketAddr;
-#[cfg(feature = "cli")]
-use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
 use crossbeam::channel::unbounded;
 
-#[cfg(feature = "cli")]
-use crate::conditions::Conditions;
 use crate::connection::{self, Applied};
 use crate::cost::pollution::Walk;
 use crate::fleet::{Fleet, Member};
-#[cfg(feature = "cli")]
-use crate::lab::Probed;
 use crate::protocol::{Hello, Ticket};
 use crate::recv::Verifier;
 use crate::scenario::Scenario;
@@ -37,11 +32,13 @@ use gate::Alone;
 use own::Own;
 
 pub use crate::fleet::Work;
-pub use ensemble::{About, Crew, Ensemble};
-pub use error::{RigError, Side};
+pub use crew::{About, Crew};
+pub use error::{RigError, Side, SiteError};
 pub use gate::Gate;
 pub use sample::{HostShare, Sample};
-pub use site::Site;
+pub use site::{
+    DRAIN_TIMEOUT, Loopback, Reached, RelayMeter, ServerEnd, ServerSite, Site, SiteReport, available, serve,
+};
 
 /// What a new rig does before it is handed out: buffers are faulted in, congestion windows are open.
 const WARM_UP: Duration = Duration::from_millis(20);
@@ -52,8 +49,6 @@ pub struct Rig {
     ends: Ends,
     scenario: Scenario,
     about: About,
-    #[cfg(feature = "cli")]
-    probed: Option<Probed>,
     /// An end failed: nothing more can be measured.
     broken: bool,
 }
@@ -68,26 +63,22 @@ enum Ends {
 impl Rig {
     /// Sets everything up over loopback in this process and warms it.
     pub fn build(scenario: &Scenario) -> Result<Self, RigError> {
-        Self::at(&Site::Here, scenario)
+        Loopback.build(scenario)
     }
 
-    /// Sets everything up with the server at `site` and warms it.
-    pub fn at(site: &Site, scenario: &Scenario) -> Result<Self, RigError> {
+    /// A rig whose clients are on other hosts, which have set it up.
+    pub fn of_crew(scenario: &Scenario, crew: Box<dyn Crew>, about: About) -> Self {
+        Self { ends: Ends::Hosts(crew), scenario: scenario.clone(), about, broken: false }
+    }
+
+    /// Sets everything up with the server at `site` and the clients in this process, and warms it.
+    pub fn with_clients_here(site: &impl ServerSite, scenario: &Scenario) -> Result<Self, RigError> {
         (scenario.receive.probe)(scenario.verify)
             .map_err(|reason| RigError::Unsupported { path: scenario.receive.name, reason })?;
-        if let Site::Many(ensemble) = site {
-            let (crew, about) = ensemble.set_up(scenario)?;
-            return Ok(Self {
-                ends: Ends::Hosts(crew),
-                scenario: scenario.clone(),
-                about,
-                #[cfg(feature = "cli")]
-                probed: None,
-                broken: false,
-            });
-        }
         files::allow(scenario)?;
-        memory::allow(site, scenario)?;
+        if site.serves_here() {
+            memory::allow(scenario)?;
+        }
         let cpus = seat::cpus().map_err(setup("the process's CPUs could not be read"))?;
         let (news_to, news) = unbounded();
         let reached = site.reach(scenario, &cpus, news_to)?;
@@ -111,8 +102,7 @@ impl Rig {
             clients: scenario.clients,
             stall: scenario.options.stall,
             preparation: scenario.preparation(),
-            #[cfg(feature = "cli")]
-            lab: if let Site::Lab(lab) = site { Some(Arc::clone(lab)) } else { None },
+            relay: reached.relay,
         };
         let ready = own.await_ready()?;
         let about = About {
@@ -121,19 +111,12 @@ impl Rig {
             address: reached.address,
             placed,
             copied_because: reached.copied_because,
-            #[cfg(feature = "cli")]
-            host: reached.host,
             huge_share: ready.huge_share,
             idle_walk: ready.idle_walk,
+            report: reached.report,
         };
-        let mut rig = Self {
-            ends: Ends::Own(Box::new(own)),
-            scenario: scenario.clone(),
-            about,
-            #[cfg(feature = "cli")]
-            probed: reached.probed,
-            broken: false,
-        };
+        let mut rig =
+            Self { ends: Ends::Own(Box::new(own)), scenario: scenario.clone(), about, broken: false };
         rig.run(Work::Window(WARM_UP))?;
         Ok(rig)
     }
@@ -173,16 +156,9 @@ impl Rig {
         self.about.address
     }
 
-    /// The conditions of the other host, where there is one.
-    #[cfg(feature = "cli")]
-    pub fn host(&self) -> Option<&Conditions> {
-        self.about.host.as_deref()
-    }
-
-    /// What a probe saw of its path, in a lab.
-    #[cfg(feature = "cli")]
-    pub fn probed(&self) -> Option<&Probed> {
-        self.probed.as_ref()
+    /// What its site has found out while it set this rig up; `None` where it has nothing of this type.
+    pub fn site_report<T: Any>(&self) -> Option<&T> {
+        self.about.report.as_deref()?.downcast_ref()
     }
 
     /// Does `work` on all clients. After an error the rig cannot be used again.

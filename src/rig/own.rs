@@ -11,11 +11,9 @@ use super::error::{RigError, Side};
 use super::gate::Gate;
 use super::gathered::Gathered;
 use super::sample::Sample;
-use super::site::{DRAIN, ServerEnd};
+use super::site::{DRAIN_TIMEOUT, RelayMeter, ServerEnd};
 use crate::cost::cpu;
 use crate::fleet::{Fleet, Outcome, Turn, Work};
-#[cfg(feature = "cli")]
-use crate::lab::Lab;
 use crate::server::News;
 
 /// The ends of a rig whose clients are in this process.
@@ -23,7 +21,7 @@ use crate::server::News;
 pub(super) struct Own {
     // Dropped in this order: clients first, so that the server sees them go.
     pub(super) fleet: Fleet,
-    pub(super) _server: ServerEnd,
+    pub(super) _server: Box<dyn ServerEnd>,
     pub(super) news: Receiver<News>,
     pub(super) outcomes: Receiver<Outcome>,
     pub(super) clients: usize,
@@ -31,8 +29,8 @@ pub(super) struct Own {
     pub(super) stall: Duration,
     /// The senders may take so long to make their messages.
     pub(super) preparation: Duration,
-    #[cfg(feature = "cli")]
-    pub(super) lab: Option<Arc<Lab>>,
+    /// What lies between the ends and costs something.
+    pub(super) relay: Option<Arc<dyn RelayMeter>>,
 }
 
 /// How often something is looked at that nobody reports.
@@ -43,17 +41,13 @@ impl Own {
     pub(super) fn run(&self, work: Work, gate: &mut dyn Gate) -> Result<Sample, RigError> {
         let turn = Arc::new(Turn::new(self.clients));
         let mut gathered = Gathered::new(self.clients);
-        #[cfg(feature = "cli")]
-        let books = self.lab.as_ref().map(|lab| lab.books());
+        let relay = self.relay.as_ref().map(|relay| relay.start());
         let (process, began) = (cpu::process_now().ok(), Instant::now());
         self.fleet.begin(&turn, work);
         let mut sample = self.watch(work, &turn, &mut gathered, gate)?;
         sample.wall = began.elapsed();
         sample.process = process.and_then(|earlier| cpu::process_since(earlier).ok());
-        #[cfg(feature = "cli")]
-        {
-            sample.relayed = self.lab.as_ref().zip(books).map(|(lab, books)| lab.since(&books));
-        }
+        sample.relayed = relay.map(|cost_since| cost_since());
         Ok(sample)
     }
 
@@ -134,7 +128,7 @@ impl Own {
 
     /// Longer than any end waits by itself, so that the end with the error speaks first.
     fn patience(&self) -> Duration {
-        self.stall + 2 * DRAIN
+        self.stall + 2 * DRAIN_TIMEOUT
     }
 
     /// Takes the next message from either end; false when there was none for so long.
@@ -220,7 +214,7 @@ fn instant_and_bytes(turn: &Turn) -> (Instant, u64) {
 mod tests {
     use crossbeam::channel::unbounded;
 
-    use super::super::{Site, members};
+    use super::super::{Loopback, ServerSite as _, members};
     use super::*;
     use crate::message::Spec;
     use crate::protocol::Ticket;
@@ -232,7 +226,7 @@ mod tests {
     fn a_connection_that_the_server_ends_before_the_first_run_is_told_at_once() {
         let scenario = Scenario::new(&send::ALL[0], Spec::new(64).unwrap(), 2);
         let (news_to, news) = unbounded();
-        let reached = Site::Here.reach(&scenario, &seat::cpus().unwrap(), news_to).unwrap();
+        let reached = Loopback.reach(&scenario, &seat::cpus().unwrap(), news_to).unwrap();
         // A ticket that is not the service's: the server shows them the door, and says nothing.
         let (seats, ticket) = (vec![Seat::default(); 2], Ticket::new().unwrap());
         let members = members(&scenario, seats, reached.address, ticket).unwrap();
@@ -245,8 +239,7 @@ mod tests {
             clients: 2,
             stall: scenario.options.stall,
             preparation: scenario.preparation(),
-            #[cfg(feature = "cli")]
-            lab: None,
+            relay: None,
         };
         let began = Instant::now();
         let error = own.await_ready().map(drop).unwrap_err();

@@ -12,8 +12,7 @@ use crate::recv::Mapped;
 use crate::send::Ledger;
 
 /// What one run yields.
-#[derive(Debug, Clone)]
-#[cfg_attr(feature = "cli", derive(serde::Serialize, serde::Deserialize))]
+#[derive(Debug, Clone, serde::Serialize, serde::Deserialize)]
 pub struct Sample {
     /// Bytes received within the clock.
     pub bytes: u64,
@@ -28,7 +27,7 @@ pub struct Sample {
     /// The whole process over the whole run.
     pub process: Option<CpuSpent>,
     /// What a relay between the ends has spent, where there is one.
-    #[cfg_attr(feature = "cli", serde(skip))]
+    #[serde(skip)]
     pub relayed: Option<Relayed>,
     /// From the order to begin to the last word of an end.
     pub wall: Duration,
@@ -43,12 +42,12 @@ pub struct Sample {
     /// The longest drain of a sender.
     pub drain: Duration,
     /// Of each message, for [`super::Work::Single`].
-    #[cfg_attr(feature = "cli", serde(with = "crate::latency::v2"))]
+    #[serde(with = "crate::latency::v2")]
     pub latency: Latencies,
     /// What the clients took without a copy over the whole run, by a receive path that tries.
     pub mapped: Option<Mapped>,
     /// Where many hosts receive: what each of them had, in the order of their ranks.
-    #[cfg_attr(feature = "cli", serde(skip))]
+    #[serde(skip)]
     pub hosts: Vec<HostShare>,
 }
 

@@ -1,21 +1,19 @@
-//! Where the server of a scenario is, and how it is reached: in this process, or on another host.
+//! Where the ends of a scenario are, and how they are set up: a trait, because the command `copycost` adds other hosts, a
+//! software network card and jobs of many hosts to the loopback that is here.
 
+use std::any::Any;
+use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use crossbeam::channel::Sender;
 
-use super::ensemble::Ensemble;
+use super::Rig;
 use super::error::{RigError, setup};
-#[cfg(feature = "cli")]
-use crate::conditions::Conditions;
-use crate::connection::{self, Applied};
-#[cfg(feature = "cli")]
-use crate::lab::{Lab, Probed};
+use crate::connection::{self, Applied, Options};
+use crate::cost::relayed::Relayed;
 use crate::protocol::Ticket;
-#[cfg(feature = "cli")]
-use crate::remote;
 use crate::scenario::Scenario;
 use crate::seat::{Seat, Seats};
 use crate::send::{Budget, Limits, Release, Terms};
@@ -23,157 +21,148 @@ use crate::server::{Doors, News, Offered, Server, Service};
 use crate::sys::socket::Socket;
 
 /// How long the kernel may take to release what was sent, beyond the stall timeout of a blocked call.
-pub(super) const DRAIN: Duration = Duration::from_secs(5);
+pub const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Where the server of a scenario is.
-#[derive(Debug, Clone, Default)]
-pub enum Site {
-    /// In this process, over loopback.
-    #[default]
-    Here,
-    /// On another host, or in another process.
-    #[cfg(feature = "cli")]
-    There(remote::Site),
-    /// In this process, behind a network card in software.
-    #[cfg(feature = "cli")]
-    Lab(Arc<Lab>),
-    /// On another host or several, with clients on others still.
-    Many(Arc<dyn Ensemble>),
-}
-
-impl Site {
+/// Where the ends of a scenario are.
+pub trait Site: fmt::Debug + Send + Sync {
     /// What lies between the ends, as records name it.
-    pub fn transport(&self) -> &'static str {
-        match self {
-            Self::Here => "loopback",
-            // Another process on this host, not another host.
-            #[cfg(feature = "cli")]
-            Self::There(site) if site.addresses.iter().all(|address| address.ip().is_loopback()) => {
-                "loopback"
-            }
-            #[cfg(feature = "cli")]
-            Self::There(_) => "remote",
-            #[cfg(feature = "cli")]
-            Self::Lab(_) => "lab",
-            Self::Many(_) => "mpi",
-        }
-    }
+    fn transport(&self) -> &'static str;
 
-    /// Whether the messages lie in this process.
-    pub(super) fn serves_here(&self) -> bool {
-        match self {
-            Self::Here => true,
-            #[cfg(feature = "cli")]
-            Self::Lab(_) => true,
-            #[cfg(feature = "cli")]
-            Self::There(_) => false,
-            Self::Many(_) => false,
-        }
+    /// Sets `scenario` up, warm and ready to run.
+    ///
+    /// # Errors
+    /// [`RigError`] says which step failed.
+    fn build(&self, scenario: &Scenario) -> Result<Rig, RigError>;
+
+    /// Makes sure that the other end is there, where it is another host, and keeps to the address that answers: what is
+    /// wrong for all cells of a matrix is said once, before the first.
+    ///
+    /// # Errors
+    /// [`RigError::Site`] says why nothing can be measured with it.
+    fn check(&self, options: &Options) -> Result<(), RigError> {
+        let _ = options;
+        Ok(())
     }
 
     /// How many hosts receive.
-    pub fn client_hosts(&self) -> usize {
-        match self {
-            Self::Many(ensemble) => ensemble.client_hosts(),
-            _ => 1,
-        }
+    fn client_hosts(&self) -> usize {
+        1
     }
 
     /// Why nothing more can be measured here, if that is so.
-    pub fn lost(&self) -> Option<String> {
-        match self {
-            Self::Many(ensemble) => ensemble.lost(),
-            _ => None,
-        }
-    }
-
-    /// Where the threads of `scenario` sit, of both ends as if they were on this host.
-    pub(super) fn seats(&self, scenario: &Scenario, cpus: &[usize]) -> Seats {
-        match self {
-            #[cfg(feature = "cli")]
-            Self::Lab(lab) => lab.seats(scenario.placement, scenario.clients, cpus),
-            #[cfg(feature = "cli")]
-            Self::There(site) => {
-                Seats::plan(scenario.placement, site.shares.client.all_of(scenario.clients), cpus)
-            }
-            _ => Seats::plan(scenario.placement, scenario.clients, cpus),
-        }
-    }
-
-    /// Where the clients of `scenario` sit; with those of other rigs on the same CPUs, beside them.
-    pub(super) fn client_seats(&self, scenario: &Scenario, one_host: bool, cpus: &[usize]) -> Seats {
-        let seats = self.seats(scenario, cpus).of_clients(one_host, cpus);
-        match self {
-            #[cfg(feature = "cli")]
-            Self::There(site) => seats.part(site.shares.client, scenario.clients),
-            _ => seats,
-        }
-    }
-
-    /// Has the server serve `scenario`, with its news going to `news`.
-    pub(super) fn reach(
-        &self,
-        scenario: &Scenario,
-        cpus: &[usize],
-        news: Sender<News>,
-    ) -> Result<Reached, RigError> {
-        match self {
-            Self::Here => {
-                let address = SocketAddr::from(([127, 0, 0, 1], 0));
-                let listener = connection::listen(address, &scenario.options)
-                    .map_err(setup("the server could not listen on loopback"))?;
-                // The kernel copies what it delivers itself (skb_orphan_frags_rx).
-                let copied_because = Some("loopback".to_owned());
-                let seats = self.seats(scenario, cpus).servers;
-                Ok(Reached { copied_because, ..serve_here(scenario, listener, seats, news)? })
-            }
-            #[cfg(feature = "cli")]
-            Self::There(site) => serve_there(scenario, site, news),
-            #[cfg(feature = "cli")]
-            Self::Lab(lab) => serve_in_lab(scenario, lab, self.seats(scenario, cpus).servers, cpus, news),
-            // A rig of many hosts is made of rigs at each of them, which come here.
-            Self::Many(_) => Err(RigError::Broken),
-        }
+    fn lost(&self) -> Option<String> {
+        None
     }
 }
 
-/// What keeps the server's end alive.
+/// A site whose clients are in this process: what differs is where the server is. [`Rig::with_clients_here`] builds its
+/// rigs.
+pub trait ServerSite {
+    /// Whether the messages lie in this process, so that their memory is this machine's.
+    fn serves_here(&self) -> bool {
+        true
+    }
+
+    /// Where the threads of both ends run, planned as if both were on this host.
+    fn seats(&self, scenario: &Scenario, cpus: &[usize]) -> Seats {
+        Seats::plan(scenario.placement, scenario.clients, cpus)
+    }
+
+    /// Where the clients run. `one_host`: both ends share their CPUs.
+    fn client_seats(&self, scenario: &Scenario, one_host: bool, cpus: &[usize]) -> Seats {
+        self.seats(scenario, cpus).of_clients(one_host, cpus)
+    }
+
+    /// Has the server serve `scenario`; its news go to `news`.
+    ///
+    /// # Errors
+    /// [`RigError`] says which step failed.
+    fn reach(&self, scenario: &Scenario, cpus: &[usize], news: Sender<News>) -> Result<Reached, RigError>;
+}
+
+/// What the clients must know of a server, and what keeps it alive.
 #[derive(Debug)]
-pub(super) enum ServerEnd {
-    /// The offer is withdrawn before the server stops.
-    #[allow(dead_code, reason = "they are there to be dropped")]
-    Here(Offered, Server),
-    #[cfg(feature = "cli")]
-    #[allow(dead_code, reason = "it is there to be dropped")]
-    There(remote::Call),
-}
-
-/// What the clients must know of the server.
-pub(super) struct Reached {
-    pub(super) end: ServerEnd,
-    pub(super) address: SocketAddr,
-    pub(super) ticket: Ticket,
+pub struct Reached {
+    /// Keeps the server's end alive until it is dropped.
+    pub end: Box<dyn ServerEnd>,
+    /// Where the server listens.
+    pub address: SocketAddr,
+    /// Admits the clients.
+    pub ticket: Ticket,
     /// Both ends share their CPUs.
-    pub(super) one_host: bool,
+    pub one_host: bool,
     /// CPUs of the server's threads, where only its host knows them.
-    pub(super) sender_cpus: Option<usize>,
+    pub sender_cpus: Option<usize>,
     /// Why the kernel copies zero-copy sends on this way, where that is known.
-    pub(super) copied_because: Option<String>,
-    #[cfg(feature = "cli")]
-    pub(super) host: Option<Box<Conditions>>,
-    /// What a probe saw of the path, where there is one.
-    #[cfg(feature = "cli")]
-    pub(super) probed: Option<Probed>,
+    pub copied_because: Option<String>,
+    /// Accounts for what relays the bytes between the ends, where something does.
+    pub relay: Option<Arc<dyn RelayMeter>>,
+    /// What the site has found out, for [`Rig::site_report`].
+    pub report: Option<SiteReport>,
 }
 
-/// Whether this kernel has the scenario's path.
-fn available(scenario: &Scenario) -> Result<(), RigError> {
+/// What a site has found out while it set a rig up, in a type of the site's own.
+pub type SiteReport = Arc<dyn Any + Send + Sync>;
+
+/// Keeps a server's end alive; dropped, it ends.
+pub trait ServerEnd: fmt::Debug + Send {}
+
+/// Accounts for what relays the bytes between the ends.
+pub trait RelayMeter: fmt::Debug + Send + Sync {
+    /// Starts counting; what is returned yields the cost since then.
+    fn start(&self) -> Box<dyn FnOnce() -> Relayed + '_>;
+}
+
+/// Both ends in this process, over loopback.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Loopback;
+
+impl Site for Loopback {
+    fn transport(&self) -> &'static str {
+        "loopback"
+    }
+
+    fn build(&self, scenario: &Scenario) -> Result<Rig, RigError> {
+        Rig::with_clients_here(self, scenario)
+    }
+}
+
+impl ServerSite for Loopback {
+    fn reach(&self, scenario: &Scenario, cpus: &[usize], news: Sender<News>) -> Result<Reached, RigError> {
+        let address = SocketAddr::from(([127, 0, 0, 1], 0));
+        let listener = connection::listen(address, &scenario.options)
+            .map_err(setup("the server could not listen on loopback"))?;
+        // The kernel copies what it delivers itself (skb_orphan_frags_rx).
+        let copied_because = Some("loopback".to_owned());
+        let seats = self.seats(scenario, cpus).servers;
+        Ok(Reached { copied_because, ..serve(scenario, listener, seats, news)? })
+    }
+}
+
+/// A server in this process.
+#[derive(Debug)]
+struct LocalServer {
+    // Dropped in this order: the offer is withdrawn before the server stops.
+    _offered: Offered,
+    _server: Server,
+}
+
+impl ServerEnd for LocalServer {}
+
+/// Whether this kernel has the scenario's send path.
+///
+/// # Errors
+/// [`RigError::Unsupported`] where it does not.
+pub fn available(scenario: &Scenario) -> Result<(), RigError> {
     let path = scenario.path;
     (path.probe)(&scenario.spec).map_err(|reason| RigError::Unsupported { path: path.name, reason })
 }
 
-/// A server in this process, on a port of its own.
-fn serve_here(
+/// Serves `scenario` in this process to those who connect to `listener`.
+///
+/// # Errors
+/// [`RigError`] says which step failed.
+pub fn serve(
     scenario: &Scenario,
     listener: Socket,
     seats: Vec<Seat>,
@@ -188,51 +177,15 @@ fn serve_here(
     let address = server.address();
     let offered = server.desk().offer(service, news);
     Ok(Reached {
-        end: ServerEnd::Here(offered, server),
+        end: Box::new(LocalServer { _offered: offered, _server: server }),
         address,
         ticket,
         one_host: true,
         sender_cpus: None,
         copied_because: None,
-        #[cfg(feature = "cli")]
-        host: None,
-        #[cfg(feature = "cli")]
-        probed: None,
+        relay: None,
+        report: None,
     })
-}
-
-/// A server on another host, which probes, plans and bounds by itself.
-#[cfg(feature = "cli")]
-fn serve_there(scenario: &Scenario, site: &remote::Site, news: Sender<News>) -> Result<Reached, RigError> {
-    let order = remote::order::Order { among: site.shares.server, ..remote::order::Order::of(scenario) };
-    let (call, offered) = remote::Call::place(site, &order, &scenario.options, news)?;
-    Ok(Reached {
-        one_host: call.one_host(),
-        address: call.address(),
-        end: ServerEnd::There(call),
-        ticket: offered.ticket.into(),
-        sender_cpus: Some(offered.sender_cpus),
-        copied_because: offered.copied_because,
-        host: Some(Box::new(offered.conditions)),
-        probed: None,
-    })
-}
-
-/// A server in this process at one end of the lab, which is first asked what it does with the path's messages.
-#[cfg(feature = "cli")]
-fn serve_in_lab(
-    scenario: &Scenario,
-    lab: &Lab,
-    seats: Vec<Seat>,
-    cpus: &[usize],
-    news: Sender<News>,
-) -> Result<Reached, RigError> {
-    available(scenario)?;
-    lab.arrange(scenario.placement, scenario.clients, cpus)?;
-    let (tapped, probed) = (lab.tapped(), lab.probed(scenario));
-    let listener = lab.listen(&scenario.options)?;
-    let reached = serve_here(scenario, listener, seats, news)?;
-    Ok(Reached { copied_because: tapped, probed: Some(probed), ..reached })
 }
 
 fn service(scenario: &Scenario, seats: Vec<Seat>, applied: &Applied, ticket: Ticket) -> Service {
@@ -252,6 +205,6 @@ fn service(scenario: &Scenario, seats: Vec<Seat>, applied: &Applied, ticket: Tic
         counted_threads: scenario.counted_threads,
         pollution_table: scenario.pollution_table,
         idle_steps: scenario.idle_steps,
-        drain_timeout: DRAIN,
+        drain_timeout: DRAIN_TIMEOUT,
     }
 }

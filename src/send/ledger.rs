@@ -7,8 +7,7 @@ use super::Decisions;
 use crate::latency::Latencies;
 
 /// What the kernel told a sender. Counts are of system calls that carried MSG_ZEROCOPY, not of messages.
-#[derive(Debug, Clone, Default)]
-#[cfg_attr(feature = "cli", derive(serde::Serialize, serde::Deserialize))]
+#[derive(Debug, Clone, Default, serde::Serialize, serde::Deserialize)]
 pub struct Ledger {
     /// Calls that the kernel took by reference: each is to be completed once.
     pub sends: u64,
@@ -31,10 +30,10 @@ pub struct Ledger {
     /// within a moment.
     pub fallbacks: u64,
     /// Parts of messages that the path chose to copy without asking for more: they were small.
-    #[cfg_attr(feature = "cli", serde(default))]
+    #[serde(default)]
     pub plain: u64,
     /// Which way the path chose for its messages, and why; empty for a path that has one way.
-    #[cfg_attr(feature = "cli", serde(default))]
+    #[serde(default)]
     pub decisions: Box<Decisions>,
     /// Calls whose memory came back only because the connection was ended before the peer had read it.
     pub aborted: u64,

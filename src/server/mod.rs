@@ -27,7 +27,7 @@ pub use service::{Failure, News, Report, Service, Told};
 
 /// A thread of a measurement calls only the kernel and keeps its buffers on the heap; 1,024 clients on three
 /// paths are 6,000 threads.
-pub(crate) const STACK_BYTES: usize = 256 << 10;
+pub const STACK_BYTES: usize = 256 << 10;
 
 /// Connections that may be between their accept and their proof. When one more comes, the oldest ends of the network
 /// that has most of them: whoever means it is done long before so many others come from where it is, and those who

@@ -73,8 +73,7 @@ pub enum Told {
 }
 
 /// What one run cost the sender.
-#[derive(Debug, Clone, Default)]
-#[cfg_attr(feature = "cli", derive(serde::Serialize, serde::Deserialize))]
+#[derive(Debug, Clone, Default, serde::Serialize, serde::Deserialize)]
 pub struct Report {
     /// Messages sent.
     pub messages: u64,

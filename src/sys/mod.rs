@@ -2,23 +2,19 @@
 
 #![allow(unsafe_code)]
 
-pub(crate) mod clock;
-#[cfg(feature = "cli")]
-pub(crate) mod ethtool;
+pub mod clock;
+pub mod ethtool;
 pub mod gather;
-#[cfg(feature = "cli")]
-pub(crate) mod interfaces;
+pub mod interfaces;
 pub mod limits;
 pub mod memory;
 pub mod netns;
-#[cfg(feature = "cli")]
-pub(crate) mod process;
+pub mod process;
 pub mod rusage;
 pub mod sched;
 mod sigpipe;
 pub mod socket;
 pub mod splice;
-#[cfg(feature = "cli")]
 pub mod tap;
 pub mod tcp_info;
 pub mod uring;

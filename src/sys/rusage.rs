@@ -8,8 +8,7 @@ use std::mem::MaybeUninit;
 use std::time::Duration;
 
 /// What `getrusage(RUSAGE_THREAD)` says, since the thread began.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-#[cfg_attr(feature = "cli", derive(serde::Serialize, serde::Deserialize))]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Usage {
     /// Time in user mode; sampled at the tick (1 to 10 ms) on most kernels.
     pub user: Duration,

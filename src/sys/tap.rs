@@ -32,7 +32,6 @@ impl Tap {
     }
 
     /// Anything else that gives and takes frames whole, for tests: a socket of datagrams.
-    #[cfg(test)]
     pub fn stand_in(socket: impl Into<OwnedFd>) -> Self {
         Self(File::from(socket.into()))
     }

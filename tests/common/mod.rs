@@ -4,10 +4,6 @@
 #![allow(dead_code, reason = "each test binary uses its own part")]
 
 pub mod child;
-#[cfg(feature = "cli")]
-pub mod program;
-#[cfg(feature = "cli")]
-pub mod results;
 
 use std::fmt;
 use std::fs;
@@ -17,16 +13,16 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use copycost::connection::{self, Options};
+use copycost::internals::connection::{self, Options};
+use copycost::internals::protocol::{Ask, Hello, Ticket};
+use copycost::internals::seat::Seat;
+use copycost::internals::server::{Doors, Failure, News, Offered, Report, Server, Service, Told};
+use copycost::internals::sys::socket::Socket;
 use copycost::message::{Buffers, Spec, content};
-use copycost::protocol::{Ask, Hello, Ticket};
 use copycost::recv::{self, ReceivePath};
 use copycost::rig::RigError;
 use copycost::scenario::Scenario;
-use copycost::seat::Seat;
 use copycost::send::{self, Budget, Release, SendPath, Terms};
-use copycost::server::{Doors, Failure, News, Offered, Report, Server, Service, Told};
-use copycost::sys::socket::Socket;
 use crossbeam::channel::{Receiver, unbounded};
 
 /// Set where everything can be had (CI): what would be skipped fails instead.

@@ -12,8 +12,6 @@
 //! sent in the first 400 ms 70 to 80 % went as begun, and not 15 to 60 %, and all of it took 1.2 to 1.5 of the best way's CPU time,
 //! and not 0.9 to 1.3 (lab, heap, 16 and 64 KiB, 8 clients).
 
-use std::fmt;
-use std::str::FromStr;
 use std::sync::Arc;
 
 use super::class::Class;

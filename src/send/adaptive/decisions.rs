@@ -1,7 +1,6 @@
 //! Which way messages went, and why: what an adaptive sender's ledger tells of its own decisions.
 
 use std::fmt;
-use std::str::FromStr;
 
 use crate::message::words;
 
@@ -60,9 +59,8 @@ impl Reason {
 }
 
 /// How often which way, and why.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-#[cfg_attr(feature = "cli", derive(serde::Serialize, serde::Deserialize))]
-#[cfg_attr(feature = "cli", serde(from = "form::Told", into = "form::Told"))]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(from = "form::Told", into = "form::Told")]
 pub struct Decisions {
     /// Messages by way and reason, each in the order of its `ALL`.
     messages: [[u64; Reason::COUNT]; Way::COUNT],
@@ -149,7 +147,6 @@ impl fmt::Display for Decisions {
 }
 
 /// Decisions as they are kept and sent: in words, so that ways can be added.
-#[cfg(feature = "cli")]
 mod form {
     use serde::{Deserialize, Serialize};
 
@@ -205,7 +202,6 @@ mod form {
 mod tests {
     use super::*;
 
-    #[cfg(feature = "cli")]
     #[test]
     fn decisions_are_kept_in_words() {
         let mut decisions = Decisions { switches: 1, ..Decisions::default() };

@@ -1,0 +1,250 @@
+//! What the values of flags may be: each parser refuses with one sentence that says what is allowed.
+
+use std::fmt;
+use std::time::Duration;
+
+use super::Failure;
+use crate::compare::crossover;
+use copycost::cost::pollution::Chase;
+use copycost::message::{BadMessageSize, Spec};
+use copycost::recv::{self, ReceivePath};
+use copycost::scenario::MAX_CLIENTS;
+use copycost::scenario::Options;
+use copycost::send::{self, SendPath, Unsupported};
+use copycost::units::ByteSize;
+
+/// The longest measurement of one path in one cell: an hour, in seconds.
+const MAX_SECONDS: f64 = 3600.0;
+
+/// The longest run, in seconds: a day.
+const MAX_BUDGET: f64 = 24.0 * 3600.0;
+
+/// `--path`: one name, or all.
+#[derive(Debug, Clone, Copy)]
+pub enum PathChoice {
+    /// Every path that can be had here.
+    All,
+    /// This one.
+    One(&'static SendPath),
+}
+
+impl fmt::Display for PathChoice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::All => "all",
+            Self::One(path) => path.name,
+        })
+    }
+}
+
+/// A path's name, or `all`.
+pub fn path(text: &str) -> Result<PathChoice, String> {
+    if text == "all" {
+        return Ok(PathChoice::All);
+    }
+    let names = || send::ALL.iter().map(|path| path.name).collect::<Vec<_>>().join(", ");
+    send::by_name(text).map(PathChoice::One).ok_or_else(|| format!("the paths are {} and all", names()))
+}
+
+/// The paths chosen, each once. `all` leaves out, with a note, those that `probe` refuses; one that was named must be had.
+pub fn paths(
+    choices: &[PathChoice],
+    probe: impl Fn(&'static SendPath) -> Result<(), Unsupported>,
+) -> Result<Vec<&'static SendPath>, Failure> {
+    let mut paths: Vec<&'static SendPath> = Vec::new();
+    let mut add = |path: &'static SendPath| {
+        if !paths.iter().any(|seen| seen.name == path.name) {
+            paths.push(path);
+        }
+    };
+    for choice in choices {
+        match choice {
+            PathChoice::One(path) => {
+                probe(path).map_err(|reason| Failure::Usage(format!("{}: {reason}", path.name)))?;
+                add(path);
+            }
+            PathChoice::All => send::ALL.iter().for_each(|path| match probe(path) {
+                Ok(()) => add(path),
+                Err(reason) => eprintln!("note: {} is left out: {reason}", path.name),
+            }),
+        }
+    }
+    Ok(paths)
+}
+
+/// A receive path's name.
+pub fn receive(text: &str) -> Result<&'static ReceivePath, String> {
+    let names = || recv::ALL.iter().map(|path| path.name).collect::<Vec<_>>().join(", ");
+    recv::by_name(text).ok_or_else(|| format!("the receive paths are {}", names()))
+}
+
+/// A message's size.
+pub fn size(text: &str) -> Result<ByteSize, String> {
+    let size: ByteSize = text.parse().map_err(|error: copycost::units::BadSize| error.to_string())?;
+    Spec::new(size.0).map(|_| size).map_err(|error: BadMessageSize| error.to_string())
+}
+
+/// The size of a table for the pointer chase.
+pub fn table(text: &str) -> Result<ByteSize, String> {
+    let size: ByteSize = text.parse().map_err(|error: copycost::units::BadSize| error.to_string())?;
+    Chase::check(size.0).map(|_| size).map_err(|error| error.to_string())
+}
+
+/// A number of clients.
+pub fn clients(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(clients @ 1..=MAX_CLIENTS) => Ok(clients),
+        _ => Err(format!("clients are a whole number from 1 to {MAX_CLIENTS}")),
+    }
+}
+
+/// A number of hosts.
+pub fn hosts(text: &str) -> Result<usize, String> {
+    const MOST: usize = 65_536;
+    match text.parse() {
+        Ok(hosts @ 1..=MOST) => Ok(hosts),
+        _ => Err(format!("hosts are a whole number from 1 to {MOST}")),
+    }
+}
+
+/// A time to measure.
+pub fn seconds(text: &str) -> Result<Duration, String> {
+    match text.parse::<f64>() {
+        // Below a millisecond nothing is received. NaN is in no range.
+        Ok(seconds) if (0.001..=MAX_SECONDS).contains(&seconds) => Ok(Duration::from_secs_f64(seconds)),
+        _ => Err(format!("seconds are a number from 0.001 to {MAX_SECONDS}")),
+    }
+}
+
+/// A share in per cent, as a fraction: `5%` or `5`.
+pub fn percent(text: &str) -> Result<f64, String> {
+    let number = text.trim().strip_suffix('%').unwrap_or(text.trim()).trim_end();
+    match number.parse::<f64>() {
+        // NaN is in no range.
+        Ok(percent) if (0.01..=50.0).contains(&percent) => Ok(percent / 100.0),
+        _ => Err("write per cent from 0.01% to 50%".to_owned()),
+    }
+}
+
+/// A length of time: `30s`, `500ms`, `2m`, `1h`; a bare number is seconds.
+pub fn duration(text: &str) -> Result<Duration, String> {
+    let text = text.trim();
+    let digits = text.find(|c: char| !(c.is_ascii_digit() || c == '.')).unwrap_or(text.len());
+    let (number, unit) = text.split_at(digits);
+    let scale = match unit.trim() {
+        "ms" => Some(1e-3),
+        "" | "s" => Some(1.0),
+        "m" | "min" => Some(60.0),
+        "h" => Some(3600.0),
+        _ => None,
+    };
+    match number.parse::<f64>().ok().zip(scale).map(|(number, scale)| number * scale) {
+        Some(seconds) if (1.0..=MAX_BUDGET).contains(&seconds) => Ok(Duration::from_secs_f64(seconds)),
+        _ => Err("write a time from 1s to 24h, with ms, s, m or h".to_owned()),
+    }
+}
+
+/// Two paths whose crossover is looked for, and up to which size.
+#[derive(Debug, Clone, Copy)]
+pub struct Crossing {
+    /// The one that is to win.
+    pub path: &'static SendPath,
+    /// Against this one.
+    pub against: &'static SendPath,
+    /// The largest size, in bytes.
+    pub most: usize,
+}
+
+/// `A:B`, or `A:B:SIZE`.
+pub fn crossing(text: &str) -> Result<Crossing, String> {
+    let form = "write PATH:PATH, or PATH:PATH:SIZE with the largest size (1MiB unless told, up to 4MiB)";
+    let mut parts = text.split(':');
+    let (Some(path), Some(against), most, None) = (parts.next(), parts.next(), parts.next(), parts.next())
+    else {
+        return Err(form.to_owned());
+    };
+    let one = |name: &str| match self::path(name)? {
+        PathChoice::One(path) => Ok(path),
+        PathChoice::All => Err(form.to_owned()),
+    };
+    let (path, against) = (one(path)?, one(against)?);
+    let most = most.map_or(Ok(ByteSize(crossover::MOST)), size)?.0;
+    if path.name == against.name {
+        return Err(format!("{} cannot beat itself: {form}", path.name));
+    }
+    if !(2 * crossover::SMALLEST..=crossover::MOST_ALLOWED).contains(&most) {
+        return Err("the largest size is 2KiB to 4MiB".to_owned());
+    }
+    Ok(Crossing { path, against, most })
+}
+
+/// The options for this machine, with another end to every wait if it is given.
+pub fn options(stall: Option<Duration>) -> Options {
+    patient(Options::for_this_machine(), stall)
+}
+
+/// These options, with another end to every wait if it is given.
+pub fn patient(options: Options, stall: Option<Duration>) -> Options {
+    Options { stall: stall.unwrap_or(options.stall), ..options }
+}
+
+/// Each value once, in the order in which it was first given.
+pub fn distinct<T: PartialEq + Copy>(values: &[T]) -> Vec<T> {
+    let mut seen = Vec::with_capacity(values.len());
+    for value in values {
+        if !seen.contains(value) {
+            seen.push(*value);
+        }
+    }
+    seen
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_out_of_range_are_refused_with_what_is_allowed() {
+        for text in ["0", "1025", "-1", "x", "1.5", ""] {
+            assert!(clients(text).unwrap_err().contains("1 to 1024"), "{text}");
+        }
+        for text in ["0", "NaN", "inf", "-1", "3601", "", "1e-9"] {
+            assert!(seconds(text).unwrap_err().contains("0.001 to 3600"), "{text}");
+        }
+        for text in ["0", "7", "2GiB"] {
+            assert!(size(text).unwrap_err().contains("8 bytes"), "{text}");
+        }
+        for text in ["", "%", "0%", "51%", "-1%", "NaN%", "5 percent", "0.001"] {
+            assert!(percent(text).unwrap_err().contains("0.01% to 50%"), "{text}");
+        }
+        for text in ["", "s", "0s", "999ms", "25h", "1 day", "-3s", "1.2.3s", "NaN"] {
+            assert!(duration(text).unwrap_err().contains("1s to 24h"), "{text}");
+        }
+        for text in [
+            "",
+            "onecopy",
+            "onecopy:",
+            "a:b",
+            "onecopy:onecopy",
+            "all:onecopy",
+            "onecopy:zerocopy:8MiB",
+            "onecopy:zerocopy:8",
+            "onecopy:zerocopy:1MiB:1",
+        ] {
+            assert!(crossing(text).is_err(), "{text}");
+        }
+        assert!(size("64KB").is_err());
+        assert!(path("nocopy").unwrap_err().contains("twocopy, onecopy, zerocopy"));
+        assert_eq!(percent("2.5 %").map(|p| (p * 1e6).round()), Ok(25_000.0));
+        assert_eq!(
+            ["30s", "2 m", "1500ms", "1h", "7"].map(|text| duration(text).map(|d| d.as_millis())),
+            [Ok(30_000), Ok(120_000), Ok(1500), Ok(3_600_000), Ok(7000)]
+        );
+        assert_eq!(crossing("onecopy:zerocopy").map(|c| (c.path.name, c.most)), Ok(("onecopy", 1 << 20)));
+        assert_eq!(
+            crossing("zerocopy:twocopy:4MiB").map(|c| (c.against.name, c.most)),
+            Ok(("twocopy", 4 << 20))
+        );
+        assert_eq!(distinct(&[3, 1, 3, 2, 1]), [3, 1, 2]);
+    }
+}

@@ -1,0 +1,125 @@
+//! `copycost doctor --self-test` and `--iperf3`: checks of the instrument itself.
+
+use super::output;
+use super::progress::Progress;
+use super::{Done, Failure, signals};
+use crate::compare::iperf3::Contest;
+use crate::compare::self_test::{
+    self, ALARMS_OF_100, DRIFT, FOUND_OF_100, Findings, Report, SLOWED_BY, Series,
+};
+use crate::compare::stats::{Estimate, Interval, Pair, Unusable};
+use crate::compare::trial::SETUPS;
+use copycost::message::Spec;
+use copycost::scenario::Scenario;
+use copycost::send;
+
+/// The message of the self-test: a size at which sending is neither all system calls nor all copying.
+const SIZE: usize = 16_384;
+
+/// Of the cells of each kind, after how many a pipe is told.
+const TOLD_AFTER: usize = 10;
+
+/// Counts what the statistics make of a path beside itself, and of a path slowed by a known share.
+pub fn self_test(cells: usize) -> Result<Done, Failure> {
+    let failed = |error: &dyn std::fmt::Display| Failure::Failed(format!("the self-test ended: {error}"));
+    let signals = signals::listen()?;
+    let path = send::by_name("onecopy").ok_or_else(|| failed(&"there is no path onecopy"))?;
+    let scenario = Scenario::new(path, Spec::new(SIZE).map_err(|error| failed(&error))?, 1);
+    let mut progress = Progress::of(cells);
+    let mut interrupted = false;
+    let mut go_on = |report: &Report| {
+        let Findings { equal, slowed, .. } = &report.cpu;
+        let told = format!(
+            "{} cells of each kind: {} alarms, {} found slower",
+            equal.cells, equal.different, slowed.slower
+        );
+        progress.begin(&told);
+        // In a pipe a line for each tenth is enough.
+        if equal.cells.is_multiple_of(TOLD_AFTER) {
+            progress.end(TOLD_AFTER, &told);
+        }
+        interrupted = signals.try_recv().is_ok();
+        !interrupted
+    };
+    let report = self_test::run(&scenario, cells, &mut go_on).map_err(|error| failed(&error))?;
+    progress.finish();
+    output::print(&told(&report))?;
+    let good = report.cpu.calm() && report.cpu.keen() && report.throughput.calm();
+    Ok(if good { Done::Yes } else { Done::AnswerIsNo })
+}
+
+fn told(report: &Report) -> String {
+    let Report { cpu, throughput } = report;
+    let load = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    let load = load.split(' ').next().unwrap_or("?").to_owned();
+    let verdict = match (cpu.calm() && throughput.calm(), cpu.keen()) {
+        (true, true) => "the instrument does what it must",
+        (false, _) => "the instrument calls equal paths different: do not trust its words on this machine",
+        (true, false) => "the instrument misses what it should find: give it a quieter machine",
+    };
+    let busy = if cpu.keen() && !throughput.keen() {
+        "by throughput it misses some: others use the CPUs, and CPU time is what holds then\n"
+    } else {
+        ""
+    };
+    format!(
+        "by CPU time of both ends for each message\n{}by throughput\n{}\
+         at most {ALARMS_OF_100} of 100 may be called different, at least {FOUND_OF_100} of 100 must be found\n\
+         {verdict} (load {load})\n{busy}",
+        series(cpu),
+        series(throughput)
+    )
+}
+
+fn series(findings: &Findings) -> String {
+    let line = |what: &str, counted: usize, series: &Series| {
+        let (ratio, spread) = series.ratio();
+        let (cells, spread) = (series.cells, 100.0 * spread);
+        format!("  {what}: {counted} of {cells} (ratio {ratio:.3}, from cell to cell ±{spread:.1} %)\n")
+    };
+    let drift = format!("  the same under a drift of {:.0} %", 100.0 * DRIFT);
+    let slowed = format!("a path slowed by {:.0} %, called slower", 100.0 * SLOWED_BY);
+    [
+        line("a path beside itself, called different", findings.equal.different, &findings.equal),
+        line(&drift, findings.equal_drifting.different, &findings.equal_drifting),
+        line(&slowed, findings.slowed.slower, &findings.slowed),
+        line(&drift, findings.slowed_drifting.slower, &findings.slowed_drifting),
+    ]
+    .concat()
+}
+
+/// Our plain `send()` beside an installed iperf3.
+pub fn iperf3() -> Result<Done, Failure> {
+    let failed = |error: &dyn std::fmt::Display| Failure::Failed(error.to_string());
+    let signals = signals::listen()?;
+    let mut progress = Progress::of(SETUPS);
+    let mut interrupted = false;
+    let mut go_on = |done: usize, told: &str| {
+        progress.end(1, &format!("set-up {done}: {told}"));
+        interrupted = signals.try_recv().is_ok();
+        !interrupted
+    };
+    let contest = Contest::new().map_err(|error| failed(&error))?;
+    let outcome = contest.hold(SETUPS, &mut go_on).map_err(|error| failed(&error))?;
+    progress.finish();
+    let line = |what: &str, judged: Result<Interval, Unusable>| match judged {
+        Ok(Interval { ratio, low, high, .. }) => format!("{what}: {ratio:.3} ({low:.3} to {high:.3})\n"),
+        Err(reason) => format!("{what}: unknown: {reason}\n"),
+    };
+    let text = [
+        format!(
+            "send() of one 64 KiB field beside {}, {} set-ups, paired, {}\n",
+            outcome.version,
+            outcome.rate.len(),
+            outcome.conditions
+        ),
+        line("throughput, ours to iperf3's", ratio(&outcome.rate)),
+        line("CPU time of both ends for each byte, ours to iperf3's", ratio(&outcome.cpu)),
+    ];
+    output::print(&text.concat())?;
+    Ok(Done::Yes)
+}
+
+fn ratio(pairs: &[Pair]) -> Result<Interval, Unusable> {
+    Ok(Estimate::new(pairs)?.interval(0.05))
+}

@@ -1,0 +1,94 @@
+//! `copycost doctor`: what will distort or break a measurement on this machine, each with its fix.
+
+use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
+
+use clap::Args;
+
+use super::arguments;
+use super::check;
+use super::output;
+use super::{Done, Failure};
+use crate::doctor::{Machine, Plan, Status, examine, exit_code, print};
+use copycost::scenario;
+use copycost::scenario::Options;
+use copycost::units::ByteSize;
+
+#[derive(Debug, Args)]
+pub struct Arguments {
+    /// The host that will be measured against, or HOST:PORT; without it loopback
+    #[arg(long, value_name = "HOST")]
+    over: Option<String>,
+    /// The message sizes that will be measured
+    #[arg(short, long = "size", value_name = "SIZE", value_delimiter = ',', value_parser = arguments::size,
+          default_values_t = scenario::SIZES.map(ByteSize))]
+    sizes: Vec<ByteSize>,
+    /// The numbers of clients that will be measured
+    #[arg(short, long, value_name = "N", value_delimiter = ',', value_parser = arguments::clients,
+          default_values_t = scenario::CLIENTS)]
+    clients: Vec<usize>,
+    /// The form: table or json
+    #[arg(long, default_value = "table", value_parser = ["table", "json"])]
+    format: String,
+    /// Check the instrument: 100 cells of a path beside itself, 100 of a path slowed by 5 % (about five minutes)
+    #[arg(long, conflicts_with_all = ["over", "format", "iperf3"])]
+    self_test: bool,
+    /// Compare our plain send() with an installed iperf3, interleaved (about half a minute)
+    #[arg(long, conflicts_with_all = ["over", "format"])]
+    iperf3: bool,
+    /// How many cells of each kind the self-test measures
+    #[arg(long, value_name = "N", default_value_t = 100, hide = true, requires = "self_test",
+          value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    cells: u32,
+}
+
+impl Arguments {
+    pub fn run(&self) -> Result<Done, Failure> {
+        if self.self_test {
+            return check::self_test(self.cells as usize);
+        }
+        if self.iperf3 {
+            return check::iperf3();
+        }
+        let options = Options::for_this_machine();
+        let plan = Plan {
+            sizes: self.sizes.iter().map(|size| size.0).collect(),
+            clients: self.clients.clone(),
+            send_buffer: options.send_buffer,
+            receive_buffer: options.receive_buffer,
+            server_threads: self.clients.iter().copied().max().unwrap_or(1),
+            address: self.over.as_deref().map(address).transpose()?,
+        };
+        let findings = examine(&Machine::live(), &plan);
+        let text = if self.format == "json" {
+            format!("{:#}\n", print::to_json(&findings))
+        } else {
+            print::render(&findings)
+        };
+        output::print(&text)?;
+        Ok(if exit_code(&findings) == 0 { Done::Yes } else { Done::AnswerIsNo })
+    }
+}
+
+/// What distorts a measurement of the default matrix over loopback, for the top of a quick answer; empty if nothing does.
+pub fn warnings() -> String {
+    let mut findings =
+        examine(&Machine::live(), &Plan { clients: vec![1], server_threads: 1, ..Plan::default() });
+    findings.retain(|finding| finding.status == Status::Distorts);
+    if findings.is_empty() { String::new() } else { print::findings(&findings) + "\n" }
+}
+
+/// The address of a host, given with a port or without, as a number or as a name.
+fn address(text: &str) -> Result<IpAddr, Failure> {
+    if let Ok(address) = text.parse::<IpAddr>() {
+        return Ok(address);
+    }
+    let resolved = text.parse::<SocketAddr>().ok().or_else(|| {
+        let with_port = || text.to_socket_addrs().ok()?.next();
+        with_port().or_else(|| (text, 0).to_socket_addrs().ok()?.next())
+    });
+    resolved.map(|address| address.ip()).ok_or_else(|| {
+        Failure::Usage(format!(
+            "invalid value for --over: '{text}' is no address, and no host of this name is known"
+        ))
+    })
+}

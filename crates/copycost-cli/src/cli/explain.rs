@@ -1,0 +1,143 @@
+//! `copycost explain`: where the CPU time of paths goes.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::Args;
+use crossbeam::channel::Receiver;
+
+use super::arguments::{self, PathChoice};
+use super::output::{self, Files};
+use super::over::{self, Over};
+use super::progress::Progress;
+use super::setting::Setting;
+use super::{Done, Failure, signals};
+use crate::compare::cell::Contestant;
+use crate::compare::trial::SETUPS;
+use crate::compare::turns::Turns;
+use crate::explain::{self, Connected, Explanation};
+use crate::profile::perf::Machine;
+use crate::profile::profiler::Profiler;
+use crate::record::{self, Conditions, Results};
+use crate::report::Format;
+use copycost::cost::Measured;
+use copycost::rig::Site;
+use copycost::scenario::Scenario;
+use copycost::units::ByteSize;
+
+/// The size unless told otherwise, in bytes: large enough that copying shows.
+const USUAL: usize = 65_536;
+
+/// What to explain.
+#[derive(Debug, Clone, Args)]
+pub struct Arguments {
+    /// Send paths, separated by commas: each beside the first
+    #[arg(short, long = "path", value_name = "PATH", value_delimiter = ',', value_parser = arguments::path,
+          default_value = "onecopy,zerocopy")]
+    paths: Vec<PathChoice>,
+    /// The message's size: bytes, or with KiB, MiB, GiB [default: 64 KiB, or what --fields make up]
+    #[arg(short, long, value_name = "SIZE", value_parser = arguments::size)]
+    size: Option<ByteSize>,
+    /// The number of clients, each on a connection of its own
+    #[arg(short, long, value_name = "N", value_parser = arguments::clients, default_value_t = 1)]
+    clients: usize,
+    #[command(flatten)]
+    over: Over,
+    #[command(flatten)]
+    setting: Setting,
+    /// The time in which each path is sampled, divided among the set-ups; it is measured as long without sampling
+    #[arg(long, value_name = "S", value_parser = arguments::seconds, default_value = "3")]
+    seconds: Duration,
+    /// The form on standard output: table, json, csv, markdown or html
+    #[arg(long, default_value_t)]
+    format: Format,
+    /// A file for the result, in the form of its extension (.json, .txt, .md, .html); may be given again
+    #[arg(short, long, value_name = "FILE")]
+    output: Vec<PathBuf>,
+}
+
+impl Arguments {
+    pub fn run(&self) -> Result<Done, Failure> {
+        let files = Files::open(&self.output)?;
+        let spec = self
+            .setting
+            .spec(self.size.map_or_else(|| self.setting.fields.size().unwrap_or(USUAL), |size| size.0))?;
+        let paths = arguments::paths(&self.paths, |path| self.over.probe(path, &spec))?;
+        self.setting.receivable(false)?;
+        let signals = signals::listen()?;
+        let site = self.over.site_of_two()?;
+        let any = self.setting.scenario(&self.over, paths[0], spec, self.clients);
+        over::check(&*site, &any.options)?;
+        let contestants: Vec<_> = paths
+            .iter()
+            .map(|path| Contestant {
+                name: path.name.to_owned(),
+                scenario: Scenario { path, ..any.clone() },
+                site: site.clone(),
+            })
+            .collect();
+        let profiler = Profiler::open(&Machine);
+        let measured = self.measure(contestants, profiler, &signals)?;
+        let Some((explanation, connected)) = measured else { return Ok(Done::Interrupted) };
+        let mut results = Results::new(Conditions::here());
+        results.conditions.connected(&connected.applied);
+        results.conditions.host = connected.host;
+        results.verdict = explain::answer::sentences(&explanation);
+        results.explanations.push(with_notes(explanation, &*site));
+        files.save(&results)?;
+        output::show(&results, self.format)?;
+        Ok(Done::Yes)
+    }
+
+    /// Set-up after set-up; `None` when it was called off before anything could be told.
+    fn measure(
+        &self,
+        contestants: Vec<Contestant>,
+        profiler: Measured<Profiler<'_>>,
+        signals: &Receiver<()>,
+    ) -> Result<Option<(record::Explanation, Connected)>, Failure> {
+        let mut progress = Progress::of(SETUPS);
+        let mut explanation = Explanation::new(contestants, profiler, 1);
+        let turns = Turns::of(self.seconds / SETUPS as u32, explanation.rows_per_block());
+        let mut called_off = false;
+        for number in 1..=SETUPS {
+            progress.begin(&format!("set-up {number} of {SETUPS}"));
+            let go_on = &mut || {
+                called_off |= signals.try_recv().is_ok();
+                !called_off
+            };
+            match explanation.set_up(turns, go_on) {
+                Ok(true) => progress.end(1, &format!("set-up {number} of {SETUPS}")),
+                Ok(false) => break,
+                Err(error) => return Err(Failure::Failed(error.to_string())),
+            }
+        }
+        progress.finish();
+        let (paths, profiler) = explanation.finish();
+        if paths.iter().any(|path| path.setups.is_empty()) {
+            return Ok(None);
+        }
+        let (hertz, scope, missing) = match profiler {
+            Ok(profiler) => (profiler.hertz(), Some(profiler.scope().to_string()), None),
+            Err(missing) => (0, None, Some(missing.to_string())),
+        };
+        let mut record = record::Explanation::new(&paths, hertz, scope, missing);
+        if called_off {
+            record.notes.push("It was interrupted: fewer set-ups than usual.".to_owned());
+        }
+        Ok(paths.into_iter().next().map(|path| (record, path.connected)))
+    }
+}
+
+/// What the way between the ends hides.
+fn with_notes(mut explanation: record::Explanation, site: &dyn Site) -> record::Explanation {
+    let unseen = |end: &record::ExplainedEnd| end.end == "sender" && end.samples == 0;
+    let sender_unseen = explanation.paths.iter().any(|path| path.ends.iter().any(unseen));
+    if explanation.missing.is_none() && sender_unseen {
+        explanation.notes.push(format!(
+            "The sender is another process ({}): it told its CPU time, and its samples can only be taken there.",
+            site.transport()
+        ));
+    }
+    explanation
+}

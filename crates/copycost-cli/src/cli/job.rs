@@ -1,0 +1,169 @@
+//! `--over mpi`: this process as a rank of a job.
+
+use std::fmt;
+use std::sync::Arc;
+
+use super::{Done, Failure};
+use crate::conditions::RankConditions;
+use copycost::rig::Site;
+
+/// Rank 0 of a job, for as long as it measures.
+pub trait Job: fmt::Debug {
+    /// How many hosts can receive.
+    fn client_hosts(&self) -> usize;
+
+    /// The first `hosts` of them, as the place where clients are.
+    fn site(&self, hosts: usize) -> Arc<dyn Site>;
+
+    /// The conditions of every rank.
+    fn conditions(&self) -> Vec<RankConditions>;
+
+    /// What about the job distorts a measurement.
+    fn remarks(&self) -> Vec<String>;
+
+    /// Ends the job for all ranks after what this one has come to.
+    fn end(self: Box<Self>, result: Result<Done, Failure>) -> Result<Done, Failure>;
+}
+
+/// What this process is.
+#[derive(Debug)]
+#[cfg_attr(not(feature = "mpi"), expect(dead_code, reason = "without MPI there is one process"))]
+pub enum Part {
+    /// The only one.
+    Alone,
+    /// Rank 0.
+    Directs(Box<dyn Job>),
+    /// Another rank, and the job is done.
+    Followed,
+}
+
+#[cfg(feature = "mpi")]
+pub use with_mpi::join;
+
+/// Joins the job that a launcher has started; every other rank stays here until it is done.
+#[cfg(not(feature = "mpi"))]
+pub fn join(
+    _: usize,
+    _: Option<crate::remote::Network>,
+    _: usize,
+    _: copycost::internals::connection::Options,
+) -> Result<Part, Failure> {
+    Err(Failure::Usage(
+        "--over mpi needs a build with MPI: cargo install copycost-cli --features mpi (on Debian after apt-get install \
+         openmpi-bin libopenmpi-dev libclang-dev)"
+            .to_owned(),
+    ))
+}
+
+#[cfg(feature = "mpi")]
+mod with_mpi {
+    use super::super::signals;
+    use super::*;
+    use crate::many::mpi::{self, Mpi};
+    use crate::many::{Director, Left, Link as _, Received, Terms, follow};
+    use crate::remote::Network;
+    use copycost::scenario::Options;
+
+    /// How a job is started.
+    const COMMAND: &str = "mpirun -n 4 --hostfile HOSTS --map-by node --bind-to none copycost run --over mpi \
+        (one process a host: the first serves, the others receive)";
+
+    /// The job that rank 0 directs.
+    #[derive(Debug)]
+    struct MpiJob {
+        director: Arc<Director>,
+        mpi: Mpi,
+    }
+
+    /// Joins the job that a launcher has started; every other rank stays here until it is done.
+    pub fn join(
+        servers: usize,
+        network: Option<Network>,
+        most_clients: usize,
+        options: Options,
+    ) -> Result<Part, Failure> {
+        if !mpi::launched() {
+            return Err(Failure::Usage(format!("--over mpi is started by a launcher: {COMMAND}")));
+        }
+        let mpi = Mpi::join().ok_or_else(|| Failure::Failed("MPI could not be started".to_owned()))?;
+        let (rank, size) = (mpi.rank(), mpi.size());
+        if size <= servers {
+            mpi.leave();
+            // Once is enough.
+            if rank > 0 {
+                return Ok(Part::Followed);
+            }
+            return Err(Failure::Usage(format!(
+                "--over mpi with {servers} for --servers needs {} processes at least, and this job has {size}: \
+                 {COMMAND}",
+                servers + 1
+            )));
+        }
+        if rank > 0 {
+            return match follow(&mpi) {
+                Ok(Left::Done) => {
+                    mpi.leave();
+                    Ok(Part::Followed)
+                }
+                Ok(Left::Abandoned) => mpi.abort(1),
+                Err(why) => give_up(mpi, &format!("rank {rank}: {why}")),
+            };
+        }
+        let terms = Terms { servers, network, most_clients, options, called_off: signals::caught };
+        match Director::start(Arc::new(mpi), terms) {
+            Ok(director) => Ok(Part::Directs(Box::new(MpiJob { director, mpi }))),
+            Err(why) => give_up(mpi, &why),
+        }
+    }
+
+    fn give_up(mpi: Mpi, why: &str) -> ! {
+        eprintln!("error: {why}");
+        mpi.abort(1)
+    }
+
+    impl Job for MpiJob {
+        fn client_hosts(&self) -> usize {
+            self.director.client_hosts()
+        }
+
+        fn site(&self, hosts: usize) -> Arc<dyn Site> {
+            self.director.with(hosts)
+        }
+
+        fn conditions(&self) -> Vec<RankConditions> {
+            self.director.conditions()
+        }
+
+        fn remarks(&self) -> Vec<String> {
+            self.director.remarks()
+        }
+
+        fn end(self: Box<Self>, result: Result<Done, Failure>) -> Result<Done, Failure> {
+            if let Some(why) = self.director.lost() {
+                let told = result.err().map_or(why, |failure| failure.to_string());
+                eprintln!("error: {told}");
+                self.director.abandon();
+                self.mpi.abort(1);
+            }
+            tell(&self.director.finish());
+            self.mpi.leave();
+            result
+        }
+    }
+
+    /// What the hosts received, so that who reads the results can check the sums.
+    fn tell(received: &[Received]) {
+        /// More lines than this are not read.
+        const MOST: usize = 8;
+        for Received { host, own, .. } in received.iter().take(MOST) {
+            eprintln!("note: by its own books {host} received {} bytes in {} windows", own.0, own.1);
+        }
+        for Received { host, own, gathered } in received.iter().filter(|host| host.own != host.gathered) {
+            eprintln!(
+                "warning: {host} received {} bytes in {} windows by its own books, and {} in {} count: a path failed, \
+                 or the run was interrupted",
+                own.0, own.1, gathered.0, gathered.1
+            );
+        }
+    }
+}

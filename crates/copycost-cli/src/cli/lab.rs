@@ -1,0 +1,105 @@
+//! `copycost lab`: the network and its relay for other tools, kept up in the foreground.
+
+use std::process::{Child, Command, ExitStatus};
+use std::time::Duration;
+
+use clap::Args;
+use crossbeam::channel::RecvTimeoutError;
+
+use super::{Done, Failure, output, over, signals};
+use crate::lab::Lab;
+use copycost::internals::seat::{self, Placement};
+use copycost::internals::sys::process;
+
+/// What to run in the lab.
+#[derive(Debug, Clone, Args)]
+pub struct Arguments {
+    /// A command to run at the clients' end; the lab ends with it. Without one it ends with Ctrl-C
+    #[arg(last = true, value_name = "COMMAND")]
+    command: Vec<String>,
+}
+
+/// How often a command is looked at.
+const LOOK: Duration = Duration::from_millis(20);
+
+/// How long a command may take to end when it is asked to.
+const GRACE: Duration = Duration::from_secs(5);
+
+impl Arguments {
+    pub fn run(&self) -> Result<Done, Failure> {
+        let signals = signals::listen()?;
+        let lab = over::lab()?;
+        let failed = |error: &dyn std::fmt::Display| Failure::Failed(error.to_string());
+        let cpus = seat::cpus().map_err(|error| failed(&error))?;
+        // Nobody knows where other tools sit: both ends may have all CPUs but the relay's.
+        lab.arrange(Placement::Free, 1, &cpus).map_err(|error| failed(&error))?;
+        output::print(&how_to_enter(&lab))?;
+        let Some((program, arguments)) = self.command.split_first() else {
+            // The other end of the channel lives as long as the process.
+            let _ = signals.recv();
+            return Ok(Done::Yes);
+        };
+        let mut child = start(&lab, program, arguments)?;
+        let status = loop {
+            match child.try_wait() {
+                Ok(Some(status)) => break status,
+                Ok(None) => {}
+                Err(error) => return Err(failed(&error)),
+            }
+            match signals.recv_timeout(LOOK) {
+                Ok(()) | Err(RecvTimeoutError::Disconnected) => {
+                    end(&mut child);
+                    return Ok(Done::Yes);
+                }
+                Err(RecvTimeoutError::Timeout) => {}
+            }
+        };
+        ended(program, status)
+    }
+}
+
+fn how_to_enter(lab: &Lab) -> String {
+    let network = lab.network();
+    let (server, clients) = (&network.server.name, &network.clients.name);
+    let (at_server, at_clients) = (crate::lab::SERVER, crate::lab::CLIENTS);
+    format!(
+        "the lab is up: two ends with a network card in software between them\n\
+         \x20 server   {at_server}  ip netns exec {server} COMMAND\n\
+         \x20 clients  {at_clients}  ip netns exec {clients} COMMAND\n\
+         for example: ip netns exec {server} iperf3 -s -1 & ip netns exec {clients} iperf3 -c {at_server} -Z -R\n"
+    )
+}
+
+/// Starts the command at the clients' end, tied to this process: from a thread of its own the kernel would end it with
+/// that thread.
+fn start(lab: &Lab, program: &str, arguments: &[String]) -> Result<Child, Failure> {
+    let failed = |error: std::io::Error| Failure::Failed(format!("'{program}' cannot be run: {error}"));
+    let mut command = Command::new(program);
+    command.args(arguments);
+    command.env("COPYCOST_LAB_SERVER", &lab.network().server.name);
+    command.env("COPYCOST_LAB_CLIENTS", &lab.network().clients.name);
+    let clients = &lab.network().clients.netns;
+    process::spawn_within(&mut command, clients).map_err(failed)
+}
+
+/// Asks the command to end, and sees to it.
+fn end(child: &mut Child) {
+    let until = std::time::Instant::now() + GRACE;
+    let _ = process::terminate(child);
+    while matches!(child.try_wait(), Ok(None)) {
+        if std::time::Instant::now() > until {
+            let _ = child.kill();
+            let _ = child.wait();
+            return;
+        }
+        std::thread::sleep(LOOK);
+    }
+}
+
+fn ended(program: &str, status: ExitStatus) -> Result<Done, Failure> {
+    if status.success() {
+        Ok(Done::Yes)
+    } else {
+        Err(Failure::Failed(format!("'{program}' ended: {status}")))
+    }
+}

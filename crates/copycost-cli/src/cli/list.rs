@@ -1,0 +1,79 @@
+//! `copycost list`: every path of both families, what it does, and whether it can be had here.
+
+use clap::Args;
+use serde::Serialize;
+
+use super::{Done, Failure, output};
+use crate::report::list_table;
+use copycost::message::Spec;
+use copycost::recv;
+use copycost::send;
+
+#[derive(Debug, Args)]
+pub struct Arguments {
+    /// The form: table or json
+    #[arg(long, default_value = "table", value_parser = ["table", "json"])]
+    format: String,
+}
+
+#[derive(Debug, Serialize)]
+struct Entry {
+    /// `send` or `receive`.
+    family: &'static str,
+    path: &'static str,
+    about: &'static str,
+    available: bool,
+    reason: Option<String>,
+    /// The flag without which it cannot be had.
+    needs: Option<String>,
+}
+
+impl Arguments {
+    pub fn run(&self) -> Result<Done, Failure> {
+        let entries = entries()?;
+        if self.format == "json" {
+            let text = serde_json::to_string_pretty(&entries).map_err(|e| Failure::Failed(e.to_string()))?;
+            output::print(&format!("{text}\n"))?;
+        } else {
+            let rows = |family| entries.iter().filter(move |entry| entry.family == family).map(Entry::row);
+            let [send, receive] = ["send", "receive"].map(|family| rows(family).collect::<Vec<_>>());
+            output::print(&list_table("path", &send))?;
+            output::print(&format!("\n{}", list_table("--receive", &receive)))?;
+        }
+        Ok(Done::Yes)
+    }
+}
+
+fn entries() -> Result<Vec<Entry>, Failure> {
+    let spec = Spec::new(65_536).map_err(|e| Failure::Failed(e.to_string()))?;
+    let send = send::ALL.iter().map(|path| Entry::of_send(path, &spec));
+    Ok(send.chain(recv::ALL.iter().map(Entry::of_receive)).collect())
+}
+
+impl Entry {
+    fn of_send(path: &send::SendPath, spec: &Spec) -> Self {
+        let nearest = path.nearest(spec);
+        let needs = nearest.as_ref().ok().filter(|nearest| nearest.layout != spec.layout);
+        Self {
+            family: "send",
+            path: path.name,
+            about: path.about,
+            available: nearest.is_ok(),
+            needs: needs.map(|nearest| format!("--layout {}", nearest.layout)),
+            reason: nearest.err().map(|reason| reason.to_string()),
+        }
+    }
+
+    fn of_receive(path: &recv::ReceivePath) -> Self {
+        let reason = (path.probe)(false).err().map(|reason| reason.to_string());
+        let (family, available) = ("receive", reason.is_none());
+        Self { family, path: path.name, about: path.about, available, reason, needs: None }
+    }
+
+    fn row(&self) -> [String; 3] {
+        let here = if self.available { "yes" } else { "no" };
+        let but = self.needs.as_ref().map(|flag| format!("with {flag}")).or_else(|| self.reason.clone());
+        let what = but.map_or_else(|| self.about.to_owned(), |but| format!("{} ({but})", self.about));
+        [self.path.to_owned(), here.to_owned(), what]
+    }
+}

@@ -1,0 +1,214 @@
+//! `--over`: what lies between the ends, and the secret that opens another host.
+
+use std::convert::Infallible;
+use std::net::{SocketAddr, ToSocketAddrs};
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::sync::Arc;
+
+use clap::Args;
+
+use super::job::{self, Part};
+use super::{Failure, arguments};
+use crate::lab::{Lab, LabSite};
+use crate::remote::{Network, RemoteSite, Token};
+use copycost::message::Spec;
+use copycost::rig::{Loopback, Site};
+use copycost::scenario::Options;
+use copycost::scenario::Placement;
+use copycost::send::{SendPath, Unsupported};
+
+/// Where the server is.
+#[derive(Debug, Clone, Default, Args)]
+pub struct Over {
+    /// Measure against `copycost serve` on another host (HOST:PORT), through a network card in software (lab, needs
+    /// root), or with many client hosts (mpi, under mpirun or srun, in a build with the feature mpi); without it over
+    /// loopback
+    #[arg(long, value_name = "HOST:PORT|lab|mpi")]
+    over: Option<Way>,
+    /// The file with the secret that `copycost serve` was given
+    #[arg(long, value_name = "FILE", requires = "over")]
+    token_file: Option<PathBuf>,
+    /// With --over mpi: the first N processes serve, and the others receive [default: 1]
+    #[arg(long, value_name = "N", requires = "over", value_parser = arguments::hosts)]
+    servers: Option<usize>,
+    /// With --over mpi: servers are reached by their address in this network (10.0.0.0/8) [default: by any that answers]
+    #[arg(long, value_name = "CIDR", requires = "over")]
+    network: Option<Network>,
+}
+
+/// What lies between the ends, other than loopback.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Way {
+    /// The lab.
+    Lab,
+    /// A job of many hosts.
+    Mpi,
+    /// Another host, as it was named.
+    Host(String),
+}
+
+impl FromStr for Way {
+    type Err = Infallible;
+
+    fn from_str(text: &str) -> Result<Self, Infallible> {
+        Ok(match text {
+            "lab" => Self::Lab,
+            "mpi" => Self::Mpi,
+            host => Self::Host(host.to_owned()),
+        })
+    }
+}
+
+impl Over {
+    /// Whether `path` can be had, as far as this host can tell: of another host's kernel it knows nothing, but a path
+    /// that can be had here for other messages refuses such messages everywhere.
+    pub fn probe(&self, path: &SendPath, spec: &Spec) -> Result<(), Unsupported> {
+        let other_kernel = matches!(self.over, Some(Way::Host(_))) && path.nearest(spec).is_err();
+        if other_kernel { Ok(()) } else { (path.probe)(spec) }
+    }
+
+    /// How connections are made on that way.
+    pub fn options(&self) -> Options {
+        match self.over {
+            Some(Way::Lab) => Options::for_a_lab(),
+            _ => Options::for_this_machine(),
+        }
+    }
+
+    /// Where threads sit unless told otherwise. In the lab apart: where both ends share a CPU, softirq work of one is
+    /// charged to whichever of the two runs at the moment.
+    pub fn placement(&self) -> Placement {
+        match self.over {
+            Some(Way::Lab) => Placement::Split,
+            _ => Placement::default(),
+        }
+    }
+
+    /// What this process is in a job of many hosts, each with so many clients at most; every rank but the first comes
+    /// back only when the job is done.
+    pub fn join(&self, most_clients: usize, options: Options) -> Result<Part, Failure> {
+        let usage = |text: &str| Err(Failure::Usage(text.to_owned()));
+        if self.over == Some(Way::Mpi) {
+            if self.token_file.is_some() {
+                return usage("--over mpi makes a token of its own: leave --token-file out");
+            }
+            return job::join(self.servers(), self.network, most_clients, options);
+        }
+        if self.servers.is_some() || self.network.is_some() {
+            return usage("--servers and --network belong to --over mpi");
+        }
+        Ok(Part::Alone)
+    }
+
+    /// How many hosts serve.
+    pub fn servers(&self) -> usize {
+        self.servers.unwrap_or(1)
+    }
+
+    /// The site that the flags name, for a command that knows two ends and no job of many hosts.
+    pub fn site_of_two(&self) -> Result<Arc<dyn Site>, Failure> {
+        let of_a_job = self.over == Some(Way::Mpi) || self.servers.is_some() || self.network.is_some();
+        if of_a_job {
+            let text = "many hosts are measured by copycost run alone: here --over is HOST:PORT or lab";
+            return Err(Failure::Usage(text.to_owned()));
+        }
+        self.site()
+    }
+
+    /// The site that the flags name. A lab is built: whoever catches signals does so before, to have it removed.
+    pub fn site(&self) -> Result<Arc<dyn Site>, Failure> {
+        match &self.over {
+            None => Ok(Arc::new(Loopback)),
+            Some(Way::Lab) if self.token_file.is_some() => {
+                Err(Failure::Usage("--token-file opens another host, and --over lab has none".to_owned()))
+            }
+            // Who directs a job knows its hosts.
+            Some(Way::Mpi) => Ok(Arc::new(Loopback)),
+            Some(Way::Lab) => lab().map(|lab| -> Arc<dyn Site> { Arc::new(LabSite(Arc::new(lab))) }),
+            Some(Way::Host(host)) => {
+                let addresses = addresses(host, "--over")?;
+                let token = token(self.token_file.as_ref())?;
+                Ok(Arc::new(RemoteSite::new(addresses, token)))
+            }
+        }
+    }
+}
+
+/// A new lab, with a warning where something would spoil what it shows.
+pub fn lab() -> Result<Lab, Failure> {
+    let lab = Lab::start().map_err(|error| Failure::Failed(error.to_string()))?;
+    if let Some(tapped) = lab.tapped() {
+        eprintln!("warning: {tapped}: every zero-copy send is reported as copied while it does");
+    }
+    Ok(lab)
+}
+
+/// Makes sure that another host is there and lets this one in.
+pub fn check(site: &dyn Site, options: &Options) -> Result<(), Failure> {
+    site.check(options).map_err(|error| Failure::Failed(error.to_string()))
+}
+
+/// The addresses of HOST:PORT, IPv6 in brackets, names resolved; at least one.
+pub fn addresses(text: &str, flag: &str) -> Result<Vec<SocketAddr>, Failure> {
+    let usage = |what: &str| Failure::Usage(format!("invalid value for {flag}: '{text}' {what}"));
+    let no_form = || usage("is not HOST:PORT with a port from 1 to 65535 (IPv6 as [::1]:9000)");
+    let (host, port) = text.rsplit_once(':').ok_or_else(no_form)?;
+    let port = port.parse().ok().filter(|port| *port > 0).ok_or_else(no_form)?;
+    let (host, bracketed) = match host.strip_prefix('[').and_then(|host| host.strip_suffix(']')) {
+        Some(host) => (host, true),
+        None => (host, false),
+    };
+    if host.is_empty() || bracketed != host.contains(':') {
+        return Err(no_form());
+    }
+    let resolved =
+        (host, port).to_socket_addrs().map_err(|error| usage(&format!("is not known: {error}")))?;
+    let addresses: Vec<_> = resolved.collect();
+    if addresses.is_empty() { Err(usage("has no address")) } else { Ok(addresses) }
+}
+
+/// The token in a file.
+pub fn token(file: Option<&PathBuf>) -> Result<Option<Token>, Failure> {
+    let read = |path: &PathBuf| Token::read(path);
+    file.map(read)
+        .transpose()
+        .map_err(|error| Failure::Usage(format!("invalid value for --token-file: {error}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_are_read_in_every_documented_form() {
+        for (text, told) in [("127.0.0.1:9000", "127.0.0.1:9000"), ("[::1]:9000", "[::1]:9000")] {
+            assert_eq!(addresses(text, "--over").unwrap(), [told.parse().unwrap()]);
+        }
+        assert!(addresses("localhost:1", "--over").unwrap().iter().all(|address| address.port() == 1));
+        for text in [
+            "",
+            "localhost",
+            "1.2.3.4",
+            "1.2.3.4:0",
+            "1.2.3.4:65536",
+            "::1:9000",
+            "[::1]",
+            "[::1]:",
+            "[]:1",
+            "[::1]:0",
+            "[1.2.3.4]:1",
+            "[::1:1",
+            "::1]:1",
+            ":",
+            ":1",
+            "h:x",
+            "h:-1",
+            "h:1 ",
+            "h:+",
+        ] {
+            let error = addresses(text, "--over").unwrap_err().to_string();
+            assert!(error.contains("--over") && error.contains(text), "{error}");
+        }
+    }
+}

@@ -1,0 +1,156 @@
+//! The cells of the design, one after the other, every path in each.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crossbeam::channel::Receiver;
+
+use crate::cli::Failure;
+use crate::cli::progress::Progress;
+use crate::compare::cell::{Cell, Contestant, Ended};
+use crate::compare::metric::Metric;
+use crate::compare::turns::Turns;
+use crate::model::choice::time;
+use crate::model::design;
+use crate::model::fit::{Counts, mean};
+use crate::record::{Asked, Conditions};
+use copycost::message::{Layout, Spec};
+use copycost::rig::{Sample, Site, Work};
+use copycost::scenario::Scenario;
+use copycost::send::{Release, SendPath};
+
+/// Set-ups of a cell: what addresses and pages bring by luck is halved, and more cells tell more than more set-ups.
+const SETUPS: usize = 4;
+
+/// What one path came to in one cell.
+#[derive(Debug, Clone)]
+pub struct Observed {
+    /// Its message.
+    pub spec: Spec,
+    /// Whether the model is to be checked by it.
+    pub held_out: bool,
+    /// What was counted for a message.
+    pub counts: Counts,
+    /// CPU time of a message in ns, of the sender and of both ends, in each set-up; or why there is none.
+    pub ns: [Result<Vec<f64>, String>; 2],
+}
+
+/// The cells of each path, and the conditions with what the connections had.
+pub type Outcome = (Vec<Vec<Observed>>, Conditions);
+
+/// What is measured, and how long.
+#[derive(Debug)]
+pub struct Measurement<'a> {
+    /// The asked message's scenario, for what all cells have in common.
+    pub any: &'a Scenario,
+    pub paths: &'a [&'static SendPath],
+    pub site: &'a Arc<dyn Site>,
+    pub budget: Duration,
+    pub signals: &'a Receiver<()>,
+}
+
+impl Measurement<'_> {
+    /// The cells of each path, and `conditions` with what the connections had; `None` when it was called off.
+    pub fn run(&self, mut conditions: Conditions) -> Result<Option<Outcome>, Failure> {
+        let cells = self.cells();
+        let mut progress = Progress::of(cells.len());
+        let until = Instant::now() + self.budget;
+        let mut observed = vec![Vec::new(); self.paths.len()];
+        for (number, (spec, held_out)) in cells.iter().enumerate() {
+            let what =
+                Asked::of(spec).words() + if spec.layout == self.any.spec.layout { "" } else { ", on pages" };
+            progress.begin(&what);
+            let left = until.saturating_duration_since(Instant::now());
+            let share = left / (cells.len() - number) as u32;
+            let Some(found) = self.cell(spec, *held_out, share, number as u64, &mut conditions) else {
+                progress.finish();
+                return Ok(None);
+            };
+            let told: Vec<_> = self.paths.iter().zip(&found).map(|(path, cell)| figure(path, cell)).collect();
+            let kind = if *held_out { ", held out" } else { "" };
+            progress.end(1, &format!("{what}{kind}: {}", told.join(", ")));
+            observed.iter_mut().zip(found).for_each(|(cells, cell)| cells.push(cell));
+        }
+        progress.finish();
+        Ok(Some((observed, conditions)))
+    }
+
+    /// The design, without what only paths need that keep references to pages.
+    fn cells(&self) -> Vec<(Spec, bool)> {
+        let like = &self.any.spec;
+        let by_reference = self.paths.iter().any(|path| path.release != Release::OnReturn);
+        let training = design::training(like).into_iter().map(|spec| (spec, false));
+        let held_out = design::held_out(like).into_iter().map(|spec| (spec, true));
+        let mut cells: Vec<_> = training.chain(held_out).collect();
+        cells.retain(|(spec, _)| by_reference || spec.layout == like.layout || like.layout == Layout::Page);
+        cells
+    }
+
+    fn cell(
+        &self,
+        spec: &Spec,
+        held_out: bool,
+        share: Duration,
+        seed: u64,
+        conditions: &mut Conditions,
+    ) -> Option<Vec<Observed>> {
+        let contestant = |path: &&'static SendPath| Contestant {
+            name: path.name.to_owned(),
+            scenario: Scenario { path, spec: *spec, ..self.any.clone() },
+            site: self.site.clone(),
+        };
+        let mut cell = Cell::new(self.paths.iter().map(contestant).collect(), seed, None);
+        let turns = Turns::within_share(share / SETUPS as u32, self.paths.len(), cell.rows_per_block());
+        let began = Instant::now();
+        for setup in 0..SETUPS {
+            // Two set-ups are the least that a mean is worth; a cell of much memory takes longer than its share.
+            if setup >= 2 && began.elapsed() > share {
+                break;
+            }
+            let go_on = &mut || self.signals.try_recv().is_err();
+            match cell.set_up(turns.rows, Work::Window(turns.length), go_on) {
+                Ended::Complete => {}
+                Ended::CalledOff => return None,
+                Ended::NobodyLeft => break,
+            }
+        }
+        let of_message = spec.size as f64 / 1024.0;
+        let ns = |index: usize| {
+            [Metric::SenderDemand, Metric::Demand].map(|metric| {
+                let pairs = cell.pairs(index, index, metric)?;
+                let values: Vec<_> = pairs.iter().map(|pair| pair.path * of_message).collect();
+                if values.is_empty() { Err("nothing was measured".to_owned()) } else { Ok(values) }
+            })
+        };
+        let ns: Vec<_> = (0..self.paths.len()).map(ns).collect();
+        let finished = cell.finish(None, &mut |_| ());
+        let observe = |((_, measured), ns): ((Contestant, Result<crate::compare::Measured, _>), _)| {
+            let counts = measured.map(|measured| {
+                conditions.connected(&measured.applied);
+                if let Some(host) = measured.host {
+                    conditions.host = Some(Box::new(host));
+                }
+                counts(&measured.sample)
+            });
+            Observed { spec: *spec, held_out, counts: counts.unwrap_or_default(), ns }
+        };
+        Some(finished.into_iter().zip(ns).map(observe).collect())
+    }
+}
+
+fn counts(sample: &Sample) -> Counts {
+    let each = |count: u64| count as f64 / sample.messages.max(1) as f64;
+    let segments = sample.wire.as_ref().and_then(|wire| wire.segments.clone().ok());
+    Counts {
+        calls: each(sample.calls),
+        segments: each(segments.unwrap_or(0)),
+        notifications: each(sample.ledger.completed),
+    }
+}
+
+fn figure(path: &SendPath, cell: &Observed) -> String {
+    match &cell.ns[1] {
+        Ok(ns) => format!("{} {}", path.name, time(mean(ns))),
+        Err(why) => format!("{} failed: {why}", path.name),
+    }
+}

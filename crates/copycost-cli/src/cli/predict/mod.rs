@@ -1,0 +1,170 @@
+//! `copycost predict`: a cost model from a short designed set of runs, and which path for a message that none of them sent.
+//!
+//! - here: the flags and the course; `measure`: one cell after the other
+
+mod measure;
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::Args;
+
+use self::measure::{Measurement, Observed};
+use super::arguments::{self, PathChoice};
+use super::output::{self, Files};
+use super::over::{self, Over};
+use super::setting::Setting;
+use super::{Done, Failure, signals};
+use crate::model::choice::Choice;
+use crate::model::features::Features;
+use crate::model::fit::{Measured, Model, mean_miss};
+use crate::record::{Asked, Conditions, CostModel, MISS_TOLERATED, ModelCell, PathModel, Results};
+use crate::report::Format;
+use copycost::message::Spec;
+use copycost::send::{self, Release, SendPath};
+use copycost::units::{ByteSize, Clients};
+
+/// Whose CPU time is predicted, in the order of [`Observed::ns`].
+const ENDS: [&str; 2] = ["sender", "both ends"];
+
+/// Which message to predict for.
+#[derive(Debug, Clone, Args)]
+pub struct Arguments {
+    /// Send paths, separated by commas, or all
+    #[arg(short, long = "path", value_name = "PATH", value_delimiter = ',', value_parser = arguments::path,
+          default_values_t = send::ORIGINAL.iter().filter_map(|name| send::by_name(name)).map(PathChoice::One))]
+    paths: Vec<PathChoice>,
+    /// The message's size, where --fields gives no lengths: bytes, or with KiB, MiB, GiB
+    #[arg(short, long, value_name = "SIZE", value_parser = arguments::size)]
+    size: Option<ByteSize>,
+    /// The number of clients, each on a connection of its own
+    #[arg(short, long, value_name = "N", value_parser = arguments::clients, default_value_t = 1)]
+    clients: usize,
+    #[command(flatten)]
+    over: Over,
+    #[command(flatten)]
+    setting: Setting,
+    /// The time of the whole run (30s, 5m), shared among its cells
+    #[arg(long, value_name = "TIME", value_parser = arguments::duration, default_value = "60s")]
+    budget: Duration,
+    /// The form on standard output: table, json, csv, markdown or html
+    #[arg(long, default_value_t)]
+    format: Format,
+    /// A file for the result, in the form of its extension (.json, .txt, .md, .html); may be given again
+    #[arg(short, long, value_name = "FILE")]
+    output: Vec<PathBuf>,
+}
+
+impl Arguments {
+    pub fn run(&self) -> Result<Done, Failure> {
+        let files = Files::open(&self.output)?;
+        let asked = self.asked()?;
+        let paths = arguments::paths(&self.paths, |path| self.over.probe(path, &asked))?;
+        self.setting.receivable(false)?;
+        let signals = signals::listen()?;
+        let site = self.over.site_of_two()?;
+        let any = self.setting.scenario(&self.over, paths[0], asked, self.clients);
+        over::check(&*site, &any.options)?;
+        let measurement =
+            Measurement { any: &any, paths: &paths, site: &site, budget: self.budget, signals: &signals };
+        let Some((observed, conditions)) = measurement.run(Conditions::here())? else {
+            return Ok(Done::Interrupted);
+        };
+        let mut results = Results::new(conditions);
+        let models =
+            paths.iter().zip(&observed).flat_map(|(path, cells)| models(path, cells, &asked)).collect();
+        let model = CostModel::new(&any, &*site, models);
+        results.verdict = answers(&model);
+        let usable = model.models.iter().any(|model| model.prediction.is_some());
+        results.models.push(model);
+        files.save(&results)?;
+        output::show(&results, self.format)?;
+        Ok(if usable { Done::Yes } else { Done::AnswerIsNo })
+    }
+
+    /// The message that is asked about.
+    fn asked(&self) -> Result<Spec, Failure> {
+        let size = self.size.map(|size| size.0).or_else(|| self.setting.fields.size());
+        let size = size.ok_or_else(|| {
+            Failure::Usage(
+                "which message? --fields 64,65472 gives its fields, --size 64KiB its size".to_owned(),
+            )
+        })?;
+        self.setting.spec(size)
+    }
+}
+
+/// The models of one path, for each of the ends.
+fn models(path: &'static SendPath, observed: &[Observed], asked: &Spec) -> Vec<PathModel> {
+    ENDS.iter().enumerate().map(|(end, _)| model(path, observed, asked, end)).collect()
+}
+
+fn model(path: &'static SendPath, observed: &[Observed], asked: &Spec, end: usize) -> PathModel {
+    let measured = |observed: &Observed| {
+        let ns = observed.ns[end].as_ref().ok().cloned()?;
+        Some(Measured { features: Features::of(&observed.spec, path.release), counts: observed.counts, ns })
+    };
+    let training = observed.iter().filter(|cell| !cell.held_out);
+    let fitted = Model::fit(&training.filter_map(measured).collect::<Vec<_>>());
+    let cell = |observed: &Observed| {
+        let measured = measured(observed)?;
+        Some(ModelCell {
+            message: Asked::of(&observed.spec),
+            held_out: observed.held_out,
+            ns: measured.mean(),
+            predicted_ns: fitted.as_ref().ok().map(|model| model.predict(&measured.features).ns),
+            calls: observed.counts.calls,
+            segments: observed.counts.segments,
+            notifications: observed.counts.notifications,
+            setups_ns: measured.ns,
+        })
+    };
+    let cells: Vec<_> = observed.iter().filter_map(cell).collect();
+    let misses: Vec<f64> = cells.iter().filter(|cell| cell.held_out).filter_map(ModelCell::miss).collect();
+    let mean_miss = mean_miss(&misses);
+    let failed = || observed.iter().find_map(|cell| cell.ns[end].as_ref().err().cloned());
+    let refused = match (&fitted, mean_miss) {
+        (Err(refused), _) => Some(failed().unwrap_or_else(|| refused.to_string())),
+        (Ok(_), None) => Some("no cell was held out to check it by".to_owned()),
+        (Ok(_), Some(miss)) if miss > MISS_TOLERATED => Some(format!(
+            "it misses cells that it has not seen by {:.0} % on average, and more than {:.0} % is of no use: give it a \
+             longer --budget or a quieter machine",
+            100.0 * miss,
+            100.0 * MISS_TOLERATED
+        )),
+        _ => None,
+    };
+    let prediction = |model: &Model| model.predict(&Features::of(asked, path.release));
+    PathModel {
+        path: path.name.to_owned(),
+        end: ENDS[end].to_owned(),
+        by_reference: path.release != Release::OnReturn,
+        prediction: fitted.as_ref().ok().filter(|_| refused.is_none()).map(prediction),
+        model: fitted.ok(),
+        refused,
+        mean_miss_percent: mean_miss.map(|miss| 100.0 * miss),
+        cells,
+    }
+}
+
+/// Which path for the message that was asked about, by each of the ends.
+fn answers(model: &CostModel) -> Vec<String> {
+    let answer = |end: &&str| {
+        let predicted = model.models.iter().filter(|path| path.end == **end);
+        let predictions: Vec<_> =
+            predicted.filter_map(|path| Some((path.path.clone(), path.prediction?))).collect();
+        Some(format!(
+            "By the CPU time of {}: {}.",
+            if *end == "sender" { "the sender" } else { end },
+            Choice::among(&predictions)?
+        ))
+    };
+    let said: Vec<_> = ENDS.iter().filter_map(answer).collect();
+    let way = &model.settings[0];
+    let way = if way == "lab" { "in the lab".to_owned() } else { format!("over {way}") };
+    let about = format!("{}, {}, {way}", model.asked.words(), Clients(model.clients));
+    if said.is_empty() {
+        return vec![format!("Nothing can be said of {about}: no model is good enough.")];
+    }
+    [format!("Predicted, not measured, for {about}.")].into_iter().chain(said).collect()
+}

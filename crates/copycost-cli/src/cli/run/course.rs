@@ -1,0 +1,258 @@
+//! The course of a run: cell after cell, then crossovers, with the results on disk after each.
+
+use std::time::{Duration, Instant};
+
+use crossbeam::channel::Receiver;
+
+use super::field::Field;
+use super::pace::{Allotment, Pace};
+use crate::cli::Failure;
+use crate::cli::arguments::Crossing;
+use crate::cli::output::Files;
+use crate::cli::progress::Progress;
+use crate::compare::cell::{Cell, Contestant, Failed};
+use crate::compare::metric::Metric;
+use crate::compare::rigs::Rigs;
+use crate::compare::trial::{self, End};
+use crate::compare::{Measured, verdict};
+use crate::record::{CellFailure, Comparison, Paired, Record, Results};
+use copycost::cost::system::IdleBaseline;
+use copycost::scenario::Scenario;
+use copycost::send::SendPath;
+use copycost::units::{ByteSize, Clients, Rate};
+
+/// A run under way.
+#[derive(Debug)]
+pub struct Course<'a> {
+    pub field: Field,
+    pub pace: Pace,
+    /// When the budget is over, if there is one.
+    pub until: Instant,
+    pub baseline: Option<IdleBaseline>,
+    pub files: &'a Files,
+    pub results: Results,
+    pub progress: Progress,
+    /// Cells and sizes of crossovers that are still to come: what shares the rest of the budget.
+    pub to_come: usize,
+    signals: &'a Receiver<()>,
+    interrupted: bool,
+    paired: Vec<Paired>,
+    /// Comparisons of the run that is resumed.
+    kept: Vec<Comparison>,
+    seed: u64,
+}
+
+impl<'a> Course<'a> {
+    /// A run that begins, or goes on after `results`.
+    pub fn new(
+        field: Field,
+        pace: Pace,
+        files: &'a Files,
+        results: Results,
+        signals: &'a Receiver<()>,
+        (to_come, until): (usize, Instant),
+    ) -> Self {
+        Self {
+            field,
+            pace,
+            until,
+            baseline: None,
+            files,
+            kept: results.comparisons.clone(),
+            results,
+            progress: Progress::of(to_come),
+            to_come,
+            signals,
+            interrupted: false,
+            paired: Vec::new(),
+            seed: 0,
+        }
+    }
+
+    /// Whether it was called off.
+    pub fn interrupted(&self) -> bool {
+        self.interrupted
+    }
+
+    /// Measures a cell, unless an earlier run has it whole.
+    pub fn cell(
+        &mut self,
+        scenario: impl Fn(&'static SendPath) -> Scenario,
+        size: usize,
+        clients: usize,
+    ) -> Result<(), Failure> {
+        let contestants = self.field.contestants(&scenario);
+        let hosts = self.field.site().client_hosts();
+        let here =
+            |record: &Record| (record.size, record.clients, record.client_hosts) == (size, clients, hosts);
+        let known = |contestant: &Contestant| {
+            self.results.records.iter().any(|record| record.is_of(&contestant.scenario, &*contestant.site))
+        };
+        if self.interrupted || contestants.iter().all(known) {
+            self.to_come -= 1;
+            return Ok(());
+        }
+        // Only now: where nothing is left to be measured, the other host need not be there.
+        self.field.reach(&contestants[0].scenario.options)?;
+        let contestants = self.field.contestants(&scenario);
+        // Ratios are of paths that took turns: what an earlier run has of this cell cannot stand beside new figures.
+        self.results.records.retain(|record| !here(record));
+        let failed = |failure: &CellFailure| {
+            (failure.size, failure.clients, failure.client_hosts) == (size, clients, hosts)
+        };
+        self.results.failures.retain(|failure| !failed(failure));
+        self.kept.retain(|kept| (kept.size, kept.clients, kept.client_hosts) != (size, clients, hosts));
+        let of_hosts = if hosts > 1 { format!(" on each of {hosts} hosts") } else { String::new() };
+        let what = cell_name(size, clients) + &of_hosts;
+        self.progress.begin(&what);
+        let pairs = self.field.pairs();
+        let began = Instant::now();
+        let (cell, end, allotment) = self.measure(contestants, &pairs);
+        self.still_whole()?;
+        if cell.setups() == 0 && end == End::CalledOff {
+            return Ok(());
+        }
+        self.keep_pairs(&cell, &pairs, end, &allotment, (size, clients));
+        let setups = cell.setups();
+        let progress = &self.progress;
+        let latency = allotment.latency.filter(|_| end != End::CalledOff);
+        let finished = cell.finish(latency, &mut |_| progress.within(1.0));
+        self.still_whole()?;
+        let told: Vec<_> = finished.iter().map(|(who, measured)| one_figure(who, measured)).collect();
+        finished.into_iter().for_each(|(contestant, measured)| self.keep(&contestant, measured));
+        self.to_come -= 1;
+        let seconds = began.elapsed().as_secs_f64();
+        self.progress.end(1, &format!("{what}: {} ({setups} set-ups, {seconds:.1} s)", told.join(", ")));
+        self.save()
+    }
+
+    /// An error where hosts are gone without which nothing more can be measured: a cell that was not finished with
+    /// them counts for nothing, and finished cells are on disk.
+    fn still_whole(&self) -> Result<(), Failure> {
+        let Some(why) = self.field.site().lost() else { return Ok(()) };
+        let cells = self.results.records.len();
+        let kept = match (cells, self.files.first()) {
+            (0, _) => "nothing was measured before".to_owned(),
+            (_, Some(file)) => format!("the {cells} records of finished cells are in '{}'", file.display()),
+            (_, None) => format!("the {cells} records of finished cells are above"),
+        };
+        Err(Failure::Failed(format!("{why}; {kept}")))
+    }
+
+    /// Looks for a crossover and keeps it.
+    pub fn crossover(
+        &mut self,
+        crossing: &Crossing,
+        look: &super::crossing::Looker<'_>,
+    ) -> Result<(), Failure> {
+        if !self.interrupted {
+            super::crossing::find(self, crossing, look);
+            self.still_whole()?;
+            self.save()?;
+        }
+        Ok(())
+    }
+
+    /// Set-ups of everyone, as many as the pace allows.
+    pub fn measure(
+        &mut self,
+        contestants: Vec<Contestant>,
+        pairs: &[(usize, usize)],
+    ) -> (Cell, End, Allotment) {
+        let paths = contestants.len();
+        self.seed += 1;
+        let cell = Cell::new(contestants, self.seed, self.baseline);
+        let left = self.until.saturating_duration_since(Instant::now());
+        let allotment = self.pace.allot(paths, cell.rows_per_block(), left, self.to_come);
+        let began = Instant::now();
+        let expected = expected(&allotment, paths);
+        let (progress, signals, interrupted) = (&self.progress, self.signals, &mut self.interrupted);
+        let mut go_on = || {
+            *interrupted |= signals.try_recv().is_ok();
+            progress.within(began.elapsed().as_secs_f64() / expected.as_secs_f64());
+            !*interrupted
+        };
+        let mut rigs = Rigs { cell, turns: allotment.turns, pairs, began, go_on: &mut go_on };
+        let end = trial::run(&mut rigs, &allotment.effort);
+        (rigs.cell, end, allotment)
+    }
+
+    fn keep_pairs(
+        &mut self,
+        cell: &Cell,
+        pairs: &[(usize, usize)],
+        end: End,
+        allotment: &Allotment,
+        (size, clients): (usize, usize),
+    ) {
+        let why = match end {
+            End::OutOfTime => "the budget was used up",
+            End::CalledOff => "it was interrupted",
+            End::Precise | End::Full | End::NobodyLeft => "no more were made",
+        };
+        let client_hosts = self.field.site().client_hosts();
+        let goal = allotment.effort.precision.map(|precision| (precision, why));
+        for &(path, reference) in pairs {
+            self.paired.extend(Metric::ALL.iter().map(|&metric| Paired {
+                size,
+                clients,
+                client_hosts,
+                path: cell.name(path).to_owned(),
+                reference: cell.name(reference).to_owned(),
+                metric,
+                pairs: cell.pairs(path, reference, metric),
+                goal,
+            }));
+        }
+    }
+
+    fn keep(&mut self, contestant: &Contestant, measured: Result<Measured, Failed>) {
+        let Contestant { name, scenario, .. } = contestant;
+        match measured {
+            Ok(measured) => {
+                self.results.conditions.connected(&measured.applied);
+                if let Some(host) = &measured.host {
+                    self.results.conditions.host = Some(Box::new(host.clone()));
+                }
+                let record = Record { path: name.clone(), ..Record::new(scenario, &measured) };
+                self.results.records.push(record);
+            }
+            Err(error) => self.fail(name, scenario.spec.size, scenario.clients, &error),
+        }
+    }
+
+    /// Keeps that a path could not be measured.
+    pub fn fail(&mut self, path: &str, size: usize, clients: usize, error: &Failed) {
+        let (path, error) = (path.to_owned(), error.to_string());
+        let client_hosts = self.field.site().client_hosts();
+        self.results.failures.push(CellFailure { path, size, clients, client_hosts, error });
+    }
+
+    fn save(&mut self) -> Result<(), Failure> {
+        self.results.comparisons.clone_from(&self.kept);
+        self.results.comparisons.extend(Comparison::judged(&self.paired, self.kept.len()));
+        self.results.verdict = verdict::of(&self.results);
+        self.files.save(&self.results)
+    }
+}
+
+/// What a cell is called where people read it.
+pub fn cell_name(size: usize, clients: usize) -> String {
+    format!("{}, {}", ByteSize(size), Clients(clients))
+}
+
+fn one_figure(who: &Contestant, measured: &Result<Measured, Failed>) -> String {
+    match measured {
+        Ok(measured) => format!("{} {}", who.name, Rate(measured.sample.throughput())),
+        Err(_) => format!("{} failed", who.name),
+    }
+}
+
+/// How long a cell will take, for the bar.
+fn expected(allotment: &Allotment, paths: usize) -> Duration {
+    use crate::compare::turns::{BUILDING, OPENING};
+    let turns = allotment.turns;
+    let setup = (BUILDING + turns.time() + OPENING * turns.rows as u32) * paths as u32;
+    let usual = setup * allotment.effort.at_least as u32;
+    allotment.effort.time.unwrap_or(usual).max(Duration::from_millis(1))
+}

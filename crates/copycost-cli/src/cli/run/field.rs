@@ -1,0 +1,131 @@
+//! Who takes part in a run, and who is compared with whom.
+
+use std::sync::Arc;
+
+use crate::cli::Failure;
+use crate::cli::over;
+use crate::compare::cell::Contestant;
+use copycost::rig::Site;
+use copycost::scenario::Options;
+use copycost::scenario::Scenario;
+use copycost::send::SendPath;
+
+use super::served::{Both, OLD};
+
+/// The paths, and where they are served.
+#[derive(Debug)]
+pub struct Field {
+    paths: Vec<&'static SendPath>,
+    site: Arc<dyn Site>,
+    both: Option<Both>,
+    reference: usize,
+    reached: bool,
+}
+
+/// The path that the others are compared with unless told otherwise: what a server would do without a second thought.
+const USUAL_REFERENCE: &str = "onecopy";
+
+impl Field {
+    /// `paths` at `site`, or with `both` each of them by both builds.
+    pub fn new(
+        paths: Vec<&'static SendPath>,
+        site: Arc<dyn Site>,
+        both: Option<Both>,
+        reference: Option<&SendPath>,
+    ) -> Result<Self, Failure> {
+        let place = |name: &str| paths.iter().position(|path| path.name == name);
+        let reference = match reference {
+            None => place(USUAL_REFERENCE).unwrap_or(0),
+            Some(path) => place(path.name).ok_or_else(|| {
+                let names: Vec<_> = paths.iter().map(|path| path.name).collect();
+                Failure::Usage(format!(
+                    "invalid value for --reference: '{}' is not among the paths of this run ({})",
+                    path.name,
+                    names.join(", ")
+                ))
+            })?,
+        };
+        Ok(Self { paths, site, both, reference, reached: false })
+    }
+
+    /// Makes sure, once, that another host is there and lets this one in.
+    pub fn reach(&mut self, options: &Options) -> Result<(), Failure> {
+        if !std::mem::replace(&mut self.reached, true) {
+            over::check(&*self.site, options)?;
+        }
+        Ok(())
+    }
+
+    /// How many take part.
+    pub fn count(&self) -> usize {
+        self.paths.len() * if self.both.is_some() { 2 } else { 1 }
+    }
+
+    /// From now on everyone is served at `site`.
+    pub fn move_to(&mut self, site: Arc<dyn Site>) {
+        self.site = site;
+    }
+
+    /// Where the servers are, unless two builds serve.
+    pub fn site(&self) -> &Arc<dyn Site> {
+        &self.site
+    }
+
+    /// The contestants of a cell, given the scenario of each path.
+    pub fn contestants(&self, scenario: impl Fn(&'static SendPath) -> Scenario) -> Vec<Contestant> {
+        let named = |path: &'static SendPath, name: String, site: Arc<dyn Site>| Contestant {
+            name,
+            scenario: scenario(path),
+            site,
+        };
+        match &self.both {
+            None => {
+                self.paths.iter().map(|path| named(path, path.name.to_owned(), self.site.clone())).collect()
+            }
+            Some(both) => {
+                let [ours, theirs] = both.sites();
+                let pair = |path: &&'static SendPath| {
+                    let old = format!("{}@{OLD}", path.name);
+                    [named(path, path.name.to_owned(), ours.clone()), named(path, old, theirs.clone())]
+                };
+                self.paths.iter().flat_map(pair).collect()
+            }
+        }
+    }
+
+    /// Who is compared with whom: places of a path and of its reference.
+    pub fn pairs(&self) -> Vec<(usize, usize)> {
+        if self.both.is_some() {
+            (0..self.paths.len()).map(|path| (2 * path, 2 * path + 1)).collect()
+        } else {
+            (0..self.paths.len())
+                .filter(|path| *path != self.reference)
+                .map(|path| (path, self.reference))
+                .collect()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use copycost::rig::Loopback;
+    use copycost::send;
+
+    fn field(names: &[&str], reference: Option<&str>) -> Result<Field, Failure> {
+        let path = |name: &&str| send::by_name(name).unwrap();
+        let reference = reference.map(|name| path(&name));
+        Field::new(names.iter().map(path).collect(), Arc::new(Loopback), None, reference)
+    }
+
+    #[test]
+    fn everyone_is_compared_with_the_reference() {
+        let pairs = |names: &[&str], reference| field(names, reference).unwrap().pairs();
+        assert_eq!(pairs(&["twocopy", "onecopy", "zerocopy"], None), [(0, 1), (2, 1)]);
+        assert_eq!(pairs(&["twocopy", "onecopy", "zerocopy"], Some("zerocopy")), [(0, 2), (1, 2)]);
+        assert_eq!(pairs(&["zerocopy", "twocopy"], None), [(1, 0)]);
+        assert_eq!(pairs(&["onecopy"], None), []);
+        let error = field(&["twocopy"], Some("onecopy")).unwrap_err().to_string();
+        assert!(error.contains("--reference") && error.contains("twocopy"), "{error}");
+    }
+}

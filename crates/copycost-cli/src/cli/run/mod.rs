@@ -1,0 +1,412 @@
+//! `copycost run`: several paths in one interleaved run.
+//!
+//! - here: the flags, and what they mean together
+//! - `field`: who takes part, and who is compared with whom; `served`: another build of this program
+//! - `pace`: how the time is divided
+//! - `course`: cell after cell; `crossing`: from which size one path beats another
+//! - `regression`: what was measured before, and whether a path has become slower
+
+mod course;
+mod crossing;
+mod field;
+mod pace;
+mod regression;
+mod served;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use clap::{Args, Parser};
+
+use self::course::Course;
+use self::crossing::{FOOTPRINTS, Looker};
+use self::field::Field;
+use self::pace::Pace;
+use self::regression::Baseline;
+use self::served::Both;
+use super::arguments::{self, Crossing, PathChoice};
+use super::job::{Job, Part};
+use super::output::{self, Files};
+use super::over::Over;
+use super::setting::Setting;
+use super::{Done, Failure, signals};
+use crate::compare::cell::Contestant;
+use crate::compare::crossover;
+use crate::compare::metric::Metric;
+use crate::record::{ALPHA, Conditions, Results, SCHEMA};
+use crate::report::{self, Format};
+use copycost::cost::system::{IdleBaseline, MIN_WINDOW};
+use copycost::rig::Site;
+use copycost::scenario::Options;
+use copycost::scenario::{self, Scenario};
+use copycost::send::{self, SendPath};
+use copycost::units::ByteSize;
+
+/// What to measure, and where the results go.
+#[derive(Debug, Clone, Args)]
+pub struct Arguments {
+    /// Send paths, separated by commas, or all
+    #[arg(short, long = "path", value_name = "PATH", value_delimiter = ',', value_parser = arguments::path,
+          default_values_t = send::ORIGINAL.iter().filter_map(|name| send::by_name(name)).map(PathChoice::One))]
+    paths: Vec<PathChoice>,
+    /// Message sizes: bytes, or with KiB, MiB, GiB
+    #[arg(short, long = "size", value_name = "SIZE", value_delimiter = ',', value_parser = arguments::size,
+          default_values_t = scenario::SIZES.map(ByteSize))]
+    sizes: Vec<ByteSize>,
+    /// Numbers of clients, each on a connection of its own
+    #[arg(short, long, value_name = "N", value_delimiter = ',', value_parser = arguments::clients,
+          default_values_t = [1])]
+    clients: Vec<usize>,
+    #[command(flatten)]
+    over: Over,
+    /// With --over mpi: numbers of client hosts, each with so many clients [default: all]
+    #[arg(long, value_name = "N", value_delimiter = ',', value_parser = arguments::hosts, requires = "over")]
+    client_hosts: Vec<usize>,
+    /// Go on after what the first -o file, a .json, already has
+    #[arg(long, requires = "output")]
+    resume: bool,
+    #[command(flatten)]
+    setting: Setting,
+    /// Measured time of each path in each cell, divided among the set-ups
+    #[arg(long, value_name = "S", value_parser = arguments::seconds, default_value = "1")]
+    seconds: Duration,
+    /// Add set-ups until each ratio is known so well: half of its interval [with --budget: 2%]
+    #[arg(long, value_name = "P", value_parser = arguments::percent)]
+    precision: Option<f64>,
+    /// Instead of --seconds: the time of the whole run (30s, 5m), shared among the cells
+    #[arg(long, value_name = "TIME", value_parser = arguments::duration, conflicts_with = "seconds")]
+    budget: Option<Duration>,
+    /// A first answer: --budget 17s
+    #[arg(long, conflicts_with_all = ["seconds", "budget"])]
+    quick: bool,
+    /// The path that the others are compared with [default: onecopy, or else the first]
+    #[arg(long, value_name = "PATH", value_parser = arguments::path)]
+    reference: Option<PathChoice>,
+    /// From which size the first path beats the second, hot and cold: PATH:PATH, or PATH:PATH:LARGEST
+    #[arg(long, value_name = "A:B", value_parser = arguments::crossing, conflicts_with = "with")]
+    crossover: Option<Crossing>,
+    /// Compare ratios with those in this result of an earlier run
+    #[arg(long, value_name = "FILE", conflicts_with = "with")]
+    baseline: Option<PathBuf>,
+    /// Interleave each path with itself as served by this other build of copycost
+    #[arg(long, value_name = "BINARY", conflicts_with_all = ["over", "reference", "resume"])]
+    with: Option<PathBuf>,
+    /// With --with or --baseline: exit with 3 when a path became slower by more, the whole interval
+    #[arg(long, value_name = "P", value_parser = arguments::percent)]
+    fail_on_regression: Option<f64>,
+    /// Check every byte at the receiver
+    #[arg(long)]
+    verify: bool,
+    /// Measure message latency too, in a phase of its own: half as long as --seconds
+    #[arg(long)]
+    latency: bool,
+    /// Count cycles, cache misses and switches of this many threads at each end (0: none)
+    #[arg(long, value_name = "THREADS", default_value_t = 8)]
+    counters: usize,
+    /// Chase pointers through a table of this size between messages: what sending does to the caches
+    #[arg(long, value_name = "SIZE", value_parser = arguments::table)]
+    pollution: Option<ByteSize>,
+    /// Show every figure that the table has room for, in several tables
+    #[arg(long)]
+    wide: bool,
+    /// The form on standard output: table, json, csv, markdown or html
+    #[arg(long, default_value_t)]
+    format: Format,
+    /// A file for the results, in the form of its extension (.json, .csv, .txt, .md, .html); may be given again
+    #[arg(short, long, value_name = "FILE")]
+    output: Vec<PathBuf>,
+    /// How long an end may be silent before it is given up
+    #[arg(long, value_name = "S", value_parser = arguments::seconds, hide = true)]
+    stall: Option<Duration>,
+    /// Let the kernel refuse what is beyond its limits instead of staying within them
+    #[arg(long, hide = true)]
+    no_bound: bool,
+}
+
+impl Arguments {
+    /// As if only these flags had been given.
+    pub fn given(flags: &[&str]) -> Self {
+        #[derive(Parser)]
+        struct Bare {
+            #[command(flatten)]
+            arguments: Arguments,
+        }
+        Bare::parse_from([&["copycost"], flags].concat()).arguments
+    }
+
+    pub fn run(&self) -> Result<Done, Failure> {
+        // Every path of a cell has its clients ready at once, and so has each host.
+        let most_clients = MAX_CLIENTS_OF_JOB;
+        match self.over.join(most_clients, arguments::options(self.stall))? {
+            Part::Alone if !self.client_hosts.is_empty() => {
+                Err(Failure::Usage("--client-hosts belongs to --over mpi".to_owned()))
+            }
+            Part::Alone => self.measure(None),
+            Part::Directs(job) => {
+                let result = self.measure(Some(&*job));
+                job.end(result)
+            }
+            Part::Followed => Ok(Done::Yes),
+        }
+    }
+
+    fn measure(&self, job: Option<&dyn Job>) -> Result<Done, Failure> {
+        let files = Files::open(&self.output)?;
+        let baseline = self.baseline.as_deref().map(Baseline::read).transpose()?;
+        if self.fail_on_regression.is_some() && baseline.is_none() && self.with.is_none() {
+            return Err(Failure::Usage(
+                "--fail-on-regression needs --with BINARY or --baseline FILE".to_owned(),
+            ));
+        }
+        self.setting.receivable(self.verify)?;
+        let mut results = self.begin()?;
+        if let Some(job) = job {
+            introduce(job, &mut results.conditions);
+        }
+        let signals = signals::listen()?;
+        let sites = self.sites(job)?;
+        let field = self.field()?;
+        let (mut course, cells) = self.course(field, &files, results, &signals, sites.len());
+        let measured = self.cells(&mut course, &cells, &sites);
+        course.progress.finish();
+        if let Err(failure) = measured {
+            if !course.results.records.is_empty() {
+                output::show(&course.results, self.format)?;
+            }
+            return Err(failure);
+        }
+        let interrupted = course.interrupted();
+        let mut results = course.results;
+        if interrupted && results.records.is_empty() {
+            return Ok(Done::Interrupted);
+        }
+        if let Some(baseline) = baseline {
+            baseline.compare(&mut results);
+            files.save(&results)?;
+        }
+        self.tell(&results, interrupted)
+    }
+
+    /// Measures all there is to be measured.
+    fn cells(
+        &self,
+        course: &mut Course<'_>,
+        cells: &[(usize, usize)],
+        sites: &[Arc<dyn Site>],
+    ) -> Result<(), Failure> {
+        for &(size, clients) in cells {
+            let scenarios = self.scenarios(size, clients)?;
+            if sites.is_empty() {
+                course.cell(&scenarios, size, clients)?;
+            }
+            // Numbers of hosts side by side: how throughput grows with them should not be how the machine drifts.
+            for site in sites {
+                course.field.move_to(site.clone());
+                course.cell(&scenarios, size, clients)?;
+            }
+        }
+        if let Some(most) = sites.iter().max_by_key(|site| site.client_hosts()) {
+            course.field.move_to(most.clone());
+        }
+        self.crossovers(course)
+    }
+
+    /// Where many hosts receive: one site for each number of them.
+    fn sites(&self, job: Option<&dyn Job>) -> Result<Vec<Arc<dyn Site>>, Failure> {
+        let Some(job) = job else { return Ok(Vec::new()) };
+        let all = job.client_hosts();
+        let mut numbers = arguments::distinct(&self.client_hosts);
+        if let Some(more) = numbers.iter().find(|number| **number > all) {
+            return Err(Failure::Usage(format!(
+                "invalid value for --client-hosts: {more}, and this job has {all} client hosts"
+            )));
+        }
+        if numbers.is_empty() {
+            numbers.push(all);
+        }
+        Ok(numbers.into_iter().map(|hosts| job.site(hosts)).collect())
+    }
+
+    /// Prints the results, and says how the command ends.
+    fn tell(&self, results: &Results, interrupted: bool) -> Result<Done, Failure> {
+        if self.wide {
+            output::print(&report::wide(results))?;
+        } else {
+            output::show(results, self.format)?;
+        }
+        if interrupted {
+            eprintln!("note: interrupted: what was measured until then is above");
+        }
+        if !results.failures.is_empty() {
+            return Err(Failure::Failed(format!(
+                "{} of the cells could not be measured",
+                results.failures.len()
+            )));
+        }
+        let slower = self.fail_on_regression.map(|by| regression::slower(results, by)).unwrap_or_default();
+        slower.iter().for_each(|path| eprintln!("regression: {path}"));
+        Ok(if slower.is_empty() { Done::Yes } else { Done::AnswerIsNo })
+    }
+
+    /// Who takes part, and where.
+    fn field(&self) -> Result<Field, Failure> {
+        let site = self.over.site()?;
+        let reference = match self.reference {
+            Some(PathChoice::All) => {
+                return Err(Failure::Usage("invalid value for --reference: one path, not all".to_owned()));
+            }
+            Some(PathChoice::One(path)) => Some(path),
+            None => None,
+        };
+        let paths = self.paths()?;
+        // Checked before another build is started, which takes a moment.
+        Field::new(paths.clone(), site.clone(), None, reference)?;
+        let both = self.with.as_deref().map(Both::start).transpose()?;
+        Field::new(paths, site, both, reference)
+    }
+
+    /// A run that is about to begin, and its cells.
+    fn course<'a>(
+        &self,
+        field: Field,
+        files: &'a Files,
+        results: Results,
+        signals: &'a crossbeam::channel::Receiver<()>,
+        sites: usize,
+    ) -> (Course<'a>, Vec<(usize, usize)>) {
+        let began = Instant::now();
+        let sizes = self.sizes();
+        let clients = arguments::distinct(&self.clients);
+        let cells: Vec<_> = scenario::matrix(&sizes, &clients).collect();
+        let budget = self.budget.or(self.quick.then_some(pace::QUICK));
+        let measured = cells.len() * sites.max(1);
+        let comparisons = measured * field.pairs().len() * Metric::ALL.len();
+        let pace = Pace {
+            each: self.seconds,
+            budgeted: budget.is_some(),
+            precision: self.precision,
+            // Holm's first and hardest step; where it is passed, all are.
+            alpha: ALPHA / comparisons.max(1) as f64,
+            latency: self.latency,
+        };
+        let crossovers = self
+            .crossover
+            .map_or(0, |crossing| clients.len() * FOOTPRINTS.len() * crossover::looks(crossing.most));
+        let to_come = measured + crossovers;
+        let until = began + budget.unwrap_or_default();
+        let mut course = Course::new(field, pace, files, results, signals, (to_come, until));
+        // Two seconds of looking on are worth it only where figures of the machine can come of it.
+        let each = budget.map_or(self.seconds, |budget| budget / (to_come * course.field.count()) as u32 / 2);
+        // Of several servers this one is not the whole system.
+        let worth_it = each >= MIN_WINDOW && self.over.servers() == 1;
+        course.baseline = worth_it.then(IdleBaseline::watch).and_then(Result::ok);
+        (course, cells)
+    }
+
+    fn crossovers(&self, course: &mut Course<'_>) -> Result<(), Failure> {
+        let Some(crossing) = &self.crossover else { return Ok(()) };
+        course.field.reach(&self.options())?;
+        let site = course.field.site().clone();
+        for clients in arguments::distinct(&self.clients) {
+            for footprint in FOOTPRINTS {
+                let contestants = |size: usize| -> Vec<Contestant> {
+                    let scenario = |path: &'static SendPath| {
+                        let mut scenario = self.scenario(path, size, clients)?;
+                        scenario.spec.footprint = footprint;
+                        let (name, site) = (path.name.to_owned(), site.clone());
+                        Ok::<_, Failure>(Contestant { name, scenario, site })
+                    };
+                    // Sizes of a crossover are those of messages, so that none is refused.
+                    [crossing.path, crossing.against]
+                        .into_iter()
+                        .filter_map(|path| scenario(path).ok())
+                        .collect()
+                };
+                course.crossover(crossing, &Looker { clients, footprint, contestants: &contestants })?;
+            }
+        }
+        Ok(())
+    }
+
+    /// No results yet, or with --resume those of the run before.
+    fn begin(&self) -> Result<Results, Failure> {
+        let path = self.output.first().filter(|path| self.resume && path.exists());
+        let Some(path) = path else { return Ok(Results::new(Conditions::here())) };
+        earlier("--resume", path)
+    }
+
+    /// The paths asked for. `all` leaves out, with a note, those that cannot be had; one that was named must.
+    fn paths(&self) -> Result<Vec<&'static SendPath>, Failure> {
+        let spec = self.setting.spec(self.sizes().first().copied().unwrap_or(65_536))?;
+        // Another host probes by itself.
+        let probe = |path: &'static SendPath| self.over.probe(path, &spec);
+        if let Some(Crossing { path, against, .. }) = &self.crossover {
+            arguments::paths(&[PathChoice::One(path), PathChoice::One(against)], probe)?;
+        }
+        arguments::paths(&self.paths, probe)
+    }
+
+    /// The sizes asked for; lengths of fields bring their own, unless another was given.
+    fn sizes(&self) -> Vec<usize> {
+        let sizes: Vec<_> = arguments::distinct(&self.sizes).iter().map(|size| size.0).collect();
+        match self.setting.fields.size() {
+            Some(sum) if sizes == scenario::SIZES => vec![sum],
+            _ => sizes,
+        }
+    }
+
+    /// How connections are made.
+    fn options(&self) -> Options {
+        arguments::patient(self.over.options(), self.stall)
+    }
+
+    fn scenario(&self, path: &'static SendPath, size: usize, clients: usize) -> Result<Scenario, Failure> {
+        Ok(Scenario {
+            options: self.options(),
+            counted_threads: self.counters,
+            pollution_table: self.pollution.map(|size| size.0),
+            verify: self.verify,
+            bounded: !self.no_bound,
+            ..self.setting.scenario(&self.over, path, self.setting.spec(size)?, clients)
+        })
+    }
+
+    /// The scenario of each path in a cell.
+    fn scenarios(
+        &self,
+        size: usize,
+        clients: usize,
+    ) -> Result<impl Fn(&'static SendPath) -> Scenario + '_, Failure> {
+        // Whether there is such a message does not depend on the path.
+        let any = self.scenario(&send::ALL[0], size, clients)?;
+        Ok(move |path| Scenario { path, ..any.clone() })
+    }
+}
+
+/// Clients of a whole job, every path of a cell counted.
+const MAX_CLIENTS_OF_JOB: usize = 1 << 20;
+
+/// The conditions of all ranks, and what about them distorts.
+fn introduce(job: &dyn Job, conditions: &mut Conditions) {
+    conditions.ranks = job.conditions();
+    for remark in job.remarks() {
+        eprintln!("warning: {remark}");
+        if !conditions.flags.contains(&remark) {
+            conditions.flags.push(remark);
+        }
+    }
+}
+
+/// The results of an earlier run, from the .json that it wrote.
+fn earlier(flag: &str, file: &Path) -> Result<Results, Failure> {
+    let usage =
+        |what: String| Failure::Usage(format!("invalid value for {flag}: '{}' {what}", file.display()));
+    let text = std::fs::read_to_string(file).map_err(|error| usage(format!("cannot be read: {error}")))?;
+    let results: Results = serde_json::from_str(&text)
+        .map_err(|error| usage(format!("is no result of copycost run: {error}")))?;
+    if results.schema > SCHEMA {
+        return Err(usage(format!("has the form {}, and this version knows {SCHEMA}", results.schema)));
+    }
+    Ok(results)
+}

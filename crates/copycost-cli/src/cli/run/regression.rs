@@ -1,0 +1,113 @@
+//! Whether a path has become slower: against an earlier run, or against another build.
+
+use std::path::{Path, PathBuf};
+
+use crate::cli::Failure;
+use crate::compare::metric::Metric;
+use crate::compare::stats::Better;
+use crate::compare::{baseline, verdict};
+use crate::record::{Comparison, Results};
+use copycost::units::ByteSize;
+
+/// The results of an earlier run.
+#[derive(Debug)]
+pub struct Baseline {
+    file: PathBuf,
+    results: Results,
+}
+
+impl Baseline {
+    /// Reads what `copycost run -o FILE.json` has written, before anything is measured.
+    pub fn read(file: &Path) -> Result<Self, Failure> {
+        let results = super::earlier("--baseline", file)?;
+        if results.comparisons.is_empty() {
+            let file = file.display();
+            return Err(Failure::Usage(format!(
+                "invalid value for --baseline: '{file}' has no comparisons: measure two paths or more"
+            )));
+        }
+        Ok(Self { file: file.to_owned(), results })
+    }
+
+    /// Adds to `results` how each ratio has changed since, and in what the conditions differ.
+    pub fn compare(&self, results: &mut Results) {
+        let changes = baseline::changes(results, &self.results);
+        let file = self.file.display();
+        let mut told = Vec::new();
+        if changes.is_empty() {
+            told.push(format!(
+                "Nothing of {file} can be compared: it has other paths, sizes, clients or another reference."
+            ));
+        }
+        let differences = baseline::differences(results, &self.results);
+        if !differences.is_empty() {
+            let differences = differences.join("; ");
+            told.push(format!("{file} was measured under other conditions, which may be all that has changed: {differences}."));
+        }
+        results.comparisons.extend(changes);
+        results.verdict = verdict::of(results);
+        results.verdict.extend(told);
+    }
+}
+
+/// The paths that became slower by more than `by`, the whole interval, each as a sentence.
+pub fn slower(results: &Results, by: f64) -> Vec<String> {
+    let among_builds = results.comparisons.iter().filter(|comparison| comparison.reference.contains('@'));
+    among_builds.filter(|comparison| is_slower(comparison, by)).map(sentence).collect()
+}
+
+fn is_slower(comparison: &Comparison, by: f64) -> bool {
+    let Ok(metric) = comparison.metric.parse::<Metric>() else { return false };
+    match metric.better() {
+        Better::Higher => comparison.high.is_some_and(|high| high < 1.0 - by),
+        Better::Lower => comparison.low.is_some_and(|low| low > 1.0 + by),
+    }
+}
+
+fn sentence(comparison: &Comparison) -> String {
+    let Comparison { path, reference, size, clients, metric, .. } = comparison;
+    let number = |value: Option<f64>| format!("{:.3}", value.unwrap_or(f64::NAN));
+    format!(
+        "{path}, {}, clients {clients}: {metric} is {} ({} to {}) of {reference}",
+        ByteSize(*size),
+        number(comparison.ratio),
+        number(comparison.low),
+        number(comparison.high)
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::Conditions;
+
+    fn slower_by(metric: &str, reference: &str, low: f64, high: f64) -> usize {
+        let comparison = Comparison {
+            size: 1024,
+            clients: 1,
+            client_hosts: 1,
+            path: "onecopy".into(),
+            reference: reference.into(),
+            metric: metric.into(),
+            ratio: Some((low * high).sqrt()),
+            low: Some(low),
+            high: Some(high),
+            word: String::new(),
+            setups: 8,
+            note: None,
+        };
+        let results = Results { comparisons: vec![comparison], ..Results::new(Conditions::default()) };
+        slower(&results, 0.05).len()
+    }
+
+    #[test]
+    fn only_a_whole_interval_beyond_the_margin_is_a_regression() {
+        assert_eq!(slower_by("throughput", "onecopy@OLD", 0.90, 0.94), 1);
+        assert_eq!(slower_by("throughput", "onecopy@OLD", 0.90, 0.96), 0);
+        assert_eq!(slower_by("throughput", "onecopy@BASELINE", 1.2, 1.3), 0);
+        assert_eq!(slower_by("demand", "onecopy@OLD", 1.06, 1.2), 1);
+        assert_eq!(slower_by("demand", "onecopy@OLD", 0.8, 0.9), 0);
+        assert_eq!(slower_by("throughput", "twocopy", 0.5, 0.6), 0, "other paths are no regression");
+        assert_eq!(slower_by("colour", "onecopy@OLD", 0.5, 0.6), 0);
+    }
+}

@@ -1,0 +1,137 @@
+//! `--with`: another build of this program, and this one, each as a server of its own, so that both are served alike.
+
+use std::io::{BufRead as _, BufReader};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crossbeam::channel::bounded;
+
+use crate::cli::Failure;
+use crate::remote::RemoteSite;
+use copycost::internals::sys::process;
+use copycost::rig::Site;
+use copycost::scenario::MAX_CLIENTS;
+
+/// What stands behind a path's name when the other build serves it.
+pub const OLD: &str = "OLD";
+
+/// How long a server may take to say where it listens, and to end: both are matters of milliseconds.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// A build that serves, for as long as this lives.
+#[derive(Debug)]
+pub struct Served {
+    child: Child,
+    address: SocketAddr,
+}
+
+/// This build and the other.
+#[derive(Debug)]
+pub struct Both {
+    ours: Served,
+    theirs: Served,
+}
+
+impl Both {
+    /// Starts the other build at `binary` and this one.
+    pub fn start(binary: &Path) -> Result<Self, Failure> {
+        let usage = |why: String| {
+            Failure::Usage(format!("invalid value for --with: '{}' cannot serve: {why}", binary.display()))
+        };
+        let theirs = Served::start(binary).map_err(usage)?;
+        // Not by name: the file may have been replaced by the next build meanwhile.
+        let this = PathBuf::from("/proc/self/exe");
+        let ours = Served::start(&this)
+            .map_err(|why| Failure::Failed(format!("this program cannot serve: {why}")))?;
+        Ok(Self { ours, theirs })
+    }
+
+    /// Where this build serves, and where the other does.
+    pub fn sites(&self) -> [Arc<dyn Site>; 2] {
+        [&self.ours, &self.theirs]
+            .map(|served| -> Arc<dyn Site> { Arc::new(RemoteSite::new(vec![served.address], None)) })
+    }
+}
+
+impl Served {
+    fn start(binary: &Path) -> Result<Self, String> {
+        let mut command = Command::new(binary);
+        command.args(["serve", "--port", "0", "--max-clients", &MAX_CLIENTS.to_string()]);
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
+        let mut child = process::spawn_tied(&mut command, None).map_err(|error| error.to_string())?;
+        match first_line(&mut child).and_then(|line| address(&line)) {
+            Ok(address) => Ok(Self { child, address }),
+            Err(why) => {
+                let _ = child.kill();
+                let _ = child.wait();
+                Err(why)
+            }
+        }
+    }
+}
+
+impl Drop for Served {
+    fn drop(&mut self) {
+        let until = Instant::now() + PATIENCE;
+        let _ = process::terminate(&self.child);
+        while matches!(self.child.try_wait(), Ok(None)) {
+            if Instant::now() > until {
+                let _ = self.child.kill();
+                let _ = self.child.wait();
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+}
+
+/// What it prints first. The reader stays behind until the child ends, so that the child can always print.
+fn first_line(child: &mut Child) -> Result<String, String> {
+    let stdout = child.stdout.take().ok_or("it has no output")?;
+    let (line_to, line) = bounded(1);
+    let read = move || {
+        let mut lines = BufReader::new(stdout).lines();
+        let _ = line_to.send(lines.next());
+        lines.map_while(Result::ok).for_each(drop);
+    };
+    std::thread::Builder::new().name("served".into()).spawn(read).map_err(|error| error.to_string())?;
+    match line.recv_timeout(PATIENCE) {
+        Ok(Some(Ok(line))) => Ok(line),
+        Ok(_) => Err("it ended without a word: is it a copycost that knows `serve`?".to_owned()),
+        Err(_) => Err(format!("it said nothing for {} seconds", PATIENCE.as_secs())),
+    }
+}
+
+fn address(line: &str) -> Result<SocketAddr, String> {
+    let told = line.strip_prefix("listening on ").and_then(|address| address.trim().parse().ok());
+    told.ok_or_else(|| {
+        let told: String = line.chars().take(80).collect();
+        format!("it said '{told}' and not where it listens: is it a copycost that knows `serve`?")
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_line_tells_the_address() {
+        assert_eq!(address("listening on 127.0.0.1:9\n").unwrap().port(), 9);
+        for line in ["", "listening on", "listening on port 9", "Usage: frob"] {
+            assert!(address(line).unwrap_err().contains("serve"), "{line}");
+        }
+    }
+
+    #[test]
+    fn what_cannot_serve_is_one_sentence() {
+        for (binary, says) in
+            [("/nonexistent/copycost", "No such file"), ("/bin/true", "ended without a word")]
+        {
+            let error = Both::start(Path::new(binary)).unwrap_err().to_string();
+            assert!(error.contains("--with") && error.contains(binary) && error.contains(says), "{error}");
+        }
+    }
+}

@@ -1,0 +1,230 @@
+//! `copycost serve`: the server's end on a host of its own.
+
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use clap::Args;
+use crossbeam::channel::{Receiver, unbounded};
+use crossbeam::select;
+
+use super::arguments::{self, PathChoice};
+use super::{Done, Failure, output, over, signals};
+use crate::remote::raw::{Departure, RawHost};
+use crate::remote::{Host, HostTerms};
+use copycost::internals::connection::{self, Applied, Options};
+use copycost::internals::server::{Doors, Server};
+use copycost::internals::sys::limits;
+use copycost::message::{Buffers, Fields, Layout, Spec};
+use copycost::send::{Budget, Limits, SendPath, Terms};
+use copycost::units::{ByteSize, Rate, thousands};
+
+/// How many clients a host serves unless told otherwise.
+const MOST_CLIENTS: usize = 64;
+
+#[derive(Debug, Args)]
+pub struct Arguments {
+    /// The address to listen on
+    #[arg(long, default_value = "127.0.0.1", value_name = "ADDRESS")]
+    bind: IpAddr,
+    /// The port to listen on; 0 picks one
+    #[arg(long, default_value_t = 9000)]
+    port: u16,
+    /// A file with a secret that guests must know: required off loopback
+    #[arg(long, value_name = "FILE")]
+    token_file: Option<PathBuf>,
+    /// Serve whoever comes, off loopback too
+    #[arg(long)]
+    insecure_open: bool,
+    /// Clients over all guests at once
+    #[arg(long, value_name = "N", value_parser = arguments::clients, default_value_t = MOST_CLIENTS)]
+    max_clients: usize,
+    /// Without a protocol: send messages by this path to whoever connects, until it closes
+    #[arg(long, value_name = "PATH", value_parser = arguments::path, conflicts_with = "token_file")]
+    raw: Option<PathChoice>,
+    /// How long a client may be silent before it is given up
+    #[arg(long, value_name = "S", value_parser = arguments::seconds, hide = true)]
+    stall: Option<Duration>,
+    /// With --raw: the message size
+    #[arg(short, long, value_name = "SIZE", value_parser = arguments::size, default_value = "64KiB", requires = "raw")]
+    size: ByteSize,
+    /// With --raw: where the fields lie: heap, page, arena, huge or memfd
+    #[arg(long, default_value_t, requires = "raw")]
+    layout: Layout,
+    /// With --raw: how the message is divided: even, headed or single
+    #[arg(long, default_value_t, requires = "raw")]
+    fields: Fields,
+    /// With --raw: constant, or ring:N
+    #[arg(long, default_value_t, requires = "raw")]
+    buffers: Buffers,
+}
+
+impl Arguments {
+    pub fn run(&self) -> Result<Done, Failure> {
+        let token = over::token(self.token_file.as_ref())?;
+        self.check_openness(token.is_some())?;
+        raise_open_files(self.max_clients);
+        let signals = signals::listen()?;
+        let options = arguments::options(self.stall);
+        let address = SocketAddr::new(self.bind, self.port);
+        let listener = connection::listen(address, &options).map_err(|error| {
+            Failure::Usage(format!(
+                "invalid value for --bind and --port: {address} cannot be listened on: {error}"
+            ))
+        })?;
+        match self.raw {
+            Some(choice) => self.serve_raw(choice, listener, options, &signals),
+            None => {
+                let host = Host::new(HostTerms { token, most_clients: self.max_clients }, options);
+                let doors = Doors { control: Some(Arc::new(host)), raw: None };
+                let server = Server::start(listener, options, doors).map_err(failed)?;
+                self.announce(&server)?;
+                let _ = signals.recv();
+                server.desk().finish(options.stall);
+                output::print(&format!("served {} scenarios\n", server.desk().offered()))?;
+                Ok(Done::Yes)
+            }
+        }
+    }
+
+    /// No sending at line rate to strangers.
+    fn check_openness(&self, token: bool) -> Result<(), Failure> {
+        let usage = |text: &str| Err(Failure::Usage(text.to_owned()));
+        if self.bind.is_loopback() {
+            return Ok(());
+        }
+        if self.raw.is_some() && !self.insecure_open {
+            return usage(
+                "--raw on another address than loopback sends to whoever connects: it needs --insecure-open",
+            );
+        }
+        if !token && !self.insecure_open {
+            return usage(
+                "--bind on another address than loopback needs --token-file FILE (a secret that both hosts have), \
+                 or --insecure-open to serve whoever comes",
+            );
+        }
+        Ok(())
+    }
+
+    /// The address first, on one line, for whoever waits for it.
+    fn announce(&self, server: &Server) -> Result<(), Failure> {
+        output::print(&format!("listening on {}\n", server.address()))?;
+        if !self.bind.is_loopback() && self.token_file.is_none() {
+            eprintln!("warning: --insecure-open: whoever reaches {} is sent data at line rate", self.bind);
+        }
+        Ok(())
+    }
+
+    fn serve_raw(
+        &self,
+        choice: PathChoice,
+        listener: copycost::internals::sys::socket::Socket,
+        options: Options,
+        signals: &Receiver<()>,
+    ) -> Result<Done, Failure> {
+        let PathChoice::One(path) = choice else {
+            return Err(Failure::Usage("invalid value for --raw: one path, not all".to_owned()));
+        };
+        let spec = self.spec(path)?;
+        let applied = Applied::of(&listener).map_err(failed)?;
+        let budget = Budget::share(&Limits::of_process(), self.max_clients, applied.send_buffer);
+        let (departures, departed) = unbounded();
+        let (serving, stopping) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicBool::new(false)));
+        let host = RawHost {
+            path,
+            spec,
+            terms: Terms::within(budget),
+            stall: options.stall,
+            most_clients: self.max_clients,
+            serving: Arc::clone(&serving),
+            stopping: Arc::clone(&stopping),
+            departures,
+        };
+        let doors = Doors { raw: Some(Arc::new(host)), control: None };
+        let server = Server::start(listener, options, doors).map_err(failed)?;
+        self.announce(&server)?;
+        let mut total = Total::default();
+        loop {
+            select! {
+                recv(departed) -> departure => if let Ok(departure) = departure { total.tell(&departure)?; },
+                recv(signals) -> _ => break,
+            }
+        }
+        stopping.store(true, Ordering::SeqCst);
+        let by = Instant::now() + options.stall;
+        while serving.load(Ordering::SeqCst) > 0 && Instant::now() < by {
+            if let Ok(departure) = departed.recv_timeout(Duration::from_millis(10)) {
+                total.tell(&departure)?;
+            }
+        }
+        drop(server);
+        while let Ok(departure) = departed.try_recv() {
+            total.tell(&departure)?;
+        }
+        output::print(&format!("served {} clients, {} bytes\n", total.clients, thousands(total.bytes)))?;
+        Ok(Done::Yes)
+    }
+
+    fn spec(&self, path: &SendPath) -> Result<Spec, Failure> {
+        let spec = Spec::new(self.size.0).map_err(|error| Failure::Usage(error.to_string()))?;
+        let spec = spec.divided(self.fields).map_err(|error| Failure::Usage(error.to_string()))?;
+        let spec = Spec { layout: self.layout, buffers: self.buffers, ..spec };
+        (path.probe)(&spec).map_err(|reason| Failure::Usage(format!("{}: {reason}", path.name)))?;
+        Ok(spec)
+    }
+}
+
+/// What all clients were sent.
+#[derive(Debug, Default)]
+struct Total {
+    clients: u64,
+    bytes: u64,
+}
+
+impl Total {
+    fn tell(&mut self, departure: &Departure) -> Result<(), Failure> {
+        self.clients += 1;
+        self.bytes += departure.bytes;
+        output::print(&line(departure))
+    }
+}
+
+/// One client's end on one line.
+fn line(departure: &Departure) -> String {
+    let Departure { peer, bytes, elapsed, ledger, error } = departure;
+    let seconds = elapsed.as_secs_f64();
+    let rate = Rate(*bytes as f64 / seconds.max(f64::MIN_POSITIVE));
+    let mut line = format!("{peer}: {} bytes in {seconds:.2} s, {rate}", thousands(*bytes));
+    if let Some(ledger) = ledger {
+        let (sends, copied) = (thousands(ledger.sends), thousands(ledger.copied));
+        line += &format!(", {sends} zero-copy sends, {copied} copied, {} fallbacks", ledger.fallbacks);
+        if ledger.doubtful > 0 {
+            line +=
+                &format!(", {} marked copied by io_uring, which proves nothing", thousands(ledger.doubtful));
+        }
+    }
+    if let Some(error) = error {
+        line += &format!("; ended by: {error}");
+    }
+    line + "\n"
+}
+
+fn failed(error: std::io::Error) -> Failure {
+    Failure::Failed(format!("the server could not start: {error}"))
+}
+
+/// The most files that the clients may need, and connections that are pending; where they are not to be had,
+/// connections beyond wait to be accepted.
+fn raise_open_files(clients: usize) {
+    const PER_CLIENT: u64 = 24;
+    const PENDING: u64 = 2560;
+    let needed = clients as u64 * PER_CLIENT + PENDING;
+    if let Ok(limit) = limits::open_files()
+        && limit.soft < needed
+    {
+        let _ = limits::set_open_files(needed.min(limit.hard));
+    }
+}

@@ -1,0 +1,250 @@
+//! One cell measured side by side, set-up after set-up.
+//!
+//! In a set-up everyone is built anew at once and then takes short turns in a balanced order, so that what drifts hits
+//! all alike. Set-ups repeat, because what an address or a page brings by luck stays for as long as a rig lives.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::measured::{Measured, Sum, Taken, Warm, time_messages};
+use super::metric::Metric;
+use super::schedule::Schedule;
+use super::stats::Pair;
+use copycost::cost::Measured as Figure;
+use copycost::cost::system::IdleBaseline;
+use copycost::rig::{Rig, RigError, Site, Work};
+
+use copycost::scenario::Scenario;
+
+/// One who takes turns.
+#[derive(Debug, Clone)]
+pub struct Contestant {
+    /// What records call it: the path, or the path and the build that serves it.
+    pub name: String,
+    /// What it does.
+    pub scenario: Scenario,
+    /// Where its server is.
+    pub site: Arc<dyn Site>,
+}
+
+/// Another host learns of the end of the last set-up's rigs a moment after this one; until then it may have no room.
+const ROOM_WITHIN: Duration = Duration::from_secs(1);
+
+impl Contestant {
+    /// A rig for the set-up with this number, from 1.
+    pub fn build(&self, number: usize) -> Result<Rig, RigError> {
+        let until = Instant::now() + ROOM_WITHIN;
+        loop {
+            match self.site.build(&self.scenario) {
+                Err(error) if error.is_refusal() && number > 1 && Instant::now() < until => {
+                    std::thread::sleep(ROOM_WITHIN / 20);
+                }
+                result => return result,
+            }
+        }
+    }
+}
+
+/// Why a contestant was not measured.
+#[derive(Debug, thiserror::Error)]
+#[error("{error} (in set-up {setup})")]
+pub struct Failed {
+    /// The set-up in which it failed, from 1.
+    pub setup: usize,
+    /// Why.
+    pub error: RigError,
+}
+
+/// How a set-up ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ended {
+    /// Every turn was taken.
+    Complete,
+    /// It was called off, and counts for nothing.
+    CalledOff,
+    /// Nobody is left who could take a turn.
+    NobodyLeft,
+}
+
+/// A cell that is being measured.
+#[derive(Debug)]
+pub struct Cell {
+    entries: Vec<Entry>,
+    schedule: Schedule,
+    baseline: Option<IdleBaseline>,
+    setups: usize,
+    /// When the first turn began.
+    began: Option<Instant>,
+}
+
+#[derive(Debug)]
+struct Entry {
+    contestant: Contestant,
+    state: Result<State, Failed>,
+}
+
+/// What the set-ups so far have come to.
+#[derive(Debug, Default)]
+struct State {
+    sum: Option<Sum>,
+    /// Of each set-up its figures, in the order of [`Metric::ALL`].
+    setups: Vec<Vec<Figure<f64>>>,
+    /// Of each set-up its turns.
+    turns: Vec<Vec<Taken>>,
+}
+
+impl Cell {
+    /// A cell of which nothing is measured yet. `seed` decides the order of the turns; without `baseline`, how busy
+    /// the idle machine is, nothing is said of the system.
+    pub fn new(contestants: Vec<Contestant>, seed: u64, baseline: Option<IdleBaseline>) -> Self {
+        let schedule = Schedule::new(contestants.len(), seed);
+        let entry = |contestant| Entry { contestant, state: Ok(State::default()) };
+        Self {
+            entries: contestants.into_iter().map(entry).collect(),
+            schedule,
+            baseline,
+            setups: 0,
+            began: None,
+        }
+    }
+
+    /// [`Schedule::rows_per_block`]
+    pub fn rows_per_block(&self) -> usize {
+        self.schedule.rows_per_block()
+    }
+
+    /// Builds everyone anew and lets each take so many turns of `work`. After each turn `go_on` is asked. Who fails takes
+    /// no more turns, in this set-up and in later ones.
+    pub fn set_up(&mut self, turns: usize, work: Work, go_on: &mut dyn FnMut() -> bool) -> Ended {
+        let number = self.setups + 1;
+        let mut warm = self.build(number);
+        let began = *self.began.get_or_insert_with(Instant::now);
+        for _ in 0..turns {
+            for index in self.schedule.next().unwrap_or_default() {
+                if let Some(warm_one) = &mut warm[index]
+                    && let Err(error) = warm_one.take_turn(work, began)
+                {
+                    self.entries[index].state = Err(Failed { setup: number, error });
+                    warm[index] = None;
+                }
+                if !go_on() {
+                    return Ended::CalledOff;
+                }
+            }
+        }
+        if warm.iter().all(Option::is_none) {
+            return Ended::NobodyLeft;
+        }
+        for (entry, warm) in self.entries.iter_mut().zip(warm) {
+            if let (Ok(state), Some(warm)) = (&mut entry.state, warm) {
+                state.add(warm, entry.contestant.scenario.spec.size);
+            }
+        }
+        self.setups = number;
+        Ended::Complete
+    }
+
+    /// Rigs of all who have not failed. Who is built first changes from set-up to set-up: it gets other pages.
+    fn build(&mut self, number: usize) -> Vec<Option<Warm>> {
+        let count = self.entries.len();
+        let mut warm: Vec<Option<Warm>> = (0..count).map(|_| None).collect();
+        for place in 0..count {
+            let index = (place + number) % count;
+            let Entry { contestant, state } = &mut self.entries[index];
+            let Ok(so_far) = state else { continue };
+            let system = self.baseline.map(|_| so_far.sum.as_ref().map(Sum::system).unwrap_or_default());
+            match Warm::build(contestant, number, system) {
+                Ok(built) => warm[index] = Some(built),
+                Err(error) => *state = Err(Failed { setup: number, error }),
+            }
+        }
+        warm
+    }
+
+    /// What records call a contestant.
+    pub fn name(&self, index: usize) -> &str {
+        &self.entries[index].contestant.name
+    }
+
+    /// How many set-ups are complete.
+    pub fn setups(&self) -> usize {
+        self.setups
+    }
+
+    /// The values of `path` and `reference` by `metric`, a pair for each set-up; or the sentence why there are none.
+    pub fn pairs(&self, path: usize, reference: usize, metric: Metric) -> Result<Vec<Pair>, String> {
+        let values = |index: usize| {
+            let Entry { contestant, state } = &self.entries[index];
+            let failed = |error: &Failed| format!("{} failed: {error}", contestant.name);
+            let state = state.as_ref().map_err(failed)?;
+            let value = |figures: &Vec<Figure<f64>>| {
+                figures[metric as usize].clone().map_err(|missing| missing.to_string())
+            };
+            state.setups.iter().map(value).collect::<Result<Vec<_>, _>>()
+        };
+        let pair = |(path, reference)| Pair { path, reference };
+        Ok(values(path)?.into_iter().zip(values(reference)?).map(pair).collect())
+    }
+
+    /// The turns of a contestant, by set-up; none where it failed.
+    pub fn turns(&self, index: usize) -> &[Vec<Taken>] {
+        self.entries[index].state.as_ref().map_or(&[], |state| &state.turns)
+    }
+
+    /// Whether someone failed.
+    pub fn has_failed(&self) -> bool {
+        self.entries.iter().any(|entry| entry.state.is_err())
+    }
+
+    /// The error of the first contestant that failed, which then counts as never measured.
+    pub fn take_failure(&mut self) -> Result<(), RigError> {
+        for entry in &mut self.entries {
+            if entry.state.is_err() {
+                return std::mem::replace(&mut entry.state, Ok(State::default()))
+                    .map(drop)
+                    .map_err(|failed| failed.error);
+            }
+        }
+        Ok(())
+    }
+
+    /// What everyone came to; `latency` is the length of a phase of its own for each, and `progress` is called after it.
+    pub fn finish(
+        self,
+        latency: Option<Duration>,
+        progress: &mut dyn FnMut(Duration),
+    ) -> Vec<(Contestant, Result<Measured, Failed>)> {
+        let (baseline, setups) = (self.baseline, self.setups);
+        let finish = |Entry { contestant, state }: Entry| {
+            let never = || Failed { setup: setups + 1, error: RigError::Broken };
+            let result = state.and_then(|state| state.sum.ok_or_else(never)).and_then(|sum| {
+                let mut measured = sum.finish(&*contestant.site, baseline);
+                if let Some(time) = latency {
+                    let timed = time_messages(&contestant, time);
+                    let (all, hosts) = timed.map_err(|error| Failed { setup: setups + 1, error })?;
+                    (measured.latency, measured.host_latencies) = (Some(all), hosts);
+                    progress(time);
+                }
+                Ok(measured)
+            });
+            (contestant, result)
+        };
+        self.entries.into_iter().map(finish).collect()
+    }
+}
+
+impl State {
+    fn add(&mut self, warm: Warm, size: usize) {
+        self.turns.push(warm.turns().to_vec());
+        if let Some(sample) = warm.sample() {
+            self.setups.push(Metric::ALL.iter().map(|metric| metric.of(sample, size)).collect());
+        }
+        match &mut self.sum {
+            None => self.sum = Sum::first(warm),
+            Some(sum) => sum.add(warm),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

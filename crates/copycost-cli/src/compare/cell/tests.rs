@@ -1,0 +1,83 @@
+//! Set-ups of real rigs: what is kept, and what becomes of one that fails.
+
+use std::net::SocketAddr;
+
+use super::*;
+use copycost::message::Spec;
+use copycost::rig::Loopback;
+use copycost::send;
+
+const LENGTH: Duration = Duration::from_millis(2);
+
+fn contestant(name: &str, site: impl Site + 'static) -> Contestant {
+    let path = send::by_name("onecopy").unwrap();
+    Contestant {
+        name: name.to_owned(),
+        scenario: Scenario::new(path, Spec::new(4096).unwrap(), 1),
+        site: Arc::new(site),
+    }
+}
+
+fn set_up(cell: &mut Cell) -> Ended {
+    cell.set_up(2, Work::Window(LENGTH), &mut || true)
+}
+
+#[test]
+fn every_set_up_gives_a_pair_of_each_metric() {
+    let mut cell = Cell::new(vec![contestant("a", Loopback), contestant("b", Loopback)], 1, None);
+    assert_eq!((set_up(&mut cell), set_up(&mut cell)), (Ended::Complete, Ended::Complete));
+    for metric in Metric::ALL {
+        let pairs = cell.pairs(0, 1, *metric).unwrap();
+        assert_eq!(pairs.len(), 2);
+        assert!(pairs.iter().all(|pair| pair.path > 0.0 && pair.reference > 0.0), "{metric} {pairs:?}");
+    }
+    assert_eq!(cell.turns(0).iter().map(Vec::len).collect::<Vec<_>>(), [2, 2]);
+    for (_, measured) in cell.finish(None, &mut |_| ()) {
+        assert!(measured.unwrap().sample.elapsed >= 4 * LENGTH);
+    }
+}
+
+#[test]
+fn a_set_up_that_is_called_off_counts_for_nothing() {
+    let mut cell = Cell::new(vec![contestant("a", Loopback), contestant("b", Loopback)], 1, None);
+    assert_eq!(set_up(&mut cell), Ended::Complete);
+    let mut turns = 0;
+    let ended = cell.set_up(2, Work::Rounds(10), &mut || {
+        turns += 1;
+        turns < 3
+    });
+    assert_eq!((ended, turns, cell.setups()), (Ended::CalledOff, 3, 1));
+    assert_eq!(cell.pairs(0, 1, Metric::Throughput).unwrap().len(), 1);
+}
+
+#[test]
+fn one_that_fails_in_a_later_set_up_is_told_and_the_others_go_on() {
+    use crate::remote::{self, Host, HostTerms};
+    use copycost::internals::connection::{self, Options};
+    use copycost::internals::server::{Doors, Server};
+
+    let options = Options::for_this_machine();
+    let host = Host::new(HostTerms { token: None, most_clients: 4 }, options);
+    let listener = connection::listen(SocketAddr::from(([127, 0, 0, 1], 0)), &options).unwrap();
+    let server =
+        Server::start(listener, options, Doors { control: Some(Arc::new(host)), raw: None }).unwrap();
+    let there = remote::RemoteSite::new(vec![server.address()], None);
+    let mut cell = Cell::new(vec![contestant("a", Loopback), contestant("b", there)], 1, None);
+    assert_eq!(set_up(&mut cell), Ended::Complete);
+    drop(server);
+    assert_eq!((set_up(&mut cell), set_up(&mut cell)), (Ended::Complete, Ended::Complete));
+    let why = cell.pairs(0, 1, Metric::Throughput).unwrap_err();
+    assert!(why.starts_with("b failed: ") && why.ends_with("(in set-up 2)"), "{why}");
+    let [(_, a), (_, b)] = <[_; 2]>::try_from(cell.finish(None, &mut |_| ())).unwrap();
+    assert!(a.is_ok());
+    assert_eq!(b.unwrap_err().setup, 2);
+}
+
+#[test]
+fn where_nobody_is_left_there_is_nothing_to_wait_for() {
+    let nowhere = SocketAddr::from(([127, 0, 0, 1], 1));
+    let site = crate::remote::RemoteSite::new(vec![nowhere], None);
+    let mut cell = Cell::new(vec![contestant("a", site)], 1, None);
+    assert_eq!((set_up(&mut cell), cell.setups()), (Ended::NobodyLeft, 0));
+    assert!(cell.finish(None, &mut |_| ())[0].1.is_err());
+}

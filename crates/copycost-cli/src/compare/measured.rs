@@ -1,0 +1,219 @@
+//! What one contestant of a cell comes to: the rig of a set-up, the sum of its turns, the sum of its set-ups.
+
+use std::time::{Duration, Instant};
+
+use super::cell::Contestant;
+use copycost::cost::limiter::{Evidence, Limiter};
+use copycost::cost::meter::Spent;
+use copycost::cost::pollution::Walk;
+use copycost::cost::system::{IdleBaseline, MIN_WINDOW, SystemMeter, SystemSpent};
+use copycost::cost::{Measured as Figure, Missing};
+use copycost::internals::connection::Applied;
+use copycost::internals::seat::Placed;
+use copycost::latency::Latencies;
+use copycost::rig::{HostShare, Rig, RigError, Sample, Site, Work};
+
+/// What one contestant came to, over all set-ups.
+#[derive(Debug)]
+pub struct Measured {
+    /// The sum of its turns.
+    pub sample: Sample,
+    /// What its connections had.
+    pub applied: Applied,
+    /// What lay between the ends.
+    pub transport: &'static str,
+    /// The conditions of the other host, where there is one.
+    pub host: Option<crate::conditions::Conditions>,
+    /// [`Rig::copied_because`]
+    pub copied_because: Option<String>,
+    /// What a probe saw of its path, in the lab.
+    pub probed: Option<crate::lab::Probed>,
+    /// [`Rig::huge_share`], of the worst set-up.
+    pub huge_share: Option<f64>,
+    /// [`Rig::idle_walk`]
+    pub idle_walk: Walk,
+    /// CPU time of the whole machine in its turns.
+    pub system: Figure<SystemSpent>,
+    /// What limited it.
+    pub limiter: Limiter,
+    /// From the ask for one message to its last byte.
+    pub latency: Option<Latencies>,
+    /// How many hosts received.
+    pub client_hosts: usize,
+    /// Where these are several, the latencies of each.
+    pub host_latencies: Vec<HostShare>,
+}
+
+/// The set-ups of one contestant so far.
+#[derive(Debug)]
+pub(super) struct Sum {
+    sample: Sample,
+    system: SystemMeter,
+    applied: Applied,
+    placed: Placed,
+    copied_because: Option<String>,
+    probed: Option<crate::lab::Probed>,
+    huge_share: Option<f64>,
+    idle_walk: Walk,
+    host: Option<crate::conditions::Conditions>,
+}
+
+impl Sum {
+    /// The first set-up.
+    pub(super) fn first(warm: Warm) -> Option<Self> {
+        let Warm { rig, sum, system, .. } = warm;
+        Some(Self {
+            sample: sum?,
+            system: system.unwrap_or_default(),
+            applied: rig.applied().clone(),
+            placed: rig.placed(),
+            copied_because: rig.copied_because().map(str::to_owned),
+            probed: rig.site_report().cloned(),
+            huge_share: rig.huge_share(),
+            idle_walk: rig.idle_walk(),
+            host: rig.site_report().cloned(),
+        })
+    }
+
+    /// Adds another set-up, whose system meter began where this sum's ended.
+    pub(super) fn add(&mut self, warm: Warm) {
+        let Warm { rig, sum, system, .. } = warm;
+        self.system = system.unwrap_or_default();
+        self.idle_walk += rig.idle_walk();
+        self.huge_share = self.huge_share.zip(rig.huge_share()).map(|(mine, theirs)| mine.min(theirs));
+        if let Some(sample) = &sum {
+            self.sample.add(sample);
+        }
+    }
+
+    /// CPU time of the whole machine so far.
+    pub(super) fn system(&self) -> SystemMeter {
+        self.system.clone()
+    }
+
+    pub(super) fn finish(self, site: &dyn Site, baseline: Option<IdleBaseline>) -> Measured {
+        let wall = self.sample.wall;
+        let system = if wall < MIN_WINDOW {
+            Err(Missing::TooShort { figure: "CPU time of the system", needs: MIN_WINDOW, had: wall })
+        } else if baseline.is_none() {
+            Err(Missing::NotMeasured)
+        } else {
+            self.system.spent(wall, baseline)
+        };
+        Measured {
+            limiter: Limiter::of(&evidence(&self.sample, self.placed)),
+            applied: self.applied,
+            transport: site.transport(),
+            host: self.host,
+            copied_because: self.copied_because,
+            probed: self.probed,
+            huge_share: self.huge_share,
+            idle_walk: self.idle_walk,
+            system,
+            sample: self.sample,
+            latency: None,
+            client_hosts: site.client_hosts(),
+            host_latencies: Vec::new(),
+        }
+    }
+}
+
+/// One turn, for those who look into a set-up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Taken {
+    /// The middle of the turn, from the beginning of the cell's first.
+    pub at: Duration,
+    /// Bytes received within the clock.
+    pub bytes: u64,
+    /// What the clock showed.
+    pub elapsed: Duration,
+    /// Messages of the whole turn, its beginning and its end included.
+    pub messages: u64,
+    /// CPU time of both ends in the whole turn.
+    pub cpu: Duration,
+}
+
+/// A rig and what its turns have come to.
+#[derive(Debug)]
+pub(super) struct Warm {
+    rig: Rig,
+    sum: Option<Sample>,
+    turns: Vec<Taken>,
+    /// The system's files are read around each turn, which takes a millisecond: only where they are of use.
+    system: Option<SystemMeter>,
+}
+
+impl Warm {
+    /// A rig for the set-up with this number; `system` is what the set-ups before have used of the machine.
+    pub(super) fn build(
+        contestant: &Contestant,
+        number: usize,
+        system: Option<SystemMeter>,
+    ) -> Result<Self, RigError> {
+        Ok(Self { rig: contestant.build(number)?, sum: None, turns: Vec::new(), system })
+    }
+
+    /// The sum of the turns taken.
+    pub(super) fn sample(&self) -> Option<&Sample> {
+        self.sum.as_ref()
+    }
+
+    /// The turns taken.
+    pub(super) fn turns(&self) -> &[Taken] {
+        &self.turns
+    }
+
+    /// Takes a turn in a cell whose first began at `began`.
+    pub(super) fn take_turn(&mut self, work: Work, began: Instant) -> Result<(), RigError> {
+        if let Some(system) = &mut self.system {
+            system.start();
+        }
+        let from = began.elapsed();
+        let sample = self.rig.run(work)?;
+        let at = (from + began.elapsed()) / 2;
+        let (bytes, elapsed, messages) = (sample.bytes, sample.elapsed, sample.messages);
+        let cpu = sample.sender.cpu_time() + sample.receiver.cpu_time();
+        self.turns.push(Taken { at, bytes, elapsed, messages, cpu });
+        if let Some(system) = &mut self.system {
+            system.stop();
+        }
+        match &mut self.sum {
+            Some(sum) => sum.add(&sample),
+            None => self.sum = Some(sample),
+        }
+        Ok(())
+    }
+}
+
+fn evidence(sample: &Sample, placed: Placed) -> Evidence {
+    // The clients' time: the senders' holds the drain too, in which nothing runs.
+    let wall = sample.receiver.wall;
+    let busy = |spent: &Spent| {
+        let cpu = spent.cpu.ok_or(Missing::NotMeasured)?;
+        Ok(cpu.time.as_secs_f64() / wall.as_secs_f64().max(f64::MIN_POSITIVE))
+    };
+    let both = || Ok(busy(&sample.sender)? + busy(&sample.receiver)?);
+    Evidence {
+        elapsed: sample.elapsed,
+        apart: placed.apart,
+        cpus_busy: both().map(|busy: f64| busy / placed.cpus.max(1) as f64),
+        sender_busy: busy(&sample.sender).map(|busy| busy / placed.sender_cpus.max(1) as f64),
+        tcp: sample.wire.as_ref().map_or(Err(Missing::NotMeasured), |wire| wire.shares(wall)),
+    }
+}
+
+/// Messages asked for one at a time, for `time`, with no other rig around: the histogram of all, and of each host where
+/// these are several.
+pub(super) fn time_messages(
+    contestant: &Contestant,
+    time: Duration,
+) -> Result<(Latencies, Vec<HostShare>), RigError> {
+    const PORTION: u64 = 50;
+    let mut rig = contestant.site.build(&contestant.scenario.clone().for_latency())?;
+    let began = Instant::now();
+    let mut all = rig.run(Work::Single(PORTION))?;
+    while began.elapsed() < time {
+        all.add(&rig.run(Work::Single(PORTION))?);
+    }
+    Ok((all.latency, all.hosts))
+}

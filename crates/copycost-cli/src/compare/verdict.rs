@@ -1,0 +1,205 @@
+//! The answer of a run in sentences that a person can paste into a design document: which path from which size, under
+//! which conditions, and what was not shown.
+//!
+//! A pure function of records and comparisons, so that snapshots test it. It says nothing that the words of the
+//! comparisons do not say: undecided cells are called so, and copies are called copies.
+
+mod limits;
+mod ranking;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::metric::Metric;
+use crate::record::{Comparison, Crossover, DELAYS, Record, Results};
+use copycost::units::{ByteSize, Clients, significant};
+pub use limits::LAB;
+use ranking::{Answer, ranges};
+
+/// The sentences; none where there is nothing to compare. Where several hosts received, those of each number of hosts.
+pub fn of(results: &Results) -> Vec<String> {
+    let compared = results.comparisons.iter().map(|comparison| comparison.client_hosts);
+    let crossed = results.crossovers.iter().map(|crossover| crossover.client_hosts);
+    let hosts: BTreeSet<usize> = compared.chain(crossed).collect();
+    let told = |&hosts: &usize| {
+        let mut part = results.clone();
+        part.records.retain(|record| record.client_hosts == hosts);
+        part.failures.retain(|failure| failure.client_hosts == hosts);
+        part.comparisons.retain(|comparison| comparison.client_hosts == hosts);
+        part.crossovers.retain(|crossover| crossover.client_hosts == hosts);
+        let named = move |sentence| match hosts {
+            1 => sentence,
+            _ => format!("{hosts} client hosts: {sentence}"),
+        };
+        of_hosts(&part).into_iter().map(named)
+    };
+    hosts.iter().flat_map(told).collect()
+}
+
+fn of_hosts(results: &Results) -> Vec<String> {
+    if results.comparisons.is_empty() && results.crossovers.is_empty() {
+        return Vec::new();
+    }
+    let mut told = Vec::new();
+    let clients: BTreeSet<usize> = results.comparisons.iter().map(|comparison| comparison.clients).collect();
+    for clients in clients {
+        told.extend(of_clients(results, clients));
+    }
+    told.extend(crossovers(&results.crossovers));
+    told.extend(builds(&results.comparisons));
+    told.extend(limits::not_shown(results));
+    told.extend(limits::conditions(results));
+    told
+}
+
+/// Comparisons of paths with a reference path of the same run, not of builds.
+fn of_paths(results: &Results) -> impl Iterator<Item = &Comparison> {
+    results.comparisons.iter().filter(|comparison| !comparison.reference.contains('@'))
+}
+
+/// Whether the path of a comparison may be recommended beside others: one that holds messages back is another trade.
+fn is_ranked(results: &Results, comparison: &Comparison) -> bool {
+    let delays =
+        |record: &Record| record.path == comparison.path && record.flags.iter().any(|flag| flag == DELAYS);
+    !results.records.iter().any(delays)
+}
+
+/// Which path for so many clients, by throughput and by CPU time.
+fn of_clients(results: &Results, clients: usize) -> Vec<String> {
+    let answers = |metric: Metric| -> Vec<(usize, Answer)> {
+        let of_metric: Vec<_> = of_paths(results)
+            .filter(|comparison| comparison.clients == clients && comparison.metric == metric.to_string())
+            .filter(|comparison| is_ranked(results, comparison))
+            .collect();
+        let sizes: BTreeSet<usize> = of_metric.iter().map(|comparison| comparison.size).collect();
+        let answer = |size| {
+            let of_size: Vec<_> = of_metric.iter().copied().filter(|c| c.size == size).collect();
+            Some((size, Answer::of(&of_size, metric)?))
+        };
+        sizes.into_iter().filter_map(answer).collect()
+    };
+    let with = Clients(clients);
+    let throughput = answers(Metric::Throughput);
+    let mut told: Vec<String> = ranges(&throughput)
+        .map(|(sizes, range)| format!("With {with}, {}, {}.", sizes, range.sentence(Metric::Throughput)))
+        .collect();
+    let demand = answers(Metric::Demand);
+    let same = demand.len() == throughput.len()
+        && demand.iter().zip(&throughput).all(|((_, by_demand), (_, by_rate))| by_demand.alike(by_rate));
+    if same && !demand.is_empty() {
+        told.push(format!("With {with}, CPU time of both ends for each byte gives the same answer."));
+    } else {
+        let sentence = |(sizes, range): (String, ranking::Range<'_>)| {
+            format!("With {with}, {}, {}.", sizes, range.sentence(Metric::Demand))
+        };
+        told.extend(ranges(&demand).map(sentence));
+    }
+    told
+}
+
+/// From which size one path beats another: one sentence for all metrics and footprints that say the same.
+fn crossovers(crossovers: &[Crossover]) -> Vec<String> {
+    type Under<'a> = Vec<(String, &'a str)>;
+    let mut answers: Vec<(String, Under<'_>)> = Vec::new();
+    for crossover in crossovers {
+        let answer = format!("With {} {}", Clients(crossover.clients), crossing(crossover));
+        let metric = crossover
+            .metric
+            .parse()
+            .map_or_else(|_| crossover.metric.clone(), |m: Metric| m.name().to_owned());
+        let under = (metric, crossover.footprint.as_str());
+        match answers.iter_mut().find(|known| known.0 == answer) {
+            Some(known) => known.1.push(under),
+            None => answers.push((answer, vec![under])),
+        }
+    }
+    let sentence = |(answer, under): (String, Under<'_>)| {
+        let mut footprints: Vec<String> = Vec::new();
+        for (_, footprint) in &under {
+            if !footprints.iter().any(|known| known == footprint) {
+                footprints.push((*footprint).to_owned());
+            }
+        }
+        let of = |footprint: &String| {
+            let metrics: Vec<_> = under.iter().filter(|u| u.1 == footprint).map(|u| u.0.clone()).collect();
+            listed(&metrics)
+        };
+        let metrics: BTreeSet<String> = footprints.iter().map(of).collect();
+        let under = if metrics.len() == 1 {
+            let metrics = listed(&metrics.into_iter().collect::<Vec<_>>());
+            format!("{metrics}, {} messages", listed(&footprints))
+        } else {
+            let each = footprints.iter().map(|footprint| format!("{}, {footprint} messages", of(footprint)));
+            each.collect::<Vec<_>>().join("; ")
+        };
+        format!("{answer} (by {under}).")
+    };
+    answers.into_iter().map(sentence).collect()
+}
+
+fn crossing(crossover: &Crossover) -> String {
+    let Crossover { path, against, low, high, most, .. } = crossover;
+    let (low, most) = (low.map(ByteSize), ByteSize(*most));
+    match (low, high.map(ByteSize)) {
+        (Some(low), Some(high)) => {
+            format!("{path} beats {against} from a size between {low} and {high} on")
+        }
+        (None, Some(high)) => {
+            format!("{path} beats {against} from {high} on, the smallest size that was sure")
+        }
+        (Some(low), None) if low >= most => format!("{path} never beats {against} up to {most}"),
+        (Some(low), None) => {
+            format!("{path} does not beat {against} up to {low}; from there to {most} it could not be told")
+        }
+        (None, None) => format!("whether {path} beats {against} could not be told up to {most}"),
+    }
+}
+
+/// Each path beside itself in another build, or in an earlier run: a sentence a path.
+fn builds(comparisons: &[Comparison]) -> Vec<String> {
+    let mut references: BTreeMap<&str, Vec<&Comparison>> = BTreeMap::new();
+    for comparison in comparisons.iter().filter(|comparison| comparison.reference.contains('@')) {
+        references.entry(&comparison.reference).or_default().push(comparison);
+    }
+    let sentence = |(reference, of_path): (&str, Vec<&Comparison>)| {
+        let (path, other) = reference.split_once('@').unwrap_or((reference, ""));
+        let by = |metric: Metric| {
+            let of_metric = of_path.iter().copied().filter(|c| c.metric == metric.to_string());
+            counted(&of_metric.collect::<Vec<_>>()).map(|words| format!("{} {words}", metric.name()))
+        };
+        let told: Vec<_> = Metric::ALL.iter().filter_map(|metric| by(*metric)).collect();
+        format!("{path} against {other}: {}.", told.join("; "))
+    };
+    references.into_iter().map(sentence).collect()
+}
+
+/// `equivalent in 2 and undecided in 1 of 3 cells (ratio 0.98 to 1.01)`.
+fn counted(comparisons: &[&Comparison]) -> Option<String> {
+    let mut words: BTreeMap<&str, usize> = BTreeMap::new();
+    comparisons.iter().for_each(|comparison| *words.entry(&comparison.word).or_default() += 1);
+    let words: Vec<_> = words.iter().map(|(word, count)| format!("{word} in {count}")).collect();
+    let cells = comparisons.len();
+    let s = if cells == 1 { "" } else { "s" };
+    let ratios: Vec<f64> = comparisons.iter().filter_map(|comparison| comparison.ratio).collect();
+    let least = ratios.iter().copied().reduce(f64::min);
+    let ratios = least
+        .zip(ratios.iter().copied().reduce(f64::max))
+        .map_or_else(String::new, |(least, most)| format!(" (ratio {})", span(least, most)));
+    (cells > 0).then(|| format!("{} of {cells} cell{s}{ratios}", listed(&words)))
+}
+
+/// `0.61`, or `0.55 to 0.70`.
+fn span(low: f64, high: f64) -> String {
+    let (low, high) = (significant(low), significant(high));
+    if low == high { low } else { format!("{low} to {high}") }
+}
+
+/// `a`, `a and b`, `a, b and c`.
+fn listed(names: &[String]) -> String {
+    match names {
+        [] => String::new(),
+        [one] => one.clone(),
+        [most @ .., last] => format!("{} and {last}", most.join(", ")),
+    }
+}

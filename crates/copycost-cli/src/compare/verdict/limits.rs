@@ -1,0 +1,165 @@
+//! What a run has not shown, and under which conditions the rest holds.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{listed, of_paths};
+use crate::record::{DELAYS, NEVER_RELEASED, Record, Results};
+use copycost::units::{ByteSize, Clients};
+
+/// What a lab stands for, and what not.
+pub const LAB: &str = "The lab stands for a server whose network card reads the pages: the sender's CPU time and the sizes \
+    from which paths beat each other by it are meaningful. It has no card, no PCIe and no IOMMU, and its throughput is \
+    that of its relay.";
+
+/// A sentence for each thing that a reader might take for shown.
+pub fn not_shown(results: &Results) -> Vec<String> {
+    let mut told = Vec::new();
+    if results.records.iter().any(|record| record.lab.is_some()) {
+        told.push(LAB.to_owned());
+    }
+    told.extend(copied(&results.records));
+    told.extend(
+        flagged(results, "cannot tell send paths apart")
+            .map(|cells| format!("Not shown for {cells}: what sending costs. The sender was not the limit.")),
+    );
+    told.extend(
+        flagged(results, "measures the scheduler")
+            .map(|cells| format!("With reserve: {cells}. Context switches shaped the figures.")),
+    );
+    told.extend(
+        flagged(results, DELAYS)
+            .map(|cells| format!("Not ranked: {cells}. Messages are held back and sent together there.")),
+    );
+    told.extend(flagged(results, NEVER_RELEASED).map(|cells| {
+        format!("With reserve: {cells}. Memory that was sent may never be written again; it suits content that stays.")
+    }));
+    told.extend(undecided(results));
+    told.extend(not_tried(results));
+    for failure in &results.failures {
+        let (size, clients) = (ByteSize(failure.size), Clients(failure.clients));
+        told.push(format!(
+            "Not measured: {}, {size}, {clients}: {}.",
+            failure.path,
+            failure.error.trim_end_matches('.')
+        ));
+    }
+    told.push("Not shown: TLS. Who encrypts in user space sends other memory than the message.".to_owned());
+    told
+}
+
+fn copied(records: &[Record]) -> Option<String> {
+    // Of what asked for zero copy, most was copied. A path that copies by itself, always or by choice, asked for nothing.
+    let copied = |record: &&Record| {
+        let Some(ledger) = &record.ledger else { return false };
+        match record.verdict.as_deref() {
+            Some("copied") => ledger.completed > 0,
+            Some("mixed") => 2 * ledger.copied >= ledger.completed,
+            _ => false,
+        }
+    };
+    let paths: BTreeSet<String> = records.iter().filter(copied).map(|record| record.path.clone()).collect();
+    if paths.is_empty() {
+        return None;
+    }
+    let paths = listed(&paths.into_iter().collect::<Vec<_>>());
+    let reasons: BTreeSet<&str> =
+        records.iter().filter(copied).filter_map(|record| record.verdict_reason.as_deref()).collect();
+    let reasons: Vec<String> = reasons.into_iter().map(str::to_owned).collect();
+    Some(if reasons == ["loopback"] {
+        format!(
+            "Not shown: zero copy. Loopback copies what it delivers, so what {paths} sent was copied, and paid for asking; \
+             what is saved where a NIC reads the pages takes two hosts (`copycost serve`, `copycost run --over`)."
+        )
+    } else if reasons.is_empty() {
+        format!("Not shown: zero copy. The kernel says that it copied what {paths} sent.")
+    } else {
+        format!(
+            "Not shown: zero copy. The kernel says that it copied what {paths} sent ({}).",
+            listed(&reasons)
+        )
+    })
+}
+
+/// The paths with a flag that holds `mark`, each with the cells in which it has it.
+fn flagged(results: &Results, mark: &str) -> Option<String> {
+    let mut cells: BTreeMap<&str, BTreeSet<(usize, usize)>> = BTreeMap::new();
+    for record in &results.records {
+        if record.flags.iter().any(|flag| flag.contains(mark)) {
+            cells.entry(&record.path).or_default().insert((record.clients, record.size));
+        }
+    }
+    let all: BTreeSet<_> = results.records.iter().map(|record| (record.clients, record.size)).collect();
+    let told = |(path, cells): (&str, BTreeSet<_>)| {
+        if cells == all {
+            format!("{path} in every cell")
+        } else {
+            format!("{path} at {}", cell_list(&cells))
+        }
+    };
+    let told: Vec<_> = cells.into_iter().map(told).collect();
+    (!told.is_empty()).then(|| told.join(", "))
+}
+
+fn cell_list(cells: &BTreeSet<(usize, usize)>) -> String {
+    let cell = |(clients, size): &(usize, usize)| format!("{} with {}", ByteSize(*size), Clients(*clients));
+    listed(&cells.iter().map(cell).collect::<Vec<_>>())
+}
+
+fn undecided(results: &Results) -> Option<String> {
+    let all = of_paths(results).count();
+    let undecided = of_paths(results).filter(|comparison| comparison.word == "undecided").count();
+    (undecided > 0).then(|| {
+        format!("Undecided: {undecided} of {all} comparisons; more set-ups (--budget 5m) narrow that down.")
+    })
+}
+
+/// Conditions that rank paths differently and were held fixed.
+fn not_tried(results: &Results) -> Option<String> {
+    let Results { records, crossovers, .. } = results;
+    let only =
+        |of: fn(&Record) -> &str, value: &str| !records.is_empty() && records.iter().all(|r| of(r) == value);
+    let mut told = Vec::new();
+    if only(|record| &record.footprint, "hot")
+        && crossovers.iter().all(|crossover| crossover.footprint == "hot")
+    {
+        told.push("messages beyond the caches, where copying costs more (--footprint cold)");
+    }
+    if only(|record| &record.placement, "paired") {
+        told.push("sender and receiver on CPUs of their own (--placement split)");
+    }
+    (!told.is_empty()).then(|| format!("Not tried: {}.", told.join("; ")))
+}
+
+/// The conditions of it all.
+pub fn conditions(results: &Results) -> Option<String> {
+    let record = results.records.first()?;
+    let c = &results.conditions;
+    let commit = c.commit.as_ref().map_or_else(String::new, |commit| format!(" ({commit})"));
+    let setups: Vec<usize> = results.comparisons.iter().map(|comparison| comparison.setups).collect();
+    // Of one path alone nothing was compared.
+    let setups = match (setups.iter().min(), setups.iter().max()) {
+        (Some(least), Some(most)) if least == most => Some(least.to_string()),
+        (Some(least), Some(most)) => Some(format!("{least} to {most}")),
+        _ => None,
+    };
+    let compared = setups.map_or_else(String::new, |setups| {
+        format!("; {setups} set-ups a cell, intervals of 95 % for the run as a whole")
+    });
+    Some(format!(
+        "Measured by copycost {}{commit} over {}, Linux {}, {} × {}; {} placement, {} layout, {} fields, {} buffers, \
+         {} footprint, {}, SO_SNDBUF {}, SO_RCVBUF {}{compared}.",
+        c.version,
+        record.transport,
+        c.kernel,
+        c.cpus,
+        c.cpu_model,
+        record.placement,
+        record.layout,
+        record.fields,
+        record.buffers,
+        record.footprint,
+        c.congestion_control,
+        ByteSize(c.send_buffer_bytes),
+        ByteSize(c.receive_buffer_bytes),
+    ))
+}

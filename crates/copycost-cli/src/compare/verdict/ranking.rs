@@ -1,0 +1,119 @@
+//! Who is best in a cell, and over which range of sizes that stays so.
+
+use std::collections::BTreeMap;
+use std::slice;
+
+use super::{listed, span};
+use crate::compare::metric::Metric;
+use crate::compare::stats::Better;
+use crate::record::Comparison;
+use copycost::units::ByteSize;
+
+/// What one cell says by one metric.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Answer {
+    reference: String,
+    /// Nobody is surely better.
+    best: String,
+    /// As good, within two per cent.
+    equal: Vec<String>,
+    /// The measurement cannot tell these from the best.
+    unknown: Vec<String>,
+    /// Of each path beside the reference its ratio.
+    ratios: BTreeMap<String, f64>,
+}
+
+impl Answer {
+    /// From the comparisons of one cell with one reference; `None` without any.
+    pub fn of(comparisons: &[&Comparison], metric: Metric) -> Option<Self> {
+        let reference = comparisons.first()?.reference.clone();
+        let worded = |word: &str| -> Vec<&Comparison> {
+            comparisons.iter().copied().filter(|comparison| comparison.word == word).collect()
+        };
+        let names = |of: &[&Comparison]| of.iter().map(|c| c.path.clone()).collect::<Vec<_>>();
+        let ratios = comparisons
+            .iter()
+            .filter_map(|comparison| Some((comparison.path.clone(), comparison.ratio?)))
+            .collect();
+        let faster = worded("faster");
+        let higher = metric.better() == Better::Higher;
+        let goodness =
+            |c: &Comparison| c.ratio.map_or(f64::NEG_INFINITY, |ratio| if higher { ratio } else { -ratio });
+        let best = faster.iter().copied().max_by(|a, b| goodness(a).total_cmp(&goodness(b)));
+        let Some(best) = best else {
+            let (equal, unknown) = (names(&worded("equivalent")), names(&worded("undecided")));
+            return Some(Self { best: reference.clone(), reference, equal, unknown, ratios });
+        };
+        // Paths were compared with the reference and not with each other: where their intervals overlap, nothing is said.
+        let rival = |c: &&Comparison| c.path != best.path && overlap(c, best);
+        let rivals: Vec<_> = faster.iter().chain(&worded("undecided")).copied().filter(rival).collect();
+        let unknown = names(&rivals);
+        Some(Self { best: best.path.clone(), reference, equal: Vec::new(), unknown, ratios })
+    }
+
+    /// Whether it is the same answer, whatever the ratios.
+    pub fn alike(&self, other: &Self) -> bool {
+        self.best == other.best && self.equal == other.equal && self.unknown == other.unknown
+    }
+}
+
+fn overlap(a: &Comparison, b: &Comparison) -> bool {
+    match (a.low, a.high, b.low, b.high) {
+        (Some(a_low), Some(a_high), Some(b_low), Some(b_high)) => a_low <= b_high && b_low <= a_high,
+        _ => true,
+    }
+}
+
+/// Neighbouring sizes with the same answer.
+#[derive(Debug, Clone, Copy)]
+pub struct Range<'a>(&'a [(usize, Answer)]);
+
+/// The ranges of `answers`, which are in the order of sizes, each with its sizes in words.
+pub fn ranges(answers: &[(usize, Answer)]) -> impl Iterator<Item = (String, Range<'_>)> {
+    answers.chunk_by(|(_, one), (_, next)| one.alike(next)).map(|range| {
+        let size =
+            |answer: Option<&(usize, Answer)>| ByteSize(answer.map_or(0, |(size, _)| *size)).to_string();
+        let (first, last) = (size(range.first()), size(range.last()));
+        let sizes = if range.len() == 1 { format!("at {first}") } else { format!("from {first} to {last}") };
+        (sizes, Range(range))
+    })
+}
+
+impl Range<'_> {
+    /// What to use, without the sizes and the full stop.
+    pub fn sentence(&self, metric: Metric) -> String {
+        let Some((_, answer)) = self.0.first() else { return String::new() };
+        let does = match metric {
+            Metric::Throughput => "moves most bytes",
+            Metric::Demand => "needs least CPU time of both ends for each byte",
+            Metric::SenderDemand => "needs least CPU time of the sender for each byte",
+        };
+        let ratios = self.ratios(answer);
+        let together = |others: &[String]| listed(&[slice::from_ref(&answer.best), others].concat());
+        if !answer.unknown.is_empty() {
+            let why = if metric == Metric::Throughput { "throughput" } else { "CPU time" };
+            return format!("{} cannot be told apart by {why}{ratios}", together(&answer.unknown));
+        }
+        if !answer.equal.is_empty() {
+            let what = if metric == Metric::Throughput { "move equally much" } else { "need equal CPU time" };
+            return format!("{} {what}, within 2 %{ratios}", together(&answer.equal));
+        }
+        format!("use {}: it {does}{ratios}", answer.best)
+    }
+
+    /// The ratios of the others, over the sizes of the range.
+    fn ratios(&self, answer: &Answer) -> String {
+        let mut spans: BTreeMap<&str, (f64, f64)> = BTreeMap::new();
+        for (path, ratio) in self.0.iter().flat_map(|(_, answer)| &answer.ratios) {
+            let (low, high) = spans.entry(path).or_insert((*ratio, *ratio));
+            (*low, *high) = (low.min(*ratio), high.max(*ratio));
+        }
+        let told: Vec<_> =
+            spans.into_iter().map(|(path, (low, high))| format!("{path} {}", span(low, high))).collect();
+        if told.is_empty() {
+            String::new()
+        } else {
+            format!(" ({} of {})", told.join(", "), answer.reference)
+        }
+    }
+}

@@ -1,0 +1,211 @@
+//! What only system calls can tell about a machine.
+//!
+//! Kept as plain data beside the files, so that a test describes a machine completely without owning one.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io;
+
+use copycost::cost::opener::{Event, Opener, Perf, Reach};
+pub use copycost::internals::sys::ethtool::Offloads;
+use copycost::internals::sys::socket::Socket;
+use copycost::internals::sys::{ethtool::Ethtool, limits, memory, uring};
+
+use super::machine::parse_cpus;
+
+/// Whether the kernel can do something.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Support {
+    /// Yes.
+    Present,
+    /// No.
+    Absent,
+    /// Not told: forbidden, or not asked.
+    #[default]
+    Unknown,
+}
+
+/// Capabilities that count; each is false in a user namespace where the kernel asks for the initial one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Capabilities {
+    /// CAP_IPC_LOCK: pinned pages are not charged (mm_account_pinned_pages, net/core/skbuff.c).
+    pub ipc_lock: bool,
+    /// CAP_NET_ADMIN: any congestion control may be set.
+    pub net_admin: bool,
+    /// CAP_PERFMON, or CAP_SYS_ADMIN, which includes it.
+    pub perfmon: bool,
+}
+
+/// What io_uring offers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum IoUring {
+    /// A ring opens.
+    Opens {
+        /// IORING_OP_SEND_ZC, Linux 6.0.
+        send_zc: bool,
+        /// IORING_OP_SENDMSG_ZC, Linux 6.1.
+        sendmsg_zc: bool,
+    },
+    /// No ring opens; the system's reason.
+    Refused(String),
+}
+
+/// A network interface.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Link {
+    /// The driver's name, where it gives one.
+    pub driver: Option<String>,
+    /// Its offloads, where it tells them.
+    pub offloads: Option<Offloads>,
+}
+
+/// All of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Facts {
+    /// Bytes of a page.
+    pub page_bytes: u64,
+    /// The user to whom pinned pages are charged.
+    pub uid: u32,
+    /// Soft RLIMIT_NOFILE; `None` is no limit.
+    pub open_files: Option<u64>,
+    /// Soft RLIMIT_MEMLOCK in bytes; `None` is no limit.
+    pub memory_lock_bytes: Option<u64>,
+    /// Effective capabilities of this thread.
+    pub capabilities: Capabilities,
+    /// CPUs this thread may run on; empty when not known.
+    pub allowed_cpus: Vec<usize>,
+    /// SO_ZEROCOPY on a TCP socket.
+    pub msg_zerocopy: Support,
+    /// The perf software event task-clock opens.
+    pub task_clock: Support,
+    /// The hardware event cycles opens.
+    pub pmu: Support,
+    /// io_uring and its zero-copy operations.
+    pub io_uring: IoUring,
+    /// Interfaces by name.
+    pub links: BTreeMap<String, Link>,
+}
+
+impl Default for Facts {
+    /// A machine of which nothing is known but that its pages have 4 KiB.
+    fn default() -> Facts {
+        Facts {
+            page_bytes: 4096,
+            uid: 0,
+            open_files: None,
+            memory_lock_bytes: None,
+            capabilities: Capabilities::default(),
+            allowed_cpus: Vec::new(),
+            msg_zerocopy: Support::Unknown,
+            task_clock: Support::Unknown,
+            pmu: Support::Unknown,
+            io_uring: IoUring::Refused("not asked".into()),
+            links: BTreeMap::new(),
+        }
+    }
+}
+
+impl Facts {
+    /// Asks this machine. What it does not tell stays unknown; nothing here fails.
+    pub fn live() -> Facts {
+        // The same answers as capget(2) and sched_getaffinity(2), for any number of CPUs and without unsafe code.
+        let status = fs::read_to_string("/proc/thread-self/status").unwrap_or_default();
+        Facts {
+            page_bytes: memory::page_size() as u64,
+            uid: limits::user(),
+            open_files: soft(limits::open_files()),
+            memory_lock_bytes: soft(limits::locked_memory()),
+            capabilities: capabilities(
+                &status,
+                &fs::read_to_string("/proc/self/uid_map").unwrap_or_default(),
+            ),
+            allowed_cpus: field(&status, "Cpus_allowed_list:").and_then(parse_cpus).unwrap_or_default(),
+            msg_zerocopy: supported(zero_copy()),
+            task_clock: supported(Perf.open(Event::TaskClock, Reach::UserOnly).map(drop)),
+            pmu: supported(Perf.open(Event::Cycles, Reach::UserOnly).map(drop)),
+            io_uring: match uring::probe() {
+                Ok(operations) => {
+                    IoUring::Opens { send_zc: operations.send_zc, sendmsg_zc: operations.sendmsg_zc }
+                }
+                Err(why) => IoUring::Refused(why.to_string()),
+            },
+            links: links(),
+        }
+    }
+}
+
+/// A limit in force; `None`: no limit, or none known.
+fn soft(limit: io::Result<limits::Limit>) -> Option<u64> {
+    limit.ok().map(|limit| limit.soft).filter(|soft| *soft != u64::MAX)
+}
+
+/// Without SO_ZEROCOPY the flag MSG_ZEROCOPY is silently ignored (net/ipv4/tcp.c), so the option is what tells.
+fn zero_copy() -> io::Result<()> {
+    Socket::tcp(([127, 0, 0, 1], 0).into())?.set_zerocopy()
+}
+
+fn supported(probe: io::Result<()>) -> Support {
+    probe.map_or_else(|why| missing(&why), |()| Support::Present)
+}
+
+// "There is no such thing" is an answer; "you may not ask" is none.
+fn missing(why: &io::Error) -> Support {
+    match why.raw_os_error() {
+        Some(libc::ENOENT | libc::EOPNOTSUPP | libc::ENODEV | libc::ENOPROTOOPT | libc::ENOSYS) => {
+            Support::Absent
+        }
+        _ => Support::Unknown,
+    }
+}
+
+fn links() -> BTreeMap<String, Link> {
+    let (Ok(ethtool), Ok(entries)) = (Ethtool::open(), fs::read_dir("/sys/class/net")) else {
+        return BTreeMap::new();
+    };
+    let names = entries.flatten().filter_map(|entry| entry.file_name().into_string().ok());
+    names
+        .map(|name| {
+            let driver = ethtool.driver(&name).ok().filter(|driver| !driver.is_empty());
+            let link = Link { driver, offloads: ethtool.offloads(&name).ok() };
+            (name, link)
+        })
+        .collect()
+}
+
+/// The value of a line of `/proc/*/status`.
+fn field<'a>(status: &'a str, name: &str) -> Option<&'a str> {
+    status.lines().find_map(|line| line.strip_prefix(name)).map(str::trim)
+}
+
+fn capabilities(status: &str, uid_map: &str) -> Capabilities {
+    // Bit numbers of include/uapi/linux/capability.h.
+    const NET_ADMIN: u64 = 1 << 12;
+    const IPC_LOCK: u64 = 1 << 14;
+    const SYS_ADMIN: u64 = 1 << 21;
+    const PERFMON: u64 = 1 << 38;
+    let held = field(status, "CapEff:").and_then(|text| u64::from_str_radix(text, 16).ok()).unwrap_or(0);
+    // capable() asks in the initial user namespace, which is the one that maps every id to itself; what the root of
+    // a rootless container holds does not count there. The network side asks in the namespace of the socket.
+    let initial = uid_map.split_whitespace().eq(["0", "0", "4294967295"]);
+    Capabilities {
+        ipc_lock: initial && held & IPC_LOCK != 0,
+        net_admin: held & NET_ADMIN != 0,
+        perfmon: initial && held & (PERFMON | SYS_ADMIN) != 0,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ALL: &str = "Name:\tx\nCapEff:\t000001ffffffffff\nCpus_allowed_list:\t0-1\n";
+
+    #[test]
+    fn root_of_a_user_namespace_is_charged_like_anyone() {
+        let real = capabilities(ALL, "         0          0 4294967295\n");
+        assert_eq!(real, Capabilities { ipc_lock: true, net_admin: true, perfmon: true });
+        let rootless = capabilities(ALL, "0 1000 1\n");
+        assert_eq!(rootless, Capabilities { ipc_lock: false, net_admin: true, perfmon: false });
+        assert_eq!(capabilities("", ""), Capabilities::default());
+    }
+}

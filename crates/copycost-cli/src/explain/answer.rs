@@ -1,0 +1,97 @@
+//! The answer in a sentence: what a path spends its time on, or what it spends more on than another.
+
+use std::collections::BTreeMap;
+
+use crate::profile::threads::Role;
+use crate::record::{ALL, ClassDifference, ExplainedPath, Explanation};
+use copycost::units::{signed, significant};
+
+/// So many classes are named.
+const NAMED: usize = 4;
+
+/// A sentence for each path beside the first, or for the only one.
+pub fn sentences(explanation: &Explanation) -> Vec<String> {
+    match explanation.paths.split_first() {
+        Some((first, [])) => vec![alone(explanation, first)],
+        Some((first, others)) => others.iter().map(|other| beside(explanation, other, first)).collect(),
+        None => Vec::new(),
+    }
+}
+
+/// Whose time an answer is about: in the lab the sender's, which is all that the lab stands for (`lab/mod.rs`).
+fn ends(explanation: &Explanation) -> (&'static [Role], &'static str) {
+    let in_a_lab = explanation.settings.first().is_some_and(|way| way == "lab");
+    if in_a_lab {
+        (&[Role::Sender], "at the sender")
+    } else {
+        (&[Role::Sender, Role::Receiver], "at both ends")
+    }
+}
+
+fn is_of(end: &str, roles: &[Role]) -> bool {
+    roles.iter().any(|role| role.to_string() == end)
+}
+
+fn spent(path: &ExplainedPath, roles: &[Role]) -> f64 {
+    path.ends.iter().filter(|end| is_of(&end.end, roles)).map(|end| end.demand.value).sum()
+}
+
+/// ` at the receiver`, where only its threads have samples; nothing where all have.
+fn where_sampled(path: &ExplainedPath, roles: &[Role]) -> String {
+    let ends = path.ends.iter().filter(|end| is_of(&end.end, roles));
+    let (with, without): (Vec<_>, Vec<_>) = ends.partition(|end| !end.classes.is_empty());
+    match with.as_slice() {
+        [only] if !without.is_empty() => format!(" at the {}", only.end),
+        _ => String::new(),
+    }
+}
+
+fn alone(explanation: &Explanation, path: &ExplainedPath) -> String {
+    let (roles, place) = ends(explanation);
+    let mut classes: BTreeMap<&str, f64> = BTreeMap::new();
+    for record in path.ends.iter().filter(|end| is_of(&end.end, roles)).flat_map(|end| &end.classes) {
+        *classes.entry(&record.class).or_default() += record.ns_per_kib.value;
+    }
+    let parts = most(classes.into_iter(), significant);
+    let place_of_parts = where_sampled(path, roles);
+    let parts = match parts.is_empty() {
+        true => String::new(),
+        false => format!(", most of it{place_of_parts}: {parts}"),
+    };
+    format!("{} spends {} ns/KiB {place}{parts}.", path.path, significant(spent(path, roles)))
+}
+
+fn beside(explanation: &Explanation, other: &ExplainedPath, first: &ExplainedPath) -> String {
+    let (roles, place) = ends(explanation);
+    let [ours, theirs] = [other, first].map(|path| spent(path, roles));
+    let word = if ours < theirs { "less" } else { "more" };
+    let mut classes: BTreeMap<&str, f64> = BTreeMap::new();
+    let of_other = |d: &&ClassDifference| d.path == other.path && is_of(&d.end, roles) && d.decided;
+    for difference in explanation.differences.iter().filter(of_other).filter(|d| d.class != ALL) {
+        *classes.entry(&difference.class).or_default() += difference.ns_per_kib.value;
+    }
+    let parts = match (most(classes.into_iter(), signed).as_str(), &explanation.missing) {
+        ("", Some(_)) => String::new(),
+        ("", None) => format!("; no class{} differs beyond its interval", where_sampled(other, roles)),
+        (parts, _) => format!("{}: {parts}", where_sampled(other, roles).replacen(" at", "; at", 1)),
+    };
+    let shown = explanation.differences.iter().filter(of_other).any(|d| d.class == ALL);
+    let doubt = if shown { "" } else { ", which no interval shows" };
+    format!(
+        "{} spends {} ns/KiB {word} {place} than {} ({} and {}){doubt}{parts}.",
+        other.path,
+        significant((ours - theirs).abs()),
+        first.path,
+        significant(ours),
+        significant(theirs),
+    )
+}
+
+/// The largest, with their signs.
+fn most<'a>(classes: impl Iterator<Item = (&'a str, f64)>, say: impl Fn(f64) -> String) -> String {
+    let mut classes: Vec<_> = classes.filter(|(_, value)| *value != 0.0).collect();
+    classes.sort_by(|one, other| other.1.abs().total_cmp(&one.1.abs()));
+    let words: Vec<_> =
+        classes.iter().take(NAMED).map(|(class, value)| format!("{class} {}", say(*value))).collect();
+    words.join(", ")
+}

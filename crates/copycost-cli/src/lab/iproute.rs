@@ -1,0 +1,81 @@
+//! The command `ip`, and threads that stand inside a namespace to call it from.
+
+use std::io::{self, Write as _};
+use std::process::{Command, Stdio};
+use std::thread;
+
+use super::error::LabError;
+use copycost::internals::sys::netns::Netns;
+
+/// Has `ip` carry out `lines`, in the network namespace of the calling thread. With `force` it goes on after a line
+/// that fails.
+pub(super) fn batch(what: &'static str, lines: &[String], force: bool) -> Result<(), LabError> {
+    let mut command = Command::new("ip");
+    if force {
+        command.arg("-force");
+    }
+    command.args(["-batch", "-"]).stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());
+    let mut child = command.spawn().map_err(|error| no_ip(what, error))?;
+    if let Some(mut stdin) = child.stdin.take() {
+        // An `ip` that has ended early says why.
+        let _ = stdin.write_all((lines.join("\n") + "\n").as_bytes());
+    }
+    let output = child.wait_with_output().map_err(|error| no_ip(what, error))?;
+    if output.status.success() {
+        return Ok(());
+    }
+    Err(LabError::Ip { what, told: sentence(&String::from_utf8_lossy(&output.stderr)) })
+}
+
+fn no_ip(what: &'static str, error: io::Error) -> LabError {
+    match error.kind() {
+        io::ErrorKind::NotFound => LabError::NoIproute,
+        _ => LabError::Os { what, error },
+    }
+}
+
+/// What `ip` said, in one line, without the line that only counts.
+fn sentence(told: &str) -> String {
+    let lines: Vec<_> = told
+        .lines()
+        .map(|line| line.trim().trim_start_matches("Error: ").trim_end_matches('.'))
+        .filter(|line| !line.is_empty() && !line.starts_with("Command failed"))
+        .collect();
+    if lines.is_empty() { "it said nothing".to_owned() } else { lines.join("; ") }
+}
+
+/// Does `work` on a thread of its own, inside `netns`.
+pub(super) fn inside<T: Send>(
+    netns: &Netns,
+    work: impl FnOnce() -> Result<T, LabError> + Send,
+) -> Result<T, LabError> {
+    on_a_thread(|| {
+        netns.enter().map_err(LabError::os("a network namespace could not be entered"))?;
+        work()
+    })
+}
+
+/// Does `work` on a thread of its own, whose namespaces may be changed because nobody else uses it.
+pub(super) fn on_a_thread<T: Send>(work: impl FnOnce() -> Result<T, LabError> + Send) -> Result<T, LabError> {
+    thread::scope(|scope| {
+        let thread = thread::Builder::new().name("lab-builder".into());
+        let thread = thread.spawn_scoped(scope, work).map_err(LabError::os("no thread for the lab"))?;
+        thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_ip_says_becomes_one_line() {
+        let told = "Error: Unknown device type.\nCommand failed -:1\n";
+        assert_eq!(sentence(told), "Unknown device type");
+        assert_eq!(
+            sentence("RTNETLINK answers: Operation not supported\nCommand failed -:2\n"),
+            "RTNETLINK answers: Operation not supported"
+        );
+        assert_eq!(sentence(""), "it said nothing");
+    }
+}

@@ -1,0 +1,253 @@
+//! Does a send go by reference? Asked of the memory, not of the kernel: with the relay held, a message is sent, changed
+//! where it lies, and only then read by the relay. What arrives changed was never copied on its way out.
+//!
+//! A completion's code cannot tell. An XDP program that does nothing but pass makes the kernel copy the frame and report
+//! that it did not; a packet tap makes it report a copy where only the tap's clone was copied.
+//!
+//! Only bytes that had left the sender before the change are judged. What still waits in a socket is by reference
+//! over loopback too, whatever becomes of it later.
+
+use std::fs::OpenOptions;
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::AsFd as _;
+use std::os::unix::fs::FileExt as _;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::Lab;
+use super::error::LabError;
+use super::iproute::inside;
+use super::network;
+use copycost::internals::connection::{self, Applied, Options};
+use copycost::internals::supply::Supply;
+use copycost::internals::sys::socket::Socket;
+use copycost::internals::sys::tcp_info::tcp_info;
+use copycost::message::{Buffers, Footprint, Message, Spec, content};
+use copycost::scenario::Scenario;
+use copycost::send::{Budget, Copies, Limits, SendPath, Sender, Terms, drain};
+
+/// The largest message that is sent: it must fit into a send buffer with all its pages, or the send would wait for the
+/// relay that is held. What a path does with larger ones it does with this one.
+const MOST: usize = 64 << 10;
+
+/// Sent before, with the relay going: what opens the congestion window for [`MOST`].
+const WARM_UP: usize = 512 << 10;
+
+/// How long the kernel may take to put a message on the wire. The relay is held for less than the shortest time after
+/// which TCP would send again (200 ms).
+const SENT_WITHIN: Duration = Duration::from_millis(50);
+
+/// What the probe of a path saw.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Probed {
+    /// [`Copies::ByReference`], [`Copies::Copied`], [`Copies::Mixed`], or [`Copies::Unknown`].
+    pub word: Copies,
+    /// Why it is unknown, or what was seen.
+    pub told: String,
+}
+
+/// What was probed: for another message a path may do something else.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Key {
+    path: &'static str,
+    spec: Spec,
+}
+
+impl Key {
+    pub(super) fn of(scenario: &Scenario) -> Self {
+        // One message, whatever the scenario does with several.
+        let size = scenario.spec.size.min(MOST);
+        let spec = Spec { size, buffers: Buffers::Constant, footprint: Footprint::Hot, ..scenario.spec };
+        Self { path: scenario.path.name, spec }
+    }
+}
+
+/// Probes the scenario's path with one of its messages, or the largest that can be.
+pub(super) fn probe(lab: &Lab, scenario: &Scenario, key: Key) -> Probed {
+    match Trial::open(lab, scenario.path, key.spec, scenario.options).and_then(|trial| trial.run(lab)) {
+        Ok(seen) => seen.judge(),
+        Err(error) => Probed { word: Copies::Unknown, told: format!("the probe failed: {error}") },
+    }
+}
+
+/// A connection through the lab, with a message to send.
+struct Trial {
+    sender: Box<dyn Sender>,
+    /// Another handle on the sender's socket.
+    near: Socket,
+    far: Socket,
+    message: Arc<Message>,
+    patience: Duration,
+}
+
+impl Trial {
+    fn open(lab: &Lab, path: &SendPath, spec: Spec, options: Options) -> io::Result<Self> {
+        // Nothing is to wait for an acknowledgement.
+        let options = Options { nodelay: true, ..options };
+        let listener = lab.listen(&options).map_err(io::Error::other)?;
+        let address = listener.local_addr()?;
+        let far = lab.connect(address, &options).map_err(io::Error::other)?;
+        let (near, _) = listener.accept()?;
+        connection::accepted(&near, &options)?;
+        let supply = Supply::new(&spec, true)?;
+        let message = supply.messages().first().cloned().ok_or(io::ErrorKind::InvalidInput)?;
+        let applied = Applied::of(&near)?;
+        let budget = Budget::share(&Limits::of_process(), 1, applied.send_buffer);
+        let sender =
+            (path.open)(near.try_clone()?, &supply, Terms { urgent: true, ..Terms::within(budget) })?;
+        Ok(Self { sender, near, far, message, patience: options.stall })
+    }
+
+    fn run(mut self, lab: &Lab) -> io::Result<Seen> {
+        let size = self.message.size();
+        let mut arrived = vec![0; size];
+        for _ in 0..WARM_UP.div_ceil(size).min(64) {
+            self.send()?;
+            self.receive(&mut arrived)?;
+        }
+        drain(&mut *self.sender, Instant::now() + self.patience)?;
+        let before = self.sent()?;
+        let held = lab.hold()?;
+        self.send()?;
+        let until = Instant::now() + SENT_WITHIN;
+        let mut gone = 0;
+        while gone < size && Instant::now() < until {
+            std::thread::sleep(Duration::from_micros(200));
+            gone = usize::try_from(self.sent()? - before).unwrap_or(0).min(size);
+        }
+        flip(&self.message)?;
+        drop(held);
+        self.receive(&mut arrived)?;
+        drain(&mut *self.sender, Instant::now() + self.patience)?;
+        Ok(Seen::of(&arrived[..gone]))
+    }
+
+    fn send(&mut self) -> io::Result<()> {
+        self.sender.send(&self.message)?;
+        self.sender.flush()
+    }
+
+    fn receive(&self, into: &mut [u8]) -> io::Result<()> {
+        let there = self.far.recv_exact(into, Instant::now() + self.patience)?;
+        if there { Ok(()) } else { Err(io::ErrorKind::UnexpectedEof.into()) }
+    }
+
+    /// Bytes that have left the socket for the first time.
+    fn sent(&self) -> io::Result<u64> {
+        let info = tcp_info(self.near.as_fd())?;
+        let sent = info.bytes_sent.zip(info.bytes_retrans).map(|(all, again)| all - again);
+        sent.ok_or_else(|| {
+            io::Error::other("this kernel does not tell what has been sent (needs Linux 4.19)")
+        })
+    }
+}
+
+/// Changes every byte of a message that the kernel may be reading: through `/proc/self/mem`, because for the program
+/// itself a message that is shared cannot be written.
+fn flip(message: &Message) -> io::Result<()> {
+    let memory = OpenOptions::new().write(true).open("/proc/self/mem")?;
+    for field in message.slices() {
+        let changed: Vec<u8> = field.iter().map(|byte| !byte).collect();
+        memory.write_all_at(&changed, field.as_ptr() as u64)?;
+    }
+    Ok(())
+}
+
+/// Bytes of one message as they arrived.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+struct Seen {
+    /// As they were when the message was sent.
+    as_sent: usize,
+    /// As they were changed to.
+    changed: usize,
+    /// Neither.
+    strange: usize,
+}
+
+impl Seen {
+    fn of(arrived: &[u8]) -> Self {
+        let mut sent = vec![0; arrived.len()];
+        content(0, 0, &mut sent);
+        let mut seen = Self::default();
+        for (sent, arrived) in sent.iter().zip(arrived) {
+            let place = match arrived {
+                arrived if arrived == sent => &mut seen.as_sent,
+                arrived if *arrived == !sent => &mut seen.changed,
+                _ => &mut seen.strange,
+            };
+            *place += 1;
+        }
+        seen
+    }
+
+    fn judge(self) -> Probed {
+        let Self { as_sent, changed, strange } = self;
+        let (word, told) = match (as_sent, changed, strange) {
+            (0, 0, 0) => (Copies::Unknown, "the probe's message was not sent in time".to_owned()),
+            (_, _, 1..) => {
+                (Copies::Unknown, format!("the probe's message arrived with {strange} strange bytes"))
+            }
+            (0, _, _) => (Copies::ByReference, "bytes changed after the send arrived changed".to_owned()),
+            (_, 0, _) => (Copies::Copied, "bytes changed after the send arrived as they were".to_owned()),
+            _ => (
+                Copies::Mixed,
+                format!("of {} bytes changed after the send {changed} arrived changed", as_sent + changed),
+            ),
+        };
+        Probed { word, told }
+    }
+}
+
+impl Lab {
+    /// A listener at the server's end.
+    pub fn listen(&self, options: &Options) -> Result<Socket, LabError> {
+        let address = SocketAddr::from((network::SERVER, 0));
+        inside(&self.network.server.netns, || {
+            connection::listen(address, options)
+                .map_err(LabError::os("the server could not listen in the lab"))
+        })
+    }
+
+    /// A connection from the clients' end.
+    pub fn connect(&self, address: SocketAddr, options: &Options) -> Result<Socket, LabError> {
+        inside(&self.network.clients.netns, || {
+            connection::connect(address, options)
+                .map_err(LabError::os("a client could not connect in the lab"))
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bytes_are_judged_by_what_they_were_and_became() {
+        let mut sent = vec![0; 100];
+        content(0, 0, &mut sent);
+        let changed: Vec<u8> = sent.iter().map(|byte| !byte).collect();
+        let half: Vec<u8> = sent[..50].iter().chain(&changed[50..]).copied().collect();
+        let zeroes = vec![0; 100];
+        let word = |bytes: &[u8]| Seen::of(bytes).judge().word;
+        assert_eq!(word(&sent), Copies::Copied);
+        assert_eq!(word(&changed), Copies::ByReference);
+        assert_eq!(word(&half), Copies::Mixed);
+        assert_eq!(word(&zeroes), Copies::Unknown);
+        assert_eq!(word(&[]), Copies::Unknown);
+    }
+
+    #[test]
+    fn a_message_that_is_shared_is_changed_in_its_place() {
+        for layout in copycost::message::Layout::ALL {
+            let spec = Spec { layout: *layout, ..Spec::new(5000).unwrap() };
+            let message = Message::new(&spec).unwrap();
+            let bytes = || message.slices().iter().flat_map(|field| field.to_vec()).collect::<Vec<u8>>();
+            let before = bytes();
+            flip(&message).unwrap();
+            assert!(
+                before.iter().zip(std::hint::black_box(bytes())).all(|(before, after)| *before == !after)
+            );
+        }
+    }
+}

@@ -1,0 +1,59 @@
+//! The lab as a place for the ends of a rig: both in this process, each in its network namespace.
+
+use std::sync::Arc;
+
+use crossbeam::channel::Sender;
+
+use super::{Lab, LabError};
+use copycost::cost::relayed::Relayed;
+use copycost::internals::seat::Seats;
+use copycost::internals::server::News;
+use copycost::rig::{Reached, RelayMeter, Rig, RigError, ServerSite, Site, SiteError, available, serve};
+use copycost::scenario::Scenario;
+
+/// A lab as a [`Site`], whose report is what a [`super::Probed`] says of the path.
+#[derive(Debug, Clone)]
+pub struct LabSite(pub Arc<Lab>);
+
+impl Site for LabSite {
+    fn transport(&self) -> &'static str {
+        "lab"
+    }
+
+    fn build(&self, scenario: &Scenario) -> Result<Rig, RigError> {
+        Rig::with_clients_here(self, scenario)
+    }
+}
+
+impl ServerSite for LabSite {
+    fn seats(&self, scenario: &Scenario, cpus: &[usize]) -> Seats {
+        self.0.seats(scenario.placement, scenario.clients, cpus)
+    }
+
+    /// The server is first asked what it does with the path's messages.
+    fn reach(&self, scenario: &Scenario, cpus: &[usize], news: Sender<News>) -> Result<Reached, RigError> {
+        let lab = &self.0;
+        available(scenario)?;
+        lab.arrange(scenario.placement, scenario.clients, cpus)?;
+        let (tapped, probed) = (lab.tapped(), lab.probed(scenario));
+        let listener = lab.listen(&scenario.options)?;
+        let reached = serve(scenario, listener, self.seats(scenario, cpus).servers, news)?;
+        let relay: Arc<dyn RelayMeter> = lab.clone();
+        Ok(Reached { copied_because: tapped, relay: Some(relay), report: Some(Arc::new(probed)), ..reached })
+    }
+}
+
+impl RelayMeter for Lab {
+    fn start(&self) -> Box<dyn FnOnce() -> Relayed + '_> {
+        let books = self.books();
+        Box::new(move || self.since(&books))
+    }
+}
+
+impl SiteError for LabError {}
+
+impl From<LabError> for RigError {
+    fn from(error: LabError) -> Self {
+        Self::Site(Box::new(error))
+    }
+}

@@ -1,0 +1,31 @@
+//! The command `copycost`: what Criterion cannot do with the send paths of the crate [`copycost`].
+//!
+//! The rooms of the house, bottom up; a file imports only from rows below its own, and all of them from the library:
+//!
+//! ```text
+//! cli                  one file a verb
+//! report               from records to text
+//! compare              verdict, baseline: sentences and changes, from records     explain   answer
+//! record
+//! explain  model       where the CPU time of paths goes; what it comes to for messages that were not measured
+//! compare              schedule, turns, cell, trial, stats, crossover, self_test     many (with the feature mpi)
+//! remote  lab          other hosts; a network card in software: each a `copycost::rig::Site`     doctor
+//! conditions  profile
+//! ```
+
+#[cfg(not(target_os = "linux"))]
+compile_error!("copycost measures Linux system calls and builds on Linux only");
+
+pub mod cli;
+pub mod compare;
+pub mod conditions;
+pub mod doctor;
+pub mod explain;
+pub mod lab;
+#[cfg(feature = "mpi")]
+pub mod many;
+pub mod model;
+pub mod profile;
+pub mod record;
+pub mod remote;
+pub mod report;

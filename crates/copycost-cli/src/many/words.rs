@@ -1,0 +1,244 @@
+//! What the ranks say to each other, as JSON: orders by rank 0, answers by the others.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::roll::{Greeting, Role};
+use crate::remote::Shares;
+use crate::remote::order::Order;
+use copycost::cost::cpu::CpuSpent;
+use copycost::cost::pollution::Walk;
+use copycost::internals::connection::{Applied, Options};
+use copycost::internals::seat::{Placed, Placement};
+use copycost::recv;
+use copycost::rig::{About, Sample, Work};
+use copycost::scenario::Scenario;
+
+/// The version of these words. Ranks of other versions of the program may work together as long as this is the same.
+pub const VERSION: u32 = 1;
+
+/// What rank 0 says.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub enum Say {
+    /// The first word: what the rank is to be.
+    Welcome {
+        /// Serve, or receive.
+        role: Role,
+        /// The secret of this job, in words.
+        token: String,
+        /// The network in which servers are reached, if that was said.
+        network: Option<String>,
+        /// The most clients of the job.
+        most_clients: usize,
+        /// How long an end may be silent.
+        stall: Duration,
+    },
+    /// What does your clock show?
+    Clock,
+    /// Have this rig ready.
+    SetUp(Box<SetUp>),
+    /// Do this with it.
+    Run {
+        /// Which rig.
+        rig: u64,
+        /// The number of the run in the job.
+        run: u64,
+        /// What.
+        work: Task,
+    },
+    /// All receive: the window of the run opens after this lead.
+    Open {
+        /// The run.
+        run: u64,
+        /// How long after this word.
+        lead: Duration,
+    },
+    /// All windows are closed, or where there are none, all have received: the run is over.
+    Over {
+        /// The run.
+        run: u64,
+    },
+    /// Someone failed, and the run counts for nothing.
+    CallOff {
+        /// The run.
+        run: u64,
+    },
+    /// The rig is not needed any more.
+    TakeDown {
+        /// Which.
+        rig: u64,
+    },
+    /// The job is done.
+    Finish,
+    /// A rank is lost, and the job with it: there is nobody to say goodbye to.
+    Abandon,
+}
+
+/// What the others say.
+#[derive(Debug, Serialize, Deserialize)]
+pub enum Answer {
+    /// To the first word: who this is.
+    Greeting(Box<Greeting>),
+    /// Why this rank cannot take part.
+    Unfit(String),
+    /// What the rank's clock shows.
+    Clock(Duration),
+    /// The rig is ready.
+    Ready {
+        /// Which.
+        rig: u64,
+        /// What there is to know of it.
+        set_up: Box<Known>,
+    },
+    /// It cannot be had.
+    NotReady {
+        /// Which.
+        rig: u64,
+        /// Why.
+        error: String,
+    },
+    /// All clients here receive.
+    Receives {
+        /// The run.
+        run: u64,
+    },
+    /// The window here is closed.
+    Closed {
+        /// The run.
+        run: u64,
+        /// When, by the rank's clock.
+        at: Duration,
+    },
+    /// What the run came to here.
+    Done {
+        /// The run.
+        run: u64,
+        /// All that was measured.
+        sample: Box<Sample>,
+    },
+    /// What the run cost this server's process.
+    Served {
+        /// The run.
+        run: u64,
+        /// CPU time; `None` where the clock could not be read.
+        process: Option<CpuSpent>,
+    },
+    /// To the last word: what this host has received, by its own books.
+    Books {
+        /// Bytes within windows.
+        bytes: u64,
+        /// How many windows.
+        windows: u64,
+    },
+    /// The run failed here.
+    Failed {
+        /// The run.
+        run: u64,
+        /// Why.
+        error: String,
+    },
+}
+
+/// A rig to be made.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct SetUp {
+    /// Its number in the job.
+    pub rig: u64,
+    /// What it measures, in the words of a guest.
+    pub order: Order,
+    /// How the clients receive.
+    pub receive: String,
+    /// How long an end may be silent.
+    pub stall: Duration,
+    /// Where the server of this host is reached.
+    pub addresses: Vec<SocketAddr>,
+    /// Which of all clients this host's are.
+    pub shares: Shares,
+}
+
+impl SetUp {
+    /// The scenario as this host measures it.
+    pub fn scenario(&self) -> Result<Scenario, String> {
+        let Order { clients, placement, verify, nodelay, urgent, bounded, .. } = self.order.clone();
+        let (path, spec) = self.order.named()?;
+        let receive = recv::ALL.iter().find(|receive| receive.name == self.receive);
+        let receive = receive.ok_or_else(|| format!("there is no receive path '{}'", self.receive))?;
+        let placement: Placement = placement.parse()?;
+        Ok(Scenario {
+            placement,
+            receive,
+            verify,
+            options: Options { nodelay, stall: self.stall, ..Options::for_this_machine() },
+            urgent,
+            bounded,
+            counted_threads: self.order.counted_threads,
+            pollution_table: self.order.pollution_table,
+            ..Scenario::new(path, spec, clients)
+        })
+    }
+}
+
+/// What there is to know of a host's part of a rig.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Known {
+    /// What its connections have.
+    pub applied: Applied,
+    /// The CPUs of both ends, of the senders, and whether none is used by both.
+    pub placed: (usize, usize, bool),
+    /// Where its server was reached.
+    pub address: SocketAddr,
+    /// Why the kernel copies zero-copy sends on this way.
+    pub copied_because: Option<String>,
+    /// The share of huge pages.
+    pub huge_share: Option<f64>,
+    /// The chase without sending.
+    pub idle_walk: Walk,
+}
+
+impl Known {
+    /// Of a rig here.
+    pub fn of(about: &About) -> Self {
+        let Placed { cpus, sender_cpus, apart } = about.placed;
+        Self {
+            applied: about.applied.clone(),
+            placed: (cpus, sender_cpus, apart),
+            address: about.address,
+            copied_because: about.copied_because.clone(),
+            huge_share: about.huge_share,
+            idle_walk: about.idle_walk,
+        }
+    }
+}
+
+/// [`Work`] as it travels.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+pub enum Task {
+    /// [`Work::Rounds`]
+    Rounds(u64),
+    /// [`Work::Window`]
+    Window(Duration),
+    /// [`Work::Single`]
+    Single(u64),
+}
+
+impl From<Work> for Task {
+    fn from(work: Work) -> Self {
+        match work {
+            Work::Rounds(n) => Self::Rounds(n),
+            Work::Window(length) => Self::Window(length),
+            Work::Single(n) => Self::Single(n),
+        }
+    }
+}
+
+impl From<Task> for Work {
+    fn from(task: Task) -> Self {
+        match task {
+            Task::Rounds(n) => Self::Rounds(n),
+            Task::Window(length) => Self::Window(length),
+            Task::Single(n) => Self::Single(n),
+        }
+    }
+}

@@ -1,0 +1,40 @@
+//! Where samples and symbols come from: a small trait, so that a test is a machine without rights or symbols.
+
+use std::io;
+
+use copycost::cost::opener::Reach;
+
+/// One sample.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sample {
+    /// Who ran.
+    pub thread: i32,
+    /// In user space.
+    pub user: bool,
+    /// Addresses in the kernel, where it was first, then its callers.
+    pub chain: Vec<u64>,
+}
+
+/// Samples of one thread, kept until they are taken.
+pub trait Ring {
+    /// Begins to sample.
+    fn enable(&mut self) -> io::Result<()>;
+    /// Stops; what was sampled stays.
+    fn disable(&mut self) -> io::Result<()>;
+    /// Shows each sample to `see` and forgets it. Returns how many were lost for want of room.
+    fn take(&mut self, see: &mut dyn FnMut(Sample)) -> u64;
+}
+
+/// A machine that can be sampled, or that says why not.
+pub trait Source {
+    /// A ring of a thread, 0 for the calling one, not yet enabled, with so many samples for each second of CPU time.
+    fn open(&self, thread: i32, reach: Reach, hertz: u64) -> io::Result<Box<dyn Ring>>;
+    /// `/proc/sys/kernel/perf_event_paranoid`, where it can be read.
+    fn paranoid(&self) -> Option<i32>;
+    /// `/proc/sys/kernel/perf_event_max_sample_rate`, where it can be read.
+    fn most_hertz(&self) -> Option<u64>;
+    /// The text of `/proc/kallsyms`.
+    fn kallsyms(&self) -> io::Result<String>;
+    /// `/proc/sys/kernel/kptr_restrict`, where it can be read.
+    fn kptr_restrict(&self) -> Option<i32>;
+}

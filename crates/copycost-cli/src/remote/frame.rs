@@ -1,0 +1,108 @@
+//! Frames of a control connection: a length of four bytes, little-endian, and so many bytes of JSON.
+
+use std::io;
+use std::time::Instant;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use copycost::internals::sys::socket::Socket;
+
+/// What a host reads from a guest that has shown who it is: a scenario is a few hundred bytes.
+pub const MOST_FROM_GUEST: usize = 64 << 10;
+
+/// What a guest reads from a host: a report holds histograms.
+pub const MOST_FROM_HOST: usize = 1 << 20;
+
+/// Bytes that are no frame.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum BadFrame {
+    /// Longer than the reader allows.
+    #[error("a frame of {length} bytes came, and {most} are the most")]
+    TooLong {
+        /// As announced.
+        length: usize,
+        /// As allowed.
+        most: usize,
+    },
+    /// Not what was expected.
+    #[error("a frame was not understood: {0}")]
+    Garbled(String),
+}
+
+/// `value` as a frame.
+pub fn encode<T: Serialize>(value: &T) -> Result<Vec<u8>, BadFrame> {
+    let json = serde_json::to_vec(value).map_err(|error| BadFrame::Garbled(error.to_string()))?;
+    let length = u32::try_from(json.len())
+        .map_err(|_| BadFrame::TooLong { length: json.len(), most: u32::MAX as usize })?;
+    Ok([&length.to_le_bytes()[..], &json].concat())
+}
+
+/// The length that a frame announces, if the reader allows it.
+pub fn length(header: [u8; 4], most: usize) -> Result<usize, BadFrame> {
+    let length = u32::from_le_bytes(header) as usize;
+    if length <= most { Ok(length) } else { Err(BadFrame::TooLong { length, most }) }
+}
+
+/// What a frame holds.
+pub fn decode<T: DeserializeOwned>(json: &[u8]) -> Result<T, BadFrame> {
+    serde_json::from_slice(json).map_err(|error| BadFrame::Garbled(error.to_string()))
+}
+
+/// Sends `value`.
+pub fn send<T: Serialize>(socket: &Socket, value: &T) -> io::Result<()> {
+    send_bytes(socket, &encode(value).map_err(io::Error::other)?)
+}
+
+/// Sends all of `bytes`.
+pub fn send_bytes(socket: &Socket, bytes: &[u8]) -> io::Result<()> {
+    let mut rest = bytes;
+    while !rest.is_empty() {
+        let sent = socket.send(rest, 0)?;
+        rest = &rest[sent..];
+    }
+    Ok(())
+}
+
+/// The next frame, whole before `by`; `None` when the peer has closed.
+pub fn receive<T: DeserializeOwned>(socket: &Socket, most: usize, by: Instant) -> io::Result<Option<T>> {
+    let mut header = [0; 4];
+    if !socket.recv_exact(&mut header, by)? {
+        return Ok(None);
+    }
+    let mut json = vec![0; length(header, most).map_err(io::Error::other)?];
+    if !json.is_empty() && !socket.recv_exact(&mut json, by)? {
+        return Err(io::ErrorKind::UnexpectedEof.into());
+    }
+    decode(&json).map(Some).map_err(io::Error::other)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn what_is_written_reads_back(value: Vec<String>) {
+            let frame = encode(&value).unwrap();
+            let length = length([frame[0], frame[1], frame[2], frame[3]], MOST_FROM_HOST).unwrap();
+            prop_assert_eq!(length, frame.len() - 4);
+            prop_assert_eq!(decode::<Vec<String>>(&frame[4..]), Ok(value));
+        }
+
+        #[test]
+        fn any_header_is_a_length_within_the_bound_or_refused(header: [u8; 4], most in 0usize..1 << 33) {
+            let announced = u32::from_le_bytes(header) as usize;
+            prop_assert_eq!(length(header, most).is_ok(), announced <= most);
+        }
+    }
+
+    #[test]
+    fn a_frame_beyond_the_bound_is_refused_before_it_is_read() {
+        let most = MOST_FROM_GUEST;
+        assert_eq!(length([0xff; 4], most), Err(BadFrame::TooLong { length: u32::MAX as usize, most }));
+        assert_eq!(length(65_536u32.to_le_bytes(), most), Ok(65_536));
+    }
+}

@@ -1,0 +1,234 @@
+//! The end that serves: one control connection is one scenario, from its order until either end closes.
+
+use std::io;
+use std::sync::{Condvar, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use crossbeam::channel::{Receiver, after, bounded, unbounded};
+use crossbeam::select;
+
+use super::frame::{self, MOST_FROM_GUEST};
+use super::handshake::greet_guest;
+use super::order::{Answer, Message, Offered, Order, Understood};
+use super::token::Token;
+use super::{CLIENT_MEMORY, HANDSHAKE, LONGEST};
+use crate::conditions::Conditions;
+use crate::doctor;
+use copycost::internals::connection::{self, Applied, Options};
+use copycost::internals::protocol::Ticket;
+use copycost::internals::seat::{self, Seats};
+use copycost::internals::server::{Attendant, News, STACK_BYTES, Service, Visit};
+use copycost::internals::sys::limits;
+use copycost::internals::sys::socket::{Socket, Woken};
+use copycost::send::{Budget, Limits, Release, Terms as SendTerms};
+
+/// What a host asks of its guests.
+#[derive(Debug, Clone)]
+pub struct Terms {
+    /// The secret that a guest must know; `None`: whoever comes is served.
+    pub token: Option<Token>,
+    /// Clients over all guests at once.
+    pub most_clients: usize,
+}
+
+/// Serves guests.
+#[derive(Debug)]
+pub struct Host {
+    terms: Terms,
+    options: Options,
+    /// The memory that the messages of all guests may take, in bytes.
+    most_memory: usize,
+    /// What is promised to guests.
+    promised: Mutex<Share>,
+    /// Something was given back.
+    returned: Condvar,
+}
+
+/// What a guest is promised, or all of them.
+#[derive(Debug, Clone, Copy, Default)]
+struct Share {
+    clients: usize,
+    /// In bytes.
+    memory: usize,
+}
+
+/// How long a guest waits for what another gives back: one that begins its next scenario has just ended the one
+/// before, and its order may overtake that end.
+const GIVE_BACK: Duration = Duration::from_secs(2);
+
+/// How long the kernel may take to release everything at the end of a run.
+const DRAIN: Duration = Duration::from_secs(5);
+
+impl Host {
+    /// A host whose listener's connections have `options`.
+    pub fn new(terms: Terms, options: Options) -> Self {
+        let (promised, returned) = Default::default();
+        Self { terms, options, most_memory: memory_for_messages(), promised, returned }
+    }
+
+    fn promise(&self, wanted: Share) -> Result<Promise<'_>, String> {
+        let (most_clients, most_memory) = (self.terms.most_clients, self.most_memory);
+        let too_much = |promised: &mut Share| {
+            promised.clients + wanted.clients > most_clients
+                || promised.memory.saturating_add(wanted.memory) > most_memory
+        };
+        let promised = self.promised.lock().unwrap_or_else(PoisonError::into_inner);
+        let waited = self.returned.wait_timeout_while(promised, GIVE_BACK, too_much);
+        let (mut promised, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        let (clients, memory) = (most_clients - promised.clients, most_memory - promised.memory);
+        if wanted.clients > clients {
+            return Err(format!(
+                "{} more clients: {clients} of {most_clients} are free (every path of a cell counts; --max-clients)",
+                wanted.clients
+            ));
+        }
+        if wanted.memory > memory {
+            return Err(format!(
+                "{} more bytes for messages: {memory} of {most_memory} are free (half of the host's memory; every \
+                 path of a cell counts)",
+                wanted.memory
+            ));
+        }
+        *promised =
+            Share { clients: promised.clients + wanted.clients, memory: promised.memory + wanted.memory };
+        Ok(Promise { host: self, share: wanted })
+    }
+
+    fn serve(&self, order: &Order, visit: &Visit) -> io::Result<()> {
+        let understood = match order.understand(self.terms.most_clients) {
+            Ok(understood) => understood,
+            Err(reason) => return frame::send(&visit.socket, &Answer::Refused(reason)),
+        };
+        let _promise = match self.promise(Share { clients: order.clients, memory: understood.memory }) {
+            Ok(promise) => promise,
+            Err(reason) => return frame::send(&visit.socket, &Answer::Refused(reason)),
+        };
+        let cpus = seat::cpus()?;
+        let one_host = visit.socket.local_addr()?.ip() == visit.peer.ip();
+        let all = order.among.all_of(order.clients);
+        let seats = Seats::plan(understood.placement, all, &cpus).of_servers(one_host, &cpus);
+        let seats = seats.part(order.among, order.clients);
+        let placed = seats.placed(cpus.len());
+        let applied = Applied::of(&visit.socket)?;
+        let service = self.service(order, &understood, seats, &applied)?;
+        let ticket = service.ticket;
+        let (news_to, news) = unbounded();
+        let _offered = visit.desk.offer(service, news_to);
+        let mut conditions = Conditions::here();
+        conditions.connected(&applied);
+        conditions.nodelay = order.nodelay;
+        let copied_because = match understood.path.release {
+            Release::OnCompletion => doctor::why_copied(visit.peer.ip()),
+            Release::OnReturn | Release::OnFlush | Release::Never => None,
+        };
+        let (ticket, sender_cpus) = (ticket.into(), placed.sender_cpus);
+        let offered = Offered { ticket, conditions, sender_cpus, copied_because };
+        frame::send(&visit.socket, &Answer::Offered(Box::new(offered)))?;
+        forward(&visit.socket, &news)
+    }
+
+    fn service(
+        &self,
+        order: &Order,
+        understood: &Understood,
+        seats: Seats,
+        applied: &Applied,
+    ) -> io::Result<Service> {
+        let budget = if order.bounded {
+            Budget::share(&Limits::of_process(), order.among.all_of(order.clients), applied.send_buffer)
+        } else {
+            Budget::unbounded()
+        };
+        Ok(Service {
+            path: understood.path,
+            spec: understood.spec,
+            verify: order.verify,
+            seats: seats.servers,
+            terms: SendTerms { urgent: order.urgent, ..SendTerms::within(budget) },
+            counted_threads: order.counted_threads,
+            pollution_table: order.pollution_table,
+            idle_steps: 0,
+            ticket: Ticket::new()?,
+            options: Options { nodelay: order.nodelay, ..self.options },
+            drain_timeout: DRAIN,
+        })
+    }
+}
+
+/// What is promised to one guest, until this is dropped.
+struct Promise<'a> {
+    host: &'a Host,
+    share: Share,
+}
+
+impl Drop for Promise<'_> {
+    fn drop(&mut self) {
+        let mut promised = self.host.promised.lock().unwrap_or_else(PoisonError::into_inner);
+        promised.clients -= self.share.clients;
+        promised.memory -= self.share.memory;
+        self.host.returned.notify_all();
+    }
+}
+
+/// Half of the memory that the kernel says could be had, in bytes; where it does not say, one client's.
+fn memory_for_messages() -> usize {
+    limits::available_memory().map_or(CLIENT_MEMORY, |available| available / 2)
+}
+
+impl Attendant for Host {
+    fn attend(&self, visit: Visit) {
+        // A stranger learns no more than what the handshake has told it.
+        let by = visit.by;
+        if !matches!(greet_guest(&visit.socket, self.terms.token.as_ref(), by), Ok(true)) {
+            return;
+        }
+        // Where everybody is let in, an order is the first thing that a stranger does not send by chance.
+        if self.terms.token.is_some() {
+            visit.pending.is_over(None);
+        }
+        let order = match frame::receive::<Order>(&visit.socket, MOST_FROM_GUEST, by) {
+            Ok(Some(order)) => order,
+            Ok(None) => return,
+            Err(error) => {
+                let _ = frame::send(&visit.socket, &Answer::Refused(error.to_string()));
+                return;
+            }
+        };
+        visit.pending.is_over(None);
+        // The guest has gone, or the host stops: there is nobody to tell.
+        let _ = connection::for_words(&visit.socket).and_then(|()| self.serve(&order, &visit));
+    }
+}
+
+/// Passes news on to the guest until it goes, or for as long as anything is served.
+fn forward(socket: &Socket, news: &Receiver<News>) -> io::Result<()> {
+    let (gone_to, gone) = bounded::<()>(1);
+    let watched = socket.try_clone()?;
+    // A guest says nothing after its order: whatever can be read is its end, or cause for one.
+    let watch =
+        std::thread::Builder::new().name("guest".into()).stack_size(STACK_BYTES).spawn(move || {
+            while matches!(watched.readable_by(Instant::now() + HANDSHAKE), Ok(Woken::Late)) {}
+            let _ = gone_to.send(());
+        })?;
+    let end = after(LONGEST);
+    let result = loop {
+        select! {
+            recv(news) -> message => match message {
+                Ok(message) => {
+                    if let Err(error) = frame::send(socket, &Answer::News(Box::new(Message::from(message)))) {
+                        break Err(error);
+                    }
+                }
+                Err(_) => break Ok(()),
+            },
+            recv(gone) -> _ => break Ok(()),
+            recv(end) -> _ => {
+                let told = format!("served for {} minutes, and that is the most", LONGEST.as_secs() / 60);
+                break frame::send(socket, &Answer::Refused(told));
+            }
+        }
+    };
+    socket.shutdown();
+    let _ = watch.join();
+    result
+}

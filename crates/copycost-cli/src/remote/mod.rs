@@ -1,0 +1,33 @@
+//! Two hosts: a host that serves and a guest that measures, with the same server, fleet and rig as in one process.
+//!
+//! A guest opens a *control connection* for each rig: hello, proof of the shared secret, the scenario. The host
+//! answers with a ticket for the data connections, which carry nothing but messages, and from then on sends the
+//! news of its threads, until either end closes. So a rig differs from one in process only in where its news come
+//! from.
+//!
+//! Nothing here trusts the other end: every length has a bound, every wait an end.
+
+pub mod frame;
+mod guest;
+pub mod handshake;
+mod host;
+mod network;
+pub mod order;
+pub mod raw;
+mod token;
+
+use std::time::Duration;
+
+pub use guest::{Call, CallError, RemoteSite, Shares};
+pub use host::{Host, Terms as HostTerms};
+pub use network::Network;
+pub use token::{BadToken, Token};
+
+/// The longest that one scenario may be served: nobody watches a measurement for longer.
+pub const LONGEST: Duration = Duration::from_secs(3600);
+
+/// The memory that the messages of one client may take, in bytes, where there are several of them.
+pub const CLIENT_MEMORY: usize = 1 << 30;
+
+/// How long either end may take for its part of the handshake.
+pub const HANDSHAKE: Duration = Duration::from_secs(5);

@@ -1,0 +1,321 @@
+//! What a guest asks of a host, and what it is told: the frames of a control connection.
+
+use serde::{Deserialize, Serialize};
+
+use crate::record::Conditions;
+use copycost::cost::pollution::{Chase, Walk};
+use copycost::internals::seat::{Among, Placement};
+use copycost::internals::server::{Failure, News, Report, Told};
+use copycost::internals::supply::Supply;
+use copycost::message::{BadMessageSize, Spec};
+use copycost::scenario::Scenario;
+use copycost::send::{self, Ledger, SendPath};
+
+use super::CLIENT_MEMORY;
+
+/// What is to be served. Words are those of the flags.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Order {
+    /// The send path.
+    pub path: String,
+    /// Bytes of a message.
+    pub size: usize,
+    /// How it is divided.
+    pub fields: String,
+    /// Where the fields lie.
+    pub layout: String,
+    /// Whether messages are rewritten.
+    pub buffers: String,
+    /// How much memory they cover.
+    pub footprint: String,
+    /// How many clients will come.
+    pub clients: usize,
+    /// Where the threads sit.
+    pub placement: String,
+    /// Every byte is checked.
+    pub verify: bool,
+    /// TCP_NODELAY
+    pub nodelay: bool,
+    /// [`send::Terms::urgent`]
+    pub urgent: bool,
+    /// Whether what is in flight stays within the limits.
+    pub bounded: bool,
+    /// How many threads have their counters read.
+    pub counted_threads: usize,
+    /// The table of the pointer chase.
+    pub pollution_table: Option<usize>,
+    /// Which of all clients of several guests these are.
+    #[serde(default)]
+    pub among: Among,
+}
+
+/// An order that was understood.
+#[derive(Debug, Clone)]
+pub struct Understood {
+    /// The send path.
+    pub path: &'static SendPath,
+    /// The message.
+    pub spec: Spec,
+    /// Where the threads sit.
+    pub placement: Placement,
+    /// The memory that all clients' messages take, in bytes: not less than they take.
+    pub memory: usize,
+}
+
+/// What the host says.
+#[derive(Debug, Serialize, Deserialize)]
+pub enum Answer {
+    /// The order is served.
+    Offered(Box<Offered>),
+    /// It is not, and why.
+    Refused(String),
+    /// News of a client's thread.
+    News(Box<Message>),
+}
+
+/// What the data connections need, and what the host is.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Offered {
+    /// What lets them in.
+    pub ticket: [u8; 16],
+    /// The host's conditions.
+    pub conditions: Conditions,
+    /// How many CPUs its threads were placed on.
+    pub sender_cpus: usize,
+    /// Why the host's kernel copies zero-copy sends to the guest, where it can tell.
+    #[serde(default)]
+    pub copied_because: Option<String>,
+}
+
+/// [`News`] as it travels.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Message {
+    /// The client.
+    pub client: usize,
+    /// What happened.
+    pub told: MessageTold,
+}
+
+/// [`Told`] as it travels.
+#[derive(Debug, Serialize, Deserialize)]
+pub enum MessageTold {
+    /// [`Told::Ready`]
+    Ready {
+        /// The share of huge pages.
+        huge_share: Option<f64>,
+        /// The chase without sending.
+        idle_walk: Walk,
+    },
+    /// [`Told::Report`]
+    Report(Box<Report>),
+    /// [`Told::Failed`]
+    Failed {
+        /// The error's sentence.
+        error: String,
+        /// What the kernel had told.
+        ledger: Ledger,
+    },
+}
+
+impl Order {
+    /// The order for `scenario`.
+    pub fn of(scenario: &Scenario) -> Self {
+        let spec = &scenario.spec;
+        Self {
+            path: scenario.path.name.to_owned(),
+            size: spec.size,
+            fields: spec.fields.to_string(),
+            layout: spec.layout.to_string(),
+            buffers: spec.buffers.to_string(),
+            footprint: spec.footprint.to_string(),
+            clients: scenario.clients,
+            placement: scenario.placement.to_string(),
+            verify: scenario.verify,
+            nodelay: scenario.options.nodelay,
+            urgent: scenario.urgent,
+            bounded: scenario.bounded,
+            counted_threads: scenario.counted_threads,
+            pollution_table: scenario.pollution_table,
+            among: Among::default(),
+        }
+    }
+
+    /// The path and the messages that its words name.
+    pub fn named(&self) -> Result<(&'static SendPath, Spec), String> {
+        let path = send::by_name(&self.path).ok_or_else(|| format!("there is no path '{}'", self.path))?;
+        let spec = Spec {
+            layout: self.layout.parse()?,
+            buffers: self.buffers.parse()?,
+            footprint: self.footprint.parse()?,
+            ..Spec::new(self.size).map_err(|error: BadMessageSize| error.to_string())?
+        };
+        let spec = spec.divided(self.fields.parse()?).map_err(|error| error.to_string())?;
+        Ok((path, spec))
+    }
+
+    /// What it means, or the sentence why it cannot be served.
+    pub fn understand(&self, most_clients: usize) -> Result<Understood, String> {
+        let (path, spec) = self.named()?;
+        if !(1..=most_clients).contains(&self.clients) {
+            return Err(format!("{} clients: this host serves 1 to {most_clients}", self.clients));
+        }
+        // Seats are planned for all of them, whoever the others are.
+        if self.among.all_of(self.clients) > most_clients {
+            return Err(format!(
+                "{} clients in all: this host serves 1 to {most_clients}",
+                self.among.all_of(self.clients)
+            ));
+        }
+        self.pollution_table.map_or(Ok(()), Chase::check).map_err(|error| error.to_string())?;
+        let memory = Supply::memory(&spec).saturating_add(self.pollution_table.unwrap_or(0));
+        // One message of any size is served.
+        if memory > CLIENT_MEMORY.max(spec.memory(1)) {
+            return Err(format!(
+                "{memory} bytes of memory for each client's messages: this host has {CLIENT_MEMORY} for each"
+            ));
+        }
+        let placement = self.placement.parse()?;
+        (path.probe)(&spec).map_err(|reason| reason.to_string())?;
+        Ok(Understood { path, spec, placement, memory: memory.saturating_mul(self.clients) })
+    }
+}
+
+/// What another host says, fit to be shown on a terminal: one line of bounded length without control characters.
+pub fn sentence(text: &str) -> String {
+    const LONGEST: usize = 500;
+    text.chars().take(LONGEST).map(|c| if c.is_control() { ' ' } else { c }).collect()
+}
+
+impl From<News> for Message {
+    fn from(news: News) -> Self {
+        let told = match news.told {
+            Told::Ready { huge_share, idle_walk } => MessageTold::Ready { huge_share, idle_walk },
+            Told::Report(report) => MessageTold::Report(report),
+            Told::Failed(failure) => {
+                MessageTold::Failed { error: failure.error.to_string(), ledger: failure.ledger }
+            }
+        };
+        Self { client: news.client, told }
+    }
+}
+
+impl From<Message> for News {
+    fn from(message: Message) -> Self {
+        let told = match message.told {
+            MessageTold::Ready { huge_share, idle_walk } => Told::Ready { huge_share, idle_walk },
+            MessageTold::Report(report) => Told::Report(report),
+            MessageTold::Failed { error, ledger } => {
+                Told::Failed(Failure { error: std::io::Error::other(sentence(&error)), ledger })
+            }
+        };
+        Self { client: message.client, told }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::remote::frame;
+    use copycost::message::{Footprint, Layout};
+    use proptest::prelude::*;
+
+    fn order() -> Order {
+        Order::of(&Scenario::new(&send::ALL[0], Spec::new(64).unwrap(), 2))
+    }
+
+    /// The words that are meant, and any other.
+    fn word(words: &'static str) -> impl Strategy<Value = String> {
+        let words: Vec<_> = words.split(' ').map(str::to_owned).collect();
+        prop_oneof![4 => proptest::sample::select(words), 1 => ".*"]
+    }
+
+    fn any_order() -> impl Strategy<Value = Order> {
+        let words = (
+            word("twocopy onecopy zerocopy"),
+            word("even headed single"),
+            word("heap page arena huge"),
+            word("constant ring:1 ring:65536 ring:0"),
+            word("hot l2 llc cold"),
+            word("paired split free"),
+        );
+        let size = prop_oneof![0usize..1 << 31, any::<usize>()];
+        let clients = prop_oneof![0usize..10, any::<usize>()];
+        let rest = (any::<[bool; 4]>(), any::<usize>(), any::<Option<usize>>());
+        (words, size, clients, rest).prop_map(
+            |(words, size, clients, (flags, counted_threads, pollution_table))| {
+                let (path, fields, layout, buffers, footprint, placement) = words;
+                let [verify, nodelay, urgent, bounded] = flags;
+                Order {
+                    path,
+                    size,
+                    fields,
+                    layout,
+                    buffers,
+                    footprint,
+                    clients,
+                    placement,
+                    verify,
+                    nodelay,
+                    urgent,
+                    bounded,
+                    counted_threads,
+                    pollution_table,
+                    among: Among::default(),
+                }
+            },
+        )
+    }
+
+    proptest! {
+        #[test]
+        fn any_order_is_understood_within_its_bounds_or_refused(order in any_order()) {
+            match order.understand(8) {
+                Ok(understood) => {
+                    prop_assert!((1..=8).contains(&order.clients));
+                    let one = understood.spec.memory(1).max(CLIENT_MEMORY);
+                    prop_assert!(understood.memory <= order.clients * one);
+                }
+                Err(reason) => prop_assert!(!reason.is_empty()),
+            }
+            let frame = frame::encode(&order).unwrap();
+            prop_assert_eq!(frame::decode::<Order>(&frame[4..]), Ok(order));
+        }
+
+        #[test]
+        fn any_bytes_are_answered(bytes: Vec<u8>, text in ".*") {
+            for json in [&bytes[..], text.as_bytes()] {
+                let _ = (frame::decode::<Order>(json), frame::decode::<Answer>(json));
+            }
+        }
+
+        #[test]
+        fn almost_an_order_is_answered(at: proptest::sample::Index, byte: u8, cut: proptest::sample::Index) {
+            let mut json = serde_json::to_vec(&order()).unwrap();
+            let (at, cut) = (at.index(json.len()), cut.index(json.len()));
+            let _ = frame::decode::<Order>(&json[..cut]);
+            json[at] = byte;
+            if let Ok(order) = frame::decode::<Order>(&json) {
+                let _ = order.understand(8);
+            }
+        }
+
+        #[test]
+        fn what_another_host_says_is_fit_for_a_terminal(text in "(?s).*") {
+            let shown = sentence(&text);
+            prop_assert!(!shown.chars().any(char::is_control) && shown.chars().count() <= 500);
+        }
+    }
+
+    #[test]
+    fn what_a_layout_takes_counts_and_not_what_is_sent() {
+        let memory = |layout: Layout, buffers: &str| {
+            let order = Order { size: 8, layout: layout.to_string(), buffers: buffers.into(), ..order() };
+            order.understand(8).map(|understood| understood.memory)
+        };
+        assert!(memory(Layout::Huge, "ring:400").unwrap() >= 2 * (2 << 20));
+        assert!(memory(Layout::Page, "ring:100").unwrap() >= 2 * 100 * 8 * 4096);
+        assert!(memory(Layout::Page, "ring:65536").unwrap_err().contains("bytes of memory"));
+        let cold = Order { size: 8, footprint: Footprint::Cold.to_string(), ..order() };
+        assert!(cold.understand(8).unwrap_err().contains("bytes of memory"));
+    }
+}

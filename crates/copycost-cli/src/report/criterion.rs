@@ -1,0 +1,222 @@
+//! What Criterion keeps of our benches, as sets of rows. Pure: the command walks the folder and hands over texts.
+//!
+//! Criterion 0.8 writes, for each benchmark, `{group}/{function}/{value}/new/` with
+//!
+//! - `raw.csv`, the form that it documents (with its feature `csv_output`, which our benches ask for): a line a
+//!   sample, `group,function,value,throughput_num,throughput_type,sample_measured_value,unit,iteration_count`. The
+//!   measured value is the sum over the iterations;
+//! - `benchmark.json` (`group_id`, `function_id`, `value_str`, `throughput`) and `sample.json` (`iters`, `times`): the
+//!   same without a promise, read where there is no `raw.csv`.
+//!
+//! Our groups are `{path}` (ns for a round, with its bytes), `{path}-cpu` (ns/KiB) and `{path}-latency` (ns for a
+//! message); function and value are size and clients.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+
+use super::metric::{Figure, Metric};
+use super::set::{Row, Set};
+
+/// One benchmark: its name and the mean of its samples for one iteration.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Benchmark {
+    /// The group.
+    pub group: String,
+    function: Option<String>,
+    value: Option<String>,
+    bytes: Option<f64>,
+    mean: Figure,
+}
+
+#[derive(Deserialize)]
+struct RawLine {
+    group: String,
+    function: Option<String>,
+    value: Option<String>,
+    throughput_num: Option<String>,
+    throughput_type: Option<String>,
+    sample_measured_value: f64,
+    iteration_count: f64,
+}
+
+#[derive(Deserialize)]
+struct Named {
+    group_id: String,
+    function_id: Option<String>,
+    value_str: Option<String>,
+    throughput: Option<BTreeMap<String, serde_json::Value>>,
+}
+
+#[derive(Deserialize)]
+struct Sampled {
+    iters: Vec<f64>,
+    times: Vec<f64>,
+}
+
+impl Benchmark {
+    /// From `raw.csv`.
+    pub fn from_raw(text: &str) -> Result<Self, String> {
+        let lines: Result<Vec<RawLine>, _> =
+            csv::Reader::from_reader(text.as_bytes()).deserialize().collect();
+        let lines = lines.map_err(|error| error.to_string())?;
+        let first = lines.first().ok_or("it holds no sample")?;
+        let bytes =
+            first.throughput_num.as_ref().filter(|_| first.throughput_type.as_deref() == Some("bytes"));
+        Ok(Self {
+            group: first.group.clone(),
+            function: first.function.clone(),
+            value: first.value.clone(),
+            bytes: bytes.and_then(|number| number.parse().ok()),
+            mean: mean(lines.iter().map(|line| line.sample_measured_value / line.iteration_count))?,
+        })
+    }
+
+    /// From `benchmark.json` and `sample.json`.
+    pub fn from_json(benchmark: &str, sample: &str) -> Result<Self, String> {
+        let named: Named = serde_json::from_str(benchmark).map_err(|error| error.to_string())?;
+        let sampled: Sampled = serde_json::from_str(sample).map_err(|error| error.to_string())?;
+        let bytes =
+            named.throughput.as_ref().and_then(|of| of.get("Bytes")).and_then(serde_json::Value::as_f64);
+        Ok(Self {
+            group: named.group_id,
+            function: named.function_id,
+            value: named.value_str,
+            bytes,
+            mean: mean(sampled.times.iter().zip(&sampled.iters).map(|(time, iterations)| time / iterations))?,
+        })
+    }
+
+    /// The path, the cell and the figure; `None` for a benchmark that is not of a path's cell.
+    fn read(&self) -> Option<(&'static str, usize, usize, Metric, Figure)> {
+        let scaled = |scale: f64| {
+            let interval = self.mean.interval.map(|(low, high)| (low * scale, high * scale));
+            Figure { value: self.mean.value * scale, interval }
+        };
+        let (path, metric, figure) = copycost::send::ALL.iter().find_map(|path| {
+            match self.group.strip_prefix(path.name)? {
+                // Bytes for each nanosecond are GB/s. The faster end of the time is the slower end of the rate.
+                "" => {
+                    let bytes = self.bytes?;
+                    let interval = self.mean.interval.filter(|(low, _)| *low > 0.0);
+                    let interval = interval.map(|(low, high)| (bytes / high, bytes / low));
+                    Some((path.name, Metric::Throughput, Figure { value: bytes / self.mean.value, interval }))
+                }
+                "-cpu" => Some((path.name, Metric::BothDemand, scaled(1.0))),
+                "-latency" => Some((path.name, Metric::LatencyMean, scaled(1e-3))),
+                _ => None,
+            }
+        })?;
+        let size = self.function.as_ref()?.parse().ok()?;
+        let clients = self.value.as_ref()?.parse().ok()?;
+        figure.value.is_finite().then_some((path, size, clients, metric, figure))
+    }
+}
+
+/// The set of all benchmarks that are ours; an error where none is.
+pub fn set(folder: &str, benchmarks: &[Benchmark]) -> Result<Set, String> {
+    let mut set = Set { files: vec![folder.to_owned()], ..Set::default() };
+    for (path, size, clients, metric, figure) in benchmarks.iter().filter_map(Benchmark::read) {
+        let known = |row: &&mut Row| (row.path.as_str(), row.size, row.clients) == (path, size, clients);
+        match set.rows.iter_mut().find(known) {
+            Some(row) => {
+                row.figures.insert(metric, figure);
+            }
+            None => set.rows.push(Row {
+                path: path.to_owned(),
+                size,
+                clients,
+                record: None,
+                figures: BTreeMap::from([(metric, figure)]),
+            }),
+        }
+    }
+    set.rows.sort_by_key(|row| (row.clients, row.size, super::set::place(&row.path)));
+    set.commands = vec!["cargo bench".to_owned()];
+    if set.rows.is_empty() {
+        let groups: Vec<_> = benchmarks.iter().map(|benchmark| benchmark.group.as_str()).take(3).collect();
+        return Err(format!("holds no benchmark of copycost, only others such as {}", groups.join(", ")));
+    }
+    Ok(set)
+}
+
+/// Reach of a 95 % interval in standard errors. Normal, not Student's: our benches take 25 samples and more, where the
+/// two differ by 5 % of the interval.
+const REACH: f64 = 1.96;
+
+fn mean(values: impl Iterator<Item = f64>) -> Result<Figure, String> {
+    let values: Vec<f64> = values.collect();
+    if values.is_empty() || values.iter().any(|value| !value.is_finite() || *value <= 0.0) {
+        return Err("a sample is no positive number".to_owned());
+    }
+    let n = values.len() as f64;
+    let mean = values.iter().sum::<f64>() / n;
+    if values.len() < 2 {
+        return Ok(Figure::plain(mean));
+    }
+    let variance = values.iter().map(|value| (value - mean).powi(2)).sum::<f64>() / (n - 1.0);
+    let reach = REACH * (variance / n).sqrt();
+    Ok(Figure { value: mean, interval: Some((mean - reach, mean + reach)) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HEADER: &str =
+        "group,function,value,throughput_num,throughput_type,sample_measured_value,unit,iteration_count\n";
+
+    fn raw(lines: &str) -> Result<Benchmark, String> {
+        Benchmark::from_raw(&format!("{HEADER}{lines}"))
+    }
+
+    #[test]
+    fn both_forms_say_the_same() {
+        let csv =
+            raw("onecopy,1024,8,8192,bytes,2000.0,ns,2\nonecopy,1024,8,8192,bytes,3300.0,ns,3\n").unwrap();
+        let json = Benchmark::from_json(
+            r#"{"group_id":"onecopy","function_id":"1024","value_str":"8","throughput":{"Bytes":8192},"full_id":""}"#,
+            r#"{"sampling_mode":"Flat","iters":[2.0,3.0],"times":[2000.0,3300.0]}"#,
+        )
+        .unwrap();
+        assert_eq!(csv, json);
+        let set = set("target/criterion", &[csv]).unwrap();
+        let figure = set.row("onecopy", 1024, 8).unwrap().figure(Metric::Throughput).unwrap();
+        // 8192 bytes in 1050 ns.
+        assert!((figure.value - 7.802).abs() < 1e-3, "{figure:?}");
+        let (low, high) = figure.interval.unwrap();
+        assert!(low < figure.value && figure.value < high);
+    }
+
+    #[test]
+    fn the_three_groups_of_a_path_are_one_row() {
+        let lines = [
+            "zerocopy,4096,1,4096,bytes,1000,ns,1\n",
+            "zerocopy-cpu,4096,1,,,120.5,ns/KiB,1\n",
+            "zerocopy-latency,4096,1,,,15000,ns,1\n",
+            "zerocopy-call,4096,,,,200,ns,1\n",
+            "part,eight iovecs,,,,7,ns,1\n",
+        ];
+        let benchmarks: Vec<_> = lines.iter().map(|line| raw(line).unwrap()).collect();
+        let set = set("x", &benchmarks).unwrap();
+        assert_eq!(set.rows.len(), 1);
+        let figure = |metric| set.rows[0].figure(metric).map(|figure| figure.value);
+        assert_eq!(figure(Metric::Throughput), Some(4.096));
+        assert_eq!(figure(Metric::BothDemand), Some(120.5));
+        assert_eq!(figure(Metric::LatencyMean), Some(15.0));
+        assert_eq!(figure(Metric::SenderDemand), None);
+    }
+
+    #[test]
+    fn other_projects_and_damage_are_told() {
+        let other = raw("fib,20,,,,12.0,ns,1\n").unwrap();
+        assert!(set("x", &[other]).unwrap_err().contains("only others such as fib"));
+        for lines in
+            ["", "onecopy,1024,8", "onecopy,1024,8,1,bytes,-1,ns,1\n", "onecopy,1024,8,1,bytes,1,ns,0\n"]
+        {
+            assert!(raw(lines).is_err(), "{lines}");
+        }
+        assert!(Benchmark::from_json("{}", "{}").is_err());
+        assert!(Benchmark::from_json("{", "").is_err());
+    }
+}

@@ -1,0 +1,107 @@
+//! Paths beside the reference path, with their intervals: what may be said, and what may not.
+
+use super::{Chart, Content, Plots, all_of, of_each_set};
+use crate::compare::stats::EQUIVALENT_WITHIN;
+use crate::record::Comparison;
+use crate::report::listing::{Listing, UNKNOWN};
+use crate::report::metric::Figure;
+use crate::report::plot::axis::Axis;
+use crate::report::plot::intervals::{Intervals, Ratio};
+use crate::report::plot::mark::Look;
+use crate::report::plot::short;
+use crate::report::set::{Set, place};
+use copycost::units::{ByteSize, Clients, significant};
+
+pub(super) const CHART: Chart =
+    Chart { id: "comparisons", title: "Paths beside the reference, with intervals", content };
+
+/// The metrics, and what their ratio is called.
+const METRICS: [(&str, &str); 3] = [
+    ("throughput", "throughput, right is faster"),
+    ("demand", "CPU time of both ends, left is cheaper"),
+    ("sender-demand", "CPU time of the sender, left is cheaper"),
+];
+
+fn content(sets: &[Set]) -> Content {
+    let mut panels = Vec::new();
+    for (metric, x_title) in METRICS {
+        let x = axis(sets, metric, x_title);
+        // Sets side by side, cell beside cell.
+        for clients in all_of(sets, Set::clients) {
+            panels.extend(sets.iter().filter_map(|set| panel(set, metric, &x, clients)));
+        }
+    }
+    if panels.is_empty() {
+        return Content::Missing(
+            "These results hold no ratios with intervals, and figures alone do not show that one path beats another."
+                .to_owned(),
+        );
+    }
+    let mut caption = of_each_set(sets, sentence);
+    caption.push(format!(
+        "Lines are intervals over set-ups, corrected for the number of comparisons; hollow: undecided. The band is \
+         ±{} %, within which paths count as equivalent.",
+        100.0 * EQUIVALENT_WITHIN
+    ));
+    Plots::content(panels, caption, table(sets))
+}
+
+fn panel(set: &Set, metric: &str, x: &Axis, clients: usize) -> Option<String> {
+    let mut rows: Vec<&Comparison> =
+        set.comparisons.iter().filter(|c| c.metric == metric && c.clients == clients).collect();
+    let reference = rows.first()?.reference.clone();
+    rows.sort_by_key(|c| (place(&c.path), c.size));
+    let title = match set.label.as_str() {
+        "" => format!("beside {reference}, {}", Clients(clients)),
+        label => format!("beside {reference}, {} · {label}", Clients(clients)),
+    };
+    let ratios = rows.into_iter().map(ratio).collect();
+    Some(Intervals { title, x: x.clone(), equal_within: EQUIVALENT_WITHIN, ratios }.svg())
+}
+
+/// One axis for all plots of a metric, so that they compare.
+fn axis(sets: &[Set], metric: &str, title: &str) -> Axis {
+    let all = sets.iter().flat_map(|set| &set.comparisons).filter(|comparison| comparison.metric == metric);
+    Axis::ratios(title, all.flat_map(|c| [c.ratio, c.low, c.high]).flatten())
+}
+
+fn ratio(comparison: &Comparison) -> Ratio {
+    let usable = |value: &f64| value.is_finite() && *value > 0.0;
+    let interval = comparison.low.zip(comparison.high).filter(|(low, high)| usable(low) && usable(high));
+    Ratio {
+        label: format!("{} {}", comparison.path, ByteSize(comparison.size)),
+        look: Look { place: place(&comparison.path), set: usize::from(comparison.word == "undecided") },
+        figure: comparison.ratio.filter(usable).map(|value| Figure { value, interval }),
+        word: short(&comparison.word, 12),
+    }
+}
+
+fn sentence(set: &Set) -> Option<String> {
+    let mut words: Vec<(&str, usize)> = Vec::new();
+    for comparison in set.comparisons.iter().filter(|comparison| comparison.metric == "throughput") {
+        match words.iter_mut().find(|word| word.0 == comparison.word) {
+            Some(word) => word.1 += 1,
+            None => words.push((&comparison.word, 1)),
+        }
+    }
+    let counts: Vec<_> = words.iter().map(|(word, count)| format!("{count} {word}")).collect();
+    (!counts.is_empty()).then(|| format!("Of the throughputs: {}.", counts.join(", ")))
+}
+
+/// Every comparison of the sets.
+pub(in crate::report) fn table(sets: &[Set]) -> Listing {
+    let header = [
+        "set", "metric", "path", "beside", "size", "clients", "ratio", "interval", "word", "set-ups", "note",
+    ];
+    let skipped = usize::from(sets.len() < 2);
+    let number = |value: Option<f64>| value.map_or_else(|| UNKNOWN.to_owned(), significant);
+    let line = |set: &Set, c: &Comparison| {
+        let interval = format!("{} to {}", number(c.low), number(c.high));
+        let words = [set.label.clone(), c.metric.clone(), c.path.clone(), c.reference.clone()];
+        let cell = [ByteSize(c.size).to_string(), c.clients.to_string(), number(c.ratio), interval];
+        let rest = [c.word.clone(), c.setups.to_string(), c.note.clone().unwrap_or_default()];
+        words.into_iter().chain(cell).chain(rest).skip(skipped).collect()
+    };
+    let rows = sets.iter().flat_map(|set| set.comparisons.iter().map(move |c| line(set, c))).collect();
+    Listing { header: header.into_iter().skip(skipped).map(str::to_owned).collect(), rows }
+}

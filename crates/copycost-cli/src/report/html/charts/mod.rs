@@ -1,0 +1,234 @@
+//! The charts of the page, one file each, and the one list of them. A chart is a pure function from sets to plots,
+//! a caption that is computed from the same figures, and a table.
+
+mod caches;
+mod comparisons;
+mod demand;
+mod explained;
+mod hosts;
+mod lab;
+mod latency;
+mod ledger;
+mod model;
+mod speedup;
+mod throughput;
+mod winners;
+
+use crate::report::listing::Listing;
+use crate::report::metric::Metric;
+use crate::report::plot::axis::Axis;
+use crate::report::plot::lines::{Form, Lines, Series};
+use crate::report::plot::mark::Look;
+use crate::report::set::{Row, Set, place};
+use copycost::units::{ByteSize, Clients, significant};
+
+/// Every chart of cells, in the order of the page.
+pub static ALL: &[Chart] = &[
+    winners::CHART,
+    comparisons::CHART,
+    throughput::CHART,
+    demand::CHART,
+    lab::CHART,
+    latency::CHART,
+    speedup::CHART,
+    hosts::CHART,
+    caches::CHART,
+    ledger::CHART,
+];
+
+/// Charts of what only some results hold.
+static BESIDE: &[Chart] = &[explained::CHART, explained::FLAMES, model::CHART];
+
+/// The charts of a page, each with its content: those of cells where there are any, and of the others those that have
+/// something to say.
+pub fn of(sets: &[Set]) -> Vec<(&'static Chart, Content)> {
+    let cells = if sets.iter().any(|set| !set.rows.is_empty()) { ALL } else { &[] };
+    let drawn = cells.iter().chain(BESIDE).map(|chart| (chart, (chart.content)(sets)));
+    drawn.filter(|(_, content)| !matches!(content, Content::Absent)).collect()
+}
+
+/// Every comparison, for other forms.
+pub(in crate::report) use comparisons::table as comparison_table;
+
+/// One chart.
+#[derive(Debug)]
+pub struct Chart {
+    /// Its anchor in the page.
+    pub id: &'static str,
+    /// Its heading.
+    pub title: &'static str,
+    /// What it shows of the sets.
+    pub content: fn(&[Set]) -> Content,
+}
+
+/// What a chart has to show.
+#[derive(Debug)]
+pub enum Content {
+    /// Nothing of the kind was asked for.
+    Absent,
+    /// Why there is nothing to plot: a sentence.
+    Missing(String),
+    /// SVG elements, and what belongs to them.
+    Plots(Plots),
+}
+
+/// Plots with their caption and their table.
+#[derive(Debug, Default)]
+pub struct Plots {
+    /// SVG elements.
+    pub panels: Vec<String>,
+    /// Sentences computed from the figures.
+    pub caption: Vec<String>,
+    /// The same in figures.
+    pub table: Listing,
+    /// Each plot needs the whole width.
+    pub wide: bool,
+}
+
+/// More plots than this side by side are not read; the table has the rest.
+pub const MOST_PANELS: usize = 12;
+
+impl Plots {
+    /// At most [`MOST_PANELS`], and the sentence that says so.
+    fn content(mut panels: Vec<String>, mut caption: Vec<String>, table: Listing) -> Content {
+        if panels.len() > MOST_PANELS {
+            caption
+                .push(format!("The first {MOST_PANELS} of {} plots; the table has the rest.", panels.len()));
+            panels.truncate(MOST_PANELS);
+        }
+        Content::Plots(Self { panels, caption, table, wide: false })
+    }
+}
+
+/// The name of a path's line: with its set where there are several.
+fn named(path: &str, set: &Set) -> String {
+    if set.label.is_empty() { path.to_owned() } else { format!("{path} · {}", set.label) }
+}
+
+/// A line for each path of each set: `at` says where a row stands, `None` that it is not of this plot.
+fn series(sets: &[Set], metric: Metric, at: impl Fn(&Row) -> Option<f64>) -> Vec<Series> {
+    let mut all = Vec::new();
+    for (number, set) in sets.iter().enumerate() {
+        for path in set.paths() {
+            let rows = set.rows.iter().filter(|row| row.path == path);
+            let mut points: Vec<_> = rows.filter_map(|row| Some((at(row)?, row.figure(metric)?))).collect();
+            points.sort_by(|one, other| one.0.total_cmp(&other.0));
+            if !points.is_empty() {
+                let look = Look { place: place(path), set: number };
+                all.push(Series { label: named(path, set), look, form: Form::Joined, points });
+            }
+        }
+    }
+    all
+}
+
+/// Every value that a plot of the metric must have room for: one axis for all its panels, so that they compare.
+fn reach(sets: &[Set], metric: Metric) -> impl Iterator<Item = f64> + '_ {
+    let figures = sets.iter().flat_map(|set| &set.rows).filter_map(move |row| row.figure(metric));
+    figures.flat_map(|figure| {
+        let ends = figure.interval.unwrap_or((figure.value, figure.value));
+        [figure.value, ends.0, ends.1]
+    })
+}
+
+/// The metric against the message size, for one number of clients.
+fn over_sizes(sets: &[Set], metric: Metric, clients: usize) -> Option<Lines> {
+    let series = series(sets, metric, |row| (row.clients == clients).then_some(row.size as f64));
+    let (x, y) = (Axis::sizes(&all_of(sets, Set::sizes)), Axis::values(metric.title(), reach(sets, metric)));
+    (!series.is_empty()).then(|| Lines {
+        title: Clients(clients).to_string(),
+        x,
+        y,
+        series,
+        guide: Vec::new(),
+    })
+}
+
+/// The metric against the clients, for one message size.
+fn over_clients(sets: &[Set], metric: Metric, size: usize) -> Option<Lines> {
+    let series = series(sets, metric, |row| (row.size == size).then_some(row.clients as f64));
+    let (x, y) =
+        (Axis::clients(&all_of(sets, Set::clients)), Axis::values(metric.title(), reach(sets, metric)));
+    (!series.is_empty()).then(|| Lines { title: ByteSize(size).to_string(), x, y, series, guide: Vec::new() })
+}
+
+/// What `of` gives for all sets, ascending.
+fn all_of(sets: &[Set], of: fn(&Set) -> Vec<usize>) -> Vec<usize> {
+    let mut values: Vec<_> = sets.iter().flat_map(of).collect();
+    values.sort_unstable();
+    values.dedup();
+    values
+}
+
+/// `64 KiB, 8 clients`
+fn cell_word(size: usize, clients: usize) -> String {
+    format!("{}, {}", ByteSize(size), Clients(clients))
+}
+
+/// A sentence of each set, with the set's name where there are several.
+fn of_each_set(sets: &[Set], sentence: impl Fn(&Set) -> Option<String>) -> Vec<String> {
+    let said = |set: &Set| {
+        let sentence = sentence(set)?;
+        Some(if set.label.is_empty() { sentence } else { format!("{}: {sentence}", set.label) })
+    };
+    sets.iter().filter_map(said).collect()
+}
+
+/// In how many cells each path is ahead by the metric, and where the widest gap lies.
+fn leads(set: &Set, metric: Metric) -> Option<String> {
+    let mut ahead: Vec<(&str, usize)> = set.paths().into_iter().map(|path| (path, 0)).collect();
+    let (mut cells, mut widest) = (0, (0.0, String::new()));
+    for (size, clients) in set.cells() {
+        let mut rows: Vec<(&str, f64)> = set
+            .rows
+            .iter()
+            .filter(|row| (row.size, row.clients) == (size, clients))
+            .filter_map(|row| Some((row.path.as_str(), row.figure(metric)?.value)))
+            .filter(|row| row.1 > 0.0)
+            .collect();
+        rows.sort_by(|one, other| one.1.total_cmp(&other.1));
+        if metric.more_is_better() {
+            rows.reverse();
+        }
+        let (Some(first), Some(last)) = (rows.first(), rows.last()) else { continue };
+        if rows.len() < 2 {
+            continue;
+        }
+        cells += 1;
+        if first.1 == last.1 {
+            continue;
+        }
+        ahead.iter_mut().filter(|path| path.0 == first.0).for_each(|path| path.1 += 1);
+        let gap = (first.1 / last.1).max(last.1 / first.1);
+        if gap > widest.0 {
+            let cell = cell_word(size, clients);
+            widest = (gap, format!("{} against {} at {cell}", first.0, last.0));
+        }
+    }
+    ahead.retain(|path| path.1 > 0);
+    ahead.sort_by_key(|path| std::cmp::Reverse(path.1));
+    let counts: Vec<_> = ahead.iter().map(|(path, count)| format!("{path} in {count}")).collect();
+    if cells > 0 && counts.is_empty() {
+        return Some("The same for all paths.".to_owned());
+    }
+    let best = if metric.more_is_better() { "Highest" } else { "Lowest" };
+    let of = if cells == 1 { "1 cell".to_owned() } else { format!("{cells} cells") };
+    (cells > 0).then(|| {
+        format!(
+            "{best}: {} of {of}. Widest gap: {} times, {}.",
+            counts.join(", "),
+            significant(widest.0),
+            widest.1
+        )
+    })
+}
+
+/// What is said under every plot of plain figures.
+fn spread_note(sets: &[Set], metric: Metric) -> Option<String> {
+    let with = sets.iter().flat_map(|set| &set.rows).filter_map(|row| row.figure(metric));
+    let with = with.filter(|figure| figure.interval.is_some()).count();
+    (with > 0).then(|| match sets.iter().any(|set| set.conditions.is_none()) {
+        true => "Bars: 95 % intervals, for Criterion's sets of the mean of its samples.".to_owned(),
+        false => "Bars: the interval of the ratio to the reference path.".to_owned(),
+    })
+}

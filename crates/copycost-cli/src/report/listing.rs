@@ -1,0 +1,81 @@
+//! A table before it has a form: HTML and Markdown write the same one.
+
+use super::metric::{Figure, Metric};
+use super::set::{Row, Set};
+use copycost::units::{ByteSize, significant};
+
+/// A table.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Listing {
+    /// Over the columns.
+    pub header: Vec<String>,
+    /// Line by line.
+    pub rows: Vec<Vec<String>>,
+}
+
+/// What stands where a figure is not known.
+pub const UNKNOWN: &str = "–";
+
+impl Listing {
+    /// Whether a column holds figures, which stand to the right.
+    pub fn is_figures(&self, column: usize) -> bool {
+        let mut values =
+            self.rows.iter().filter_map(|row| row.get(column)).filter(|value| *value != UNKNOWN).peekable();
+        values.peek().is_some() && values.all(|value| value.starts_with(|c: char| c.is_ascii_digit()))
+    }
+
+    /// A line for each row of the sets that has one of the metrics.
+    pub fn of_metrics(sets: &[Set], metrics: &[Metric]) -> Self {
+        let with_intervals = |metric: &Metric| {
+            let mut rows = sets.iter().flat_map(|set| &set.rows);
+            rows.any(|row| row.figure(*metric).is_some_and(|figure| figure.interval.is_some()))
+        };
+        let wide: Vec<bool> = metrics.iter().map(with_intervals).collect();
+        let mut header = cell_header(sets);
+        for (metric, wide) in metrics.iter().zip(&wide) {
+            header.push(metric.title().to_owned());
+            if *wide {
+                header.push(if *metric == Metric::LatencyMedian { "to p99" } else { "interval" }.to_owned());
+            }
+        }
+        let mut rows = Vec::new();
+        for set in sets {
+            for row in &set.rows {
+                let figures: Vec<_> = metrics.iter().map(|metric| row.figure(*metric)).collect();
+                if figures.iter().all(Option::is_none) {
+                    continue;
+                }
+                let mut line = cell(sets, set, row);
+                for ((figure, wide), metric) in figures.into_iter().zip(&wide).zip(metrics) {
+                    line.push(figure.map_or_else(|| UNKNOWN.to_owned(), |figure| significant(figure.value)));
+                    if *wide {
+                        line.push(interval(figure, *metric));
+                    }
+                }
+                rows.push(line);
+            }
+        }
+        Self { header, rows }
+    }
+}
+
+fn interval(figure: Option<Figure>, metric: Metric) -> String {
+    match figure.and_then(|figure| figure.interval) {
+        Some((_, high)) if metric == Metric::LatencyMedian => significant(high),
+        Some((low, high)) => format!("{} to {}", significant(low), significant(high)),
+        None => UNKNOWN.to_owned(),
+    }
+}
+
+/// The header of [`cell`].
+pub fn cell_header(sets: &[Set]) -> Vec<String> {
+    let set = (sets.len() > 1).then_some("set");
+    set.into_iter().chain(["path", "size", "clients"]).map(str::to_owned).collect()
+}
+
+/// What names a row: its set where there are several, its path and its cell.
+pub fn cell(sets: &[Set], set: &Set, row: &Row) -> Vec<String> {
+    let label = (sets.len() > 1).then(|| set.label.clone());
+    let rest = [row.path.clone(), ByteSize(row.size).to_string(), row.clients.to_string()];
+    label.into_iter().chain(rest).collect()
+}

@@ -1,0 +1,241 @@
+//! Cost models: what each thing costs, how well it was checked, what it says of the message asked about; for a terminal,
+//! and as listings.
+
+use comfy_table::CellAlignment;
+
+use super::fold::wrapped;
+use super::listing::{Listing, UNKNOWN};
+use super::table::{plain, trimmed};
+use crate::model::choice::time;
+use crate::model::fit::Term;
+use crate::model::surface::{self, Crossing, Standing};
+use crate::record::{CostModel, ModelCell, PathModel};
+use copycost::message::Fields;
+use copycost::units::{ByteSize, Clients, significant};
+
+/// The coefficients, the checks and the predictions of each model.
+pub(super) fn tables(models: &[CostModel]) -> String {
+    models.iter().map(one).collect()
+}
+
+fn one(model: &CostModel) -> String {
+    let [coefficients, predictions] = listings(model).map(|listing| columns(&listing));
+    let said: String = all_sentences(model).iter().map(|sentence| wrapped("- ", sentence)).collect();
+    format!("{coefficients}\n{said}\n{predictions}\n{}", wrapped("", &conditions(model)))
+}
+
+/// For a terminal, figures to the right.
+fn columns(listing: &Listing) -> String {
+    let mut table = plain();
+    table.set_header(&listing.header);
+    for column in table.column_iter_mut().skip(2) {
+        column.set_cell_alignment(CellAlignment::Right);
+    }
+    for row in &listing.rows {
+        table.add_row(row);
+    }
+    format!("{}\n", trimmed(&table))
+}
+
+/// What things cost by each model, and what it says of the message that was asked about.
+pub(super) fn listings(model: &CostModel) -> [Listing; 2] {
+    [coefficients(model), predictions(model)]
+}
+
+/// What follows from the coefficients, and how far to trust them.
+pub(super) fn all_sentences(model: &CostModel) -> Vec<String> {
+    [sentences(model), crossings(model), remarks(model)].concat()
+}
+
+/// The settings that hold for all cells.
+pub(super) fn conditions(model: &CostModel) -> String {
+    format!("{}; {}", Clients(model.clients), model.settings.join(", "))
+}
+
+/// The terms that any path has.
+pub(super) fn terms(model: &CostModel) -> Vec<Term> {
+    let has = |term: &Term| {
+        model.models.iter().filter_map(|path| path.model.as_ref()).any(|m| m.terms.contains(term))
+    };
+    Term::ALL.iter().copied().filter(has).collect()
+}
+
+/// `812 ±45`
+pub(super) fn coefficient(path: &PathModel, term: Term) -> String {
+    let found = path.model.as_ref().and_then(|model| model.coefficient(term));
+    found.map_or_else(String::new, |(value, reach)| format!("{} ±{}", significant(value), significant(reach)))
+}
+
+/// `4.1 %`, with the worst cell.
+pub(super) fn miss(path: &PathModel) -> String {
+    path.mean_miss_percent.map_or_else(|| UNKNOWN.to_owned(), |percent| format!("{percent:.1} %"))
+}
+
+fn coefficients(model: &CostModel) -> Listing {
+    let terms = terms(model);
+    let header = ["ns for each", "CPU time of"].map(str::to_owned).into_iter();
+    let row = |path: &PathModel| {
+        let cells = [path.path.clone(), path.end.clone()].into_iter();
+        cells.chain(terms.iter().map(|term| coefficient(path, *term))).collect()
+    };
+    Listing {
+        header: header.chain(terms.iter().map(ToString::to_string)).collect(),
+        rows: model.models.iter().map(row).collect(),
+    }
+}
+
+/// How well each model was checked, and what was left out of it: sentences.
+fn remarks(model: &CostModel) -> Vec<String> {
+    let mut said = Vec::new();
+    for path in &model.models {
+        let cell = |cell: &ModelCell| {
+            let miss = 100.0 * cell.miss()?;
+            Some(format!(
+                "{}: {} for {} ({miss:+.1} %)",
+                cell.message.words(),
+                time(cell.predicted_ns?),
+                time(cell.ns)
+            ))
+        };
+        let held_out: Vec<_> = path.cells.iter().filter(|cell| cell.held_out).filter_map(cell).collect();
+        if !held_out.is_empty() {
+            said.push(format!(
+                "{}, {}, held out, {} off on average: {}.",
+                path.path,
+                path.end,
+                miss(path),
+                held_out.join("; ")
+            ));
+        }
+        if let Some(refused) = &path.refused {
+            said.push(format!("{}, {}: no prediction: {refused}.", path.path, path.end));
+        }
+    }
+    if model.deciding_end() == "sender" {
+        said.push("In the lab both ends include the relay and ksoftirqd between them.".to_owned());
+    }
+    let off = |path: &PathModel| {
+        let noise = path.model.as_ref()?.noise;
+        let [setups, cells] = [noise.setups, noise.cells].map(|share| 100.0 * share);
+        Some(format!("{}, {} {setups:.1} % and {cells:.1} %", path.path, path.end))
+    };
+    let off: Vec<_> = model.models.iter().filter_map(off).collect();
+    if !off.is_empty() {
+        said.push(format!(
+            "Standard deviations of set-ups around their cell, and of cells around the model beyond that: {}.",
+            off.join("; ")
+        ));
+    }
+    said.extend(notes(model).into_iter().map(|(path, note)| format!("{path}: {note}.")));
+    said
+}
+
+/// What was left out of the models: each sentence once a path.
+pub(super) fn notes(model: &CostModel) -> Vec<(String, String)> {
+    let mut notes: Vec<(String, String)> = Vec::new();
+    for path in &model.models {
+        for note in path.model.iter().flat_map(|model| &model.notes) {
+            let note = (path.path.clone(), note.clone());
+            if !notes.contains(&note) {
+                notes.push(note);
+            }
+        }
+    }
+    notes
+}
+
+fn predictions(model: &CostModel) -> Listing {
+    let header = ["", "CPU a message", "from", "to", "ns/KiB"].map(str::to_owned).into_iter();
+    let row = |path: &PathModel| {
+        let figures = match &path.prediction {
+            Some(p) => {
+                let kib = model.asked.size as f64 / 1024.0;
+                [time(p.ns), time(p.low), time(p.high), significant(p.ns / kib)]
+            }
+            None => [UNKNOWN; 4].map(str::to_owned),
+        };
+        [path.path.clone(), path.end.clone()].into_iter().chain(figures).collect()
+    };
+    Listing {
+        header: [model.asked.words()].into_iter().chain(header).collect(),
+        rows: model.models.iter().map(row).collect(),
+    }
+}
+
+/// Forms of messages for which paths are compared over size: each can be had of any.
+pub(super) const FORMS: [Fields; 2] = [Fields::Even, Fields::Single];
+
+/// From which size on each path costs less than the reference: a sentence for each footprint.
+pub(super) fn crossings(model: &CostModel) -> Vec<String> {
+    let end = model.deciding_end();
+    let Some(reference) = model.reference(end) else { return Vec::new() };
+    let others: Vec<_> = model.usable(end).filter(|path| path.path != reference.path).collect();
+    let mut sentences = Vec::new();
+    for footprint in model.footprints(end) {
+        for fields in FORMS {
+            let stands = |path: &&PathModel| {
+                let ratio = |size| model.ratio(path, reference, (size, fields, footprint));
+                Some(format!("{} {}", path.path, standing(surface::crossing(ratio)?)))
+            };
+            let said: Vec<_> = others.iter().filter_map(stands).collect();
+            if !said.is_empty() {
+                sentences.push(format!(
+                    "By the models, CPU time of {}, {footprint}, {fields} fields, up to 1 MiB, beside {}: {}.",
+                    the(end),
+                    reference.path,
+                    said.join("; ")
+                ));
+            }
+        }
+    }
+    sentences
+}
+
+fn standing(crossing: Crossing) -> String {
+    // Steps of 9 % are no more exact than that.
+    let near = |size: usize| ByteSize((size / 1024).max(1) << 10);
+    let stands = match crossing.standing {
+        Standing::Always => "costs less at every size".to_owned(),
+        Standing::Never => "costs more at every size".to_owned(),
+        Standing::From(size) => format!("costs less from {} on", near(size)),
+        Standing::UpTo(size) => format!("costs less up to {}", near(size)),
+    };
+    match crossing.undecided {
+        None => stands,
+        Some(range)
+            if Some(range.0) == surface::sizes().next() && Some(range.1) == surface::sizes().last() =>
+        {
+            "costs the same within the interval at every size".to_owned()
+        }
+        Some((least, most)) => format!("{stands} (not shown from {} to {})", near(least), near(most)),
+    }
+}
+
+/// An end in a sentence.
+pub(super) fn the(end: &str) -> &str {
+    if end == "sender" { "the sender" } else { end }
+}
+
+/// What copying and pinning cost here: a sentence for each end.
+pub(super) fn sentences(model: &CostModel) -> Vec<String> {
+    let mut sentences = Vec::new();
+    for end in ["sender", "both ends"] {
+        let paths: Vec<_> = model.usable(end).collect();
+        let say = |path: &&PathModel| {
+            let value = |term| path.model.as_ref()?.coefficient(term).map(|found| found.0);
+            let kib =
+                [("hot", Term::HotKib), ("l2", Term::L2Kib), ("llc", Term::LlcKib), ("cold", Term::ColdKib)];
+            let mut parts: Vec<_> = kib
+                .iter()
+                .filter_map(|(word, term)| Some(format!("{word} {} ns", significant(value(*term)?))))
+                .collect();
+            parts.extend(value(Term::Pages).map(|ns| format!("pinning a page {} ns", significant(ns))));
+            (!parts.is_empty()).then(|| format!("{} {}", path.path, parts.join(", ")))
+        };
+        let said: Vec<_> = paths.iter().filter_map(say).collect();
+        if !said.is_empty() {
+            sentences.push(format!("What a KiB costs here, CPU time of {}: {}.", the(end), said.join("; ")));
+        }
+    }
+    sentences
+}

@@ -1,0 +1,228 @@
+//! What a report is made of: sets of rows. A set holds what was measured under the same conditions and settings, so
+//! that its figures may stand on one line of a plot; two runs, or two placements in one file, are two sets.
+//!
+//! Files of one machine that measured different cells in the same way are joined. Where two files hold the same
+//! cell they are different runs, and figures of different runs are shown side by side, never mixed.
+
+mod sides;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+
+use super::metric::{Figure, Metric};
+use crate::record::{
+    CellFailure, Comparison, Conditions, CostModel, Crossover, Explanation, Record, Results,
+};
+
+pub use sides::side_by_side;
+
+/// What can differ between the records of a run, in the order in which it is told.
+pub type Settings = [String; 7];
+
+/// One path in one cell, whoever measured it.
+#[derive(Debug, Clone)]
+pub struct Row {
+    /// The send path.
+    pub path: String,
+    /// The message's size in bytes.
+    pub size: usize,
+    /// The clients.
+    pub clients: usize,
+    /// What `copycost run` wrote; Criterion has no such thing.
+    pub record: Option<Record>,
+    /// Figures that no record holds.
+    pub figures: BTreeMap<Metric, Figure>,
+}
+
+impl Row {
+    /// The figure, from the record or beside it.
+    pub fn figure(&self, metric: Metric) -> Option<Figure> {
+        self.figures.get(&metric).copied().or_else(|| metric.of(self.record.as_ref()?))
+    }
+}
+
+/// Rows measured under the same conditions and settings.
+#[derive(Debug, Clone, Default)]
+pub struct Set {
+    /// What tells it from the other sets; empty where there is only one.
+    pub label: String,
+    /// The files it was read from.
+    pub files: Vec<String>,
+    /// Where it was measured; `None` for Criterion, which does not say.
+    pub conditions: Option<Conditions>,
+    /// How it was measured.
+    pub settings: Settings,
+    /// What was measured.
+    pub rows: Vec<Row>,
+    /// What could not be.
+    pub failures: Vec<CellFailure>,
+    /// Paths beside the reference path.
+    pub comparisons: Vec<Comparison>,
+    /// Sizes from which one path beats another.
+    pub crossovers: Vec<Crossover>,
+    /// Where the CPU time of paths goes.
+    pub explanations: Vec<Explanation>,
+    /// Cost models.
+    pub models: Vec<CostModel>,
+    /// The answer, in sentences.
+    pub verdict: Vec<String>,
+    /// The command lines that measured it.
+    pub commands: Vec<String>,
+}
+
+impl Set {
+    /// The row of a path in a cell.
+    pub fn row(&self, path: &str, size: usize, clients: usize) -> Option<&Row> {
+        self.rows.iter().find(|row| (row.path.as_str(), row.size, row.clients) == (path, size, clients))
+    }
+
+    /// The paths, in the order of the list of all paths; those of a later version follow.
+    pub fn paths(&self) -> Vec<&str> {
+        let mut paths: Vec<&str> = Vec::new();
+        for row in &self.rows {
+            if !paths.contains(&row.path.as_str()) {
+                paths.push(&row.path);
+            }
+        }
+        paths.sort_by_key(|path| place(path));
+        paths
+    }
+
+    /// The message sizes, ascending.
+    pub fn sizes(&self) -> Vec<usize> {
+        ascending(self.rows.iter().map(|row| row.size))
+    }
+
+    /// The client counts, ascending.
+    pub fn clients(&self) -> Vec<usize> {
+        ascending(self.rows.iter().map(|row| row.clients))
+    }
+
+    /// How many hosts receive; `None` where nothing was measured, or Criterion did.
+    pub fn client_hosts(&self) -> Option<usize> {
+        self.rows.iter().find_map(|row| row.record.as_ref()).map(|record| record.client_hosts)
+    }
+
+    /// The cells, by clients and then size.
+    pub fn cells(&self) -> Vec<(usize, usize)> {
+        let mut cells: Vec<_> = self.rows.iter().map(|row| (row.clients, row.size)).collect();
+        cells.sort_unstable();
+        cells.dedup();
+        cells.into_iter().map(|(clients, size)| (size, clients)).collect()
+    }
+}
+
+/// A path's place among all paths; its colour and its marker follow from it.
+pub fn place(path: &str) -> usize {
+    copycost::send::ALL.iter().position(|known| known.name == path).unwrap_or(copycost::send::ALL.len())
+}
+
+/// The sets of one file: its records, parted by their settings.
+pub fn of_results(file: &str, results: &Results) -> Vec<Set> {
+    let mut sets: Vec<Set> = Vec::new();
+    for record in &results.records {
+        let settings = settings(record);
+        let row = Row {
+            path: record.path.clone(),
+            size: record.size,
+            clients: record.clients,
+            record: Some(record.clone()),
+            figures: BTreeMap::new(),
+        };
+        match sets.iter_mut().find(|set| set.settings == settings) {
+            Some(set) => set.rows.push(row),
+            None => sets.push(Set { settings, rows: vec![row], ..Set::default() }),
+        }
+    }
+    if sets.is_empty() {
+        sets.push(Set::default());
+    }
+    for set in &mut sets {
+        set.files = vec![file.to_owned()];
+        set.conditions = Some(results.conditions.clone());
+        set.commands = vec![command_line(&results.conditions.command)];
+    }
+    // Comparisons and failures do not say their settings, but for the number of hosts; a run has one of each, and it is
+    // its first.
+    let place = |sets: &[Set], hosts: usize| {
+        sets.iter().position(|set| set.client_hosts() == Some(hosts)).unwrap_or_default()
+    };
+    for failure in &results.failures {
+        let place = place(&sets, failure.client_hosts);
+        sets[place].failures.push(failure.clone());
+    }
+    for comparison in &results.comparisons {
+        let place = place(&sets, comparison.client_hosts);
+        sets[place].comparisons.push(comparison.clone());
+    }
+    for crossover in &results.crossovers {
+        let place = place(&sets, crossover.client_hosts);
+        sets[place].crossovers.push(crossover.clone());
+    }
+    sets[0].explanations.clone_from(&results.explanations);
+    sets[0].models.clone_from(&results.models);
+    sets[0].verdict.clone_from(&results.verdict);
+    sets.iter_mut().for_each(Set::add_intervals);
+    sets
+}
+
+impl Set {
+    /// A record has no interval of its own. Its comparison has: that of its ratio, which is laid on the reference.
+    fn add_intervals(&mut self) {
+        for comparison in self.comparisons.iter().filter(|comparison| comparison.metric == "throughput") {
+            let (size, clients) = (comparison.size, comparison.clients);
+            let of = |path: &str| self.row(path, size, clients)?.figure(Metric::Throughput);
+            let (Some(own), Some(reference)) = (of(&comparison.path), of(&comparison.reference)) else {
+                continue;
+            };
+            let Some((low, high)) = comparison.low.zip(comparison.high) else { continue };
+            let interval = Some((low * reference.value, high * reference.value));
+            let row = self.rows.iter_mut().find(|row| {
+                (row.path.as_str(), row.size, row.clients) == (comparison.path.as_str(), size, clients)
+            });
+            if let Some(row) = row {
+                row.figures.insert(Metric::Throughput, Figure { interval, ..own });
+            }
+        }
+    }
+}
+
+/// The words of [`Settings`], for a sentence.
+pub const SETTING_NAMES: [&str; 7] =
+    ["transport", "placement", "layout", "fields", "buffers", "footprint", "receive path"];
+
+fn settings(record: &Record) -> Settings {
+    let hosts = if record.client_hosts == 1 { "host" } else { "hosts" };
+    let transport = match record.hosts {
+        Some(_) => format!("{} with {} client {hosts}", record.transport, record.client_hosts),
+        None => record.transport.clone(),
+    };
+    [
+        &transport,
+        &record.placement,
+        &record.layout,
+        &record.fields,
+        &record.buffers,
+        &record.footprint,
+        &record.receive,
+    ]
+    .map(Clone::clone)
+}
+
+/// As a shell takes it.
+fn command_line(words: &[String]) -> String {
+    let harmless = |c: char| c.is_ascii_alphanumeric() || "-_./=:,@%+".contains(c);
+    let quoted = |word: &String| match !word.is_empty() && word.chars().all(harmless) {
+        true => word.clone(),
+        false => format!("'{}'", word.replace('\'', r"'\''")),
+    };
+    words.iter().map(quoted).collect::<Vec<_>>().join(" ")
+}
+
+fn ascending(values: impl Iterator<Item = usize>) -> Vec<usize> {
+    let mut values: Vec<_> = values.collect();
+    values.sort_unstable();
+    values.dedup();
+    values
+}

@@ -1,0 +1,68 @@
+//! The answer that a report begins with: the run's own verdict, or, where a run has none, what its figures allow to
+//! be said, which is less.
+
+use super::metric::Metric;
+use super::set::Set;
+use super::winner;
+use crate::record::Crossover;
+use copycost::units::{ByteSize, Rate};
+
+/// The sentences for a set; never empty.
+pub fn sentences(set: &Set) -> Vec<String> {
+    if !set.verdict.is_empty() {
+        return set.verdict.clone();
+    }
+    let mut said: Vec<String> = set.clients().into_iter().filter_map(|clients| ahead(set, clients)).collect();
+    said.extend(set.crossovers.iter().map(crossover));
+    if said.is_empty() {
+        return vec!["Nothing was measured.".to_owned()];
+    }
+    if set.comparisons.is_empty() {
+        said.push(match set.conditions {
+            None => "Not a verdict: Criterion measures one path after the other, and such figures differ by 20 % and \
+                     more on a shared machine. `copycost run` interleaves them."
+                .to_owned(),
+            Some(_) => "Not a verdict: these results hold no comparison with intervals.".to_owned(),
+        });
+    }
+    said
+}
+
+/// Which path is ahead at which sizes.
+fn ahead(set: &Set, clients: usize) -> Option<String> {
+    let mut parts: Vec<(String, Vec<usize>)> = Vec::new();
+    let mut best: Option<(f64, usize)> = None;
+    for size in set.sizes() {
+        let Some(winner) = winner::of_cell(set, size, clients) else { continue };
+        let rate = set.row(winner.path, size, clients).and_then(|row| row.figure(Metric::Throughput));
+        let rate = rate.map_or(0.0, |figure| figure.value * 1e9);
+        if best.is_none_or(|best| rate > best.0) {
+            best = Some((rate, size));
+        }
+        match parts.iter_mut().find(|part| part.0 == winner.path) {
+            Some(part) => part.1.push(size),
+            None => parts.push((winner.path.to_owned(), vec![size])),
+        }
+    }
+    let (rate, size) = best?;
+    let alone = parts.len() == 1 && set.sizes().len() > 1;
+    let sizes = |sizes: &[usize]| match alone {
+        true => "every size".to_owned(),
+        false => sizes.iter().map(|size| ByteSize(*size).to_string()).collect::<Vec<_>>().join(", "),
+    };
+    let parts: Vec<_> = parts.iter().map(|(path, at)| format!("{path} is ahead at {}", sizes(at))).collect();
+    let word = if clients == 1 { "client" } else { "clients" };
+    Some(format!("{clients} {word}: {}; the most is {} at {}.", parts.join(", "), Rate(rate), ByteSize(size)))
+}
+
+/// From which size a path wins.
+pub fn crossover(crossover: &Crossover) -> String {
+    let Crossover { path, against, clients, metric, footprint, low, high, most, .. } = crossover;
+    let size = |size: usize| ByteSize(size).to_string();
+    let from = match (low, high) {
+        (None, Some(high)) => format!("from the smallest size on ({})", size(*high)),
+        (Some(low), Some(high)) => format!("from between {} and {} on", size(*low), size(*high)),
+        (_, None) => format!("never up to {}", size(*most)),
+    };
+    format!("{path} beats {against} by {metric} {from} (clients {clients}, {footprint} memory).")
+}

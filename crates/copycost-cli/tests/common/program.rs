@@ -1,0 +1,191 @@
+//! The command as a real process, so that what is tested is what a user starts: its lines as they come, its end, its
+//! memory. Nothing waits without a deadline, and nothing is left running.
+
+use std::fs;
+use std::io::{BufRead as _, BufReader, Read};
+use std::net::{Ipv4Addr, SocketAddr};
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{self, Receiver};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use copycost::internals::sys::socket::Socket;
+use copycost::recv::ReceivePath;
+use copycost_cli::record::{Record, Results};
+
+use crate::common::LONG;
+
+/// A running `copycost`, killed on drop.
+pub struct Program {
+    child: Child,
+    lines: Receiver<String>,
+    errors: Option<JoinHandle<String>>,
+}
+
+/// How a program ended.
+#[derive(Debug)]
+pub struct Ended {
+    /// The exit code; `None` after a signal.
+    pub code: Option<i32>,
+    /// Standard output that was not read before.
+    pub out: String,
+    /// Standard error.
+    pub err: String,
+}
+
+impl Program {
+    /// `copycost` with these arguments, after `wrapper`, the start of the command line.
+    pub fn start_in(wrapper: &[&str], arguments: &[&str]) -> Self {
+        let binary = assert_cmd::cargo::cargo_bin!("copycost").to_str().unwrap().to_owned();
+        let words: Vec<&str> = wrapper.iter().chain([&binary.as_str()]).chain(arguments).copied().collect();
+        let mut command = Command::new(words[0]);
+        command.args(&words[1..]).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        let (line_to, lines) = mpsc::channel();
+        let (out, mut err) = (child.stdout.take().unwrap(), child.stderr.take().unwrap());
+        thread::Builder::new()
+            .spawn(move || {
+                BufReader::new(out).lines().map_while(Result::ok).all(|line| line_to.send(line).is_ok())
+            })
+            .unwrap();
+        let errors = thread::Builder::new().spawn(move || {
+            let mut text = Vec::new();
+            let _ = err.read_to_end(&mut text);
+            String::from_utf8_lossy(&text).into_owned()
+        });
+        Self { child, lines, errors: Some(errors.unwrap()) }
+    }
+
+    pub fn start(arguments: &[&str]) -> Self {
+        Self::start_in(&[], arguments)
+    }
+
+    /// Runs it to its end.
+    pub fn run(arguments: &[&str]) -> Ended {
+        Self::start(arguments).finish()
+    }
+
+    /// A server with these arguments beside `serve`, and where it listens: its first line.
+    pub fn serve_in(wrapper: &[&str], arguments: &[&str]) -> (Self, SocketAddr) {
+        let mut server = Self::start_in(wrapper, &[&["serve"], arguments].concat());
+        let Some(line) = server.line() else { panic!("no server: {:?}", server.finish()) };
+        let address = line.strip_prefix("listening on ").and_then(|text| text.parse().ok());
+        (server, address.unwrap_or_else(|| panic!("the first line is no address: {line}")))
+    }
+
+    /// Likewise on a free port of loopback.
+    pub fn serve(arguments: &[&str]) -> (Self, SocketAddr) {
+        Self::serve_in(&[], &[&["--port", "0"], arguments].concat())
+    }
+
+    /// The next line of its standard output; `None` when it has ended.
+    pub fn line(&mut self) -> Option<String> {
+        match self.lines.recv_timeout(LONG) {
+            Ok(line) => Some(line),
+            Err(mpsc::RecvTimeoutError::Disconnected) => None,
+            Err(mpsc::RecvTimeoutError::Timeout) => panic!("no line after {LONG:?}"),
+        }
+    }
+
+    /// Sends it a signal by name, such as `INT`.
+    pub fn signal(&self, name: &str) {
+        let pid = self.child.id().to_string();
+        assert!(Command::new("kill").args(["-s", name, &pid]).status().unwrap().success());
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    pub fn is_running(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_none()
+    }
+
+    /// What it holds in memory now, in KiB.
+    pub fn memory_kib(&self) -> u64 {
+        crate::common::status_kib(self.child.id(), "VmRSS")
+    }
+
+    /// Its threads now.
+    pub fn threads(&self) -> usize {
+        fs::read_dir(format!("/proc/{}/task", self.child.id())).map_or(0, Iterator::count)
+    }
+
+    /// Waits for its end, which must come by itself.
+    pub fn finish(mut self) -> Ended {
+        let until = Instant::now() + 2 * LONG;
+        let status = loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                break status;
+            }
+            assert!(Instant::now() < until, "it does not end");
+            thread::sleep(Duration::from_millis(5));
+        };
+        let lines = std::iter::from_fn(|| self.lines.recv_timeout(LONG).ok());
+        let out = lines.map(|line| line + "\n").collect();
+        let err = self.errors.take().map(|errors| errors.join().unwrap()).unwrap_or_default();
+        Ended { code: status.code(), out, err }
+    }
+
+    /// Ends it as a user does, and says how it ended.
+    pub fn stop(self) -> Ended {
+        self.signal("TERM");
+        self.finish()
+    }
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+impl Ended {
+    /// It ended well; what it printed.
+    #[track_caller]
+    pub fn good(self) -> String {
+        assert_eq!(self.code, Some(0), "{self:?}");
+        self.out
+    }
+
+    /// It failed with this code and one sentence, which names everything in `says`.
+    #[track_caller]
+    pub fn refused(self, code: i32, says: &[&str]) {
+        assert_eq!(self.code, Some(code), "{self:?}");
+        assert!(self.err.starts_with("error: "), "{self:?}");
+        assert!(self.out.is_empty(), "{self:?}");
+        says.iter().for_each(|part| assert!(self.err.contains(part), "{part} in {self:?}"));
+        assert!(!self.err.contains("panicked"), "{self:?}");
+    }
+}
+
+/// Results from a file or from standard output.
+pub fn results(text: &str) -> Results {
+    serde_json::from_str(text).unwrap_or_else(|error| panic!("{error}: {text}"))
+}
+
+/// Results in a file that is being written by others, if it is there.
+pub fn results_in(path: &Path) -> Option<Results> {
+    fs::read_to_string(path).ok().map(|text| results(&text))
+}
+
+/// A file with this text that nobody else can read.
+pub fn secret(folder: &Path, name: &str, text: &[u8], mode: u32) -> PathBuf {
+    let path = folder.join(name);
+    fs::write(&path, text).unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+    path
+}
+
+/// What `record` says of its receive path is what it was: a share was mapped where one could be, and only there.
+#[track_caller]
+pub fn received_by(record: &Record, receive: &ReceivePath) {
+    assert_eq!(record.receive, receive.name);
+    assert!(record.messages > 0 && record.throughput_bytes_per_second > 0.0, "{record:?}");
+    let receiver = Socket::tcp((Ipv4Addr::LOCALHOST, 0).into()).and_then(receive.open).unwrap();
+    assert_eq!(record.mapped_share.is_some(), receiver.mapped().is_some(), "{record:?}");
+    assert!(record.mapped_share.is_none_or(|share| (0.0..=1.0).contains(&share)), "{record:?}");
+}

@@ -1,0 +1,128 @@
+//! `copycost predict`: the model on this machine, checked by cells that it has not seen; bad input; exact field lengths.
+use std::fs;
+
+use crate::program::{Program, results};
+use copycost::message::{Fields, Footprint, Layout};
+use copycost::send::{self, Release};
+use copycost_cli::model::fit::Term;
+use copycost_cli::record::{CostModel, MISS_TOLERATED};
+
+/// What a prediction must satisfy whatever the machine measured.
+fn check(model: &CostModel) {
+    for path in &model.models {
+        let who = format!("{}, {}", path.path, path.end);
+        assert_eq!(
+            path.by_reference,
+            send::by_name(&path.path).unwrap().release != Release::OnReturn,
+            "{who}"
+        );
+        let held_out: Vec<_> = path.cells.iter().filter(|cell| cell.held_out).collect();
+        assert!(held_out.len() >= 3 && path.cells.len() >= 14, "{who}");
+        for cell in &path.cells {
+            let mean = cell.setups_ns.iter().sum::<f64>() / cell.setups_ns.len() as f64;
+            assert!(cell.setups_ns.len() >= 2 && (mean / cell.ns - 1.0).abs() < 1e-9, "{who}: {cell:?}");
+        }
+        for cell in &held_out {
+            eprintln!(
+                "{who}, {}: predicted {:.0} ns, measured {:.0} ns ({:+.1} %)",
+                cell.message.words(),
+                cell.predicted_ns.unwrap(),
+                cell.ns,
+                100.0 * cell.miss().unwrap()
+            );
+        }
+        let mean =
+            held_out.iter().map(|cell| cell.miss().unwrap().abs()).sum::<f64>() / held_out.len() as f64;
+        assert!((100.0 * mean - path.mean_miss_percent.unwrap()).abs() < 1e-6, "{who}");
+        // What misses too much says so and predicts nothing, and nothing else does.
+        assert_eq!(mean > MISS_TOLERATED, path.refused.is_some(), "{who}: {:?}", path.refused);
+        assert_eq!(path.prediction.is_some(), path.refused.is_none(), "{who}");
+        if let Some(refused) = &path.refused {
+            assert!(refused.contains("15 %") && refused.contains("--budget"), "{refused}");
+        }
+        let fitted = path.model.as_ref().unwrap();
+        assert!(fitted.fit.coefficients.iter().all(|value| value.is_finite()), "{who}: {fitted}");
+        assert!(fitted.knows(Footprint::Hot) && fitted.knows(Footprint::Cold), "{who}: {fitted}");
+        assert!(path.by_reference || fitted.coefficient(Term::Pages).is_none(), "{who}: {fitted}");
+        if let Some(prediction) = path.prediction {
+            assert!(prediction.low <= prediction.ns && prediction.ns <= prediction.high, "{prediction:?}");
+            let even = |size| path.of(size, Fields::Even, Layout::Heap, Footprint::Cold).unwrap().ns;
+            assert!(even(1 << 20) > even(1024), "{who}");
+        }
+    }
+}
+
+#[test]
+fn cells_that_were_held_out_check_the_model() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let (json, again) = (file("m.json"), file("again.html"));
+    let flags = [
+        "predict",
+        "--fields",
+        "64,4KiB,100",
+        "--footprint",
+        "cold",
+        "-p",
+        "onecopy,zerocopy",
+        "--budget",
+        "20s",
+        "-o",
+        &json,
+    ];
+    let ended = Program::run(&flags);
+    let model = &results(&fs::read_to_string(&json).unwrap()).models[0];
+    check(model);
+    // 3: measured, and no model is good enough, which a machine under load may come to.
+    let usable = model.models.iter().any(|path| path.prediction.is_some());
+    assert_eq!(ended.code, Some(if usable { 0 } else { 3 }), "{ended:?}");
+    assert_eq!((model.asked.size, model.asked.fields.as_str()), (4260, "64,4096,100"));
+    assert_eq!(ended.err.lines().filter(|line| line.contains("held out")).count(), 4, "{ended:?}");
+    for part in ["64 + 4096 + 100 bytes, cold", "KiB cold", "ns for each", "paired placement"] {
+        assert!(ended.out.contains(part), "{part} in {}", ended.out);
+    }
+    Program::run(&["report", &json, "-o", &again]).good();
+    let page = fs::read_to_string(&again).unwrap();
+    assert_eq!(
+        page.contains("the cheapest path by the model"),
+        model.models.iter().any(|path| path.end == "both ends" && path.refused.is_none())
+    );
+    assert!(!page.contains("<script"));
+}
+
+#[test]
+fn bad_fields_are_one_sentence() {
+    for (flags, says) in [
+        (&["--fields", ""][..], "64,65472"),
+        (&["--fields", "64,"], "64,65472"),
+        (&["--fields", "64,x"], "64,65472"),
+        (&["--fields", "0,64"], "64,65472"),
+        (&["--fields", "1,1,1,1,1,1,1,1,1"], "one to eight"),
+        (&["--fields", "1,2"], "8 bytes"),
+        (&["--fields", "1GiB,1GiB"], "1 GiB"),
+        (&["--fields", "64,64", "-s", "1KiB"], "make up 128 bytes"),
+        (&[], "which message?"),
+        (&["-s", "64KiB", "--budget", "0s"], "1s to 24h"),
+        (&["-s", "64KiB", "-p", "nocopy"], "the paths are"),
+        (&["-s", "64KiB", "--footprint", "warm"], "hot, l2, llc, cold"),
+        (&["-s", "64KiB", "--over", "mpi"], "HOST:PORT or lab"),
+    ] {
+        let ended = Program::run(&[&["predict"], flags].concat());
+        assert_eq!(ended.code, Some(2), "{flags:?}: {ended:?}");
+        assert!(ended.err.starts_with("error: ") && ended.err.contains(says), "{says} in {ended:?}");
+    }
+}
+
+#[test]
+fn a_message_of_exact_fields_is_measured_and_verified() {
+    let out =
+        Program::run(&["run", "--fields", "64,1000", "--seconds", "0.05", "--verify", "--format", "json"]);
+    let results = results(&out.good());
+    assert!(results.records.len() >= 3);
+    for record in &results.records {
+        assert_eq!((record.size, record.fields.as_str()), (1064, "64,1000"));
+        assert!(record.messages > 0);
+        assert_eq!(record.fields.parse::<Fields>().unwrap().size(), Some(1064));
+    }
+    Program::run(&["run", "--fields", "64,1000", "-s", "2KiB"]).refused(2, &["1064", "2048"]);
+}

@@ -1,0 +1,608 @@
+//! Two hosts on one: `serve`, `client` and `run --over` as real processes over loopback, against each other and
+//! against plain sockets that know nothing of this crate.
+use std::fs;
+use std::io::{Read as _, Write as _};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
+use std::path::Path;
+use std::process::Command;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::common::child::works;
+use crate::common::{LONG, available, eventually, fitting, receivers, skip, spec, taking};
+use crate::program::{Program, received_by, results, results_in, secret};
+use copycost::message::content;
+use copycost::send::{ORIGINAL, Release};
+use copycost_cli::compare::trial::SETUPS;
+use copycost_cli::record::{Conditions, Results};
+
+const TOKEN: &[u8] = b"correct horse battery staple\n";
+
+/// `run --over` with JSON on standard output, and short unless `arguments` say otherwise.
+fn over(address: SocketAddr, arguments: &[&str]) -> Program {
+    let address = address.to_string();
+    let seconds: &[&str] = if arguments.contains(&"--seconds") { &[] } else { &["--seconds", "0.05"] };
+    Program::start(&[&["run", "--over", &address, "--format", "json"], seconds, arguments].concat())
+}
+
+fn has_ipv6() -> bool {
+    let has = TcpListener::bind((Ipv6Addr::LOCALHOST, 0)).is_ok();
+    if !has {
+        skip("this machine has no IPv6 loopback");
+    }
+    has
+}
+
+/// Every cell of the matrix is there, with the figures of both ends.
+fn check(results: &Results, cells: &[(usize, usize)], congestion_control: &str) {
+    assert_eq!(results.failures, []);
+    let paths = taking(&spec(64, false));
+    assert_eq!(results.records.len(), paths.len() * cells.len());
+    let host = results.conditions.host.as_deref().expect("the host's conditions");
+    assert!(host.command.iter().any(|word| word == "serve"), "{host:?}");
+    for end in [&results.conditions, host] {
+        assert!(!end.kernel.is_empty() && end.cpus > 0 && end.send_buffer_bytes > 0, "{end:?}");
+        assert_eq!(end.congestion_control, congestion_control);
+    }
+    for path in paths {
+        for cell in cells {
+            let mut of_cell =
+                results.records.iter().filter(|r| r.path == path.name && (r.size, r.clients) == *cell);
+            let record = of_cell.next().expect("a record of each cell");
+            assert_eq!(record.transport, "loopback");
+            assert!(record.messages > 0 && record.throughput_bytes_per_second > 0.0, "{record:?}");
+            assert!(record.syscalls_per_message > 0.0, "only the host can count them: {record:?}");
+            assert!(record.cpu.sender_ns_per_kib.is_some(), "{record:?}");
+            assert!(record.cpu.receiver_ns_per_kib.is_some(), "{record:?}");
+            assert!(record.wire.is_some(), "{record:?}");
+            let told = path.release == Release::OnCompletion;
+            assert_eq!(record.ledger.is_some(), told);
+            if let Some(ledger) = &record.ledger {
+                assert!(ledger.sends + ledger.plain > 0 && ledger.completed == ledger.sends, "{ledger:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn every_path_is_measured_over_ipv4_and_ipv6_with_a_token() {
+    let folder = tempfile::tempdir().unwrap();
+    let token = secret(folder.path(), "token", TOKEN, 0o600);
+    let token = token.to_str().unwrap();
+    let mut binds = vec!["127.0.0.1"];
+    binds.extend(has_ipv6().then_some("::1"));
+    for bind in binds {
+        let (server, address) =
+            Program::serve(&["--bind", bind, "--token-file", token, "--max-clients", "256"]);
+        assert_eq!(address.ip().to_string(), bind);
+        let file = folder.path().join(format!("{}.json", address.is_ipv6()));
+        let file = file.to_str().unwrap();
+        let cells = ["-p", "all", "-s", "64,64KiB", "-c", "3", "--verify", "--token-file", token, "-o", file];
+        let printed = results(&over(address, &cells).finish().good());
+        assert_eq!(Some(&printed), results_in(Path::new(file)).as_ref());
+        check(&printed, &[(64, 3), (65536, 3)], &printed.conditions.congestion_control);
+        assert!(["cubic", "reno"].contains(&printed.conditions.congestion_control.as_str()));
+        let secret = String::from_utf8_lossy(TOKEN);
+        assert!(!fs::read_to_string(file).unwrap().contains(secret.trim()), "a secret in the results");
+        // Every set-up is a scenario of its own.
+        let scenarios = printed.records.len() * SETUPS;
+        assert_eq!(server.stop().good(), format!("served {scenarios} scenarios\n"));
+    }
+}
+
+#[test]
+fn every_option_of_run_reaches_the_host() {
+    let (server, address) = Program::serve(&[]);
+    for arguments in [
+        ["--placement", "split"],
+        ["--placement", "free"],
+        ["--layout", "huge"],
+        ["--layout", "page"],
+        ["--fields", "headed"],
+        ["--fields", "single"],
+        ["--buffers", "ring:4"],
+        ["--footprint", "l2"],
+    ] {
+        let cell = ["-s", "4KiB", "--verify", arguments[0], arguments[1]];
+        let results = results(&over(address, &cell).finish().good());
+        assert_eq!(results.records.len(), 3);
+        let value = serde_json::to_value(&results.records[0]).unwrap();
+        assert_eq!(value[&arguments[0][2..]], arguments[1]);
+    }
+    let more = ["-s", "4KiB", "-p", "onecopy", "--latency", "--pollution", "512KiB", "--counters", "1"];
+    let results = results(&over(address, &more).finish().good());
+    let record = &results.records[0];
+    assert!(
+        record.latency_ns.is_some() && record.pollution.is_some() && record.counters.is_some(),
+        "{record:?}"
+    );
+    server.stop().good();
+}
+
+#[test]
+fn every_receive_path_takes_what_a_host_sends() {
+    let (server, address) = Program::serve(&[]);
+    for (receive, verify) in receivers() {
+        let verify: &[&str] = if verify { &["--verify"] } else { &[] };
+        let cells = ["-p", "all", "-s", "64KiB", "-c", "2", "--receive", receive.name];
+        let results = results(&over(address, &[&cells[..], verify].concat()).finish().good());
+        assert_eq!(results.failures, []);
+        assert_eq!(results.records.len(), taking(&spec(65_536, false)).len());
+        results.records.iter().for_each(|record| received_by(record, receive));
+    }
+    server.stop().good();
+}
+
+#[test]
+fn a_name_is_tried_at_each_of_its_addresses() {
+    // `localhost` is 127.0.0.1, ::1 or both, in either order; the host listens on one of them.
+    for bind in ["127.0.0.1", "::1"] {
+        let known = std::net::ToSocketAddrs::to_socket_addrs(&("localhost", 1)).unwrap();
+        if !known.into_iter().any(|address| address.ip().to_string() == bind) {
+            eprintln!("note: localhost is not {bind} here");
+            continue;
+        }
+        let (_server, address) = Program::serve(&["--bind", bind]);
+        let name = format!("localhost:{}", address.port());
+        Program::run(&["run", "--over", &name, "-p", "onecopy", "-s", "64", "--seconds", "0.02"]).good();
+        let (_server, address) = Program::serve(&["--bind", bind, "--raw", "onecopy"]);
+        let name = format!("localhost:{}", address.port());
+        assert!(Program::run(&["client", &name, "0.1"]).good().contains("bytes in 0.1"));
+    }
+}
+
+#[test]
+fn results_are_written_after_each_cell_and_resumed() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("results.json");
+    let (server, address) = Program::serve(&[]);
+    let output = ["-o", file.to_str().unwrap()];
+    let cells = |sizes: &'static str| {
+        over(address, &[&["-p", "onecopy,zerocopy", "-s", sizes, "--resume"], &output[..]].concat())
+    };
+    let long = ["-p", "onecopy,zerocopy", "-s", "1KiB,4KiB", "--seconds", "2"];
+    let long = over(address, &[&long[..], &output].concat());
+    eventually("the first cell is on disk", || file.exists());
+    let early = results_in(&file).unwrap();
+    assert_eq!(early.records.len(), 2, "written before the second was measured");
+    drop(long);
+    // What is there is not measured again; what is missing is.
+    let after = results(&cells("1KiB,4KiB").finish().good());
+    assert_eq!(after.records[..2], early.records[..]);
+    assert_eq!(after.comparisons[..3], early.comparisons[..]);
+    let names: Vec<_> = after.records.iter().map(|r| (r.path.as_str(), r.size)).collect();
+    assert_eq!(names, [("onecopy", 1024), ("zerocopy", 1024), ("onecopy", 4096), ("zerocopy", 4096)]);
+    assert_eq!(results_in(&file).unwrap(), after);
+    // Nothing is left to do: the host is not even needed.
+    server.stop().good();
+    assert_eq!(results(&cells("1KiB,4KiB").finish().good()), after);
+    // It is gone: nothing is lost of what was measured.
+    let ended = cells("1KiB,16KiB").finish();
+    assert!(ended.code == Some(1) && ended.err.contains("does not answer"), "{ended:?}");
+    assert_eq!(results_in(&file).unwrap(), after);
+}
+
+#[test]
+fn what_is_no_result_is_not_resumed() {
+    let folder = tempfile::tempdir().unwrap();
+    let conditions = Conditions { kernel: "x".into(), ..Conditions::default() };
+    let mut newer = serde_json::to_value(Results::new(conditions)).unwrap();
+    newer["schema"] = 99.into();
+    for (text, says) in [
+        ("", "no result of copycost run"),
+        ("{", "no result of copycost run"),
+        ("[1, 2]", "no result of copycost run"),
+        ("\u{0}\u{1}", "no result of copycost run"),
+        (&newer.to_string(), "form 99"),
+    ] {
+        let file = folder.path().join("results.json");
+        fs::write(&file, text).unwrap();
+        let file = file.to_str().unwrap();
+        Program::run(&["run", "-s", "8", "--seconds", "0.01", "--resume", "-o", file])
+            .refused(2, &["--resume", file, says]);
+        assert_eq!(fs::read_to_string(file).unwrap(), text, "it is left as it was");
+    }
+    fs::write(folder.path().join("r.json"), [0xff, 0xfe]).unwrap();
+    let file = folder.path().join("r.json");
+    Program::run(&["run", "--resume", "-o", file.to_str().unwrap()]).refused(2, &["cannot be read"]);
+    let ended = Program::run(&["run", "--resume"]);
+    assert_eq!(ended.code, Some(2), "{ended:?}");
+}
+
+/// A plain client of a raw server: receives about `bytes`, then closes.
+fn plain_client(address: SocketAddr, bytes: usize) -> Vec<u8> {
+    let mut stream = TcpStream::connect(address).unwrap();
+    stream.set_read_timeout(Some(LONG)).unwrap();
+    let mut received = vec![0; bytes];
+    stream.read_exact(&mut received).unwrap();
+    received
+}
+
+/// What a raw server sends first: its one message again and again.
+fn expected(size: usize, bytes: usize) -> Vec<u8> {
+    let mut message = vec![0; size];
+    content(0, 0, &mut message);
+    message.into_iter().cycle().take(bytes).collect()
+}
+
+#[test]
+fn raw_messages_of_every_path_reach_client_and_plain_sockets() {
+    for path in available(&spec(1000, false)) {
+        for size in [1000, 65536] {
+            let (text, layout) = (size.to_string(), fitting(path, spec(size, false)).layout.to_string());
+            let (mut server, address) =
+                Program::serve(&["--raw", path.name, "--size", &text, "--layout", &layout]);
+            let received = plain_client(address, 300_000);
+            assert!(received == expected(size, received.len()), "{} {size}: garbled", path.name);
+            let line = server.line().unwrap();
+            assert!(line.starts_with("127.0.0.1:") && line.contains(" bytes in "), "{line}");
+            assert_eq!(line.contains("zero-copy sends"), path.release == Release::OnCompletion, "{line}");
+            assert!(!line.contains("ended by"), "that a client has enough is no error: {line}");
+            let client = Program::run(&["client", &address.to_string(), "0.2"]);
+            assert!(client.err.is_empty(), "no progress where there is no terminal: {client:?}");
+            let text = client.good();
+            assert!(text.contains(" bytes in 0.2") && text.contains("B/s, CPU "), "{text}");
+            let out = server.stop().good();
+            assert!(out.lines().last().unwrap().starts_with("served 2 clients, "), "{out}");
+        }
+    }
+}
+
+#[test]
+fn raw_serves_many_at_once_and_no_more_than_allowed() {
+    let (mut server, address) =
+        Program::serve(&["--raw", "zerocopy", "--max-clients", "4", "--layout", "arena"]);
+    let mut streams: Vec<TcpStream> = (0..4).map(|_| TcpStream::connect(address).unwrap()).collect();
+    for stream in &mut streams {
+        stream.set_read_timeout(Some(LONG)).unwrap();
+        stream.read_exact(&mut [0; 100_000]).unwrap();
+    }
+    let mut fifth = TcpStream::connect(address).unwrap();
+    fifth.set_read_timeout(Some(LONG)).unwrap();
+    assert_eq!(fifth.read(&mut [0; 10]).unwrap(), 0, "shown the door");
+    assert!(server.line().unwrap().contains("--max-clients"));
+    for stream in &mut streams {
+        stream.read_exact(&mut [0; 100_000]).unwrap();
+    }
+    drop(streams.pop());
+    assert!(server.line().unwrap().contains(" bytes in "));
+    plain_client(address, 100_000);
+    drop(streams);
+    assert!(server.stop().good().contains("served 6 clients"));
+}
+
+/// A server that is stopped finishes the message at hand of every client, also of one that has said something.
+#[test]
+fn signals_end_a_raw_server_with_whole_messages() {
+    const SIZE: usize = 100_001;
+    for (signal, path) in [("INT", "twocopy"), ("TERM", "onecopy"), ("TERM", "zerocopy")] {
+        let (server, address) = Program::serve(&["--raw", path, "--size", &SIZE.to_string()]);
+        let clients: Vec<_> = (0..3)
+            .map(|client| {
+                let mut stream = TcpStream::connect(address).unwrap();
+                if client == 1 {
+                    stream.write_all(b"GET / HTTP/1.0\r\n\r\n").unwrap();
+                }
+                stream.set_read_timeout(Some(LONG)).unwrap();
+                stream.read_exact(&mut [0; SIZE]).unwrap();
+                thread::Builder::new().spawn(move || {
+                    let mut rest = Vec::new();
+                    stream.read_to_end(&mut rest).map(|bytes| bytes + SIZE)
+                })
+            })
+            .collect();
+        let client = Program::start(&["client", &address.to_string(), "60"]);
+        thread::sleep(Duration::from_millis(100));
+        server.signal(signal);
+        let out = server.finish().good();
+        for client in clients {
+            let bytes = client.unwrap().join().unwrap().expect("no reset");
+            assert_eq!(bytes % SIZE, 0, "{path}: {bytes} bytes are no whole messages");
+        }
+        let text = client.finish().good();
+        let bytes: usize = text.split(' ').next().unwrap().replace(',', "").parse().unwrap();
+        assert!(text.contains("the server ended the connection") && bytes.is_multiple_of(SIZE), "{text}");
+        assert_eq!(out.lines().count(), 5, "a line for each client and the summary: {out}");
+        assert!(out.lines().last().unwrap().starts_with("served 4 clients"), "{out}");
+    }
+}
+
+#[test]
+fn signals_end_a_host_and_what_is_measured_there() {
+    for signal in ["INT", "TERM"] {
+        let (server, address) = Program::serve(&[]);
+        let guest = over(address, &["-p", "onecopy,zerocopy", "-s", "64KiB", "--seconds", "60", "-c", "2"]);
+        eventually("it is being served", || server.threads() >= 11);
+        thread::sleep(Duration::from_millis(300));
+        server.signal(signal);
+        assert!(server.finish().good().starts_with("served "));
+        let guest = guest.finish();
+        assert_eq!(guest.code, Some(1), "{guest:?}");
+        assert_eq!(results(&guest.out).failures.len(), 2, "{guest:?}");
+    }
+    // A second signal does not wait for anybody.
+    let (server, address) = Program::serve(&["--raw", "onecopy"]);
+    let _stuck = TcpStream::connect(address).unwrap();
+    thread::sleep(Duration::from_millis(300));
+    server.signal("INT");
+    thread::sleep(Duration::from_millis(100));
+    server.signal("INT");
+    assert_eq!(server.finish().code, Some(130));
+}
+
+#[test]
+fn a_client_that_does_not_read_is_given_up() {
+    let (mut server, address) = Program::serve(&["--raw", "zerocopy", "--stall", "0.3"]);
+    let _stuck = TcpStream::connect(address).unwrap();
+    let line = server.line().unwrap();
+    assert!(line.contains("ended by: the peer took nothing until the timeout"), "{line}");
+    plain_client(address, 100_000);
+    server.stop().good();
+}
+
+#[test]
+fn a_python_client_receives_from_a_raw_server() {
+    if !works("python3", &["-c", "pass"]) {
+        eprintln!("note: there is no python3 here");
+        return;
+    }
+    let (server, address) = Program::serve(&["--raw", "onecopy", "--size", "4096"]);
+    let script = "import socket, sys\n\
+        s = socket.create_connection((sys.argv[1], int(sys.argv[2])))\n\
+        left = 1000000\n\
+        while left > 0: left -= len(s.recv(65536))\n\
+        print('all')\n";
+    let (ip, port) = (address.ip().to_string(), address.port().to_string());
+    let output = Command::new("python3").args(["-c", script, &ip, &port]).output().unwrap();
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "all\n", "{output:?}");
+    server.stop().good();
+}
+
+/// A server of the original's kind: sends what it likes to one client until it goes.
+fn plain_server(bytes: usize) -> (SocketAddr, thread::JoinHandle<usize>) {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let address = listener.local_addr().unwrap();
+    let sender = thread::Builder::new().spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        let (mut sent, chunk) = (0, [7; 7919]);
+        while sent < bytes {
+            let n = chunk.len().min(bytes - sent);
+            if stream.write_all(&chunk[..n]).is_err() {
+                break;
+            }
+            sent += n;
+        }
+        sent
+    });
+    (address, sender.unwrap())
+}
+
+#[test]
+fn client_receives_from_any_server() {
+    let (address, sender) = plain_server(usize::MAX);
+    let text = Program::run(&["client", &address.to_string(), "0.3"]).good();
+    assert!(text.contains(" bytes in 0.3") && !text.contains("ended"), "{text}");
+    assert!(sender.join().unwrap() > 0);
+    // One that ends early is told apart, and all of its bytes are counted.
+    let (address, sender) = plain_server(1_234_567);
+    let text = Program::run(&["client", &address.to_string(), "30"]).good();
+    assert!(text.starts_with("1,234,567 bytes") && text.contains("the server ended"), "{text}");
+    assert_eq!(sender.join().unwrap(), 1_234_567);
+    // A signal ends it with what there is.
+    let (address, _sender) = plain_server(usize::MAX);
+    let client = Program::start(&["client", &address.to_string(), "60"]);
+    thread::sleep(Duration::from_millis(300));
+    client.signal("INT");
+    assert!(client.finish().good().contains(" bytes in 0."));
+}
+
+/// Passes connections on to `to`. Whenever `reset` is raised, all of them end with an RST on both sides.
+struct Proxy {
+    address: SocketAddr,
+    streams: std::sync::Arc<std::sync::Mutex<Vec<TcpStream>>>,
+}
+
+impl Proxy {
+    fn start(to: SocketAddr) -> Self {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let (address, streams) = (listener.local_addr().unwrap(), std::sync::Arc::default());
+        let proxy = Self { address, streams: std::sync::Arc::clone(&streams) };
+        thread::Builder::new()
+            .spawn(move || {
+                while let Ok((near, _)) = listener.accept() {
+                    let Ok(far) = TcpStream::connect(to) else { continue };
+                    for (from, to) in [(&near, &far), (&far, &near)] {
+                        let (mut from, mut to) = (from.try_clone().unwrap(), to.try_clone().unwrap());
+                        thread::Builder::new()
+                            .spawn(move || {
+                                let _ = std::io::copy(&mut from, &mut to);
+                                let _ = to.shutdown(std::net::Shutdown::Write);
+                            })
+                            .unwrap();
+                    }
+                    streams.lock().unwrap().extend([near, far]);
+                }
+            })
+            .unwrap();
+        proxy
+    }
+
+    /// Resets every connection by which more than a megabyte would still come, at once.
+    fn reset(&self) {
+        for stream in self.streams.lock().unwrap().drain(..) {
+            let socket = socket2::Socket::from(stream);
+            let _ = socket.set_linger(Some(Duration::ZERO));
+            // The copying threads hold handles too: only disconnecting resets at once.
+            let _ = copycost::internals::sys::socket::Socket::from(socket).disconnect();
+        }
+    }
+}
+
+#[test]
+fn a_reset_in_mid_run_ends_the_cell_and_the_next_is_measured() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("r.json");
+    let (server, address) = Program::serve(&["--stall", "2"]);
+    let proxy = Proxy::start(address);
+    let guest = Program::start(&[
+        "run",
+        "--over",
+        &proxy.address.to_string(),
+        "-p",
+        "onecopy,zerocopy",
+        "-s",
+        "1KiB,4KiB,16KiB",
+        "--seconds",
+        "0.5",
+        "--stall",
+        "2",
+        "-c",
+        "2",
+        "-o",
+        file.to_str().unwrap(),
+    ]);
+    eventually("the first cell is on disk", || file.exists());
+    thread::sleep(Duration::from_millis(300));
+    proxy.reset();
+    let began = Instant::now();
+    let ended = guest.finish();
+    assert!(began.elapsed() < LONG);
+    assert_eq!(ended.code, Some(1), "{ended:?}");
+    let results = results_in(&file).unwrap();
+    // One path or both, as far as they were set up by then; and cells before and after.
+    let failed = results.failures.first().expect("what was reset failed").size;
+    assert!(
+        results.failures.iter().all(|failure| failure.size == failed && failed > 1024),
+        "{:?}",
+        results.failures
+    );
+    assert_eq!(results.records.len() + results.failures.len(), 6);
+    assert_eq!(results.records.iter().filter(|record| record.size != failed).count(), 4);
+    server.stop().good();
+}
+
+#[test]
+fn a_host_that_is_killed_and_restarted_between_cells() {
+    // A guest that has no connection open at that moment has nothing to miss, rightly.
+    const TRIES: usize = 8;
+    assert!(
+        (0..TRIES).any(|_| a_killed_host_is_missed_in_the_second_cell()),
+        "never missed in {TRIES} tries"
+    );
+}
+
+/// False when the host was killed between two connections of the guest and restarted before the next, or later than meant.
+fn a_killed_host_is_missed_in_the_second_cell() -> bool {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("r.json");
+    let (server, address) = Program::serve(&[]);
+    let cells = |resume: &[&str]| {
+        let base = ["run", "-p", "onecopy", "-s", "1KiB,4KiB,16KiB,64KiB", "--seconds", "1", "--over"];
+        let more = [&address.to_string(), "-o", file.to_str().unwrap()];
+        Program::start(&[&base[..], &more[..], resume].concat())
+    };
+    let guest = cells(&[]);
+    eventually("the first cell is on disk", || file.exists());
+    // Stopped first, so that the guest comes to where it waits for the host.
+    server.signal("STOP");
+    thread::sleep(Duration::from_secs(1));
+    server.signal("KILL");
+    server.finish();
+    let (server, again) = Program::serve_in(&[], &["--port", &address.port().to_string()]);
+    assert_eq!(address, again);
+    let code = guest.finish().code;
+    let results = results_in(&file).unwrap();
+    assert_eq!(results.records.len() + results.failures.len(), 4);
+    assert_eq!(results.records[0].size, 1024, "what was measured before is kept");
+    assert_eq!(code, Some(i32::from(!results.failures.is_empty())));
+    if !results.failures.iter().any(|failure| failure.size == 4096) {
+        server.stop().good();
+        return false;
+    }
+    // Resumed, only what failed is measured.
+    cells(&["--resume"]).finish().good();
+    let mended = results_in(&file).unwrap();
+    assert_eq!((mended.records.len(), mended.failures.len()), (4, 0));
+    assert_eq!(mended.records[..results.records.len()], results.records[..]);
+    server.stop().good();
+    true
+}
+
+#[test]
+fn a_guest_that_is_killed_leaves_the_host_free_for_the_next() {
+    let (mut server, address) = Program::serve(&["--max-clients", "2"]);
+    for _ in 0..3 {
+        let guest = over(address, &["-p", "zerocopy", "-s", "64KiB", "-c", "2", "--seconds", "60"]);
+        eventually("it is being served", || server.threads() >= 5);
+        drop(guest);
+    }
+    over(address, &["-p", "zerocopy", "-s", "64KiB,4KiB", "-c", "2", "--verify"]).finish().good();
+    eventually("its threads are gone", || server.threads() <= 4);
+    assert!(server.is_running());
+    server.stop().good();
+}
+
+/// The order of a next scenario can overtake the end of the one before; within its bound a guest is never refused.
+#[test]
+fn every_cell_can_use_all_clients_of_a_host() {
+    // Every path of a cell is set up at once, with two clients at most.
+    let paths = ORIGINAL.len();
+    let (server, address) = Program::serve(&["--max-clients", &(2 * paths).to_string()]);
+    let names = ORIGINAL.join(",");
+    let cells = ["-p", &names, "-s", "1KiB,2KiB,4KiB,8KiB", "-c", "1,2", "--seconds", "0.01"];
+    let results = results(&over(address, &cells).finish().good());
+    assert_eq!((results.records.len(), results.failures.len()), (8 * paths, 0), "{:?}", results.failures);
+    server.stop().good();
+}
+
+#[test]
+fn what_cannot_be_reached_is_one_sentence() {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let taken = listener.local_addr().unwrap();
+    let port = taken.port().to_string();
+    for serve in [&["serve", "--port", &port][..], &["serve", "--port", &port, "--raw", "onecopy"]] {
+        Program::run(serve).refused(2, &["--port", &port, "in use"]);
+    }
+    Program::run(&["serve", "--bind", "192.0.2.1", "--insecure-open"]).refused(2, &["--bind", "192.0.2.1"]);
+    drop(listener);
+    // Nobody there: once, and not for each path and cell.
+    let began = Instant::now();
+    let address = taken.to_string();
+    let ended = Program::run(&["run", "--over", &address, "-s", "1KiB,4KiB"]);
+    assert_eq!(ended.err.lines().count(), 1, "{ended:?}");
+    ended.refused(1, &[&address, "does not answer", "refused"]);
+    Program::run(&["client", &address, "1"]).refused(1, &[&address, "refused"]);
+    assert!(began.elapsed() < Duration::from_secs(20));
+    // Somebody else there, who speaks first or says nothing.
+    let (address, _sender) = plain_server(usize::MAX);
+    Program::run(&["run", "--over", &address.to_string()]).refused(1, &["another protocol"]);
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let closing = listener.local_addr().unwrap();
+    thread::Builder::new().spawn(move || listener.incoming().for_each(drop)).unwrap();
+    Program::run(&["run", "--over", &closing.to_string()])
+        .refused(1, &[&closing.to_string(), "the handshake failed"]);
+    for verb in [&["run", "--over"][..], &["client"]] {
+        let try_one = |host: &str| Program::run(&[verb, &[host]].concat());
+        for text in
+            ["", "localhost", "1.2.3.4", "1.2.3.4:0", "1.2.3.4:65536", "::1:9000", "[::1]", "h:x", ":1"]
+        {
+            try_one(text).refused(2, &["HOST:PORT", "1 to 65535"]);
+        }
+        try_one("no-such-host.invalid:9000").refused(2, &["no-such-host.invalid", "is not known"]);
+    }
+    for arguments in [
+        &["client", "127.0.0.1:1", "0"][..],
+        &["client", "127.0.0.1:1", "x"],
+        &["serve", "--raw", "none"],
+        &["serve", "--raw", "all"],
+        &["serve", "--raw", "onecopy", "--size", "7"],
+        &["serve", "--raw", "onecopy", "--size", "2GiB"],
+        &["serve", "--size", "8"],
+        &["serve", "--max-clients", "0"],
+        &["serve", "--bind", "nowhere"],
+        &["serve", "--port", "65536"],
+        &["run", "--token-file", "x"],
+    ] {
+        Program::run(arguments).refused(2, &[]);
+    }
+}

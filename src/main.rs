@@ -1,5 +1,0 @@
-//! The command `copycost`; all of it is in the library's `cli`.
-
-fn main() -> std::process::ExitCode {
-    copycost::cli::main()
-}

@@ -1,0 +1,37 @@
+//! Client hosts that do together what a rig does with one fleet.
+
+use std::fmt;
+use std::net::SocketAddr;
+
+use super::error::RigError;
+use super::sample::Sample;
+use super::site::SiteReport;
+use crate::connection::Applied;
+use crate::cost::pollution::Walk;
+use crate::fleet::Work;
+use crate::seat::Placed;
+
+/// What several hosts have set up; dropped, they take it down.
+pub trait Crew: fmt::Debug + Send {
+    /// Does `work` on all clients of all hosts.
+    fn run(&mut self, work: Work) -> Result<Sample, RigError>;
+}
+
+/// What there is to know of a rig.
+#[derive(Debug)]
+pub struct About {
+    /// What its connections have, as read back.
+    pub applied: Applied,
+    /// Where its server listens; of several the first.
+    pub address: SocketAddr,
+    /// The CPUs its threads were placed on.
+    pub placed: Placed,
+    /// Why the kernel copies zero-copy sends on this way, where that is known.
+    pub copied_because: Option<String>,
+    /// For the layout `huge`: the share of the messages' memory, 0 to 1, that the kernel gave huge pages for.
+    pub huge_share: Option<f64>,
+    /// The pointer chase of all server threads before anything was sent, if one was asked for.
+    pub idle_walk: Walk,
+    /// What its site has found out.
+    pub report: Option<SiteReport>,
+}

@@ -1,0 +1,114 @@
+//! The send loop allocates nothing per message: an allocation costs as much as a small send, and what it costs
+//! depends on the allocator and not on the path.
+#![allow(unsafe_code, reason = "a global allocator is unsafe to implement")]
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::common::{available, fitting, spec, within};
+use copycost::internals::connection::{self, Options};
+use copycost::internals::supply::Supply;
+use copycost::message::Spec;
+use copycost::rig::{Rig, Work};
+use copycost::scenario::Scenario;
+use copycost::send::{Budget, Limits, SendPath, Terms, drain};
+
+struct Counting;
+
+/// Allocations of the whole process.
+static ALL: AtomicU64 = AtomicU64::new(0);
+
+thread_local! {
+    /// Allocations of this thread. Constant and without a destructor, so that reading it allocates nothing.
+    static MINE: Cell<u64> = const { Cell::new(0) };
+}
+
+fn count() {
+    ALL.fetch_add(1, Ordering::Relaxed);
+    MINE.set(MINE.get() + 1);
+}
+
+// SAFETY: every call is passed on unchanged to the system's allocator, whose guarantees are then ours; counting
+// touches only an atomic and a thread-local without a destructor.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        count();
+        // SAFETY: the caller's promises about `layout` are those that System asks for.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        // SAFETY: `pointer` came from System by `alloc` or `realloc` above, with this layout.
+        unsafe { System.dealloc(pointer, layout) }
+    }
+
+    unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        count();
+        // SAFETY: as for `dealloc`, and the caller's promises about `size` are those that System asks for.
+        unsafe { System.realloc(pointer, layout, size) }
+    }
+}
+
+#[global_allocator]
+static COUNTING: Counting = Counting;
+
+/// Allocations that the sending thread makes for `messages` messages, after as many to grow what grows once.
+fn allocations_of_sender(path: &'static SendPath, spec: Spec, messages: usize) -> u64 {
+    let options = Options::for_this_machine();
+    let listener = connection::listen(([127, 0, 0, 1], 0).into(), &options).unwrap();
+    let client = connection::connect(listener.local_addr().unwrap(), &options).unwrap();
+    let (socket, _) = listener.accept().unwrap();
+    connection::accepted(&socket, &options).unwrap();
+    let reader = thread::Builder::new().spawn(move || {
+        let mut buffer = vec![0; 1 << 20];
+        while client.recv(&mut buffer).unwrap() > 0 {}
+    });
+    let budget = Budget::share(&Limits::of_process(), 1, socket.options().send_buffer_size().unwrap());
+    let mut supply = Supply::new(&spec, true).unwrap();
+    let mut sender = (path.open)(socket, &supply, Terms::within(budget)).unwrap();
+    let mut send = |messages| {
+        for _ in 0..messages {
+            let message = supply.next(&mut *sender, Duration::from_secs(20)).unwrap();
+            sender.send(message).unwrap();
+        }
+        drain(&mut *sender, Instant::now() + Duration::from_secs(20)).unwrap();
+    };
+    send(messages);
+    let before = MINE.get();
+    send(messages);
+    let made = MINE.get() - before;
+    drop(sender);
+    reader.unwrap().join().unwrap();
+    made
+}
+
+/// One test, because the second half counts what the whole process allocates.
+#[test]
+fn nothing_is_allocated_for_a_message() {
+    for size in [64, 1024, 65536] {
+        for ring in [false, true] {
+            for path in available(&spec(size, ring)) {
+                let made = within(path.name, move || {
+                    allocations_of_sender(path, fitting(path, spec(size, ring)), 100)
+                });
+                assert_eq!(made, 0, "{}, {size} bytes, ring: {ring}", path.name);
+            }
+        }
+    }
+    for path in available(&spec(1024, false)) {
+        let (few, many) = within(path.name, move || {
+            let mut rig = Rig::build(&Scenario::new(path, fitting(path, spec(1024, false)), 2)).unwrap();
+            let mut allocations = |rounds| {
+                let before = ALL.load(Ordering::Relaxed);
+                rig.run(Work::Rounds(rounds)).unwrap();
+                ALL.load(Ordering::Relaxed) - before
+            };
+            (allocations(1000), allocations(10_000))
+        });
+        // What a run costs by itself is the same for both, but for a block of a channel now and then.
+        assert!(many <= few + 8, "{}: {few} allocations for 1,000 rounds, {many} for 10,000", path.name);
+    }
+}

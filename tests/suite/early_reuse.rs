@@ -1,0 +1,99 @@
+//! The fault that verification is there to find: a sender that forgets that the kernel still holds a message,
+//! so that it is written again before it is sent. It is possible on loopback: data in the write queue is still
+//! by reference. If this were not caught, "intact" in every other test would mean nothing.
+
+use std::io;
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
+
+use crate::common::{available, end_of, spec, taking, verified, within};
+use copycost::internals::sys::socket::Socket;
+use copycost::message::{Buffers, Message, Spec};
+use copycost::recv::{self, ReceivePath, Receiver};
+use copycost::rig::{Rig, RigError, Sample, Work};
+use copycost::scenario::Scenario;
+use copycost::send::{Release, SendPath, Sender};
+
+/// Sends by reference and keeps nothing alive.
+#[derive(Debug)]
+struct Forgetful(Socket);
+
+impl Sender for Forgetful {
+    fn send(&mut self, message: &Arc<Message>) -> io::Result<()> {
+        let sent = self.0.sendmsg(message.slices(), libc::MSG_ZEROCOPY)?;
+        assert_eq!(sent, message.size(), "a blocking send takes everything");
+        Ok(())
+    }
+}
+
+static FORGETFUL: SendPath = SendPath {
+    name: "forgetful",
+    about: "for tests",
+    release: Release::OnReturn,
+    delays: false,
+    probe: |_| Ok(()),
+    open: |socket, _, _| {
+        socket.set_zerocopy()?;
+        Ok(Box::new(Forgetful(socket)))
+    },
+};
+
+/// Receives more slowly than anyone sends, so that the write queue is full.
+#[derive(Debug)]
+struct Slow(Box<dyn Receiver>);
+
+impl Receiver for Slow {
+    fn recv(&mut self, max: usize, see: &mut dyn FnMut(&[u8])) -> io::Result<usize> {
+        thread::sleep(Duration::from_millis(3));
+        self.0.recv(max.min(65536), see)
+    }
+}
+
+static SLOW: ReceivePath = ReceivePath {
+    name: "slow",
+    about: "for tests",
+    probe: |_| Ok(()),
+    open: |socket| Ok(Box::new(Slow((recv::ALL[0].open)(socket)?))),
+};
+
+/// Between what fails to show the fault: of smaller messages the queue holds only such that wait for an
+/// acknowledgement, and whoever writes into those does no harm on loopback; of larger ones it does not hold
+/// as many as there are in turn, so that the first has left before it is written again.
+const SIZES: [usize; 2] = [65536, 100_000];
+
+/// More than all socket buffers hold.
+const ROUNDS: u64 = 100;
+
+fn run(path: &'static SendPath, size: usize) -> Result<Sample, RigError> {
+    within(path.name, move || {
+        // Two in turn: even where sysctls cap the send buffer it holds the one while the other is written.
+        let spec = Spec { buffers: Buffers::Ring(2), ..spec(size, true) };
+        let scenario = Scenario { receive: &SLOW, ..verified(path, spec, 1) };
+        Rig::build(&scenario)?.run(Work::Rounds(ROUNDS))
+    })
+}
+
+#[test]
+fn a_message_written_before_the_kernel_let_go_is_caught_and_its_first_wrong_byte_named() {
+    if available(&spec(8, true)).iter().all(|path| path.release != Release::OnCompletion) {
+        return;
+    }
+    for size in SIZES {
+        let error = end_of(run(&FORGETFUL, size));
+        assert!(
+            error.starts_with("client 0 failed: message ") && error.contains(" is wrong from byte "),
+            "{error}"
+        );
+    }
+}
+
+#[test]
+fn the_honest_paths_pass_under_the_same_stall() {
+    for path in taking(&spec(8, true)) {
+        for size in SIZES {
+            let sample = run(path, size).unwrap_or_else(|error| panic!("{}: {error}", path.name));
+            assert_eq!(sample.messages, ROUNDS);
+        }
+    }
+}

@@ -1,0 +1,235 @@
+//! Zero copy at the limits that the kernel sets: the memory lock of a user without CAP_IPC_LOCK, and the option
+//! memory of a socket. Bounded, nothing is refused; unbounded, or with another process of the user holding the
+//! lock, what is refused is copied; in every case the messages arrive intact.
+//!
+//! As root each case runs in a child with a user of its own (named by the process id) or a network namespace of
+//! its own, which end with it. Anyone else can test only what a user namespace allows.
+
+use std::io::{self, IoSlice, Read as _};
+
+use crate::common::child::{Running, Wanted, is_root, role, works};
+use crate::common::{skip, spec, verified};
+use copycost::internals::connection::{self, Options};
+use copycost::internals::sys::limits;
+use copycost::internals::sys::socket::Socket;
+use copycost::message::{Buffers, Spec};
+use copycost::rig::{Rig, RigError, Work};
+use copycost::scenario::Scenario;
+use copycost::send::{self, Ledger, Limits, Release, SendPath};
+
+/// Runs verified rounds of small and large messages; returns what the kernel told over all of them, and the
+/// number of messages.
+fn deliver(bounded: bool) -> (Ledger, u64) {
+    let mut total = Ledger::default();
+    let mut messages = 0;
+    for (size, clients, rounds) in [(1024, 1, 200), (1024, 3, 50), (65536, 3, 20), (1 << 20, 1, 6)] {
+        for path in by_reference(&spec(size, true)) {
+            // Enough in turn that the kernel's limits bite and not the ring.
+            let spec = Spec { buffers: Buffers::Ring(32), ..spec(size, true) };
+            let scenario = Scenario { bounded, ..verified(path, spec, clients) };
+            let mut rig = match Rig::build(&scenario) {
+                // There is room for one io_uring, and not for one of each client.
+                Err(RigError::Unsupported { path, reason }) => {
+                    eprintln!("{path} is left out: {reason}");
+                    continue;
+                }
+                rig => rig.unwrap(),
+            };
+            let sample = rig.run(Work::Rounds(rounds)).unwrap();
+            assert!(sample.throughput() > 0.0, "{sample:?}");
+            assert_eq!(sample.messages, rounds * clients as u64);
+            assert_eq!(sample.ledger.completed, sample.ledger.sends, "{sample:?}");
+            eprintln!("{size} x {clients}: {:?}", sample.ledger);
+            messages += sample.messages;
+            total.add(&sample.ledger);
+        }
+    }
+    (total, messages)
+}
+
+/// The paths that go by reference and can be had within the limits: an io_uring too is charged to the memory lock, and
+/// where there is no room for it, its paths say so.
+fn by_reference(spec: &Spec) -> impl Iterator<Item = &'static SendPath> {
+    let there = |path: &&SendPath| match (path.probe)(spec) {
+        Ok(()) => path.release == Release::OnCompletion,
+        Err(why) => {
+            eprintln!("{} is left out: {why}", path.name);
+            false
+        }
+    };
+    send::ALL.iter().filter(there)
+}
+
+/// What a child does that is not to be refused, whatever its limits.
+fn deliver_within_bounds() {
+    // Where a few messages have room together, it is also the peers' matter whether one has to wait.
+    const TRIES: usize = 5;
+    let feels_the_bound = |_| {
+        let (ledger, messages) = deliver(true);
+        assert_eq!(ledger.enobufs, 0, "{ledger:?}");
+        assert!(ledger.fallbacks <= ledger.waits, "a bounded sender copies only where it waited: {ledger:?}");
+        assert!(ledger.sends > 0, "something goes by reference within any bound: {ledger:?}");
+        ledger.waits > 0 || ledger.sends > messages
+    };
+    assert!((0..TRIES).any(feels_the_bound), "neither waits nor shorter calls in {TRIES} tries");
+}
+
+/// What a child does that is refused; what is refused with nothing in flight is copied.
+fn deliver_refused(bounded: bool) -> Ledger {
+    let (ledger, _) = deliver(bounded);
+    assert!(ledger.enobufs > 0, "{ledger:?}");
+    ledger
+}
+
+/// A user whom nobody else on the machine is likely to be: the lock is counted by user.
+fn user(number: u32) -> u32 {
+    1_000_000 + std::process::id() % 1_000_000 * 8 + number
+}
+
+/// A child of this binary that runs `test` as `role` with so much memory lock.
+fn locked(test: &str, role: &str, bytes: usize) -> Wanted {
+    Wanted::new(test, role, &["prlimit", &format!("--memlock={bytes}:{bytes}")])
+}
+
+fn can_change_user() -> bool {
+    let can = is_root() && works("prlimit", &["--version"]);
+    if !can {
+        skip("the memory lock is tested as root and with prlimit (util-linux)");
+    }
+    can
+}
+
+#[test]
+fn a_small_memory_lock() {
+    const TEST: &str = "a_small_memory_lock";
+    if let Some(bytes) = role(TEST) {
+        let locked_pages = Some(bytes.parse::<u64>().unwrap() >> 12);
+        assert!(!limits::can_lock_memory());
+        assert_eq!(Limits::of_process().locked_pages, locked_pages);
+        return deliver_within_bounds();
+    }
+    if can_change_user() {
+        for (number, bytes) in [64 << 10, 1 << 20, 8 << 20].into_iter().enumerate() {
+            locked(TEST, &bytes.to_string(), bytes).of_user(user(number as u32)).run();
+        }
+    }
+}
+
+#[test]
+fn no_memory_lock_at_all() {
+    const TEST: &str = "no_memory_lock_at_all";
+    match role(TEST).as_deref() {
+        Some("bounded") => {
+            let (ledger, _) = deliver(true);
+            assert_eq!(
+                (ledger.sends, ledger.enobufs),
+                (0, 0),
+                "nothing fits, so nothing is tried: {ledger:?}"
+            );
+            assert!(ledger.fallbacks > 0);
+        }
+        Some(_) => assert!(deliver_refused(false).fallbacks > 0),
+        None if can_change_user() => {
+            locked(TEST, "bounded", 0).of_user(user(3)).run();
+            locked(TEST, "unbounded", 4096).of_user(user(3)).run();
+        }
+        None => {}
+    }
+}
+
+#[test]
+fn another_process_of_the_user_fills_the_lock() {
+    const TEST: &str = "another_process_of_the_user_fills_the_lock";
+    match role(TEST).as_deref() {
+        Some("fill") => hog(&[65536, 4096, 1]),
+        // Less than a call of 64 KiB is left, so that small ones are refused now and then.
+        Some("fill most") => hog(&[65536]),
+        Some(bounded) => assert!(deliver_refused(bounded == "bounded").fallbacks > 0),
+        None if can_change_user() => {
+            for fill in ["fill", "fill most"] {
+                let start = || -> Running {
+                    let mut hog = locked(TEST, fill, 1 << 20).of_user(user(4)).start();
+                    hog.await_word("full\n");
+                    hog
+                };
+                let _hog = start();
+                for victim in ["bounded", "unbounded"] {
+                    locked(TEST, victim, 1 << 20).of_user(user(4)).run();
+                }
+            }
+        }
+        None => {}
+    }
+}
+
+/// Sends by reference to peers that never read until the lock is full, says so, and holds it until its standard
+/// input ends.
+fn hog(sizes: &[usize]) {
+    let options = Options { send_buffer: 4 << 20, receive_buffer: 4096, ..Options::for_this_machine() };
+    let listener = connection::listen(([127, 0, 0, 1], 0).into(), &options).unwrap();
+    let bytes = vec![7; sizes[0]];
+    let mut held: Vec<(Socket, Socket)> = Vec::new();
+    for size in sizes {
+        loop {
+            let sent = held.last().map(|(_, server)| {
+                let flags = libc::MSG_ZEROCOPY | libc::MSG_DONTWAIT;
+                server.sendmsg(&[IoSlice::new(&bytes[..*size])], flags)
+            });
+            match sent {
+                Some(Ok(_)) => {}
+                Some(Err(error)) if error.raw_os_error() == Some(libc::ENOBUFS) => break,
+                Some(Err(error)) if error.kind() != io::ErrorKind::WouldBlock => panic!("{error}"),
+                // None yet, or this one takes no more.
+                _ => {
+                    let client = connection::connect(listener.local_addr().unwrap(), &options).unwrap();
+                    let (server, _) = listener.accept().unwrap();
+                    server.set_zerocopy().unwrap();
+                    held.push((client, server));
+                }
+            }
+        }
+    }
+    println!("full");
+    let _ = io::stdin().read(&mut [0]);
+}
+
+#[test]
+fn a_tiny_option_memory() {
+    const TEST: &str = "a_tiny_option_memory";
+    match role(TEST).as_deref() {
+        Some("bounded") => return deliver_within_bounds(),
+        Some("retried") => return drop(deliver_refused(false)),
+        Some(copied) => return assert!(deliver_refused(copied == "copied although bounded").fallbacks > 0),
+        None => {}
+    }
+    if !is_root() || !works("unshare", &["-n", "ip", "link", "set", "lo", "up"]) {
+        return skip("optmem_max is tested as root, with unshare (util-linux) and ip (iproute2)");
+    }
+    let namespace = |bytes: usize| {
+        format!("ip link set lo up && echo {bytes} >/proc/sys/net/core/optmem_max && exec \"$@\"")
+    };
+    // One notification is charged 832 bytes on Linux 6.18 and the first alone 576; the bound reckons with 1,024.
+    for (bytes, role) in [
+        (1000, "bounded"),
+        (2048, "bounded"),
+        (8192, "bounded"),
+        (1000, "retried"),
+        (64, "copied"),
+        (64, "copied although bounded"),
+    ] {
+        Wanted::new(TEST, role, &["unshare", "-n", "sh", "-c", &namespace(bytes), "sh"]).run();
+    }
+}
+
+#[test]
+fn capabilities_of_a_user_namespace_do_not_lift_the_lock() {
+    const TEST: &str = "capabilities_of_a_user_namespace_do_not_lift_the_lock";
+    if role(TEST).is_some() {
+        assert_eq!(Limits::of_process().locked_pages, Some(16));
+        return deliver_within_bounds();
+    }
+    if !works("unshare", &["-Ur", "true"]) || !works("prlimit", &["--version"]) {
+        return skip("this machine lets nobody make user namespaces, or has no prlimit");
+    }
+    Wanted::new(TEST, "root within", &["prlimit", "--memlock=65536:65536", "unshare", "-Ur"]).run();
+}

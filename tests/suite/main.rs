@@ -1,0 +1,27 @@
+//! The tests that share a process and run side by side.
+//!
+//! - delivery, and what the kernel does with a message: `delivery`, `receive`, `by_reference`, `early_reuse`
+//! - ends that fail: `faults`, `dying_ends`, `endings`, `limits`, `open_files`, `uring`
+//! - what a run costs: `cost_*`
+//! - what the project says of itself: `benchmark_ids`, `examples`, `readme`
+
+#[path = "../common/mod.rs"]
+mod common;
+
+mod benchmark_ids;
+mod by_reference;
+mod cost_counters;
+mod cost_system;
+mod cost_truth;
+mod cost_wire;
+mod delivery;
+mod dying_ends;
+mod early_reuse;
+mod endings;
+mod examples;
+mod faults;
+mod limits;
+mod open_files;
+mod readme;
+mod receive;
+mod uring;
