@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use copycost::internals::sys::socket::Socket;
+use copycost::send::Socket;
 use copycost::message::Message;
 use copycost::send::{Budget, Limits, Sender, ZeroCopy, drain};
 

@@ -15,7 +15,7 @@ use crate::protocol::Ask;
 use crate::recv::{Mapped, Receiver, Verifier};
 use crate::seat::Seat;
 use crate::server::STACK_BYTES;
-use crate::sys::socket::{Socket, Woken};
+use crate::sys::socket::{SendFlags, Socket, Woken};
 
 /// What the clients are to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -287,7 +287,7 @@ impl Client {
 
     fn ask(&self, messages: u64, last: bool) -> io::Result<()> {
         let bytes = Ask { messages, last }.encode();
-        let sent = self.member.socket.send(&bytes, 0)?;
+        let sent = self.member.socket.send(&bytes, SendFlags::NONE)?;
         // Sixteen bytes always fit, unless the server has left thousands of asks unread.
         if sent == bytes.len() { Ok(()) } else { Err(io::ErrorKind::WriteZero.into()) }
     }

@@ -4,15 +4,15 @@
 //! half of what two strangers cost), and content that is coded by position lets a receiver check any byte.
 
 use std::fmt;
-use std::io::{self, IoSlice};
-use std::os::fd::BorrowedFd;
+use std::io;
 use std::str::FromStr;
 
 use arrayvec::ArrayVec;
 
-use crate::sys::gather::Gather;
 use crate::sys::memory::{Block, HUGE_PAGE, page_size};
 use crate::units::ByteSize;
+
+pub use crate::sys::message::Message;
 
 /// The most fields a message has.
 pub const FIELDS: usize = 8;
@@ -317,13 +317,6 @@ impl fmt::Display for Spec {
     }
 }
 
-/// One message in memory.
-#[derive(Debug)]
-pub struct Message {
-    memory: Gather,
-    size: usize,
-}
-
 impl Message {
     /// A message as `spec` lays it out, filled with the content of sequence number 0.
     pub fn new(spec: &Spec) -> io::Result<Self> {
@@ -333,19 +326,19 @@ impl Message {
     /// So many of them, as messages in turn lie in memory.
     pub fn several(spec: &Spec, count: usize) -> io::Result<Vec<Self>> {
         let lengths = spec.lengths();
-        let neighbours = |block| Gather::neighbours(block, &lengths);
-        let heap = || Gather::allocated(lengths.iter().map(|n| vec![0; *n].into_boxed_slice()));
+        let neighbours = |block| Message::neighbours(block, &lengths);
+        let heap = || Message::allocated(lengths.iter().map(|n| vec![0; *n].into_boxed_slice()));
         let pages = || lengths.iter().map(|n| Block::pages(*n)).collect::<io::Result<_>>();
-        let memory: Box<dyn Iterator<Item = io::Result<Gather>>> = match spec.layout {
+        let memory: Box<dyn Iterator<Item = io::Result<Self>>> = match spec.layout {
             Layout::Heap => Box::new((0..count).map(|_| Ok(heap()))),
-            Layout::Page => Box::new((0..count).map(|_| pages().map(Gather::mapped))),
+            Layout::Page => Box::new((0..count).map(|_| pages().map(Message::mapped))),
             Layout::Arena => Box::new((0..count).map(|_| Block::pages(spec.size).map(neighbours))),
             Layout::Huge => Box::new(Block::huge(spec.size, count)?.into_iter().map(neighbours).map(Ok)),
             Layout::Memfd => Box::new(Block::in_memfd(spec.size, count)?.into_iter().map(neighbours).map(Ok)),
         };
         let mut messages = Vec::<Self>::with_capacity(count);
         for memory in memory {
-            let mut message = Self { memory: memory?, size: spec.size };
+            let mut message = memory?;
             // All are alike, and a copy is faster than to work the content out.
             match messages.first() {
                 Some(first) => message.copy(first),
@@ -365,38 +358,12 @@ impl Message {
 
     /// A message of one field that a library user already has in memory.
     pub fn from_bytes(bytes: impl Into<Box<[u8]>>) -> Self {
-        let bytes = bytes.into();
-        let size = bytes.len();
-        Self { memory: Gather::allocated([bytes]), size }
-    }
-
-    /// The sum of the field lengths in bytes.
-    #[inline]
-    pub fn size(&self) -> usize {
-        self.size
-    }
-
-    /// The fields, in order, as system calls take them.
-    #[inline]
-    pub fn slices(&self) -> &[IoSlice<'_>] {
-        self.memory.slices()
-    }
-
-    /// The same bytes in as few pieces as they lie in: fields that are neighbours in memory are one.
-    #[inline]
-    pub fn runs(&self) -> &[IoSlice<'_>] {
-        self.memory.runs()
-    }
-
-    /// How many bytes from position `from` on lie one after the other in memory.
-    #[inline]
-    pub fn adjacent(&self, from: usize) -> usize {
-        self.memory.adjacent(from)
+        Self::allocated([bytes.into()])
     }
 
     /// The fields, in order, to write into.
     pub fn fields_mut(&mut self) -> ArrayVec<&mut [u8], FIELDS> {
-        self.memory.slices_mut().collect()
+        self.slices_mut().collect()
     }
 
     /// Writes the content of `sequence` into every byte.
@@ -416,31 +383,6 @@ impl Message {
                 *byte = sequence as u8;
             }
         }
-    }
-
-    /// The file that the message lies in, its fields one after the other from this offset on; `None` unless its layout
-    /// is [`Layout::Memfd`].
-    pub fn extent(&self) -> Option<(BorrowedFd<'_>, u64)> {
-        self.memory.extent()
-    }
-
-    /// Whether the fields lie on pages that hold nothing else, which the kernel can keep when the message is gone.
-    pub fn has_own_pages(&self) -> bool {
-        !self.memory.blocks().is_empty()
-    }
-
-    /// The share, 0 to 1, of the memory around the message that lies on huge pages.
-    pub fn huge_share(&self) -> f64 {
-        match self.memory.blocks() {
-            [block] => block.huge_share().unwrap_or(0.0),
-            _ => 0.0,
-        }
-    }
-}
-
-impl AsRef<Gather> for Message {
-    fn as_ref(&self) -> &Gather {
-        &self.memory
     }
 }
 

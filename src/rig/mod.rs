@@ -26,6 +26,7 @@ use crate::protocol::{Hello, Ticket};
 use crate::recv::Verifier;
 use crate::scenario::Scenario;
 use crate::seat::{self, Placed, Seat};
+use crate::sys::socket::SendFlags;
 
 use error::setup;
 use gate::Alone;
@@ -221,7 +222,7 @@ fn member(
 ) -> io::Result<Member> {
     let socket = connection::connect(server, &scenario.options)?;
     let hello = Hello::data(client as u32, ticket).encode();
-    if socket.send(&hello, 0)? != hello.len() {
+    if socket.send(&hello, SendFlags::NONE)? != hello.len() {
         return Err(io::ErrorKind::WriteZero.into());
     }
     let receiver = (scenario.receive.open)(socket.try_clone()?)?;

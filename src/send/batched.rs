@@ -16,7 +16,7 @@ use arrayvec::ArrayVec;
 
 use super::{Release, SendPath, Sender, send_all, stalled};
 use crate::message::{FIELDS, Message};
-use crate::sys::socket::Socket;
+use crate::sys::socket::{SendFlags, Socket};
 
 pub(super) const PATH: SendPath = SendPath {
     name: "batched",
@@ -70,7 +70,7 @@ fn send_together(socket: &Socket, messages: &[Arc<Message>]) -> io::Result<()> {
     let mut slices: ArrayVec<IoSlice<'_>, IOVECS> = fields.copied().collect();
     let mut rest = &mut slices[..];
     while !rest.is_empty() {
-        let sent = socket.sendmsg(rest, 0).map_err(stalled)?;
+        let sent = socket.sendmsg(rest, SendFlags::NONE).map_err(stalled)?;
         IoSlice::advance_slices(&mut rest, sent);
     }
     Ok(())
@@ -82,7 +82,7 @@ impl Sender for Batched {
             self.send_held()?;
         }
         if message.size() >= Self::BYTES {
-            return send_all(message, |rest, _| self.socket.sendmsg(rest, 0).map_err(stalled));
+            return send_all(message, |rest, _| self.socket.sendmsg(rest, SendFlags::NONE).map_err(stalled));
         }
         self.held.push(Arc::clone(message));
         self.bytes += message.size();

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use super::{Release, SendPath, Sender, send_bytes};
 use crate::message::Message;
-use crate::sys::socket::Socket;
+use crate::sys::socket::{SendFlags, Socket};
 
 pub(super) const PATH: SendPath = SendPath {
     name: "flatten",
@@ -41,6 +41,6 @@ impl Sender for Flatten {
         self.staging.clear();
         self.staging.reserve_exact(message.size());
         message.slices().iter().for_each(|field| self.staging.extend_from_slice(field));
-        send_bytes(&self.socket, &self.staging, 0)
+        send_bytes(&self.socket, &self.staging, SendFlags::NONE)
     }
 }

@@ -15,7 +15,7 @@ use std::time::Instant;
 
 use super::{Budget, Ledger, Release, SendPath, Sender, ZeroCopy, zero_copy};
 use crate::message::Message;
-use crate::sys::socket::Socket;
+use crate::sys::socket::{SendFlags, Socket};
 
 pub(super) const PATH: SendPath = SendPath {
     name: "hybrid",
@@ -56,7 +56,7 @@ pub(super) fn send_divided(inner: &mut ZeroCopy, message: &Arc<Message>) -> io::
         let alike = left.iter().take_while(|field| is_large(field) == is_large(first)).count();
         let (run, after) = left.split_at(alike);
         let bytes = run.iter().map(|field| field.len()).sum();
-        let flags = if after.is_empty() { 0 } else { libc::MSG_MORE };
+        let flags = if after.is_empty() { SendFlags::NONE } else { SendFlags::MORE };
         if is_large(first) {
             inner.send_by_reference(message, run, bytes, flags)?;
         } else {

@@ -6,7 +6,6 @@
 mod adaptive;
 mod batched;
 mod budget;
-mod completions;
 mod flatten;
 mod hybrid;
 mod ledger;
@@ -27,13 +26,14 @@ use arrayvec::ArrayVec;
 
 use crate::message::{Buffers, FIELDS, Layout, Message, Spec};
 use crate::supply::Supply;
-use crate::sys::socket::Socket;
+use crate::sys::socket::SendFlags;
 
+pub use crate::sys::completions::{Completion, Garbled, Tally, Tracker};
+pub use crate::sys::socket::Socket;
 pub use crate::unsupported::Unsupported;
 pub use adaptive::{Adaptive, Decisions, Experience, Objective, Reason, Way};
 pub use batched::Batched;
 pub use budget::{Budget, Limits};
-pub use completions::{Completion, Garbled, Tally, Tracker};
 pub use flatten::Flatten;
 pub use hybrid::Hybrid;
 pub use ledger::{Copies, Ledger};
@@ -130,7 +130,8 @@ pub enum Release {
     OnFlush,
     /// When the kernel has said that it is done with the pages.
     OnCompletion,
-    /// The kernel never says: only for memory that is never written again.
+    /// Never, because the kernel does not say: the path keeps the message for as long as anybody else has a clone of its
+    /// `Arc`, so that it is never written again.
     Never,
 }
 
@@ -146,7 +147,15 @@ fn constant_only(spec: &Spec) -> Result<(), Unsupported> {
 }
 
 /// Takes messages and hands them to the kernel.
-pub trait Sender: Send + fmt::Debug {
+///
+/// Not `Send`: an io_uring that one thread has entered works on that thread alone. Open a sender on the thread that uses
+/// it.
+///
+/// ```compile_fail
+/// fn moves<T: Send>() {}
+/// moves::<Box<dyn copycost::send::Sender>>();
+/// ```
+pub trait Sender: fmt::Debug {
     /// Takes one message, in order, short writes included. Keeps a clone of the `Arc` for as long as the kernel
     /// may read the memory. An error ends the connection: part of the message may have been sent.
     fn send(&mut self, message: &Arc<Message>) -> io::Result<()>;
@@ -242,7 +251,7 @@ fn tail_of<'a>(slices: &'a [IoSlice<'_>], sent: usize) -> ArrayVec<IoSlice<'a>, 
 
 /// Sends all of `bytes`, again after each short count.
 #[inline(always)] // For the reason that stands in `Socket::counted`.
-fn send_bytes(socket: &Socket, bytes: &[u8], flags: i32) -> io::Result<()> {
+fn send_bytes(socket: &Socket, bytes: &[u8], flags: SendFlags) -> io::Result<()> {
     let mut rest = bytes;
     while !rest.is_empty() {
         let sent = socket.send(rest, flags).map_err(stalled)?;

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use super::{Release, SendPath, Sender, send_all, stalled};
 use crate::message::Message;
-use crate::sys::socket::Socket;
+use crate::sys::socket::{SendFlags, Socket};
 
 pub(super) const PATH: SendPath = SendPath {
     name: "onecopy",
@@ -34,6 +34,6 @@ impl OneCopy {
 
 impl Sender for OneCopy {
     fn send(&mut self, message: &Arc<Message>) -> io::Result<()> {
-        send_all(message, |rest, _| self.socket.sendmsg(rest, 0).map_err(stalled))
+        send_all(message, |rest, _| self.socket.sendmsg(rest, SendFlags::NONE).map_err(stalled))
     }
 }

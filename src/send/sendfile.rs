@@ -5,8 +5,9 @@
 //! the receiver's socket; (2) the receiver's `recv()` copies once.
 //!
 //! No notification says when the kernel has let go of the pages, and an acknowledgement does not either: over loopback
-//! the receiver's queue holds the same pages. So the memory is never written again. A message that is dropped does no
-//! harm: the kernel keeps the pages, and nobody else gets them.
+//! the receiver's queue holds the same pages. So the sender keeps a clone of each message's `Arc` for as long as anybody
+//! else has one, also when it is gone itself ([`Kept`]): the memory is never written again. A message that has no other
+//! owner is dropped with the sender and does no harm: the kernel keeps the pages, and nobody else gets them.
 
 use std::io;
 use std::sync::Arc;
@@ -15,6 +16,7 @@ use super::{Release, SendPath, Sender, Unsupported, constant_only, send_all, sta
 use crate::message::{Layout, Message, Spec};
 use crate::sys::memory::Block;
 use crate::sys::socket::Socket;
+use crate::sys::splice::Kept;
 
 pub(super) const PATH: SendPath = SendPath {
     name: "sendfile",
@@ -41,26 +43,25 @@ fn probe(spec: &Spec) -> Result<(), Unsupported> {
 #[derive(Debug)]
 pub struct SendFile {
     socket: Socket,
+    kept: Kept,
 }
 
 impl SendFile {
     /// A sender on a connected socket, of messages with the layout [`Layout::Memfd`] alone.
     pub fn new(socket: Socket) -> Self {
-        Self { socket }
+        Self { socket, kept: Kept::default() }
     }
 }
 
 impl Sender for SendFile {
     fn send(&mut self, message: &Arc<Message>) -> io::Result<()> {
-        let (file, offset) = message.extent().ok_or_else(no_file)?;
+        if !message.lies_in_a_file() {
+            let why = "sendfile() sends messages of the layout memfd alone";
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, why));
+        }
         // The fields are neighbours, so that one call sends them all.
         send_all(message, |_, left| {
-            let sent = (message.size() - left) as u64;
-            self.socket.sendfile(file, offset + sent, left).map_err(stalled)
+            self.socket.sendfile(&mut self.kept, message, message.size() - left).map_err(stalled)
         })
     }
-}
-
-fn no_file() -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidInput, "sendfile() sends messages of the layout memfd alone")
 }

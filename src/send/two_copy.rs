@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use super::{Release, SendPath, Sender, send_bytes};
 use crate::message::Message;
-use crate::sys::socket::Socket;
+use crate::sys::socket::{SendFlags, Socket};
 
 pub(super) const PATH: SendPath = SendPath {
     name: "twocopy",
@@ -26,14 +26,14 @@ pub(super) const PATH: SendPath = SendPath {
 pub struct TwoCopy {
     socket: Socket,
     /// For all fields but the last.
-    flags: i32,
+    flags: SendFlags,
 }
 
 impl TwoCopy {
     /// A sender on a connected socket. With `urgent` the fields of a message are joined by MSG_MORE, so that
     /// TCP_NODELAY does not make a segment of each.
     pub fn new(socket: Socket, urgent: bool) -> Self {
-        Self { socket, flags: if urgent { libc::MSG_MORE } else { 0 } }
+        Self { socket, flags: if urgent { SendFlags::MORE } else { SendFlags::NONE } }
     }
 }
 
@@ -41,7 +41,7 @@ impl Sender for TwoCopy {
     fn send(&mut self, message: &Arc<Message>) -> io::Result<()> {
         let fields = message.slices();
         for (i, field) in fields.iter().enumerate() {
-            let flags = if i + 1 < fields.len() { self.flags } else { 0 };
+            let flags = if i + 1 < fields.len() { self.flags } else { SendFlags::NONE };
             send_bytes(&self.socket, field, flags)?;
         }
         Ok(())

@@ -4,9 +4,10 @@
 //! without a copy (splice_to_socket, fs/splice.c); they stay references over loopback too, up to the receiver's socket;
 //! (2) the receiver's `recv()` copies once.
 //!
-//! No notification says when the kernel has let go of the pages, and an acknowledgement does not either: over loopback
-//! the receiver's queue holds the same pages. So the memory is never written again. Nor may an allocator give it to
-//! somebody else while the kernel may still send it, so that messages on the heap are refused; pages of their own stay
+//! No notification says when the kernel is done with the pages, and an acknowledgement does not either: over loopback
+//! the receiver's queue holds the same pages. So the sender keeps a clone of each message's `Arc` for as long as anybody
+//! else has one, also when it is gone itself ([`Kept`]): the memory is never written again. Nor may an allocator give it
+//! to somebody else while the kernel may still send it, so that messages on the heap are refused; pages of their own stay
 //! as they are when they are unmapped.
 
 use std::io;
@@ -16,7 +17,7 @@ use super::{Release, SendPath, Sender, Unsupported, constant_only, send_all, sta
 use crate::message::{FIELDS, Layout, Message, Spec};
 use crate::sys::memory::page_size;
 use crate::sys::socket::Socket;
-use crate::sys::splice::Pipe;
+use crate::sys::splice::{Kept, Pipe};
 
 pub(super) const PATH: SendPath = SendPath {
     name: "vmsplice",
@@ -48,19 +49,20 @@ pub struct Vmsplice {
     socket: Socket,
     /// Empty between messages. Made for the first one, and anew after an error, which leaves bytes in it.
     pipe: Option<Pipe>,
+    kept: Kept,
 }
 
 impl Vmsplice {
     /// A sender on a connected socket, of messages on pages of their own alone: every layout but [`Layout::Heap`].
     pub fn new(socket: Socket) -> Self {
-        Self { socket, pipe: None }
+        Self { socket, pipe: None, kept: Kept::default() }
     }
 
     /// Moves `bytes` from the pipe to the socket, all of them.
-    fn empty(&self, pipe: &Pipe, bytes: usize, more: bool) -> io::Result<()> {
+    fn empty(socket: &Socket, pipe: &Pipe, bytes: usize, more: bool) -> io::Result<()> {
         let mut left = bytes;
         while left > 0 {
-            match self.socket.splice(pipe, left, more).map_err(stalled)? {
+            match socket.splice(pipe, left, more).map_err(stalled)? {
                 0 => return Err(io::ErrorKind::WriteZero.into()),
                 moved => left -= moved,
             }
@@ -72,8 +74,8 @@ impl Vmsplice {
 impl Sender for Vmsplice {
     fn send(&mut self, message: &Arc<Message>) -> io::Result<()> {
         if !message.has_own_pages() {
-            let told = "vmsplice() sends messages on pages of their own alone: every layout but heap";
-            return Err(io::Error::new(io::ErrorKind::InvalidInput, told));
+            let why = "vmsplice() sends messages on pages of their own alone: every layout but heap";
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, why));
         }
         // Taken out, so that an error drops it with what it still holds.
         let pipe = match self.pipe.take() {
@@ -81,8 +83,8 @@ impl Sender for Vmsplice {
             None => Pipe::new(slots(message.size()))?,
         };
         send_all(message, |rest, left| {
-            let filled = self.socket.vmsplice(&pipe, rest)?;
-            self.empty(&pipe, filled, filled < left).map(|()| filled)
+            let filled = self.socket.vmsplice(&mut self.kept, &pipe, message, rest)?;
+            Self::empty(&self.socket, &pipe, filled, filled < left).map(|()| filled)
         })?;
         self.pipe = Some(pipe);
         Ok(())

@@ -9,7 +9,6 @@
 //! `Arc` until then, so `Arc::get_mut` or `Arc::try_unwrap` tells a user exactly when it is theirs again.
 
 use std::io::{self, IoSlice};
-use std::mem::MaybeUninit;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -17,11 +16,11 @@ use arrayvec::ArrayVec;
 
 use super::budget::pages_charged;
 use super::{
-    Budget, Completion, Ledger, Release, SendPath, Sender, Tracker, Unsupported, released_soon, send_bytes,
-    send_slices, stalled,
+    Budget, Ledger, Release, SendPath, Sender, Unsupported, released_soon, send_bytes, send_slices, stalled,
 };
 use crate::message::{FIELDS, Message, Spec};
-use crate::sys::socket::{CONTROL_BYTES, Socket};
+use crate::sys::socket::{SendFlags, Socket};
+use crate::sys::zerocopy::References;
 
 pub(super) const PATH: SendPath = SendPath {
     name: "zerocopy",
@@ -55,7 +54,7 @@ pub(super) fn has_zero_copy(_: &Spec) -> Result<(), Unsupported> {
 ///
 /// use copycost::message::Message;
 /// use copycost::send::{Budget, Limits, Sender, ZeroCopy, drain};
-/// use copycost::sys::socket::Socket;
+/// use copycost::send::Socket;
 ///
 /// let listener = TcpListener::bind("127.0.0.1:0")?;
 /// let mut client = TcpStream::connect(listener.local_addr()?)?;
@@ -83,9 +82,8 @@ pub(super) fn has_zero_copy(_: &Spec) -> Result<(), Unsupported> {
 /// connection that is to be closed should [`drain`](super::drain) first, and [`Sender::abort`] if that fails.
 #[derive(Debug)]
 pub struct ZeroCopy {
-    socket: Socket,
+    references: References<Lent>,
     budget: Budget,
-    tracker: Tracker<Held>,
     /// What the outstanding calls hold.
     in_flight: InFlight,
     since_reap: InFlight,
@@ -98,10 +96,9 @@ pub struct ZeroCopy {
     ledger: Ledger,
 }
 
-/// What one call holds until it is completed.
+/// What one call has in flight until it is completed.
 #[derive(Debug)]
-struct Held {
-    message: Arc<Message>,
+struct Lent {
     bytes: usize,
     pages: u64,
 }
@@ -136,15 +133,14 @@ impl ZeroCopy {
     }
 
     pub(super) fn socket(&self) -> &Socket {
-        &self.socket
+        self.references.socket()
     }
 
     /// On a socket that has SO_ZEROCOPY, or sends nothing by reference.
     pub(super) fn over(socket: Socket, budget: Budget) -> Self {
         Self {
-            socket,
+            references: References::new(socket),
             budget,
-            tracker: Tracker::default(),
             in_flight: InFlight::default(),
             since_reap: InFlight::default(),
             timed: None,
@@ -156,7 +152,7 @@ impl ZeroCopy {
 
     /// How many calls the kernel has not yet released.
     pub fn outstanding(&self) -> u64 {
-        self.tracker.outstanding()
+        self.references.outstanding()
     }
 
     /// Sends `slices`, which are `size` bytes of `message`, by reference; `flags` beside MSG_ZEROCOPY.
@@ -166,23 +162,28 @@ impl ZeroCopy {
         message: &Arc<Message>,
         slices: &[IoSlice<'_>],
         size: usize,
-        flags: i32,
+        flags: SendFlags,
     ) -> io::Result<()> {
         send_slices(slices, size, |rest, left| self.send_some(message, rest, left, flags))
     }
 
     /// Sends `slices`, which are `size` bytes, by a copy because the caller prefers it.
     #[inline]
-    pub(super) fn send_by_copy(&mut self, slices: &[IoSlice<'_>], size: usize, flags: i32) -> io::Result<()> {
+    pub(super) fn send_by_copy(
+        &mut self,
+        slices: &[IoSlice<'_>],
+        size: usize,
+        flags: SendFlags,
+    ) -> io::Result<()> {
         self.ledger.plain += 1;
-        send_slices(slices, size, |rest, _| self.socket.sendmsg(rest, flags).map_err(stalled))
+        send_slices(slices, size, |rest, _| self.socket().sendmsg(rest, flags).map_err(stalled))
     }
 
     /// Sends bytes that lie in one piece, a message's or not, by a copy.
     #[inline(always)] // For the reason that stands in `Socket::counted`.
-    pub(super) fn send_piece(&mut self, bytes: &[u8], flags: i32) -> io::Result<()> {
+    pub(super) fn send_piece(&mut self, bytes: &[u8], flags: SendFlags) -> io::Result<()> {
         self.ledger.plain += 1;
-        send_bytes(&self.socket, bytes, flags)
+        send_bytes(self.socket(), bytes, flags)
     }
 
     /// What was told so far, to be looked at after each message.
@@ -206,7 +207,7 @@ impl ZeroCopy {
         message: &Arc<Message>,
         slices: &[IoSlice<'_>],
         left: usize,
-        flags: i32,
+        flags: SendFlags,
     ) -> io::Result<usize> {
         loop {
             let Room::ByReference(bytes) = self.make_room(left)? else {
@@ -219,9 +220,10 @@ impl ZeroCopy {
             } else {
                 slices
             };
-            match self.socket.sendmsg(slices, libc::MSG_ZEROCOPY | flags) {
-                Ok(sent) => {
-                    self.issued(message, sent, pages_charged(bytes));
+            let pages = pages_charged(bytes);
+            match self.references.send(message, slices, flags, |bytes| Lent { bytes, pages }) {
+                Ok((id, sent)) => {
+                    self.issued(id, sent, pages);
                     return Ok(sent);
                 }
                 Err(error) if error.raw_os_error() == Some(libc::ENOBUFS) => {
@@ -235,9 +237,8 @@ impl ZeroCopy {
         }
     }
 
-    /// The call consumed an id: hold what it sends.
-    fn issued(&mut self, message: &Arc<Message>, bytes: usize, pages: u64) {
-        let id = self.tracker.issue(Held { message: Arc::clone(message), bytes, pages });
+    /// Counts a call by reference.
+    fn issued(&mut self, id: u64, bytes: usize, pages: u64) {
         if self.timed.is_none() {
             self.timed = Some((id, Instant::now()));
         }
@@ -250,9 +251,9 @@ impl ZeroCopy {
         self.ledger.peak_in_flight_bytes = self.ledger.peak_in_flight_bytes.max(self.in_flight.bytes as u64);
     }
 
-    fn send_copying(&mut self, slices: &[IoSlice<'_>], flags: i32) -> io::Result<usize> {
+    fn send_copying(&mut self, slices: &[IoSlice<'_>], flags: SendFlags) -> io::Result<usize> {
         self.ledger.fallbacks += 1;
-        self.socket.sendmsg(slices, flags).map_err(stalled)
+        self.socket().sendmsg(slices, flags).map_err(stalled)
     }
 
     /// Reaps and waits until a call for `left` bytes, or for the part of them that fits, is within the budget.
@@ -292,23 +293,12 @@ impl ZeroCopy {
     /// Reads every notification that is there; returns how many calls they released.
     pub(super) fn reap_ready(&mut self) -> io::Result<u64> {
         self.since_reap = InFlight::default();
-        let before = self.tracker.outstanding();
-        let mut control = [MaybeUninit::uninit(); CONTROL_BYTES];
-        while let Some((bytes, truncated)) = self.socket.recv_error_queue(&mut control)? {
-            let completion = Completion::parse(bytes, truncated).map_err(io::Error::other)?;
-            self.complete(completion).map_err(io::Error::other)?;
-        }
-        Ok(before - self.tracker.outstanding())
-    }
-
-    fn complete(&mut self, completion: Completion) -> Result<(), super::Garbled> {
-        let Self { tracker, in_flight, timed, ledger, aborting, .. } = self;
-        let before = tracker.tally();
-        let result = tracker.complete(completion, |id, held| {
+        let Self { references, in_flight, timed, ledger, aborting, .. } = self;
+        let before = references.tally();
+        let result = references.reap(|id, lent: Lent| {
             in_flight.calls -= 1;
-            in_flight.bytes -= held.bytes;
-            in_flight.pages -= held.pages;
-            drop(held.message);
+            in_flight.bytes -= lent.bytes;
+            in_flight.pages -= lent.pages;
             if let Some((timed_id, sent)) = *timed
                 && timed_id == id
             {
@@ -316,30 +306,28 @@ impl ZeroCopy {
                 *timed = None;
             }
         });
-        let after = tracker.tally();
+        let after = references.tally();
+        let released = after.completed - before.completed;
         if *aborting {
-            ledger.aborted += after.completed - before.completed;
+            ledger.aborted += released;
         } else {
-            ledger.completed += after.completed - before.completed;
+            ledger.completed += released;
             ledger.copied += after.copied - before.copied;
             ledger.merged_ranges += after.merged_ranges - before.merged_ranges;
         }
-        result
+        result.map(|()| released)
     }
 
     /// What the kernel still holds is leaked: freed or written again, it could still be sent.
     fn give_up(&mut self) {
-        for held in self.tracker.take_outstanding() {
-            std::mem::forget(held.message);
-            self.ledger.undrained += 1;
-        }
+        self.ledger.undrained += self.references.give_up();
         self.in_flight = InFlight::default();
     }
 
     /// Something woke the poll and released nothing: report a broken connection once; after that it is only
     /// waited for, in short sleeps, because a connection that hung up wakes every poll at once.
     fn nothing_released(&self) -> io::Result<()> {
-        match self.socket.options().take_error()? {
+        match self.socket().options().take_error()? {
             Some(error) => Err(error),
             None => {
                 std::thread::sleep(Duration::from_millis(1));
@@ -351,19 +339,19 @@ impl ZeroCopy {
 
 impl Sender for ZeroCopy {
     fn send(&mut self, message: &Arc<Message>) -> io::Result<()> {
-        self.send_by_reference(message, message.slices(), message.size(), 0)?;
+        self.send_by_reference(message, message.slices(), message.size(), SendFlags::NONE)?;
         self.reap_if_due()
     }
 
     fn reap(&mut self, by: Instant) -> io::Result<bool> {
-        if self.tracker.outstanding() == 0 {
+        if self.references.outstanding() == 0 {
             return Ok(false);
         }
         if self.reap_ready()? > 0 {
             return Ok(true);
         }
         loop {
-            let woken = self.socket.poll_error_queue(by)?;
+            let woken = self.socket().poll_error_queue(by)?;
             if self.reap_ready()? > 0 {
                 return Ok(true);
             }
@@ -380,7 +368,7 @@ impl Sender for ZeroCopy {
         // What is ready was completed in the ordinary way; only what the disconnect brings is aborted.
         let _ = self.reap_ready();
         self.aborting = true;
-        if self.socket.disconnect().is_ok() {
+        if self.socket().disconnect().is_ok() {
             // Packets that a network card was given are returned when it has sent them.
             let by = Instant::now() + LINGER;
             while matches!(self.reap(by), Ok(true)) {}

@@ -20,7 +20,7 @@ use crossbeam::channel::Sender;
 
 use crate::connection::{self, Options};
 use crate::protocol::{Hello, Misunderstood, Purpose, Ticket};
-use crate::sys::socket::{Socket, Woken};
+use crate::sys::socket::{SendFlags, Socket, Woken};
 
 use service::Offer;
 pub use service::{Failure, News, Report, Service, Told};
@@ -320,7 +320,7 @@ fn greet(shared: &Shared, socket: &Socket, by: Instant) -> io::Result<Option<Hel
     }
     let hello = Hello::decode(&bytes);
     if shared.doors.control.is_some() && matches!(hello, Err(Misunderstood::Version(_))) {
-        socket.send(&Hello { purpose: Purpose::Control }.encode(), 0)?;
+        socket.send(&Hello { purpose: Purpose::Control }.encode(), SendFlags::NONE)?;
     }
     Ok(hello.ok())
 }

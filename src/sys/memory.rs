@@ -2,7 +2,6 @@
 //! and an allocator promises nothing about it.
 
 use std::io;
-use std::ops::{Deref, DerefMut};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::ptr::NonNull;
 use std::sync::Arc;
@@ -59,7 +58,7 @@ unsafe impl Sync for Mapping {}
 
 // SAFETY: a Block owns its bytes alone, as a Box<[u8]> does.
 unsafe impl Send for Block {}
-// SAFETY: shared access only reads (Deref to &[u8]); writing needs &mut.
+// SAFETY: shared access only reads (`as_slice`); writing needs &mut.
 unsafe impl Sync for Block {}
 
 impl Block {
@@ -80,7 +79,7 @@ impl Block {
         // SAFETY: the range is exactly this block's own mapping from `start` on; the advice changes no content.
         // Its failure (a kernel without huge pages) leaves ordinary pages, which huge_share() then tells.
         let _ = unsafe { libc::madvise(all.start.as_ptr().cast(), all.length, libc::MADV_HUGEPAGE) };
-        all.fill(0);
+        all.as_mut_slice().fill(0);
         let block = |number| {
             // SAFETY: `number` is below `count`, so that `length` bytes from there on lie inside `all`.
             let start = unsafe { all.start.add(number * stride) };
@@ -114,6 +113,7 @@ impl Block {
         let total = stride.checked_mul(count.max(1)).ok_or(io::ErrorKind::OutOfMemory)?;
         let file = memfd(total)?;
         let mapping = Arc::new(Mapping::new(total, libc::MAP_SHARED, Some(file))?);
+        mapping.file.iter().for_each(seal);
         let block = |number| {
             // SAFETY: `number` is below `count`, so that `length` bytes from there on lie inside the mapping.
             let start = unsafe { mapping.start.cast::<u8>().add(number * stride) };
@@ -122,8 +122,33 @@ impl Block {
         Ok((0..count).map(block).collect())
     }
 
-    /// The file that this block lies in and where it begins in it; `None` for anonymous memory.
-    pub fn extent(&self) -> Option<(BorrowedFd<'_>, u64)> {
+    /// Where it begins. By this pointer, which comes from the mapping itself and not from a reference, the owner and the
+    /// kernel may read and write while no reference into the block is alive.
+    pub(super) fn start(&self) -> NonNull<u8> {
+        self.start
+    }
+
+    /// Its length in bytes.
+    pub fn length(&self) -> usize {
+        self.length
+    }
+
+    /// Its bytes.
+    pub fn as_slice(&self) -> &[u8] {
+        // SAFETY: `start` begins `length` mapped, readable bytes that live as long as self. Who writes by `start()` has the
+        // block to itself: it is private to its `Message` or to its ring, which lend no block.
+        unsafe { std::slice::from_raw_parts(self.start.as_ptr(), self.length) }
+    }
+
+    /// Its bytes, to be written.
+    pub fn as_mut_slice(&mut self) -> &mut [u8] {
+        // SAFETY: as for `as_slice`, and `&mut self` makes this the only reference.
+        unsafe { std::slice::from_raw_parts_mut(self.start.as_ptr(), self.length) }
+    }
+
+    /// The file that this block lies in and where it begins in it; `None` for anonymous memory. Not for safe code outside
+    /// this module: who has the descriptor can write behind the references to the block's bytes.
+    pub(super) fn extent(&self) -> Option<(BorrowedFd<'_>, u64)> {
         let file = self.mapping.file.as_ref()?;
         let offset = self.start.as_ptr() as usize - self.mapping.start.as_ptr() as usize;
         Some((file.as_fd(), offset as u64))
@@ -181,10 +206,18 @@ fn memfd(length: usize) -> io::Result<OwnedFd> {
     let length = libc::off_t::try_from(length).map_err(|_| io::ErrorKind::OutOfMemory)?;
     // SAFETY: it reads no memory of ours. Allocating here makes of too little memory an error instead of a SIGBUS.
     super::checked(unsafe { libc::fallocate(fd, 0, 0, length) })?;
-    let seals = libc::F_SEAL_SHRINK | libc::F_SEAL_GROW | libc::F_SEAL_SEAL;
     // SAFETY: it reads no memory of ours.
-    super::checked(unsafe { libc::fcntl(fd, libc::F_ADD_SEALS, seals) })?;
+    super::checked(unsafe { libc::fcntl(fd, libc::F_ADD_SEALS, libc::F_SEAL_SHRINK | libc::F_SEAL_GROW) })?;
     Ok(file)
+}
+
+/// From now on the file can be written only by way of the mappings that there are. A kernel before Linux 5.1 has no such
+/// seal, and there the descriptor that never leaves this module must do.
+fn seal(file: &OwnedFd) {
+    for seals in [libc::F_SEAL_FUTURE_WRITE, libc::F_SEAL_SEAL] {
+        // SAFETY: it reads no memory of ours.
+        let _ = unsafe { libc::fcntl(file.as_raw_fd(), libc::F_ADD_SEALS, seals) };
+    }
 }
 
 /// The AnonHugePages of the mapping that holds `address`, as a share of it.
@@ -205,22 +238,6 @@ fn anon_huge_share(smaps: &str, address: usize) -> f64 {
         }
     }
     0.0
-}
-
-impl Deref for Block {
-    type Target = [u8];
-
-    fn deref(&self) -> &[u8] {
-        // SAFETY: `start` begins `length` mapped, readable bytes that live as long as self, and `&self` allows no writer.
-        unsafe { std::slice::from_raw_parts(self.start.as_ptr(), self.length) }
-    }
-}
-
-impl DerefMut for Block {
-    fn deref_mut(&mut self) -> &mut [u8] {
-        // SAFETY: as for Deref, and `&mut self` makes this the only reference.
-        unsafe { std::slice::from_raw_parts_mut(self.start.as_ptr(), self.length) }
-    }
 }
 
 #[cfg(test)]
@@ -255,11 +272,11 @@ mod tests {
         for length in [1, 4096, 4097, 70_000] {
             let huge = Block::huge(length, 1).unwrap().pop().unwrap();
             for (mut block, alignment) in [(Block::pages(length).unwrap(), page_size()), (huge, HUGE_PAGE)] {
-                assert_eq!(block.len(), length);
-                assert_eq!(block.as_ptr() as usize % alignment, 0);
-                assert!(block.iter().all(|byte| *byte == 0));
-                block.fill(7);
-                assert!(block.iter().all(|byte| *byte == 7));
+                assert_eq!(block.length(), length);
+                assert_eq!(block.start().as_ptr() as usize % alignment, 0);
+                assert!(block.as_slice().iter().all(|byte| *byte == 0));
+                block.as_mut_slice().fill(7);
+                assert!(block.as_slice().iter().all(|byte| *byte == 7));
             }
         }
     }
@@ -269,8 +286,8 @@ mod tests {
         use std::os::unix::fs::FileExt as _;
         let mut blocks = Block::in_memfd(5000, 3).unwrap();
         for (value, block) in (1..).zip(&mut blocks) {
-            assert_eq!((block.len(), block.as_ptr() as usize % page_size()), (5000, 0));
-            block.fill(value);
+            assert_eq!((block.length(), block.start().as_ptr() as usize % page_size()), (5000, 0));
+            block.as_mut_slice().fill(value);
         }
         for (value, block) in (1..).zip(&blocks) {
             let (file, offset) = block.extent().unwrap();
@@ -279,10 +296,13 @@ mod tests {
             file.read_exact_at(&mut bytes, offset).unwrap();
             assert_eq!(bytes, [value; 5000]);
             assert!(file.set_len(0).is_err(), "it cannot shrink under its mapping");
+            let written = file.write_at(&[9], offset);
+            assert!(written.is_err(), "nobody can write behind a reference to its bytes");
+            assert_eq!(block.as_slice()[0], value);
         }
         let last = blocks.pop().unwrap();
         drop(blocks);
-        assert_eq!(last[4999], 3, "the mapping lives as long as its last block");
+        assert_eq!(last.as_slice()[4999], 3, "the mapping lives as long as its last block");
         assert!(Block::pages(1).unwrap().extent().is_none());
     }
 
@@ -291,12 +311,15 @@ mod tests {
         for length in [1, 1000, 4096, 70_000, HUGE_PAGE, HUGE_PAGE + 1] {
             let mut blocks = Block::huge(length, 5).unwrap();
             for (value, block) in (1..).zip(&mut blocks) {
-                let (first, last) = (block.as_ptr() as usize, block.as_ptr() as usize + length - 1);
+                let (first, last) =
+                    (block.start().as_ptr() as usize, block.start().as_ptr() as usize + length - 1);
                 assert_eq!(last / HUGE_PAGE - first / HUGE_PAGE, (length - 1) / HUGE_PAGE);
-                assert!(block.len() == length && block.iter().all(|byte| *byte == 0));
-                block.fill(value);
+                assert!(block.length() == length && block.as_slice().iter().all(|byte| *byte == 0));
+                block.as_mut_slice().fill(value);
             }
-            assert!((1..).zip(&blocks).all(|(value, block)| block.iter().all(|byte| *byte == value)));
+            assert!(
+                (1..).zip(&blocks).all(|(value, block)| block.as_slice().iter().all(|byte| *byte == value))
+            );
         }
         assert!(Block::huge(usize::MAX, 1).is_err() && Block::huge(1 << 20, usize::MAX >> 10).is_err());
     }

@@ -3,11 +3,12 @@
 #![allow(unsafe_code)]
 
 pub mod clock;
+pub mod completions;
 pub mod ethtool;
-pub mod gather;
 pub mod interfaces;
 pub mod limits;
 pub mod memory;
+pub mod message;
 pub mod netns;
 pub mod process;
 pub mod rusage;
@@ -18,6 +19,7 @@ pub mod splice;
 pub mod tap;
 pub mod tcp_info;
 pub mod uring;
+pub mod zerocopy;
 pub mod zerocopy_receive;
 
 /// The result of a C call that reports failure as -1, as an `io::Result`.

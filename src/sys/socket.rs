@@ -52,6 +52,23 @@ pub enum Woken {
 /// The longest control message that one notification needs: IPv6 address and extended error, with room.
 pub const CONTROL_BYTES: usize = 256;
 
+/// Flags of a call that copies what it sends. MSG_ZEROCOPY is not among them: from borrowed memory it would have the kernel
+/// read what may be freed or written by then ([`super::zerocopy`] holds the memory).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct SendFlags(libc::c_int);
+
+impl SendFlags {
+    /// None.
+    pub const NONE: Self = Self(0);
+    /// MSG_MORE: what follows may share a segment.
+    pub const MORE: Self = Self(libc::MSG_MORE);
+
+    /// As the call takes them. A send never raises SIGPIPE.
+    pub(super) const fn bits(self) -> libc::c_int {
+        self.0 | libc::MSG_NOSIGNAL
+    }
+}
+
 impl Socket {
     /// A new TCP socket of the address family of `address`.
     pub fn tcp(address: SocketAddr) -> io::Result<Self> {
@@ -73,30 +90,44 @@ impl Socket {
         &self.inner
     }
 
-    /// `send(2)`; `flags` beside MSG_NOSIGNAL.
+    /// `send(2)`, which copies.
     ///
     /// This and [`Socket::sendmsg`] go past glibc's functions, which are cancellation points: in a process with
     /// threads two locked instructions and three calls stand around each system call, about 1 % of a small send,
     /// and a Rust thread is never cancelled. A program that calls glibc pays that on top, on every path.
     #[inline]
-    pub fn send(&self, bytes: &[u8], flags: i32) -> io::Result<usize> {
+    pub fn send(&self, bytes: &[u8], flags: SendFlags) -> io::Result<usize> {
         let (nowhere, no_length) = (ptr::null::<libc::sockaddr>(), 0);
-        let flags = flags | libc::MSG_NOSIGNAL;
-        // SAFETY: pointer and length are those of a live slice, which the call only reads; it is sendto(2), which
-        // is send(2) where the address is null.
+        let flags = flags.bits();
+        // SAFETY: pointer and length are those of a live slice, which the call only reads, and no flag has the kernel read
+        // it later; it is sendto(2), which is send(2) where the address is null.
         self.counted(|fd| unsafe {
             libc::syscall(libc::SYS_sendto, fd, bytes.as_ptr(), bytes.len(), flags, nowhere, no_length)
         })
     }
 
-    /// `sendmsg(2)` with one iovec for each slice; `flags` beside MSG_NOSIGNAL.
+    /// `sendmsg(2)` with one iovec for each slice, which copies.
     #[inline]
-    pub fn sendmsg(&self, slices: &[IoSlice<'_>], flags: i32) -> io::Result<usize> {
+    pub fn sendmsg(&self, slices: &[IoSlice<'_>], flags: SendFlags) -> io::Result<usize> {
+        // SAFETY: no flag has the kernel read the slices when the call has returned.
+        unsafe { self.sendmsg_with(slices, flags.bits()) }
+    }
+
+    /// `sendmsg(2)` with any flags.
+    ///
+    /// # Safety
+    /// With MSG_ZEROCOPY the memory of `slices` must be neither freed nor written until the kernel has said that it is
+    /// done with it.
+    #[inline]
+    pub(super) unsafe fn sendmsg_with(
+        &self,
+        slices: &[IoSlice<'_>],
+        flags: libc::c_int,
+    ) -> io::Result<usize> {
         // SAFETY: msghdr is plain old data, and all zeroes means no address, no payload, no control.
         let mut message: libc::msghdr = unsafe { std::mem::zeroed() };
         message.msg_iov = slices.as_ptr().cast_mut().cast();
         message.msg_iovlen = slices.len() as _;
-        let flags = flags | libc::MSG_NOSIGNAL;
         // SAFETY: an IoSlice is an iovec (documented); `message` points at a live slice of them, each of which
         // is a live slice of bytes, and the call writes to none of them.
         self.counted(|fd| unsafe { libc::syscall(libc::SYS_sendmsg, fd, &raw const message, flags) })

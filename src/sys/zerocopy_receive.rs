@@ -2,11 +2,16 @@
 //! tcp_zerocopy_receive; include/uapi/linux/tcp.h).
 
 use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::os::fd::{AsFd, AsRawFd};
 use std::ptr::NonNull;
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
 
-use super::memory::page_size;
+use super::memory::{Block, page_size};
+use super::message::Message;
 use super::socket::Socket;
+use super::splice::Kept;
 
 /// TCP_ZEROCOPY_RECEIVE, which the crate libc does not name.
 const TCP_ZEROCOPY_RECEIVE: libc::c_int = 35;
@@ -58,7 +63,18 @@ pub struct Taken {
 
 impl Window {
     /// Addresses for `length` bytes, rounded up to whole pages, of the data of `socket`.
+    ///
+    /// # Errors
+    /// Those of mmap(2); `Unsupported` where the kernel would map pages that their owner can still write.
     pub fn of(socket: &Socket, length: usize) -> io::Result<Self> {
+        if maps_pages_of_files()? {
+            let why = "this kernel maps received pages that their sender can still write (fixed in Linux 6.8, 6.6.15, 6.1.76)";
+            return Err(io::Error::new(io::ErrorKind::Unsupported, why));
+        }
+        Self::new(socket, length)
+    }
+
+    fn new(socket: &Socket, length: usize) -> io::Result<Self> {
         let length = length.max(1).next_multiple_of(page_size());
         let fd = socket.as_fd().as_raw_fd();
         // SAFETY: a new mapping at an address the kernel chooses overlaps nothing.
@@ -74,8 +90,8 @@ impl Window {
     /// What the last call has mapped.
     pub fn last(&self) -> &[u8] {
         // SAFETY: the kernel has mapped the first `mapped` bytes for reading, of which these are the last, and they stay
-        // until `clear`, which needs `&mut self`. Nobody writes them: pages of files and of processes are not mapped
-        // (can_map_frag).
+        // until `clear`, which needs `&mut self`. Nobody writes them: `of` has seen that the kernel maps no page of a file
+        // or of a process (can_map_frag).
         unsafe {
             let first: *const u8 = self.start.as_ptr().cast();
             std::slice::from_raw_parts(first.add(self.mapped - self.last), self.last)
@@ -140,5 +156,66 @@ impl Socket {
         // A negative length is an error of the copy, which took nothing.
         let copied = usize::try_from(raw.copybuf_len).unwrap_or(0).min(tail_length);
         Ok(Taken { mapped: window.last, copied, to_copy: raw.recv_skip_hint as usize })
+    }
+}
+
+/// How long loopback may take to deliver a page.
+const DELIVERY_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// Whether the kernel maps a page of a file that was sent by reference, which its owner could write behind a `&[u8]`. Since
+/// Linux 6.8 it does not (commit 577e4432f3ac, net/ipv4/tcp.c, can_map_frag). Asked once for a process.
+fn maps_pages_of_files() -> io::Result<bool> {
+    static ANSWER: OnceLock<bool> = OnceLock::new();
+    if let Some(answer) = ANSWER.get() {
+        return Ok(*answer);
+    }
+    let page = Block::in_memfd(page_size(), 1)?.pop().ok_or(io::ErrorKind::OutOfMemory)?;
+    let mut message = Message::neighbours(page, &[page_size()]);
+    // A page that was never written is sent as the kernel's page of zeros, which may be mapped: nobody can write it.
+    message.slices_mut().for_each(|field| field.fill(1));
+    let message = Arc::new(message);
+    let answer = first_page_is_mapped(|sender| sender.sendfile(&mut Kept::default(), &message, 0))?;
+    Ok(*ANSWER.get_or_init(|| answer))
+}
+
+/// Whether the page that `send` sends over loopback can be mapped by its receiver.
+fn first_page_is_mapped(send: impl FnOnce(&Socket) -> io::Result<usize>) -> io::Result<bool> {
+    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+    let listener = Socket::tcp(address)?;
+    listener.options().bind(&address.into())?;
+    listener.options().listen(1)?;
+    let receiver = Socket::tcp(address)?;
+    receiver.options().connect(&listener.local_addr()?.into())?;
+    let (sender, _) = listener.accept()?;
+    if send(&sender)? != page_size() {
+        return Err(io::ErrorKind::WriteZero.into());
+    }
+    receiver.readable_by(Instant::now() + DELIVERY_TIMEOUT)?;
+    let mut window = Window::new(&receiver, SEGMENT)?;
+    let taken = receiver.zerocopy_receive(&mut window, page_size(), &mut [])?;
+    if taken == Taken::default() {
+        return Err(io::Error::new(io::ErrorKind::TimedOut, "loopback delivered nothing"));
+    }
+    Ok(taken.mapped > 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sys::socket::SendFlags;
+    use crate::sys::zerocopy::References;
+
+    #[test]
+    fn a_page_that_its_owner_can_write_is_not_mapped_and_one_that_the_kernel_copied_is() {
+        let page = || Arc::new(Message::neighbours(Block::pages(page_size()).unwrap(), &[page_size()]));
+        // Over loopback the kernel copies what was sent by reference into pages of its own: the page that can be mapped.
+        let copied = first_page_is_mapped(|sender| {
+            let sender = sender.try_clone()?;
+            sender.set_zerocopy()?;
+            let (message, mut references) = (page(), References::new(sender));
+            references.send(&message, message.slices(), SendFlags::NONE, drop).map(|(_, sent)| sent)
+        });
+        assert!(copied.unwrap(), "else the other answer says nothing");
+        assert!(!maps_pages_of_files().unwrap());
     }
 }

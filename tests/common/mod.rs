@@ -17,7 +17,7 @@ use copycost::internals::connection::{self, Options};
 use copycost::internals::protocol::{Ask, Hello, Ticket};
 use copycost::internals::seat::Seat;
 use copycost::internals::server::{Doors, Failure, News, Offered, Report, Server, Service, Told};
-use copycost::internals::sys::socket::Socket;
+use copycost::internals::sys::socket::{SendFlags, Socket};
 use copycost::message::{Buffers, Spec, content};
 use copycost::recv::{self, ReceivePath};
 use copycost::rig::RigError;
@@ -254,7 +254,7 @@ impl Guest {
     }
 
     pub fn say(&self, bytes: &[u8]) {
-        assert_eq!(self.socket.send(bytes, 0).unwrap(), bytes.len());
+        assert_eq!(self.socket.send(bytes, SendFlags::NONE).unwrap(), bytes.len());
     }
 
     /// Reads `messages` messages and compares every byte with what was to be sent, by other means than the

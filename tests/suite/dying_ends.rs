@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::common::{Host, available, end_of, impatient, receivers, spec, verified, within};
-use copycost::internals::sys::socket::Socket;
+use copycost::internals::sys::socket::{SendFlags, Socket};
 use copycost::message::Message;
 use copycost::recv::{self, ReceivePath, Receiver};
 use copycost::rig::{Rig, Work};
@@ -30,7 +30,7 @@ struct Dying {
 impl Sender for Dying {
     fn send(&mut self, message: &Arc<Message>) -> io::Result<()> {
         for field in message.slices() {
-            self.socket.send(field, 0)?;
+            self.socket.send(field, SendFlags::NONE)?;
         }
         self.left = self.left.saturating_sub(1);
         assert!(self.left > 0 || !self.panics, "made to panic");

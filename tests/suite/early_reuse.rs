@@ -21,7 +21,7 @@ struct Forgetful(Socket);
 
 impl Sender for Forgetful {
     fn send(&mut self, message: &Arc<Message>) -> io::Result<()> {
-        let sent = self.0.sendmsg(message.slices(), libc::MSG_ZEROCOPY)?;
+        let sent = self.0.options().send_vectored_with_flags(message.slices(), libc::MSG_ZEROCOPY)?;
         assert_eq!(sent, message.size(), "a blocking send takes everything");
         Ok(())
     }

@@ -5,7 +5,7 @@
 //! As root each case runs in a child with a user of its own (named by the process id) or a network namespace of
 //! its own, which end with it. Anyone else can test only what a user namespace allows.
 
-use std::io::{self, IoSlice, Read as _};
+use std::io::{self, Read as _};
 
 use crate::common::child::{Running, Wanted, is_root, role, works};
 use crate::common::{skip, spec, verified};
@@ -173,7 +173,7 @@ fn hog(sizes: &[usize]) {
         loop {
             let sent = held.last().map(|(_, server)| {
                 let flags = libc::MSG_ZEROCOPY | libc::MSG_DONTWAIT;
-                server.sendmsg(&[IoSlice::new(&bytes[..*size])], flags)
+                server.options().send_with_flags(&bytes[..*size], flags)
             });
             match sent {
                 Some(Ok(_)) => {}

@@ -24,4 +24,5 @@ mod limits;
 mod open_files;
 mod readme;
 mod receive;
+mod soundness;
 mod uring;

@@ -36,7 +36,7 @@ use trial::Cost;
 use super::{Budget, Hybrid, Ledger, Release, SendPath, Sender, ZeroCopy, hybrid};
 use crate::message::Message;
 use crate::sys::clock::thread_cpu_time;
-use crate::sys::socket::Socket;
+use crate::sys::socket::{SendFlags, Socket};
 
 pub use contest::Objective;
 pub use decisions::{Decisions, Reason, Way};
@@ -76,7 +76,7 @@ const LOOK_BYTES: usize = 256 << 10;
 ///
 /// use copycost::message::Message;
 /// use copycost::send::{Adaptive, Budget, Experience, Limits, Objective, Sender, drain};
-/// use copycost::sys::socket::Socket;
+/// use copycost::send::Socket;
 ///
 /// // One for all connections of the server.
 /// let experience = Experience::new();
@@ -143,8 +143,8 @@ impl Adaptive {
         match way {
             Way::Flatten => self.send_flat(message),
             Way::Gather => match message.runs() {
-                [run] => self.inner.send_piece(run, 0),
-                runs => self.inner.send_by_copy(runs, message.size(), 0),
+                [run] => self.inner.send_piece(run, SendFlags::NONE),
+                runs => self.inner.send_by_copy(runs, message.size(), SendFlags::NONE),
             },
             Way::Reference | Way::Hybrid => self.send_by_reference(way, message),
         }
@@ -156,7 +156,7 @@ impl Adaptive {
     fn send_by_reference(&mut self, way: Way, message: &Arc<Message>) -> io::Result<()> {
         match way {
             Way::Hybrid => hybrid::send_divided(&mut self.inner, message),
-            _ => self.inner.send_by_reference(message, message.runs(), message.size(), 0),
+            _ => self.inner.send_by_reference(message, message.runs(), message.size(), SendFlags::NONE),
         }
     }
 
@@ -171,7 +171,7 @@ impl Adaptive {
             self.staging[filled..filled + field.len()].copy_from_slice(field);
             filled += field.len();
         }
-        self.inner.send_piece(&self.staging[..filled], 0)
+        self.inner.send_piece(&self.staging[..filled], SendFlags::NONE)
     }
 
     /// Gathers the fields piece by piece and sends each piece.
@@ -185,7 +185,7 @@ impl Adaptive {
                 self.staging[filled..filled + now.len()].copy_from_slice(now);
                 (filled, left, rest) = (filled + now.len(), left - now.len(), later);
                 if filled == self.staging.len() || left == 0 {
-                    let flags = if left == 0 { 0 } else { libc::MSG_MORE };
+                    let flags = if left == 0 { SendFlags::NONE } else { SendFlags::MORE };
                     self.inner.send_piece(&self.staging[..filled], flags)?;
                     filled = 0;
                 }

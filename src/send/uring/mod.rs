@@ -62,7 +62,7 @@ const ENDLESS: Duration = Duration::from_secs(1 << 32);
 /// Sends messages by chains of requests to the kernel.
 #[derive(Debug)]
 pub struct Uring {
-    sends: Sends<Message, Part>,
+    sends: Sends<Part>,
     operation: Operation,
     budget: Budget,
     /// SO_SNDTIMEO: the end of every wait for the peer.

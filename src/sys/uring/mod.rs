@@ -99,7 +99,8 @@ const NOBODY: u64 = u64::MAX;
 struct Ring {
     ring: IoUring,
     disabled: bool,
-    /// The kernel took a part of what was submitted at once: what lies in the queue must not follow it later.
+    /// The kernel took a part of what was submitted at once, or the call failed: what lies in the queue must not follow
+    /// later.
     torn: bool,
     calls: Calls,
 }
@@ -135,10 +136,11 @@ impl Ring {
     /// `patience` is over. Whatever ended the wait, the completions tell.
     ///
     /// # Errors
-    /// EEXIST from another thread than the one that entered first.
+    /// Those of io_uring_enter(2), such as EEXIST from another thread than the one that entered first. After one nothing
+    /// is submitted any more.
     fn enter(&mut self, want: usize, patience: Duration) -> io::Result<()> {
         if self.disabled {
-            self.ring.submitter().register_enable_rings()?;
+            self.ring.submitter().register_enable_rings().inspect_err(|_| self.torn = true)?;
             self.disabled = false;
         }
         let pending = if self.torn { 0 } else { self.ring.submission().len() };
@@ -158,11 +160,19 @@ impl Ring {
             // EBUSY: completions must be read first. The others say that the wait ended early.
             Err(error) => match error.raw_os_error() {
                 Some(libc::ETIME | libc::EINTR | libc::EAGAIN | libc::EBUSY) => 0,
-                _ => return Err(error),
+                _ => {
+                    self.torn = true;
+                    return Err(error);
+                }
             },
         };
         self.torn |= 0 < taken && taken < pending;
         Ok(())
+    }
+
+    /// Whether the queue holds requests that the kernel has not taken.
+    fn has_unsubmitted(&mut self) -> bool {
+        !self.ring.submission().is_empty()
     }
 
     /// Completions that the kernel could not put into the full queue: the next [`Ring::enter`] brings them

@@ -66,8 +66,8 @@ impl Receives {
         let ring = Ring::open(2, 4 * u32::from(count), socket.calls())?;
         let first_buffer = (usize::from(count) * ENTRY).next_multiple_of(page_size());
         let size = size as usize;
-        let mut block = Block::pages(first_buffer + usize::from(count) * size)?;
-        let start = NonNull::from(&mut *block).cast();
+        let block = Block::pages(first_buffer + usize::from(count) * size)?;
+        let start = block.start();
         ring.ring.submitter().register_files(&[socket.as_fd().as_raw_fd()])?;
         let address = start.as_ptr() as u64;
         // SAFETY: the entries lie at the beginning of `block`, which is dropped after they were unregistered, or never.

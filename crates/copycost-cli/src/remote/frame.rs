@@ -6,7 +6,7 @@ use std::time::Instant;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use copycost::internals::sys::socket::Socket;
+use copycost::internals::sys::socket::{SendFlags, Socket};
 
 /// What a host reads from a guest that has shown who it is: a scenario is a few hundred bytes.
 pub const MOST_FROM_GUEST: usize = 64 << 10;
@@ -59,7 +59,7 @@ pub fn send<T: Serialize>(socket: &Socket, value: &T) -> io::Result<()> {
 pub fn send_bytes(socket: &Socket, bytes: &[u8]) -> io::Result<()> {
     let mut rest = bytes;
     while !rest.is_empty() {
-        let sent = socket.send(rest, 0)?;
+        let sent = socket.send(rest, SendFlags::NONE)?;
         rest = &rest[sent..];
     }
     Ok(())

@@ -3,8 +3,8 @@
 use std::io;
 
 use super::super::Ring;
-use crate::sys::gather::Gather;
 use crate::sys::memory::Lease;
+use crate::sys::message::Message;
 
 /// The most buffers that a ring registers (IORING_MAX_REG_BUFFERS, io_uring/rsrc.c).
 pub const MOST_BUFFERS: usize = 1 << 14;
@@ -25,12 +25,13 @@ impl Buffers {
     ///
     /// # Errors
     /// As [`super::Sends::register`].
-    pub(super) fn register<'a>(ring: &Ring, messages: impl Iterator<Item = &'a Gather>) -> io::Result<Self> {
+    pub(super) fn register<'a>(ring: &Ring, messages: impl Iterator<Item = &'a Message>) -> io::Result<Self> {
         let (mut iovecs, mut spans, mut leases) = (Vec::new(), Vec::new(), Vec::new());
-        for gather in messages {
-            let [block] = gather.blocks() else { continue };
-            spans.push((block.as_ptr() as usize, block.len(), iovecs.len() as u16));
-            iovecs.push(libc::iovec { iov_base: block.as_ptr().cast_mut().cast(), iov_len: block.len() });
+        for message in messages {
+            let [block] = message.blocks() else { continue };
+            let (start, length) = (block.start().as_ptr(), block.length());
+            spans.push((start as usize, length, iovecs.len() as u16));
+            iovecs.push(libc::iovec { iov_base: start.cast(), iov_len: length });
             leases.push(block.lease());
         }
         if iovecs.is_empty() {

@@ -1,9 +1,14 @@
 //! The sends of one socket: chains of requests in flight, and the messages that they hold.
 //!
-//! Why this is safe: a request points into the [`Gather`] of an `Arc` whose clone lies in its slot until the kernel
+//! Why this is safe: a request points into the [`Message`] of an `Arc` whose clone lies in its slot until the kernel
 //! has said that it is done, in the completion that no other follows. While the clone is there nobody has the memory
 //! to write into, because that takes the only `Arc`, and nobody frees it. What is dropped before the kernel is done, is
-//! leaked. Headers and iovecs need to live only until they are submitted (IORING_FEAT_SUBMIT_STABLE).
+//! leaked. Headers and iovecs need to live only until they are submitted (IORING_FEAT_SUBMIT_STABLE); nothing is pushed
+//! over those of requests that still lie in the queue. A ring whose entry into the kernel failed never submits again
+//! (`Ring::torn`): what its caller takes for failed is not sent later.
+//!
+//! It stays on the thread that made it (the raw pointers keep it from being `Send`): with IORING_SETUP_SINGLE_ISSUER
+//! another thread can neither submit nor hear of a release.
 //!
 //! Which completion is the last one: the one without IORING_CQE_F_MORE, but for a request that was cancelled before it
 //! began, because the one before it in the chain fell short (io_fail_links, io_uring/io_uring.c). It has two completions,
@@ -25,7 +30,7 @@ use io_uring::squeue::{Entry, Flags};
 use io_uring::{cqueue, opcode};
 
 use super::{NOBODY, Ring};
-use crate::sys::gather::Gather;
+use crate::sys::message::Message;
 use crate::sys::socket::Socket;
 
 pub use buffers::MOST_BUFFERS;
@@ -61,10 +66,10 @@ pub enum Seen<N> {
 }
 
 /// A socket and the requests that send on it.
-pub struct Sends<T, N> {
+pub struct Sends<N> {
     ring: Ring,
     socket: Socket,
-    slots: Vec<Slot<T, N>>,
+    slots: Vec<Slot<N>>,
     free: Vec<u16>,
     /// What was pushed and not yet submitted: the slots, in order.
     chain: Vec<(u16, Entry)>,
@@ -80,22 +85,18 @@ fn ticket(uses: u32, number: u16) -> u64 {
     u64::from(uses) << 32 | u64::from(number)
 }
 
-struct Slot<T, N> {
+struct Slot<N> {
     /// How many requests it has been used for.
     uses: u32,
     /// What the kernel may read, until it has said that it is done.
-    held: Option<(ArrayVec<Arc<T>, JOINED>, N)>,
+    held: Option<(ArrayVec<Arc<Message>, JOINED>, N)>,
     /// The request was submitted and is not over.
     going: bool,
     /// The socket took bytes of it.
     sent: bool,
 }
 
-// SAFETY: the pointers in entries and headers lead to the messages that the slots hold and to the headers, which are
-// moved along; the kernel does not care which thread it hears from.
-unsafe impl<T: Send + Sync, N: Send> Send for Sends<T, N> {}
-
-impl<T: AsRef<Gather>, N: Copy> Sends<T, N> {
+impl<N: Copy> Sends<N> {
     /// On a connected socket, with so many requests in a chain at most, so many that hold memory, and room for so many
     /// unread completions.
     ///
@@ -121,11 +122,8 @@ impl<T: AsRef<Gather>, N: Copy> Sends<T, N> {
     ///
     /// # Errors
     /// ENOMEM beyond RLIMIT_MEMLOCK, EINVAL beyond [`MOST_BUFFERS`].
-    pub fn register<'a>(&mut self, messages: impl IntoIterator<Item = &'a T>) -> io::Result<()>
-    where
-        T: 'a,
-    {
-        self.buffers = Buffers::register(&self.ring, messages.into_iter().map(T::as_ref))?;
+    pub fn register<'a>(&mut self, messages: impl IntoIterator<Item = &'a Message>) -> io::Result<()> {
+        self.buffers = Buffers::register(&self.ring, messages.into_iter())?;
         Ok(())
     }
 
@@ -156,10 +154,14 @@ impl<T: AsRef<Gather>, N: Copy> Sends<T, N> {
     pub fn push(
         &mut self,
         operation: Operation,
-        excerpts: &[Excerpt<'_, T>],
+        excerpts: &[Excerpt<'_>],
         after: After,
         note: N,
     ) -> Result<(), Refused> {
+        // Requests that the kernel has not yet taken still point at their headers.
+        if self.ring.torn || self.ring.has_unsubmitted() {
+            return Err(Refused::Broken);
+        }
         if self.room() == 0 {
             return Err(Refused::Full);
         }
@@ -178,7 +180,8 @@ impl<T: AsRef<Gather>, N: Copy> Sends<T, N> {
     /// unless notifications wake it early.
     ///
     /// # Errors
-    /// ENOMEM when the kernel took only a part of the chain; EEXIST from another thread than the first.
+    /// ENOMEM when the kernel took only a part of the chain, or what io_uring_enter(2) says. Then the ring submits nothing
+    /// any more, now or later.
     pub fn submit(&mut self, patience: Duration) -> io::Result<()> {
         let last = self.chain.len().saturating_sub(1);
         for (i, (number, entry)) in self.chain.drain(..).enumerate() {
@@ -282,13 +285,13 @@ impl<T: AsRef<Gather>, N: Copy> Sends<T, N> {
 /// How long a cancelled request may take: it only has to be taken off a list.
 const CANCELLED_WITHIN: Duration = Duration::from_millis(100);
 
-impl<T, N> fmt::Debug for Sends<T, N> {
+impl<N> fmt::Debug for Sends<N> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Sends").field("ring", &self.ring).field("going", &self.going).finish_non_exhaustive()
     }
 }
 
-impl<T, N> Drop for Sends<T, N> {
+impl<N> Drop for Sends<N> {
     fn drop(&mut self) {
         // Closing the ring lets go of them only some time later.
         let _ = self.ring.ring.submitter().unregister_buffers();
@@ -309,14 +312,8 @@ mod tests {
 
     const SOON: Duration = Duration::from_secs(10);
 
-    impl AsRef<Gather> for Gather {
-        fn as_ref(&self) -> &Gather {
-            self
-        }
-    }
-
     /// A ring of a new connection with room for `unread` completions, and its peer; `None` without SENDMSG_ZC.
-    fn connected(unread: u32) -> Option<(Sends<Gather, usize>, TcpStream)> {
+    fn connected(unread: u32) -> Option<(Sends<usize>, TcpStream)> {
         if !super::super::probe().is_ok_and(|operations| operations.sendmsg_zc && operations.reports_usage) {
             eprintln!("skipped: no SENDMSG_ZC here");
             return None;
@@ -326,10 +323,10 @@ mod tests {
         Some((Sends::open(client.into(), 2, 64, unread).unwrap(), listener.accept().unwrap().0))
     }
 
-    fn message(fill: u8) -> Arc<Gather> {
-        let mut gather = Gather::neighbours(Block::pages(3000).unwrap(), &[1000, 2000]);
-        gather.slices_mut().for_each(|field| field.fill(fill));
-        Arc::new(gather)
+    fn message(fill: u8) -> Arc<Message> {
+        let mut message = Message::neighbours(Block::pages(3000).unwrap(), &[1000, 2000]);
+        message.slices_mut().for_each(|field| field.fill(fill));
+        Arc::new(message)
     }
 
     #[test]
@@ -391,7 +388,7 @@ mod tests {
     }
 
     /// Takes what is there and what comes within a moment.
-    fn see_all(sends: &mut Sends<Gather, usize>) -> Vec<Seen<usize>> {
+    fn see_all(sends: &mut Sends<usize>) -> Vec<Seen<usize>> {
         let mut seen = Vec::new();
         for _ in 0..10 {
             seen.extend(std::iter::from_fn(|| sends.next_seen()));
@@ -404,9 +401,9 @@ mod tests {
     fn what_was_cancelled_before_it_began_does_not_release_its_successor() {
         const LARGE: usize = 32 << 20;
         let Some((mut sends, mut peer)) = connected(64) else { return };
-        let large = Arc::new(Gather::neighbours(Block::pages(LARGE).unwrap(), &[LARGE]));
+        let large = Arc::new(Message::neighbours(Block::pages(LARGE).unwrap(), &[LARGE]));
         let small = [message(1), message(2)];
-        let push = |sends: &mut Sends<Gather, usize>, of: &Arc<Gather>, bytes, note| {
+        let push = |sends: &mut Sends<usize>, of: &Arc<Message>, bytes, note| {
             let excerpt = [Excerpt { of, range: 0..bytes }];
             assert_eq!(sends.push(Operation::SendMsgZc, &excerpt, After::Anything, note), Ok(()));
         };
@@ -442,13 +439,61 @@ mod tests {
         reader.unwrap().join().unwrap().unwrap();
     }
 
+    /// Lets a test do what the type forbids.
+    struct Forced<T>(T);
+
+    // SAFETY: the test's threads use it one after the other.
+    unsafe impl<T> Send for Forced<T> {}
+
+    #[test]
+    fn what_another_thread_could_not_submit_is_never_sent() {
+        let Some((mut sends, mut peer)) = connected(64) else { return };
+        let push = |sends: &mut Sends<usize>, of: &Arc<Message>| {
+            sends.push(Operation::SendMsg, &[Excerpt { of, range: 0..3000 }], After::Anything, 0)
+        };
+        let (first, second) = (message(1), message(2));
+        push(&mut sends, &first).unwrap();
+        sends.submit(SOON).unwrap();
+        while sends.next_seen().is_some() {}
+        let forced = Forced(&mut sends);
+        let refused = std::thread::scope(|scope| {
+            let elsewhere = move || {
+                let Forced(sends) = { forced };
+                push(sends, &second).unwrap();
+                sends.submit(Duration::ZERO).unwrap_err().raw_os_error()
+            };
+            scope.spawn(elsewhere).join().unwrap()
+        });
+        if refused != Some(libc::EEXIST) {
+            // Without IORING_SETUP_DEFER_TASKRUN (before Linux 6.1) any thread may submit.
+            return;
+        }
+        assert_eq!(push(&mut sends, &first), Err(Refused::Broken));
+        assert!(sends.wait(0, Duration::ZERO).is_err());
+        drop(sends);
+        let mut received = Vec::new();
+        peer.read_to_end(&mut received).unwrap();
+        assert!(received == vec![1; 3000], "{} bytes arrived", received.len());
+    }
+
+    #[test]
+    fn bytes_that_no_request_can_hold_are_refused_and_not_dropped() {
+        let Some((mut sends, _peer)) = connected(64) else { return };
+        let fields = (0..40).map(|_| vec![0; 10].into_boxed_slice());
+        let many = Arc::new(Message::allocated(fields));
+        let mut push =
+            |range| sends.push(Operation::SendMsg, &[Excerpt { of: &many, range }], After::Anything, 0);
+        assert_eq!(push(0..399), Err(Refused::Scattered), "40 pieces");
+        assert_eq!(push(390..401), Err(Refused::Scattered), "a byte beyond the message");
+        assert_eq!(push(0..320), Ok(()));
+    }
+
     #[test]
     fn a_request_that_cannot_be_is_refused() {
         let Some((mut sends, _peer)) = connected(64) else { return };
-        let far = Arc::new(Gather::mapped([10, 20].map(|length| Block::pages(length).unwrap()).into()));
+        let far = Arc::new(Message::mapped([10, 20].map(|length| Block::pages(length).unwrap()).into()));
         let excerpt = |range| Excerpt { of: &far, range };
-        let mut push =
-            |excerpts: &[Excerpt<'_, Gather>]| sends.push(Operation::Send, excerpts, After::Anything, 0);
+        let mut push = |excerpts: &[Excerpt<'_>]| sends.push(Operation::Send, excerpts, After::Anything, 0);
         assert_eq!(push(&[]), Err(Refused::Scattered));
         assert_eq!(push(&[excerpt(5..15)]), Err(Refused::Scattered));
         assert_eq!(push(&[excerpt(5..7), excerpt(7..10)]), Err(Refused::Scattered));

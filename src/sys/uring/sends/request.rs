@@ -9,7 +9,7 @@ use io_uring::types::Fixed;
 
 use super::super::REPORT_USAGE;
 use super::buffers::Buffers;
-use crate::sys::gather::Gather;
+use crate::sys::message::Message;
 
 /// Messages that one request may take from, at most.
 pub const JOINED: usize = 4;
@@ -32,9 +32,9 @@ pub enum Operation {
 
 /// Bytes of a message.
 #[derive(Debug)]
-pub struct Excerpt<'a, T> {
+pub struct Excerpt<'a> {
     /// The message.
-    pub of: &'a Arc<T>,
+    pub of: &'a Arc<Message>,
     /// Which of its bytes.
     pub range: Range<usize>,
 }
@@ -55,8 +55,11 @@ pub enum After {
 pub enum Refused {
     /// As many are in flight as there is room for.
     Full,
-    /// Not [`JOINED`] excerpts at most; or the operation takes one piece only, and the bytes do not lie in one.
+    /// More than [`JOINED`] excerpts or than 32 pieces of memory, or none, or bytes beyond a message; or the operation takes
+    /// one piece only, and the bytes do not lie in one.
     Scattered,
+    /// The ring has failed: it submits nothing any more.
+    Broken,
 }
 
 /// What a SENDMSG points at.
@@ -76,10 +79,10 @@ impl Default for Header {
 
 impl Header {
     /// The request for `excerpts`. `None`: they are not what the operation takes.
-    pub(super) fn entry<T: AsRef<Gather>>(
+    pub(super) fn entry(
         &mut self,
         operation: Operation,
-        excerpts: &[Excerpt<'_, T>],
+        excerpts: &[Excerpt<'_>],
         after: After,
         buffers: &mut Buffers,
     ) -> Option<Entry> {
@@ -106,28 +109,28 @@ impl Header {
                     .build()
             }
             Operation::SendMsg => {
-                let head = self.of(excerpts, Gather::iovecs_of_fields)?;
+                let head = self.of(excerpts, Message::iovecs_of_fields)?;
                 opcode::SendMsg::new(fd, head).flags(flags as u32).build()
             }
             Operation::SendMsgZc => {
                 // The kernel walks the page tables once for each iovec.
-                let head = self.of(excerpts, Gather::iovecs_of_runs)?;
+                let head = self.of(excerpts, Message::iovecs_of_runs)?;
                 opcode::SendMsgZc::new(fd, head).flags(flags as u32).ioprio(REPORT_USAGE).build()
             }
         })
     }
 
     /// For a request of these bytes, which lie where `iovecs` says.
-    fn of<T: AsRef<Gather>>(
+    fn of(
         &mut self,
-        excerpts: &[Excerpt<'_, T>],
-        iovecs: fn(&Gather) -> &[libc::iovec],
+        excerpts: &[Excerpt<'_>],
+        iovecs: fn(&Message) -> &[libc::iovec],
     ) -> Option<*const libc::msghdr> {
         if excerpts.is_empty() || excerpts.len() > JOINED {
             return None;
         }
         if let [Excerpt { of, range }] = excerpts
-            && let all = iovecs(T::as_ref(of))
+            && let all = iovecs(of)
             && *range == (0..all.iter().map(|field| field.iov_len).sum())
         {
             // Made once: made anew they would still be in the CPU's store buffer when the kernel reads them.
@@ -138,18 +141,20 @@ impl Header {
         let mut count = 0;
         for Excerpt { of, range } in excerpts {
             let (mut skip, mut left) = (range.start, range.len());
-            for field in iovecs(T::as_ref(of)) {
+            for field in iovecs(of) {
                 let skipped = skip.min(field.iov_len);
                 let length = (field.iov_len - skipped).min(left);
                 skip -= skipped;
                 left -= length;
-                if length > 0
-                    && let Some(cut) = self.cut.get_mut(count)
-                {
+                if length > 0 {
                     let iov_base = field.iov_base.wrapping_byte_add(skipped);
-                    *cut = libc::iovec { iov_base, iov_len: length };
+                    *self.cut.get_mut(count)? = libc::iovec { iov_base, iov_len: length };
                     count += 1;
                 }
+            }
+            // The excerpt goes beyond the message.
+            if left > 0 {
+                return None;
             }
         }
         self.head.msg_iov = self.cut.as_mut_ptr();
@@ -159,9 +164,9 @@ impl Header {
 }
 
 /// The address and the length of an excerpt that lies in one piece.
-fn one_piece<T: AsRef<Gather>>(excerpts: &[Excerpt<'_, T>]) -> Option<(*const u8, u32)> {
+fn one_piece(excerpts: &[Excerpt<'_>]) -> Option<(*const u8, u32)> {
     let [Excerpt { of, range }] = excerpts else { return None };
-    let (address, adjacent) = T::as_ref(of).run(range.start);
+    let (address, adjacent) = of.run(range.start);
     let length = u32::try_from(range.len()).ok().filter(|_| range.len() <= adjacent)?;
     Some((address as *const u8, length))
 }

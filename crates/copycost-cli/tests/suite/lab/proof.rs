@@ -224,7 +224,7 @@ fn the_wire_can_be_held_and_goes_on() {
     let far = lab.connect(listener.local_addr().unwrap(), &options).unwrap();
     let (near, _) = listener.accept().unwrap();
     let held = lab.hold().unwrap();
-    assert_eq!(near.send(b"held", 0).unwrap(), 4);
+    assert_eq!(near.send(b"held", copycost::internals::sys::socket::SendFlags::NONE).unwrap(), 4);
     let soon = std::time::Instant::now() + Duration::from_millis(100);
     assert_eq!(far.readable_by(soon).unwrap(), copycost::internals::sys::socket::Woken::Late);
     drop(held);

@@ -1,20 +1,28 @@
-//! The fields of a message in memory of their own, in the form in which the kernel takes them: one array of iovecs,
-//! made once. Made anew for each send it was still in the CPU's store buffer when the kernel read it, and cost a
+//! A message in memory of its own: its fields in the form in which the kernel takes them, one array of iovecs, made
+//! once. Made anew for each send it was still in the CPU's store buffer when the kernel read it, and cost a
 //! `sendmsg` of 1 KiB 5 % (`cargo bench --bench against_c -- --path onecopy --size 1024 --clients 1`).
+//!
+//! It is here, and not where messages are laid out, because what the kernel reads after a call has returned must be of a
+//! type whose memory no safe code can free or write: the paths by reference take an `Arc` of this type and of no other.
 
 use std::io::IoSlice;
 use std::os::fd::BorrowedFd;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::memory::Block;
 
-/// Bytes in several pieces that nothing else points into.
+/// One message in memory: bytes in several pieces that nothing else points into.
 #[derive(Debug)]
-pub struct Gather {
+pub struct Message {
     iovecs: Box<[libc::iovec]>,
     /// The same bytes where all are neighbours. Here and not in an array of its own, which for a message that is cold would be
     /// one more place that no cache holds.
     whole: Option<libc::iovec>,
+    /// The sum of the fields' lengths in bytes.
+    size: usize,
     owner: Owner,
+    /// See [`Message::keep_for_ever`].
+    kept: AtomicBool,
 }
 
 /// What the iovecs point into.
@@ -27,30 +35,30 @@ enum Owner {
 }
 
 // SAFETY: the memory is owned alone, as by boxes, and the pointers lead nowhere else.
-unsafe impl Send for Gather {}
+unsafe impl Send for Message {}
 // SAFETY: shared access only reads (`slices`); writing needs &mut (`slices_mut`).
-unsafe impl Sync for Gather {}
+unsafe impl Sync for Message {}
 
-impl Gather {
+impl Message {
     /// One field in each allocation.
     pub fn allocated(fields: impl IntoIterator<Item = Box<[u8]>>) -> Self {
         let iovec = |field: Box<[u8]>| {
             let iov_len = field.len();
             libc::iovec { iov_base: Box::into_raw(field).cast(), iov_len }
         };
-        Self { iovecs: fields.into_iter().map(iovec).collect(), whole: None, owner: Owner::Allocations }
+        Self::of(fields.into_iter().map(iovec).collect(), None, Owner::Allocations)
     }
 
     /// One field in each block.
-    pub fn mapped(mut blocks: Vec<Block>) -> Self {
-        let iovecs = blocks.iter_mut().map(|block| iovec(block)).collect();
+    pub fn mapped(blocks: Vec<Block>) -> Self {
+        let iovecs = blocks.iter().map(iovec).collect();
         // Mappings that happen to be neighbours stay apart: no slice may cover two of them.
-        Self { iovecs, whole: None, owner: Owner::Blocks(blocks) }
+        Self::of(iovecs, None, Owner::Blocks(blocks))
     }
 
     /// Neighbours of these lengths at the beginning of one block; what does not fit is left out.
-    pub fn neighbours(mut block: Block, lengths: &[usize]) -> Self {
-        let whole = iovec(&mut block);
+    pub fn neighbours(block: Block, lengths: &[usize]) -> Self {
+        let whole = iovec(&block);
         let mut filled = 0;
         let cut = |length: &usize| {
             let field = libc::iovec { iov_base: whole.iov_base.wrapping_byte_add(filled), iov_len: *length };
@@ -62,7 +70,35 @@ impl Gather {
         iovecs.extend(lengths.iter().map_while(cut));
         let iovecs = iovecs.into_boxed_slice();
         let iov_len = iovecs.iter().map(|field| field.iov_len).sum();
-        Self { iovecs, whole: Some(libc::iovec { iov_len, ..whole }), owner: Owner::Blocks(vec![block]) }
+        let whole = Some(libc::iovec { iov_len, ..whole });
+        Self::of(iovecs, whole, Owner::Blocks(vec![block]))
+    }
+
+    fn of(iovecs: Box<[libc::iovec]>, whole: Option<libc::iovec>, owner: Owner) -> Self {
+        let size = iovecs.iter().map(|field| field.iov_len).sum();
+        Self { iovecs, whole, size, owner, kept: AtomicBool::new(false) }
+    }
+
+    /// The sum of the field lengths in bytes.
+    #[inline]
+    pub fn size(&self) -> usize {
+        self.size
+    }
+
+    /// Whether each of `slices` lies in this message's memory.
+    #[inline]
+    pub(super) fn holds(&self, slices: &[IoSlice<'_>]) -> bool {
+        let own = self.slices();
+        // The message's own slices, as most sends have them.
+        std::ptr::eq(slices, own) || slices.iter().all(|slice| self.holds_one(slice))
+    }
+
+    fn holds_one(&self, slice: &[u8]) -> bool {
+        let (start, end) = (slice.as_ptr() as usize, slice.as_ptr() as usize + slice.len());
+        self.iovecs_of_runs().iter().any(|run| {
+            let first = run.iov_base as usize;
+            first <= start && end <= first + run.iov_len
+        })
     }
 
     /// The fields as `sendmsg` takes them.
@@ -109,28 +145,53 @@ impl Gather {
         (0, 0)
     }
 
-    /// The iovecs of [`Gather::slices`].
+    /// The iovecs of [`Message::slices`].
     #[inline]
     pub(super) fn iovecs_of_fields(&self) -> &[libc::iovec] {
         &self.iovecs
     }
 
-    /// The iovecs of [`Gather::runs`].
+    /// The iovecs of [`Message::runs`].
     #[inline]
     pub(super) fn iovecs_of_runs(&self) -> &[libc::iovec] {
         self.whole.as_ref().map_or(&*self.iovecs, std::slice::from_ref)
     }
 
     /// The file that the fields lie in, neighbours from this offset on; `None` where they lie in none.
-    pub fn extent(&self) -> Option<(BorrowedFd<'_>, u64)> {
+    pub(super) fn extent(&self) -> Option<(BorrowedFd<'_>, u64)> {
         match self.blocks() {
             [block] => block.extent(),
             _ => None,
         }
     }
 
+    /// Whether the fields lie on pages that hold nothing else, which the kernel can keep when the message is gone.
+    pub fn has_own_pages(&self) -> bool {
+        !self.blocks().is_empty()
+    }
+
+    /// Whether the fields lie in a file, one after the other.
+    pub fn lies_in_a_file(&self) -> bool {
+        self.extent().is_some()
+    }
+
+    /// The share, 0 to 1, of the memory around the message that lies on huge pages.
+    pub fn huge_share(&self) -> f64 {
+        match self.blocks() {
+            [block] => block.huge_share().unwrap_or(0.0),
+            _ => 0.0,
+        }
+    }
+
+    /// Whether nobody has yet called this. The caller keeps a clone of the message's `Arc` then, for as long as others
+    /// could write into it: see [`super::splice::Kept`].
+    #[inline]
+    pub(super) fn keep_for_ever(&self) -> bool {
+        !self.kept.load(Ordering::Relaxed) && !self.kept.swap(true, Ordering::Relaxed)
+    }
+
     /// The mappings that the fields lie in; none for allocations.
-    pub fn blocks(&self) -> &[Block] {
+    pub(super) fn blocks(&self) -> &[Block] {
         match &self.owner {
             Owner::Allocations => &[],
             Owner::Blocks(blocks) => blocks,
@@ -138,12 +199,12 @@ impl Gather {
     }
 }
 
-/// Of memory whose owner does not move it. No reference into it may be made but by way of the iovec.
-fn iovec(field: &mut [u8]) -> libc::iovec {
-    libc::iovec { iov_base: field.as_mut_ptr().cast(), iov_len: field.len() }
+/// Of a block that its owner does not move. No reference into it may be made but by way of the iovec.
+fn iovec(block: &Block) -> libc::iovec {
+    libc::iovec { iov_base: block.start().as_ptr().cast(), iov_len: block.length() }
 }
 
-impl Drop for Gather {
+impl Drop for Message {
     fn drop(&mut self) {
         if let Owner::Allocations = self.owner {
             for iovec in &self.iovecs {
@@ -163,9 +224,9 @@ mod tests {
     fn every_kind_of_memory_can_be_written_and_read_back() {
         let lengths = [3, 0, 5];
         let kinds = [
-            Gather::allocated(lengths.map(|length| vec![0; length].into_boxed_slice())),
-            Gather::mapped(lengths.iter().map(|length| Block::pages(*length).unwrap()).collect()),
-            Gather::neighbours(Block::pages(8).unwrap(), &lengths),
+            Message::allocated(lengths.map(|length| vec![0; length].into_boxed_slice())),
+            Message::mapped(lengths.iter().map(|length| Block::pages(*length).unwrap()).collect()),
+            Message::neighbours(Block::pages(8).unwrap(), &lengths),
         ];
         for mut fields in kinds {
             for (value, field) in (1..).zip(fields.slices_mut()) {
@@ -180,19 +241,19 @@ mod tests {
 
     #[test]
     fn neighbours_lie_in_one_run_and_others_do_not() {
-        let near = Gather::neighbours(Block::pages(12).unwrap(), &[3, 0, 5, 4]);
+        let near = Message::neighbours(Block::pages(12).unwrap(), &[3, 0, 5, 4]);
         for from in 0..=12 {
             assert_eq!(near.adjacent(from), 12 - from);
         }
         assert_eq!(near.runs().len(), 1);
-        let far = Gather::mapped([3, 5].map(|length| Block::pages(length).unwrap()).into());
+        let far = Message::mapped([3, 5].map(|length| Block::pages(length).unwrap()).into());
         // Two mappings of a page each may be neighbours, but not these bytes of theirs.
         assert_eq!([0, 2, 3, 7, 8].map(|from| far.adjacent(from)), [3, 1, 5, 1, 0]);
     }
 
     #[test]
     fn what_does_not_fit_into_the_block_is_left_out() {
-        let fields = Gather::neighbours(Block::pages(8).unwrap(), &[5, 5]);
+        let fields = Message::neighbours(Block::pages(8).unwrap(), &[5, 5]);
         assert_eq!(fields.slices().len(), 1);
     }
 }
