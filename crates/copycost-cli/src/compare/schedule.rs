@@ -18,7 +18,7 @@ use fastrand::Rng;
 /// Australian Journal of Scientific Research A 2 (1949), 149-168.
 ///
 /// ```
-/// # use copycost::compare::schedule::Schedule;
+/// # use copycost_cli::compare::schedule::Schedule;
 /// let mut schedule = Schedule::new(2, 7);
 /// let mut block: Vec<_> = schedule.by_ref().take(2).collect();
 /// block.sort();
