@@ -79,6 +79,7 @@ pub mod cost;
 mod fleet;
 pub mod latency;
 pub mod message;
+pub mod offset;
 mod protocol;
 pub mod recv;
 pub mod rig;

@@ -9,6 +9,7 @@ use std::str::FromStr;
 
 use arrayvec::ArrayVec;
 
+use crate::offset::{Begin, Offset, draw, is_slow};
 use crate::sys::memory::{Block, HUGE_PAGE, page_size};
 use crate::units::ByteSize;
 
@@ -62,7 +63,8 @@ impl Lengths {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum Layout {
-    /// Ordinary allocations, one a field, as an application's strings would lie.
+    /// One allocation a field, as an application's strings lie on a fresh heap: one after the other, with the allocator's
+    /// header between them. With [`Begin::Malloc`] the allocator itself is asked.
     #[default]
     Heap,
     /// One page-aligned mapping a field.
@@ -222,6 +224,8 @@ pub struct Spec {
     pub buffers: Buffers,
     /// How much memory the messages in turn cover.
     pub footprint: Footprint,
+    /// Where in a page each message begins; with [`Layout::Page`] each field.
+    pub begin: Begin,
 }
 
 /// A size that no message can have.
@@ -269,6 +273,7 @@ impl Spec {
             layout: Layout::default(),
             buffers: Buffers::default(),
             footprint: Footprint::default(),
+            begin: Begin::default(),
         })
     }
 
@@ -288,6 +293,54 @@ impl Spec {
         }
     }
 
+    /// The same, beginning where `offset` says; what is drawn is decided by `seed`.
+    #[must_use]
+    pub fn beginning(self, offset: Offset, seed: u64) -> Self {
+        let drawn = || match self.layout {
+            // The kernel copies field after field to the beginning of a page on.
+            Layout::Heap => draw(seed, |first| {
+                let mut position = 0;
+                self.heap_fields(first).iter().all(|(start, length)| {
+                    let free = !is_slow(position, *start);
+                    position += length;
+                    free
+                })
+            }),
+            // Page-aligned by definition.
+            Layout::Page | Layout::Arena | Layout::Huge | Layout::Memfd => 0,
+        };
+        Self { begin: offset.decide(drawn), ..self }
+    }
+
+    /// How many bytes into a page it begins.
+    fn first(&self) -> usize {
+        match self.begin {
+            Begin::At(offset) => offset.into(),
+            Begin::Malloc => 0,
+        }
+    }
+
+    /// Where the fields lie on a fresh heap, and their lengths, when the first begins at `first`: in chunks of a header of 8
+    /// bytes and the field, rounded up to 16 bytes, 32 at least (glibc, malloc/malloc.c).
+    fn heap_fields(&self, first: usize) -> ArrayVec<(usize, usize), FIELDS> {
+        const HEADER: usize = 8;
+        let mut next = first;
+        let field = |length: usize| {
+            let start = next;
+            next += (length + HEADER).next_multiple_of(16).max(32);
+            (start, length)
+        };
+        self.lengths().into_iter().map(field).collect()
+    }
+
+    /// From one message on a fresh heap to the next: whole pages for those that fill some, so that all begin at one offset,
+    /// and whole cache lines for smaller ones.
+    fn heap_stride(&self) -> usize {
+        let (start, length) = self.heap_fields(self.first()).last().copied().unwrap_or_default();
+        let granule = if self.size < page_size() { 64 } else { page_size() };
+        (start + length).next_multiple_of(granule)
+    }
+
     /// The memory that so many messages in turn take, in bytes: not less than they take, whatever their size and layout.
     pub fn memory(&self, messages: usize) -> usize {
         /// What stands around a message (its `Arc`, its iovecs, the list that it is in) and around each of its
@@ -296,13 +349,18 @@ impl Spec {
         const AROUND_FIELD: usize = 48;
         const AROUND_MAPPING: usize = 256;
         let lengths = self.lengths();
+        let first = self.first();
         let fields = match self.layout {
-            Layout::Heap => self.size + lengths.len() * AROUND_FIELD,
-            Layout::Page => {
-                lengths.iter().map(|length| length.next_multiple_of(page_size()) + AROUND_MAPPING).sum()
+            Layout::Heap if self.begin == Begin::Malloc => self.size + lengths.len() * AROUND_FIELD,
+            Layout::Heap => self.heap_stride(),
+            Layout::Page => lengths
+                .iter()
+                .map(|length| (first + length).next_multiple_of(page_size()) + AROUND_MAPPING)
+                .sum(),
+            Layout::Arena | Layout::Memfd => {
+                (first + self.size).next_multiple_of(page_size()) + AROUND_MAPPING
             }
-            Layout::Arena | Layout::Memfd => self.size.next_multiple_of(page_size()) + AROUND_MAPPING,
-            Layout::Huge => Block::huge_stride(self.size).unwrap_or(usize::MAX),
+            Layout::Huge => Block::huge_stride(first + self.size).unwrap_or(usize::MAX),
         };
         let bytes = fields.saturating_add(AROUND).saturating_mul(messages);
         // In whole huge pages.
@@ -325,16 +383,24 @@ impl Message {
 
     /// So many of them, as messages in turn lie in memory.
     pub fn several(spec: &Spec, count: usize) -> io::Result<Vec<Self>> {
-        let lengths = spec.lengths();
-        let neighbours = |block| Message::neighbours(block, &lengths);
-        let heap = || Message::allocated(lengths.iter().map(|n| vec![0; *n].into_boxed_slice()));
-        let pages = || lengths.iter().map(|n| Block::pages(*n)).collect::<io::Result<_>>();
+        let (lengths, first) = (spec.lengths(), spec.first());
+        let neighbours = |block| Self::neighbours(block, first, &lengths);
+        let allocated = || Self::allocated(lengths.iter().map(|n| vec![0; *n].into_boxed_slice()));
+        let pages = || lengths.iter().map(|n| Block::pages(first + *n)).collect::<io::Result<_>>();
         let memory: Box<dyn Iterator<Item = io::Result<Self>>> = match spec.layout {
-            Layout::Heap => Box::new((0..count).map(|_| Ok(heap()))),
-            Layout::Page => Box::new((0..count).map(|_| pages().map(Message::mapped))),
-            Layout::Arena => Box::new((0..count).map(|_| Block::pages(spec.size).map(neighbours))),
-            Layout::Huge => Box::new(Block::huge(spec.size, count)?.into_iter().map(neighbours).map(Ok)),
-            Layout::Memfd => Box::new(Block::in_memfd(spec.size, count)?.into_iter().map(neighbours).map(Ok)),
+            Layout::Heap if spec.begin == Begin::Malloc => Box::new((0..count).map(|_| Ok(allocated()))),
+            Layout::Heap => {
+                let blocks = Block::several(spec.heap_stride(), spec.heap_stride(), count)?;
+                Box::new(blocks.into_iter().map(|block| Ok(Self::in_block(block, spec.heap_fields(first)))))
+            }
+            Layout::Page => Box::new((0..count).map(|_| pages().map(|blocks| Self::mapped(blocks, first)))),
+            Layout::Arena => Box::new((0..count).map(|_| Block::pages(first + spec.size).map(neighbours))),
+            Layout::Huge => {
+                Box::new(Block::huge(first + spec.size, count)?.into_iter().map(neighbours).map(Ok))
+            }
+            Layout::Memfd => {
+                Box::new(Block::in_memfd(first + spec.size, count)?.into_iter().map(neighbours).map(Ok))
+            }
         };
         let mut messages = Vec::<Self>::with_capacity(count);
         for memory in memory {

@@ -4,6 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use crate::message::Spec;
+use crate::offset::Offsets;
 use crate::recv::{self, ReceivePath};
 use crate::send::SendPath;
 use crate::supply::Supply;
@@ -36,6 +37,8 @@ pub struct Scenario {
     pub receive: &'static ReceivePath,
     /// Every byte is checked at the receiver.
     pub verify: bool,
+    /// Where the buffers of both ends begin.
+    pub offsets: Offsets,
     /// How the connections are made.
     pub options: Options,
     /// [`crate::send::Terms::urgent`]
@@ -62,6 +65,7 @@ impl Scenario {
             placement: Placement::default(),
             receive: &recv::ALL[0],
             verify: false,
+            offsets: Offsets::default(),
             options: Options::for_this_machine(),
             urgent: false,
             bounded: true,
@@ -77,6 +81,20 @@ impl Scenario {
         self.options.nodelay = true;
         self.urgent = true;
         self
+    }
+
+    /// The same for the set-up with this number: what is drawn of the offsets is drawn anew, alike for every path.
+    #[must_use]
+    pub fn of_set_up(mut self, number: usize) -> Self {
+        // Weyl steps, so that neighbours have unlike seeds.
+        self.offsets.seed =
+            self.offsets.seed.wrapping_add((number as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15));
+        self
+    }
+
+    /// The message that is sent, where it begins decided.
+    pub fn placed_spec(&self) -> Spec {
+        self.spec.beginning(self.offsets.send, self.offsets.seed)
     }
 
     /// How long it may take at most to make the messages in turn: those of a cold cell cover gigabytes where the last-level

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::message::{Buffers, Footprint, Message, Spec};
+use crate::offset::PERIOD;
 use crate::send::Sender;
 
 /// How much of a message is written before it is sent again.
@@ -76,6 +77,12 @@ impl Supply {
     pub fn huge_share(&self) -> f64 {
         // All lie in one mapping.
         self.messages.first().map_or(0.0, |message| message.huge_share())
+    }
+
+    /// Where in a page the first message begins.
+    pub fn message_offset(&self) -> Option<u16> {
+        let first = self.messages.first()?.slices().first()?;
+        Some((first.as_ptr() as usize % PERIOD) as u16)
     }
 
     /// The memory that the messages in turn cover, in bytes.

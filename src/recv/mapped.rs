@@ -17,7 +17,9 @@ use std::io;
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
+use super::buffer::Buffer;
 use super::{Mapped, ReceivePath, Receiver};
+use crate::offset::Begin;
 use crate::sys::memory::page_size;
 use crate::sys::socket::{Socket, Woken};
 use crate::sys::tcp_info::tcp_info;
@@ -28,7 +30,7 @@ pub(super) const PATH: ReceivePath = ReceivePath {
     name: "mapped",
     about: "TCP_ZEROCOPY_RECEIVE: whole pages are mapped without a copy, the rest is copied",
     probe: |_| probe(),
-    open: |socket| Ok(Box::new(MappedReceiver::new(socket)?)),
+    open: |socket, begin| Ok(Box::new(MappedReceiver::new(socket, begin)?)),
 };
 
 /// What is mapped at a time at most, so that one invalidation is shared by many segments. The receiver's CPU time in
@@ -57,8 +59,8 @@ fn probe() -> Result<(), Unsupported> {
 pub struct MappedReceiver {
     socket: Socket,
     window: Window,
-    tail: Box<[u8]>,
-    buffer: Box<[u8]>,
+    tail: Buffer,
+    buffer: Buffer,
     /// SO_RCVTIMEO, as it was when this was opened.
     patience: Option<Duration>,
     mapped: u64,
@@ -66,11 +68,11 @@ pub struct MappedReceiver {
 }
 
 impl MappedReceiver {
-    /// A receiver on a connected socket.
-    pub fn new(socket: Socket) -> io::Result<Self> {
+    /// A receiver on a connected socket, whose buffers for what cannot be mapped begin at `begin`.
+    pub fn new(socket: Socket, begin: Begin) -> io::Result<Self> {
         let window = Window::of(&socket, WINDOW)?;
         let patience = socket.options().read_timeout()?;
-        let (tail, buffer) = (vec![0; TAIL].into(), vec![0; BUFFER].into());
+        let (tail, buffer) = (Buffer::new(begin, TAIL)?, Buffer::new(begin, BUFFER)?);
         Ok(Self { socket, window, tail, buffer, patience, mapped: 0, copied: 0 })
     }
 
@@ -131,6 +133,10 @@ impl Receiver for MappedReceiver {
         self.window.clear()
     }
 
+    fn buffer_offset(&self) -> Option<usize> {
+        Some(self.buffer.offset())
+    }
+
     fn mapped(&self) -> Option<Mapped> {
         let segment = tcp_info(self.socket.as_fd()).ok().and_then(|info| info.rcv_mss);
         Some(Mapped { mapped: self.mapped, copied: self.copied, segment })
@@ -148,7 +154,7 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let client = Socket::from(TcpStream::connect(listener.local_addr().unwrap()).unwrap());
         client.options().set_read_timeout(Some(Duration::from_millis(50))).unwrap();
-        (MappedReceiver::new(client).unwrap(), listener.accept().unwrap().0)
+        (MappedReceiver::new(client, Begin::default()).unwrap(), listener.accept().unwrap().0)
     }
 
     #[test]

@@ -3,6 +3,7 @@
 //! A new path is a file beside these, a `mod` line and an entry in [`ALL`]; `copycost list`, `--receive`, the delivery
 //! tests and the bench target `receive` read that list.
 
+mod buffer;
 mod mapped;
 mod plain;
 mod trunc;
@@ -12,6 +13,7 @@ mod verifier;
 use std::fmt;
 use std::io;
 
+use crate::offset::Begin;
 use crate::sys::memory::page_size;
 use crate::sys::socket::Socket;
 
@@ -39,8 +41,8 @@ pub struct ReceivePath {
     pub about: &'static str,
     /// Whether this kernel has it, and whether every byte can be checked if that is asked for.
     pub probe: fn(verify: bool) -> Result<(), Unsupported>,
-    /// A receiver on a connection.
-    pub open: fn(Socket) -> io::Result<Box<dyn Receiver>>,
+    /// A receiver on a connection, whose buffer begins there.
+    pub open: fn(Socket, Begin) -> io::Result<Box<dyn Receiver>>,
 }
 
 /// Takes bytes from a connection.
@@ -52,6 +54,11 @@ pub trait Receiver: Send + fmt::Debug {
     /// Gives back what it holds of the kernel's memory: for now nothing more is received.
     fn release(&mut self) -> io::Result<()> {
         Ok(())
+    }
+
+    /// Where in a page the buffer begins that bytes are copied into, as read back; `None` for a path without one.
+    fn buffer_offset(&self) -> Option<usize> {
+        None
     }
 
     /// What has come without a copy so far; `None` for a path that does not try.

@@ -4,14 +4,16 @@
 
 use std::io;
 
+use super::buffer::Buffer;
 use super::{ReceivePath, Receiver};
+use crate::offset::Begin;
 use crate::sys::socket::Socket;
 
 pub(super) const PATH: ReceivePath = ReceivePath {
     name: "recv",
     about: "recv() into one reused buffer: the kernel copies once",
     probe: |_| Ok(()),
-    open: |socket| Ok(Box::new(Plain::new(socket))),
+    open: |socket, begin| Ok(Box::new(Plain::new(socket, begin)?)),
 };
 
 /// The buffer is reused and stays in the second-level cache (1 MiB here); 64 KiB is one full segment, and larger
@@ -22,13 +24,13 @@ const BUFFER_BYTES: usize = 256 << 10;
 #[derive(Debug)]
 pub struct Plain {
     socket: Socket,
-    buffer: Box<[u8]>,
+    buffer: Buffer,
 }
 
 impl Plain {
-    /// A receiver on a connected socket.
-    pub fn new(socket: Socket) -> Self {
-        Self { socket, buffer: vec![0; BUFFER_BYTES].into_boxed_slice() }
+    /// A receiver on a connected socket, whose buffer begins at `begin`.
+    pub fn new(socket: Socket, begin: Begin) -> io::Result<Self> {
+        Ok(Self { socket, buffer: Buffer::new(begin, BUFFER_BYTES)? })
     }
 }
 
@@ -38,5 +40,9 @@ impl Receiver for Plain {
         let got = self.socket.recv(&mut self.buffer[..most])?;
         see(&self.buffer[..got]);
         Ok(got)
+    }
+
+    fn buffer_offset(&self) -> Option<usize> {
+        Some(self.buffer.offset())
     }
 }

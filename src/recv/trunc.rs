@@ -19,7 +19,7 @@ pub(super) const PATH: ReceivePath = ReceivePath {
         }
         Ok(())
     },
-    open: |socket| Ok(Box::new(Trunc::new(socket))),
+    open: |socket, _| Ok(Box::new(Trunc::new(socket))),
 };
 
 /// Has the kernel drop what comes.

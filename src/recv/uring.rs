@@ -8,6 +8,7 @@ use std::io;
 use std::time::Duration;
 
 use super::{ReceivePath, Receiver};
+use crate::offset::Begin;
 use crate::sys::socket::Socket;
 use crate::sys::uring::{self, Receives};
 use crate::unsupported::Unsupported;
@@ -16,7 +17,7 @@ pub(super) const PATH: ReceivePath = ReceivePath {
     name: "uring",
     about: "io_uring multishot receive into provided buffers: the kernel copies once",
     probe: |_| probe(),
-    open: |socket| Ok(Box::new(Uring::new(socket)?)),
+    open: |socket, begin| Ok(Box::new(Uring::new(socket, begin)?)),
 };
 
 /// Buffers of a segment of 64 KiB each, together as large as the buffer of `recv`.
@@ -44,10 +45,14 @@ pub struct Uring {
 }
 
 impl Uring {
-    /// A receiver on a connected socket.
-    pub fn new(socket: Socket) -> io::Result<Self> {
+    /// A receiver on a connected socket, whose buffers begin at `begin`; a ring's memory is never the allocator's.
+    pub fn new(socket: Socket, begin: Begin) -> io::Result<Self> {
+        let first = match begin {
+            Begin::At(offset) => offset.into(),
+            Begin::Malloc => 0,
+        };
         let patience = socket.options().read_timeout()?.unwrap_or(ENDLESS);
-        Ok(Self { receives: Receives::open(socket, BUFFERS.0, BUFFERS.1)?, patience })
+        Ok(Self { receives: Receives::open(socket, BUFFERS.0, BUFFERS.1, first)?, patience })
     }
 }
 
@@ -56,5 +61,9 @@ impl Receiver for Uring {
         let bytes = self.receives.recv(max, self.patience)?;
         see(bytes);
         Ok(bytes.len())
+    }
+
+    fn buffer_offset(&self) -> Option<usize> {
+        Some(self.receives.buffer_offset())
     }
 }

@@ -17,6 +17,15 @@ pub trait Crew: fmt::Debug + Send {
     fn run(&mut self, work: Work) -> Result<Sample, RigError>;
 }
 
+/// Where in a page buffers of a rig begin, as read back.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct BufferOffsets {
+    /// The first message.
+    pub message: Option<u16>,
+    /// The receive buffer; `None` for a path without one.
+    pub receive: Option<u16>,
+}
+
 /// What there is to know of a rig.
 #[derive(Debug)]
 pub struct About {
@@ -30,6 +39,8 @@ pub struct About {
     pub copied_because: Option<String>,
     /// For the layout `huge`: the share of the messages' memory, 0 to 1, that the kernel gave huge pages for.
     pub huge_share: Option<f64>,
+    /// Where in a page the first message of the first client begins, and its receive buffer, as read back.
+    pub offsets: BufferOffsets,
     /// The pointer chase of all server threads before anything was sent, if one was asked for.
     pub idle_walk: Walk,
     /// What its site has found out.

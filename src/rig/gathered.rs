@@ -14,6 +14,7 @@ pub(super) struct Gathered {
     clients: Vec<bool>,
     pub(super) huge_share: Option<f64>,
     pub(super) idle_walk: Walk,
+    pub(super) message_offset: Option<u16>,
     reports: Vec<Report>,
     pub(super) receipts: Vec<Receipt>,
 }
@@ -25,7 +26,15 @@ impl Gathered {
     pub(super) fn new(clients: usize) -> Self {
         let (reports, receipts) = (Vec::with_capacity(clients), Vec::with_capacity(clients));
         let (senders, clients) = (vec![false; clients], vec![false; clients]);
-        Self { senders, clients, huge_share: None, idle_walk: Walk::default(), reports, receipts }
+        Self {
+            senders,
+            clients,
+            huge_share: None,
+            idle_walk: Walk::default(),
+            message_offset: None,
+            reports,
+            receipts,
+        }
     }
 
     /// Whether every end has spoken.
@@ -52,7 +61,10 @@ impl Gathered {
 
     pub(super) fn take_news(&mut self, news: News) -> Result<(), RigError> {
         match news.told {
-            Told::Ready { huge_share, idle_walk } => {
+            Told::Ready { huge_share, idle_walk, message_offset } => {
+                if news.client == 0 {
+                    self.message_offset = message_offset;
+                }
                 heard(&mut self.senders, news.client);
                 self.idle_walk += idle_walk;
                 self.huge_share = self.huge_share.or(huge_share);

@@ -33,7 +33,7 @@ use gate::Alone;
 use own::Own;
 
 pub use crate::fleet::Work;
-pub use crew::{About, Crew};
+pub use crew::{About, BufferOffsets, Crew};
 pub use error::{RigError, Side, SiteError};
 pub use gate::Gate;
 pub use sample::{HostShare, Sample};
@@ -92,6 +92,7 @@ impl Rig {
             .map_err(setup("a client could not connect"))?;
         let applied = members.first().map(|member| Applied::of(&member.socket)).transpose();
         let applied = applied.map_err(setup("socket options could not be read back"))?.unwrap_or_default();
+        let receive = members.first().and_then(|member| member.receiver.buffer_offset());
         let (outcomes_to, outcomes) = unbounded();
         let fleet =
             Fleet::start(members, &outcomes_to).map_err(setup("a client's thread could not start"))?;
@@ -113,6 +114,10 @@ impl Rig {
             placed,
             copied_because: reached.copied_because,
             huge_share: ready.huge_share,
+            offsets: BufferOffsets {
+                message: ready.message_offset,
+                receive: receive.map(|offset| offset as u16),
+            },
             idle_walk: ready.idle_walk,
             report: reached.report,
         };
@@ -135,6 +140,11 @@ impl Rig {
     /// For the layout `huge`: the share of the messages' memory, 0 to 1, that the kernel gave huge pages for.
     pub fn huge_share(&self) -> Option<f64> {
         self.about.huge_share
+    }
+
+    /// Where in a page its buffers begin, as read back.
+    pub fn offsets(&self) -> BufferOffsets {
+        self.about.offsets
     }
 
     /// Why the kernel copies zero-copy sends on this way, where that is known.
@@ -225,7 +235,7 @@ fn member(
     if socket.send(&hello, SendFlags::NONE)? != hello.len() {
         return Err(io::ErrorKind::WriteZero.into());
     }
-    let receiver = (scenario.receive.open)(socket.try_clone()?)?;
+    let receiver = (scenario.receive.open)(socket.try_clone()?, scenario.offsets.receive_begin())?;
     let verifier = scenario.verify.then(|| Verifier::new(&scenario.spec));
     let (size, counted) = (scenario.spec.size as u64, client < scenario.counted_threads);
     Ok(Member { seat, socket, receiver, verifier, size, counted })

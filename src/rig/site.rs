@@ -196,10 +196,14 @@ fn service(scenario: &Scenario, seats: Vec<Seat>, applied: &Applied, ticket: Tic
     };
     Service {
         path: scenario.path,
-        spec: scenario.spec,
+        spec: scenario.placed_spec(),
         verify: scenario.verify,
         seats,
-        terms: Terms { urgent: scenario.urgent, ..Terms::within(budget) },
+        terms: Terms {
+            urgent: scenario.urgent,
+            staging: scenario.offsets.staging(),
+            ..Terms::within(budget)
+        },
         ticket,
         options: scenario.options,
         counted_threads: scenario.counted_threads,

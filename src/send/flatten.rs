@@ -8,8 +8,10 @@
 use std::io;
 use std::sync::Arc;
 
+use super::staging::Staging;
 use super::{Release, SendPath, Sender, send_bytes};
 use crate::message::Message;
+use crate::offset::Begin;
 use crate::sys::socket::{SendFlags, Socket};
 
 pub(super) const PATH: SendPath = SendPath {
@@ -18,7 +20,7 @@ pub(super) const PATH: SendPath = SendPath {
     release: Release::OnReturn,
     delays: false,
     probe: |_| Ok(()),
-    open: |socket, _, _| Ok(Box::new(Flatten::new(socket))),
+    open: |socket, _, terms| Ok(Box::new(Flatten::with_staging(socket, terms.staging))),
 };
 
 /// Gathers each message into one buffer and sends that.
@@ -26,21 +28,33 @@ pub(super) const PATH: SendPath = SendPath {
 pub struct Flatten {
     socket: Socket,
     /// As long as the longest message so far.
-    staging: Vec<u8>,
+    staging: Staging,
 }
 
 impl Flatten {
     /// A sender on a connected socket.
     pub fn new(socket: Socket) -> Self {
-        Self { socket, staging: Vec::new() }
+        Self::with_staging(socket, None)
+    }
+
+    /// The same, whose buffer begins at `begin`; `None`: where no copy to or from it is slow.
+    pub fn with_staging(socket: Socket, begin: Option<Begin>) -> Self {
+        Self { socket, staging: Staging::new(begin) }
     }
 }
 
 impl Sender for Flatten {
     fn send(&mut self, message: &Arc<Message>) -> io::Result<()> {
-        self.staging.clear();
-        self.staging.reserve_exact(message.size());
-        message.slices().iter().for_each(|field| self.staging.extend_from_slice(field));
-        send_bytes(&self.socket, &self.staging, SendFlags::NONE)
+        let staging = self.staging.for_message(message, message.size())?;
+        let mut filled = 0;
+        for field in message.slices() {
+            staging[filled..filled + field.len()].copy_from_slice(field);
+            filled += field.len();
+        }
+        send_bytes(&self.socket, &staging[..filled], SendFlags::NONE)
+    }
+
+    fn staging_offset(&self) -> Option<usize> {
+        self.staging.offset()
     }
 }

@@ -12,6 +12,7 @@ mod ledger;
 mod more;
 mod one_copy;
 mod sendfile;
+mod staging;
 mod two_copy;
 pub mod uring;
 mod vmsplice;
@@ -25,6 +26,7 @@ use std::time::{Duration, Instant};
 use arrayvec::ArrayVec;
 
 use crate::message::{Buffers, FIELDS, Layout, Message, Spec};
+use crate::offset::Begin;
 use crate::supply::Supply;
 use crate::sys::socket::SendFlags;
 
@@ -112,12 +114,14 @@ pub struct Terms {
     pub urgent: bool,
     /// What the connections of one server learn together, for a path that learns.
     pub experience: Experience,
+    /// Where the buffer begins that a path gathers fields in; `None`: where no copy to or from it is slow.
+    pub staging: Option<Begin>,
 }
 
 impl Terms {
     /// Within `budget`, for messages that nobody waits for, of a server that has learned nothing yet.
     pub fn within(budget: Budget) -> Self {
-        Self { budget, urgent: false, experience: Experience::new() }
+        Self { budget, urgent: false, experience: Experience::new(), staging: None }
     }
 }
 
@@ -175,6 +179,12 @@ pub trait Sender: fmt::Debug {
     /// Ends the connection without waiting for the peer, to get back what it never read. What the kernel keeps
     /// even so is leaked, because freed memory could still be sent.
     fn abort(&mut self) {}
+
+    /// Where in a page the buffer begins that fields are gathered in, as read back; `None` where there is none, or nothing was
+    /// sent yet.
+    fn staging_offset(&self) -> Option<usize> {
+        None
+    }
 
     /// What the kernel has said so far; readable after any error. Zeroes for a path that is told nothing.
     fn ledger(&self) -> Ledger {

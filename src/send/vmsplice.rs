@@ -143,7 +143,7 @@ mod tests {
     #[test]
     fn memory_of_an_allocator_is_refused() {
         let (mut sender, _client) = connected();
-        let error = sender.send(&message(Layout::Heap, 64)).unwrap_err();
+        let error = sender.send(&Arc::new(Message::from_bytes([0; 64]))).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::InvalidInput);
     }
 }

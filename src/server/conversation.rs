@@ -21,7 +21,8 @@ pub(super) fn hold(offer: &Offer, client: usize, socket: Socket) {
     match Conversation::open(offer, client, socket) {
         Ok(mut conversation) => {
             let (huge_share, idle_walk) = (conversation.huge_share(), conversation.idle_walk());
-            offer.tell(client, Told::Ready { huge_share, idle_walk });
+            let message_offset = conversation.supply.message_offset();
+            offer.tell(client, Told::Ready { huge_share, idle_walk, message_offset });
             let result = conversation.serve_until_gone();
             let ledger = conversation.finish();
             if let Err(error) = result {

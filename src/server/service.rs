@@ -65,6 +65,8 @@ pub enum Told {
         huge_share: Option<f64>,
         /// The pointer chase before anything was sent, if one was asked for.
         idle_walk: Walk,
+        /// Where in a page the first message begins.
+        message_offset: Option<u16>,
     },
     /// A run is over.
     Report(Box<Report>),

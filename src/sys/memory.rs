@@ -67,6 +67,19 @@ impl Block {
         Self::aligned(length, page_size())
     }
 
+    /// `count` blocks of `length` bytes in one mapping, that begin `stride` bytes one after the other from a page on.
+    pub fn several(length: usize, stride: usize, count: usize) -> io::Result<Vec<Self>> {
+        let (length, stride) = (length.max(1), stride.max(length).max(1));
+        let total = stride.checked_mul(count.max(1)).ok_or(io::ErrorKind::OutOfMemory)?;
+        let all = Self::aligned(total, page_size())?;
+        let block = |number| {
+            // SAFETY: `number` is below `count`, so that `length` bytes from there on lie inside `all`.
+            let start = unsafe { all.start.add(number * stride) };
+            Self { start, length, mapping: Arc::clone(&all.mapping) }
+        };
+        Ok((0..count).map(block).collect())
+    }
+
     /// `count` blocks of `length` bytes in one mapping that begins on a huge page, in whole huge pages, with
     /// `madvise(MADV_HUGEPAGE)` given and every page touched. They begin [`Block::huge_stride`] bytes one after the other.
     /// Whether the kernel gave huge pages is for [`Block::huge_share`] to tell.

@@ -49,29 +49,38 @@ impl Message {
         Self::of(fields.into_iter().map(iovec).collect(), None, Owner::Allocations)
     }
 
-    /// One field in each block.
-    pub fn mapped(blocks: Vec<Block>) -> Self {
-        let iovecs = blocks.iter().map(iovec).collect();
+    /// One field in each block, from `first` bytes into it on.
+    pub fn mapped(blocks: Vec<Block>, first: usize) -> Self {
+        let iovecs =
+            blocks.iter().map(|block| part(block, first, block.length().saturating_sub(first))).collect();
         // Mappings that happen to be neighbours stay apart: no slice may cover two of them.
         Self::of(iovecs, None, Owner::Blocks(blocks))
     }
 
-    /// Neighbours of these lengths at the beginning of one block; what does not fit is left out.
-    pub fn neighbours(block: Block, lengths: &[usize]) -> Self {
-        let whole = iovec(&block);
-        let mut filled = 0;
-        let cut = |length: &usize| {
-            let field = libc::iovec { iov_base: whole.iov_base.wrapping_byte_add(filled), iov_len: *length };
-            filled = filled.checked_add(*length).filter(|end| *end <= whole.iov_len)?;
-            Some(field)
+    /// Fields in one block, each from a place on and so long, in ascending order; the first that does not fit behind the one
+    /// before is left out, and all that follow it.
+    pub fn in_block(block: Block, fields: impl IntoIterator<Item = (usize, usize)>) -> Self {
+        let (mut iovecs, mut filled, mut first, mut gaps) = (Vec::new(), 0, None, false);
+        for (start, length) in fields {
+            let end = start.checked_add(length).filter(|end| *end <= block.length() && start >= filled);
+            let Some(end) = end else { break };
+            gaps |= *first.get_or_insert(start) != start && start != filled;
+            iovecs.push(part(&block, start, length));
+            filled = end;
+        }
+        let whole = (!gaps).then(|| part(&block, first.unwrap_or(0), filled - first.unwrap_or(0)));
+        Self::of(iovecs.into_boxed_slice(), whole, Owner::Blocks(vec![block]))
+    }
+
+    /// Neighbours of these lengths from `first` bytes into one block on; what does not fit is left out.
+    pub fn neighbours(block: Block, first: usize, lengths: &[usize]) -> Self {
+        let mut next = first;
+        let field = |length: &usize| {
+            let start = next;
+            next = next.saturating_add(*length);
+            (start, *length)
         };
-        // Of its final size at once: a cold footprint has millions of these.
-        let mut iovecs = Vec::with_capacity(lengths.len());
-        iovecs.extend(lengths.iter().map_while(cut));
-        let iovecs = iovecs.into_boxed_slice();
-        let iov_len = iovecs.iter().map(|field| field.iov_len).sum();
-        let whole = Some(libc::iovec { iov_len, ..whole });
-        Self::of(iovecs, whole, Owner::Blocks(vec![block]))
+        Self::in_block(block, lengths.iter().map(field).collect::<Vec<_>>())
     }
 
     fn of(iovecs: Box<[libc::iovec]>, whole: Option<libc::iovec>, owner: Owner) -> Self {
@@ -159,10 +168,10 @@ impl Message {
 
     /// The file that the fields lie in, neighbours from this offset on; `None` where they lie in none.
     pub(super) fn extent(&self) -> Option<(BorrowedFd<'_>, u64)> {
-        match self.blocks() {
-            [block] => block.extent(),
-            _ => None,
-        }
+        let ([block], Some(whole)) = (self.blocks(), &self.whole) else { return None };
+        let (file, start) = block.extent()?;
+        let first = whole.iov_base as usize - block.start().as_ptr() as usize;
+        Some((file, start + first as u64))
     }
 
     /// Whether the fields lie on pages that hold nothing else, which the kernel can keep when the message is gone.
@@ -199,9 +208,9 @@ impl Message {
     }
 }
 
-/// Of a block that its owner does not move. No reference into it may be made but by way of the iovec.
-fn iovec(block: &Block) -> libc::iovec {
-    libc::iovec { iov_base: block.start().as_ptr().cast(), iov_len: block.length() }
+/// A part of a block that its owner does not move. No reference into it may be made but by way of the iovec.
+fn part(block: &Block, start: usize, length: usize) -> libc::iovec {
+    libc::iovec { iov_base: block.start().as_ptr().wrapping_add(start).cast(), iov_len: length }
 }
 
 impl Drop for Message {
@@ -225,8 +234,8 @@ mod tests {
         let lengths = [3, 0, 5];
         let kinds = [
             Message::allocated(lengths.map(|length| vec![0; length].into_boxed_slice())),
-            Message::mapped(lengths.iter().map(|length| Block::pages(*length).unwrap()).collect()),
-            Message::neighbours(Block::pages(8).unwrap(), &lengths),
+            Message::mapped(lengths.iter().map(|length| Block::pages(*length).unwrap()).collect(), 0),
+            Message::neighbours(Block::pages(8).unwrap(), 0, &lengths),
         ];
         for mut fields in kinds {
             for (value, field) in (1..).zip(fields.slices_mut()) {
@@ -241,19 +250,19 @@ mod tests {
 
     #[test]
     fn neighbours_lie_in_one_run_and_others_do_not() {
-        let near = Message::neighbours(Block::pages(12).unwrap(), &[3, 0, 5, 4]);
+        let near = Message::neighbours(Block::pages(12).unwrap(), 0, &[3, 0, 5, 4]);
         for from in 0..=12 {
             assert_eq!(near.adjacent(from), 12 - from);
         }
         assert_eq!(near.runs().len(), 1);
-        let far = Message::mapped([3, 5].map(|length| Block::pages(length).unwrap()).into());
+        let far = Message::mapped([3, 5].map(|length| Block::pages(length).unwrap()).into(), 0);
         // Two mappings of a page each may be neighbours, but not these bytes of theirs.
         assert_eq!([0, 2, 3, 7, 8].map(|from| far.adjacent(from)), [3, 1, 5, 1, 0]);
     }
 
     #[test]
     fn what_does_not_fit_into_the_block_is_left_out() {
-        let fields = Message::neighbours(Block::pages(8).unwrap(), &[5, 5]);
+        let fields = Message::neighbours(Block::pages(8).unwrap(), 0, &[5, 5]);
         assert_eq!(fields.slices().len(), 1);
     }
 }

@@ -170,7 +170,7 @@ fn maps_pages_of_files() -> io::Result<bool> {
         return Ok(*answer);
     }
     let page = Block::in_memfd(page_size(), 1)?.pop().ok_or(io::ErrorKind::OutOfMemory)?;
-    let mut message = Message::neighbours(page, &[page_size()]);
+    let mut message = Message::neighbours(page, 0, &[page_size()]);
     // A page that was never written is sent as the kernel's page of zeros, which may be mapped: nobody can write it.
     message.slices_mut().for_each(|field| field.fill(1));
     let message = Arc::new(message);
@@ -207,7 +207,7 @@ mod tests {
 
     #[test]
     fn a_page_that_its_owner_can_write_is_not_mapped_and_one_that_the_kernel_copied_is() {
-        let page = || Arc::new(Message::neighbours(Block::pages(page_size()).unwrap(), &[page_size()]));
+        let page = || Arc::new(Message::neighbours(Block::pages(page_size()).unwrap(), 0, &[page_size()]));
         // Over loopback the kernel copies what was sent by reference into pages of its own: the page that can be mapped.
         let copied = first_page_is_mapped(|sender| {
             let sender = sender.try_clone()?;

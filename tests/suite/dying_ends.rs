@@ -8,6 +8,7 @@ use std::time::Duration;
 use crate::common::{Host, available, end_of, impatient, receivers, spec, verified, within};
 use copycost::internals::sys::socket::{SendFlags, Socket};
 use copycost::message::Message;
+use copycost::offset::Begin;
 use copycost::recv::{self, ReceivePath, Receiver};
 use copycost::rig::{Rig, Work};
 use copycost::scenario::Scenario;
@@ -108,22 +109,22 @@ impl Receiver for Mortal {
     }
 }
 
-fn mortal(socket: Socket, death: Death) -> io::Result<Box<dyn Receiver>> {
-    let inner = (recv::ALL[0].open)(socket.try_clone()?)?;
+fn mortal(socket: Socket, begin: Begin, death: Death) -> io::Result<Box<dyn Receiver>> {
+    let inner = (recv::ALL[0].open)(socket.try_clone()?, begin)?;
     Ok(Box::new(Mortal { inner, socket, left: 4 << 20, death }))
 }
 
 const fn dying_receiver(
     name: &'static str,
-    open: fn(Socket) -> io::Result<Box<dyn Receiver>>,
+    open: fn(Socket, Begin) -> io::Result<Box<dyn Receiver>>,
 ) -> ReceivePath {
     ReceivePath { name, about: "for tests", probe: |_| Ok(()), open }
 }
 
 static MORTALS: [ReceivePath; 3] = [
-    dying_receiver("panic", |socket| mortal(socket, Death::Panic)),
-    dying_receiver("error", |socket| mortal(socket, Death::Error)),
-    dying_receiver("close", |socket| mortal(socket, Death::Close)),
+    dying_receiver("panic", |socket, begin| mortal(socket, begin, Death::Panic)),
+    dying_receiver("error", |socket, begin| mortal(socket, begin, Death::Error)),
+    dying_receiver("close", |socket, begin| mortal(socket, begin, Death::Close)),
 ];
 
 #[test]

@@ -54,7 +54,7 @@ static SLOW: ReceivePath = ReceivePath {
     name: "slow",
     about: "for tests",
     probe: |_| Ok(()),
-    open: |socket| Ok(Box::new(Slow((recv::ALL[0].open)(socket)?))),
+    open: |socket, begin| Ok(Box::new(Slow((recv::ALL[0].open)(socket, begin)?))),
 };
 
 /// Between what fails to show the fault: of smaller messages the queue holds only such that wait for an

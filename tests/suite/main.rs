@@ -9,6 +9,7 @@
 mod common;
 
 mod benchmark_ids;
+mod buffer_offsets;
 mod by_reference;
 mod cost_counters;
 mod cost_system;

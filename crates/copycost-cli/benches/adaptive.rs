@@ -43,7 +43,8 @@ static FRUGAL: SendPath = SendPath {
     delays: false,
     probe: |_| Ok(()),
     open: |socket, _, terms| {
-        Ok(Box::new(Adaptive::new(socket, terms.budget, Objective::Demand, &terms.experience)?))
+        let adaptive = Adaptive::new(socket, terms.budget, Objective::Demand, &terms.experience)?;
+        Ok(Box::new(adaptive.gathering_at(terms.staging)))
     },
 };
 

@@ -33,8 +33,10 @@ use controller::Controller;
 use gate::{Link, Outcome};
 use trial::Cost;
 
+use super::staging::Staging;
 use super::{Budget, Hybrid, Ledger, Release, SendPath, Sender, ZeroCopy, hybrid};
 use crate::message::Message;
+use crate::offset::Begin;
 use crate::sys::clock::thread_cpu_time;
 use crate::sys::socket::{SendFlags, Socket};
 
@@ -49,7 +51,8 @@ pub(super) const PATH: SendPath = SendPath {
     delays: false,
     probe: |_| Ok(()),
     open: |socket, _, terms| {
-        Ok(Box::new(Adaptive::new(socket, terms.budget, Objective::Throughput, &terms.experience)?))
+        let adaptive = Adaptive::new(socket, terms.budget, Objective::Throughput, &terms.experience)?;
+        Ok(Box::new(adaptive.gathering_at(terms.staging)))
     },
 };
 
@@ -103,7 +106,7 @@ const LOOK_BYTES: usize = 256 << 10;
 #[derive(Debug)]
 pub struct Adaptive {
     inner: ZeroCopy,
-    staging: Box<[u8]>,
+    staging: Staging,
     controller: Controller,
     /// Bytes since the error queue was last looked at.
     since_look: usize,
@@ -128,12 +131,18 @@ impl Adaptive {
         let controller = Controller::new(objective, experience.clone(), link(&socket)?, able);
         Ok(Self {
             inner: ZeroCopy::over(socket, budget),
-            staging: vec![0; STAGING].into_boxed_slice(),
+            staging: Staging::new(None),
             controller,
             since_look: 0,
             told: Told::default(),
             clocks: None,
         })
+    }
+
+    /// Gathers fields in a buffer that begins at `begin`; `None`: where no copy to or from it is slow.
+    #[must_use]
+    pub fn gathering_at(self, begin: Option<Begin>) -> Self {
+        Self { staging: Staging::new(begin), ..self }
     }
 
     // Copies are inlined for the reason that stands in `Socket::counted`: else `flatten` at 1 KiB moves 0.96 of what the path of that
@@ -163,30 +172,32 @@ impl Adaptive {
     /// Gathers the fields and sends them.
     #[inline(always)]
     fn send_flat(&mut self, message: &Message) -> io::Result<()> {
-        if message.size() > self.staging.len() {
+        if message.size() > STAGING {
             return self.send_pieces(message);
         }
+        let staging = self.staging.for_message(message, STAGING)?;
         let mut filled = 0;
         for field in message.slices() {
-            self.staging[filled..filled + field.len()].copy_from_slice(field);
+            staging[filled..filled + field.len()].copy_from_slice(field);
             filled += field.len();
         }
-        self.inner.send_piece(&self.staging[..filled], SendFlags::NONE)
+        self.inner.send_piece(&staging[..filled], SendFlags::NONE)
     }
 
     /// Gathers the fields piece by piece and sends each piece.
     #[cold]
     fn send_pieces(&mut self, message: &Message) -> io::Result<()> {
+        let staging = self.staging.for_message(message, STAGING)?;
         let (mut filled, mut left) = (0, message.size());
         for field in message.slices() {
             let mut rest = &**field;
             while !rest.is_empty() {
-                let (now, later) = rest.split_at(rest.len().min(self.staging.len() - filled));
-                self.staging[filled..filled + now.len()].copy_from_slice(now);
+                let (now, later) = rest.split_at(rest.len().min(STAGING - filled));
+                staging[filled..filled + now.len()].copy_from_slice(now);
                 (filled, left, rest) = (filled + now.len(), left - now.len(), later);
-                if filled == self.staging.len() || left == 0 {
+                if filled == STAGING || left == 0 {
                     let flags = if left == 0 { SendFlags::NONE } else { SendFlags::MORE };
-                    self.inner.send_piece(&self.staging[..filled], flags)?;
+                    self.inner.send_piece(&staging[..filled], flags)?;
                     filled = 0;
                 }
             }
@@ -299,6 +310,10 @@ impl Sender for Adaptive {
 
     fn abort(&mut self) {
         self.inner.abort();
+    }
+
+    fn staging_offset(&self) -> Option<usize> {
+        self.staging.offset()
     }
 
     fn ledger(&self) -> Ledger {

@@ -62,9 +62,9 @@ impl Receives {
     ///
     /// # Errors
     /// As [`super::probe`]; EINVAL before Linux 5.19.
-    pub fn open(socket: Socket, count: u16, size: u32) -> io::Result<Self> {
+    pub fn open(socket: Socket, count: u16, size: u32, first: usize) -> io::Result<Self> {
         let ring = Ring::open(2, 4 * u32::from(count), socket.calls())?;
-        let first_buffer = (usize::from(count) * ENTRY).next_multiple_of(page_size());
+        let first_buffer = (usize::from(count) * ENTRY).next_multiple_of(page_size()) + first;
         let size = size as usize;
         let block = Block::pages(first_buffer + usize::from(count) * size)?;
         let start = block.start();
@@ -87,6 +87,11 @@ impl Receives {
         };
         (0..count).for_each(|number| receives.lend(number));
         Ok(receives)
+    }
+
+    /// Where in a page the first buffer begins.
+    pub fn buffer_offset(&self) -> usize {
+        (self.start.as_ptr() as usize + self.first_buffer) % page_size()
     }
 
     /// The socket.
@@ -243,7 +248,7 @@ mod tests {
             eprintln!("skipped: {error}");
             return None;
         }
-        Some((Receives::open(client.into(), count, size).unwrap(), listener.accept().unwrap().0))
+        Some((Receives::open(client.into(), count, size, 64).unwrap(), listener.accept().unwrap().0))
     }
 
     #[test]

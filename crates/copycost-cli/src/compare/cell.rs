@@ -33,9 +33,10 @@ const ROOM_WITHIN: Duration = Duration::from_secs(1);
 impl Contestant {
     /// A rig for the set-up with this number, from 1.
     pub fn build(&self, number: usize) -> Result<Rig, RigError> {
+        let scenario = self.scenario.clone().of_set_up(number);
         let until = Instant::now() + ROOM_WITHIN;
         loop {
-            match self.site.build(&self.scenario) {
+            match self.site.build(&scenario) {
                 Err(error) if error.is_refusal() && number > 1 && Instant::now() < until => {
                     std::thread::sleep(ROOM_WITHIN / 20);
                 }

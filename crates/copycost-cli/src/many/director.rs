@@ -16,7 +16,7 @@ use crate::remote::order::{Order, sentence};
 use copycost::cost::cpu::{self, CpuSpent};
 use copycost::cost::pollution::Walk;
 use copycost::internals::seat::Placed;
-use copycost::rig::{About, Crew, HostShare, Rig, RigError, Sample, Site, Work};
+use copycost::rig::{About, BufferOffsets, Crew, HostShare, Rig, RigError, Sample, Site, Work};
 use copycost::scenario::Options;
 use copycost::scenario::Scenario;
 
@@ -364,6 +364,7 @@ impl Director {
             placed: self.placed(known),
             copied_because: known.iter().find_map(|(_, known)| known.copied_because.clone()),
             huge_share: shares.and_then(|shares| shares.into_iter().reduce(f64::min)),
+            offsets: BufferOffsets { message: first.offsets.0, receive: first.offsets.1 },
             idle_walk: walk,
             report: None,
         })

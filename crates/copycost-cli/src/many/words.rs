@@ -175,6 +175,7 @@ impl SetUp {
             bounded,
             counted_threads: self.order.counted_threads,
             pollution_table: self.order.pollution_table,
+            offsets: self.order.offsets()?,
             ..Scenario::new(path, spec, clients)
         })
     }
@@ -195,6 +196,9 @@ pub struct Known {
     pub huge_share: Option<f64>,
     /// The chase without sending.
     pub idle_walk: Walk,
+    /// Where in a page buffers begin: messages, receive buffers.
+    #[serde(default)]
+    pub offsets: (Option<u16>, Option<u16>),
 }
 
 impl Known {
@@ -208,6 +212,7 @@ impl Known {
             copied_because: about.copied_because.clone(),
             huge_share: about.huge_share,
             idle_walk: about.idle_walk,
+            offsets: (about.offsets.message, about.offsets.receive),
         }
     }
 }

@@ -144,7 +144,11 @@ impl Host {
             spec: understood.spec,
             verify: order.verify,
             seats: seats.servers,
-            terms: SendTerms { urgent: order.urgent, ..SendTerms::within(budget) },
+            terms: SendTerms {
+                urgent: order.urgent,
+                staging: understood.staging,
+                ..SendTerms::within(budget)
+            },
             counted_threads: order.counted_threads,
             pollution_table: order.pollution_table,
             idle_steps: 0,

@@ -8,6 +8,7 @@ use copycost::internals::seat::{Among, Placement};
 use copycost::internals::server::{Failure, News, Report, Told};
 use copycost::internals::supply::Supply;
 use copycost::message::{BadMessageSize, Spec};
+use copycost::offset::{Begin, Offset, Offsets};
 use copycost::scenario::Scenario;
 use copycost::send::{self, Ledger, SendPath};
 
@@ -47,6 +48,15 @@ pub struct Order {
     /// Which of all clients of several guests these are.
     #[serde(default)]
     pub among: Among,
+    /// Where messages begin in their pages.
+    #[serde(default = "drawn")]
+    pub send_offset: String,
+    /// Where receive buffers do.
+    #[serde(default = "drawn")]
+    pub receive_offset: String,
+    /// Decides what is drawn of these.
+    #[serde(default)]
+    pub offset_seed: u64,
 }
 
 /// An order that was understood.
@@ -56,6 +66,8 @@ pub struct Understood {
     pub path: &'static SendPath,
     /// The message.
     pub spec: Spec,
+    /// Where a path begins the buffer that it gathers fields in.
+    pub staging: Option<Begin>,
     /// Where the threads sit.
     pub placement: Placement,
     /// The memory that all clients' messages take, in bytes: not less than they take.
@@ -105,6 +117,9 @@ pub enum MessageTold {
         huge_share: Option<f64>,
         /// The chase without sending.
         idle_walk: Walk,
+        /// Where in a page the first message begins.
+        #[serde(default)]
+        message_offset: Option<u16>,
     },
     /// [`Told::Report`]
     Report(Box<Report>),
@@ -115,6 +130,11 @@ pub enum MessageTold {
         /// What the kernel had told.
         ledger: Ledger,
     },
+}
+
+/// What an end means that says nothing of offsets.
+fn drawn() -> String {
+    Offset::Drawn.to_string()
 }
 
 impl Order {
@@ -137,7 +157,16 @@ impl Order {
             counted_threads: scenario.counted_threads,
             pollution_table: scenario.pollution_table,
             among: Among::default(),
+            send_offset: scenario.offsets.send.to_string(),
+            receive_offset: scenario.offsets.receive.to_string(),
+            offset_seed: scenario.offsets.seed,
         }
+    }
+
+    /// Where the buffers of both ends begin.
+    pub fn offsets(&self) -> Result<Offsets, String> {
+        let (send, receive) = (self.send_offset.parse()?, self.receive_offset.parse()?);
+        Ok(Offsets { send, receive, seed: self.offset_seed })
     }
 
     /// The path and the messages that its words name.
@@ -150,7 +179,8 @@ impl Order {
             ..Spec::new(self.size).map_err(|error: BadMessageSize| error.to_string())?
         };
         let spec = spec.divided(self.fields.parse()?).map_err(|error| error.to_string())?;
-        Ok((path, spec))
+        let Offsets { send, seed, .. } = self.offsets()?;
+        Ok((path, spec.beginning(send, seed)))
     }
 
     /// What it means, or the sentence why it cannot be served.
@@ -176,7 +206,8 @@ impl Order {
         }
         let placement = self.placement.parse()?;
         (path.probe)(&spec).map_err(|reason| reason.to_string())?;
-        Ok(Understood { path, spec, placement, memory: memory.saturating_mul(self.clients) })
+        let staging = self.offsets()?.staging();
+        Ok(Understood { path, spec, staging, placement, memory: memory.saturating_mul(self.clients) })
     }
 }
 
@@ -189,7 +220,9 @@ pub fn sentence(text: &str) -> String {
 impl From<News> for Message {
     fn from(news: News) -> Self {
         let told = match news.told {
-            Told::Ready { huge_share, idle_walk } => MessageTold::Ready { huge_share, idle_walk },
+            Told::Ready { huge_share, idle_walk, message_offset } => {
+                MessageTold::Ready { huge_share, idle_walk, message_offset }
+            }
             Told::Report(report) => MessageTold::Report(report),
             Told::Failed(failure) => {
                 MessageTold::Failed { error: failure.error.to_string(), ledger: failure.ledger }
@@ -202,7 +235,9 @@ impl From<News> for Message {
 impl From<Message> for News {
     fn from(message: Message) -> Self {
         let told = match message.told {
-            MessageTold::Ready { huge_share, idle_walk } => Told::Ready { huge_share, idle_walk },
+            MessageTold::Ready { huge_share, idle_walk, message_offset } => {
+                Told::Ready { huge_share, idle_walk, message_offset }
+            }
             MessageTold::Report(report) => Told::Report(report),
             MessageTold::Failed { error, ledger } => {
                 Told::Failed(Failure { error: std::io::Error::other(sentence(&error)), ledger })
@@ -238,11 +273,17 @@ mod tests {
             word("hot l2 llc cold"),
             word("paired split free"),
         );
+        let offset = || word("drawn malloc 0 16 4095 4096");
         let size = prop_oneof![0usize..1 << 31, any::<usize>()];
         let clients = prop_oneof![0usize..10, any::<usize>()];
-        let rest = (any::<[bool; 4]>(), any::<usize>(), any::<Option<usize>>());
+        let rest = (any::<[bool; 4]>(), any::<usize>(), any::<Option<usize>>(), offset(), offset());
         (words, size, clients, rest).prop_map(
-            |(words, size, clients, (flags, counted_threads, pollution_table))| {
+            |(
+                words,
+                size,
+                clients,
+                (flags, counted_threads, pollution_table, send_offset, receive_offset),
+            )| {
                 let (path, fields, layout, buffers, footprint, placement) = words;
                 let [verify, nodelay, urgent, bounded] = flags;
                 Order {
@@ -261,6 +302,9 @@ mod tests {
                     counted_threads,
                     pollution_table,
                     among: Among::default(),
+                    send_offset,
+                    receive_offset,
+                    offset_seed: size as u64,
                 }
             },
         )

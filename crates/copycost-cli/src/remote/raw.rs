@@ -16,6 +16,7 @@ use copycost::internals::server::{Attendant, Visit};
 use copycost::internals::supply::Supply;
 use copycost::internals::sys::socket::{Socket, Woken};
 use copycost::message::Spec;
+use copycost::offset::Begin;
 use copycost::recv::ReceivePath;
 use copycost::send::{Ledger, SendPath, Sender, Terms, drain};
 
@@ -184,7 +185,7 @@ pub fn receive(
     let socket = connected?;
     // A silent server must not hold the last tick.
     socket.options().set_read_timeout(Some(TICK))?;
-    let mut receiver = (path.open)(socket.try_clone()?)?;
+    let mut receiver = (path.open)(socket.try_clone()?, Begin::default())?;
     let mut cpu = ThreadCpu::open();
     let (began, earlier) = (Instant::now(), cpu.now());
     let mut received = Received { bytes: 0, elapsed: Duration::ZERO, cpu: None, ended: false };

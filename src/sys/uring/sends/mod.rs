@@ -324,7 +324,7 @@ mod tests {
     }
 
     fn message(fill: u8) -> Arc<Message> {
-        let mut message = Message::neighbours(Block::pages(3000).unwrap(), &[1000, 2000]);
+        let mut message = Message::neighbours(Block::pages(3000).unwrap(), 0, &[1000, 2000]);
         message.slices_mut().for_each(|field| field.fill(fill));
         Arc::new(message)
     }
@@ -401,7 +401,7 @@ mod tests {
     fn what_was_cancelled_before_it_began_does_not_release_its_successor() {
         const LARGE: usize = 32 << 20;
         let Some((mut sends, mut peer)) = connected(64) else { return };
-        let large = Arc::new(Message::neighbours(Block::pages(LARGE).unwrap(), &[LARGE]));
+        let large = Arc::new(Message::neighbours(Block::pages(LARGE).unwrap(), 0, &[LARGE]));
         let small = [message(1), message(2)];
         let push = |sends: &mut Sends<usize>, of: &Arc<Message>, bytes, note| {
             let excerpt = [Excerpt { of, range: 0..bytes }];
@@ -491,7 +491,7 @@ mod tests {
     #[test]
     fn a_request_that_cannot_be_is_refused() {
         let Some((mut sends, _peer)) = connected(64) else { return };
-        let far = Arc::new(Message::mapped([10, 20].map(|length| Block::pages(length).unwrap()).into()));
+        let far = Arc::new(Message::mapped([10, 20].map(|length| Block::pages(length).unwrap()).into(), 0));
         let excerpt = |range| Excerpt { of: &far, range };
         let mut push = |excerpts: &[Excerpt<'_>]| sends.push(Operation::Send, excerpts, After::Anything, 0);
         assert_eq!(push(&[]), Err(Refused::Scattered));

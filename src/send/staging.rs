@@ -1,0 +1,130 @@
+//! Where fields are gathered before they are sent: a buffer that begins where copying the messages into it, and the kernel's
+//! copying out of it, is fast on every CPU.
+
+use std::io;
+
+use crate::message::Message;
+use crate::offset::{Begin, PERIOD, draw, is_slow};
+use crate::sys::memory::Block;
+
+/// A buffer for gathered fields.
+#[derive(Debug)]
+pub(super) struct Staging {
+    begin: Option<Begin>,
+    memory: Memory,
+}
+
+#[derive(Debug)]
+enum Memory {
+    /// Nothing was gathered yet.
+    None,
+    /// From so many bytes into the block on.
+    Block(Block, usize),
+    Allocated(Box<[u8]>),
+}
+
+impl Staging {
+    /// A buffer that begins at `begin`; `None`: where the first message can be copied to without a slow copy.
+    pub(super) fn new(begin: Option<Begin>) -> Self {
+        Self { begin, memory: Memory::None }
+    }
+
+    /// The bytes, at least `length` of them, for `message` and others like it.
+    #[inline]
+    pub(super) fn for_message(&mut self, message: &Message, length: usize) -> io::Result<&mut [u8]> {
+        if self.length() < length {
+            self.grow(message, length)?;
+        }
+        Ok(match &mut self.memory {
+            Memory::None => &mut [],
+            Memory::Block(block, first) => &mut block.as_mut_slice()[*first..],
+            Memory::Allocated(bytes) => bytes,
+        })
+    }
+
+    /// How many bytes there are.
+    #[inline]
+    pub(super) fn length(&self) -> usize {
+        match &self.memory {
+            Memory::None => 0,
+            Memory::Block(block, first) => block.length() - first,
+            Memory::Allocated(bytes) => bytes.len(),
+        }
+    }
+
+    /// Where in a page it begins; `None`: there is none yet.
+    pub(super) fn offset(&self) -> Option<usize> {
+        match &self.memory {
+            Memory::None => None,
+            Memory::Block(block, first) => Some((block.as_slice().as_ptr() as usize + first) % PERIOD),
+            Memory::Allocated(bytes) => Some(bytes.as_ptr() as usize % PERIOD),
+        }
+    }
+
+    #[cold]
+    fn grow(&mut self, message: &Message, length: usize) -> io::Result<()> {
+        let begin = *self.begin.get_or_insert_with(|| Begin::At(free_for(message)));
+        self.memory = match begin {
+            Begin::At(first) => Memory::Block(Block::pages(usize::from(first) + length)?, first.into()),
+            Begin::Malloc => Memory::Allocated(vec![0; length].into_boxed_slice()),
+        };
+        Ok(())
+    }
+}
+
+/// Where a buffer can begin so that neither gathering `message` in it nor sending it from there is a slow copy. Decided by
+/// where the message lies, which is drawn for a set-up and the same for all of its paths.
+fn free_for(message: &Message) -> u16 {
+    let slices = message.slices();
+    let source = |field: &[u8]| field.as_ptr() as usize;
+    let seed = slices.first().map_or(0, |field| source(field) % PERIOD);
+    draw(seed as u64, |first| {
+        let mut position = first;
+        let gathered = slices.iter().all(|field| {
+            let free = !is_slow(position, source(field));
+            position += field.len();
+            free
+        });
+        gathered && !is_slow(0, first)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::message::{Fields, Layout, Spec};
+    use crate::offset::Offset;
+
+    #[test]
+    fn no_field_of_any_message_is_gathered_by_a_slow_copy() {
+        for size in [8, 1000, 1024, 4096, 16_384, 65_536, 100_001] {
+            for (seed, layout) in (0..).zip(Layout::ALL.iter().cycle().take(40)) {
+                for fields in Fields::ALL {
+                    let spec = Spec { layout: *layout, fields: *fields, ..Spec::new(size).unwrap() };
+                    let message = Message::new(&spec.beginning(Offset::Drawn, seed)).unwrap();
+                    let mut staging = Staging::new(None);
+                    let buffer = staging.for_message(&message, size).unwrap().as_ptr() as usize;
+                    let mut position = buffer;
+                    for field in message.slices() {
+                        assert!(!is_slow(position, field.as_ptr() as usize), "{spec} seed {seed}");
+                        position += field.len();
+                    }
+                    assert!(!is_slow(0, buffer));
+                    assert_eq!(staging.offset(), Some(buffer % PERIOD));
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn it_begins_where_it_was_told_to_also_when_it_grows() {
+        let message = Message::from_bytes(*b"four");
+        let mut staging = Staging::new(Some(Begin::At(4080)));
+        for length in [4, 5000, 100_000] {
+            assert!(staging.for_message(&message, length).unwrap().len() >= length);
+            assert_eq!(staging.offset(), Some(4080));
+        }
+        let mut allocated = Staging::new(Some(Begin::Malloc));
+        assert_eq!(allocated.for_message(&message, 10).unwrap().len(), 10);
+    }
+}
