@@ -7,7 +7,7 @@
 
 use std::io::{self, IoSlice, Read as _};
 
-use crate::common::child::{Running, Wanted, is_root, role, works};
+use crate::common::child::{Running, Wanted, is_root, role, this_test, works};
 use crate::common::{skip, spec, verified};
 use copycost::internals::connection::{self, Options};
 use copycost::internals::sys::limits;
@@ -101,8 +101,8 @@ fn can_change_user() -> bool {
 
 #[test]
 fn a_small_memory_lock() {
-    const TEST: &str = "a_small_memory_lock";
-    if let Some(bytes) = role(TEST) {
+    let test = this_test!();
+    if let Some(bytes) = role(test) {
         let locked_pages = Some(bytes.parse::<u64>().unwrap() >> 12);
         assert!(!limits::can_lock_memory());
         assert_eq!(Limits::of_process().locked_pages, locked_pages);
@@ -110,15 +110,15 @@ fn a_small_memory_lock() {
     }
     if can_change_user() {
         for (number, bytes) in [64 << 10, 1 << 20, 8 << 20].into_iter().enumerate() {
-            locked(TEST, &bytes.to_string(), bytes).of_user(user(number as u32)).run();
+            locked(test, &bytes.to_string(), bytes).of_user(user(number as u32)).run();
         }
     }
 }
 
 #[test]
 fn no_memory_lock_at_all() {
-    const TEST: &str = "no_memory_lock_at_all";
-    match role(TEST).as_deref() {
+    let test = this_test!();
+    match role(test).as_deref() {
         Some("bounded") => {
             let (ledger, _) = deliver(true);
             assert_eq!(
@@ -130,8 +130,8 @@ fn no_memory_lock_at_all() {
         }
         Some(_) => assert!(deliver_refused(false).fallbacks > 0),
         None if can_change_user() => {
-            locked(TEST, "bounded", 0).of_user(user(3)).run();
-            locked(TEST, "unbounded", 4096).of_user(user(3)).run();
+            locked(test, "bounded", 0).of_user(user(3)).run();
+            locked(test, "unbounded", 4096).of_user(user(3)).run();
         }
         None => {}
     }
@@ -139,8 +139,8 @@ fn no_memory_lock_at_all() {
 
 #[test]
 fn another_process_of_the_user_fills_the_lock() {
-    const TEST: &str = "another_process_of_the_user_fills_the_lock";
-    match role(TEST).as_deref() {
+    let test = this_test!();
+    match role(test).as_deref() {
         Some("fill") => hog(&[65536, 4096, 1]),
         // Less than a call of 64 KiB is left, so that small ones are refused now and then.
         Some("fill most") => hog(&[65536]),
@@ -148,13 +148,13 @@ fn another_process_of_the_user_fills_the_lock() {
         None if can_change_user() => {
             for fill in ["fill", "fill most"] {
                 let start = || -> Running {
-                    let mut hog = locked(TEST, fill, 1 << 20).of_user(user(4)).start();
+                    let mut hog = locked(test, fill, 1 << 20).of_user(user(4)).start();
                     hog.await_word("full\n");
                     hog
                 };
                 let _hog = start();
                 for victim in ["bounded", "unbounded"] {
-                    locked(TEST, victim, 1 << 20).of_user(user(4)).run();
+                    locked(test, victim, 1 << 20).of_user(user(4)).run();
                 }
             }
         }
@@ -195,8 +195,8 @@ fn hog(sizes: &[usize]) {
 
 #[test]
 fn a_tiny_option_memory() {
-    const TEST: &str = "a_tiny_option_memory";
-    match role(TEST).as_deref() {
+    let test = this_test!();
+    match role(test).as_deref() {
         Some("bounded") => return deliver_within_bounds(),
         Some("retried") => return drop(deliver_refused(false)),
         Some(copied) => return assert!(deliver_refused(copied == "copied although bounded").fallbacks > 0),
@@ -217,19 +217,19 @@ fn a_tiny_option_memory() {
         (64, "copied"),
         (64, "copied although bounded"),
     ] {
-        Wanted::new(TEST, role, &["unshare", "-n", "sh", "-c", &namespace(bytes), "sh"]).run();
+        Wanted::new(test, role, &["unshare", "-n", "sh", "-c", &namespace(bytes), "sh"]).run();
     }
 }
 
 #[test]
 fn capabilities_of_a_user_namespace_do_not_lift_the_lock() {
-    const TEST: &str = "capabilities_of_a_user_namespace_do_not_lift_the_lock";
-    if role(TEST).is_some() {
+    let test = this_test!();
+    if role(test).is_some() {
         assert_eq!(Limits::of_process().locked_pages, Some(16));
         return deliver_within_bounds();
     }
     if !works("unshare", &["-Ur", "true"]) || !works("prlimit", &["--version"]) {
         return skip("this machine lets nobody make user namespaces, or has no prlimit");
     }
-    Wanted::new(TEST, "root within", &["prlimit", "--memlock=65536:65536", "unshare", "-Ur"]).run();
+    Wanted::new(test, "root within", &["prlimit", "--memlock=65536:65536", "unshare", "-Ur"]).run();
 }

@@ -306,6 +306,7 @@ mod tests {
 
     use super::*;
     use crate::sys::memory::Block;
+    use crate::test_rules::skip;
 
     const SOON: Duration = Duration::from_secs(10);
 
@@ -318,7 +319,7 @@ mod tests {
     /// A ring of a new connection with room for `unread` completions, and its peer; `None` without SENDMSG_ZC.
     fn connected(unread: u32) -> Option<(Sends<Gather, usize>, TcpStream)> {
         if !super::super::probe().is_ok_and(|operations| operations.sendmsg_zc && operations.reports_usage) {
-            eprintln!("skipped: no SENDMSG_ZC here");
+            skip("this machine has no SENDMSG_ZC of io_uring that reports copies (Linux 6.2 or later)");
             return None;
         }
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
