@@ -5,6 +5,7 @@
 mod common;
 
 mod allocation;
+mod cost;
 mod counting;
 mod endurance;
 mod leaks;

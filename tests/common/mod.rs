@@ -5,6 +5,7 @@
 
 pub mod child;
 mod rules;
+pub mod slow;
 
 use std::fmt;
 use std::fs;
@@ -95,6 +96,18 @@ pub fn at_once(paths: Vec<&'static SendPath>, work: impl Fn(&'static SendPath) +
     for result in results {
         result.unwrap_or_else(|panic| std::panic::resume_unwind(panic));
     }
+}
+
+/// Runs all `children` at the same time.
+pub fn all_pass(children: Vec<child::Wanted>) {
+    thread::scope(|scope| {
+        let start =
+            |child: child::Wanted| thread::Builder::new().spawn_scoped(scope, || child.run()).unwrap();
+        let running: Vec<_> = children.into_iter().map(start).collect();
+        for child in running {
+            child.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        }
+    });
 }
 
 /// Measures ever longer windows until something is received in one: in a short one a machine under load moves nothing.

@@ -4,13 +4,11 @@
 
 use std::io;
 use std::sync::Arc;
-use std::thread;
-use std::time::Duration;
 
+use crate::common::slow::SLOW;
 use crate::common::{at_once, available, end_of, skip, spec, taking, verified, within};
 use copycost::internals::sys::socket::Socket;
 use copycost::message::{Buffers, Message, Spec};
-use copycost::recv::{self, ReceivePath, Receiver};
 use copycost::rig::{Rig, RigError, Sample, Work};
 use copycost::scenario::Scenario;
 use copycost::send::{Release, SendPath, Sender};
@@ -37,24 +35,6 @@ static FORGETFUL: SendPath = SendPath {
         socket.set_zerocopy()?;
         Ok(Box::new(Forgetful(socket)))
     },
-};
-
-/// Receives more slowly than anyone sends, so that the write queue is full.
-#[derive(Debug)]
-struct Slow(Box<dyn Receiver>);
-
-impl Receiver for Slow {
-    fn recv(&mut self, max: usize, see: &mut dyn FnMut(&[u8])) -> io::Result<usize> {
-        thread::sleep(Duration::from_millis(3));
-        self.0.recv(max.min(65536), see)
-    }
-}
-
-static SLOW: ReceivePath = ReceivePath {
-    name: "slow",
-    about: "for tests",
-    probe: |_| Ok(()),
-    open: |socket| Ok(Box::new(Slow((recv::ALL[0].open)(socket)?))),
 };
 
 /// Between what fails to show the fault: of smaller messages the queue holds only such that wait for an
