@@ -91,6 +91,11 @@ mod sys;
 pub mod units;
 mod unsupported;
 
+/// What a skipped test says, and whether the full set is run.
+#[cfg(test)]
+#[path = "../tests/common/rules.rs"]
+mod test_rules;
+
 /// What the command `copycost`, the tests and the benches of this project need beyond the public items. It changes
 /// without notice.
 #[doc(hidden)]

@@ -245,29 +245,6 @@ mod tests {
     use super::*;
 
     #[test]
-    #[cfg(target_env = "gnu")]
-    fn what_a_thread_has_freed_is_given_back() {
-        const FREED: usize = 256 << 20;
-        let resident = || {
-            let statm = std::fs::read_to_string("/proc/self/statm").unwrap();
-            statm.split(' ').nth(1).unwrap().parse::<usize>().unwrap() * page_size()
-        };
-        let fill = || {
-            let pieces: Vec<_> = (0..FREED >> 14).map(|_| vec![1u8; 1 << 14]).collect();
-            // It lies behind the others, so that they are not at the arena's end.
-            let last = vec![1u8; 1 << 14];
-            drop(pieces);
-            last
-        };
-        let last = std::thread::scope(|scope| scope.spawn(fill).join()).unwrap();
-        let before = resident();
-        trim();
-        let given = before.saturating_sub(resident());
-        assert!(given > FREED / 2, "{given} bytes");
-        drop(last);
-    }
-
-    #[test]
     fn blocks_are_aligned_zeroed_and_writable_to_the_last_byte() {
         for length in [1, 4096, 4097, 70_000] {
             let huge = Block::huge(length, 1).unwrap().pop().unwrap();

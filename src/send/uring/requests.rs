@@ -180,11 +180,12 @@ mod tests {
     use crate::message::{Message, Spec};
     use crate::send::{Budget, Ledger, Sender as _, Terms, drain};
     use crate::sys::socket::Socket;
+    use crate::test_rules::skip;
 
     /// A connection, where io_uring sends by reference.
     fn connected() -> Option<(Socket, TcpStream)> {
         if let Err(why) = (sendzc::PATH.probe)(&Spec::new(1024).unwrap()) {
-            eprintln!("skipped: {why}");
+            skip(&format!("{}: {why}", sendzc::PATH.name));
             return None;
         }
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();

@@ -233,6 +233,7 @@ mod tests {
     use std::net::{TcpListener, TcpStream};
 
     use super::*;
+    use crate::test_rules::skip;
 
     const SOON: Duration = Duration::from_millis(50);
 
@@ -240,7 +241,7 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         if let Err(error) = super::super::probe() {
-            eprintln!("skipped: {error}");
+            skip(&format!("no io_uring: {error}"));
             return None;
         }
         Some((Receives::open(client.into(), count, size).unwrap(), listener.accept().unwrap().0))
