@@ -10,8 +10,8 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use copycost::send::Socket;
 use copycost::message::Message;
+use copycost::send::Socket;
 use copycost::send::{Adaptive, Budget, Experience, Ledger, Limits, Objective, Sender, drain};
 
 const CLIENTS: usize = 3;

@@ -10,8 +10,8 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use copycost::send::Socket;
 use copycost::message::Message;
+use copycost::send::Socket;
 use copycost::send::{Budget, Limits, Sender, ZeroCopy, drain};
 
 /// Responses that are sent in turn: while the kernel reads one, the next is written.

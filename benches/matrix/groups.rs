@@ -50,8 +50,11 @@ impl Group {
     }
 }
 
+/// A bench target by its name, and its groups.
+type Target = (&'static str, fn() -> Vec<Group>);
+
 /// Every bench target whose ids are cells, with its groups.
-pub const TARGETS: [(&str, fn() -> Vec<Group>); 6] = [
+pub const TARGETS: [Target; 6] = [
     ("throughput", throughput),
     ("cost", cost),
     ("latency", latency),

@@ -26,9 +26,12 @@ pub fn pin(cpus: &[usize]) -> io::Result<()> {
 
 /// Puts the calling thread under SCHED_BATCH, which needs no privilege.
 pub fn batch() -> io::Result<()> {
-    let parameters = libc::sched_param { sched_priority: 0 };
-    // SAFETY: `parameters` is a live sched_param; SCHED_BATCH takes priority 0; pid 0 is the calling thread.
-    super::checked(unsafe { libc::sched_setscheduler(0, libc::SCHED_BATCH, &raw const parameters) }).map(drop)
+    // The kernel's sched_param: the priority alone. musl's type has more fields, and musl's function only fails (ENOSYS).
+    let priority: libc::c_int = 0;
+    // SAFETY: `priority` lives through the call; SCHED_BATCH takes priority 0; pid 0 is the calling thread.
+    let result =
+        unsafe { libc::syscall(libc::SYS_sched_setscheduler, 0, libc::SCHED_BATCH, &raw const priority) };
+    super::checked(result as libc::c_int).map(drop)
 }
 
 /// Has sleeps of the calling thread end when they should: the kernel otherwise lets each last 50 µs longer, to join it

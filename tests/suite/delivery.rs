@@ -2,7 +2,6 @@
 //! complete, in order and intact. Every byte is compared, by the library's verifier and here by hand.
 
 use std::net::Ipv6Addr;
-use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 

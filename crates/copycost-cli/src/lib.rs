@@ -13,9 +13,6 @@
 //! conditions  profile
 //! ```
 
-#[cfg(not(target_os = "linux"))]
-compile_error!("copycost measures Linux system calls and builds on Linux only");
-
 pub mod cli;
 pub mod compare;
 pub mod conditions;
