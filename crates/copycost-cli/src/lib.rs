@@ -29,3 +29,5 @@ pub mod profile;
 pub mod record;
 pub mod remote;
 pub mod report;
+#[cfg(test)]
+mod rules;
