@@ -54,6 +54,20 @@ pub fn named(sample: &[&SendPath]) -> String {
     if full() { "all".to_owned() } else { sample.iter().map(|path| path.name).collect::<Vec<_>>().join(",") }
 }
 
+/// Flags with their values, as they are given to one run after the other: in the full set each alone, otherwise as few
+/// runs as can have every value, for no run has a flag twice.
+pub fn runs_of<'a>(flags: &[[&'a str; 2]]) -> Vec<Vec<[&'a str; 2]>> {
+    let mut runs: Vec<Vec<[&str; 2]>> = Vec::new();
+    for &flag in flags {
+        let free = |run: &&mut Vec<[&str; 2]>| !full() && run.iter().all(|[name, _]| *name != flag[0]);
+        match runs.iter_mut().find(free) {
+            Some(run) => run.push(flag),
+            None => runs.push(vec![flag]),
+        }
+    }
+    runs
+}
+
 /// Flags of a run of two paths or more that lasts for half a minute in each cell where nothing ends it. With more than
 /// this for each path it would watch the idle machine for two seconds first.
 pub const LASTING: [&str; 4] = ["--seconds", "1.9", "--precision", "0.01%"];

@@ -8,7 +8,7 @@ use copycost::send::{self, Release};
 use copycost_cli::record::Results;
 
 use crate::common::{eventually, spec, taking};
-use crate::program::{Program, length, named, sample};
+use crate::program::{Program, length, named, runs_of, sample};
 use crate::small_cache::SmallCache;
 
 // A machine under load is slow, not broken: every path of every cell is set up eight times in a debug build.
@@ -213,7 +213,7 @@ fn the_form_of_the_json_is_as_documented() {
 
 #[test]
 fn every_condition_can_be_chosen() {
-    for arguments in [
+    let conditions = [
         ["--placement", "split"],
         ["--placement", "free"],
         ["--layout", "huge"],
@@ -222,12 +222,13 @@ fn every_condition_can_be_chosen() {
         ["--fields", "headed"],
         ["--buffers", "ring:4"],
         ["--footprint", "l2"],
-    ] {
+    ];
+    for chosen in runs_of(&conditions) {
         let cell = ["run", "-s", "4KiB", "--verify", "--format", "json"];
-        let assert = copycost(&[&cell[..], &length("0.02"), &arguments[..]].concat()).success();
+        let assert = copycost(&[&cell[..], &length("0.02"), &chosen.concat()].concat()).success();
         let results: Results = serde_json::from_slice(&assert.get_output().stdout).unwrap();
         let value = serde_json::to_value(&results.records[0]).unwrap();
-        assert_eq!(value[&arguments[0][2..]], arguments[1]);
+        chosen.iter().for_each(|[flag, chosen]| assert_eq!(value[&flag[2..]], **chosen));
     }
 }
 

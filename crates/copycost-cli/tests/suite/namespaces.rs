@@ -228,7 +228,7 @@ fn a_host_that_is_killed_without_a_word_is_found_out() {
 #[test]
 fn a_guest_that_is_killed_without_a_word_gives_its_clients_back() {
     let Some(net) = Net::make() else { return };
-    let mut server = net.serve(&["--insecure-open", "--max-clients", "2", "--stall", "2"]);
+    let mut server = net.serve(&["--insecure-open", "--max-clients", "2", "--stall", sized("2", "1")]);
     let idle = server.threads();
     let base = ["run", "--over", "10.0.0.1:9000", "-p", "zerocopy", "-c", "2"];
     let guest = net.guest(&[&base[..], &["-s", LASTING_SIZES], &LASTING].concat());

@@ -67,7 +67,7 @@ fn cells_that_were_held_out_check_the_model() {
         "-p",
         "onecopy,zerocopy",
         "--budget",
-        sized("20s", "6s"),
+        sized("20s", "4s"),
         "-o",
         &json,
     ];

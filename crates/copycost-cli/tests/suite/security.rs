@@ -318,7 +318,7 @@ fn ten_thousand_half_open_hellos_keep_nobody_out() {
     // One whose cell lasts, so that its connections are idle for long, and others that come and go.
     let paths = sample(taking(&spec(65_536, false)));
     let names = named(&paths);
-    let cell = ["-p", &names, "-s", "64KiB", "-c", "2", "--seconds", sized("2", "0.5")];
+    let cell = ["-p", &names, "-s", "64KiB", "-c", "2", "--seconds", sized("2", "0.2")];
     let long = honest(address, &token, &cell);
     let honest = Honest::start(address, &token);
     let (mut open, mut most) = (VecDeque::new(), 0);

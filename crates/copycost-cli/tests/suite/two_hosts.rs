@@ -12,7 +12,7 @@ use crate::common::child::works;
 use crate::common::{LONG, available, eventually, fitting, receivers, skip, spec, taking};
 use crate::program::{
     LASTING, LASTING_SIZES, Program, lacking, length, named, received, received_by, results, results_in,
-    sample, secret, sized,
+    runs_of, sample, secret, sized,
 };
 use copycost::message::content;
 use copycost::send::{ORIGINAL, Release, SendPath};
@@ -104,7 +104,7 @@ fn every_path_is_measured_over_ipv4_and_ipv6_with_a_token() {
 #[test]
 fn every_option_of_run_reaches_the_host() {
     let (server, address) = Program::serve(&[]);
-    for arguments in [
+    let options = [
         ["--placement", "split"],
         ["--placement", "free"],
         ["--layout", "huge"],
@@ -113,12 +113,13 @@ fn every_option_of_run_reaches_the_host() {
         ["--fields", "single"],
         ["--buffers", "ring:4"],
         ["--footprint", "l2"],
-    ] {
-        let cell = ["-s", "4KiB", "--verify", arguments[0], arguments[1]];
-        let results = results(&over(address, &[&cell[..], &length("0.05")].concat()).finish().good());
+    ];
+    for chosen in runs_of(&options) {
+        let cell = [&["-s", "4KiB", "--verify"][..], &length("0.05"), &chosen.concat()].concat();
+        let results = results(&over(address, &cell).finish().good());
         assert_eq!(results.records.len(), 3);
         let value = serde_json::to_value(&results.records[0]).unwrap();
-        assert_eq!(value[&arguments[0][2..]], arguments[1]);
+        chosen.iter().for_each(|[flag, chosen]| assert_eq!(value[&flag[2..]], **chosen));
     }
     let more = ["-s", "4KiB", "-p", "onecopy", "--latency", "--pollution", "512KiB", "--counters", "1"];
     let results = results(&over(address, &more).finish().good());
@@ -177,7 +178,7 @@ fn results_are_written_after_each_cell_and_resumed() {
     };
     const SIZES: [&str; 8] = ["1KiB", "2KiB", "3KiB", "4KiB", "5KiB", "6KiB", "7KiB", "8KiB"];
     let many = SIZES.join(",");
-    let long = ["-p", "onecopy,zerocopy", "-s", &many, "--seconds", "0.5"];
+    let long = ["-p", "onecopy,zerocopy", "-s", &many, "--seconds", "0.2"];
     let long = over(address, &[&long[..], &output].concat());
     eventually("the first cell is on disk", || file.exists());
     drop(long);
@@ -510,9 +511,9 @@ fn a_reset_in_mid_run_ends_the_cell_and_the_next_is_measured() {
         "-p",
         "onecopy,zerocopy",
         "-s",
-        "1KiB,4KiB,16KiB,64KiB",
+        "1KiB,2KiB,4KiB,8KiB",
         "--seconds",
-        "0.4",
+        "0.1",
         "--stall",
         "2",
         "-c",
@@ -548,7 +549,7 @@ fn a_host_that_is_killed_and_restarted_is_missed_in_one_cell() {
     let file = folder.path().join("r.json");
     let (server, address) = Program::serve(&[]);
     let cells = |resume: &[&str]| {
-        let base = ["run", "-p", "onecopy", "-s", "1KiB,4KiB,16KiB,64KiB", "--seconds", "0.5", "--over"];
+        let base = ["run", "-p", "onecopy", "-s", "1KiB,4KiB,16KiB,64KiB", "--seconds", "0.2", "--over"];
         let more = [&address.to_string(), "-o", file.to_str().unwrap()];
         Program::start(&[&base[..], &more[..], resume].concat())
     };
