@@ -215,6 +215,11 @@ impl Program {
         !states.is_empty() && states.iter().all(|waits| *waits)
     }
 
+    /// Its open files now.
+    pub fn files(&self) -> usize {
+        fs::read_dir(format!("/proc/{}/fd", self.child.id())).map_or(0, Iterator::count)
+    }
+
     /// Waits for its end, which must come by itself.
     pub fn finish(self) -> Ended {
         self.finish_within(2 * LONG)

@@ -8,7 +8,7 @@ use copycost::send::{self, Release};
 use copycost_cli::record::Results;
 
 use crate::common::{eventually, spec, taking};
-use crate::program::{Program, length, named, runs_of, sample};
+use crate::program::{Program, length, named, results_in, runs_of, sample};
 use crate::small_cache::SmallCache;
 
 // A machine under load is slow, not broken: every path of every cell is set up eight times in a debug build.
@@ -365,6 +365,49 @@ fn an_interrupted_run_keeps_what_it_has() {
     let early = early.finish();
     assert_eq!(early.code, Some(130), "{early:?}");
     assert!(early.out.is_empty(), "{early:?}");
+}
+
+/// What was finished is printed, and the sentence names the file.
+#[test]
+fn a_file_that_can_no_longer_be_written_is_a_failure() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("a.json");
+    let cells = ["run", "-p", "onecopy", "-s", "1KiB,2KiB,4KiB,8KiB,16KiB,32KiB", "--seconds", "0.2"];
+    let run = Program::start(&[&cells[..], &["-o", file.to_str().unwrap(), "--format", "json"]].concat());
+    eventually("the first cell is on disk", || file.exists());
+    fs::remove_dir_all(folder.path()).unwrap();
+    let ended = run.finish();
+    assert_eq!(ended.code, Some(1), "{ended:?}");
+    assert!(ended.err.contains("a.json' was not written: "), "{ended:?}");
+    let printed: Results = serde_json::from_str(&ended.out).unwrap();
+    assert!((1..=6).contains(&printed.records.len()), "{} records", printed.records.len());
+}
+
+/// Cells come and go and leave no file open: the last ones have as many as the first, at most.
+#[test]
+fn the_last_cells_have_no_more_files_open_than_the_first() {
+    const CELLS: usize = 16;
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("a.json");
+    let sizes: Vec<_> = (1..=CELLS).map(|kib| format!("{kib}KiB")).collect();
+    let cells = ["run", "-p", "onecopy,zerocopy", "-s", &sizes.join(","), "--budget", "1s"];
+    let mut run = Program::start(&[&cells[..], &["-o", file.to_str().unwrap()]].concat());
+    let (mut first, mut last) = (0, 0);
+    while run.is_running() {
+        let finished = results_in(&file).map_or(0, |results| results.records.len() / 2);
+        let most = (0..20).map(|_| {
+            std::thread::sleep(Duration::from_millis(1));
+            run.files()
+        });
+        let most = most.max().unwrap();
+        if finished < CELLS / 2 {
+            first = first.max(most);
+        } else if finished >= CELLS - 2 {
+            last = last.max(most);
+        }
+    }
+    run.finish().good();
+    assert!(0 < last && last <= first, "{last} open files, {first} at first");
 }
 
 #[test]

@@ -605,12 +605,14 @@ fn every_cell_can_use_all_clients_of_a_host() {
     // Every path of a cell is set up at once, with two clients at most.
     let paths = ORIGINAL.len();
     let (server, address) = Program::serve(&["--max-clients", &(2 * paths).to_string()]);
+    let held = (server.files(), server.threads());
     let names = ORIGINAL.join(",");
     let (sizes, many) = sized(("1KiB,2KiB,4KiB,8KiB", 4), ("1KiB,2KiB", 2));
     let cells = ["-p", &names, "-s", sizes, "-c", "1,2"];
     let results = results(&over(address, &[&cells[..], &length("0.01")].concat()).finish().good());
     let records = 2 * many * paths;
     assert_eq!((results.records.len(), results.failures.len()), (records, 0), "{:?}", results.failures);
+    eventually("what the guest held is free", || (server.files(), server.threads()) == held);
     server.stop().good();
 }
 
