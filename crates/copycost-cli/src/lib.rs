@@ -26,3 +26,5 @@ pub mod profile;
 pub mod record;
 pub mod remote;
 pub mod report;
+#[cfg(test)]
+mod rules;

@@ -47,6 +47,9 @@ pub struct Arguments {
     /// How long a client may be silent before it is given up
     #[arg(long, value_name = "S", value_parser = arguments::seconds, hide = true)]
     stall: Option<Duration>,
+    /// How long a new connection may take to say who it is
+    #[arg(long, value_name = "S", value_parser = arguments::seconds, hide = true)]
+    hello: Option<Duration>,
     /// With --raw: the message size
     #[arg(short, long, value_name = "SIZE", value_parser = arguments::size, default_value = "64KiB", requires = "raw")]
     size: ByteSize,
@@ -68,6 +71,7 @@ impl Arguments {
         raise_open_files(self.max_clients);
         let signals = signals::listen()?;
         let options = arguments::options(self.stall);
+        let options = Options { hello: self.hello.unwrap_or(options.hello), ..options };
         let address = SocketAddr::new(self.bind, self.port);
         let listener = connection::listen(address, &options).map_err(|error| {
             Failure::Usage(format!(

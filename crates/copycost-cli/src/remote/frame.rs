@@ -85,7 +85,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_written_reads_back(value: Vec<String>) {
+        fn what_is_written_reads_back(value in proptest::collection::vec(any::<String>(), 0..8)) {
             let frame = encode(&value).unwrap();
             let length = length([frame[0], frame[1], frame[2], frame[3]], MOST_FROM_HOST).unwrap();
             prop_assert_eq!(length, frame.len() - 4);

@@ -11,10 +11,10 @@ use super::frame::{self, MOST_FROM_GUEST};
 use super::handshake::greet_guest;
 use super::order::{Answer, Message, Offered, Order, Understood};
 use super::token::Token;
-use super::{CLIENT_MEMORY, HANDSHAKE, LONGEST};
+use super::{CLIENT_MEMORY, HANDSHAKE, LONGEST, for_words};
 use crate::conditions::Conditions;
 use crate::doctor;
-use copycost::internals::connection::{self, Applied, Options};
+use copycost::internals::connection::{Applied, Options};
 use copycost::internals::protocol::Ticket;
 use copycost::internals::seat::{self, Seats};
 use copycost::internals::server::{Attendant, News, STACK_BYTES, Service, Visit};
@@ -196,7 +196,7 @@ impl Attendant for Host {
         };
         visit.pending.is_over(None);
         // The guest has gone, or the host stops: there is nobody to tell.
-        let _ = connection::for_words(&visit.socket).and_then(|()| self.serve(&order, &visit));
+        let _ = for_words(&visit.socket, self.options.stall).and_then(|()| self.serve(&order, &visit));
     }
 }
 

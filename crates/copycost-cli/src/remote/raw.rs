@@ -19,7 +19,7 @@ use copycost::message::Spec;
 use copycost::recv::ReceivePath;
 use copycost::send::{Ledger, SendPath, Sender, Terms, drain};
 
-/// How long the kernel may take to release everything when a client has gone.
+/// How long the kernel may take at most to release everything when a client has gone.
 const DRAIN: Duration = Duration::from_secs(5);
 
 /// Sends messages of one path and size to whoever connects.
@@ -100,7 +100,7 @@ impl RawHost {
             // What is on its way arrives before the end does.
             connection::push(&visit.socket)?;
         }
-        if drain(&mut *sender, Instant::now() + DRAIN).is_err() {
+        if drain(&mut *sender, Instant::now() + DRAIN.min(self.stall)).is_err() {
             sender.abort();
         }
         end(&visit.socket);

@@ -16,4 +16,5 @@ mod predict;
 mod report;
 mod report_page;
 mod security;
+mod small_cache;
 mod two_hosts;
