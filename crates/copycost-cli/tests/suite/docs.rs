@@ -20,7 +20,8 @@ fn root() -> PathBuf {
 
 /// Every page with its text: those at the top, and all below `docs`.
 fn pages() -> Vec<(PathBuf, String)> {
-    let mut pages: Vec<_> = ["README.md", "CONTRIBUTING.md", "CHANGELOG.md"].map(|name| root().join(name)).into();
+    let mut pages: Vec<_> =
+        ["README.md", "CONTRIBUTING.md", "CHANGELOG.md"].map(|name| root().join(name)).into();
     let mut folders = vec![root().join("docs")];
     while let Some(folder) = folders.pop() {
         for entry in fs::read_dir(folder).unwrap() {
@@ -52,7 +53,8 @@ fn every_command_line_is_understood() {
 
 #[test]
 fn every_target_of_cargo_is_there() {
-    let manifests = ["Cargo.toml", "crates/copycost-cli/Cargo.toml"].map(|name| fs::read_to_string(root().join(name)).unwrap());
+    let manifests = ["Cargo.toml", "crates/copycost-cli/Cargo.toml"]
+        .map(|name| fs::read_to_string(root().join(name)).unwrap());
     let there = |name: &str| manifests.iter().any(|text| text.contains(&format!("name = \"{name}\"")));
     for (page, text) in pages() {
         for Line { number, words } in lines(&text) {
@@ -70,7 +72,8 @@ fn every_link_leads_to_a_file_and_a_heading() {
             if link.contains("://") {
                 continue;
             }
-            let (file, anchor) = link.split_once('#').map_or((&*link, None), |(file, anchor)| (file, Some(anchor)));
+            let (file, anchor) =
+                link.split_once('#').map_or((&*link, None), |(file, anchor)| (file, Some(anchor)));
             let target = if file.is_empty() { page.clone() } else { page.parent().unwrap().join(file) };
             assert!(target.exists(), "{}: no such file: {link}", page.display());
             if let Some(anchor) = anchor {

@@ -106,9 +106,9 @@ pub fn of_copycost(words: &[String]) -> Option<Vec<String>> {
 pub fn targets_of_cargo(words: &[String]) -> impl Iterator<Item = &str> {
     let cargo = words.iter().any(|word| word == "cargo");
     let flags = words.iter().take_while(|word| *word != "--");
-    let named = flags.zip(words.iter().skip(1)).filter(|(flag, _)| {
-        matches!(flag.as_str(), "--bench" | "--example" | "--test")
-    });
+    let named = flags
+        .zip(words.iter().skip(1))
+        .filter(|(flag, _)| matches!(flag.as_str(), "--bench" | "--example" | "--test"));
     named.filter(move |_| cargo).map(|(_, name)| name.as_str())
 }
 
@@ -118,11 +118,14 @@ fn command_lines_are_found_as_a_shell_finds_them() {
                 timeout 10 copycost client h:1 \\\n    3 >log && cp target/release/copycost /tmp/old\n```\n\
                 ```text\ncopycost nothing\n```\n";
     let found: Vec<_> = lines(page).iter().filter_map(|line| of_copycost(&line.words)).collect();
-    assert_eq!(found, [
-        vec!["copycost", "list"],
-        vec!["copycost", "run", "-s", "1KiB"],
-        vec!["copycost", "client", "h:1", "3"],
-    ]);
+    assert_eq!(
+        found,
+        [
+            vec!["copycost", "list"],
+            vec!["copycost", "run", "-s", "1KiB"],
+            vec!["copycost", "client", "h:1", "3"],
+        ]
+    );
     assert_eq!(commands("a 'b c' \"d\"e; f"), [vec!["a", "b c", "de"], vec!["f"]]);
     let cargo = &commands("cargo bench --bench paths -- --test x")[0];
     assert_eq!(targets_of_cargo(cargo).collect::<Vec<_>>(), ["paths"]);

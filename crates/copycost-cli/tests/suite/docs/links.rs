@@ -31,7 +31,8 @@ pub fn anchors(page: &str) -> Vec<String> {
         if line.trim_start().starts_with("```") {
             in_block = !in_block;
         }
-        let heading = line.trim_start_matches('#').strip_prefix(' ').filter(|_| line.starts_with('#') && !in_block);
+        let heading =
+            line.trim_start_matches('#').strip_prefix(' ').filter(|_| line.starts_with('#') && !in_block);
         let Some(heading) = heading else { continue };
         let kept = heading.chars().filter(|c| c.is_alphanumeric() || matches!(c, ' ' | '-' | '_'));
         let anchor: String = kept.map(|c| if c == ' ' { '-' } else { c }).collect::<String>().to_lowercase();
