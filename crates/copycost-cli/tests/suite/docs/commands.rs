@@ -40,10 +40,17 @@ pub fn lines(page: &str) -> Vec<Line> {
     lines
 }
 
-/// Code in running text that is a whole command: it begins with `copycost`, and nothing is left out.
+/// Code in running text that is a whole command: it begins with `copycost`, and nothing is left out. A verb alone names
+/// the command, and is looked up with `--help`.
 fn inline(text: &str) -> impl Iterator<Item = Vec<String>> {
     let code = text.split('`').skip(1).step_by(2);
-    code.filter(|code| code.starts_with("copycost ") && !code.contains('…')).flat_map(commands)
+    let whole = code.filter(|code| code.starts_with("copycost ") && !code.contains('…'));
+    whole.flat_map(commands).map(|mut words| {
+        if words.len() == 2 {
+            words.push("--help".to_owned());
+        }
+        words
+    })
 }
 
 /// The commands of a line of shell, word by word: quotes are resolved, comments and redirections left out.
@@ -51,7 +58,7 @@ fn commands(line: &str) -> Vec<Vec<String>> {
     let mut commands = vec![Vec::new()];
     let mut word: Option<String> = None;
     let mut quote = None;
-    let mut end = |word: &mut Option<String>, commands: &mut Vec<Vec<String>>| {
+    let end = |word: &mut Option<String>, commands: &mut Vec<Vec<String>>| {
         if let (Some(word), Some(words)) = (word.take(), commands.last_mut()) {
             words.push(word);
         }
@@ -74,7 +81,7 @@ fn commands(line: &str) -> Vec<Vec<String>> {
         }
     }
     end(&mut word, &mut commands);
-    commands.iter_mut().for_each(|words| without_redirections(words));
+    commands.iter_mut().for_each(without_redirections);
     commands.retain(|words| !words.is_empty());
     commands
 }
@@ -121,7 +128,7 @@ fn command_lines_are_found_as_a_shell_finds_them() {
     assert_eq!(
         found,
         [
-            vec!["copycost", "list"],
+            vec!["copycost", "list", "--help"],
             vec!["copycost", "run", "-s", "1KiB"],
             vec!["copycost", "client", "h:1", "3"],
         ]
