@@ -21,6 +21,7 @@ mod serve;
 mod setting;
 mod signals;
 
+use std::ffi::OsString;
 use std::process::ExitCode;
 
 use clap::{CommandFactory as _, Parser, Subcommand};
@@ -112,6 +113,20 @@ pub fn main() -> ExitCode {
                 Failure::Failed(_) => 1,
             })
         }
+    }
+}
+
+/// Whether the command understands these arguments, the program's name first: a test asks it of every command line in
+/// the documentation.
+///
+/// # Errors
+/// The sentence that a user would read.
+#[doc(hidden)]
+pub fn parses<T: Into<OsString> + Clone>(arguments: impl IntoIterator<Item = T>) -> Result<(), String> {
+    match Command::try_parse_from(arguments) {
+        // Help and the version are answers, not errors.
+        Err(error) if error.use_stderr() => Err(error.to_string()),
+        _ => Ok(()),
     }
 }
 

@@ -8,6 +8,7 @@ mod program;
 mod results;
 
 mod cli;
+mod docs;
 mod doctor;
 mod explain;
 mod lab;
