@@ -27,4 +27,5 @@ pub mod record;
 pub mod remote;
 pub mod report;
 #[cfg(test)]
+#[path = "../../../tests/common/rules.rs"]
 mod rules;

@@ -16,12 +16,8 @@ use copycost::recv::ReceivePath;
 use copycost::send::SendPath;
 use copycost_cli::record::{Record, Results};
 
+use crate::common::full;
 use crate::common::{LONG, eventually};
-
-/// Whether the full set is wanted: every path in every cell, floods of full size.
-pub fn full() -> bool {
-    std::env::var_os("COPYCOST_FULL").is_some_and(|value| !value.is_empty() && value != "0")
-}
 
 /// What a test takes in the full set, and what it takes otherwise.
 pub fn sized<T>(full_set: T, otherwise: T) -> T {

@@ -7,7 +7,7 @@ use std::path::Path;
 use tempfile::TempDir;
 
 use crate::common::child::{is_root, works};
-use crate::program::full;
+use crate::common::full;
 
 /// Where the kernel describes the first CPU's caches.
 const CACHES: &str = "/sys/devices/system/cpu/cpu0/cache";

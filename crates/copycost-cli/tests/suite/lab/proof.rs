@@ -12,8 +12,9 @@ use copycost::send::{Copies, Release, SendPath, Way, by_name};
 use copycost_cli::lab::{Lab, LabSite};
 
 use super::{ip, possible, xdp};
+use crate::common::full;
 use crate::common::{available, receivers, spec, verified, within};
-use crate::program::{Program, full, length, received_by, results, sample};
+use crate::program::{Program, length, received_by, results, sample};
 
 fn in_lab(path: &'static SendPath, spec: Spec, clients: usize) -> Scenario {
     let placement = Placement::Split;
