@@ -12,12 +12,15 @@ pub mod netns;
 pub mod process;
 pub mod rusage;
 pub mod sched;
+pub mod signals;
 mod sigpipe;
 pub mod socket;
 pub mod splice;
 pub mod tap;
 pub mod tcp_info;
+pub mod text;
 pub mod uring;
+pub mod xattr;
 pub mod zerocopy_receive;
 
 /// The result of a C call that reports failure as -1, as an `io::Result`.

@@ -13,6 +13,9 @@
 //! conditions  profile
 //! ```
 
+// What prints panics where the output is closed or full; `cli::output` does not.
+#![deny(clippy::print_stdout, clippy::print_stderr)]
+
 #[cfg(not(target_os = "linux"))]
 compile_error!("copycost measures Linux system calls and builds on Linux only");
 

@@ -340,7 +340,7 @@ fn an_interrupted_run_keeps_what_it_has() {
     assert!(line.starts_with("1 KiB"), "{line}");
     interrupt(&child);
     let output = child.wait_with_output().unwrap();
-    assert_eq!(output.status.code(), Some(0));
+    assert_eq!(output.status.code(), Some(130));
     let results: Results = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(results.records[0].size, 1024);
 

@@ -7,13 +7,17 @@ mod program;
 #[path = "../common/results.rs"]
 mod results;
 
+mod background;
 mod cli;
 mod doctor;
 mod explain;
 mod lab;
+mod names;
 mod namespaces;
+mod output_files;
 mod predict;
 mod report;
 mod report_page;
 mod security;
 mod two_hosts;
+mod unread;
