@@ -18,7 +18,7 @@ mod token;
 
 use std::time::Duration;
 
-pub use guest::{Call, CallError, RemoteSite, Shares};
+pub use guest::{Call, CallError, RemoteSite, Shares, news};
 pub use host::{Host, Terms as HostTerms};
 pub use network::Network;
 pub use token::{BadToken, Token};

@@ -11,6 +11,7 @@ mod background;
 mod cli;
 mod doctor;
 mod explain;
+mod foreign;
 mod lab;
 mod names;
 mod namespaces;
