@@ -44,7 +44,7 @@ pub fn can_lock_memory() -> bool {
 
 /// Whether the calling thread has this capability in effect, in its own user namespace.
 pub fn has_capability(number: u32) -> bool {
-    let status = std::fs::read_to_string("/proc/thread-self/status").unwrap_or_default();
+    let status = super::text::read("/proc/thread-self/status").unwrap_or_default();
     effective_capabilities(&status).is_some_and(|set| set >> number & 1 == 1)
 }
 

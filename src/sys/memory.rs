@@ -101,7 +101,7 @@ impl Block {
 
     /// The share, 0 to 1, of the memory around this block that the kernel backs by huge pages, from /proc/self/smaps.
     pub fn huge_share(&self) -> io::Result<f64> {
-        let smaps = std::fs::read_to_string("/proc/self/smaps")?;
+        let smaps = super::text::read("/proc/self/smaps")?;
         Ok(anon_huge_share(&smaps, self.start.as_ptr() as usize))
     }
 

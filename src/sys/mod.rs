@@ -13,12 +13,15 @@ pub mod netns;
 pub mod process;
 pub mod rusage;
 pub mod sched;
+pub mod signals;
 mod sigpipe;
 pub mod socket;
 pub mod splice;
 pub mod tap;
 pub mod tcp_info;
+pub mod text;
 pub mod uring;
+pub mod xattr;
 pub mod zerocopy;
 pub mod zerocopy_receive;
 

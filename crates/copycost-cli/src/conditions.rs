@@ -62,7 +62,7 @@ impl Conditions {
             cpus: copycost::internals::sys::sched::allowed_cpus().map_or(0, |cpus| cpus.len()),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             commit: option_env!("COPYCOST_COMMIT").map(str::to_owned),
-            command: std::env::args().collect(),
+            command: command_line(),
             ..Self::default()
         }
     }
@@ -79,6 +79,11 @@ impl Conditions {
             self.flags.push(flag.to_owned());
         }
     }
+}
+
+/// The words of the command line. Names of files are bytes of any kind, and a record is text.
+fn command_line() -> Vec<String> {
+    std::env::args_os().map(|word| word.to_string_lossy().into_owned()).collect()
 }
 
 fn cpu_model(cpuinfo: &str) -> String {

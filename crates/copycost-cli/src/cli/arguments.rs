@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use super::Failure;
+use super::{Failure, output};
 use crate::compare::crossover;
 use copycost::cost::pollution::Chase;
 use copycost::message::{BadMessageSize, Spec};
@@ -65,7 +65,7 @@ pub fn paths(
             }
             PathChoice::All => send::ALL.iter().for_each(|path| match probe(path) {
                 Ok(()) => add(path),
-                Err(reason) => eprintln!("note: {} is left out: {reason}", path.name),
+                Err(reason) => output::message(&format!("note: {} is left out: {reason}", path.name)),
             }),
         }
     }

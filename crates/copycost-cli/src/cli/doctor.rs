@@ -64,7 +64,7 @@ impl Arguments {
         } else {
             print::render(&findings)
         };
-        output::print(&text)?;
+        output::print(&text);
         Ok(if exit_code(&findings) == 0 { Done::Yes } else { Done::AnswerIsNo })
     }
 }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use clap::Args;
 
 use super::job::{self, Part};
-use super::{Failure, arguments};
+use super::{Failure, arguments, output};
 use crate::lab::{Lab, LabSite};
 use crate::remote::{Network, RemoteSite, Token};
 use copycost::message::Spec;
@@ -139,7 +139,9 @@ impl Over {
 pub fn lab() -> Result<Lab, Failure> {
     let lab = Lab::start().map_err(|error| Failure::Failed(error.to_string()))?;
     if let Some(tapped) = lab.tapped() {
-        eprintln!("warning: {tapped}: every zero-copy send is reported as copied while it does");
+        output::message(&format!(
+            "warning: {tapped}: every zero-copy send is reported as copied while it does"
+        ));
     }
     Ok(lab)
 }

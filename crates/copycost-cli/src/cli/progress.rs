@@ -2,6 +2,7 @@
 
 use std::io::IsTerminal as _;
 
+use super::output;
 use indicatif::{ProgressBar, ProgressStyle};
 
 /// Marks on the bar for each cell.
@@ -43,7 +44,7 @@ impl Progress {
         self.done += cells as u64;
         self.within(0.0);
         if self.piped {
-            eprintln!("{told}");
+            output::message(told);
         }
     }
 

@@ -84,10 +84,10 @@ impl Arguments {
                 let host = Host::new(HostTerms { token, most_clients: self.max_clients }, options);
                 let doors = Doors { control: Some(Arc::new(host)), raw: None };
                 let server = Server::start(listener, options, doors).map_err(failed)?;
-                self.announce(&server)?;
+                self.announce(&server);
                 let _ = signals.recv();
                 server.desk().finish(options.stall);
-                output::print(&format!("served {} scenarios\n", server.desk().offered()))?;
+                output::print(&format!("served {} scenarios\n", server.desk().offered()));
                 Ok(Done::Yes)
             }
         }
@@ -114,12 +114,14 @@ impl Arguments {
     }
 
     /// The address first, on one line, for whoever waits for it.
-    fn announce(&self, server: &Server) -> Result<(), Failure> {
-        output::print(&format!("listening on {}\n", server.address()))?;
+    fn announce(&self, server: &Server) {
+        output::print(&format!("listening on {}\n", server.address()));
         if !self.bind.is_loopback() && self.token_file.is_none() {
-            eprintln!("warning: --insecure-open: whoever reaches {} is sent data at line rate", self.bind);
+            let bind = self.bind;
+            output::message(&format!(
+                "warning: --insecure-open: whoever reaches {bind} is sent data at line rate"
+            ));
         }
-        Ok(())
     }
 
     fn serve_raw(
@@ -149,11 +151,11 @@ impl Arguments {
         };
         let doors = Doors { raw: Some(Arc::new(host)), control: None };
         let server = Server::start(listener, options, doors).map_err(failed)?;
-        self.announce(&server)?;
+        self.announce(&server);
         let mut total = Total::default();
         loop {
             select! {
-                recv(departed) -> departure => if let Ok(departure) = departure { total.tell(&departure)?; },
+                recv(departed) -> departure => if let Ok(departure) = departure { total.tell(&departure); },
                 recv(signals) -> _ => break,
             }
         }
@@ -161,14 +163,14 @@ impl Arguments {
         let by = Instant::now() + options.stall;
         while serving.load(Ordering::SeqCst) > 0 && Instant::now() < by {
             if let Ok(departure) = departed.recv_timeout(Duration::from_millis(10)) {
-                total.tell(&departure)?;
+                total.tell(&departure);
             }
         }
         drop(server);
         while let Ok(departure) = departed.try_recv() {
-            total.tell(&departure)?;
+            total.tell(&departure);
         }
-        output::print(&format!("served {} clients, {} bytes\n", total.clients, thousands(total.bytes)))?;
+        output::print(&format!("served {} clients, {} bytes\n", total.clients, thousands(total.bytes)));
         Ok(Done::Yes)
     }
 
@@ -189,10 +191,10 @@ struct Total {
 }
 
 impl Total {
-    fn tell(&mut self, departure: &Departure) -> Result<(), Failure> {
+    fn tell(&mut self, departure: &Departure) {
         self.clients += 1;
         self.bytes += departure.bytes;
-        output::print(&line(departure))
+        output::print(&line(departure));
     }
 }
 

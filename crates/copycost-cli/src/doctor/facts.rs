@@ -9,7 +9,7 @@ use std::io;
 use copycost::cost::opener::{Event, Opener, Perf, Reach};
 pub use copycost::internals::sys::ethtool::Offloads;
 use copycost::internals::sys::socket::Socket;
-use copycost::internals::sys::{ethtool::Ethtool, limits, memory, uring};
+use copycost::internals::sys::{ethtool::Ethtool, limits, memory, text, uring};
 
 use super::machine::parse_cpus;
 
@@ -109,7 +109,7 @@ impl Facts {
     /// Asks this machine. What it does not tell stays unknown; nothing here fails.
     pub fn live() -> Facts {
         // The same answers as capget(2) and sched_getaffinity(2), for any number of CPUs and without unsafe code.
-        let status = fs::read_to_string("/proc/thread-self/status").unwrap_or_default();
+        let status = text::read("/proc/thread-self/status").unwrap_or_default();
         Facts {
             page_bytes: memory::page_size() as u64,
             uid: limits::user(),

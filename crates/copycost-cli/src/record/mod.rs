@@ -8,6 +8,7 @@ mod hosts;
 mod judged;
 mod lab;
 mod model;
+mod read;
 
 use serde::{Deserialize, Serialize};
 
@@ -28,6 +29,7 @@ pub use hosts::{HostRecord, HostsRecord};
 pub use judged::{ALPHA, Paired};
 pub use lab::LabRecord;
 pub use model::{Asked, CostModel, MISS_TOLERATED, ModelCell, PathModel};
+pub use read::{LARGEST, few_cells};
 
 /// The version of this form.
 pub const SCHEMA: u32 = 1;

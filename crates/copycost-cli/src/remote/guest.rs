@@ -178,7 +178,8 @@ impl Call {
         let (socket, address) = dial(site, options)?;
         let unreachable = |error| CallError::Unreachable { address, error };
         frame::send(&socket, order).map_err(unreachable)?;
-        let answer = frame::receive(&socket, MOST_FROM_HOST, Instant::now() + SET_UP).map_err(unreachable)?;
+        let by = Instant::now() + SET_UP;
+        let answer = frame::receive_to_show(&socket, MOST_FROM_HOST, by).map_err(unreachable)?;
         let offered = match answer {
             Some(Answer::Offered(offered)) => *offered,
             Some(Answer::Refused(reason)) => {
@@ -284,14 +285,20 @@ fn next(socket: &Socket) -> io::Result<Option<News>> {
     // Between runs the host is silent for as long as others take their turns; a host that is gone is found out by
     // the keep-alive.
     while socket.readable_by(Instant::now() + HANDSHAKE)? == Woken::Late {}
-    let Some(value) = frame::receive::<Value>(socket, MOST_FROM_HOST, Instant::now() + HANDSHAKE)? else {
-        return Ok(None);
-    };
+    let by = Instant::now() + HANDSHAKE;
+    frame::receive_to_show::<Value>(socket, MOST_FROM_HOST, by)?.map(news).transpose()
+}
+
+/// The news in a host's frame.
+///
+/// # Errors
+/// Another answer, or figures that cannot be.
+pub fn news(value: Value) -> io::Result<News> {
     if !is_believable(&value) {
         return Err(io::Error::other("the host tells figures that cannot be"));
     }
     match serde_json::from_value(value)? {
-        Answer::News(message) => Ok(Some((*message).into())),
+        Answer::News(message) => Ok((*message).into()),
         Answer::Refused(reason) => Err(io::Error::other(sentence(&reason))),
         Answer::Offered(_) => Err(io::Error::other("it offered twice")),
     }

@@ -22,7 +22,7 @@ use std::time::Duration;
 use copycost::internals::connection;
 use copycost::internals::sys::socket::Socket;
 
-pub use guest::{Call, CallError, RemoteSite, Shares};
+pub use guest::{Call, CallError, RemoteSite, Shares, news};
 pub use host::{Host, Terms as HostTerms};
 pub use network::Network;
 pub use token::{BadToken, Token};

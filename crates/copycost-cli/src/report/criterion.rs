@@ -17,6 +17,7 @@ use serde::Deserialize;
 
 use super::metric::{Figure, Metric};
 use super::set::{Row, Set};
+use crate::record::few_cells;
 
 /// One benchmark: its name and the mean of its samples for one iteration.
 #[derive(Debug, Clone, PartialEq)]
@@ -131,6 +132,7 @@ pub fn set(folder: &str, benchmarks: &[Benchmark]) -> Result<Set, String> {
             }),
         }
     }
+    few_cells(set.rows.iter().map(|row| (row.size, row.clients)))?;
     set.rows.sort_by_key(|row| (row.clients, row.size, super::set::place(&row.path)));
     set.commands = vec!["cargo bench".to_owned()];
     if set.rows.is_empty() {

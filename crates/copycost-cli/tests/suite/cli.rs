@@ -359,7 +359,8 @@ fn an_interrupted_run_keeps_what_it_has() {
     late.signal("INT");
     let late = late.finish();
     assert!(late.err.contains("note: interrupted"), "{late:?}");
-    let results: Results = serde_json::from_str(&late.good()).unwrap();
+    assert_eq!(late.code, Some(130), "{late:?}");
+    let results: Results = serde_json::from_str(&late.out).unwrap();
     assert_eq!(results.records[0].size, 1024);
     assert!(results.records.len() < 7, "{} records", results.records.len());
     let early = early.finish();

@@ -7,15 +7,20 @@ mod program;
 #[path = "../common/results.rs"]
 mod results;
 
+mod background;
 mod cli;
 mod docs;
 mod doctor;
 mod explain;
+mod foreign;
 mod lab;
+mod names;
 mod namespaces;
+mod output_files;
 mod predict;
 mod report;
 mod report_page;
 mod security;
 mod small_cache;
 mod two_hosts;
+mod unread;

@@ -11,10 +11,10 @@ use clap::Args;
 
 use self::measure::{Measurement, Observed};
 use super::arguments::{self, PathChoice};
-use super::output::{self, Files};
+use super::files::Files;
 use super::over::{self, Over};
 use super::setting::Setting;
-use super::{Done, Failure, signals};
+use super::{Done, Failure, output, signals};
 use crate::model::choice::Choice;
 use crate::model::features::Features;
 use crate::model::fit::{Measured, Model, mean_miss};
@@ -78,7 +78,7 @@ impl Arguments {
         let usable = model.models.iter().any(|model| model.prediction.is_some());
         results.models.push(model);
         files.save(&results)?;
-        output::show(&results, self.format)?;
+        output::show(&results, self.format);
         Ok(if usable { Done::Yes } else { Done::AnswerIsNo })
     }
 

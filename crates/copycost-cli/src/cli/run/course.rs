@@ -8,7 +8,7 @@ use super::field::Field;
 use super::pace::{Allotment, Pace};
 use crate::cli::Failure;
 use crate::cli::arguments::Crossing;
-use crate::cli::output::Files;
+use crate::cli::files::Files;
 use crate::cli::progress::Progress;
 use crate::compare::cell::{Cell, Contestant, Failed};
 use crate::compare::metric::Metric;

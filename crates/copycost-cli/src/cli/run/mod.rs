@@ -13,7 +13,7 @@ mod pace;
 mod regression;
 mod served;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -26,15 +26,15 @@ use self::pace::Pace;
 use self::regression::Baseline;
 use self::served::Both;
 use super::arguments::{self, Crossing, PathChoice};
+use super::files::Files;
 use super::job::{Job, Part};
-use super::output::{self, Files};
 use super::over::Over;
 use super::setting::Setting;
-use super::{Done, Failure, signals};
+use super::{Done, Failure, input, output, signals};
 use crate::compare::cell::Contestant;
 use crate::compare::crossover;
 use crate::compare::metric::Metric;
-use crate::record::{ALPHA, Conditions, Results, SCHEMA};
+use crate::record::{ALPHA, Conditions, Results};
 use crate::report::{self, Format};
 use copycost::cost::system::{IdleBaseline, MIN_WINDOW};
 use copycost::rig::Site;
@@ -136,6 +136,10 @@ impl Arguments {
     }
 
     pub fn run(&self) -> Result<Done, Failure> {
+        if self.wide && self.format != Format::Table {
+            let text = "--wide is for --format table: leave one of them out (json and csv hold every figure)";
+            return Err(Failure::Usage(text.to_owned()));
+        }
         // Every path of a cell has its clients ready at once, and so has each host.
         let most_clients = MAX_CLIENTS_OF_JOB;
         match self.over.join(most_clients, arguments::options(self.stall))? {
@@ -172,7 +176,7 @@ impl Arguments {
         course.progress.finish();
         if let Err(failure) = measured {
             if !course.results.records.is_empty() {
-                output::show(&course.results, self.format)?;
+                output::show(&course.results, self.format);
             }
             return Err(failure);
         }
@@ -231,12 +235,15 @@ impl Arguments {
     /// Prints the results, and says how the command ends.
     fn tell(&self, results: &Results, interrupted: bool) -> Result<Done, Failure> {
         if self.wide {
-            output::print(&report::wide(results))?;
+            output::print(&report::wide(results));
         } else {
-            output::show(results, self.format)?;
+            output::show(results, self.format);
         }
+        let slower = self.fail_on_regression.map(|by| regression::slower(results, by)).unwrap_or_default();
+        slower.iter().for_each(|path| output::message(&format!("regression: {path}")));
         if interrupted {
-            eprintln!("note: interrupted: what was measured until then is above");
+            output::message("note: interrupted: what was measured until then is above");
+            return Ok(Done::CutShort);
         }
         if !results.failures.is_empty() {
             return Err(Failure::Failed(format!(
@@ -244,8 +251,6 @@ impl Arguments {
                 results.failures.len()
             )));
         }
-        let slower = self.fail_on_regression.map(|by| regression::slower(results, by)).unwrap_or_default();
-        slower.iter().for_each(|path| eprintln!("regression: {path}"));
         Ok(if slower.is_empty() { Done::Yes } else { Done::AnswerIsNo })
     }
 
@@ -333,7 +338,7 @@ impl Arguments {
     fn begin(&self) -> Result<Results, Failure> {
         let path = self.output.first().filter(|path| self.resume && path.exists());
         let Some(path) = path else { return Ok(Results::new(Conditions::here())) };
-        earlier("--resume", path)
+        input::results("--resume", path)
     }
 
     /// The paths asked for. `all` leaves out, with a note, those that cannot be had; one that was named must.
@@ -391,22 +396,9 @@ const MAX_CLIENTS_OF_JOB: usize = 1 << 20;
 fn introduce(job: &dyn Job, conditions: &mut Conditions) {
     conditions.ranks = job.conditions();
     for remark in job.remarks() {
-        eprintln!("warning: {remark}");
+        output::message(&format!("warning: {remark}"));
         if !conditions.flags.contains(&remark) {
             conditions.flags.push(remark);
         }
     }
-}
-
-/// The results of an earlier run, from the .json that it wrote.
-fn earlier(flag: &str, file: &Path) -> Result<Results, Failure> {
-    let usage =
-        |what: String| Failure::Usage(format!("invalid value for {flag}: '{}' {what}", file.display()));
-    let text = std::fs::read_to_string(file).map_err(|error| usage(format!("cannot be read: {error}")))?;
-    let results: Results = serde_json::from_str(&text)
-        .map_err(|error| usage(format!("is no result of copycost run: {error}")))?;
-    if results.schema > SCHEMA {
-        return Err(usage(format!("has the form {}, and this version knows {SCHEMA}", results.schema)));
-    }
-    Ok(results)
 }

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::cli::Failure;
+use crate::cli::{Failure, input};
 use crate::compare::metric::Metric;
 use crate::compare::stats::Better;
 use crate::compare::{baseline, verdict};
@@ -19,7 +19,7 @@ pub struct Baseline {
 impl Baseline {
     /// Reads what `copycost run -o FILE.json` has written, before anything is measured.
     pub fn read(file: &Path) -> Result<Self, Failure> {
-        let results = super::earlier("--baseline", file)?;
+        let results = input::results("--baseline", file)?;
         if results.comparisons.is_empty() {
             let file = file.display();
             return Err(Failure::Usage(format!(

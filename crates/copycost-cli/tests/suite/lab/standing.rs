@@ -1,6 +1,8 @@
 //! Labs come and go, by every way to go, and nothing is left of them.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::thread;
+use std::time::Duration;
 
 use copycost::send::ORIGINAL;
 use copycost_cli::lab::Lab;
@@ -39,7 +41,7 @@ fn a_killed_lab_is_swept_away_by_the_next_start() {
     let living_pid = living.pid();
     living.signal("INT");
     let ended = living.finish();
-    assert!(matches!(ended.code, Some(0 | 130)), "{ended:?}");
+    assert!(matches!(ended.code, Some(130)), "{ended:?}");
     assert!(names_of(living_pid).is_empty(), "Ctrl-C leaves nothing");
     eventually("no link and no node is new", || of_host().is_subset(&before));
 }
@@ -52,6 +54,8 @@ fn a_second_signal_ends_at_once_and_leaves_nothing_either() {
     let program = measuring();
     let pid = program.pid();
     program.signal("INT");
+    // Signals closer than half a second are one.
+    thread::sleep(Duration::from_secs(2));
     program.signal("INT");
     program.finish();
     assert!(names_of(pid).is_empty());

@@ -1,0 +1,98 @@
+//! Files that others wrote, or nobody: bounded in what they cost, refused in one sentence, harmless on a terminal.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use copycost_cli::record::{Record, Results};
+
+use crate::program::Program;
+
+/// What `copycost run` wrote once.
+const SEED: &str = include_str!("../../../../fuzz/seeds/run.json");
+
+#[test]
+fn what_no_run_can_have_is_refused() {
+    let seed: Results = serde_json::from_str(SEED).unwrap();
+    let read = |change: &dyn Fn(&mut Results)| {
+        let mut results = seed.clone();
+        change(&mut results);
+        Results::read(&serde_json::to_string(&results).unwrap())
+    };
+    assert!(read(&|_| ()).is_ok());
+    assert!(read(&|results| results.records[0].bytes = 1 << 53).is_ok());
+    assert!(read(&|results| results.records[0].bytes = (1 << 53) + 1).unwrap_err().contains("cannot be"));
+    let grid = |results: &mut Results, sizes: usize, clients: usize| {
+        let record = results.records[0].clone();
+        let cells = (0..sizes.max(clients)).map(|i| (i.min(sizes - 1), i.min(clients - 1)));
+        let of = |(size, clients)| Record { size, clients, ..record.clone() };
+        results.records = cells.map(of).collect();
+    };
+    assert!(read(&|results| grid(results, 100, 100)).is_ok());
+    assert!(read(&|results| grid(results, 101, 100)).unwrap_err().contains("101 records"));
+    let many = |results: &mut Results| results.verdict = vec![String::new(); 100_000];
+    assert!(read(&many).is_err());
+}
+
+#[test]
+fn a_file_without_an_end_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let link = folder.path().join("endless.json");
+    std::os::unix::fs::symlink("/dev/zero", &link).unwrap();
+    let link = link.to_str().unwrap();
+    for arguments in [&["report", link][..], &["run", "--baseline", link]] {
+        Program::run(arguments).refused(2, &[link, "longer than 64 MiB"]);
+    }
+}
+
+#[test]
+fn deep_and_wide_texts_are_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("x.json");
+    let path = file.to_str().unwrap();
+    let wide = format!("{{\"schema\":1,\"x\":[{}0]}}", "{\"\":0},".repeat(1 << 20));
+    for (text, says) in [(&*"[".repeat(1 << 20), "no result of copycost run"), (&wide, "missing field")] {
+        fs::write(&file, text).unwrap();
+        Program::run(&["report", path]).refused(2, &[path, says]);
+    }
+}
+
+/// A pipe in a folder from elsewhere has no writer, and would be waited for without end.
+#[test]
+fn a_pipe_among_the_files_of_criterion_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let new = folder.path().join("onecopy/1024/1/new");
+    fs::create_dir_all(&new).unwrap();
+    assert!(Command::new("mkfifo").arg(new.join("raw.csv")).status().unwrap().success());
+    Program::run(&["report", folder.path().to_str().unwrap()]).refused(2, &["damaged", "no regular file"]);
+}
+
+#[test]
+fn no_file_steers_a_terminal() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("x.json");
+    let path = file.to_str().unwrap();
+    let mut results: Results = serde_json::from_str(SEED).unwrap();
+    let steering = "a\u{1b}[2Jb\u{9b}31m\r\n\u{7}";
+    results.conditions.kernel = steering.to_owned();
+    results.verdict = vec![steering.to_owned()];
+    results.records[0].limiter = steering.to_owned();
+    results.conditions.flags.push(steering.to_owned());
+    fs::write(&file, serde_json::to_string(&results).unwrap()).unwrap();
+    let harmless = |text: &str| assert!(!text.contains(|c: char| c.is_control() && c != '\n'), "{text:?}");
+    harmless(&Program::run(&["report", path]).good());
+    let resumed = ["run", "-p", "onecopy", "-s", "1KiB", "--seconds", "0.02"];
+    harmless(&Program::run(&[&resumed[..], &["--baseline", path]].concat()).good());
+    harmless(&Program::run(&[&resumed[..], &["--resume", "-o", path]].concat()).good());
+}
+
+/// A program that prints without an end is no server, and costs no memory.
+#[test]
+fn a_build_that_prints_without_an_end_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let program = folder.path().join("endless");
+    crate::common::child::write_executable(&program, b"#!/bin/sh\nexec cat /dev/zero\n");
+    let program: &Path = &program;
+    let path = program.to_str().unwrap();
+    Program::run(&["run", "--with", path]).refused(2, &["--with", path, "not where it listens"]);
+}
