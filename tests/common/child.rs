@@ -22,12 +22,14 @@ const ROLE: &str = "COPYCOST_TEST_ROLE";
 const ONE_PASSED: &str = "test result: ok. 1 passed; 0 failed;";
 
 /// The full name of the test that this stands in, as its binary lists it.
+#[allow(unused_macros, reason = "each test binary uses its own part")]
 macro_rules! this_test {
     () => {{
         fn here() {}
         $crate::common::child::test_of(&here)
     }};
 }
+#[allow(unused_imports, reason = "each test binary uses its own part")]
 pub(crate) use this_test;
 
 /// The name of the test in which a function lies. For [`this_test`].
