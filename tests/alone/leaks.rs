@@ -70,9 +70,9 @@ fn rigs_that_come_and_go() {
 #[test]
 fn receivers_that_come_and_go() {
     // By MSG_ZEROCOPY, of which most can be mapped over loopback, and by a copy, of which nothing can.
-    let paths: Vec<_> = available(&spec(65536, true));
-    let cycles = if full() { 30 } else { paths.len() };
     alone(this_test!(), || {
+        let paths = available(&spec(65536, true));
+        let cycles = if full() { 30 } else { paths.len() };
         within("receivers", move || {
             for (turn, (receive, _)) in receivers().into_iter().enumerate() {
                 let before = held();

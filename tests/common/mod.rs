@@ -27,7 +27,7 @@ use copycost::scenario::Scenario;
 use copycost::send::{self, Budget, Release, SendPath, Terms};
 use crossbeam::channel::{Receiver, unbounded};
 
-pub use rules::{full, skip};
+pub use rules::{full, lock_is_bounded, skip, take_turn_with_locked_memory};
 
 /// A figure in KiB of a process, by its id or `self`, such as VmRSS.
 pub fn status_kib(process: impl fmt::Display, name: &str) -> u64 {
@@ -39,6 +39,7 @@ pub fn status_kib(process: impl fmt::Display, name: &str) -> u64 {
 
 /// Every send path that this machine has, for messages of `spec` or of the nearest that the path takes.
 pub fn available(spec: &Spec) -> Vec<&'static SendPath> {
+    take_turn_with_locked_memory();
     let there =
         |path: &&SendPath| path.nearest(spec).map_err(|why| skip(&format!("{}: {why}", path.name))).is_ok();
     send::ALL.iter().filter(there).collect()
@@ -85,16 +86,26 @@ fn rotated<T: Copy>(all: &[T], turn: usize) -> T {
     all[turn % all.len()]
 }
 
-/// Does `work` for all `paths` at the same time, each on a thread of its own: for what waits more than it computes.
-pub fn at_once(paths: Vec<&'static SendPath>, work: impl Fn(&'static SendPath) + Clone + Send + 'static) {
+/// Does `work` for all `paths` at the same time, each on a thread of its own: for what waits more than it computes. Each
+/// locks `locked` bytes at most; where that is bounded, only so many run at a time as have room together.
+pub fn at_once(
+    paths: Vec<&'static SendPath>,
+    locked: usize,
+    work: impl Fn(&'static SendPath) + Clone + Send + 'static,
+) {
+    // Of 8 MiB, which is what a user has by default, a part is for io_uring itself.
+    const ROOM: usize = 6 << 20;
     let start = |path: &'static SendPath| {
         let work = work.clone();
         thread::Builder::new().spawn(move || within(path.name, move || work(path))).unwrap()
     };
-    let running: Vec<_> = paths.into_iter().map(start).collect();
-    let results: Vec<_> = running.into_iter().map(thread::JoinHandle::join).collect();
-    for result in results {
-        result.unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+    let at_a_time = if lock_is_bounded() { ROOM / locked } else { paths.len() };
+    for paths in paths.chunks(at_a_time.max(1)) {
+        let running: Vec<_> = paths.iter().copied().map(start).collect();
+        let results: Vec<_> = running.into_iter().map(thread::JoinHandle::join).collect();
+        for result in results {
+            result.unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        }
     }
 }
 

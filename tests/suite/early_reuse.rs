@@ -70,7 +70,7 @@ fn a_message_written_before_the_kernel_let_go_is_caught_and_its_first_wrong_byte
 
 #[test]
 fn the_honest_paths_pass_under_the_same_stall() {
-    at_once(taking(&spec(8, true)), |path| {
+    at_once(taking(&spec(8, true)), 1 << 20, |path| {
         for size in SIZES {
             let sample = run(path, size).unwrap_or_else(|error| panic!("{}: {error}", path.name));
             assert_eq!(sample.messages, ROUNDS);

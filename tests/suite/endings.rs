@@ -44,7 +44,7 @@ fn assert_identity(ledger: &Ledger) {
 
 #[test]
 fn a_peer_that_reads_everything() {
-    at_once(waiting(), |path| {
+    at_once(waiting(), 1 << 20, |path| {
         let (mut sender, client, message) = connected(path);
         let reader = thread::Builder::new().spawn(move || {
             let mut buffer = vec![0; 1 << 20];
@@ -70,7 +70,7 @@ fn a_peer_that_reads_everything() {
 
 #[test]
 fn a_peer_that_never_reads() {
-    at_once(waiting(), |path| {
+    at_once(waiting(), 1 << 20, |path| {
         let (mut sender, client, message) = connected(path);
         let error = (0..1000).find_map(|_| sender.send(&message).err()).expect("buffers are not endless");
         assert_eq!(error.kind(), io::ErrorKind::TimedOut);
@@ -96,7 +96,7 @@ fn a_peer_that_never_reads() {
 
 #[test]
 fn a_peer_that_is_killed() {
-    at_once(waiting(), |path| {
+    at_once(waiting(), 1 << 20, |path| {
         let (mut sender, client, message) = connected(path);
         (0..8).for_each(|_| sender.send(&message).unwrap());
         drop(client);
@@ -112,7 +112,7 @@ fn a_peer_that_is_killed() {
 
 #[test]
 fn what_is_dropped_without_a_drain_is_leaked_and_not_freed() {
-    at_once(waiting(), |path| {
+    at_once(waiting(), 1 << 20, |path| {
         let (mut sender, _client, message) = connected(path);
         let _ = (0..1000).find_map(|_| sender.send(&message).err());
         let held = Arc::strong_count(&message);

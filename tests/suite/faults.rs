@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use crate::common::{Guest, Host, LONG, at_once, available, representatives, spec, within};
 use copycost::internals::protocol::{Ask, Hello, Ticket};
 use copycost::internals::server::Service;
+use copycost::message::{Buffers, Spec};
 use copycost::send::{self, Ledger, SendPath};
 
 /// Large enough that no socket buffer holds a whole run.
@@ -16,16 +17,21 @@ const SIZE: usize = 1 << 20;
 /// More messages than buffers hold.
 const MANY: u64 = 64;
 
+/// Two messages of this size in turn: for two clients they are within the 8 MiB that a user may lock.
+fn large() -> Spec {
+    Spec { buffers: Buffers::Ring(2), ..spec(SIZE, true) }
+}
+
 /// The paths of a test; each `turn` has others in the fast set.
 fn paths(turn: usize) -> Vec<&'static SendPath> {
-    representatives(available(&spec(SIZE, true)), turn)
+    representatives(available(&large()), turn)
 }
 
 /// Serves two clients on each path of `turn`; `fault` gets the first, the second must be served as if nothing happened,
 /// before, during and after.
 fn beside_an_honest_client(turn: usize, change: fn(&mut Service), fault: fn(&Host, Guest)) {
-    at_once(paths(turn), move |path| {
-        let host = Host::start(path, spec(SIZE, true), 2, change);
+    at_once(paths(turn), 4 * SIZE, move |path| {
+        let host = Host::start(path, large(), 2, change);
         let mut honest = host.guest(1);
         let faulty = host.guest(0);
         honest.ask(4, false);
@@ -215,8 +221,8 @@ fn strangers_are_shown_the_door_and_do_not_disturb() {
 
 #[test]
 fn a_server_with_waiting_silent_and_greedy_clients_stops_at_once_when_dropped() {
-    at_once(paths(6), |path| {
-        let host = Host::start(path, spec(SIZE, true), 3, |service| {
+    at_once(paths(6), 4 * SIZE, |path| {
+        let host = Host::start(path, large(), 3, |service| {
             service.drain_timeout = Duration::from_millis(500);
             // Whoever waited for one of these would wait longer than `within` does.
             service.options.stall = 4 * LONG;

@@ -9,7 +9,7 @@ use std::io::{self, Read as _};
 
 use crate::common::child::{Running, Wanted, is_root, role, this_test, works};
 use crate::common::slow::SLOW;
-use crate::common::{all_pass, skip, spec, verified};
+use crate::common::{all_pass, skip, spec, take_turn_with_locked_memory, verified};
 use copycost::internals::connection::{self, Options};
 use copycost::internals::sys::limits;
 use copycost::internals::sys::socket::Socket;
@@ -249,5 +249,6 @@ fn capabilities_of_a_user_namespace_do_not_lift_the_lock() {
             "this machine lets nobody make user namespaces, or has no prlimit or setpriv (util-linux)",
         );
     }
+    take_turn_with_locked_memory();
     wanted.run();
 }

@@ -310,12 +310,13 @@ mod tests {
     use super::*;
     use crate::sys::memory::Block;
     use crate::sys::socket::SendFlags;
-    use crate::test_rules::skip;
+    use crate::test_rules::{skip, take_turn_with_locked_memory};
 
     const SOON: Duration = Duration::from_secs(10);
 
     /// A ring of a new connection with room for `unread` completions, and its peer; `None` without SENDMSG_ZC.
     fn connected(unread: u32) -> Option<(Sends<usize>, TcpStream)> {
+        take_turn_with_locked_memory();
         if !super::super::probe().is_ok_and(|operations| operations.sendmsg_zc && operations.reports_usage) {
             skip("this machine has no SENDMSG_ZC of io_uring that reports copies (Linux 6.2 or later)");
             return None;
@@ -431,9 +432,11 @@ mod tests {
 
     #[test]
     fn what_was_cancelled_before_it_began_does_not_release_its_successor() {
-        const LARGE: usize = 32 << 20;
+        // More than the socket takes, and within the 8 MiB that a user may lock.
+        const LARGE: usize = 4 << 20;
         let Some((mut sends, mut peer)) = connected(64) else { return };
         let socket = sends.socket.try_clone().unwrap();
+        socket.options().set_send_buffer_size(64 << 10).unwrap();
         let large = Arc::new(Message::neighbours(Block::pages(LARGE).unwrap(), &[LARGE]));
         let small = [message(1), message(2)];
         let push = |sends: &mut Sends<usize>, of: &Arc<Message>, bytes, note| {
