@@ -67,6 +67,7 @@
 //! protocol  connection
 //! cost                 what a run costs: CPU time, counters, TCP_INFO
 //! send  recv           one file a path
+//! cgroup               what control groups limit
 //! message  supply  units  latency  unsupported
 //! sys                  system calls; the only place with `unsafe`
 //! ```
@@ -74,6 +75,7 @@
 #[cfg(not(target_os = "linux"))]
 compile_error!("copycost measures Linux system calls and builds on Linux only");
 
+mod cgroup;
 mod connection;
 pub mod cost;
 mod fleet;
@@ -103,5 +105,5 @@ pub mod internals {
         )*};
     }
 
-    open!(connection, fleet, protocol, seat, server, supply, sys, unsupported);
+    open!(cgroup, connection, fleet, protocol, seat, server, supply, sys, unsupported);
 }

@@ -2,6 +2,8 @@
 
 #![allow(dead_code, reason = "each bench target compiles this file and uses a part of it")]
 
+mod noted;
+
 use std::time::Duration;
 
 use copycost::recv::Mapped;
@@ -18,6 +20,7 @@ const NOISE: f64 = 0.05;
 /// The 48 ids of `throughput`, plots included, in less than five minutes, all default targets in less than ten;
 /// flags of the command line win.
 pub fn config() -> Criterion {
+    noted::run();
     Criterion::default()
         .warm_up_time(Duration::from_millis(300))
         .measurement_time(Duration::from_millis(2_000))

@@ -2,6 +2,7 @@
 
 #![allow(unsafe_code)]
 
+pub mod boot;
 pub mod clock;
 pub mod ethtool;
 pub mod gather;
@@ -10,6 +11,7 @@ pub mod limits;
 pub mod memory;
 pub mod netns;
 pub mod process;
+pub mod rtnetlink;
 pub mod rusage;
 pub mod sched;
 mod sigpipe;

@@ -20,6 +20,7 @@ mod run;
 mod serve;
 mod setting;
 mod signals;
+mod zone;
 
 use std::process::ExitCode;
 

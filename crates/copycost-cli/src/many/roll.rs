@@ -59,7 +59,7 @@ impl Greeting {
         Self {
             words: VERSION,
             name: read("/proc/sys/kernel/hostname"),
-            machine: read("/proc/sys/kernel/random/boot_id"),
+            machine: boot::id().unwrap_or_default(),
             online: online(&read("/sys/devices/system/cpu/online")).unwrap_or(conditions.cpus),
             conditions,
             addresses,

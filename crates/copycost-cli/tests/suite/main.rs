@@ -8,10 +8,12 @@ mod program;
 mod results;
 
 mod cli;
+mod dated;
 mod doctor;
 mod explain;
 mod lab;
 mod namespaces;
+mod places;
 mod predict;
 mod report;
 mod report_page;
