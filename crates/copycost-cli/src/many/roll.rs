@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::words::VERSION;
 use crate::conditions::{Conditions, RankConditions};
 use copycost::internals::connection::{self, Applied, Options};
+use copycost::internals::sys::boot;
 
 /// What a rank is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

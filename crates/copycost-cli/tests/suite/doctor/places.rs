@@ -16,7 +16,7 @@ fn quota_while_stopped(machine: &Fixture) -> copycost_cli::doctor::Finding {
     let over = AtomicBool::new(false);
     thread::scope(|scope| {
         scope.spawn(|| {
-            for times in 0.. {
+            for times in 41u64.. {
                 // In one step, so that no reader finds half a file.
                 machine.write("next", &format!("usage_usec 5\nnr_periods 99\nnr_throttled {times}\n"));
                 let _ = fs::rename(machine.path("next"), machine.path(STAT));

@@ -97,9 +97,12 @@ fn a_request_beyond_the_hosts_memory_group_leaves_the_host_alive() {
     let (mut server, address) = Program::serve_in(&wrapper, &["--port", "0"]);
     let over = address.to_string();
     let over = ["run", "--over", &over];
-    let ended = Program::run(&[&over[..], &COLD].concat());
+    // 250 MiB in all, of which each client's part is within what the host has for one.
+    let ring = ["-p", "onecopy", "-s", "64KiB", "-c", "4", "--buffers", "ring:1000", "--seconds", "0.1"];
+    let ended = Program::run(&[&over[..], &ring].concat());
     assert_eq!(ended.code, Some(1), "{ended:?}");
-    assert!(format!("{ended:?}").contains("refuses"), "{ended:?}");
+    let told = ended.out.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(told.contains("refuses") && told.contains("bytes for messages"), "{ended:?}");
     assert!(server.is_running());
     let fits = ["-p", "onecopy", "-s", "64KiB", "-c", "1", "--seconds", "0.1"];
     Program::run(&[&over[..], &fits].concat()).good();
