@@ -399,7 +399,7 @@ mod tests {
             let turn = Arc::new(Turn::new(2));
             let first = {
                 let turn = Arc::clone(&turn);
-                thread::spawn(move || turn.start_together())
+                thread::Builder::new().spawn(move || turn.start_together()).unwrap()
             };
             // Not a moment that the test depends on: whenever the other comes, the first one ends.
             thread::sleep(Duration::from_millis(5));

@@ -69,7 +69,8 @@ mod tests {
     fn a_thread_is_where_it_was_pinned_to() {
         let all = allowed_cpus().unwrap();
         let one = all[all.len() - 1];
-        let there = std::thread::spawn(move || pin(&[one, usize::MAX]).and_then(|()| allowed_cpus()));
+        let there = move || pin(&[one, usize::MAX]).and_then(|()| allowed_cpus());
+        let there = std::thread::Builder::new().spawn(there).unwrap();
         assert_eq!(there.join().unwrap().unwrap(), [one]);
         assert_eq!(allowed_cpus().unwrap(), all);
         assert!(pin(&[]).is_err());

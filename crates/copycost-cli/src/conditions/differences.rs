@@ -30,6 +30,12 @@ impl Conditions {
         self.differing(before, BEFORE_CONNECTING)
     }
 
+    /// Of all differences those that somebody has set and can set back: the interface's and the system's. Where these
+    /// differ, nothing is said of the paths; a comparison with another kernel or another machine is what it says.
+    pub fn differences_of_settings(&self, before: &Self) -> Vec<String> {
+        self.differing(before, 0)
+    }
+
     fn differing(&self, before: &Self, always: usize) -> Vec<String> {
         let mut differing = Differing(Vec::new());
         for (what, of) in &ALWAYS[..always] {
@@ -83,5 +89,7 @@ mod tests {
         let buffers = Conditions { send_buffer_bytes: 9, ..of(1500) };
         assert_eq!(buffers.differences(&of(1500)).len(), 1);
         assert_eq!(buffers.differences_so_far(&of(1500)), Vec::<String>::new());
+        let old = Conditions { kernel: "1.0".into(), ..of(65_536) };
+        assert_eq!(of(1500).differences_of_settings(&old), ["MTU: 65536 there, 1500 here"]);
     }
 }

@@ -43,13 +43,15 @@ impl Baseline {
             ));
         }
         let differences = baseline::differences(results, &self.results);
-        if !differences.is_empty() {
-            let differences = differences.join("; ");
-            // What the conditions have changed is no change of a path.
+        // What somebody has set otherwise is no change of a path.
+        if let Some(settings) = self.other_settings(results) {
             for change in &mut changes {
                 change.word = Word::Undecided.to_string();
-                change.note = Some(format!("{OTHER_CONDITIONS}: {differences}"));
+                change.note = Some(format!("{OTHER_CONDITIONS}: {settings}"));
             }
+        }
+        if !differences.is_empty() {
+            let differences = differences.join("; ");
             told.push(format!("{file} was measured under other conditions, which may be all that has changed: {differences}."));
         }
         results.comparisons.extend(changes);
@@ -61,15 +63,18 @@ impl Baseline {
 impl Baseline {
     /// Why it cannot be said whether a path became slower, if it cannot: a sentence.
     pub fn incomparable(&self, results: &Results) -> Option<String> {
-        let differences = baseline::differences(results, &self.results);
-        (!differences.is_empty()).then(|| {
+        self.other_settings(results).map(|settings| {
             format!(
                 "whether a path became slower than in {} cannot be said, because it was measured under other \
-                 conditions: {}",
+                 conditions: {settings}",
                 self.file.display(),
-                differences.join("; ")
             )
         })
+    }
+
+    fn other_settings(&self, results: &Results) -> Option<String> {
+        let differences = results.conditions.differences_of_settings(&self.results.conditions);
+        (!differences.is_empty()).then(|| differences.join("; "))
     }
 }
 
