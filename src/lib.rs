@@ -67,6 +67,7 @@
 //! protocol  connection
 //! cost                 what a run costs: CPU time, counters, TCP_INFO
 //! send  recv           one file a path
+//! cgroup               what control groups limit
 //! message  supply  units  latency  unsupported
 //! sys                  system calls; the only place with `unsafe`
 //! ```
@@ -74,6 +75,7 @@
 // All or nothing: elsewhere the one error is a sentence, not a list of what is missing.
 cfg_if::cfg_if! {
     if #[cfg(all(target_os = "linux", target_pointer_width = "64"))] {
+        mod cgroup;
         mod connection;
         pub mod cost;
         mod fleet;
@@ -108,7 +110,7 @@ cfg_if::cfg_if! {
                 )*};
             }
 
-            open!(connection, fleet, protocol, seat, server, supply, sys, unsupported);
+            open!(cgroup, connection, fleet, protocol, seat, server, supply, sys, unsupported);
         }
     } else {
         compile_error!("copycost measures Linux system calls and builds on 64-bit Linux only");

@@ -3,6 +3,7 @@
 #![allow(dead_code, reason = "each bench target compiles this file and uses a part of it")]
 
 pub mod groups;
+mod noted;
 
 use std::time::Duration;
 
@@ -22,6 +23,7 @@ const NOISE: f64 = 0.05;
 /// The 48 ids of `throughput`, plots included, in less than five minutes, all default targets in less than ten;
 /// flags of the command line win.
 pub fn config() -> Criterion {
+    noted::run();
     Criterion::default()
         .warm_up_time(Duration::from_millis(300))
         .measurement_time(Duration::from_millis(2_000))

@@ -75,7 +75,7 @@ fn get(resource: Resource) -> io::Result<Limit> {
     Ok(Limit { soft: limit.rlim_cur, hard: limit.rlim_max })
 }
 
-/// The memory that could be had without swapping, in bytes: MemAvailable in /proc/meminfo.
+/// The memory that the machine could give without swapping, in bytes: MemAvailable in /proc/meminfo.
 pub fn available_memory() -> Option<usize> {
     let meminfo = std::fs::read_to_string("/proc/meminfo").ok()?;
     let kib = meminfo.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;

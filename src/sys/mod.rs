@@ -2,6 +2,7 @@
 
 #![allow(unsafe_code)]
 
+pub mod boot;
 pub mod clock;
 pub mod completions;
 pub mod ethtool;
@@ -11,6 +12,7 @@ pub mod memory;
 pub mod message;
 pub mod netns;
 pub mod process;
+pub mod rtnetlink;
 pub mod rusage;
 pub mod sched;
 pub mod signals;

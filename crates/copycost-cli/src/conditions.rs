@@ -1,10 +1,18 @@
 //! Where and how a measurement was made: what a record must carry to be believed.
 
+mod differences;
+mod link;
+mod system;
+
 use std::fs;
+use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
 use copycost::internals::connection::Applied;
+
+pub use link::LinkConditions;
+pub use system::SystemConditions;
 
 /// Where and how the run was made.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
@@ -29,6 +37,17 @@ pub struct Conditions {
     pub commit: Option<String>,
     /// The command line.
     pub command: Vec<String>,
+    /// What the kernel and the CPUs are set to.
+    #[serde(default)]
+    pub system: SystemConditions,
+    /// The interface that the bytes leave by; null where it is not one of this machine, and in results of versions that
+    /// did not record it.
+    #[serde(default)]
+    pub link: Option<LinkConditions>,
+    /// Of a serving host: whether it is the machine of the clients, reached through another address or from another
+    /// network namespace, so that both ends share its CPUs.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub same_machine: bool,
     /// The other host's conditions, where there is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub host: Option<Box<Conditions>>,
@@ -63,8 +82,16 @@ impl Conditions {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             commit: option_env!("COPYCOST_COMMIT").map(str::to_owned),
             command: command_line(),
+            system: SystemConditions::here(),
             ..Self::default()
         }
+    }
+
+    /// Takes the interface by which connections to `peer` leave, and what about it distorts.
+    pub fn leaving_by(&mut self, interface: &str, peer: IpAddr) {
+        self.link = LinkConditions::of(interface, peer);
+        let flag = self.link.as_ref().and_then(LinkConditions::flag);
+        self.flags.extend(flag.filter(|flag| !self.flags.contains(flag)));
     }
 
     /// Takes what the connections have, and what about it distorts.

@@ -18,7 +18,7 @@ use crate::compare::turns::Turns;
 use crate::explain::{self, Connected, Explanation};
 use crate::profile::perf::Machine;
 use crate::profile::profiler::Profiler;
-use crate::record::{self, Conditions, Results};
+use crate::record::{self, Results};
 use crate::report::Format;
 use copycost::cost::Measured;
 use copycost::rig::Site;
@@ -80,7 +80,7 @@ impl Arguments {
         let mut called_off = false;
         let measured = self.measure(contestants, profiler, &signals, &mut called_off)?;
         let Some((explanation, connected)) = measured else { return Ok(Done::Interrupted) };
-        let mut results = Results::new(Conditions::here());
+        let mut results = Results::new(self.over.conditions());
         results.conditions.connected(&connected.applied);
         results.conditions.host = connected.host;
         results.verdict = explain::answer::sentences(&explanation);
@@ -100,7 +100,7 @@ impl Arguments {
     ) -> Result<Option<(record::Explanation, Connected)>, Failure> {
         let mut progress = Progress::of(SETUPS);
         let mut explanation = Explanation::new(contestants, profiler, 1);
-        let turns = Turns::of(self.seconds / SETUPS as u32, explanation.rows_per_block());
+        let turns = Turns::of(self.seconds / SETUPS as u32, explanation.rows_per_block(), self.clients);
         for number in 1..=SETUPS {
             progress.begin(&format!("set-up {number} of {SETUPS}"));
             let go_on = &mut || {

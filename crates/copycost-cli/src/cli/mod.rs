@@ -35,6 +35,7 @@ mod run;
 mod serve;
 mod setting;
 mod signals;
+mod zone;
 
 use std::ffi::OsString;
 use std::process::ExitCode;

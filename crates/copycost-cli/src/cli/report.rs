@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::UNIX_EPOCH;
 
 use clap::Args;
 
@@ -10,6 +11,7 @@ use super::{Done, Failure, input, output};
 use crate::record::Results;
 use crate::report::Format;
 use crate::report::criterion::{self, Benchmark};
+use crate::report::dated::{RUNS, Runs};
 use crate::report::set::{self, Set};
 
 /// What to read, and what to write.
@@ -99,19 +101,30 @@ fn folder(path: &Path) -> Result<Set, String> {
     if leaves.is_empty() {
         return Err("holds no benchmark of Criterion: it is target/criterion after `cargo bench`".to_owned());
     }
+    let runs = Runs::read(&fs::read_to_string(path.join(RUNS)).unwrap_or_default());
     let mut benchmarks = Vec::new();
     for leaf in leaves {
         let said = |error: String| format!("is damaged: {}: {error}", leaf.display());
         let text = |name: &str| {
             input::text_of_regular(&leaf.join(name)).map_err(|error| said(format!("{name}: {error}")))
         };
-        benchmarks.push(if leaf.join("raw.csv").exists() {
+        let raw = leaf.join("raw.csv").exists();
+        let mut benchmark = if raw {
             Benchmark::from_raw(&text("raw.csv")?).map_err(|error| said(format!("raw.csv: {error}")))?
         } else {
             Benchmark::from_json(&text("benchmark.json")?, &text("sample.json")?).map_err(said)?
-        });
+        };
+        let written = written(&leaf.join(if raw { "raw.csv" } else { "sample.json" }));
+        benchmark.measured = written.map(|at| runs.dated(at));
+        benchmarks.push(benchmark);
     }
     criterion::set(&path.display().to_string(), &benchmarks)
+}
+
+/// When a file was written, in seconds since 1970. Criterion keeps no other date.
+fn written(file: &Path) -> Option<u64> {
+    let written = fs::metadata(file).and_then(|file| file.modified()).ok()?;
+    Some(written.duration_since(UNIX_EPOCH).ok()?.as_secs())
 }
 
 /// The folders `new` with a benchmark in them.

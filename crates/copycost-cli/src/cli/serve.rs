@@ -1,6 +1,5 @@
 //! `copycost serve`: the server's end on a host of its own.
 
-use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -11,6 +10,7 @@ use crossbeam::channel::{Receiver, unbounded};
 use crossbeam::select;
 
 use super::arguments::{self, PathChoice};
+use super::zone::Zoned;
 use super::{Done, Failure, output, over, signals};
 use crate::remote::raw::{Departure, RawHost};
 use crate::remote::{Host, HostTerms};
@@ -26,9 +26,9 @@ const MOST_CLIENTS: usize = 64;
 
 #[derive(Debug, Args)]
 pub struct Arguments {
-    /// The address to listen on
+    /// The address to listen on; a link-local one with its interface: fe80::1%eth0
     #[arg(long, default_value = "127.0.0.1", value_name = "ADDRESS")]
-    bind: IpAddr,
+    bind: Zoned,
     /// The port to listen on; 0 picks one
     #[arg(long, default_value_t = 9000)]
     port: u16,
@@ -72,7 +72,7 @@ impl Arguments {
         let signals = signals::listen()?;
         let options = arguments::options(self.stall);
         let options = Options { hello: self.hello.unwrap_or(options.hello), ..options };
-        let address = SocketAddr::new(self.bind, self.port);
+        let address = self.bind.with_port(self.port);
         let listener = connection::listen(address, &options).map_err(|error| {
             Failure::Usage(format!(
                 "invalid value for --bind and --port: {address} cannot be listened on: {error}"
@@ -96,7 +96,7 @@ impl Arguments {
     /// No sending at line rate to strangers.
     fn check_openness(&self, token: bool) -> Result<(), Failure> {
         let usage = |text: &str| Err(Failure::Usage(text.to_owned()));
-        if self.bind.is_loopback() {
+        if self.bind.ip.is_loopback() {
             return Ok(());
         }
         if self.raw.is_some() && !self.insecure_open {
@@ -116,7 +116,7 @@ impl Arguments {
     /// The address first, on one line, for whoever waits for it.
     fn announce(&self, server: &Server) {
         output::print(&format!("listening on {}\n", server.address()));
-        if !self.bind.is_loopback() && self.token_file.is_none() {
+        if !self.bind.ip.is_loopback() && self.token_file.is_none() {
             let bind = self.bind;
             output::message(&format!(
                 "warning: --insecure-open: whoever reaches {bind} is sent data at line rate"

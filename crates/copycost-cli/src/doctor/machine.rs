@@ -50,6 +50,11 @@ impl Machine {
         Machine { root: root.into(), facts }
     }
 
+    /// Where its `/` lies.
+    pub(super) fn root(&self) -> &Path {
+        &self.root
+    }
+
     /// Bytes of a page; never 0, for it divides.
     pub(super) fn page_bytes(&self) -> u64 {
         self.facts.page_bytes.max(1)

@@ -15,7 +15,7 @@ use super::frame::MOST_FROM_HOST;
 use super::handshake::{HandshakeError, greet_host};
 use super::order::{Answer, Offered, Order, sentence};
 use super::token::Token;
-use super::{HANDSHAKE, LONGEST, for_words};
+use super::{HANDSHAKE, LONGEST, Machine, for_words};
 use copycost::internals::connection::{self, Options};
 use copycost::internals::seat::{Among, Seats};
 use copycost::internals::server::{Failure, News, STACK_BYTES, Told};
@@ -93,11 +93,18 @@ impl ServerSite for RemoteSite {
     }
 
     /// The server probes, plans and bounds by itself. The site's report is the [`crate::conditions::Conditions`] of its host.
-    fn reach(&self, scenario: &Scenario, _: &[usize], news: Sender<News>) -> Result<Reached, RigError> {
-        let order = Order { among: self.shares.server, ..Order::of(scenario) };
+    fn reach(&self, scenario: &Scenario, cpus: &[usize], news: Sender<News>) -> Result<Reached, RigError> {
+        let machine = Machine::here(cpus);
+        let order = Order { among: self.shares.server, machine, ..Order::of(scenario) };
         let (call, offered) = Call::place(self, &order, &scenario.options, news)?;
+        // Only CPUs that this process has: what another host says is not to be trusted.
+        let own = |shared: Vec<usize>| -> Vec<usize> {
+            shared.into_iter().filter(|cpu| cpus.contains(cpu)).collect()
+        };
+        let shared_cpus = offered.shared_cpus.map(own);
         Ok(Reached {
-            one_host: call.one_host(),
+            one_host: shared_cpus.as_ref().map_or_else(|| call.one_host(), |shared| !shared.is_empty()),
+            shared_cpus: shared_cpus.filter(|shared| !shared.is_empty()),
             address: call.address(),
             end: Box::new(call),
             ticket: offered.ticket.into(),

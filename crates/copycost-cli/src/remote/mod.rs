@@ -11,6 +11,7 @@ pub mod frame;
 mod guest;
 pub mod handshake;
 mod host;
+mod machine;
 mod network;
 pub mod order;
 pub mod raw;
@@ -24,6 +25,7 @@ use copycost::internals::sys::socket::Socket;
 
 pub use guest::{Call, CallError, RemoteSite, Shares, news};
 pub use host::{Host, Terms as HostTerms};
+pub use machine::Machine;
 pub use network::Network;
 pub use token::{BadToken, Token};
 

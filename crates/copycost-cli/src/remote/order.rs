@@ -11,7 +11,7 @@ use copycost::message::{BadMessageSize, Spec};
 use copycost::scenario::Scenario;
 use copycost::send::{self, Ledger, SendPath};
 
-use super::CLIENT_MEMORY;
+use super::{CLIENT_MEMORY, Machine};
 
 /// What is to be served. Words are those of the flags.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -47,6 +47,9 @@ pub struct Order {
     /// Which of all clients of several guests these are.
     #[serde(default)]
     pub among: Among,
+    /// Where the guest runs; `None` from a guest of a version that did not say.
+    #[serde(default)]
+    pub machine: Option<Machine>,
 }
 
 /// An order that was understood.
@@ -85,6 +88,10 @@ pub struct Offered {
     /// Why the host's kernel copies zero-copy sends to the guest, where it can tell.
     #[serde(default)]
     pub copied_because: Option<String>,
+    /// The CPUs that both ends share, in the order in which the host has planned them; none where they share none, and
+    /// `None` from a host of a version that did not say.
+    #[serde(default)]
+    pub shared_cpus: Option<Vec<usize>>,
 }
 
 /// [`News`] as it travels.
@@ -137,6 +144,7 @@ impl Order {
             counted_threads: scenario.counted_threads,
             pollution_table: scenario.pollution_table,
             among: Among::default(),
+            machine: None,
         }
     }
 
@@ -261,6 +269,7 @@ mod tests {
                     counted_threads,
                     pollution_table,
                     among: Among::default(),
+                    machine: None,
                 }
             },
         )

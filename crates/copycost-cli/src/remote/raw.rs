@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use crossbeam::channel::Sender as Departures;
 
 use super::LONGEST;
+use super::host::room_for;
 use copycost::cost::cpu::{CpuSpent, ThreadCpu};
 use copycost::internals::connection::{self, Options};
 use copycost::internals::server::{Attendant, Visit};
@@ -92,6 +93,9 @@ impl Attendant for RawHost {
 
 impl RawHost {
     fn serve(&self, visit: &Visit, bytes: &mut u64) -> io::Result<Option<Ledger>> {
+        room_for(Supply::memory(&self.spec)).map_err(|left| {
+            io::Error::other(format!("its messages take more than half of what is left: {left}"))
+        })?;
         let mut supply = Supply::new(&self.spec, false)?;
         let terms = self.terms.clone();
         let mut sender = (self.path.open)(visit.socket.try_clone()?, &supply, terms)?;

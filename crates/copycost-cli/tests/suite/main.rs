@@ -9,6 +9,7 @@ mod results;
 
 mod background;
 mod cli;
+mod dated;
 mod docs;
 mod doctor;
 mod explain;
@@ -17,6 +18,7 @@ mod lab;
 mod names;
 mod namespaces;
 mod output_files;
+mod places;
 mod predict;
 mod report;
 mod report_page;

@@ -18,7 +18,7 @@ use super::{Done, Failure, output, signals};
 use crate::model::choice::Choice;
 use crate::model::features::Features;
 use crate::model::fit::{Measured, Model, mean_miss};
-use crate::record::{Asked, Conditions, CostModel, MISS_TOLERATED, ModelCell, PathModel, Results};
+use crate::record::{Asked, CostModel, MISS_TOLERATED, ModelCell, PathModel, Results};
 use crate::report::Format;
 use copycost::message::Spec;
 use copycost::send::{self, Release, SendPath};
@@ -67,7 +67,7 @@ impl Arguments {
         over::check(&*site, &any.options)?;
         let measurement =
             Measurement { any: &any, paths: &paths, site: &site, budget: self.budget, signals: &signals };
-        let Some((observed, conditions)) = measurement.run(Conditions::here())? else {
+        let Some((observed, conditions)) = measurement.run(self.over.conditions())? else {
             return Ok(Done::Interrupted);
         };
         let mut results = Results::new(conditions);

@@ -185,11 +185,14 @@ impl Arguments {
         if interrupted && results.records.is_empty() {
             return Ok(Done::Interrupted);
         }
+        let mut incomparable = None;
         if let Some(baseline) = baseline {
+            incomparable = baseline.incomparable(&results).filter(|_| self.fail_on_regression.is_some());
             baseline.compare(&mut results);
             files.save(&results)?;
         }
-        self.tell(&results, interrupted)
+        let done = self.tell(&results, interrupted)?;
+        incomparable.map_or(Ok(done), |why| Err(Failure::Failed(why)))
     }
 
     /// Measures all there is to be measured.
@@ -337,8 +340,20 @@ impl Arguments {
     /// No results yet, or with --resume those of the run before.
     fn begin(&self) -> Result<Results, Failure> {
         let path = self.output.first().filter(|path| self.resume && path.exists());
-        let Some(path) = path else { return Ok(Results::new(Conditions::here())) };
-        input::results("--resume", path)
+        let now = self.over.conditions();
+        let Some(path) = path else { return Ok(Results::new(now)) };
+        let earlier = input::results("--resume", path)?;
+        // One file is one curve: what was measured elsewhere or otherwise may not go on in it.
+        let differences = now.differences_so_far(&earlier.conditions);
+        if !differences.is_empty() {
+            return Err(Failure::Usage(format!(
+                "--resume: '{}' was measured under other conditions ({}): write to another file, and \
+                 `copycost report` shows both side by side",
+                path.display(),
+                differences.join("; ")
+            )));
+        }
+        Ok(earlier)
     }
 
     /// The paths asked for. `all` leaves out, with a note, those that cannot be had; one that was named must.
