@@ -19,7 +19,6 @@ use crate::sys::socket::{SendFlags, Socket, Woken};
 
 /// What the clients are to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
 pub enum Work {
     /// Each asks once for this many messages. The clock runs from the first ask to the last byte at the first
     /// client that has all of its own.

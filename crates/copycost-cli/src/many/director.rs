@@ -6,7 +6,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::link::{Link, hear, tell, wait};
-use super::local::{Local, Network};
+use super::local::Local;
+use crate::remote::Network;
 use super::roll::{self, Greeting, Member, Role};
 use super::sharing::{server_of, shares};
 use super::words::{Answer, Known, Say, SetUp, VERSION};
