@@ -34,6 +34,27 @@ fn what_no_run_can_have_is_refused() {
     assert!(read(&many).is_err());
 }
 
+/// What a model says is computed from its figures, as many as it has terms.
+#[test]
+fn a_model_without_all_its_figures_is_refused() {
+    let seed: serde_json::Value = serde_json::from_str(include_str!("recorded/predicted.json")).unwrap();
+    let fit = "/models/0/models/0/model/fit";
+    assert!(Results::read(&seed.to_string()).is_ok());
+    for (figures, value) in [
+        ("coefficients", serde_json::json!([])),
+        ("inverse", serde_json::json!([[1.0]])),
+        ("inverse", serde_json::json!([])),
+    ] {
+        let mut changed = seed.clone();
+        changed.pointer_mut(fit).unwrap()[figures] = value;
+        assert!(Results::read(&changed.to_string()).unwrap_err().contains("coefficients"), "{figures}");
+    }
+    let mut changed = seed.clone();
+    changed.pointer_mut(fit).unwrap()["freedom"] = (1u64 << 53).into();
+    let results = Results::read(&changed.to_string()).unwrap();
+    assert!(copycost_cli::report::Format::Table.write(&results).contains("ns"), "and it has an end");
+}
+
 #[test]
 fn a_file_without_an_end_is_refused() {
     let folder = tempfile::tempdir().unwrap();
