@@ -4,12 +4,41 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
+use copycost_cli::compare::{baseline, verdict};
 use copycost_cli::record::{Record, Results};
+use copycost_cli::report::set::{of_results, side_by_side};
+use copycost_cli::report::{self, Format, Paint};
+use proptest::prelude::*;
 
 use crate::program::Program;
 
+#[path = "../../../../fuzz/edits/edits.rs"]
+mod edits;
+
 /// What `copycost run` wrote once.
 const SEED: &str = include_str!("../../../../fuzz/seeds/run.json");
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
+
+    /// As the fuzz target `results` does for as many inputs as it is given.
+    #[test]
+    fn a_changed_file_is_refused_or_reported(seed in 0usize..3, changes in prop::collection::vec(any::<[u8; 4]>(), 1..12)) {
+        let seeds = [SEED, include_str!("recorded/explained.json"), include_str!("recorded/predicted.json")];
+        let mut value: serde_json::Value = serde_json::from_str(seeds[seed]).unwrap();
+        changes.iter().for_each(|change| edits::change(&mut value, change));
+        if let Ok(results) = Results::read(&value.to_string()) {
+            for format in [Format::Table, Format::Json, Format::Csv, Format::Markdown, Format::Html] {
+                let shown = format.write(&results);
+                prop_assert!(!shown.contains(|c: char| c.is_control() && c != '\n'), "{value}");
+            }
+            let sets = [of_results("a", &results), of_results("b", &results)].concat();
+            let _ = Format::Table.write_sets(&side_by_side(sets), Paint::Coloured);
+            let _ = (report::wide(&results), verdict::of(&results));
+            let _ = (baseline::changes(&results, &results), baseline::differences(&results, &results));
+        }
+    }
+}
 
 #[test]
 fn what_no_run_can_have_is_refused() {
