@@ -37,7 +37,10 @@ fn escape(escaped: &str) -> (usize, bool) {
     match escaped.chars().next() {
         Some('n' | 't' | 'r' | 'b' | 'f') => (2, false),
         Some('u') => {
-            let code = escaped.get(1..5).and_then(|digits| u32::from_str_radix(digits, 16).ok());
+            let code = escaped
+                .get(1..5)
+                .filter(|digits| !digits.starts_with('+'))
+                .and_then(|digits| u32::from_str_radix(digits, 16).ok());
             let control = code.and_then(char::from_u32).is_some_and(char::is_control);
             if control { (6, false) } else { (2, true) }
         }

@@ -46,14 +46,19 @@ impl Results {
         }
         within(text, MOST).map_err(|error| refused(&error))?;
         let results: Self = serde_json::from_str(text).map_err(|error| refused(&error))?;
-        results.few_enough()?;
+        results.can_be()?;
         Ok(results)
     }
 
-    fn few_enough(&self) -> Result<(), String> {
+    /// An error where reports would take for ever, or a figure lacks its others.
+    fn can_be(&self) -> Result<(), String> {
         let Self { records, failures, comparisons, crossovers, explanations, models, verdict, .. } = self;
         let others = [failures.len(), comparisons.len(), crossovers.len(), verdict.len()];
         let others = others.iter().sum::<usize>() + explanations.len() + models.len();
+        let fitted = models.iter().flat_map(|model| &model.models).filter_map(|path| path.model.as_ref());
+        if fitted.clone().any(|model| !model.fit.is_of(model.terms.len())) {
+            return Err("is no result of copycost run: a model has other coefficients than terms".to_owned());
+        }
         let cells = few_cells(records.iter().map(|record| (record.size, record.clients)));
         if records.len() > MOST_RECORDS || others > MOST_OTHERS || cells.is_err() {
             return Err(format!(

@@ -4,12 +4,41 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
+use copycost_cli::compare::{baseline, verdict};
 use copycost_cli::record::{Record, Results};
+use copycost_cli::report::set::{of_results, side_by_side};
+use copycost_cli::report::{self, Format, Paint};
+use proptest::prelude::*;
 
 use crate::program::Program;
 
+#[path = "../../../../fuzz/edits/edits.rs"]
+mod edits;
+
 /// What `copycost run` wrote once.
 const SEED: &str = include_str!("../../../../fuzz/seeds/run.json");
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
+
+    /// As the fuzz target `results` does for as many inputs as it is given.
+    #[test]
+    fn a_changed_file_is_refused_or_reported(seed in 0usize..3, changes in prop::collection::vec(any::<[u8; 4]>(), 1..12)) {
+        let seeds = [SEED, include_str!("recorded/explained.json"), include_str!("recorded/predicted.json")];
+        let mut value: serde_json::Value = serde_json::from_str(seeds[seed]).unwrap();
+        changes.iter().for_each(|change| edits::change(&mut value, change));
+        if let Ok(results) = Results::read(&value.to_string()) {
+            for format in [Format::Table, Format::Json, Format::Csv, Format::Markdown, Format::Html] {
+                let shown = format.write(&results);
+                prop_assert!(!shown.contains(|c: char| c.is_control() && c != '\n'), "{value}");
+            }
+            let sets = [of_results("a", &results), of_results("b", &results)].concat();
+            let _ = Format::Table.write_sets(&side_by_side(sets), Paint::Coloured);
+            let _ = (report::wide(&results), verdict::of(&results));
+            let _ = (baseline::changes(&results, &results), baseline::differences(&results, &results));
+        }
+    }
+}
 
 #[test]
 fn what_no_run_can_have_is_refused() {
@@ -32,6 +61,27 @@ fn what_no_run_can_have_is_refused() {
     assert!(read(&|results| grid(results, 101, 100)).unwrap_err().contains("101 records"));
     let many = |results: &mut Results| results.verdict = vec![String::new(); 100_000];
     assert!(read(&many).is_err());
+}
+
+/// What a model says is computed from its figures, as many as it has terms.
+#[test]
+fn a_model_without_all_its_figures_is_refused() {
+    let seed: serde_json::Value = serde_json::from_str(include_str!("recorded/predicted.json")).unwrap();
+    let fit = "/models/0/models/0/model/fit";
+    assert!(Results::read(&seed.to_string()).is_ok());
+    for (figures, value) in [
+        ("coefficients", serde_json::json!([])),
+        ("inverse", serde_json::json!([[1.0]])),
+        ("inverse", serde_json::json!([])),
+    ] {
+        let mut changed = seed.clone();
+        changed.pointer_mut(fit).unwrap()[figures] = value;
+        assert!(Results::read(&changed.to_string()).unwrap_err().contains("coefficients"), "{figures}");
+    }
+    let mut changed = seed.clone();
+    changed.pointer_mut(fit).unwrap()["freedom"] = (1u64 << 53).into();
+    let results = Results::read(&changed.to_string()).unwrap();
+    assert!(copycost_cli::report::Format::Table.write(&results).contains("ns"), "and it has an end");
 }
 
 #[test]
