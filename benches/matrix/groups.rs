@@ -50,8 +50,11 @@ impl Group {
     }
 }
 
+/// The name of a bench target, and what makes its groups.
+pub type Target = (&'static str, fn() -> Vec<Group>);
+
 /// Every bench target whose ids are cells, with its groups.
-pub const TARGETS: [(&str, fn() -> Vec<Group>); 6] = [
+pub const TARGETS: [Target; 6] = [
     ("throughput", throughput),
     ("cost", cost),
     ("latency", latency),
