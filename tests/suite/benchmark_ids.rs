@@ -37,7 +37,7 @@ fn throughput_has_exactly_the_48_ids() {
     let expected: Vec<String> = send::ORIGINAL
         .iter()
         .flat_map(|path| {
-            matrix(&SIZES, &CLIENTS).map(move |(size, clients)| format!("{path}/{}", cell_id(size, clients)))
+            matrix(&SIZES, &CLIENTS).map(move |(size, clients)| format!("{path}/{size}/{clients}"))
         })
         .collect();
     assert_eq!(expected.len(), 48);

@@ -7,11 +7,11 @@ use std::time::{Duration, Instant};
 
 use super::link::{Link, hear, tell, wait};
 use super::local::Local;
-use crate::remote::Network;
 use super::roll::{self, Greeting, Member, Role};
 use super::sharing::{server_of, shares};
 use super::words::{Answer, Known, Say, SetUp, VERSION};
 use crate::conditions::RankConditions;
+use crate::remote::Network;
 use crate::remote::Token;
 use crate::remote::order::{Order, sentence};
 use copycost::cost::cpu::{self, CpuSpent};
