@@ -8,6 +8,7 @@ mod allocation;
 mod cost;
 mod counting;
 mod endurance;
+mod late_reads;
 mod leaks;
 mod memory;
 mod sigpipe;
