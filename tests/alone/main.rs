@@ -9,5 +9,7 @@ mod cost;
 mod counting;
 mod endurance;
 mod leaks;
+// What only glibc keeps to itself.
+#[cfg(target_env = "gnu")]
 mod memory;
 mod sigpipe;
