@@ -7,7 +7,6 @@ use crate::common::child::{alone, this_test};
 use copycost::internals::sys::memory::{page_size, trim};
 
 #[test]
-#[cfg(target_env = "gnu")]
 fn what_a_thread_has_freed_is_given_back() {
     const FREED: usize = 256 << 20;
     let resident = || {
