@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::Command;
 
 use copycost_cli::compare::{baseline, verdict};
-use copycost_cli::record::{Record, Results};
+use copycost_cli::record::{Conditions, Record, Results};
 use copycost_cli::report::set::{of_results, side_by_side};
 use copycost_cli::report::{self, Format, Paint};
 use proptest::prelude::*;
@@ -133,7 +133,15 @@ fn no_file_steers_a_terminal() {
     harmless(&Program::run(&["report", path]).good());
     let resumed = ["run", "-p", "onecopy", "-s", "1KiB", "--seconds", "0.02"];
     harmless(&Program::run(&[&resumed[..], &["--baseline", path]].concat()).good());
-    harmless(&Program::run(&[&resumed[..], &["--resume", "-o", path]].concat()).good());
+    // Another kernel: nothing is added to that file, and the sentence names the kernel.
+    let refused = Program::run(&[&resumed[..], &["--resume", "-o", path]].concat());
+    assert_eq!(refused.code, Some(2), "{refused:?}");
+    assert!(refused.err.contains("kernel: a [2Jb 31m"), "{refused:?}");
+    harmless(&refused.err);
+    results.conditions.kernel = Conditions::here().kernel;
+    fs::write(&file, serde_json::to_string(&results).unwrap()).unwrap();
+    let refused = Program::run(&[&resumed[..], &["--resume", "-o", path]].concat());
+    harmless(&format!("{}{}", refused.out, refused.err));
 }
 
 /// A program that prints without an end is no server, and costs no memory.
