@@ -1,6 +1,8 @@
 //! The command as a real process, so that what is tested is what a user starts: its lines as they come, its end, its
 //! memory. Nothing waits without a deadline, and nothing is left running.
 
+#![allow(dead_code, reason = "each test binary uses its own part")]
+
 use std::fs;
 use std::io::{BufRead as _, BufReader, Read, Write as _};
 use std::net::{Ipv4Addr, SocketAddr};
