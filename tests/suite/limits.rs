@@ -34,7 +34,7 @@ fn deliver(bounded: bool) -> (Ledger, u64) {
     for (size, clients, rounds, receive) in cells {
         for path in by_reference(&spec(size, true)) {
             // Enough in turn that the kernel's limits bite and not the ring.
-            let spec = Spec { buffers: Buffers::Ring(32), ..spec(size, true) };
+            let spec = Spec { buffers: Buffers::Ring(rounds.min(32) as usize), ..spec(size, true) };
             let scenario = Scenario { bounded, receive, ..verified(path, spec, clients) };
             let mut rig = match Rig::build(&scenario) {
                 // There is room for one io_uring, and not for one of each client.

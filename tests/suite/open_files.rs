@@ -2,7 +2,7 @@
 //! not, one sentence says what to do.
 
 use crate::common::child::{Wanted, role, this_test, works};
-use crate::common::{available, skip, spec, verified};
+use crate::common::{available, representatives, skip, spec, verified};
 use copycost::rig::{Rig, RigError, Work};
 use copycost::scenario::MAX_CLIENTS;
 use copycost::send;
@@ -13,7 +13,7 @@ const PRLIMIT: &str = "open files are limited with prlimit (util-linux)";
 fn a_low_soft_limit_is_raised() {
     let test = this_test!();
     if role(test).is_some() {
-        for path in available(&spec(1024, true)) {
+        for path in representatives(available(&spec(1024, true)), 0) {
             let mut rig = Rig::build(&verified(path, spec(1024, true), 40)).unwrap();
             assert_eq!(rig.run(Work::Rounds(2)).unwrap().messages, 80);
         }

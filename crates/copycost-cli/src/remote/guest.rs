@@ -15,7 +15,7 @@ use super::frame::MOST_FROM_HOST;
 use super::handshake::{HandshakeError, greet_host};
 use super::order::{Answer, Offered, Order, sentence};
 use super::token::Token;
-use super::{HANDSHAKE, LONGEST, Machine, for_words};
+use super::{HANDSHAKE, LONGEST, Machine};
 use copycost::internals::connection::{self, Options};
 use copycost::internals::seat::{Among, Seats};
 use copycost::internals::server::{Failure, News, STACK_BYTES, Told};
@@ -248,7 +248,7 @@ fn dial(site: &RemoteSite, options: &Options) -> Result<(Socket, SocketAddr), Ca
 fn dial_once(address: SocketAddr, token: Option<&Token>, options: &Options) -> Result<Socket, CallError> {
     let unreachable = |error| CallError::Unreachable { address, error };
     let socket = connection::connect(address, options).map_err(unreachable)?;
-    for_words(&socket, options.stall).map_err(unreachable)?;
+    connection::for_words(&socket, options.stall).map_err(unreachable)?;
     greet_host(&socket, token, Instant::now() + HANDSHAKE)
         .map_err(|error| CallError::Handshake { address, error })?;
     Ok(socket)

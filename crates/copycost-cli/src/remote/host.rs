@@ -12,11 +12,11 @@ use super::handshake::greet_guest;
 use super::machine::{Machine, Together, together};
 use super::order::{Answer, Message, Offered, Order, Understood};
 use super::token::Token;
-use super::{CLIENT_MEMORY, HANDSHAKE, LONGEST, for_words};
+use super::{CLIENT_MEMORY, HANDSHAKE, LONGEST};
 use crate::conditions::Conditions;
 use crate::doctor;
 use copycost::internals::cgroup::{self, memory::Available};
-use copycost::internals::connection::{Applied, Options};
+use copycost::internals::connection::{self, Applied, Options};
 use copycost::internals::protocol::Ticket;
 use copycost::internals::seat::{self, Seats};
 use copycost::internals::server::{Attendant, News, STACK_BYTES, Service, Visit};
@@ -231,7 +231,8 @@ impl Attendant for Host {
         };
         visit.pending.is_over(None);
         // The guest has gone, or the host stops: there is nobody to tell.
-        let _ = for_words(&visit.socket, self.options.stall).and_then(|()| self.serve(&order, &visit));
+        let _ = connection::for_words(&visit.socket, self.options.stall)
+            .and_then(|()| self.serve(&order, &visit));
     }
 }
 

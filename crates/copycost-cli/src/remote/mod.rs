@@ -17,11 +17,7 @@ pub mod order;
 pub mod raw;
 mod token;
 
-use std::io;
 use std::time::Duration;
-
-use copycost::internals::connection;
-use copycost::internals::sys::socket::Socket;
 
 pub use guest::{Call, CallError, RemoteSite, Shares, news};
 pub use host::{Host, Terms as HostTerms};
@@ -37,10 +33,3 @@ pub const CLIENT_MEMORY: usize = 1 << 30;
 
 /// How long either end may take for its part of the handshake.
 pub const HANDSHAKE: Duration = Duration::from_secs(5);
-
-/// Makes a connection one that carries words. A peer that acknowledges none of them is given up after two and a half
-/// times `stall`: with the usual one after 25 s, which is also what its probes take.
-fn for_words(socket: &Socket, stall: Duration) -> io::Result<()> {
-    connection::for_words(socket)?;
-    socket.options().set_tcp_user_timeout(Some(stall.mul_f64(2.5)))
-}

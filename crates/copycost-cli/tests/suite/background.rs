@@ -5,13 +5,17 @@ use std::path::Path;
 use crate::common::eventually;
 use crate::program::{Program, results_in};
 
-/// Two cells that take some seconds each.
-fn measuring(wrapper: &[&str], file: &Path) -> Program {
-    let cells = ["run", "-p", "onecopy", "-s", "1KiB,2KiB", "--seconds", "3"];
+/// Cells of 0.1 s each, of which the first is done and most are still to come.
+fn measuring(wrapper: &[&str], cells: usize, file: &Path) -> Program {
+    let sizes: Vec<_> = (1..=cells).map(|kib| format!("{kib}KiB")).collect();
+    let cells = ["run", "-p", "onecopy", "-s", &sizes.join(","), "--seconds", "0.1", "--setups", "2"];
     let program = Program::start_in(wrapper, &[&cells[..], &["-o", file.to_str().unwrap()]].concat());
-    eventually("the first cell is on disk", || file.exists());
+    eventually("the first cell is on disk", || results_in(&file).is_some());
     program
 }
+
+/// More cells than are measured before a signal comes.
+const ENDLESS: usize = 100;
 
 /// With a signal ignored, as nohup does it, or a shell for a job in the background.
 fn ignoring(signal: &str) -> [String; 4] {
@@ -22,7 +26,7 @@ fn named(signal: &str, number: i32) -> (Program, tempfile::TempDir, i32) {
     let folder = tempfile::tempdir().unwrap();
     // Where tests run in the background themselves, SIGINT is ignored from the start.
     let usual = ["env", "--default-signal=INT,TERM,HUP"];
-    let program = measuring(&usual, &folder.path().join("r.json"));
+    let program = measuring(&usual, ENDLESS, &folder.path().join("r.json"));
     program.signal(signal);
     (program, folder, 128 + number)
 }
@@ -45,11 +49,11 @@ fn a_signal_that_was_ignored_at_the_start_stays_ignored() {
         let file = folder.path().join("r.json");
         let wrapper = ignoring(signal);
         let wrapper: Vec<_> = wrapper.iter().map(String::as_str).collect();
-        let program = measuring(&wrapper, &file);
+        let program = measuring(&wrapper, 6, &file);
         program.signal(signal);
         let ended = program.finish();
         assert_eq!(ended.code, Some(0), "{signal}: {ended:?}");
-        assert_eq!(results_in(&file).unwrap().records.len(), 2);
+        assert_eq!(results_in(&file).unwrap().records.len(), 6);
     }
 }
 
@@ -60,7 +64,7 @@ fn timeout_lets_a_run_come_to_its_end() {
     let file = folder.path().join("r.json");
     // Ended from outside, so that no machine is too slow for it: timeout passes the signal on just as its own.
     let wrapper = ["env", "--default-signal=TERM", "timeout", "--preserve-status", "3600"];
-    let program = measuring(&wrapper, &file);
+    let program = measuring(&wrapper, ENDLESS, &file);
     program.signal("TERM");
     let ended = program.finish();
     // That the two signals are one is a matter of microseconds, which no test can promise: see cli/signals.rs.

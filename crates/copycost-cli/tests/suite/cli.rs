@@ -8,7 +8,7 @@ use copycost::send::{self, Release};
 use copycost_cli::record::Results;
 
 use crate::common::{eventually, spec, taking};
-use crate::program::{Program, length, named, results_in, runs_of, sample};
+use crate::program::{Program, length, named, results_in, runs_of, sample, sized};
 use crate::small_cache::SmallCache;
 
 // A machine under load is slow, not broken: every path of every cell is set up eight times in a debug build.
@@ -140,7 +140,7 @@ fn run_writes_every_form_and_every_cell() {
             sample.iter().map(|path| path.name).collect::<Vec<_>>()
         );
         for record in paths {
-            assert!(record.throughput_bytes_per_second > 0.0 && record.messages > 0);
+            assert!(record.throughput_bytes_per_second > 0.0 && record.messages > 0, "{record:?}");
             assert!(
                 (record.bytes as f64 / record.seconds / record.throughput_bytes_per_second - 1.0).abs()
                     < 1e-6
@@ -159,8 +159,8 @@ fn run_writes_every_form_and_every_cell() {
 
 #[test]
 fn all_is_every_path_that_takes_the_message() {
-    let run = ["run", "-p", "all", "-s", "4KiB", "-c", "2", "--budget", "1s", "--verify", "--format", "json"];
-    let results = results(&copycost(&run).success());
+    let run = ["run", "-p", "all", "-s", "4KiB", "-c", "2", "--verify", "--format", "json"];
+    let results = results(&copycost(&[&run[..], &length("0.05")].concat()).success());
     assert_eq!(results.failures, []);
     let names: Vec<_> = results.records.iter().map(|record| record.path.as_str()).collect();
     assert_eq!(names, taking(&spec(4096, false)).iter().map(|path| path.name).collect::<Vec<_>>());
@@ -168,9 +168,20 @@ fn all_is_every_path_that_takes_the_message() {
 
 #[test]
 fn the_form_of_the_json_is_as_documented() {
-    let output =
-        copycost(&["run", "-p", "onecopy,zerocopy", "-s", "1KiB", "--seconds", "0.02", "--format", "json"])
-            .success();
+    let output = copycost(&[
+        "run",
+        "-p",
+        "onecopy,zerocopy",
+        "-s",
+        "1KiB",
+        "--seconds",
+        "0.05",
+        "--setups",
+        "2",
+        "--format",
+        "json",
+    ])
+    .success();
     let value: serde_json::Value = serde_json::from_slice(&output.get_output().stdout).unwrap();
     assert_eq!(value["schema"], 1);
     assert!(value["conditions"]["kernel"].is_string());
@@ -234,12 +245,12 @@ fn every_condition_can_be_chosen() {
 
 #[test]
 fn a_pipe_gets_a_line_for_each_cell_and_no_bar() {
-    let assert = copycost(&["run", "-s", "1KiB,4KiB", "--seconds", "0.02"]).success();
+    let assert = copycost(&["run", "-s", "1KiB,4KiB", "--seconds", "0.05", "--setups", "2"]).success();
     let lines = text(&assert.get_output().stderr);
     let lines: Vec<_> = lines.lines().collect();
     assert_eq!(lines.len(), 2, "{lines:?}");
     for (line, size) in lines.iter().zip(["1 KiB, 1 client: ", "4 KiB, 1 client: "]) {
-        assert!(line.starts_with(size) && line.contains("onecopy") && line.contains("8 set-ups"), "{line}");
+        assert!(line.starts_with(size) && line.contains("onecopy") && line.contains("2 set-ups"), "{line}");
     }
     let table = text(&assert.get_output().stdout);
     assert!(table.lines().all(|line| line.chars().count() <= 100), "{table}");
@@ -277,7 +288,9 @@ fn a_budget_ends_and_says_what_was_not_reached() {
     let results = results(&copycost(&[&run[..], &["--format", "json"]].concat()).success());
     assert_eq!((results.records.len(), results.comparisons.len()), (4, 6));
     let told = |note: &Option<String>| {
-        note.as_deref().is_some_and(|note| note.contains("0.01") || note.contains("between"))
+        // On a machine under load a window may be over before anything has come.
+        let says = ["0.01", "between", "moved nothing"];
+        note.as_deref().is_some_and(|note| says.iter().any(|part| note.contains(part)))
     };
     assert!(results.comparisons.iter().all(|c| told(&c.note)), "{:?}", results.comparisons);
 }
@@ -355,7 +368,7 @@ fn an_interrupted_run_keeps_what_it_has() {
     let cells = ["run", "-p", "onecopy", "-s", "1KiB,2KiB,4KiB,8KiB,16KiB,32KiB,64KiB", "--seconds", "0.5"];
     let output = ["-o", file.to_str().unwrap(), "--format", "json"];
     let late = Program::start(&[&cells[..], &output].concat());
-    eventually("the first cell is on disk", || file.exists());
+    eventually("the first cell is on disk", || results_in(&file).is_some());
     late.signal("INT");
     let late = late.finish();
     assert!(late.err.contains("note: interrupted"), "{late:?}");
@@ -375,7 +388,7 @@ fn a_file_that_can_no_longer_be_written_is_a_failure() {
     let file = folder.path().join("a.json");
     let cells = ["run", "-p", "onecopy", "-s", "1KiB,2KiB,4KiB,8KiB,16KiB,32KiB", "--seconds", "0.2"];
     let run = Program::start(&[&cells[..], &["-o", file.to_str().unwrap(), "--format", "json"]].concat());
-    eventually("the first cell is on disk", || file.exists());
+    eventually("the first cell is on disk", || results_in(&file).is_some());
     fs::remove_dir_all(folder.path()).unwrap();
     let ended = run.finish();
     assert_eq!(ended.code, Some(1), "{ended:?}");
@@ -387,12 +400,13 @@ fn a_file_that_can_no_longer_be_written_is_a_failure() {
 /// Cells come and go and leave no file open: the last ones have as many as the first, at most.
 #[test]
 fn the_last_cells_have_no_more_files_open_than_the_first() {
-    const CELLS: usize = 16;
+    let count = sized(16, 8);
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("a.json");
-    let sizes: Vec<_> = (1..=CELLS).map(|kib| format!("{kib}KiB")).collect();
-    let cells = ["run", "-p", "onecopy,zerocopy", "-s", &sizes.join(","), "--budget", "1s"];
-    let mut run = Program::start(&[&cells[..], &["-o", file.to_str().unwrap()]].concat());
+    let sizes: Vec<_> = (1..=count).map(|kib| format!("{kib}KiB")).collect();
+    let cells = ["run", "-p", "onecopy,zerocopy", "-s", &sizes.join(",")];
+    let output = ["-o", file.to_str().unwrap()];
+    let mut run = Program::start(&[&cells[..], &length("0.05"), &output].concat());
     let (mut first, mut last) = (0, 0);
     while run.is_running() {
         let finished = results_in(&file).map_or(0, |results| results.records.len() / 2);
@@ -401,9 +415,9 @@ fn the_last_cells_have_no_more_files_open_than_the_first() {
             run.files()
         });
         let most = most.max().unwrap();
-        if finished < CELLS / 2 {
+        if finished < count / 2 {
             first = first.max(most);
-        } else if finished >= CELLS - 2 {
+        } else if finished >= count - 2 {
             last = last.max(most);
         }
     }

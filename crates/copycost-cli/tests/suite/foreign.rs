@@ -131,7 +131,7 @@ fn no_file_steers_a_terminal() {
     fs::write(&file, serde_json::to_string(&results).unwrap()).unwrap();
     let harmless = |text: &str| assert!(!text.contains(|c: char| c.is_control() && c != '\n'), "{text:?}");
     harmless(&Program::run(&["report", path]).good());
-    let resumed = ["run", "-p", "onecopy", "-s", "1KiB", "--seconds", "0.02"];
+    let resumed = ["run", "-p", "onecopy", "-s", "1KiB", "--seconds", "0.05", "--setups", "2"];
     harmless(&Program::run(&[&resumed[..], &["--baseline", path]].concat()).good());
     // Another kernel: nothing is added to that file, and the sentence names the kernel.
     let refused = Program::run(&[&resumed[..], &["--resume", "-o", path]].concat());

@@ -16,7 +16,7 @@ fn output(binary: &Path, folder: &Path, arguments: &[&OsStr]) -> Output {
     Command::new(binary).args(arguments).current_dir(folder).output().unwrap()
 }
 
-const RUN: [&str; 7] = ["run", "-p", "onecopy", "-s", "1KiB", "--seconds", "0.02"];
+const RUN: [&str; 9] = ["run", "-p", "onecopy", "-s", "1KiB", "--seconds", "0.05", "--setups", "2"];
 
 #[track_caller]
 fn run(binary: &Path, folder: &Path, more: &[&OsStr]) -> Output {

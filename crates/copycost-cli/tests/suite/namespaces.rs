@@ -162,7 +162,7 @@ fn a_link_that_fails_ends_a_cell_and_the_next_are_measured() {
         ["run", "--over", "10.0.0.1:9000", "-p", "onecopy,zerocopy", "--seconds", "0.2", "--stall", stall];
     let cells = ["-s", "1KiB,4KiB,16KiB,64KiB", "-o", file.to_str().unwrap()];
     let guest = net.guest(&[&base[..], &cells].concat());
-    eventually("the first cell is on disk", || file.exists());
+    eventually("the first cell is on disk", || results_in(&file).is_some());
     net.link("down");
     eventually("a cell has failed", || results_in(&file).is_some_and(|results| !results.failures.is_empty()));
     let early = results_in(&file).unwrap();

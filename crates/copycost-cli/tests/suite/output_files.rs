@@ -9,7 +9,7 @@ use crate::common::child::{is_root, works};
 use crate::common::skip;
 use crate::program::{Ended, Program, results, results_in};
 
-const CELLS: [&str; 7] = ["run", "-p", "onecopy", "-s", "1KiB,2KiB", "--seconds", "0.02"];
+const CELLS: [&str; 9] = ["run", "-p", "onecopy", "-s", "1KiB,2KiB", "--seconds", "0.05", "--setups", "2"];
 
 /// A user without privileges.
 const USER: u32 = 65_534;

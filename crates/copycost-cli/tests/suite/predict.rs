@@ -67,7 +67,7 @@ fn cells_that_were_held_out_check_the_model() {
         "-p",
         "onecopy,zerocopy",
         "--budget",
-        sized("20s", "4s"),
+        sized("20s", "2s"),
         "-o",
         &json,
     ];
@@ -116,8 +116,18 @@ fn bad_fields_are_one_sentence() {
 
 #[test]
 fn a_message_of_exact_fields_is_measured_and_verified() {
-    let out =
-        Program::run(&["run", "--fields", "64,1000", "--seconds", "0.05", "--verify", "--format", "json"]);
+    let out = Program::run(&[
+        "run",
+        "--fields",
+        "64,1000",
+        "--seconds",
+        "0.05",
+        "--setups",
+        "2",
+        "--verify",
+        "--format",
+        "json",
+    ]);
     let results = results(&out.good());
     assert!(results.records.len() >= 3);
     for record in &results.records {

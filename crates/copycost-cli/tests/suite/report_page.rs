@@ -6,9 +6,11 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
+use std::sync::mpsc;
+use std::thread;
 use std::time::Duration;
 
-use crate::common::{skip, within};
+use crate::common::{LONG, skip};
 use crate::results::results;
 use serde_json::Value;
 
@@ -42,7 +44,10 @@ fn run(browser: &Path, folder: &Path, arguments: &[String]) -> Output {
         ])
         .arg(format!("--user-data-dir={}", folder.join("profile").display()))
         .args(arguments);
-    within("chromium", move || command.output().unwrap())
+    // On a machine under load it has taken more than a minute to start.
+    let (done, output) = mpsc::channel();
+    thread::Builder::new().spawn(move || done.send(command.output().unwrap())).unwrap();
+    output.recv_timeout(5 * LONG).expect("chromium does not end")
 }
 
 fn copycost(arguments: &[&str], folder: &Path) {
@@ -87,7 +92,7 @@ fn framed(pages: &[String], widths: &[u32]) -> String {
     let frames: String =
         pages.iter().flat_map(|page| widths.iter().map(move |width| frame(page, width))).collect();
     format!(
-        r#"<!DOCTYPE html>{frames}
+        r#"<!DOCTYPE html><meta charset="utf-8">{frames}
 <pre id="found"></pre><script>
 const measured = d => {{
   const root = d.documentElement;
@@ -112,9 +117,8 @@ const measured = d => {{
     tables: d.querySelectorAll('figure table tbody tr').length, figures: d.querySelectorAll('figure').length,
     ink: d.defaultView.getComputedStyle(d.body).color }};
 }};
-onload = async () => {{
+onload = () => {{
   const documents = [...document.querySelectorAll('iframe')].map(frame => frame.contentDocument);
-  await Promise.all(documents.map(d => d.fonts.ready));
   document.getElementById('found').textContent = JSON.stringify(documents.map(measured));
 }};
 </script>"#

@@ -25,8 +25,8 @@ const TOKEN: &[u8] = b"correct horse battery staple\n";
 /// `run --over` with JSON on standard output, and short unless `arguments` say otherwise.
 fn over(address: SocketAddr, arguments: &[&str]) -> Program {
     let address = address.to_string();
-    let timed = ["--seconds", "--budget"].iter().any(|flag| arguments.contains(flag));
-    let seconds: &[&str] = if timed { &[] } else { &["--seconds", "0.05"] };
+    let usual = length("0.05");
+    let seconds: &[&str] = if arguments.contains(&"--seconds") { &[] } else { &usual };
     Program::start(&[&["run", "--over", &address, "--format", "json"], seconds, arguments].concat())
 }
 
@@ -181,7 +181,7 @@ fn results_are_written_after_each_cell_and_resumed() {
     let many = SIZES.join(",");
     let long = ["-p", "onecopy,zerocopy", "-s", &many, "--seconds", "0.2"];
     let long = over(address, &[&long[..], &output].concat());
-    eventually("the first cell is on disk", || file.exists());
+    eventually("the first cell is on disk", || results_in(&file).is_some());
     drop(long);
     // One or more, as the machine was fast enough to notice.
     let early = results_in(&file).unwrap();
@@ -488,10 +488,13 @@ fn established_to(port: u16) -> BTreeSet<String> {
     established.map(|columns| columns[1].to_owned()).collect()
 }
 
-/// Stops `guest` in a set-up that has all of its connections, `connections` in number, to `port`, and which measures
-/// for `lasts` or longer from then on: less than that ago it had others. What ends the connections then ends the
-/// set-up; where all is measured, or between two set-ups, `guest` would have nothing to miss, rightly.
-fn stop_in_a_set_up(guest: &Program, connections: usize, port: u16, lasts: Duration) {
+/// Set-ups of half a second for each path.
+const LONG_SETUPS: [&str; 4] = ["--seconds", "1", "--setups", "2"];
+
+/// Stops `guest` in a set-up of that length that has all of its connections, `connections` in number, to `port`: less
+/// than 0.4 s ago it had others. What ends the connections then ends the set-up; where all is measured, or between two
+/// set-ups, `guest` would have nothing to miss, rightly.
+fn stop_in_a_set_up(guest: &Program, connections: usize, port: u16) {
     let mut before = (Instant::now(), established_to(port));
     eventually("it is stopped in a set-up", || {
         let now = (Instant::now(), established_to(port));
@@ -501,7 +504,7 @@ fn stop_in_a_set_up(guest: &Program, connections: usize, port: u16, lasts: Durat
         }
         guest.signal("STOP");
         eventually("it has stopped", || guest.is_stopped());
-        let in_set_up = before.0.elapsed() < lasts && established_to(port) == now.1;
+        let in_set_up = before.0.elapsed() < Duration::from_millis(400) && established_to(port) == now.1;
         if !in_set_up {
             before = now;
             guest.signal("CONT");
@@ -516,26 +519,26 @@ fn a_reset_in_mid_run_ends_the_cell_and_the_next_is_measured() {
     let file = folder.path().join("r.json");
     let (server, address) = Program::serve(&["--stall", "2"]);
     let proxy = Proxy::start(address);
-    let guest = Program::start(&[
+    let over = proxy.address.to_string();
+    let run = [
         "run",
         "--over",
-        &proxy.address.to_string(),
+        &over,
         "-p",
         "onecopy,zerocopy",
         "-s",
         "1KiB,2KiB,4KiB",
-        "--seconds",
-        "0.8",
         "--stall",
         "2",
         "-c",
         "2",
         "-o",
         file.to_str().unwrap(),
-    ]);
-    eventually("the first cell is on disk", || file.exists());
-    // Of each path a control connection and two clients; a set-up is an eighth of the time of both.
-    stop_in_a_set_up(&guest, 6, proxy.address.port(), Duration::from_millis(150));
+    ];
+    let guest = Program::start(&[&run[..], &LONG_SETUPS].concat());
+    eventually("the first cell is on disk", || results_in(&file).is_some());
+    // Of each path a control connection and two clients.
+    stop_in_a_set_up(&guest, 6, proxy.address.port());
     let before = results_in(&file).unwrap();
     proxy.reset();
     guest.signal("CONT");
@@ -561,14 +564,14 @@ fn a_host_that_is_killed_and_restarted_is_missed_in_one_cell() {
     let file = folder.path().join("r.json");
     let (server, address) = Program::serve(&[]);
     let cells = |resume: &[&str]| {
-        let base = ["run", "-p", "onecopy", "-s", "1KiB,4KiB,16KiB,64KiB", "--seconds", "0.8", "--over"];
+        let base = ["run", "-p", "onecopy", "-s", "1KiB,4KiB,16KiB", "--over"];
         let more = [&address.to_string(), "-o", file.to_str().unwrap()];
-        Program::start(&[&base[..], &more[..], resume].concat())
+        Program::start(&[&base[..], &more[..], &LONG_SETUPS, resume].concat())
     };
     let guest = cells(&[]);
-    eventually("the first cell is on disk", || file.exists());
+    eventually("the first cell is on disk", || results_in(&file).is_some());
     // A control connection and a client.
-    stop_in_a_set_up(&guest, 2, address.port(), Duration::from_millis(80));
+    stop_in_a_set_up(&guest, 2, address.port());
     let before = results_in(&file).unwrap();
     server.signal("KILL");
     server.finish();
@@ -579,7 +582,7 @@ fn a_host_that_is_killed_and_restarted_is_missed_in_one_cell() {
     let results = results_in(&file).unwrap();
     assert_eq!(
         (results.records.len(), results.failures.len(), code),
-        (3, 1, Some(1)),
+        (2, 1, Some(1)),
         "{:?}",
         results.failures
     );
@@ -589,7 +592,7 @@ fn a_host_that_is_killed_and_restarted_is_missed_in_one_cell() {
     // Resumed, only what failed is measured.
     cells(&["--resume"]).finish().good();
     let mended = results_in(&file).unwrap();
-    assert_eq!((mended.records.len(), mended.failures.len()), (4, 0));
+    assert_eq!((mended.records.len(), mended.failures.len()), (3, 0));
     assert_eq!(mended.records[..results.records.len()], results.records[..]);
     server.stop().good();
 }

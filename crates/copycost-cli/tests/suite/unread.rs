@@ -4,9 +4,10 @@ use std::fs::{self, File};
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
-use crate::program::{Program, results};
+use crate::program::{Program, results, sized};
 
-const CELLS: [&str; 7] = ["run", "-p", "onecopy", "-s", "1KiB,2KiB,4KiB", "--seconds", "0.02"];
+const CELLS: [&str; 9] =
+    ["run", "-p", "onecopy", "-s", "1KiB,2KiB,4KiB", "--seconds", "0.05", "--setups", "2"];
 
 fn copycost(arguments: &[&str]) -> Command {
     let mut command = Command::new(assert_cmd::cargo::cargo_bin!("copycost"));
@@ -83,7 +84,7 @@ fn no_verb_panics_where_its_output_goes_nowhere() {
         &["--help"],
         &["run", "--help"],
         &["--version"],
-        &["run", "-p", "all", "-s", "64", "--seconds", "0.01"],
+        &["run", "-p", sized("all", "onecopy,zerocopy"), "-s", "64", "--seconds", "0.05", "--setups", "2"],
     ] {
         let output =
             |out: Stdio, err: Stdio| -> Output { copycost(verb).stdout(out).stderr(err).output().unwrap() };

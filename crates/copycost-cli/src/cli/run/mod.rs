@@ -34,6 +34,7 @@ use super::{Done, Failure, input, output, signals};
 use crate::compare::cell::Contestant;
 use crate::compare::crossover;
 use crate::compare::metric::Metric;
+use crate::compare::trial;
 use crate::record::{ALPHA, Conditions, Results};
 use crate::report::{self, Format};
 use copycost::cost::system::{IdleBaseline, MIN_WINDOW};
@@ -119,6 +120,9 @@ pub struct Arguments {
     /// How long an end may be silent before it is given up
     #[arg(long, value_name = "S", value_parser = arguments::seconds, hide = true)]
     stall: Option<Duration>,
+    /// Set-ups of a cell, where --seconds or --precision do not ask for more
+    #[arg(long, value_name = "N", default_value_t = trial::SETUPS, value_parser = arguments::setups, hide = true)]
+    setups: usize,
     /// Let the kernel refuse what is beyond its limits instead of staying within them
     #[arg(long, hide = true)]
     no_bound: bool,
@@ -292,6 +296,7 @@ impl Arguments {
         let comparisons = measured * field.pairs().len() * Metric::ALL.len();
         let pace = Pace {
             each: self.seconds,
+            setups: self.setups,
             budgeted: budget.is_some(),
             precision: self.precision,
             // Holm's first and hardest step; where it is passed, all are.

@@ -19,6 +19,8 @@ const FOR_LATENCY: u32 = 5;
 pub struct Pace {
     /// The measured time of each path in each cell, where there is no budget.
     pub each: Duration,
+    /// The fewest set-ups among which it is divided.
+    pub setups: usize,
     /// Whether there is a budget, for the run as a whole.
     pub budgeted: bool,
     /// The half-width of intervals that is enough.
@@ -84,7 +86,7 @@ impl Pace {
     /// More time makes more set-ups rather than longer ones: they are what the statistics count.
     fn spend(&self, rows_per_block: usize, clients: usize) -> Allotment {
         let blocks = (self.each.as_secs_f64() / block_time(rows_per_block).as_secs_f64()).round() as usize;
-        let setups = blocks.max(SETUPS);
+        let setups = if self.setups < SETUPS { self.setups } else { blocks.max(self.setups) };
         let turns = Turns::of(self.each / u32::try_from(setups).unwrap_or(u32::MAX), rows_per_block, clients);
         let at_most = self.precision.map_or(setups, |_| MOST_SETUPS.max(setups));
         let effort =
@@ -97,8 +99,14 @@ impl Pace {
 mod tests {
     use super::*;
 
-    const PACE: Pace =
-        Pace { each: Duration::from_secs(1), budgeted: false, precision: None, alpha: 0.05, latency: false };
+    const PACE: Pace = Pace {
+        each: Duration::from_secs(1),
+        setups: SETUPS,
+        budgeted: false,
+        precision: None,
+        alpha: 0.05,
+        latency: false,
+    };
 
     #[test]
     fn seconds_are_divided_among_eight_set_ups_or_more() {
@@ -112,6 +120,13 @@ mod tests {
             (long.effort.at_least, long.turns),
             (125, Turns { rows: 6, length: Duration::from_millis(80) })
         );
+    }
+
+    #[test]
+    fn fewer_set_ups_are_longer_ones() {
+        let allotment = Pace { setups: 2, ..PACE }.allot((3, 1), 6, Duration::ZERO, 4);
+        assert_eq!((allotment.effort.at_least, allotment.effort.at_most), (2, 2));
+        assert_eq!(allotment.turns, Turns { rows: 6, length: PACE.each / 12 });
     }
 
     #[test]

@@ -6,7 +6,7 @@ use super::namespace::Namespace;
 use crate::common::skip;
 use crate::program::{results, results_in};
 
-const CELL: [&str; 7] = ["run", "-p", "onecopy,twocopy", "-s", "64KiB", "--seconds", "0.2"];
+const CELL: [&str; 9] = ["run", "-p", "onecopy,twocopy", "-s", "64KiB", "--seconds", "0.1", "--setups", "2"];
 
 #[test]
 fn loopback_that_is_down_is_said_once_with_its_fix() {
@@ -54,8 +54,9 @@ fn runs_whose_conditions_differ_are_neither_joined_nor_judged() {
     namespace.ip(&["link", "set", "lo", "mtu", "1500"]);
 
     // Nothing goes on in the file of another MTU.
-    let resumed =
-        [&["run", "-p", "onecopy,twocopy", "-s", "1KiB", "--resume", "-o"], &[before.as_str()][..]].concat();
+    let again =
+        ["run", "-p", "onecopy,twocopy", "-s", "1KiB", "--seconds", "0.1", "--setups", "2", "--resume", "-o"];
+    let resumed = [&again[..], &[before.as_str()]].concat();
     namespace.run(&resumed).refused(2, &["--resume", "MTU: 65536 there, 1500 here"]);
 
     // What the MTU has changed is no regression.
