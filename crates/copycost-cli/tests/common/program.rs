@@ -26,10 +26,10 @@ pub fn sized<T>(full_set: T, otherwise: T) -> T {
     if full() { full_set } else { otherwise }
 }
 
-/// How long a run measures: in the full set so many seconds for each path in eight set-ups, otherwise 0.2 s in two. Small
+/// How long a run measures: in the full set so many seconds for each path in eight set-ups, otherwise 0.15 s in two. Small
 /// messages wait for 40 ms now and then, and on a machine under load a thread waits as long for its CPU.
 pub fn length(seconds: &str) -> [&str; 4] {
-    ["--seconds", sized(seconds, "0.2"), "--setups", sized("8", "2")]
+    ["--seconds", sized(seconds, "0.15"), "--setups", sized("8", "2")]
 }
 
 /// All of `paths` in the full set, otherwise the first of each way of release: for tests in which the path itself does
