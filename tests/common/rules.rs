@@ -52,7 +52,8 @@ pub fn lock_is_bounded() -> bool {
 }
 
 /// Where [`lock_is_bounded`], this thread waits for its turn and has it until it ends: 8 MiB, which is what a user has by
-/// default, are enough for any one test and not for two. A file lock, because a test may be a process of its own.
+/// default, are enough for any one test and not for two. A file lock, because a test may be a process of its own. A thread
+/// that a test starts and waits for must not take a turn too.
 pub fn take_turn_with_locked_memory() {
     thread_local! {
         static TURN: RefCell<Option<File>> = const { RefCell::new(None) };

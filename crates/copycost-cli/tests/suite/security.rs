@@ -90,9 +90,10 @@ impl Honest {
     fn start(address: SocketAddr, token: &str) -> Self {
         let (over, token) = (Arc::new(AtomicBool::new(false)), token.to_owned());
         let until = Arc::clone(&over);
+        // Here and not in the thread, which would wait for its own test's turn with the locked memory.
+        let paths = sample(taking(&spec(4096, false)));
         let guests = thread::Builder::new().spawn(move || {
             let mut served = 0;
-            let paths = sample(taking(&spec(4096, false)));
             let names = named(&paths);
             while !until.load(Ordering::SeqCst) || served == 0 {
                 let cells = [&["-p", &names, "-s", "4KiB,64KiB", "-c", "2"][..], &length("0.1")].concat();
