@@ -5,17 +5,13 @@
 
 mod matrix;
 
-use copycost::message::Spec;
+use matrix::groups;
+
 use copycost::rig::{Rig, Sample, Work};
-use copycost::scenario::{SIZES, Scenario, matrix};
-use copycost::send;
 use criterion::measurement::{Measurement, ValueFormatter};
 use criterion::{
-    AxisScale, BenchmarkId, Criterion, PlotConfiguration, SamplingMode, Throughput, criterion_group,
-    criterion_main,
+    AxisScale, Criterion, PlotConfiguration, SamplingMode, Throughput, criterion_group, criterion_main,
 };
-
-const CLIENTS: [usize; 2] = [1, 8];
 
 /// CPU time for each KiB. Iterations add up, so that Criterion's division by them gives it back.
 struct ServiceDemand;
@@ -65,21 +61,18 @@ impl ValueFormatter for NanosecondsPerKib {
 }
 
 fn cost(criterion: &mut Criterion<ServiceDemand>) {
-    for path in send::ORIGINAL.iter().filter_map(|name| send::by_name(name)) {
-        let mut group = criterion.benchmark_group(format!("{}-cpu", path.name));
+    for cells in groups::cost() {
+        let mut group = criterion.benchmark_group(&cells.name);
         group.sampling_mode(SamplingMode::Flat);
         group.plot_config(PlotConfiguration::default().summary_scale(AxisScale::Logarithmic));
-        for (size, clients) in matrix(&SIZES, &CLIENTS) {
-            let scenario =
-                Scenario::new(path, Spec::new(size).expect("the matrix holds valid sizes"), clients);
-            let Ok(()) = (path.probe)(&scenario.spec) else { break };
+        for scenario in matrix::available(&cells) {
             let mut rig: Option<Rig> = None;
-            group.bench_function(BenchmarkId::new(size.to_string(), clients), |bencher| {
-                let rig = rig.get_or_insert_with(|| matrix::built(&scenario));
+            group.bench_function(matrix::id(scenario), |bencher| {
+                let rig = rig.get_or_insert_with(|| matrix::built(scenario));
                 bencher.iter_custom(|rounds| {
                     let sample =
                         rig.run(Work::Rounds(rounds)).unwrap_or_else(|error| panic!("{scenario}: {error}"));
-                    ns_per_kib(&sample, size) * rounds as f64
+                    ns_per_kib(&sample, scenario.spec.size) * rounds as f64
                 });
             });
         }

@@ -6,28 +6,20 @@ mod matrix;
 
 use std::time::Duration;
 
-use copycost::message::Spec;
-use copycost::rig::{Rig, Work};
-use copycost::scenario::{SIZES, Scenario, matrix};
-use copycost::send;
-use criterion::{
-    AxisScale, BenchmarkId, Criterion, PlotConfiguration, SamplingMode, criterion_group, criterion_main,
-};
+use matrix::groups;
 
-const CLIENTS: [usize; 2] = [1, 8];
+use copycost::rig::{Rig, Work};
+use criterion::{AxisScale, Criterion, PlotConfiguration, SamplingMode, criterion_group, criterion_main};
 
 fn latency(criterion: &mut Criterion) {
-    for path in send::ORIGINAL.iter().filter_map(|name| send::by_name(name)) {
-        let mut group = criterion.benchmark_group(format!("{}-latency", path.name));
+    for cells in groups::latency() {
+        let mut group = criterion.benchmark_group(&cells.name);
         group.sampling_mode(SamplingMode::Flat);
         group.plot_config(PlotConfiguration::default().summary_scale(AxisScale::Logarithmic));
-        for (size, clients) in matrix(&SIZES, &CLIENTS) {
-            let spec = Spec::new(size).expect("the matrix holds valid sizes");
-            let scenario = Scenario::new(path, spec, clients).for_latency();
-            let Ok(()) = (path.probe)(&scenario.spec) else { break };
+        for scenario in matrix::available(&cells) {
             let mut rig: Option<Rig> = None;
-            group.bench_function(BenchmarkId::new(size.to_string(), clients), |bencher| {
-                let rig = rig.get_or_insert_with(|| matrix::built(&scenario));
+            group.bench_function(matrix::id(scenario), |bencher| {
+                let rig = rig.get_or_insert_with(|| matrix::built(scenario));
                 bencher.iter_custom(|messages| one_by_one(rig, messages));
             });
         }

@@ -10,6 +10,8 @@ use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
+use matrix::groups;
+
 use copycost::internals::supply::Supply;
 use copycost::internals::sys::socket::Socket;
 use copycost::message::{Message, Spec};
@@ -23,7 +25,7 @@ fn spec(size: usize) -> Spec {
 }
 
 fn parts(criterion: &mut Criterion) {
-    let mut group = criterion.benchmark_group("part");
+    let mut group = criterion.benchmark_group(groups::PART);
     let message = Message::new(&spec(1024)).expect("memory for a message");
     group.bench_function("eight iovecs", |b| b.iter(|| black_box(&message).slices().len()));
     for size in SIZES {
@@ -71,7 +73,7 @@ fn notification(low: u32, high: u32) -> Vec<u8> {
 /// One message into a socket whose peer throws everything away.
 fn calls(criterion: &mut Criterion) {
     for path in send::ORIGINAL.iter().filter_map(|name| send::by_name(name)) {
-        let mut group = criterion.benchmark_group(format!("{}-call", path.name));
+        let mut group = criterion.benchmark_group(groups::call(path));
         for size in SIZES {
             let spec = spec(size);
             let Ok(()) = (path.probe)(&spec) else { break };

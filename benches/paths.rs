@@ -5,24 +5,15 @@
 
 mod matrix;
 
-use copycost::message::Spec;
-use copycost::scenario::Scenario;
-use copycost::send;
 use criterion::{Criterion, criterion_group, criterion_main};
 
-const SIZES: [usize; 3] = [1024, 16_384, 65_536];
-
-const CLIENTS: [usize; 2] = [1, 8];
-
 fn paths(criterion: &mut Criterion) {
-    for path in send::ALL.iter().filter(|path| !send::ORIGINAL.contains(&path.name)) {
-        let fitting = |spec: Spec| path.nearest(&spec).unwrap_or(spec);
-        let spec = |size| fitting(Spec::new(size).expect("the matrix holds valid sizes"));
-        if spec(SIZES[0]).layout != Default::default() {
-            eprintln!("{}: with the layout {}", path.name, spec(SIZES[0]).layout);
+    for group in matrix::groups::paths() {
+        let layout = group.cells[0].spec.layout;
+        if layout != Default::default() {
+            eprintln!("{}: with the layout {layout}", group.name);
         }
-        let scenario = |size, clients| Scenario::new(path, spec(size), clients);
-        matrix::group(criterion, path.name, &SIZES, &CLIENTS, scenario);
+        matrix::group(criterion, &group);
     }
 }
 

@@ -99,7 +99,7 @@ fn ask_for_everything(address: std::net::SocketAddr) -> io::Result<usize> {
         if round >= AHEAD {
             for size in SIZES {
                 stream.read_exact(&mut buffer[..size])?;
-                if buffer[..size].iter().any(|byte| *byte != (round - AHEAD) as u8) {
+                if buffer[..size] != vec![(round - AHEAD) as u8; size] {
                     return Err(io::Error::other("a response holds what another one should"));
                 }
                 received += size;

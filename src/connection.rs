@@ -160,10 +160,12 @@ pub fn accepted(socket: &Socket, options: &Options) -> io::Result<()> {
 
 /// Makes a connection one that carries words and no messages. Each leaves at once: of two in a row Nagle's algorithm would
 /// hold the second back until the first is acknowledged, 40 ms later. And since such a connection is silent by nature, the
-/// kernel finds out within half a minute that a silent peer is gone.
-pub fn for_words(socket: &Socket) -> io::Result<()> {
+/// kernel finds out that a silent peer is gone: two and a half times `stall` after its last sign of life, or four seconds
+/// where `stall` is shorter than a second, for the kernel counts whole ones.
+pub fn for_words(socket: &Socket, stall: Duration) -> io::Result<()> {
     socket.options().set_tcp_nodelay(true)?;
-    let (idle, interval) = (Duration::from_secs(10), Duration::from_secs(5));
+    let second = Duration::from_secs(1);
+    let (idle, interval) = (stall.max(second), (stall / 2).max(second));
     const PROBES: u32 = 3;
     let probes = TcpKeepalive::new().with_time(idle).with_interval(interval).with_retries(PROBES);
     socket.options().set_tcp_keepalive(&probes)?;

@@ -2,7 +2,7 @@
 
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -19,7 +19,6 @@ use crate::sys::socket::{SendFlags, Socket, Woken};
 
 /// What the clients are to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
 pub enum Work {
     /// Each asks once for this many messages. The clock runs from the first ask to the last byte at the first
     /// client that has all of its own.
@@ -39,13 +38,20 @@ pub struct Turn {
     enough: AtomicBool,
     /// When the first client had everything, and what all had by then.
     first: OnceLock<(Instant, u64)>,
+    /// Of a window: clients that have yet to receive their first byte.
+    start: Mutex<usize>,
+    started: Condvar,
 }
+
+/// A client that has its first byte waits at most so long for the others; then it receives, whoever is late.
+const LATEST_START: Duration = Duration::from_millis(500);
 
 impl Turn {
     /// A run of `clients` clients.
     pub fn new(clients: usize) -> Self {
         let received = (0..clients).map(|_| CachePadded::default()).collect();
-        Self { received, enough: AtomicBool::new(false), first: OnceLock::new() }
+        let (start, started) = (Mutex::new(clients), Condvar::new());
+        Self { received, enough: AtomicBool::new(false), first: OnceLock::new(), start, started }
     }
 
     /// Bytes that all clients have received.
@@ -61,6 +67,29 @@ impl Turn {
     /// Ends a window.
     pub fn enough(&self) {
         self.enough.store(true, Ordering::Relaxed);
+    }
+
+    /// A client has its first byte: waits for the others. Each that went on at once would use up its time slice before
+    /// the next one gets the CPU, and with 64 clients on two CPUs the last one's first byte came 90 ms later.
+    fn start_together(&self) {
+        let mut waiting = self.lock_start();
+        *waiting = waiting.saturating_sub(1);
+        if *waiting == 0 {
+            self.started.notify_all();
+            return;
+        }
+        let waited = self.started.wait_timeout_while(waiting, LATEST_START, |waiting| *waiting > 0);
+        drop(waited);
+    }
+
+    /// Has nobody wait for the others any more: one of them failed.
+    pub fn abandon_start(&self) {
+        *self.lock_start() = 0;
+        self.started.notify_all();
+    }
+
+    fn lock_start(&self) -> MutexGuard<'_, usize> {
+        self.start.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// When the first client had everything, and the bytes that all had by then.
@@ -242,11 +271,17 @@ impl Client {
     fn receive_while_open(&mut self, length: Duration, receipt: &mut Receipt, turn: &Turn) -> io::Result<()> {
         let mut portion = Portion::new(self.member.size, length);
         let mut asked = 0;
+        let mut started = false;
         while !turn.enough.load(Ordering::Relaxed) {
             if asked - receipt.bytes <= portion.bytes() {
                 let messages = portion.next();
                 self.ask(messages, false)?;
                 asked += messages * self.member.size;
+            }
+            // With the next portion asked for, so that the sender has something to do meanwhile.
+            if receipt.bytes > 0 && !std::mem::replace(&mut started, true) {
+                turn.start_together();
+                portion.asked = Instant::now();
             }
             self.receive(asked - receipt.bytes, receipt, turn)?;
         }
@@ -350,5 +385,38 @@ fn silent(error: io::Error) -> io::Error {
             io::Error::new(io::ErrorKind::TimedOut, "the server sent nothing until the timeout")
         }
         _ => error,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_has_a_byte_waits_until_all_have_one_or_one_has_failed() {
+        for fails in [false, true] {
+            let turn = Arc::new(Turn::new(2));
+            let first = {
+                let turn = Arc::clone(&turn);
+                thread::Builder::new().spawn(move || turn.start_together()).unwrap()
+            };
+            // Not a moment that the test depends on: whenever the other comes, the first one ends.
+            thread::sleep(Duration::from_millis(5));
+            if fails {
+                turn.abandon_start()
+            } else {
+                turn.start_together()
+            }
+            first.join().unwrap();
+            assert_eq!(*turn.lock_start(), 0);
+        }
+    }
+
+    #[test]
+    fn nobody_waits_for_ever() {
+        let turn = Turn::new(2);
+        let began = Instant::now();
+        turn.start_together();
+        assert!(began.elapsed() >= LATEST_START && *turn.lock_start() == 1);
     }
 }

@@ -104,12 +104,30 @@ pub mod v2 {
     /// Reads a histogram with the bounds of every other here, so that it can be merged.
     pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Latencies, D::Error> {
         let bytes = Vec::<u8>::deserialize(deserializer)?;
+        if !alike(&bytes) {
+            return Err(de::Error::custom("a histogram has other bounds"));
+        }
         let histogram = Reader::new()
             .deserialize(&mut bytes.as_slice())
             .map_err(|error| de::Error::custom(format!("a histogram could not be read: {error:?}")))?;
         let mut latencies = Latencies::default();
         latencies.0.add(&histogram).map_err(|_| de::Error::custom("a histogram has other bounds"))?;
         Ok(latencies)
+    }
+
+    /// Whether a header announces what follows it and the bounds of every histogram here: what it announces is allocated.
+    /// All numbers are big-endian: cookie (of the form that is not compressed), length, normalising index, digits of 32 bits each; lowest and highest value
+    /// and a ratio of 64.
+    fn alike(bytes: &[u8]) -> bool {
+        const HEADER: usize = 40;
+        const COOKIE: u32 = 0x1c84_9313;
+        let own = Latencies::default().0;
+        let Some((header, payload)) = bytes.split_at_checked(HEADER) else { return false };
+        let bounds =
+            [&u32::from(own.sigfig()).to_be_bytes()[..], &own.low().to_be_bytes(), &own.high().to_be_bytes()];
+        header[..4] == COOKIE.to_be_bytes()
+            && header[4..8] == (payload.len() as u32).to_be_bytes()
+            && header[12..32] == *bounds.concat()
     }
 }
 
@@ -171,6 +189,24 @@ mod tests {
         for quantile in [0.0, 0.5, 0.99, 1.0] {
             assert_eq!(back.quantile(quantile), latencies.quantile(quantile));
         }
+    }
+
+    #[test]
+    fn a_histogram_that_announces_more_than_it_holds_is_refused() {
+        #[derive(serde::Serialize, serde::Deserialize)]
+        struct Sent(#[serde(with = "v2")] Latencies);
+        let mut latencies = Latencies::default();
+        latencies.record(Duration::from_millis(3));
+        let sent = serde_json::to_value(Sent(latencies)).unwrap();
+        let back: Sent = serde_json::from_value(sent.clone()).unwrap();
+        assert_eq!(back.0.len(), 1);
+        // Its form, its length, its digits, its highest value.
+        for at in [0, 4, 12, 15, 16, 24] {
+            let mut changed = sent.clone();
+            changed[at] = 5.into();
+            assert!(serde_json::from_value::<Sent>(changed).is_err(), "{at}");
+        }
+        assert!(serde_json::from_value::<Sent>(serde_json::json!([0, 1, 2])).is_err());
     }
 
     #[test]

@@ -67,42 +67,53 @@
 //! protocol  connection
 //! cost                 what a run costs: CPU time, counters, TCP_INFO
 //! send  recv           one file a path
+//! cgroup               what control groups limit
 //! message  supply  units  latency  unsupported
 //! sys                  system calls; the only place with `unsafe`
 //! ```
 
-#[cfg(not(target_os = "linux"))]
-compile_error!("copycost measures Linux system calls and builds on Linux only");
+// All or nothing: elsewhere the one error is a sentence, not a list of what is missing.
+cfg_if::cfg_if! {
+    if #[cfg(all(target_os = "linux", target_pointer_width = "64"))] {
+        mod cgroup;
+        mod connection;
+        pub mod cost;
+        mod fleet;
+        pub mod latency;
+        pub mod message;
+        pub mod offset;
+        mod protocol;
+        pub mod recv;
+        pub mod rig;
+        pub mod scenario;
+        mod seat;
+        pub mod send;
+        mod server;
+        mod supply;
+        mod sys;
+        pub mod units;
+        mod unsupported;
 
-mod connection;
-pub mod cost;
-mod fleet;
-pub mod latency;
-pub mod message;
-pub mod offset;
-mod protocol;
-pub mod recv;
-pub mod rig;
-pub mod scenario;
-mod seat;
-pub mod send;
-mod server;
-mod supply;
-mod sys;
-pub mod units;
-mod unsupported;
+        /// What a skipped test says, and whether the full set is run.
+        #[cfg(test)]
+        #[path = "../tests/common/rules.rs"]
+        mod test_rules;
 
-/// What the command `copycost`, the tests and the benches of this project need beyond the public items. It changes
-/// without notice.
-#[doc(hidden)]
-pub mod internals {
-    macro_rules! open {
-        ($($module:ident),*) => {$(
-            pub mod $module {
-                pub use crate::$module::*;
+        /// What the command `copycost`, the tests and the benches of this project need beyond the public items. It changes
+        /// without notice.
+        #[doc(hidden)]
+        pub mod internals {
+            macro_rules! open {
+                ($($module:ident),*) => {$(
+                    pub mod $module {
+                        pub use crate::$module::*;
+                    }
+                )*};
             }
-        )*};
-    }
 
-    open!(connection, fleet, protocol, seat, server, supply, sys, unsupported);
+            open!(cgroup, connection, fleet, protocol, seat, server, supply, sys, unsupported);
+        }
+    } else {
+        compile_error!("copycost measures Linux system calls and builds on 64-bit Linux only");
+    }
 }

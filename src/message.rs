@@ -456,16 +456,19 @@ impl Message {
 /// Words differ from place to place and from message to message, so that bytes that are lost, doubled,
 /// swapped or stale do not pass for right.
 pub fn content(sequence: u64, position: usize, out: &mut [u8]) {
-    let mut at = position;
-    let mut rest = out;
-    while !rest.is_empty() {
-        let word = word(sequence, (at / 8) as u64).to_le_bytes();
-        let from = at % 8;
-        let n = (8 - from).min(rest.len());
-        rest[..n].copy_from_slice(&word[from..from + n]);
-        rest = &mut rest[n..];
-        at += n;
+    let at = |index: usize| word(sequence, index as u64).to_le_bytes();
+    // The end of a word that begins before, whole words, the beginning of one that goes on.
+    let before = position % 8;
+    let end = (8 - before) % 8;
+    let (head, rest) = out.split_at_mut(end.min(out.len()));
+    head.copy_from_slice(&at(position / 8)[before..][..head.len()]);
+    let (words, tail) = rest.as_chunks_mut::<8>();
+    let mut index = position.div_ceil(8);
+    for word in words {
+        *word = at(index);
+        index += 1;
     }
+    tail.copy_from_slice(&at(index)[..tail.len()]);
 }
 
 /// Weyl steps with odd constants (2^64 divided by the golden ratio; a constant from the xorshift-multiply

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use crate::message::{Buffers, Footprint, Message, Spec};
 use crate::offset::PERIOD;
 use crate::send::Sender;
+use crate::sys::sched;
 
 /// How much of a message is written before it is sent again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -132,9 +133,10 @@ fn footprint_bytes(footprint: Footprint) -> usize {
     }
 }
 
-/// The size of the first CPU's unified cache of `level`, as the kernel tells it.
+/// The size of the unified cache of `level` of the first CPU that this process may use, as the kernel tells it.
 fn cache_bytes(level: u32) -> Option<usize> {
-    let caches = fs::read_dir("/sys/devices/system/cpu/cpu0/cache").ok()?;
+    let cpu = *sched::allowed_cpus().ok()?.first()?;
+    let caches = fs::read_dir(format!("/sys/devices/system/cpu/cpu{cpu}/cache")).ok()?;
     caches.flatten().find_map(|cache| {
         let read = |name| fs::read_to_string(cache.path().join(name)).ok();
         let unified = read("type")?.trim() == "Unified" && read("level")?.trim().parse() == Ok(level);

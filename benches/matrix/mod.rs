@@ -2,14 +2,19 @@
 
 #![allow(dead_code, reason = "each bench target compiles this file and uses a part of it")]
 
+pub mod groups;
+mod noted;
+
 use std::time::Duration;
 
 use copycost::recv::Mapped;
 use copycost::rig::{Rig, Work};
-use copycost::scenario::{Scenario, matrix};
+use copycost::scenario::Scenario;
 use copycost::send::Ledger;
 use copycost::units::thousands;
 use criterion::{AxisScale, BenchmarkId, Criterion, PlotConfiguration, SamplingMode, Throughput};
+
+use groups::Group;
 
 /// Three of four runs of an unchanged build differ from the run before by less than 3.8 %, half by less than 2.1 %
 /// (README, "Tracking regressions", says how that was measured); Criterion's own 1 % would report noise.
@@ -18,6 +23,7 @@ const NOISE: f64 = 0.05;
 /// The 48 ids of `throughput`, plots included, in less than five minutes, all default targets in less than ten;
 /// flags of the command line win.
 pub fn config() -> Criterion {
+    noted::run();
     Criterion::default()
         .warm_up_time(Duration::from_millis(300))
         .measurement_time(Duration::from_millis(2_000))
@@ -27,30 +33,19 @@ pub fn config() -> Criterion {
 }
 
 /// Measures the throughput of each cell, and says at the end what the kernel copied.
-pub fn group(
-    criterion: &mut Criterion,
-    name: &str,
-    sizes: &[usize],
-    clients: &[usize],
-    scenario: impl Fn(usize, usize) -> Scenario,
-) {
+pub fn group(criterion: &mut Criterion, cells: &Group) {
     let mut ledger = Ledger::default();
     let mut mapped = Mapped::default();
-    let mut group = criterion.benchmark_group(name);
+    let mut group = criterion.benchmark_group(&cells.name);
     // The linear mode would take a run's beginning for part of the cost of a round.
     group.sampling_mode(SamplingMode::Flat);
     group.plot_config(PlotConfiguration::default().summary_scale(AxisScale::Logarithmic));
-    for (size, clients) in matrix(sizes, clients) {
-        let scenario = scenario(size, clients);
-        if let Err(reason) = (scenario.path.probe)(&scenario.spec) {
-            eprintln!("{name} is left out: {reason}");
-            break;
-        }
+    for scenario in available(cells) {
         group.throughput(Throughput::Bytes(scenario.round_bytes()));
         // Built when the first measurement asks for it: an id that is filtered out costs nothing.
         let mut rig: Option<Rig> = None;
-        group.bench_function(BenchmarkId::new(size.to_string(), clients), |bencher| {
-            let rig = rig.get_or_insert_with(|| built(&scenario));
+        group.bench_function(id(scenario), |bencher| {
+            let rig = rig.get_or_insert_with(|| built(scenario));
             bencher.iter_custom(|rounds| {
                 let sample =
                     rig.run(Work::Rounds(rounds)).unwrap_or_else(|error| panic!("{scenario}: {error}"));
@@ -64,6 +59,19 @@ pub fn group(
     group.finish();
     tell_copies(&ledger);
     tell_mapped(&mapped);
+}
+
+/// The cells that this machine has; says why where it has none.
+pub fn available(group: &Group) -> &[Scenario] {
+    group.available().unwrap_or_else(|reason| {
+        eprintln!("{reason}");
+        &[]
+    })
+}
+
+/// What follows the group's name in the id of a cell.
+pub fn id(cell: &Scenario) -> BenchmarkId {
+    BenchmarkId::new(cell.spec.size.to_string(), cell.clients)
 }
 
 /// Sets a scenario up, or ends the bench with the sentence why not.

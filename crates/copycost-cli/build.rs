@@ -7,17 +7,24 @@ use std::process::Command;
 fn main() {
     println!("cargo::rerun-if-changed=build.rs");
     let package = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
-    // Another repository that this package lies in, vendored say, has commits of its own.
-    let ours = git(&package, &["ls-files", "--error-unmatch", "Cargo.toml"]).is_some()
+    // Another repository that this package lies in, vendored say, has commits of its own; it may have a folder
+    // `crates` too, but not the library beside it.
+    let ours = git(&package, &["ls-files", "--error-unmatch", "Cargo.toml", "../../src/send/zero_copy.rs"])
+        .is_some()
         && git(&package, &["rev-parse", "--show-prefix"]).as_deref() == Some("crates/copycost-cli/");
     if !ours {
         return;
     }
-    // HEAD changes with a checkout, its log with a commit too; in a worktree both lie elsewhere. A file that does not
-    // exist would have this script run at every build.
-    for name in ["HEAD", "logs/HEAD", "index"] {
-        let Some(path) = git(&package, &["rev-parse", "--git-path", name]) else { continue };
-        let path = package.join(path);
+    // HEAD changes with a checkout, its log with a commit too; in a worktree both lie elsewhere. Not the index: the
+    // `git describe` below writes it, and each build would have the next one run this script again.
+    let git_files = ["HEAD", "logs/HEAD"]
+        .into_iter()
+        .filter_map(|name| git(&package, &["rev-parse", "--git-path", name]));
+    // What makes the build differ from the commit.
+    let sources =
+        ["src", "Cargo.toml", "../../src", "../../Cargo.toml", "../../Cargo.lock"].map(str::to_owned);
+    for path in git_files.chain(sources).map(|path| package.join(path)) {
+        // A file that does not exist would have this script run at every build.
         if path.exists() {
             println!("cargo::rerun-if-changed={}", path.display());
         }

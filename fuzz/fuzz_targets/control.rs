@@ -1,9 +1,12 @@
-//! A frame of a control connection, as each end reads it: its length, its JSON, and what it means.
+//! A frame of a control connection, as each end reads it: its length, its JSON, what it means, and its figures added up.
 #![no_main]
 
+use copycost::internals::server::{News, Report, Told};
+use copycost::rig::Sample;
+use copycost_cli::json::disarmed;
 use copycost_cli::remote::frame::{self, MOST_FROM_GUEST, MOST_FROM_HOST};
+use copycost_cli::remote::news;
 use copycost_cli::remote::order::{Answer, Order, sentence};
-use copycost::internals::server::News;
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|data: &[u8]| {
@@ -26,4 +29,30 @@ fuzz_target!(|data: &[u8]| {
         Ok(Answer::Refused(reason)) => assert!(!sentence(&reason).contains('\n')),
         Ok(Answer::Offered(_)) | Err(_) => {}
     }
+    let shown = disarmed(&String::from_utf8_lossy(json)).into_owned();
+    if let Ok(Ok(News { told: Told::Report(report), .. })) = frame::decode(shown.as_bytes()).map(news) {
+        add_up(&report);
+    }
+    // What the ranks of a job send each other. They are builds of one program, so that only reading must be safe.
+    let _ = frame::decode::<Sample>(json);
 });
+
+/// As a rig does with the reports of its clients, and a cell with those of its runs.
+fn add_up(report: &Report) {
+    let mut sum = Sample::empty();
+    for _ in 0..3 {
+        let mut run = Sample::empty();
+        run.messages = report.messages;
+        run.calls = report.calls;
+        run.sender.beside(&report.spent);
+        run.wire = report.wire.clone();
+        run.walk += report.walk;
+        run.ledger.add(&report.ledger);
+        run.drain = report.drain;
+        sum.beside(&run);
+        sum.add(&run);
+    }
+    let _ =
+        (sum.sender.user_share(), sum.switches_per_message(), sum.ledger.copies(), sum.ledger.judged(None));
+    let _ = (sum.ledger.notification_quantiles(), sum.ledger.decisions.to_string(), format!("{sum:?}"));
+}

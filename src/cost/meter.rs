@@ -118,13 +118,20 @@ mod tests {
 
     #[test]
     fn threads_lie_beside_each_other_and_runs_follow_each_other() {
-        let one = Spent { wall: Duration::from_secs(2), counted_messages: 5, ..Spent::default() };
-        let two = Spent { wall: Duration::from_secs(3), counted_messages: 1, ..Spent::default() };
+        let spent = |seconds, counted_messages| Spent {
+            cpu: Some(CpuSpent { time: Duration::from_millis(seconds * 100), scope: CpuScope::TaskClock }),
+            wall: Duration::from_secs(seconds),
+            counted_messages,
+            ..Spent::default()
+        };
+        let (one, two) = (spent(2, 5), spent(3, 1));
         let (mut beside, mut then) = (one.clone(), one);
         beside.beside(&two);
         then.then(&two);
         assert_eq!((beside.wall, then.wall), (Duration::from_secs(3), Duration::from_secs(5)));
         assert_eq!((beside.counted_messages, then.counted_messages), (6, 6));
+        let sum = Duration::from_millis(500);
+        assert_eq!((beside.cpu_time(), then.cpu_time()), (sum, sum));
     }
 
     #[test]

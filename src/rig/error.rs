@@ -4,6 +4,7 @@ use std::fmt;
 use std::io;
 use std::time::Duration;
 
+use crate::cgroup::memory::Available;
 use crate::send::{Ledger, Unsupported};
 use crate::units::{ByteSize, Clients};
 
@@ -58,21 +59,26 @@ pub enum RigError {
         /// The limit.
         hard: u64,
     },
+    /// The loopback interface is down.
+    #[error(
+        "the loopback interface lo is down in this network namespace, and nothing reaches 127.0.0.1: `ip link set lo up`"
+    )]
+    LoopbackDown,
     /// The messages would take the memory of everything else.
     #[error(
-        "the messages of {} take {}, and this machine has {} left, of which they may have half: \
+        "the messages of {} take {}, and {}, of which they may have half: \
          use fewer clients, larger messages (`--layout huge` takes 2 MiB for each in turn), or a smaller `--footprint`",
         Clients(*.clients),
         in_mib(*.needed),
-        in_mib(*.available)
+        .available
     )]
     Memory {
         /// The clients asked for.
         clients: usize,
         /// Bytes.
         needed: usize,
-        /// Bytes.
-        available: usize,
+        /// What is left, and by whose word.
+        available: Available,
     },
     /// The site could not be reached or made ready.
     #[error("{0}")]

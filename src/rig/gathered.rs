@@ -99,6 +99,7 @@ impl Gathered {
                 (mine, theirs) => mine.or(theirs),
             };
             sample.ledger.add(&report.ledger);
+            sample.throttled = sample.throttled.worse(report.throttled);
             sample.drain = sample.drain.max(report.drain);
         }
         for receipt in &self.receipts {

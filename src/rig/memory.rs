@@ -1,15 +1,18 @@
 //! Memory of messages: a cold footprint of small messages on huge pages would take hundreds of times what they hold.
 
 use super::error::RigError;
+use crate::cgroup;
 use crate::scenario::Scenario;
 use crate::supply::Supply;
-use crate::sys::{limits, memory};
+use crate::sys::memory;
 
-/// Refuses what would take more than half of the memory that is left.
+/// Refuses what would take more than half of the memory that is left to this process, by the machine and by its control
+/// groups.
 pub(super) fn allow(scenario: &Scenario) -> Result<(), RigError> {
-    let (clients, needed) =
-        (scenario.clients, scenario.clients.saturating_mul(Supply::memory(&scenario.spec)));
-    let lacks = || limits::available_memory().filter(|available| needed > available / 2);
+    let clients = scenario.clients;
+    let each = Supply::memory(&scenario.spec).saturating_add(scenario.pollution_table.unwrap_or(0));
+    let needed = clients.saturating_mul(each);
+    let lacks = || cgroup::memory::available().filter(|available| needed > available.bytes / 2);
     if lacks().is_none() {
         return Ok(());
     }

@@ -19,6 +19,7 @@ use std::time::Duration;
 
 use crossbeam::channel::unbounded;
 
+use crate::cgroup::throttle::Counters;
 use crate::connection::{self, Applied};
 use crate::cost::pollution::Walk;
 use crate::fleet::{Fleet, Member};
@@ -83,6 +84,7 @@ impl Rig {
         let cpus = seat::cpus().map_err(setup("the process's CPUs could not be read"))?;
         let (news_to, news) = unbounded();
         let reached = site.reach(scenario, &cpus, news_to)?;
+        let cpus = reached.shared_cpus.clone().unwrap_or(cpus);
         let seats = site.client_seats(scenario, reached.one_host, &cpus);
         let mut placed = seats.placed(cpus.len());
         if let (false, Some(sender_cpus)) = (reached.one_host, reached.sender_cpus) {
@@ -105,6 +107,7 @@ impl Rig {
             stall: scenario.options.stall,
             preparation: scenario.preparation(),
             relay: reached.relay,
+            throttling: Counters::open(),
         };
         let ready = own.await_ready()?;
         let about = About {

@@ -12,6 +12,7 @@ use super::gate::Gate;
 use super::gathered::Gathered;
 use super::sample::Sample;
 use super::site::{DRAIN_TIMEOUT, RelayMeter, ServerEnd};
+use crate::cgroup::throttle::Counters;
 use crate::cost::cpu;
 use crate::fleet::{Fleet, Outcome, Turn, Work};
 use crate::server::News;
@@ -31,6 +32,8 @@ pub(super) struct Own {
     pub(super) preparation: Duration,
     /// What lies between the ends and costs something.
     pub(super) relay: Option<Arc<dyn RelayMeter>>,
+    /// How often the control groups of this process stop it.
+    pub(super) throttling: Counters,
 }
 
 /// How often something is looked at that nobody reports.
@@ -42,11 +45,15 @@ impl Own {
         let turn = Arc::new(Turn::new(self.clients));
         let mut gathered = Gathered::new(self.clients);
         let relay = self.relay.as_ref().map(|relay| relay.start());
+        let before = self.throttling.read();
         let (process, began) = (cpu::process_now().ok(), Instant::now());
         self.fleet.begin(&turn, work);
-        let mut sample = self.watch(work, &turn, &mut gathered, gate)?;
+        let mut sample =
+            self.watch(work, &turn, &mut gathered, gate).inspect_err(|_| turn.abandon_start())?;
         sample.wall = began.elapsed();
         sample.process = process.and_then(|earlier| cpu::process_since(earlier).ok());
+        // The other end may be in groups of its own, and says so itself.
+        sample.throttled = sample.throttled.worse(self.throttling.read() - before);
         sample.relayed = relay.map(|cost_since| cost_since());
         Ok(sample)
     }
@@ -240,6 +247,7 @@ mod tests {
             stall: scenario.options.stall,
             preparation: scenario.preparation(),
             relay: None,
+            throttling: Counters::open(),
         };
         let began = Instant::now();
         let error = own.await_ready().map(drop).unwrap_err();

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::cgroup::throttle::Throttled;
 use crate::cost::cpu::CpuSpent;
 use crate::cost::meter::Spent;
 use crate::cost::pollution::Walk;
@@ -46,6 +47,9 @@ pub struct Sample {
     pub latency: Latencies,
     /// What the clients took without a copy over the whole run, by a receive path that tries.
     pub mapped: Option<Mapped>,
+    /// How often control groups stopped an end over the whole run, of the end that was stopped more often.
+    #[serde(default)]
+    pub throttled: Throttled,
     /// Where many hosts receive: what each of them had, in the order of their ranks.
     #[serde(skip)]
     pub hosts: Vec<HostShare>,
@@ -91,6 +95,7 @@ impl Sample {
             drain: Duration::ZERO,
             latency: Latencies::default(),
             mapped: None,
+            throttled: Throttled::default(),
             hosts: Vec::new(),
         }
     }
@@ -108,6 +113,7 @@ impl Sample {
             (Some(mine), Some(theirs)) => Some(mine.and(theirs)),
             (mine, theirs) => mine.or(theirs),
         };
+        self.throttled = self.throttled.worse(other.throttled);
         self.count(other);
     }
 
@@ -122,6 +128,7 @@ impl Sample {
             (mine, theirs) => *mine = mine.take().or_else(|| theirs.clone()),
         }
         self.wall += other.wall;
+        self.throttled = self.throttled + other.throttled;
         self.wire = self.wire.take().zip(other.wire.clone()).map(|(mine, theirs)| mine.then(theirs));
         self.count(other);
         if self.hosts.is_empty() {

@@ -18,6 +18,7 @@ use crate::scenario::Scenario;
 use crate::seat::{Seat, Seats};
 use crate::send::{Budget, Limits, Release, Terms};
 use crate::server::{Doors, News, Offered, Server, Service};
+use crate::sys::rtnetlink;
 use crate::sys::socket::Socket;
 
 /// How long the kernel may take to release what was sent, beyond the stall timeout of a blocked call.
@@ -91,6 +92,8 @@ pub struct Reached {
     pub ticket: Ticket,
     /// Both ends share their CPUs.
     pub one_host: bool,
+    /// The CPUs that both ends share, in the order of the server's plan; `None`: all that this process may use.
+    pub shared_cpus: Option<Vec<usize>>,
     /// CPUs of the server's threads, where only its host knows them.
     pub sender_cpus: Option<usize>,
     /// Why the kernel copies zero-copy sends on this way, where that is known.
@@ -125,6 +128,17 @@ impl Site for Loopback {
     fn build(&self, scenario: &Scenario) -> Result<Rig, RigError> {
         Rig::with_clients_here(self, scenario)
     }
+
+    /// In a network namespace that somebody has just made, loopback is down.
+    fn check(&self, _: &Options) -> Result<(), RigError> {
+        if loopback_is_down() { Err(RigError::LoopbackDown) } else { Ok(()) }
+    }
+}
+
+/// Whether the kernel says so; where it says nothing, connecting will.
+fn loopback_is_down() -> bool {
+    let interfaces = rtnetlink::interfaces().unwrap_or_default();
+    interfaces.iter().any(|interface| interface.name == "lo" && !interface.up)
 }
 
 impl ServerSite for Loopback {
@@ -181,6 +195,7 @@ pub fn serve(
         address,
         ticket,
         one_host: true,
+        shared_cpus: None,
         sender_cpus: None,
         copied_because: None,
         relay: None,

@@ -5,6 +5,7 @@ use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
 use super::{Failure, Offer, Report, Told};
+use crate::cgroup::throttle::{Counters, Throttled};
 use crate::connection;
 use crate::cost::meter::Meter;
 use crate::cost::pollution::{Chase, Walk};
@@ -60,6 +61,8 @@ struct Conversation<'a> {
     sender: Box<dyn Sender>,
     meter: Meter,
     chase: Option<Chase>,
+    /// Only of client 0.
+    throttling: Option<Counters>,
 }
 
 /// Steps of the pointer chase after each message: an eighth of a 512 KiB table, so that every line is visited again
@@ -85,7 +88,8 @@ impl<'a> Conversation<'a> {
         let sender = (service.path.open)(socket, &supply, service.terms.clone())?;
         let meter = Meter::open(client < service.counted_threads);
         let chase = service.pollution_table.map(Chase::new).transpose().map_err(io::Error::other)?;
-        Ok(Self { offer, client, asks, calls, supply, sender, meter, chase })
+        let throttling = (client == 0).then(Counters::open);
+        Ok(Self { offer, client, asks, calls, supply, sender, meter, chase, throttling })
     }
 
     fn huge_share(&self) -> Option<f64> {
@@ -112,6 +116,7 @@ impl<'a> Conversation<'a> {
         let (calls, ledger) = (self.calls.get(), self.sender.ledger());
         let before = tcp_info(self.asks.as_fd());
         let (mut messages, mut walk) = (0, Walk::default());
+        let throttled = self.throttled();
         self.meter.start();
         let mut ask = first;
         loop {
@@ -132,9 +137,14 @@ impl<'a> Conversation<'a> {
             walk,
             ledger: self.sender.ledger().since(&ledger),
             drain,
+            throttled: self.throttled() - throttled,
         };
         self.offer.tell(self.client, Told::Report(Box::new(report)));
         Ok(())
+    }
+
+    fn throttled(&self) -> Throttled {
+        self.throttling.as_ref().map(Counters::read).unwrap_or_default()
     }
 
     /// The loop that is measured.

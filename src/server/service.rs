@@ -9,6 +9,7 @@ use std::time::Duration;
 use crossbeam::channel::Sender;
 
 use super::lock;
+use crate::cgroup::throttle::Throttled;
 use crate::connection::Options;
 use crate::cost::meter::Spent;
 use crate::cost::pollution::Walk;
@@ -91,6 +92,9 @@ pub struct Report {
     pub ledger: Ledger,
     /// How long the drain at the end took.
     pub drain: Duration,
+    /// How often control groups stopped this process meanwhile. Told by client 0 alone, because all are in one process.
+    #[serde(default)]
+    pub throttled: Throttled,
 }
 
 /// Why a sender ended.

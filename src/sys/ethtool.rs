@@ -16,6 +16,7 @@ const ETHTOOL_GTXCSUM: u32 = 0x16;
 const ETHTOOL_GSG: u32 = 0x18;
 const ETHTOOL_GTSO: u32 = 0x1e;
 const ETHTOOL_GGSO: u32 = 0x23;
+const ETHTOOL_GGRO: u32 = 0x2b;
 
 /// The offloads that decide how a TCP segment leaves the machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,6 +29,8 @@ pub struct Offloads {
     pub tso: bool,
     /// The kernel cuts large segments late, just before the driver.
     pub gso: bool,
+    /// The kernel joins received segments.
+    pub gro: bool,
 }
 
 // struct ethtool_value
@@ -76,6 +79,7 @@ impl Ethtool {
             tx_checksum: self.flag(interface, ETHTOOL_GTXCSUM)?,
             tso: self.flag(interface, ETHTOOL_GTSO)?,
             gso: self.flag(interface, ETHTOOL_GGSO)?,
+            gro: self.flag(interface, ETHTOOL_GGRO)?,
         })
     }
 
@@ -93,7 +97,7 @@ impl Ethtool {
 
     fn flag(&self, interface: &str, command: u32) -> io::Result<bool> {
         let mut value = Value { command, data: 0 };
-        // SAFETY: the four commands that come here write one struct ethtool_value, which `Value` is.
+        // SAFETY: the five commands that come here write one struct ethtool_value, which `Value` is.
         unsafe { self.ask(interface, (&raw mut value).cast()) }?;
         Ok(value.data != 0)
     }

@@ -1,5 +1,6 @@
-//! getifaddrs(3): the addresses of this host.
+//! getifaddrs(3), if_nametoindex(3): the addresses and the interfaces of this network namespace.
 
+use std::ffi::{CStr, CString};
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::ptr;
@@ -38,9 +39,42 @@ pub fn addresses() -> io::Result<Vec<IpAddr>> {
     Ok(addresses)
 }
 
+/// The number of the interface with this name.
+///
+/// # Errors
+/// ENODEV where there is none.
+pub fn index(name: &str) -> io::Result<u32> {
+    let name = CString::new(name)?;
+    // SAFETY: `name` is a live, NUL-terminated string, which the call only reads.
+    match unsafe { libc::if_nametoindex(name.as_ptr()) } {
+        0 => Err(io::Error::last_os_error()),
+        index => Ok(index),
+    }
+}
+
+/// The name of the interface with this number.
+///
+/// # Errors
+/// ENXIO where there is none.
+pub fn name(index: u32) -> io::Result<String> {
+    let mut name = [0 as libc::c_char; libc::IFNAMSIZ];
+    // SAFETY: the call writes at most IFNAMSIZ bytes, which `name` has, the final NUL included.
+    if unsafe { libc::if_indextoname(index, name.as_mut_ptr()) }.is_null() {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: the call succeeded, so that `name` holds a NUL-terminated string.
+    Ok(unsafe { CStr::from_ptr(name.as_ptr()) }.to_string_lossy().into_owned())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn loopback_has_a_number_and_a_name() {
+        assert_eq!(name(index("lo").unwrap()).unwrap(), "lo");
+        assert!(index("no-such-if").is_err() && index("a\0b").is_err() && name(0).is_err());
+    }
 
     #[test]
     fn loopback_is_among_them() {

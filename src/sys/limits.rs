@@ -44,7 +44,7 @@ pub fn can_lock_memory() -> bool {
 
 /// Whether the calling thread has this capability in effect, in its own user namespace.
 pub fn has_capability(number: u32) -> bool {
-    let status = std::fs::read_to_string("/proc/thread-self/status").unwrap_or_default();
+    let status = super::text::read("/proc/thread-self/status").unwrap_or_default();
     effective_capabilities(&status).is_some_and(|set| set >> number & 1 == 1)
 }
 
@@ -75,7 +75,7 @@ fn get(resource: Resource) -> io::Result<Limit> {
     Ok(Limit { soft: limit.rlim_cur, hard: limit.rlim_max })
 }
 
-/// The memory that could be had without swapping, in bytes: MemAvailable in /proc/meminfo.
+/// The memory that the machine could give without swapping, in bytes: MemAvailable in /proc/meminfo.
 pub fn available_memory() -> Option<usize> {
     let meminfo = std::fs::read_to_string("/proc/meminfo").ok()?;
     let kib = meminfo.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;

@@ -114,7 +114,7 @@ impl Block {
 
     /// The share, 0 to 1, of the memory around this block that the kernel backs by huge pages, from /proc/self/smaps.
     pub fn huge_share(&self) -> io::Result<f64> {
-        let smaps = std::fs::read_to_string("/proc/self/smaps")?;
+        let smaps = super::text::read("/proc/self/smaps")?;
         Ok(anon_huge_share(&smaps, self.start.as_ptr() as usize))
     }
 
@@ -256,29 +256,6 @@ fn anon_huge_share(smaps: &str, address: usize) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    #[cfg(target_env = "gnu")]
-    fn what_a_thread_has_freed_is_given_back() {
-        const FREED: usize = 256 << 20;
-        let resident = || {
-            let statm = std::fs::read_to_string("/proc/self/statm").unwrap();
-            statm.split(' ').nth(1).unwrap().parse::<usize>().unwrap() * page_size()
-        };
-        let fill = || {
-            let pieces: Vec<_> = (0..FREED >> 14).map(|_| vec![1u8; 1 << 14]).collect();
-            // It lies behind the others, so that they are not at the arena's end.
-            let last = vec![1u8; 1 << 14];
-            drop(pieces);
-            last
-        };
-        let last = std::thread::scope(|scope| scope.spawn(fill).join()).unwrap();
-        let before = resident();
-        trim();
-        let given = before.saturating_sub(resident());
-        assert!(given > FREED / 2, "{given} bytes");
-        drop(last);
-    }
 
     #[test]
     fn blocks_are_aligned_zeroed_and_writable_to_the_last_byte() {

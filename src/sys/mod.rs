@@ -2,6 +2,7 @@
 
 #![allow(unsafe_code)]
 
+pub mod boot;
 pub mod clock;
 pub mod completions;
 pub mod ethtool;
@@ -11,14 +12,18 @@ pub mod memory;
 pub mod message;
 pub mod netns;
 pub mod process;
+pub mod rtnetlink;
 pub mod rusage;
 pub mod sched;
+pub mod signals;
 mod sigpipe;
 pub mod socket;
 pub mod splice;
 pub mod tap;
 pub mod tcp_info;
+pub mod text;
 pub mod uring;
+pub mod xattr;
 pub mod zerocopy;
 pub mod zerocopy_receive;
 

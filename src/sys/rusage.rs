@@ -87,6 +87,7 @@ pub fn thread_usage() -> io::Result<Usage> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sys::clock::thread_cpu_time;
 
     #[test]
     fn a_sleep_is_a_voluntary_switch() {
@@ -107,6 +108,19 @@ mod tests {
         }
         let after = thread_usage().unwrap();
         assert!(after.faults() > before.faults(), "{before:?} {after:?}");
-        assert!(after.user >= before.user);
+    }
+
+    #[test]
+    fn a_burner_uses_what_its_clock_says() {
+        const BURNT: Duration = Duration::from_millis(20);
+        let (clock, before) = (thread_cpu_time().unwrap(), thread_usage().unwrap());
+        while thread_cpu_time().unwrap() - clock < BURNT {
+            (0..10_000u64).for_each(|n| _ = std::hint::black_box(n));
+        }
+        let used = thread_usage().unwrap().since(&before);
+        let spent = thread_cpu_time().unwrap() - clock;
+        // How it is split is sampled; the sum is the scheduler's own, read a moment before or after.
+        let sum = used.user + used.system;
+        assert!(sum > spent / 2 && sum < spent * 2, "{used:?}, {spent:?} by the clock");
     }
 }

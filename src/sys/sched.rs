@@ -2,33 +2,58 @@
 
 use std::io;
 
-/// The CPUs that the calling thread may run on, ascending.
+/// The CPUs that the calling thread may run on, ascending. One that is offline is not among them, although the mask in
+/// /proc/self/status still has it (sched_getaffinity, kernel/sched/syscalls.c).
 pub fn allowed_cpus() -> io::Result<Vec<usize>> {
-    let mut set = empty_set();
-    // SAFETY: `set` is a live cpu_set_t and its size is the length given; pid 0 is the calling thread.
-    let result = unsafe { libc::sched_getaffinity(0, size_of::<libc::cpu_set_t>(), &raw mut set) };
-    super::checked(result)?;
-    // SAFETY: every index is below CPU_SETSIZE, the number of bits in a cpu_set_t.
-    Ok((0..libc::CPU_SETSIZE as usize).filter(|cpu| unsafe { libc::CPU_ISSET(*cpu, &set) }).collect())
+    let mut mask = vec![0u64; FEWEST_WORDS];
+    loop {
+        let bytes = size_of_val(&mask[..]);
+        // SAFETY: the call writes at most `bytes` bytes to `mask`, which has as many; pid 0 is the calling thread.
+        let result = unsafe { libc::sched_getaffinity(0, bytes, mask.as_mut_ptr().cast()) };
+        match super::checked(result) {
+            Ok(_) => {
+                return Ok((0..mask.len() * WORD)
+                    .filter(|cpu| mask[cpu / WORD] >> (cpu % WORD) & 1 == 1)
+                    .collect());
+            }
+            // The kernel has more CPUs than the mask.
+            Err(error) if error.raw_os_error() == Some(libc::EINVAL) && mask.len() < MOST_WORDS => {
+                mask.resize(2 * mask.len(), 0);
+            }
+            Err(error) => return Err(error),
+        }
+    }
 }
 
 /// Lets the calling thread run on `cpus` only.
 pub fn pin(cpus: &[usize]) -> io::Result<()> {
-    let mut set = empty_set();
-    for cpu in cpus.iter().filter(|cpu| **cpu < libc::CPU_SETSIZE as usize) {
-        // SAFETY: the index is below CPU_SETSIZE (filtered above), the number of bits in a cpu_set_t.
-        unsafe { libc::CPU_SET(*cpu, &mut set) };
+    let words = cpus.iter().max().map_or(0, |most| most / WORD + 1).clamp(FEWEST_WORDS, MOST_WORDS);
+    let mut mask = vec![0u64; words];
+    for cpu in cpus.iter().filter(|cpu| **cpu < words * WORD) {
+        mask[cpu / WORD] |= 1 << (cpu % WORD);
     }
-    // SAFETY: `set` is a live cpu_set_t and its size is the length given; pid 0 is the calling thread.
-    super::checked(unsafe { libc::sched_setaffinity(0, size_of::<libc::cpu_set_t>(), &raw const set) })
+    // SAFETY: the call reads the bytes of `mask`, whose number is given; pid 0 is the calling thread.
+    super::checked(unsafe { libc::sched_setaffinity(0, size_of_val(&mask[..]), mask.as_ptr().cast()) })
         .map(drop)
 }
 
+/// CPUs in a word of a mask, which is an array of longs (of 64 bits on all targets).
+const WORD: usize = u64::BITS as usize;
+
+/// A cpu_set_t has 1024 CPUs.
+const FEWEST_WORDS: usize = 1024 / WORD;
+
+/// No kernel is built for more than 65,536 CPUs.
+const MOST_WORDS: usize = 65_536 / WORD;
+
 /// Puts the calling thread under SCHED_BATCH, which needs no privilege.
 pub fn batch() -> io::Result<()> {
-    let parameters = libc::sched_param { sched_priority: 0 };
-    // SAFETY: `parameters` is a live sched_param; SCHED_BATCH takes priority 0; pid 0 is the calling thread.
-    super::checked(unsafe { libc::sched_setscheduler(0, libc::SCHED_BATCH, &raw const parameters) }).map(drop)
+    // The kernel's sched_param: the priority alone. musl's type has more fields, and musl's function only fails (ENOSYS).
+    let priority: libc::c_int = 0;
+    // SAFETY: `priority` lives through the call; SCHED_BATCH takes priority 0; pid 0 is the calling thread.
+    let result =
+        unsafe { libc::syscall(libc::SYS_sched_setscheduler, 0, libc::SCHED_BATCH, &raw const priority) };
+    super::checked(result as libc::c_int).map(drop)
 }
 
 /// Has sleeps of the calling thread end when they should: the kernel otherwise lets each last 50 µs longer, to join it
@@ -39,7 +64,18 @@ pub fn sleep_exactly() -> io::Result<()> {
     super::checked(unsafe { libc::prctl(libc::PR_SET_TIMERSLACK, LEAST) }).map(drop)
 }
 
-fn empty_set() -> libc::cpu_set_t {
-    // SAFETY: cpu_set_t is an array of bits; all zeroes is the empty set.
-    unsafe { std::mem::zeroed() }
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_thread_is_where_it_was_pinned_to() {
+        let all = allowed_cpus().unwrap();
+        let one = all[all.len() - 1];
+        let there = move || pin(&[one, usize::MAX]).and_then(|()| allowed_cpus());
+        let there = std::thread::Builder::new().spawn(there).unwrap();
+        assert_eq!(there.join().unwrap().unwrap(), [one]);
+        assert_eq!(allowed_cpus().unwrap(), all);
+        assert!(pin(&[]).is_err());
+    }
 }

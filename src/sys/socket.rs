@@ -62,6 +62,8 @@ impl SendFlags {
     pub const NONE: Self = Self(0);
     /// MSG_MORE: what follows may share a segment.
     pub const MORE: Self = Self(libc::MSG_MORE);
+    /// MSG_DONTWAIT: a full send buffer is `WouldBlock`.
+    pub const DONTWAIT: Self = Self(libc::MSG_DONTWAIT);
 
     /// As the call takes them. A send never raises SIGPIPE.
     pub(super) const fn bits(self) -> libc::c_int {

@@ -86,10 +86,8 @@ pub fn wait_for(taps: &[&Tap], bell: &Bell, patience: Duration) -> io::Result<()
     let mut polled = [readable(&bell.0); MOST];
     let count = 1 + taps.len().min(MOST - 1);
     polled[1..].iter_mut().zip(taps).for_each(|(place, tap)| *place = readable(&tap.0));
-    let timeout = libc::timespec {
-        tv_sec: patience.as_secs() as libc::time_t,
-        tv_nsec: patience.subsec_nanos() as libc::c_long,
-    };
+    // `as _`: the libc crate has deprecated the name of musl's type, and both types are i64 on what this builds for.
+    let timeout = libc::timespec { tv_sec: patience.as_secs() as _, tv_nsec: patience.subsec_nanos().into() };
     // SAFETY: `polled` is live and has at least `count` entries, `timeout` is live, and no signal mask is given.
     let woken = unsafe {
         libc::ppoll(polled.as_mut_ptr(), count as libc::nfds_t, &raw const timeout, std::ptr::null())

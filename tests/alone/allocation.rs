@@ -1,59 +1,18 @@
 //! The send loop allocates nothing per message: an allocation costs as much as a small send, and what it costs
 //! depends on the allocator and not on the path.
-#![allow(unsafe_code, reason = "a global allocator is unsafe to implement")]
 
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::cell::Cell;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use crate::common::child::{alone, this_test};
 use crate::common::{available, fitting, spec, within};
+use crate::counting;
 use copycost::internals::connection::{self, Options};
 use copycost::internals::supply::Supply;
 use copycost::message::Spec;
 use copycost::rig::{Rig, Work};
 use copycost::scenario::Scenario;
 use copycost::send::{Budget, Limits, SendPath, Terms, drain};
-
-struct Counting;
-
-/// Allocations of the whole process.
-static ALL: AtomicU64 = AtomicU64::new(0);
-
-thread_local! {
-    /// Allocations of this thread. Constant and without a destructor, so that reading it allocates nothing.
-    static MINE: Cell<u64> = const { Cell::new(0) };
-}
-
-fn count() {
-    ALL.fetch_add(1, Ordering::Relaxed);
-    MINE.set(MINE.get() + 1);
-}
-
-// SAFETY: every call is passed on unchanged to the system's allocator, whose guarantees are then ours; counting
-// touches only an atomic and a thread-local without a destructor.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        count();
-        // SAFETY: the caller's promises about `layout` are those that System asks for.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        // SAFETY: `pointer` came from System by `alloc` or `realloc` above, with this layout.
-        unsafe { System.dealloc(pointer, layout) }
-    }
-
-    unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        count();
-        // SAFETY: as for `dealloc`, and the caller's promises about `size` are those that System asks for.
-        unsafe { System.realloc(pointer, layout, size) }
-    }
-}
-
-#[global_allocator]
-static COUNTING: Counting = Counting;
 
 /// Allocations that the sending thread makes for `messages` messages, after as many to grow what grows once.
 fn allocations_of_sender(path: &'static SendPath, spec: Spec, messages: usize) -> u64 {
@@ -77,17 +36,23 @@ fn allocations_of_sender(path: &'static SendPath, spec: Spec, messages: usize) -
         drain(&mut *sender, Instant::now() + Duration::from_secs(20)).unwrap();
     };
     send(messages);
-    let before = MINE.get();
+    let before = counting::of_thread();
     send(messages);
-    let made = MINE.get() - before;
+    let made = counting::of_thread() - before;
     drop(sender);
     reader.unwrap().join().unwrap();
     made
 }
 
-/// One test, because the second half counts what the whole process allocates.
 #[test]
 fn nothing_is_allocated_for_a_message() {
+    alone(this_test!(), || {
+        a_sender_allocates_nothing();
+        a_rig_allocates_the_same_for_few_rounds_and_many();
+    });
+}
+
+fn a_sender_allocates_nothing() {
     for size in [64, 1024, 65536] {
         for ring in [false, true] {
             for path in available(&spec(size, ring)) {
@@ -98,13 +63,16 @@ fn nothing_is_allocated_for_a_message() {
             }
         }
     }
+}
+
+fn a_rig_allocates_the_same_for_few_rounds_and_many() {
     for path in available(&spec(1024, false)) {
         let (few, many) = within(path.name, move || {
             let mut rig = Rig::build(&Scenario::new(path, fitting(path, spec(1024, false)), 2)).unwrap();
             let mut allocations = |rounds| {
-                let before = ALL.load(Ordering::Relaxed);
+                let before = counting::of_process();
                 rig.run(Work::Rounds(rounds)).unwrap();
-                ALL.load(Ordering::Relaxed) - before
+                counting::of_process() - before
             };
             (allocations(1000), allocations(10_000))
         });

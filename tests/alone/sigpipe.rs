@@ -6,6 +6,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use crate::common::child::{alone, this_test};
 use crate::common::{Host, available, fitting, spec, within};
 use copycost::internals::connection::{self, Options};
 use copycost::internals::supply::Supply;
@@ -14,6 +15,10 @@ use copycost::send::{Budget, Terms, drain};
 
 #[test]
 fn a_peer_that_went_away_raises_no_signal() {
+    alone(this_test!(), peers_that_go_away);
+}
+
+fn peers_that_go_away() {
     // SAFETY: SIG_DFL installs no handler, so no code of ours can run in a signal's context.
     let before = unsafe { libc::signal(libc::SIGPIPE, libc::SIG_DFL) };
     assert_ne!(before, libc::SIG_ERR);

@@ -1,74 +1,145 @@
-//! Tests that need a process of their own: the test binary starts itself again, as another user, with other
+//! Tests that need a process of their own: the test binary starts itself again, alone, as another user, with other
 //! limits or in a network namespace.
 
 use std::io::{Read as _, Write as _};
 use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::process::CommandExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
 use std::{env, fs};
 
-use super::LONG;
+use tempfile::TempDir;
 
-/// Tells a child what it is.
+use super::rules::{SKIPPED, skip};
+use super::{LONG, patience};
+
+/// Says to a child what it is.
 const ROLE: &str = "COPYCOST_TEST_ROLE";
+
+/// How the harness of a child ends that ran the one test that it was started for, and no other.
+const ONE_PASSED: &str = "test result: ok. 1 passed; 0 failed;";
+
+/// The full name of the test that this stands in, as its binary lists it.
+#[allow(unused_macros, reason = "each test binary uses its own part")]
+macro_rules! this_test {
+    () => {{
+        fn here() {}
+        $crate::common::child::test_of(&here)
+    }};
+}
+#[allow(unused_imports, reason = "likewise")]
+pub(crate) use this_test;
+
+/// The name of the test in which a function lies. For [`this_test`].
+pub fn test_of<T>(_: &T) -> &'static str {
+    let path = std::any::type_name::<T>().strip_suffix("::here").unwrap();
+    // The first part is the crate.
+    path.split_once("::").unwrap().1
+}
 
 /// What this process is to do if it is a child that was started as `test`.
 pub fn role(test: &str) -> Option<String> {
     env::var(ROLE).ok()?.strip_prefix(&format!("{test}=")).map(str::to_owned)
 }
 
+/// Does `work` in a child that runs nothing but `test`, which calls this: for what belongs to a whole process, such as
+/// its memory, files, threads and signals.
+pub fn alone(test: &str, work: impl FnOnce()) {
+    match role(test) {
+        Some(_) => work(),
+        None => {
+            let printed = Wanted { patience: 10 * LONG, ..Wanted::new(test, "alone", &[]) }.run();
+            println!("{printed}");
+        }
+    }
+}
+
 /// A child to be: this binary, one test of it, under a wrapper such as `prlimit`.
 pub struct Wanted {
-    command: Command,
-    /// A copy of the binary that another user may execute; removed when this is dropped.
-    _copy: tempfile::TempDir,
+    /// The name of the test, or enough of it that no other test has it in its name.
+    test: String,
+    role: String,
+    wrapper: Vec<String>,
+    user: Option<u32>,
+    patience: Duration,
 }
 
 impl Wanted {
     /// This binary again, to run `test` as `role`; `wrapper` is the start of the command line.
     pub fn new(test: &str, role: &str, wrapper: &[&str]) -> Self {
-        let name = format!("copycost-{}-", std::process::id());
-        let copy =
-            tempfile::Builder::new().prefix(&name).permissions(fs::Permissions::from_mode(0o755)).tempdir();
-        let copy = copy.unwrap();
-        let binary = copy.path().join("test");
-        write_executable(&binary, &fs::read(env::current_exe().unwrap()).unwrap());
-        let mut words: Vec<&str> = wrapper.to_vec();
-        words.push(binary.to_str().unwrap());
-        let mut command = Command::new(words[0]);
-        command.args(&words[1..]).args(["--exact", test, "--nocapture", "--test-threads=1"]);
-        command.env(ROLE, format!("{test}={role}")).current_dir("/").stdin(Stdio::piped());
-        Self { command, _copy: copy }
+        let wrapper = wrapper.iter().map(|word| (*word).to_owned()).collect();
+        Self { test: test.to_owned(), role: role.to_owned(), wrapper, user: None, patience: 2 * LONG }
     }
 
     /// As a user without privileges; needs root. The name of the user does not matter to the kernel.
     pub fn of_user(mut self, user: u32) -> Self {
-        self.command.uid(user).gid(user);
+        self.user = Some(user);
         self
     }
 
-    /// Runs it to its end, which must be a success; returns what it printed.
-    pub fn run(mut self) -> String {
-        let child = self.command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-        let mut running = Running { child, _wanted: None };
-        let (status, printed) = running.finish();
-        assert!(status.success(), "{status}\n{printed}");
+    /// Runs it to its end. It must succeed, and must have run exactly one test: a name that no test has would pass
+    /// otherwise. Returns what it printed.
+    pub fn run(self) -> String {
+        let (mut command, _copy) = self.command();
+        let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let (status, printed) = Running { child, _copy: None }.finish(self.patience * patience());
+        assert!(status.success(), "{} as {}: {status}\n{printed}", self.test, self.role);
+        assert!(printed.contains(ONE_PASSED), "{}: not one test of this name\n{printed}", self.test);
+        printed.lines().filter_map(|line| line.strip_prefix(SKIPPED)).for_each(skip);
         printed
     }
 
     /// Starts it and leaves it running; it ends when its standard input does, or is killed on drop.
-    pub fn start(mut self) -> Running {
-        let child = self.command.stdout(Stdio::piped()).spawn().unwrap();
-        Running { child, _wanted: Some(self) }
+    pub fn start(self) -> Running {
+        let (mut command, copy) = self.command();
+        let child = command.stdout(Stdio::piped()).spawn().unwrap();
+        Running { child, _copy: copy }
     }
+
+    fn command(&self) -> (Command, Option<Arc<TempDir>>) {
+        // Another user may not enter the folder of this binary.
+        let copy = self.user.map(|_| copy_of_this_binary());
+        let binary = match &copy {
+            Some(folder) => folder.path().join("test"),
+            None => env::current_exe().unwrap(),
+        };
+        let mut words = self.wrapper.iter().map(PathBuf::from).chain([binary]);
+        let mut command = Command::new(words.next().unwrap());
+        command.args(words).args([&self.test, "--nocapture", "--test-threads=1"]);
+        // A full name names one test; a part of it may stand in the names of others, and then more than one passes.
+        if self.test.contains("::") {
+            command.arg("--exact");
+        }
+        command.env(ROLE, format!("{}={}", self.test, self.role)).current_dir("/").stdin(Stdio::piped());
+        if let Some(user) = self.user {
+            command.uid(user).gid(user);
+        }
+        (command, copy)
+    }
+}
+
+/// A folder with this binary, that everybody may enter; all children that live at a time share it, and it is removed
+/// after the last of them.
+fn copy_of_this_binary() -> Arc<TempDir> {
+    static COPY: Mutex<Weak<TempDir>> = Mutex::new(Weak::new());
+    let mut shared = COPY.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(copy) = shared.upgrade() {
+        return copy;
+    }
+    let name = format!("copycost-{}-", std::process::id());
+    let open = fs::Permissions::from_mode(0o755);
+    let copy = Arc::new(tempfile::Builder::new().prefix(&name).permissions(open).tempdir().unwrap());
+    write_executable(&copy.path().join("test"), &fs::read(env::current_exe().unwrap()).unwrap());
+    *shared = Arc::downgrade(&copy);
+    copy
 }
 
 /// A running child, killed and waited for on drop.
 pub struct Running {
     child: Child,
-    _wanted: Option<Wanted>,
+    _copy: Option<Arc<TempDir>>,
 }
 
 impl Running {
@@ -84,13 +155,13 @@ impl Running {
         }
     }
 
-    fn finish(&mut self) -> (std::process::ExitStatus, String) {
+    fn finish(&mut self, patience: Duration) -> (std::process::ExitStatus, String) {
         drop(self.child.stdin.take());
         let (mut out, mut err) = (self.child.stdout.take().unwrap(), self.child.stderr.take().unwrap());
         std::thread::scope(|scope| {
             let errors = scope.spawn(move || read(&mut err));
             let prints = scope.spawn(move || read(&mut out));
-            let until = Instant::now() + 2 * LONG;
+            let until = Instant::now() + patience;
             let status = loop {
                 if let Some(status) = self.child.try_wait().unwrap() {
                     break status;
@@ -118,8 +189,8 @@ fn read(from: &mut impl std::io::Read) -> String {
     String::from_utf8_lossy(&text).into_owned()
 }
 
-/// Writes a file that everybody can execute, at once. A process of its own writes it: a child that another test's thread forks
-/// meanwhile would hold it open for writing, and who then executed it were told "Text file busy".
+/// Writes a file that everybody can execute, at once. A process of its own writes it: a child that another test's thread
+/// forks meanwhile would hold it open for writing, and executing it would fail with "Text file busy".
 pub fn write_executable(path: &Path, content: &[u8]) {
     let mut writer = Command::new("sh");
     writer.args(["-c", "cat >\"$0\" && chmod 755 \"$0\""]).arg(path).stdin(Stdio::piped());

@@ -4,6 +4,8 @@
 #![allow(dead_code, reason = "each test binary uses its own part")]
 
 pub mod child;
+mod rules;
+pub mod slow;
 
 use std::fmt;
 use std::fs;
@@ -20,22 +22,12 @@ use copycost::internals::server::{Doors, Failure, News, Offered, Report, Server,
 use copycost::internals::sys::socket::{SendFlags, Socket};
 use copycost::message::{Buffers, Spec, content};
 use copycost::recv::{self, ReceivePath};
-use copycost::rig::RigError;
+use copycost::rig::{Rig, RigError, Sample, Work};
 use copycost::scenario::Scenario;
 use copycost::send::{self, Budget, Release, SendPath, Terms};
 use crossbeam::channel::{Receiver, unbounded};
 
-/// Set where everything can be had (CI): what would be skipped fails instead.
-pub const REQUIRE_ALL: &str = "COPYCOST_REQUIRE_ALL";
-
-/// Says why a test is not made here; a failure where [`REQUIRE_ALL`] is set.
-pub fn skip(reason: &str) {
-    assert!(
-        std::env::var_os(REQUIRE_ALL).is_none(),
-        "{REQUIRE_ALL} is set, and this was to be skipped: {reason}"
-    );
-    eprintln!("skipped: {reason}");
-}
+pub use rules::{full, lock_is_bounded, skip, take_turn_with_locked_memory};
 
 /// A figure in KiB of a process, by its id or `self`, such as VmRSS.
 pub fn status_kib(process: impl fmt::Display, name: &str) -> u64 {
@@ -47,6 +39,7 @@ pub fn status_kib(process: impl fmt::Display, name: &str) -> u64 {
 
 /// Every send path that this machine has, for messages of `spec` or of the nearest that the path takes.
 pub fn available(spec: &Spec) -> Vec<&'static SendPath> {
+    take_turn_with_locked_memory();
     let there =
         |path: &&SendPath| path.nearest(spec).map_err(|why| skip(&format!("{}: {why}", path.name))).is_ok();
     send::ALL.iter().filter(there).collect()
@@ -66,6 +59,82 @@ pub fn taking(spec: &Spec) -> Vec<&'static SendPath> {
     paths
 }
 
+/// Of `paths`, where it does not matter which: in the full set all, in the fast one a path of each [`Release`]. Another
+/// `turn` takes the next one of each, so that tests with different turns reach all.
+pub fn representatives(paths: Vec<&'static SendPath>, turn: usize) -> Vec<&'static SendPath> {
+    if full() {
+        return paths;
+    }
+    let mut kinds: Vec<Release> = Vec::new();
+    for path in &paths {
+        if !kinds.contains(&path.release) {
+            kinds.push(path.release);
+        }
+    }
+    let of_kind =
+        |kind: &Release| paths.iter().copied().filter(|path| path.release == *kind).collect::<Vec<_>>();
+    kinds.iter().map(|kind| rotated(&of_kind(kind), turn)).collect()
+}
+
+/// In the full set all of a dimension; in the fast one its value number `turn`, counted round. With the sum of the other
+/// dimensions' numbers as its turn, each of its values meets each of theirs.
+pub fn one_or_all<T: Copy>(all: &[T], turn: usize) -> Vec<T> {
+    if full() { all.to_vec() } else { vec![rotated(all, turn)] }
+}
+
+fn rotated<T: Copy>(all: &[T], turn: usize) -> T {
+    all[turn % all.len()]
+}
+
+/// Does `work` for all `paths` at the same time, each on a thread of its own: for what waits more than it computes. Each
+/// locks `locked` bytes at most; where that is bounded, only so many run at a time as have room together.
+pub fn at_once(
+    paths: Vec<&'static SendPath>,
+    locked: usize,
+    work: impl Fn(&'static SendPath) + Clone + Send + 'static,
+) {
+    // Of 8 MiB, which is what a user has by default, a part is for io_uring itself.
+    const ROOM: usize = 6 << 20;
+    let start = |path: &'static SendPath| {
+        let work = work.clone();
+        thread::Builder::new().spawn(move || within(path.name, move || work(path))).unwrap()
+    };
+    let at_a_time = if lock_is_bounded() { ROOM / locked } else { paths.len() };
+    for paths in paths.chunks(at_a_time.max(1)) {
+        let running: Vec<_> = paths.iter().copied().map(start).collect();
+        let results: Vec<_> = running.into_iter().map(thread::JoinHandle::join).collect();
+        for result in results {
+            result.unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        }
+    }
+}
+
+/// Runs all `children` at the same time.
+pub fn all_pass(children: Vec<child::Wanted>) {
+    thread::scope(|scope| {
+        let start =
+            |child: child::Wanted| thread::Builder::new().spawn_scoped(scope, || child.run()).unwrap();
+        let running: Vec<_> = children.into_iter().map(start).collect();
+        for child in running {
+            child.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        }
+    });
+}
+
+/// Measures ever longer windows until something is received in one: in a short one a machine under load moves nothing.
+pub fn window_with_bytes(rig: &mut Rig) -> Sample {
+    let until = Instant::now() + LONG;
+    let mut length = Duration::from_millis(30);
+    loop {
+        let sample = rig.run(Work::Window(length)).unwrap();
+        if sample.bytes > 0 {
+            return sample;
+        }
+        assert!(Instant::now() < until, "nothing was received for {LONG:?}");
+        length *= 2;
+    }
+}
+
 /// Every receive path that this machine has, and whether every byte that it receives can be checked.
 pub fn receivers() -> Vec<(&'static ReceivePath, bool)> {
     let there = |path: &&ReceivePath| {
@@ -83,7 +152,7 @@ pub fn fitting(path: &SendPath, spec: Spec) -> Spec {
 pub const LONG: Duration = Duration::from_secs(60);
 
 /// How many times [`LONG`] is waited for: more than once under valgrind, which slows everything by far more.
-fn patience() -> u32 {
+pub(crate) fn patience() -> u32 {
     std::env::var("COPYCOST_PATIENCE").ok().and_then(|times| times.parse().ok()).unwrap_or(1)
 }
 
@@ -103,7 +172,7 @@ pub fn within<T: Send + 'static>(what: &str, work: impl FnOnce() -> T + Send + '
 
 /// Asks until `yes`, for [`LONG`] at most.
 pub fn eventually(what: &str, mut yes: impl FnMut() -> bool) {
-    let until = Instant::now() + LONG;
+    let until = Instant::now() + LONG * patience();
     while !yes() {
         assert!(Instant::now() < until, "{what}: not so after {LONG:?}");
         thread::sleep(Duration::from_millis(5));

@@ -1,11 +1,11 @@
 //! The system level on fixture texts and fixture trees: /proc of machines that this one is not.
 
 use std::fs;
-use std::path::PathBuf;
 use std::time::Duration;
 
 use copycost::cost::Missing;
 use copycost::cost::system::{IdleBaseline, SystemCpu, SystemSpent, SystemTime, parse_schedstat, parse_stat};
+use tempfile::TempDir;
 
 const TICK: Duration = Duration::from_millis(10);
 
@@ -82,12 +82,11 @@ fn what_the_run_does_not_give_is_a_reason() {
     assert_eq!(spent.ksoftirqd, Err(Missing::KernelThreadsHidden));
 }
 
-/// A fresh root with the given files.
-fn root(name: &str, files: &[(&str, &str)]) -> PathBuf {
-    let root = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(name);
-    let _ = fs::remove_dir_all(&root);
+/// A root with the given files.
+fn root(files: &[(&str, &str)]) -> TempDir {
+    let root = tempfile::tempdir().unwrap();
     for (path, text) in files {
-        let path = root.join(path);
+        let path = root.path().join(path);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         fs::write(path, text).unwrap();
     }
@@ -96,44 +95,38 @@ fn root(name: &str, files: &[(&str, &str)]) -> PathBuf {
 
 #[test]
 fn ksoftirqd_is_found_by_name_and_parent() {
-    let tree = root(
-        "ksoftirqd",
-        &[
-            ("proc/stat", STAT),
-            ("proc/16/stat", "16 (ksoftirqd/0) S 2 0 0 0 -1\n"),
-            ("proc/16/schedstat", "5000 1 1\n"),
-            ("proc/24/stat", "24 (ksoftirqd/1) S 2 0 0 0 -1\n"),
-            ("proc/24/schedstat", "7000 1 1\n"),
-            // A program that took the name, and one with brackets in its own.
-            ("proc/300/stat", "300 (ksoftirqd/2) S 1 300 0 0 -1\n"),
-            ("proc/300/schedstat", "900000 1 1\n"),
-            ("proc/301/stat", "301 (a) b) R 1 301 0 0 -1\n"),
-            ("proc/301/schedstat", "900000 1 1\n"),
-            ("proc/sys/kernel/x", ""),
-        ],
-    );
-    let read = SystemCpu::read_under(&tree).unwrap();
+    let tree = root(&[
+        ("proc/stat", STAT),
+        ("proc/16/stat", "16 (ksoftirqd/0) S 2 0 0 0 -1\n"),
+        ("proc/16/schedstat", "5000 1 1\n"),
+        ("proc/24/stat", "24 (ksoftirqd/1) S 2 0 0 0 -1\n"),
+        ("proc/24/schedstat", "7000 1 1\n"),
+        // A program that took the name, and one with brackets in its own.
+        ("proc/300/stat", "300 (ksoftirqd/2) S 1 300 0 0 -1\n"),
+        ("proc/300/schedstat", "900000 1 1\n"),
+        ("proc/301/stat", "301 (a) b) R 1 301 0 0 -1\n"),
+        ("proc/301/schedstat", "900000 1 1\n"),
+        ("proc/sys/kernel/x", ""),
+    ]);
+    let read = SystemCpu::read_under(tree.path()).unwrap();
     assert_eq!(read.ksoftirqd, Ok(Duration::from_nanos(12_000)));
     assert_eq!(read.time.softirq, TICK * 15);
 }
 
 #[test]
 fn trees_that_lack_something() {
-    let container = root("container", &[("proc/stat", STAT), ("proc/1/stat", "1 (sh) S 0 1 1 0\n")]);
-    let read = SystemCpu::read_under(&container).unwrap();
+    let container = root(&[("proc/stat", STAT), ("proc/1/stat", "1 (sh) S 0 1 1 0\n")]);
+    let read = SystemCpu::read_under(container.path()).unwrap();
     assert_eq!(read.ksoftirqd, Err(Missing::KernelThreadsHidden));
-    let untimed = root(
-        "untimed",
-        &[
-            ("proc/stat", STAT),
-            ("proc/16/stat", "16 (ksoftirqd/0) S 2 0 0 0 -1\n"),
-            ("proc/16/schedstat", "0 0 0\n"),
-        ],
-    );
-    let read = SystemCpu::read_under(&untimed).unwrap();
+    let untimed = root(&[
+        ("proc/stat", STAT),
+        ("proc/16/stat", "16 (ksoftirqd/0) S 2 0 0 0 -1\n"),
+        ("proc/16/schedstat", "0 0 0\n"),
+    ]);
+    let read = SystemCpu::read_under(untimed.path()).unwrap();
     assert!(read.ksoftirqd.unwrap_err().to_string().contains("CONFIG_SCHED_INFO"));
-    let empty = root("empty", &[("proc/nothing", "")]);
-    assert!(matches!(SystemCpu::read_under(&empty), Err(Missing::File { .. })));
+    let empty = root(&[("proc/nothing", "")]);
+    assert!(matches!(SystemCpu::read_under(empty.path()), Err(Missing::File { .. })));
 }
 
 #[test]

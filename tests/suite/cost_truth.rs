@@ -6,6 +6,7 @@ use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream, UdpSocket};
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
+use std::path::Path;
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 use std::{fs, thread};
@@ -17,8 +18,8 @@ use copycost::cost::system::SystemCpu;
 use copycost::cost::wire::{Wire, tcp_info};
 use socket2::{Domain, SockAddr, Socket, Type};
 
-use crate::common::child::{Wanted, is_root, role, works};
-use crate::common::skip;
+use crate::common::child::{Wanted, is_root, role, this_test, works};
+use crate::common::{eventually, skip};
 
 /// The thread's CPU time by the process file system, which shares no code with the crate.
 fn schedstat() -> Duration {
@@ -73,16 +74,15 @@ fn a_sleeper_spends_nothing_beside_a_burner() {
 /// A flood that nobody receives, in a network namespace that nobody else sends in.
 #[test]
 fn the_task_clock_covers_softirq() {
-    const TEST: &str = "the_task_clock_covers_softirq";
-    if role(TEST).is_some() {
+    let test = this_test!();
+    if role(test).is_some() {
         return flood();
     }
     if !is_root() || !works("unshare", &["-n", "ip", "link", "set", "lo", "up"]) {
         return skip("the flood needs a network namespace: root, unshare (util-linux) and ip (iproute2)");
     }
     let up = ["unshare", "-n", "sh", "-c", "ip link set lo up && exec \"$@\"", "sh"];
-    let printed = Wanted::new(TEST, "flood", &up).run();
-    assert!(printed.contains("bursts had no context switch"), "{printed}");
+    Wanted::new(test, "flood", &up).run();
 }
 
 fn flood() {
@@ -93,11 +93,12 @@ fn flood() {
     let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
     socket.connect(socket.local_addr().unwrap()).unwrap();
     // A flood without a receiver: a quarter of it is softirq. In a burst without a switch the thread was on its
-    // CPU throughout, so the event must say what the wall clock says.
+    // CPU throughout, so the event must say what the wall clock says. A busy machine only makes such bursts rarer.
+    const UNDISTURBED: u32 = 20;
     let mut counters = Counters::open();
     let mut undisturbed = 0;
     let before = softirq_time();
-    for _ in 0..200 {
+    eventually("a flood is undisturbed now and then, and its softirq shows", || {
         counters.start();
         // The cost of the reads lies inside the outer clock and outside the inner one.
         let outer = Instant::now();
@@ -109,15 +110,13 @@ fn flood() {
         let inner = inner.elapsed();
         let spent = cpu.since(begun).unwrap().time;
         let outer = outer.elapsed();
-        let counts = counters.stop();
-        if counts.get(Event::ContextSwitches) == Ok(0) {
+        if counters.stop().get(Event::ContextSwitches) == Ok(0) {
             assert!(spent <= outer.mul_f64(1.01), "{spent:?} of {outer:?}");
             assert!(spent >= inner.mul_f64(0.97), "{spent:?} of {inner:?}");
             undisturbed += 1;
         }
-    }
-    assert!(softirq_time() > before, "a flood over loopback is received in softirq");
-    println!("{undisturbed} of 200 bursts had no context switch");
+        undisturbed >= UNDISTURBED && softirq_time() > before
+    });
 }
 
 /// Softirq time of the machine, by the system's own books.
@@ -125,55 +124,53 @@ fn softirq_time() -> Duration {
     SystemCpu::read().unwrap().time.softirq
 }
 
-/// Context switches of the thread by the process file system.
-fn proc_switches() -> u64 {
-    let text = fs::read_to_string("/proc/thread-self/status").unwrap();
-    let lines = text.lines().filter(|line| line.contains("ctxt_switches"));
-    lines.map(|line| line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap()).sum()
+/// Context switches of the thread of this folder of /proc, those that it asked for by waiting, and all.
+fn proc_switches(thread: &Path) -> (u64, u64) {
+    let text = fs::read_to_string(thread.join("status")).unwrap();
+    let count = |line: &str| line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap();
+    let of = |name: &str| text.lines().find(|line| line.starts_with(name)).map(count).unwrap();
+    let (waited, preempted) = (of("voluntary_ctxt_switches"), of("nonvoluntary_ctxt_switches"));
+    (waited, waited + preempted)
 }
 
 #[test]
 fn switches_of_a_known_ping_pong() {
     const ROUNDS: u64 = 100;
     let (mut mine, mut theirs) = UnixStream::pair().unwrap();
-    let me = fs::read_link("/proc/thread-self").unwrap();
-    let stat = std::path::Path::new("/proc").join(me).join("stat");
+    let me = Path::new("/proc").join(fs::read_link("/proc/thread-self").unwrap());
+    let of_me = me.clone();
     let peer = thread::spawn(move || {
-        let mut byte = [0];
-        while theirs.read(&mut byte).unwrap() == 1 {
-            // Answers only once the other thread sleeps in read(2), so that each round is a switch for certain.
-            while !fs::read_to_string(&stat).unwrap().contains(") S ") {
+        let mut waited = [0; 8];
+        while theirs.read_exact(&mut waited).is_ok() {
+            // Answers only once the other thread has left its CPU to wait, so that each round is a switch for certain.
+            while proc_switches(&of_me).0 <= u64::from_ne_bytes(waited) {
                 thread::yield_now();
             }
-            thread::sleep(Duration::from_micros(100));
-            theirs.write_all(&byte).unwrap();
+            theirs.write_all(&[0]).unwrap();
         }
     });
     let mut counters = Counters::open();
-    let by_proc = proc_switches();
+    let before = proc_switches(&me).1;
     counters.start();
     for _ in 0..ROUNDS {
-        mine.write_all(&[1]).unwrap();
+        mine.write_all(&proc_switches(&me).0.to_ne_bytes()).unwrap();
         mine.read_exact(&mut [0]).unwrap();
     }
     let counts = counters.stop();
-    let by_proc = proc_switches() - by_proc;
+    let by_proc = proc_switches(&me).1 - before;
     drop(mine);
     peer.join().unwrap();
     let switches = counts.get(Event::ContextSwitches).unwrap();
     println!("{switches} switches in {ROUNDS} rounds, {}", counts.scope);
-    // At most a tenth fewer: a thread may be seen asleep an instant before it is. More is preemption, by anyone.
-    assert!(switches >= ROUNDS * 9 / 10, "{switches}");
-    assert!(switches <= by_proc, "{switches} of {by_proc} by /proc");
-    let per_message = counts.per_message(Event::ContextSwitches, ROUNDS).unwrap();
-    assert!(per_message >= 0.9);
+    // More than one a round is preemption, by anyone.
+    assert!((ROUNDS..=by_proc).contains(&switches), "{switches} of {by_proc} by /proc");
+    assert!(counts.per_message(Event::ContextSwitches, ROUNDS).unwrap() >= 1.0);
 }
 
 #[test]
 fn software_counters_count() {
     if let Err(error) = Perf.open(Event::PageFaults, Reach::Kernel) {
-        println!("skipped: no software events with the kernel in them: {error}");
-        return;
+        return skip(&format!("no software events with the kernel in them: {error}"));
     }
     let mut counters = Counters::open();
     println!("scope: {}", counters.scope());

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::common::{fitting, spec, waiting, within};
+use crate::common::{at_once, fitting, spec, waiting};
 use copycost::internals::connection::{self, Options};
 use copycost::internals::supply::Supply;
 use copycost::internals::sys::socket::Socket;
@@ -44,91 +44,83 @@ fn assert_identity(ledger: &Ledger) {
 
 #[test]
 fn a_peer_that_reads_everything() {
-    for path in waiting() {
-        within(path.name, move || {
-            let (mut sender, client, message) = connected(path);
-            let reader = thread::Builder::new().spawn(move || {
-                let mut buffer = vec![0; 1 << 20];
-                let mut read = 0;
-                while read < 50 * 65536 {
-                    read += client.recv(&mut buffer).unwrap();
-                }
-                // Nobody may have to wait for a delayed acknowledgement longer than the deadline below.
-                client.options().set_tcp_quickack(true).unwrap();
-                client
-            });
-            (0..50).for_each(|_| sender.send(&message).unwrap());
-            sender.flush().unwrap();
-            let _client = reader.unwrap().join().unwrap();
-            drain(&mut *sender, Instant::now() + Duration::from_secs(20)).unwrap();
-            let ledger = sender.ledger();
-            assert_identity(&ledger);
-            assert_eq!((ledger.completed, ledger.aborted, ledger.undrained), (ledger.sends, 0, 0));
-            assert_eq!(Arc::strong_count(&message), 1);
-            assert!(!sender.reap(soon()).unwrap(), "nothing is held");
+    at_once(waiting(), 1 << 20, |path| {
+        let (mut sender, client, message) = connected(path);
+        let reader = thread::Builder::new().spawn(move || {
+            let mut buffer = vec![0; 1 << 20];
+            let mut read = 0;
+            while read < 50 * 65536 {
+                read += client.recv(&mut buffer).unwrap();
+            }
+            // Nobody may have to wait for a delayed acknowledgement longer than the deadline below.
+            client.options().set_tcp_quickack(true).unwrap();
+            client
         });
-    }
+        (0..50).for_each(|_| sender.send(&message).unwrap());
+        sender.flush().unwrap();
+        let _client = reader.unwrap().join().unwrap();
+        drain(&mut *sender, Instant::now() + Duration::from_secs(20)).unwrap();
+        let ledger = sender.ledger();
+        assert_identity(&ledger);
+        assert_eq!((ledger.completed, ledger.aborted, ledger.undrained), (ledger.sends, 0, 0));
+        assert_eq!(Arc::strong_count(&message), 1);
+        assert!(!sender.reap(soon()).unwrap(), "nothing is held");
+    });
 }
 
 #[test]
 fn a_peer_that_never_reads() {
-    for path in waiting() {
-        within(path.name, move || {
-            let (mut sender, client, message) = connected(path);
-            let error = (0..1000).find_map(|_| sender.send(&message).err()).expect("buffers are not endless");
-            assert_eq!(error.kind(), io::ErrorKind::TimedOut);
-            if decides(&sender.ledger()) && Arc::strong_count(&message) == 1 {
-                assert!(sender.ledger().plain > 0);
-                return;
-            }
-            assert_eq!(drain(&mut *sender, soon()).unwrap_err().kind(), io::ErrorKind::TimedOut);
-            assert!(Arc::strong_count(&message) > 1, "the kernel holds it, and so does the sender");
-            let before = sender.ledger();
-            sender.abort();
-            let ledger = sender.ledger();
-            assert_identity(&ledger);
-            assert!(ledger.aborted > 0, "{ledger:?}");
-            assert_eq!((ledger.undrained, ledger.completed), (0, before.completed), "{ledger:?}");
-            assert_eq!(ledger.copied, before.copied, "what nobody read was not copied");
-            assert_eq!(Arc::strong_count(&message), 1, "disconnecting gave it back");
-            sender.abort();
-            assert!(!sender.reap(soon()).unwrap(), "nothing is held");
-            drop(client);
-        });
-    }
+    at_once(waiting(), 1 << 20, |path| {
+        let (mut sender, client, message) = connected(path);
+        let error = (0..1000).find_map(|_| sender.send(&message).err()).expect("buffers are not endless");
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+        if decides(&sender.ledger()) && Arc::strong_count(&message) == 1 {
+            assert!(sender.ledger().plain > 0);
+            return;
+        }
+        assert_eq!(drain(&mut *sender, soon()).unwrap_err().kind(), io::ErrorKind::TimedOut);
+        assert!(Arc::strong_count(&message) > 1, "the kernel holds it, and so does the sender");
+        let before = sender.ledger();
+        sender.abort();
+        let ledger = sender.ledger();
+        assert_identity(&ledger);
+        assert!(ledger.aborted > 0, "{ledger:?}");
+        assert_eq!((ledger.undrained, ledger.completed), (0, before.completed), "{ledger:?}");
+        assert_eq!(ledger.copied, before.copied, "what nobody read was not copied");
+        assert_eq!(Arc::strong_count(&message), 1, "disconnecting gave it back");
+        sender.abort();
+        assert!(!sender.reap(soon()).unwrap(), "nothing is held");
+        drop(client);
+    });
 }
 
 #[test]
 fn a_peer_that_is_killed() {
-    for path in waiting() {
-        within(path.name, move || {
-            let (mut sender, client, message) = connected(path);
-            (0..8).for_each(|_| sender.send(&message).unwrap());
-            drop(client);
-            let _ = (0..1000).find_map(|_| sender.send(&message).err());
-            if drain(&mut *sender, soon()).is_err() {
-                sender.abort();
-            }
-            assert_identity(&sender.ledger());
-            assert_eq!(sender.ledger().undrained, 0);
-            assert_eq!(Arc::strong_count(&message), 1);
-        });
-    }
+    at_once(waiting(), 1 << 20, |path| {
+        let (mut sender, client, message) = connected(path);
+        (0..8).for_each(|_| sender.send(&message).unwrap());
+        drop(client);
+        let _ = (0..1000).find_map(|_| sender.send(&message).err());
+        if drain(&mut *sender, soon()).is_err() {
+            sender.abort();
+        }
+        assert_identity(&sender.ledger());
+        assert_eq!(sender.ledger().undrained, 0);
+        assert_eq!(Arc::strong_count(&message), 1);
+    });
 }
 
 #[test]
 fn what_is_dropped_without_a_drain_is_leaked_and_not_freed() {
-    for path in waiting() {
-        within(path.name, move || {
-            let (mut sender, _client, message) = connected(path);
-            let _ = (0..1000).find_map(|_| sender.send(&message).err());
-            let held = Arc::strong_count(&message);
-            if decides(&sender.ledger()) && held == 1 {
-                return;
-            }
-            assert!(held > 1);
-            drop(sender);
-            assert!(Arc::strong_count(&message) > 1, "the kernel may still send it");
-        });
-    }
+    at_once(waiting(), 1 << 20, |path| {
+        let (mut sender, _client, message) = connected(path);
+        let _ = (0..1000).find_map(|_| sender.send(&message).err());
+        let held = Arc::strong_count(&message);
+        if decides(&sender.ledger()) && held == 1 {
+            return;
+        }
+        assert!(held > 1);
+        drop(sender);
+        assert!(Arc::strong_count(&message) > 1, "the kernel may still send it");
+    });
 }

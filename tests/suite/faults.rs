@@ -5,10 +5,11 @@ use std::io;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::common::{Guest, Host, available, spec, within};
+use crate::common::{Guest, Host, LONG, at_once, available, representatives, spec, within};
 use copycost::internals::protocol::{Ask, Hello, Ticket};
 use copycost::internals::server::Service;
-use copycost::send::{self, Ledger};
+use copycost::message::{Buffers, Spec};
+use copycost::send::{self, Ledger, SendPath};
 
 /// Large enough that no socket buffer holds a whole run.
 const SIZE: usize = 1 << 20;
@@ -16,25 +17,33 @@ const SIZE: usize = 1 << 20;
 /// More messages than buffers hold.
 const MANY: u64 = 64;
 
-/// Serves two clients on every path; `fault` gets the first, the second must be served as if nothing happened,
+/// Two messages of this size in turn: for two clients they are within the 8 MiB that a user may lock.
+fn large() -> Spec {
+    Spec { buffers: Buffers::Ring(2), ..spec(SIZE, true) }
+}
+
+/// The paths of a test; each `turn` has others in the fast set.
+fn paths(turn: usize) -> Vec<&'static SendPath> {
+    representatives(available(&large()), turn)
+}
+
+/// Serves two clients on each path of `turn`; `fault` gets the first, the second must be served as if nothing happened,
 /// before, during and after.
-fn beside_an_honest_client(change: fn(&mut Service), fault: fn(&Host, Guest)) {
-    for path in available(&spec(SIZE, true)) {
-        within(path.name, move || {
-            let host = Host::start(path, spec(SIZE, true), 2, change);
-            let mut honest = host.guest(1);
-            let faulty = host.guest(0);
-            honest.ask(4, false);
-            honest.read_messages(2);
-            fault(&host, faulty);
-            honest.ask(2, true);
-            honest.read_messages(4);
-            honest.socket.options().set_tcp_quickack(true).unwrap();
-            assert_eq!(host.report().messages, 6);
-            drop(host);
-            honest.read_to_end().unwrap();
-        });
-    }
+fn beside_an_honest_client(turn: usize, change: fn(&mut Service), fault: fn(&Host, Guest)) {
+    at_once(paths(turn), 4 * SIZE, move |path| {
+        let host = Host::start(path, large(), 2, change);
+        let mut honest = host.guest(1);
+        let faulty = host.guest(0);
+        honest.ask(4, false);
+        honest.read_messages(2);
+        fault(&host, faulty);
+        honest.ask(2, true);
+        honest.read_messages(4);
+        honest.socket.options().set_tcp_quickack(true).unwrap();
+        assert_eq!(host.report().messages, 6);
+        drop(host);
+        honest.read_to_end().unwrap();
+    });
 }
 
 /// Whatever ended, each call is accounted for once.
@@ -52,6 +61,7 @@ fn assert_gone(error: &io::Error) {
 #[test]
 fn a_client_that_disconnects_in_mid_message() {
     beside_an_honest_client(
+        0,
         |_| {},
         |host, mut guest| {
             guest.ask(MANY, true);
@@ -67,6 +77,7 @@ fn a_client_that_disconnects_in_mid_message() {
 #[test]
 fn a_reset() {
     beside_an_honest_client(
+        1,
         |_| {},
         |host, mut guest| {
             guest.ask(MANY, true);
@@ -82,6 +93,7 @@ fn a_reset() {
 #[test]
 fn a_half_close_after_the_last_ask_gets_everything() {
     beside_an_honest_client(
+        2,
         |_| {},
         |host, mut guest| {
             guest.ask(8, true);
@@ -96,6 +108,7 @@ fn a_half_close_after_the_last_ask_gets_everything() {
 #[test]
 fn a_half_close_in_the_middle_of_a_run() {
     beside_an_honest_client(
+        3,
         |_| {},
         |host, mut guest| {
             guest.ask(3, false);
@@ -111,6 +124,7 @@ fn a_half_close_in_the_middle_of_a_run() {
 #[test]
 fn a_client_that_never_reads() {
     beside_an_honest_client(
+        4,
         |service| {
             service.options.stall = Duration::from_millis(500);
             service.drain_timeout = Duration::from_millis(300);
@@ -128,6 +142,7 @@ fn a_client_that_never_reads() {
 #[test]
 fn a_client_that_stops_for_two_seconds_gets_everything() {
     beside_an_honest_client(
+        5,
         |_| {},
         |host, mut guest| {
             guest.ask(16, true);
@@ -145,8 +160,8 @@ fn a_client_that_stops_for_two_seconds_gets_everything() {
 #[test]
 fn an_ask_that_is_none() {
     let cut = Ask { messages: 1, last: true }.encode()[1..].to_vec();
-    for said in [b"GET / HTTP/1.1\r\n".to_vec(), vec![0; Ask::BYTES], cut] {
-        for path in available(&spec(64, false)) {
+    for (turn, said) in [b"GET / HTTP/1.1\r\n".to_vec(), vec![0; Ask::BYTES], cut].into_iter().enumerate() {
+        for path in representatives(available(&spec(64, false)), turn) {
             let said = said.clone();
             within(path.name, move || {
                 let host = Host::start(path, spec(64, false), 1, |_| {});
@@ -192,7 +207,7 @@ fn strangers_are_shown_the_door_and_do_not_disturb() {
             // Only a peer of another version is answered: with our hello, so that it learns why.
             let answer = if said == changed(8) { Hello::BYTES } else { 0 };
             assert!([0, answer].contains(&stranger.read_to_end().unwrap_or(0)), "{said:?}");
-            assert!(began.elapsed() < crate::common::LONG / 2, "{said:?}");
+            assert!(began.elapsed() < LONG / 2, "{said:?}");
         }
         assert!(host.news.is_empty(), "strangers are no news");
         let second = host.guest(1);
@@ -206,16 +221,17 @@ fn strangers_are_shown_the_door_and_do_not_disturb() {
 
 #[test]
 fn a_server_with_waiting_silent_and_greedy_clients_stops_at_once_when_dropped() {
-    for path in available(&spec(SIZE, true)) {
-        within(path.name, move || {
-            let drain = Duration::from_millis(500);
-            let host = Host::start(path, spec(SIZE, true), 3, |service| service.drain_timeout = drain);
-            let (_silent, _waiting, greedy) = (host.stranger(), host.guest(0), host.guest(1));
-            greedy.ask(MANY, true);
-            thread::sleep(Duration::from_millis(100));
-            let began = Instant::now();
-            drop(host);
-            assert!(began.elapsed() < crate::common::LONG / 4, "{:?}", began.elapsed());
+    at_once(paths(6), 4 * SIZE, |path| {
+        let host = Host::start(path, large(), 3, |service| {
+            service.drain_timeout = Duration::from_millis(500);
+            // Whoever waited for one of these would wait longer than `within` does.
+            service.options.stall = 4 * LONG;
+            service.options.hello = 4 * LONG;
         });
-    }
+        let (_silent, _waiting, mut greedy) = (host.stranger(), host.guest(0), host.guest(1));
+        greedy.ask(MANY, true);
+        // Its sender is in the middle of it, and soon has to wait.
+        greedy.read_bytes(SIZE);
+        drop(host);
+    });
 }

@@ -1,4 +1,4 @@
-//! The README's tables of all paths are those of the lists.
+//! The tables of all paths in `docs/paths.md` are those of the lists.
 
 use std::fs;
 use std::path::Path;
@@ -8,9 +8,9 @@ use copycost::send::{self, Release};
 
 /// The rows of the section about every path whose first cell is a name in code, cell by cell.
 fn rows() -> Vec<Vec<String>> {
-    let readme = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md")).unwrap();
+    let page = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/paths.md")).unwrap();
     let section =
-        readme.split("\n## ").find(|section| section.starts_with("Every path\n")).expect("the section");
+        page.split("\n## ").find(|section| section.starts_with("Every path\n")).expect("the section");
     let rows = section.lines().filter(|line| line.starts_with("| `"));
     rows.map(|row| row.trim_matches('|').split('|').map(|cell| cell.trim().to_owned()).collect()).collect()
 }
@@ -29,7 +29,7 @@ fn the_tables_say_when_memory_is_free_and_what_delays() {
         let free = match path.release {
             Release::OnReturn => "on return",
             Release::OnFlush => "on flush",
-            Release::OnCompletion => "when told",
+            Release::OnCompletion => "on completion",
             Release::Never => "never",
         };
         assert_eq!(row[2], free, "{}", path.name);

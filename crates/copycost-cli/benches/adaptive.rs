@@ -18,8 +18,8 @@ use std::time::Duration;
 
 use clap::Parser;
 
+use copycost::internals::cgroup;
 use copycost::internals::supply::Supply;
-use copycost::internals::sys::limits::available_memory;
 use copycost::internals::sys::memory::trim;
 use copycost::message::{Fields, Footprint, Layout, Spec};
 use copycost::rig::{Loopback, Site, Work};
@@ -212,7 +212,7 @@ fn judge(
 ) -> Result<Vec<Found>, String> {
     let memory = Supply::memory(&spec).saturating_mul(clients).saturating_mul(paths.len());
     trim();
-    let limit = available_memory().unwrap_or(0) / 2;
+    let limit = cgroup::memory::available().map_or(0, |available| available.bytes) / 2;
     if memory > limit {
         return Err(format!("the messages in turn need {}", ByteSize(memory)));
     }

@@ -1,10 +1,18 @@
 //! Where and how a measurement was made: what a record must carry to be believed.
 
+mod differences;
+mod link;
+mod system;
+
 use std::fs;
+use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
 use copycost::internals::connection::Applied;
+
+pub use link::LinkConditions;
+pub use system::SystemConditions;
 
 /// Where and how the run was made.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
@@ -29,6 +37,17 @@ pub struct Conditions {
     pub commit: Option<String>,
     /// The command line.
     pub command: Vec<String>,
+    /// What the kernel and the CPUs are set to.
+    #[serde(default)]
+    pub system: SystemConditions,
+    /// The interface that the bytes leave by; null where it is not one of this machine, and in results of versions that
+    /// did not record it.
+    #[serde(default)]
+    pub link: Option<LinkConditions>,
+    /// Of a serving host: whether it is the machine of the clients, reached through another address or from another
+    /// network namespace, so that both ends share its CPUs.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub same_machine: bool,
     /// The other host's conditions, where there is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub host: Option<Box<Conditions>>,
@@ -62,9 +81,17 @@ impl Conditions {
             cpus: copycost::internals::sys::sched::allowed_cpus().map_or(0, |cpus| cpus.len()),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             commit: option_env!("COPYCOST_COMMIT").map(str::to_owned),
-            command: std::env::args().collect(),
+            command: command_line(),
+            system: SystemConditions::here(),
             ..Self::default()
         }
+    }
+
+    /// Takes the interface by which connections to `peer` leave, and what about it distorts.
+    pub fn leaving_by(&mut self, interface: &str, peer: IpAddr) {
+        self.link = LinkConditions::of(interface, peer);
+        let flag = self.link.as_ref().and_then(LinkConditions::flag);
+        self.flags.extend(flag.filter(|flag| !self.flags.contains(flag)));
     }
 
     /// Takes what the connections have, and what about it distorts.
@@ -79,6 +106,11 @@ impl Conditions {
             self.flags.push(flag.to_owned());
         }
     }
+}
+
+/// The words of the command line. Names of files are bytes of any kind, and a record is text.
+fn command_line() -> Vec<String> {
+    std::env::args_os().map(|word| word.to_string_lossy().into_owned()).collect()
 }
 
 fn cpu_model(cpuinfo: &str) -> String {

@@ -10,17 +10,18 @@
 //! explain  model       where the CPU time of paths goes; what it comes to for messages that were not measured
 //! compare              schedule, turns, cell, trial, stats, crossover, self_test     many (with the feature mpi)
 //! remote  lab          other hosts; a network card in software: each a `copycost::rig::Site`     doctor
-//! conditions  profile
+//! conditions  profile  json
 //! ```
 
-#[cfg(not(target_os = "linux"))]
-compile_error!("copycost measures Linux system calls and builds on Linux only");
+// What prints panics where the output is closed or full; `cli::output` does not.
+#![deny(clippy::print_stdout, clippy::print_stderr)]
 
 pub mod cli;
 pub mod compare;
 pub mod conditions;
 pub mod doctor;
 pub mod explain;
+pub mod json;
 pub mod lab;
 #[cfg(feature = "mpi")]
 pub mod many;
@@ -29,3 +30,6 @@ pub mod profile;
 pub mod record;
 pub mod remote;
 pub mod report;
+#[cfg(test)]
+#[path = "../../../tests/common/rules.rs"]
+mod rules;

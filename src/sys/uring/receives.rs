@@ -238,14 +238,16 @@ mod tests {
     use std::net::{TcpListener, TcpStream};
 
     use super::*;
+    use crate::test_rules::{skip, take_turn_with_locked_memory};
 
     const SOON: Duration = Duration::from_millis(50);
 
     fn connected(count: u16, size: u32) -> Option<(Receives, TcpStream)> {
+        take_turn_with_locked_memory();
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         if let Err(error) = super::super::probe() {
-            eprintln!("skipped: {error}");
+            skip(&format!("no io_uring: {error}"));
             return None;
         }
         Some((Receives::open(client.into(), count, size, 64).unwrap(), listener.accept().unwrap().0))

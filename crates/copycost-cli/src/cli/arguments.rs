@@ -3,8 +3,9 @@
 use std::fmt;
 use std::time::Duration;
 
-use super::Failure;
+use super::{Failure, output};
 use crate::compare::crossover;
+use crate::compare::trial::MOST_SETUPS;
 use copycost::cost::pollution::Chase;
 use copycost::message::{BadMessageSize, Spec};
 use copycost::recv::{self, ReceivePath};
@@ -65,7 +66,7 @@ pub fn paths(
             }
             PathChoice::All => send::ALL.iter().for_each(|path| match probe(path) {
                 Ok(()) => add(path),
-                Err(reason) => eprintln!("note: {} is left out: {reason}", path.name),
+                Err(reason) => output::message(&format!("note: {} is left out: {reason}", path.name)),
             }),
         }
     }
@@ -95,6 +96,14 @@ pub fn clients(text: &str) -> Result<usize, String> {
     match text.parse() {
         Ok(clients @ 1..=MAX_CLIENTS) => Ok(clients),
         _ => Err(format!("clients are a whole number from 1 to {MAX_CLIENTS}")),
+    }
+}
+
+/// A number of set-ups: an interval needs two.
+pub fn setups(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(setups @ 2..=MOST_SETUPS) => Ok(setups),
+        _ => Err(format!("set-ups are a whole number from 2 to {MOST_SETUPS}")),
     }
 }
 

@@ -43,7 +43,10 @@ pub fn self_test(cells: usize) -> Result<Done, Failure> {
     };
     let report = self_test::run(&scenario, cells, &mut go_on).map_err(|error| failed(&error))?;
     progress.finish();
-    output::print(&told(&report))?;
+    output::print(&told(&report));
+    if interrupted {
+        return Ok(Done::CutShort);
+    }
     let good = report.cpu.calm() && report.cpu.keen() && report.throughput.calm();
     Ok(if good { Done::Yes } else { Done::AnswerIsNo })
 }
@@ -116,8 +119,8 @@ pub fn iperf3() -> Result<Done, Failure> {
         line("throughput, ours to iperf3's", ratio(&outcome.rate)),
         line("CPU time of both ends for each byte, ours to iperf3's", ratio(&outcome.cpu)),
     ];
-    output::print(&text.concat())?;
-    Ok(Done::Yes)
+    output::print(&text.concat());
+    Ok(if interrupted { Done::CutShort } else { Done::Yes })
 }
 
 fn ratio(pairs: &[Pair]) -> Result<Interval, Unusable> {

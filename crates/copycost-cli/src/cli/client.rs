@@ -32,6 +32,7 @@ impl Arguments {
             bar.set_style(style);
         }
         let mut last = (0, Duration::ZERO);
+        let mut called_off = false;
         let mut progress = |bytes: u64, elapsed: Duration| {
             if elapsed - last.1 >= Duration::from_secs(1) {
                 let rate = Rate((bytes - last.0) as f64 / (elapsed - last.1).as_secs_f64());
@@ -42,7 +43,8 @@ impl Arguments {
                 ));
                 last = (bytes, elapsed);
             }
-            signals.try_recv().is_err()
+            called_off |= signals.try_recv().is_ok();
+            !called_off
         };
         let options = Options::for_this_machine();
         let received = raw::receive(&addresses, &recv::ALL[0], self.seconds, &options, &mut progress)
@@ -58,7 +60,7 @@ impl Arguments {
         if received.ended {
             text += "; the server ended the connection";
         }
-        output::print(&(text + "\n"))?;
-        Ok(Done::Yes)
+        output::print(&(text + "\n"));
+        Ok(if called_off { Done::CutShort } else { Done::Yes })
     }
 }

@@ -1,12 +1,13 @@
 //! `copycost doctor`: what will distort or break a measurement on this machine, each with its fix.
 
-use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
+use std::net::{SocketAddr, ToSocketAddrs};
 
 use clap::Args;
 
 use super::arguments;
 use super::check;
 use super::output;
+use super::zone::{BadZone, Zoned};
 use super::{Done, Failure};
 use crate::doctor::{Machine, Plan, Status, examine, exit_code, print};
 use copycost::scenario;
@@ -50,13 +51,15 @@ impl Arguments {
             return check::iperf3();
         }
         let options = Options::for_this_machine();
+        let over = self.over.as_deref().map(address).transpose()?;
         let plan = Plan {
             sizes: self.sizes.iter().map(|size| size.0).collect(),
             clients: self.clients.clone(),
             send_buffer: options.send_buffer,
             receive_buffer: options.receive_buffer,
             server_threads: self.clients.iter().copied().max().unwrap_or(1),
-            address: self.over.as_deref().map(address).transpose()?,
+            address: over.map(|over| over.ip),
+            zone: over.and_then(Zoned::interface),
         };
         let findings = examine(&Machine::live(), &plan);
         let text = if self.format == "json" {
@@ -64,7 +67,7 @@ impl Arguments {
         } else {
             print::render(&findings)
         };
-        output::print(&text)?;
+        output::print(&text);
         Ok(if exit_code(&findings) == 0 { Done::Yes } else { Done::AnswerIsNo })
     }
 }
@@ -78,17 +81,19 @@ pub fn warnings() -> String {
 }
 
 /// The address of a host, given with a port or without, as a number or as a name.
-fn address(text: &str) -> Result<IpAddr, Failure> {
-    if let Ok(address) = text.parse::<IpAddr>() {
-        return Ok(address);
+fn address(text: &str) -> Result<Zoned, Failure> {
+    let usage = |what: String| Failure::Usage(format!("invalid value for --over: {what}"));
+    let bare = text.strip_prefix('[').and_then(|rest| rest.split_once(']')).map_or(text, |(host, _)| host);
+    match bare.parse::<Zoned>() {
+        Ok(zoned) => return Ok(zoned),
+        Err(BadZone::NoAddress(_)) => {}
+        Err(bad) => return Err(usage(bad.to_string())),
     }
     let resolved = text.parse::<SocketAddr>().ok().or_else(|| {
         let with_port = || text.to_socket_addrs().ok()?.next();
         with_port().or_else(|| (text, 0).to_socket_addrs().ok()?.next())
     });
-    resolved.map(|address| address.ip()).ok_or_else(|| {
-        Failure::Usage(format!(
-            "invalid value for --over: '{text}' is no address, and no host of this name is known"
-        ))
-    })
+    resolved
+        .map(|address| Zoned { ip: address.ip(), zone: 0 })
+        .ok_or_else(|| usage(format!("'{text}' is no address, and no host of this name is known")))
 }

@@ -7,18 +7,18 @@ use clap::Args;
 use crossbeam::channel::Receiver;
 
 use super::arguments::{self, PathChoice};
-use super::output::{self, Files};
+use super::files::Files;
 use super::over::{self, Over};
 use super::progress::Progress;
 use super::setting::Setting;
-use super::{Done, Failure, signals};
+use super::{Done, Failure, output, signals};
 use crate::compare::cell::Contestant;
 use crate::compare::trial::SETUPS;
 use crate::compare::turns::Turns;
 use crate::explain::{self, Connected, Explanation};
 use crate::profile::perf::Machine;
 use crate::profile::profiler::Profiler;
-use crate::record::{self, Conditions, Results};
+use crate::record::{self, Results};
 use crate::report::Format;
 use copycost::cost::Measured;
 use copycost::rig::Site;
@@ -77,16 +77,17 @@ impl Arguments {
             })
             .collect();
         let profiler = Profiler::open(&Machine);
-        let measured = self.measure(contestants, profiler, &signals)?;
+        let mut called_off = false;
+        let measured = self.measure(contestants, profiler, &signals, &mut called_off)?;
         let Some((explanation, connected)) = measured else { return Ok(Done::Interrupted) };
-        let mut results = Results::new(Conditions::here());
+        let mut results = Results::new(self.over.conditions());
         results.conditions.connected(&connected.applied);
         results.conditions.host = connected.host;
         results.verdict = explain::answer::sentences(&explanation);
         results.explanations.push(with_notes(explanation, &*site));
         files.save(&results)?;
-        output::show(&results, self.format)?;
-        Ok(Done::Yes)
+        output::show(&results, self.format);
+        Ok(if called_off { Done::CutShort } else { Done::Yes })
     }
 
     /// Set-up after set-up; `None` when it was called off before anything could be told.
@@ -95,16 +96,16 @@ impl Arguments {
         contestants: Vec<Contestant>,
         profiler: Measured<Profiler<'_>>,
         signals: &Receiver<()>,
+        called_off: &mut bool,
     ) -> Result<Option<(record::Explanation, Connected)>, Failure> {
         let mut progress = Progress::of(SETUPS);
         let mut explanation = Explanation::new(contestants, profiler, 1);
-        let turns = Turns::of(self.seconds / SETUPS as u32, explanation.rows_per_block());
-        let mut called_off = false;
+        let turns = Turns::of(self.seconds / SETUPS as u32, explanation.rows_per_block(), self.clients);
         for number in 1..=SETUPS {
             progress.begin(&format!("set-up {number} of {SETUPS}"));
             let go_on = &mut || {
-                called_off |= signals.try_recv().is_ok();
-                !called_off
+                *called_off |= signals.try_recv().is_ok();
+                !*called_off
             };
             match explanation.set_up(turns, go_on) {
                 Ok(true) => progress.end(1, &format!("set-up {number} of {SETUPS}")),
@@ -122,7 +123,7 @@ impl Arguments {
             Err(missing) => (0, None, Some(missing.to_string())),
         };
         let mut record = record::Explanation::new(&paths, hertz, scope, missing);
-        if called_off {
+        if *called_off {
             record.notes.push("It was interrupted: fewer set-ups than usual.".to_owned());
         }
         Ok(paths.into_iter().next().map(|path| (record, path.connected)))

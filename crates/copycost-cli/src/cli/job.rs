@@ -57,7 +57,7 @@ pub fn join(
 
 #[cfg(feature = "mpi")]
 mod with_mpi {
-    use super::super::signals;
+    use super::super::{output, signals};
     use super::*;
     use crate::many::mpi::{self, Mpi};
     use crate::many::{Director, Left, Link as _, Received, Terms, follow};
@@ -109,7 +109,8 @@ mod with_mpi {
                 Err(why) => give_up(mpi, &format!("rank {rank}: {why}")),
             };
         }
-        let terms = Terms { servers, network, most_clients, options, called_off: signals::caught };
+        let terms =
+            Terms { servers, network, most_clients, options, called_off: || signals::caught().is_some() };
         match Director::start(Arc::new(mpi), terms) {
             Ok(director) => Ok(Part::Directs(Box::new(MpiJob { director, mpi }))),
             Err(why) => give_up(mpi, &why),
@@ -117,7 +118,7 @@ mod with_mpi {
     }
 
     fn give_up(mpi: Mpi, why: &str) -> ! {
-        eprintln!("error: {why}");
+        output::message(&format!("error: {why}"));
         mpi.abort(1)
     }
 
@@ -141,7 +142,7 @@ mod with_mpi {
         fn end(self: Box<Self>, result: Result<Done, Failure>) -> Result<Done, Failure> {
             if let Some(why) = self.director.lost() {
                 let told = result.err().map_or(why, |failure| failure.to_string());
-                eprintln!("error: {told}");
+                output::message(&format!("error: {told}"));
                 self.director.abandon();
                 self.mpi.abort(1);
             }
@@ -156,14 +157,17 @@ mod with_mpi {
         /// More lines than this are not read.
         const MOST: usize = 8;
         for Received { host, own, .. } in received.iter().take(MOST) {
-            eprintln!("note: by its own books {host} received {} bytes in {} windows", own.0, own.1);
+            output::message(&format!(
+                "note: by its own books {host} received {} bytes in {} windows",
+                own.0, own.1
+            ));
         }
         for Received { host, own, gathered } in received.iter().filter(|host| host.own != host.gathered) {
-            eprintln!(
+            output::message(&format!(
                 "warning: {host} received {} bytes in {} windows by its own books, and {} in {} count: a path failed, \
                  or the run was interrupted",
                 own.0, own.1, gathered.0, gathered.1
-            );
+            ));
         }
     }
 }

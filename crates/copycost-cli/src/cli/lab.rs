@@ -1,5 +1,6 @@
 //! `copycost lab`: the network and its relay for other tools, kept up in the foreground.
 
+use std::ffi::{OsStr, OsString};
 use std::process::{Child, Command, ExitStatus};
 use std::time::Duration;
 
@@ -16,7 +17,7 @@ use copycost::internals::sys::process;
 pub struct Arguments {
     /// A command to run at the clients' end; the lab ends with it. Without one it ends with Ctrl-C
     #[arg(last = true, value_name = "COMMAND")]
-    command: Vec<String>,
+    command: Vec<OsString>,
 }
 
 /// How often a command is looked at.
@@ -33,7 +34,7 @@ impl Arguments {
         let cpus = seat::cpus().map_err(|error| failed(&error))?;
         // Nobody knows where other tools sit: both ends may have all CPUs but the relay's.
         lab.arrange(Placement::Free, 1, &cpus).map_err(|error| failed(&error))?;
-        output::print(&how_to_enter(&lab))?;
+        output::print(&how_to_enter(&lab));
         let Some((program, arguments)) = self.command.split_first() else {
             // The other end of the channel lives as long as the process.
             let _ = signals.recv();
@@ -49,7 +50,7 @@ impl Arguments {
             match signals.recv_timeout(LOOK) {
                 Ok(()) | Err(RecvTimeoutError::Disconnected) => {
                     end(&mut child);
-                    return Ok(Done::Yes);
+                    return Ok(Done::CutShort);
                 }
                 Err(RecvTimeoutError::Timeout) => {}
             }
@@ -72,8 +73,9 @@ fn how_to_enter(lab: &Lab) -> String {
 
 /// Starts the command at the clients' end, tied to this process: from a thread of its own the kernel would end it with
 /// that thread.
-fn start(lab: &Lab, program: &str, arguments: &[String]) -> Result<Child, Failure> {
-    let failed = |error: std::io::Error| Failure::Failed(format!("'{program}' cannot be run: {error}"));
+fn start(lab: &Lab, program: &OsStr, arguments: &[OsString]) -> Result<Child, Failure> {
+    let failed =
+        |error: std::io::Error| Failure::Failed(format!("'{}' cannot be run: {error}", program.display()));
     let mut command = Command::new(program);
     command.args(arguments);
     command.env("COPYCOST_LAB_SERVER", &lab.network().server.name);
@@ -96,10 +98,10 @@ fn end(child: &mut Child) {
     }
 }
 
-fn ended(program: &str, status: ExitStatus) -> Result<Done, Failure> {
+fn ended(program: &OsStr, status: ExitStatus) -> Result<Done, Failure> {
     if status.success() {
         Ok(Done::Yes)
     } else {
-        Err(Failure::Failed(format!("'{program}' ended: {status}")))
+        Err(Failure::Failed(format!("'{}' ended: {status}", program.display())))
     }
 }

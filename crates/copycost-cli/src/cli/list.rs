@@ -33,12 +33,12 @@ impl Arguments {
         let entries = entries()?;
         if self.format == "json" {
             let text = serde_json::to_string_pretty(&entries).map_err(|e| Failure::Failed(e.to_string()))?;
-            output::print(&format!("{text}\n"))?;
+            output::print(&format!("{text}\n"));
         } else {
             let rows = |family| entries.iter().filter(move |entry| entry.family == family).map(Entry::row);
             let [send, receive] = ["send", "receive"].map(|family| rows(family).collect::<Vec<_>>());
-            output::print(&list_table("path", &send))?;
-            output::print(&format!("\n{}", list_table("--receive", &receive)))?;
+            output::print(&list_table("path", &send));
+            output::print(&format!("\n{}", list_table("--receive", &receive)));
         }
         Ok(Done::Yes)
     }

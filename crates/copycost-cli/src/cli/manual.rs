@@ -24,7 +24,7 @@ impl Completions {
     pub fn run(&self, mut command: clap::Command) -> Result<Done, Failure> {
         let mut text = Vec::new();
         clap_complete::generate(self.shell, &mut command, "copycost", &mut text);
-        output::print(&String::from_utf8_lossy(&text))?;
+        output::print(&String::from_utf8_lossy(&text));
         Ok(Done::Yes)
     }
 }
@@ -42,7 +42,7 @@ impl Man {
         clap_mangen::Man::new(command)
             .render(&mut page)
             .map_err(|error| Failure::Failed(format!("the manual page was not made: {error}")))?;
-        output::print(&String::from_utf8_lossy(&page))?;
+        output::print(&String::from_utf8_lossy(&page));
         Ok(Done::Yes)
     }
 }

@@ -1,12 +1,27 @@
 //! The command `copycost`, one file a verb.
 //!
-//! Exit codes: 0 done; 1 failed; 2 usage; 3 measured, and the answer is no; 130 interrupted with nothing measured.
+//! | exit code | meaning |
+//! |---|---|
+//! | 0 | done |
+//! | 1 | failed, or standard output did not take the result |
+//! | 2 | usage: the command line, or a file that it names |
+//! | 3 | measured, and the answer is no |
+//! | 129, 130, 143 | SIGHUP, SIGINT or SIGTERM ended it early, whether or not something had been measured by then |
+//!
+//! `serve`, and `lab` without a command, are ended by a signal and by nothing else: for them it is 0.
+//!
+//! Output that nobody reads ends nothing and loses nothing. Files are complete and the exit code is the measurement's when
+//! standard output is a closed pipe or standard error takes nothing. Where standard output fails otherwise (a full disk),
+//! the command goes on, says so at its end, and turns 0 and 3 into 1: what was asked for has not arrived. The lints
+//! `print_stdout` and `print_stderr` keep `println!` and its like, which panic there, out of this crate.
 
 mod arguments;
 mod check;
 mod client;
 mod doctor;
 mod explain;
+mod files;
+mod input;
 mod job;
 mod lab;
 mod list;
@@ -20,7 +35,9 @@ mod run;
 mod serve;
 mod setting;
 mod signals;
+mod zone;
 
+use std::ffi::OsString;
 use std::process::ExitCode;
 
 use clap::{CommandFactory as _, Parser, Subcommand};
@@ -66,8 +83,10 @@ enum Done {
     Yes,
     /// It was measured, and the answer is no: exit code 3.
     AnswerIsNo,
-    /// It was called off before anything was measured: exit code 130, as a shell reports SIGINT.
+    /// A signal ended it before anything was measured.
     Interrupted,
+    /// A signal ended it before all was measured, and what was there was kept.
+    CutShort,
 }
 
 /// A failure of the command: one sentence for the user.
@@ -83,40 +102,79 @@ enum Failure {
 
 /// Runs the command with the process's arguments.
 pub fn main() -> ExitCode {
-    let command = Command::parse();
-    let result = match command.verb {
-        Some(Verb::Run(arguments)) => arguments.run(),
-        Some(Verb::Explain(arguments)) => arguments.run(),
-        Some(Verb::Predict(arguments)) => arguments.run(),
-        Some(Verb::Report(arguments)) => arguments.run(),
-        Some(Verb::List(arguments)) => arguments.run(),
-        Some(Verb::Serve(arguments)) => arguments.run(),
-        Some(Verb::Client(arguments)) => arguments.run(),
-        Some(Verb::Lab(arguments)) => arguments.run(),
-        Some(Verb::Doctor(arguments)) => arguments.run(),
-        Some(Verb::Completions(arguments)) => arguments.run(Command::command()),
-        Some(Verb::Man(arguments)) => arguments.run(Command::command()),
-        None => quick(),
+    let code = match Command::try_parse() {
+        Ok(command) => ended(command.verb.map_or_else(quick, run)),
+        Err(told) => {
+            let printed = told.print();
+            if told.use_stderr() {
+                return ExitCode::from(2);
+            }
+            output::note(printed);
+            0
+        }
     };
+    match output::failure() {
+        None => ExitCode::from(code),
+        Some(why) => {
+            output::message(&format!("error: standard output was not written: {why}"));
+            ExitCode::from(if matches!(code, 0 | 3) { 1 } else { code })
+        }
+    }
+}
+
+fn run(verb: Verb) -> Result<Done, Failure> {
+    match verb {
+        Verb::Run(arguments) => arguments.run(),
+        Verb::Explain(arguments) => arguments.run(),
+        Verb::Predict(arguments) => arguments.run(),
+        Verb::Report(arguments) => arguments.run(),
+        Verb::List(arguments) => arguments.run(),
+        Verb::Serve(arguments) => arguments.run(),
+        Verb::Client(arguments) => arguments.run(),
+        Verb::Lab(arguments) => arguments.run(),
+        Verb::Doctor(arguments) => arguments.run(),
+        Verb::Completions(arguments) => arguments.run(Command::command()),
+        Verb::Man(arguments) => arguments.run(Command::command()),
+    }
+}
+
+/// The exit code of what the command has come to; a failure is told.
+fn ended(result: Result<Done, Failure>) -> u8 {
+    let interrupted = || signals::caught().map_or(1, signals::exit_code);
     match result {
-        Ok(Done::Yes) => ExitCode::SUCCESS,
-        Ok(Done::AnswerIsNo) => ExitCode::from(3),
+        Ok(Done::Yes) => 0,
+        Ok(Done::AnswerIsNo) => 3,
+        Ok(Done::CutShort) => interrupted(),
         Ok(Done::Interrupted) => {
-            eprintln!("error: interrupted before anything was measured");
-            ExitCode::from(130)
+            output::message("error: interrupted before anything was measured");
+            interrupted()
         }
         Err(failure) => {
-            eprintln!("error: {failure}");
-            ExitCode::from(match failure {
+            output::message(&format!("error: {failure}"));
+            match failure {
                 Failure::Usage(_) => 2,
                 Failure::Failed(_) => 1,
-            })
+            }
         }
+    }
+}
+
+/// Whether the command understands these arguments, the program's name first: a test asks it of every command line in
+/// the documentation.
+///
+/// # Errors
+/// The sentence that a user would read.
+#[doc(hidden)]
+pub fn parses<T: Into<OsString> + Clone>(arguments: impl IntoIterator<Item = T>) -> Result<(), String> {
+    match Command::try_parse_from(arguments) {
+        // Help and the version are answers, not errors.
+        Err(error) if error.use_stderr() => Err(error.to_string()),
+        _ => Ok(()),
     }
 }
 
 /// Without a verb: what distorts, and a first answer.
 fn quick() -> Result<Done, Failure> {
-    output::print(&doctor::warnings())?;
+    output::print(&doctor::warnings());
     run::Arguments::given(&["--quick"]).run()
 }

@@ -1,7 +1,7 @@
 //! `--over`: what lies between the ends, and the secret that opens another host.
 
 use std::convert::Infallible;
-use std::net::{SocketAddr, ToSocketAddrs};
+use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::sync::Arc;
@@ -9,8 +9,11 @@ use std::sync::Arc;
 use clap::Args;
 
 use super::job::{self, Part};
-use super::{Failure, arguments};
+use super::zone::{BadZone, Zoned};
+use super::{Failure, arguments, output};
+use crate::doctor;
 use crate::lab::{Lab, LabSite};
+use crate::record::Conditions;
 use crate::remote::{Network, RemoteSite, Token};
 use copycost::message::Spec;
 use copycost::rig::{Loopback, Site};
@@ -106,6 +109,26 @@ impl Over {
         self.servers.unwrap_or(1)
     }
 
+    /// What this machine and this process are, and the interface towards the other end where that is one of this
+    /// network namespace.
+    pub fn conditions(&self) -> Conditions {
+        let mut conditions = Conditions::here();
+        match &self.over {
+            None => conditions.leaving_by("lo", IpAddr::from([127, 0, 0, 1])),
+            Some(Way::Host(host)) => {
+                // What is wrong with the name is an error where the site is made.
+                let peer = addresses(host, "--over").ok().and_then(|addresses| addresses.first().copied());
+                if let Some((peer, interface)) =
+                    peer.and_then(|peer| Some((peer, doctor::interface_to(peer)?)))
+                {
+                    conditions.leaving_by(&interface, peer.ip());
+                }
+            }
+            Some(Way::Lab | Way::Mpi) => {}
+        }
+        conditions
+    }
+
     /// The site that the flags name, for a command that knows two ends and no job of many hosts.
     pub fn site_of_two(&self) -> Result<Arc<dyn Site>, Failure> {
         let of_a_job = self.over == Some(Way::Mpi) || self.servers.is_some() || self.network.is_some();
@@ -139,7 +162,9 @@ impl Over {
 pub fn lab() -> Result<Lab, Failure> {
     let lab = Lab::start().map_err(|error| Failure::Failed(error.to_string()))?;
     if let Some(tapped) = lab.tapped() {
-        eprintln!("warning: {tapped}: every zero-copy send is reported as copied while it does");
+        output::message(&format!(
+            "warning: {tapped}: every zero-copy send is reported as copied while it does"
+        ));
     }
     Ok(lab)
 }
@@ -152,7 +177,8 @@ pub fn check(site: &dyn Site, options: &Options) -> Result<(), Failure> {
 /// The addresses of HOST:PORT, IPv6 in brackets, names resolved; at least one.
 pub fn addresses(text: &str, flag: &str) -> Result<Vec<SocketAddr>, Failure> {
     let usage = |what: &str| Failure::Usage(format!("invalid value for {flag}: '{text}' {what}"));
-    let no_form = || usage("is not HOST:PORT with a port from 1 to 65535 (IPv6 as [::1]:9000)");
+    let no_form =
+        || usage("is not HOST:PORT with a port from 1 to 65535 (IPv6 as [::1]:9000 or [fe80::1%eth0]:9000)");
     let (host, port) = text.rsplit_once(':').ok_or_else(no_form)?;
     let port = port.parse().ok().filter(|port| *port > 0).ok_or_else(no_form)?;
     let (host, bracketed) = match host.strip_prefix('[').and_then(|host| host.strip_suffix(']')) {
@@ -161,6 +187,12 @@ pub fn addresses(text: &str, flag: &str) -> Result<Vec<SocketAddr>, Failure> {
     };
     if host.is_empty() || bracketed != host.contains(':') {
         return Err(no_form());
+    }
+    match host.parse::<Zoned>() {
+        Ok(zoned) => return Ok(vec![zoned.with_port(port)]),
+        // A name, which only the resolver can read.
+        Err(BadZone::NoAddress(_)) => {}
+        Err(bad) => return Err(usage(&format!("cannot be reached: {bad}"))),
     }
     let resolved =
         (host, port).to_socket_addrs().map_err(|error| usage(&format!("is not known: {error}")))?;
@@ -185,6 +217,10 @@ mod tests {
         for (text, told) in [("127.0.0.1:9000", "127.0.0.1:9000"), ("[::1]:9000", "[::1]:9000")] {
             assert_eq!(addresses(text, "--over").unwrap(), [told.parse().unwrap()]);
         }
+        let zoned = addresses("[fe80::1%lo]:9000", "--over").unwrap();
+        assert!(zoned[0].to_string().starts_with("[fe80::1%"), "{zoned:?}");
+        let missing = addresses("[fe80::1]:9000", "--over").unwrap_err().to_string();
+        assert!(missing.contains("--over") && missing.contains("needs a zone"), "{missing}");
         assert!(addresses("localhost:1", "--over").unwrap().iter().all(|address| address.port() == 1));
         for text in [
             "",

@@ -2,14 +2,16 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::UNIX_EPOCH;
 
 use clap::Args;
 
-use super::output::{self, Files};
-use super::{Done, Failure};
-use crate::record::{Results, SCHEMA};
+use super::files::Files;
+use super::{Done, Failure, input, output};
+use crate::record::Results;
 use crate::report::Format;
 use crate::report::criterion::{self, Benchmark};
+use crate::report::dated::{RUNS, Runs};
 use crate::report::set::{self, Set};
 
 /// What to read, and what to write.
@@ -67,8 +69,8 @@ impl Arguments {
             _ => format.write_sets(&sets, crate::report::Paint::Plain),
         })?;
         match (printed, one) {
-            (Some(Format::Json), Some(run)) => output::print(&Format::Json.write(run))?,
-            (Some(format), _) => output::print(&format.write_sets(&sets, output::paint()))?,
+            (Some(Format::Json), Some(run)) => output::print(&Format::Json.write(run)),
+            (Some(format), _) => output::print(&format.write_sets(&sets, output::paint())),
             (None, _) => {}
         }
         Ok(Done::Yes)
@@ -80,42 +82,12 @@ fn read(path: &Path) -> Result<Input, Failure> {
     if path.is_dir() {
         return folder(path).map(|set| Input::Criterion(Box::new(set))).map_err(usage);
     }
-    let text = fs::read_to_string(path).map_err(|error| usage(format!("cannot be read: {error}")))?;
-    results(&text).map(|results| Input::Results(Box::new(results))).map_err(usage)
-}
-
-/// The results in `text`, or what is wrong with it.
-fn results(text: &str) -> Result<Results, String> {
-    let mut value: serde_json::Value =
-        serde_json::from_str(text).map_err(|error| format!("is no whole JSON file: {error}"))?;
-    // Before the rest, which in a newer form may be anything.
-    match value.get("schema").and_then(serde_json::Value::as_u64) {
-        None => return Err("is no result of copycost run: it has no schema".to_owned()),
-        Some(schema) if schema > u64::from(SCHEMA) => {
-            return Err(format!(
-                "has the form {schema}, and this version knows {SCHEMA}: use a newer copycost"
-            ));
-        }
-        Some(_) => {}
-    }
-    disarm(&mut value);
-    let results: Results =
-        serde_json::from_value(value).map_err(|error| format!("is no result of copycost run: {error}"))?;
+    let text = input::text(path).map_err(|error| usage(format!("cannot be read: {error}")))?;
+    let results = Results::read(&text).map_err(usage)?;
     if results.is_empty() {
-        return Err("holds no measurement".to_owned());
+        return Err(usage("holds no measurement".to_owned()));
     }
-    Ok(results)
-}
-
-/// A file from elsewhere may be shown on a terminal: no string keeps a control character, which could steer it.
-fn disarm(value: &mut serde_json::Value) {
-    use serde_json::Value;
-    match value {
-        Value::String(text) if text.contains(char::is_control) => *text = text.replace(char::is_control, " "),
-        Value::Array(values) => values.iter_mut().for_each(disarm),
-        Value::Object(map) => map.values_mut().for_each(disarm),
-        _ => {}
-    }
+    Ok(Input::Results(Box::new(results)))
 }
 
 /// Folders deeper than Criterion's own are not looked into.
@@ -129,19 +101,30 @@ fn folder(path: &Path) -> Result<Set, String> {
     if leaves.is_empty() {
         return Err("holds no benchmark of Criterion: it is target/criterion after `cargo bench`".to_owned());
     }
+    let runs = Runs::read(&fs::read_to_string(path.join(RUNS)).unwrap_or_default());
     let mut benchmarks = Vec::new();
     for leaf in leaves {
         let said = |error: String| format!("is damaged: {}: {error}", leaf.display());
         let text = |name: &str| {
-            fs::read_to_string(leaf.join(name)).map_err(|error| said(format!("{name}: {error}")))
+            input::text_of_regular(&leaf.join(name)).map_err(|error| said(format!("{name}: {error}")))
         };
-        benchmarks.push(if leaf.join("raw.csv").exists() {
+        let raw = leaf.join("raw.csv").exists();
+        let mut benchmark = if raw {
             Benchmark::from_raw(&text("raw.csv")?).map_err(|error| said(format!("raw.csv: {error}")))?
         } else {
             Benchmark::from_json(&text("benchmark.json")?, &text("sample.json")?).map_err(said)?
-        });
+        };
+        let written = written(&leaf.join(if raw { "raw.csv" } else { "sample.json" }));
+        benchmark.measured = written.map(|at| runs.dated(at));
+        benchmarks.push(benchmark);
     }
     criterion::set(&path.display().to_string(), &benchmarks)
+}
+
+/// When a file was written, in seconds since 1970. Criterion keeps no other date.
+fn written(file: &Path) -> Option<u64> {
+    let written = fs::metadata(file).and_then(|file| file.modified()).ok()?;
+    Some(written.duration_since(UNIX_EPOCH).ok()?.as_secs())
 }
 
 /// The folders `new` with a benchmark in them.

@@ -1,6 +1,5 @@
 //! `copycost serve`: the server's end on a host of its own.
 
-use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -11,6 +10,7 @@ use crossbeam::channel::{Receiver, unbounded};
 use crossbeam::select;
 
 use super::arguments::{self, PathChoice};
+use super::zone::Zoned;
 use super::{Done, Failure, output, over, signals};
 use crate::remote::raw::{Departure, RawHost};
 use crate::remote::{Host, HostTerms};
@@ -26,9 +26,9 @@ const MOST_CLIENTS: usize = 64;
 
 #[derive(Debug, Args)]
 pub struct Arguments {
-    /// The address to listen on
+    /// The address to listen on; a link-local one with its interface: fe80::1%eth0
     #[arg(long, default_value = "127.0.0.1", value_name = "ADDRESS")]
-    bind: IpAddr,
+    bind: Zoned,
     /// The port to listen on; 0 picks one
     #[arg(long, default_value_t = 9000)]
     port: u16,
@@ -47,6 +47,9 @@ pub struct Arguments {
     /// How long a client may be silent before it is given up
     #[arg(long, value_name = "S", value_parser = arguments::seconds, hide = true)]
     stall: Option<Duration>,
+    /// How long a new connection may take to say who it is
+    #[arg(long, value_name = "S", value_parser = arguments::seconds, hide = true)]
+    hello: Option<Duration>,
     /// With --raw: the message size
     #[arg(short, long, value_name = "SIZE", value_parser = arguments::size, default_value = "64KiB", requires = "raw")]
     size: ByteSize,
@@ -68,7 +71,8 @@ impl Arguments {
         raise_open_files(self.max_clients);
         let signals = signals::listen()?;
         let options = arguments::options(self.stall);
-        let address = SocketAddr::new(self.bind, self.port);
+        let options = Options { hello: self.hello.unwrap_or(options.hello), ..options };
+        let address = self.bind.with_port(self.port);
         let listener = connection::listen(address, &options).map_err(|error| {
             Failure::Usage(format!(
                 "invalid value for --bind and --port: {address} cannot be listened on: {error}"
@@ -80,10 +84,10 @@ impl Arguments {
                 let host = Host::new(HostTerms { token, most_clients: self.max_clients }, options);
                 let doors = Doors { control: Some(Arc::new(host)), raw: None };
                 let server = Server::start(listener, options, doors).map_err(failed)?;
-                self.announce(&server)?;
+                self.announce(&server);
                 let _ = signals.recv();
                 server.desk().finish(options.stall);
-                output::print(&format!("served {} scenarios\n", server.desk().offered()))?;
+                output::print(&format!("served {} scenarios\n", server.desk().offered()));
                 Ok(Done::Yes)
             }
         }
@@ -92,7 +96,7 @@ impl Arguments {
     /// No sending at line rate to strangers.
     fn check_openness(&self, token: bool) -> Result<(), Failure> {
         let usage = |text: &str| Err(Failure::Usage(text.to_owned()));
-        if self.bind.is_loopback() {
+        if self.bind.ip.is_loopback() {
             return Ok(());
         }
         if self.raw.is_some() && !self.insecure_open {
@@ -110,12 +114,14 @@ impl Arguments {
     }
 
     /// The address first, on one line, for whoever waits for it.
-    fn announce(&self, server: &Server) -> Result<(), Failure> {
-        output::print(&format!("listening on {}\n", server.address()))?;
-        if !self.bind.is_loopback() && self.token_file.is_none() {
-            eprintln!("warning: --insecure-open: whoever reaches {} is sent data at line rate", self.bind);
+    fn announce(&self, server: &Server) {
+        output::print(&format!("listening on {}\n", server.address()));
+        if !self.bind.ip.is_loopback() && self.token_file.is_none() {
+            let bind = self.bind;
+            output::message(&format!(
+                "warning: --insecure-open: whoever reaches {bind} is sent data at line rate"
+            ));
         }
-        Ok(())
     }
 
     fn serve_raw(
@@ -145,11 +151,11 @@ impl Arguments {
         };
         let doors = Doors { raw: Some(Arc::new(host)), control: None };
         let server = Server::start(listener, options, doors).map_err(failed)?;
-        self.announce(&server)?;
+        self.announce(&server);
         let mut total = Total::default();
         loop {
             select! {
-                recv(departed) -> departure => if let Ok(departure) = departure { total.tell(&departure)?; },
+                recv(departed) -> departure => if let Ok(departure) = departure { total.tell(&departure); },
                 recv(signals) -> _ => break,
             }
         }
@@ -157,14 +163,14 @@ impl Arguments {
         let by = Instant::now() + options.stall;
         while serving.load(Ordering::SeqCst) > 0 && Instant::now() < by {
             if let Ok(departure) = departed.recv_timeout(Duration::from_millis(10)) {
-                total.tell(&departure)?;
+                total.tell(&departure);
             }
         }
         drop(server);
         while let Ok(departure) = departed.try_recv() {
-            total.tell(&departure)?;
+            total.tell(&departure);
         }
-        output::print(&format!("served {} clients, {} bytes\n", total.clients, thousands(total.bytes)))?;
+        output::print(&format!("served {} clients, {} bytes\n", total.clients, thousands(total.bytes)));
         Ok(Done::Yes)
     }
 
@@ -185,10 +191,10 @@ struct Total {
 }
 
 impl Total {
-    fn tell(&mut self, departure: &Departure) -> Result<(), Failure> {
+    fn tell(&mut self, departure: &Departure) {
         self.clients += 1;
         self.bytes += departure.bytes;
-        output::print(&line(departure))
+        output::print(&line(departure));
     }
 }
 

@@ -6,7 +6,7 @@
 
 use super::metric::Metric;
 use super::stats::{Interval, Word};
-use crate::record::{Comparison, Conditions, Record, Results};
+use crate::record::{Comparison, Record, Results};
 
 /// What stands behind a path's name when it is compared with itself in an earlier run.
 pub const BASELINE: &str = "BASELINE";
@@ -59,31 +59,12 @@ fn logs(comparison: &Comparison) -> Option<(f64, f64)> {
     sane.then(|| (ratio.ln(), (high.ln() - low.ln()) / 2.0))
 }
 
-/// A condition of a run: what it is called, and how it is read.
-type OfRun = (&'static str, fn(&Conditions) -> String);
-/// Likewise of a record.
+/// A setting of a record: what it is called, and how it is read.
 type OfRecord = (&'static str, fn(&Record) -> &str);
 
 /// In what the conditions of two runs differ, each as `what: there, here`.
 pub fn differences(now: &Results, before: &Results) -> Vec<String> {
-    let mut told = Vec::new();
-    let mut tell = |what: &str, there: String, here: String| {
-        if there != here {
-            told.push(format!("{what}: {there} there, {here} here"));
-        }
-    };
-    let conditions: [OfRun; 7] = [
-        ("kernel", |c| c.kernel.clone()),
-        ("CPU", |c| c.cpu_model.clone()),
-        ("CPUs", |c| c.cpus.to_string()),
-        ("congestion control", |c| c.congestion_control.clone()),
-        ("SO_SNDBUF", |c| c.send_buffer_bytes.to_string()),
-        ("SO_RCVBUF", |c| c.receive_buffer_bytes.to_string()),
-        ("TCP_NODELAY", |c| c.nodelay.to_string()),
-    ];
-    for (what, of) in conditions {
-        tell(what, of(&before.conditions), of(&now.conditions));
-    }
+    let mut told = now.conditions.differences(&before.conditions);
     if let (Some(there), Some(here)) = (before.records.first(), now.records.first()) {
         let records: [OfRecord; 7] = [
             ("transport", |r| &r.transport),
@@ -95,7 +76,9 @@ pub fn differences(now: &Results, before: &Results) -> Vec<String> {
             ("receive path", |r| &r.receive),
         ];
         for (what, of) in records {
-            tell(what, of(there).to_owned(), of(here).to_owned());
+            if of(there) != of(here) {
+                told.push(format!("{what}: {} there, {} here", of(there), of(here)));
+            }
         }
     }
     told
@@ -104,6 +87,7 @@ pub fn differences(now: &Results, before: &Results) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::record::Conditions;
 
     fn comparison(metric: &str, ratio: f64, reach: f64) -> Comparison {
         Comparison {

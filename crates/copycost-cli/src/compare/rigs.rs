@@ -19,6 +19,8 @@ pub struct Rigs<'a> {
     pub pairs: &'a [(usize, usize)],
     /// When it began.
     pub began: Instant,
+    /// Told before each set-up its number, from 1: with many clients it takes a while.
+    pub setting_up: &'a mut dyn FnMut(usize),
     /// Asked after each turn whether to go on.
     pub go_on: &'a mut dyn FnMut() -> bool,
 }
@@ -31,6 +33,7 @@ impl std::fmt::Debug for Rigs<'_> {
 
 impl Measurer for Rigs<'_> {
     fn set_up(&mut self) -> Ended {
+        (self.setting_up)(self.cell.setups() + 1);
         self.cell.set_up(self.turns.rows, Work::Window(self.turns.length), self.go_on)
     }
 

@@ -98,8 +98,9 @@ fn of_clients(results: &Results, clients: usize) -> Vec<String> {
     told
 }
 
-/// From which size one path beats another: one sentence for all metrics and footprints that say the same.
-fn crossovers(crossovers: &[Crossover]) -> Vec<String> {
+/// From which size one path beats another: one sentence for all metrics and footprints that say the same. A report of
+/// results without a verdict says it in the same words.
+pub fn crossovers(crossovers: &[Crossover]) -> Vec<String> {
     type Under<'a> = Vec<(String, &'a str)>;
     let mut answers: Vec<(String, Under<'_>)> = Vec::new();
     for crossover in crossovers {

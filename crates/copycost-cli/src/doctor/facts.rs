@@ -8,10 +8,10 @@ use std::io;
 
 use copycost::cost::opener::{Event, Opener, Perf, Reach};
 pub use copycost::internals::sys::ethtool::Offloads;
+pub use copycost::internals::sys::rtnetlink::Qdisc;
+use copycost::internals::sys::rtnetlink::{self, Interface};
 use copycost::internals::sys::socket::Socket;
-use copycost::internals::sys::{ethtool::Ethtool, limits, memory, uring};
-
-use super::machine::parse_cpus;
+use copycost::internals::sys::{ethtool::Ethtool, limits, memory, sched, text, uring};
 
 /// Whether the kernel can do something.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -57,6 +57,12 @@ pub struct Link {
     pub driver: Option<String>,
     /// Its offloads, where it tells them.
     pub offloads: Option<Offloads>,
+    /// Whether it is up, where the kernel tells.
+    pub up: Option<bool>,
+    /// Its MTU in bytes, where the kernel tells.
+    pub mtu: Option<u32>,
+    /// Its queueing disciplines.
+    pub qdiscs: Vec<Qdisc>,
 }
 
 /// All of it.
@@ -108,8 +114,8 @@ impl Default for Facts {
 impl Facts {
     /// Asks this machine. What it does not tell stays unknown; nothing here fails.
     pub fn live() -> Facts {
-        // The same answers as capget(2) and sched_getaffinity(2), for any number of CPUs and without unsafe code.
-        let status = fs::read_to_string("/proc/thread-self/status").unwrap_or_default();
+        // The same answer as capget(2), without unsafe code.
+        let status = text::read("/proc/thread-self/status").unwrap_or_default();
         Facts {
             page_bytes: memory::page_size() as u64,
             uid: limits::user(),
@@ -119,7 +125,8 @@ impl Facts {
                 &status,
                 &fs::read_to_string("/proc/self/uid_map").unwrap_or_default(),
             ),
-            allowed_cpus: field(&status, "Cpus_allowed_list:").and_then(parse_cpus).unwrap_or_default(),
+            // Not Cpus_allowed_list, which still has CPUs that are offline.
+            allowed_cpus: sched::allowed_cpus().unwrap_or_default(),
             msg_zerocopy: supported(zero_copy()),
             task_clock: supported(Perf.open(Event::TaskClock, Reach::UserOnly).map(drop)),
             pmu: supported(Perf.open(Event::Cycles, Reach::UserOnly).map(drop)),
@@ -158,18 +165,19 @@ fn missing(why: &io::Error) -> Support {
     }
 }
 
+/// Not from /sys/class/net, which shows the network namespace that mounted it.
 fn links() -> BTreeMap<String, Link> {
-    let (Ok(ethtool), Ok(entries)) = (Ethtool::open(), fs::read_dir("/sys/class/net")) else {
+    let (Ok(ethtool), Ok(interfaces)) = (Ethtool::open(), rtnetlink::interfaces()) else {
         return BTreeMap::new();
     };
-    let names = entries.flatten().filter_map(|entry| entry.file_name().into_string().ok());
-    names
-        .map(|name| {
-            let driver = ethtool.driver(&name).ok().filter(|driver| !driver.is_empty());
-            let link = Link { driver, offloads: ethtool.offloads(&name).ok() };
-            (name, link)
-        })
-        .collect()
+    let qdiscs = rtnetlink::qdiscs().unwrap_or_default();
+    let link = |Interface { index, name, up, mtu, .. }: Interface| {
+        let driver = ethtool.driver(&name).ok().filter(|driver| !driver.is_empty());
+        let offloads = ethtool.offloads(&name).ok();
+        let qdiscs = qdiscs.iter().filter(|qdisc| qdisc.index == index).cloned().collect();
+        (name, Link { driver, offloads, up: Some(up), mtu: Some(mtu), qdiscs })
+    };
+    interfaces.into_iter().map(link).collect()
 }
 
 /// The value of a line of `/proc/*/status`.

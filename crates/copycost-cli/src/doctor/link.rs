@@ -7,7 +7,7 @@ use super::Plan;
 use super::facts::Offloads;
 use super::finding::Answer;
 use super::machine::Unread;
-use super::route::{find, interface};
+use super::route::{interface, planned};
 
 const NO_ROUTE: &str = "was not looked at: there is no route.";
 
@@ -16,7 +16,7 @@ pub(super) fn route(machine: &Machine, plan: &Plan) -> Result<Answer, Unread> {
     let Some(address) = plan.address else {
         return Ok(Answer::ready("No address was given: both ends are here, over lo."));
     };
-    Ok(match find(machine, address)? {
+    Ok(match planned(machine, plan)? {
         None => Answer::distorts(format!("There is no route to {address}."))
             .effect("Nothing can be measured over it.")
             .fix(format!("ip route get {address} (shows what is missing)")),
@@ -108,6 +108,51 @@ pub(super) fn without_scatter_gather(machine: &Machine, plan: &Plan) -> Result<O
     Ok(without.then_some("no scatter-gather on the route"))
 }
 
+/// Whether loopback is up: in a network namespace that somebody has just made it is not.
+pub(super) fn loopback(machine: &Machine, plan: &Plan) -> Result<Answer, Unread> {
+    const FIX: &str = "ip link set lo up";
+    let up = machine.facts.links.get("lo").and_then(|link| link.up);
+    let needed = interface(machine, plan)?.is_none_or(|name| name == "lo");
+    Ok(match up {
+        Some(true) => Answer::ready("lo is up."),
+        Some(false) if needed => Answer::distorts("lo is down.")
+            .effect("Nothing reaches 127.0.0.1, and nothing can be measured over loopback.")
+            .fix(FIX),
+        Some(false) => {
+            Answer::note("lo is down.").effect("Only another host can be measured against.").fix(FIX)
+        }
+        None => Answer::note("This machine does not tell whether lo is up."),
+    })
+}
+
+/// Whether a queueing discipline of the interface decides when packets leave.
+pub(super) fn qdisc(machine: &Machine, plan: &Plan) -> Result<Answer, Unread> {
+    let Some(name) = interface(machine, plan)? else {
+        return Ok(Answer::note(format!("Queueing disciplines {NO_ROUTE}").replacen("was", "were", 1)));
+    };
+    let none = Vec::new();
+    let qdiscs = machine.facts.links.get(&name).map_or(&none, |link| &link.qdiscs);
+    let shapers: Vec<String> = qdiscs
+        .iter()
+        .filter_map(|qdisc| qdisc.shaping.as_ref().map(|does| format!("{} {does}", qdisc.kind)))
+        .collect();
+    if !shapers.is_empty() {
+        return Ok(Answer::distorts(format!(
+            "{name} has a queueing discipline that shapes: {}.",
+            shapers.join("; ")
+        ))
+        .effect("Throughput and latency are its own, whatever path sends.")
+        .fix(format!("tc qdisc del dev {name} root")));
+    }
+    let mut kinds: Vec<&str> = qdiscs.iter().map(|qdisc| qdisc.kind.as_str()).collect();
+    kinds.dedup();
+    Ok(if kinds.is_empty() {
+        Answer::ready(format!("{name} has no queueing discipline that shapes."))
+    } else {
+        Answer::ready(format!("{name} has {}, which only queues.", kinds.join(" and ")))
+    })
+}
+
 /// The interface's MTU.
 pub(super) fn mtu(machine: &Machine, plan: &Plan) -> Result<Answer, Unread> {
     // drivers/net/loopback.c
@@ -115,7 +160,11 @@ pub(super) fn mtu(machine: &Machine, plan: &Plan) -> Result<Answer, Unread> {
     let Some(name) = interface(machine, plan)? else {
         return Ok(Answer::note(format!("The MTU {NO_ROUTE}")));
     };
-    let bytes: u64 = machine.number(&format!("/sys/class/net/{name}/mtu"))?;
+    // The file shows the interfaces of the network namespace that mounted /sys, which may be another one.
+    let bytes: u64 = match machine.facts.links.get(&name).and_then(|link| link.mtu) {
+        Some(bytes) => bytes.into(),
+        None => machine.number(&format!("/sys/class/net/{name}/mtu"))?,
+    };
     let told = format!("The MTU of {name} is {bytes} bytes.");
     if name == "lo" && bytes != LOOPBACK_MTU {
         return Ok(Answer::note(told)
@@ -136,7 +185,7 @@ pub(super) fn offloads(machine: &Machine, plan: &Plan) -> Result<Answer, Unread>
         return Ok(Answer::note(format!("{name} does not tell its offloads."))
             .fix(format!("ethtool -k {name} (to see them)")));
     };
-    let Offloads { scatter_gather, tx_checksum, tso, gso } = offloads;
+    let Offloads { scatter_gather, tx_checksum, tso, gso, .. } = offloads;
     let missing = |wanted: &[(&str, &str, bool)]| {
         let off: Vec<_> = wanted.iter().filter(|(_, _, on)| !on).collect();
         let names: Vec<&str> = off.iter().map(|(name, _, _)| *name).collect();

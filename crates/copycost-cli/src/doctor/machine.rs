@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use super::facts::Facts;
+use copycost::internals::sys::text;
 
 /// A machine to examine: `/` of this one, or a tree of files that looks like another.
 #[derive(Clone, Debug)]
@@ -49,6 +50,11 @@ impl Machine {
         Machine { root: root.into(), facts }
     }
 
+    /// Where its `/` lies.
+    pub(super) fn root(&self) -> &Path {
+        &self.root
+    }
+
     /// Bytes of a page; never 0, for it divides.
     pub(super) fn page_bytes(&self) -> u64 {
         self.facts.page_bytes.max(1)
@@ -61,7 +67,7 @@ impl Machine {
 
     /// The text of a file that must be there.
     pub(super) fn read(&self, path: &str) -> Result<String, Unread> {
-        fs::read_to_string(self.below_root(path)).map_err(|why| Unread::Failed { path: path.into(), why })
+        text::read(self.below_root(path)).map_err(|why| Unread::Failed { path: path.into(), why })
     }
 
     /// The text of a file that older kernels, containers or virtual machines may lack.

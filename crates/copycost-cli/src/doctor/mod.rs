@@ -24,12 +24,14 @@ pub mod print;
 mod processes;
 mod route;
 
-pub use facts::{Capabilities, Facts, IoUring, Link, Offloads, Support};
+pub use facts::{Capabilities, Facts, IoUring, Link, Offloads, Qdisc, Support};
 pub use finding::{Finding, Status};
 pub use machine::Machine;
 pub use plan::Plan;
 
-use std::net::IpAddr;
+use std::net::SocketAddr;
+
+use copycost::internals::sys::interfaces;
 
 use finding::Answer;
 use machine::Unread;
@@ -52,6 +54,7 @@ pub const CHECKS: &[Check] = &[
     check("cpuset", cpu::cpuset),
     check("smt", cpu::smt),
     check("cpu-quota", cgroup::quota),
+    check("memory-limit", cgroup::memory),
     check("governor", clock::governor),
     check("turbo", clock::turbo),
     check("steal", clock::steal),
@@ -74,6 +77,8 @@ pub const CHECKS: &[Check] = &[
     check("socket-maps", hooks::socket_maps),
     check("route", link::route),
     check("link", link::link),
+    check("loopback", link::loopback),
+    check("qdisc", link::qdisc),
     check("mtu", link::mtu),
     check("offloads", link::offloads),
 ];
@@ -92,15 +97,27 @@ pub fn examine(machine: &Machine, plan: &Plan) -> Vec<Finding> {
     CHECKS.iter().map(answered).collect()
 }
 
-/// Why the kernel copies zero-copy sends to `address`, where this machine can tell: the first check of those that know
+/// Why the kernel copies zero-copy sends to `peer`, where this machine can tell: the first check of those that know
 /// a reason.
-pub fn why_copied(address: IpAddr) -> Option<String> {
-    let machine = Machine::live();
-    let plan = Plan { address: Some(address), ..Plan::default() };
+pub fn why_copied(peer: SocketAddr) -> Option<String> {
+    let (machine, plan) = (Machine::live(), towards(peer));
     let reason =
         |look: fn(&Machine, &Plan) -> Result<Option<&'static str>, Unread>| look(&machine, &plan).ok()?;
     let looks = [link::delivered_here, hooks::tapped, link::without_scatter_gather];
     looks.into_iter().find_map(reason).map(str::to_owned)
+}
+
+/// The interface by which connections to `peer` leave this machine, where that can be told.
+pub fn interface_to(peer: SocketAddr) -> Option<String> {
+    route::interface(&Machine::at("/", Facts::default()), &towards(peer)).ok()?
+}
+
+fn towards(peer: SocketAddr) -> Plan {
+    let zone = match peer {
+        SocketAddr::V6(peer) => interfaces::name(peer.scope_id()).ok(),
+        SocketAddr::V4(_) => None,
+    };
+    Plan { address: Some(peer.ip()), zone, ..Plan::default() }
 }
 
 /// The command's exit code: 3 when something will distort the measurement, otherwise 0.

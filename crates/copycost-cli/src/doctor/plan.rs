@@ -21,6 +21,8 @@ pub struct Plan {
     pub server_threads: usize,
     /// Where the clients are; `None` means on this machine, over loopback.
     pub address: Option<IpAddr>,
+    /// The interface over which they are, where the address does not say it: that of a link-local one.
+    pub zone: Option<String>,
 }
 
 // No machine has as much; the bounds keep products of a mistyped plan from overflowing.
@@ -41,6 +43,7 @@ impl Default for Plan {
             receive_buffer: 1 << 20,
             server_threads: 8,
             address: None,
+            zone: None,
         }
     }
 }
@@ -69,6 +72,12 @@ impl Plan {
     /// The planned sizes in bytes, in order.
     pub(super) fn sizes(&self) -> impl Iterator<Item = u64> {
         self.sizes.iter().map(|&size| bounded(size, MOST_BYTES))
+    }
+
+    /// Bytes of the largest message of each of the most clients, where they are sent from memory that is in the caches.
+    pub(super) fn messages(&self) -> u64 {
+        let largest = self.sizes().max().unwrap_or(0);
+        largest.saturating_mul(bounded(self.server_threads, MOST_THREADS))
     }
 
     /// Bytes that full buffers of both ends hold at the most clients.

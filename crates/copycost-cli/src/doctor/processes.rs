@@ -16,7 +16,9 @@ impl Descriptor {
     /// The process as a person knows it: `lldpd (pid 812)`.
     pub(super) fn owner(&self, machine: &Machine) -> String {
         let name = machine.read(&format!("/proc/{}/comm", self.pid)).unwrap_or_default();
-        let name = if name.trim().is_empty() { "a process" } else { name.trim() };
+        // Any process may call itself what it likes, and this is shown on a terminal.
+        let name = name.trim().replace(char::is_control, " ");
+        let name = if name.is_empty() { "a process".to_owned() } else { name };
         format!("{name} (pid {})", self.pid)
     }
 }

@@ -30,12 +30,24 @@ const RTF_REJECT: u32 = 0x200;
 pub(super) fn interface(machine: &Machine, plan: &Plan) -> Result<Option<String>, Unread> {
     match plan.address {
         None => Ok(Some(LOOPBACK.into())),
-        Some(address) => Ok(find(machine, address)?.map(|route| route.interface)),
+        Some(_) => Ok(planned(machine, plan)?.map(|route| route.interface)),
     }
 }
 
+/// The way to the planned address, `None` where there is none.
+pub(super) fn planned(machine: &Machine, plan: &Plan) -> Result<Option<Route>, Unread> {
+    let Some(address) = plan.address else { return Ok(None) };
+    let found = find(machine, address)?;
+    // A link-local address belongs to every link; the zone says which one is meant.
+    let own = found.as_ref().is_some_and(|route| route.own);
+    Ok(match &plan.zone {
+        Some(zone) if !own => Some(Route { interface: zone.clone(), gateway: None, own }),
+        _ => found,
+    })
+}
+
 /// The way to `address`, `None` where there is none.
-pub(super) fn find(machine: &Machine, address: IpAddr) -> Result<Option<Route>, Unread> {
+fn find(machine: &Machine, address: IpAddr) -> Result<Option<Route>, Unread> {
     let address = address.to_canonical();
     if address.is_multicast() {
         return Ok(None);

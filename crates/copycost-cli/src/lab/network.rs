@@ -344,9 +344,9 @@ fn dropped(links: &str) -> u64 {
     let of_link = |line: &str| {
         let (_, counts) = line.split_once(':')?;
         let count = |column: usize| counts.split_ascii_whitespace().nth(column)?.parse::<u64>().ok();
-        Some(count(3)? + count(11)?)
+        Some(count(3)?.saturating_add(count(11)?))
     };
-    links.lines().filter_map(of_link).sum()
+    links.lines().filter_map(of_link).fold(0, u64::saturating_add)
 }
 
 /// A set of CPUs as sysfs takes it: groups of 32 bits in hexadecimal, the highest first.

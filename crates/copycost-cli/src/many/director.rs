@@ -6,11 +6,12 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::link::{Link, hear, tell, wait};
-use super::local::{Local, Network};
+use super::local::Local;
 use super::roll::{self, Greeting, Member, Role};
 use super::sharing::{server_of, shares};
 use super::words::{Answer, Known, Say, SetUp, VERSION};
 use crate::conditions::RankConditions;
+use crate::remote::Network;
 use crate::remote::Token;
 use crate::remote::order::{Order, sentence};
 use copycost::cost::cpu::{self, CpuSpent};

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::words::VERSION;
 use crate::conditions::{Conditions, RankConditions};
 use copycost::internals::connection::{self, Applied, Options};
+use copycost::internals::sys::boot;
 
 /// What a rank is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -59,7 +60,7 @@ impl Greeting {
         Self {
             words: VERSION,
             name: read("/proc/sys/kernel/hostname"),
-            machine: read("/proc/sys/kernel/random/boot_id"),
+            machine: boot::id().unwrap_or_default(),
             online: online(&read("/sys/devices/system/cpu/online")).unwrap_or(conditions.cpus),
             conditions,
             addresses,

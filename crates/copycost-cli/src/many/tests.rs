@@ -13,7 +13,7 @@ use super::link::Link;
 use super::sharing::shares;
 use super::words::{Say, VERSION};
 use copycost::message::Spec;
-use copycost::rig::{Rig, RigError, Site, Work};
+use copycost::rig::{Rig, RigError, Work};
 use copycost::scenario::Options;
 use copycost::scenario::Placement;
 use copycost::scenario::Scenario;

@@ -111,6 +111,12 @@ pub fn fit(rows: &[Row]) -> Result<Fit, Refused> {
 }
 
 impl Fit {
+    /// Whether it has as many figures as these terms need. A file may hold another number.
+    pub fn is_of(&self, terms: usize) -> bool {
+        let square = self.inverse.len() == terms && self.inverse.iter().all(|row| row.len() == terms);
+        square && self.coefficients.len() == terms
+    }
+
     /// How far off a coefficient may be: half of its interval, which misses with probability `alpha`.
     pub fn reach(&self, term: usize, alpha: f64) -> f64 {
         two_sided_quantile(alpha, self.freedom) * self.spread * self.inverse[term][term].max(0.0).sqrt()

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
+use copycost::internals::sys::text;
 use copycost::message::words;
 
 /// What a thread does in a measurement.
@@ -71,7 +72,7 @@ fn named_in(folder: &Path) -> Threads {
 fn names_in(folder: &Path) -> impl Iterator<Item = (i32, String)> {
     let name = |entry: fs::DirEntry| {
         let thread = entry.file_name().to_str()?.parse().ok()?;
-        let name = fs::read_to_string(entry.path().join("comm")).ok()?;
+        let name = text::read(entry.path().join("comm")).ok()?;
         Some((thread, name.trim_end().to_owned()))
     };
     fs::read_dir(folder).into_iter().flatten().flatten().filter_map(name)

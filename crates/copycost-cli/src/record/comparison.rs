@@ -51,7 +51,7 @@ pub struct Crossover {
     pub footprint: String,
     /// The largest size at which it did not yet win, in bytes; null: it wins from the smallest size on.
     pub low: Option<usize>,
-    /// The smallest size from which it wins, in bytes; null: never up to `most`.
+    /// The smallest size from which it wins, in bytes; null: not known to win at any size up to `most`.
     pub high: Option<usize>,
     /// The largest size tried, in bytes.
     pub most: usize,

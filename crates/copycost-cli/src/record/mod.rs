@@ -8,12 +8,14 @@ mod hosts;
 mod judged;
 mod lab;
 mod model;
+mod read;
 
 use serde::{Deserialize, Serialize};
 
 use crate::compare::Measured;
 use crate::lab::Probed;
 use copycost::cost::limiter::Limiter;
+use copycost::internals::cgroup::throttle::Throttled;
 use copycost::rig::Site;
 use copycost::scenario::Scenario;
 use copycost::send::{Copies, Decisions, Ledger, Release};
@@ -28,6 +30,7 @@ pub use hosts::{HostRecord, HostsRecord};
 pub use judged::{ALPHA, Paired};
 pub use lab::LabRecord;
 pub use model::{Asked, CostModel, MISS_TOLERATED, ModelCell, PathModel};
+pub use read::{LARGEST, few_cells};
 
 /// The version of this form.
 pub const SCHEMA: u32 = 1;
@@ -141,6 +144,9 @@ pub struct Record {
     /// What sending does to the caches; null where it was not asked for.
     #[serde(default)]
     pub pollution: Option<PollutionRecord>,
+    /// In how many periods a CPU quota stopped the threads; null where no control group has a quota.
+    #[serde(default)]
+    pub throttled: Option<Throttled>,
     /// Where several hosts receive, and over MPI always: the share of each.
     #[serde(default)]
     pub hosts: Option<HostsRecord>,
@@ -302,6 +308,7 @@ impl Record {
             pollution: scenario
                 .pollution_table
                 .and_then(|bytes| PollutionRecord::new(bytes, sample.walk, measured.idle_walk)),
+            throttled: Some(sample.throttled).filter(|throttled| throttled.periods > 0),
             hosts: HostsRecord::new(measured, spec.size),
             flags: flags(scenario, measured),
         }
@@ -342,6 +349,9 @@ pub const NEVER_RELEASED: &str =
 pub const LIMITED_BY_RELAY: &str =
     "the relay was the limit: throughput is its own, and only CPU time tells what sending costs";
 
+/// How the flag of a cell begins whose threads a CPU quota stopped.
+pub const THROTTLED: &str = "a CPU quota stopped the threads";
+
 /// The flag of a cell whose limit was not the sender.
 pub const CANNOT_TELL: &str = "the sender was not the limit: this cell cannot tell send paths apart";
 
@@ -361,6 +371,10 @@ fn flags(scenario: &Scenario, measured: &Measured) -> Vec<String> {
     if !matches!(limiter, Limiter::Unknown(_)) && !limiter.tells_paths_apart() {
         let of_lab = sample.relayed.is_some();
         flags.push(if of_lab { LIMITED_BY_RELAY } else { CANNOT_TELL }.to_owned());
+    }
+    if sample.throttled.stopped > 0 {
+        let Throttled { periods, stopped } = sample.throttled;
+        flags.push(format!("{THROTTLED} in {stopped} of {periods} periods: `copycost doctor` says which"));
     }
     if scenario.path.delays {
         flags.push(DELAYS.to_owned());

@@ -6,6 +6,7 @@ use std::time::Instant;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use crate::json::disarmed;
 use copycost::internals::sys::socket::{SendFlags, Socket};
 
 /// What a host reads from a guest that has shown who it is: a scenario is a few hundred bytes.
@@ -67,6 +68,11 @@ pub fn send_bytes(socket: &Socket, bytes: &[u8]) -> io::Result<()> {
 
 /// The next frame, whole before `by`; `None` when the peer has closed.
 pub fn receive<T: DeserializeOwned>(socket: &Socket, most: usize, by: Instant) -> io::Result<Option<T>> {
+    let Some(json) = receive_bytes(socket, most, by)? else { return Ok(None) };
+    decode(&json).map(Some).map_err(io::Error::other)
+}
+
+fn receive_bytes(socket: &Socket, most: usize, by: Instant) -> io::Result<Option<Vec<u8>>> {
     let mut header = [0; 4];
     if !socket.recv_exact(&mut header, by)? {
         return Ok(None);
@@ -75,7 +81,17 @@ pub fn receive<T: DeserializeOwned>(socket: &Socket, most: usize, by: Instant) -
     if !json.is_empty() && !socket.recv_exact(&mut json, by)? {
         return Err(io::ErrorKind::UnexpectedEof.into());
     }
-    decode(&json).map(Some).map_err(io::Error::other)
+    Ok(Some(json))
+}
+
+/// Likewise of a frame whose strings are shown to a user: they lose their control characters.
+pub fn receive_to_show<T: DeserializeOwned>(
+    socket: &Socket,
+    most: usize,
+    by: Instant,
+) -> io::Result<Option<T>> {
+    let Some(json) = receive_bytes(socket, most, by)? else { return Ok(None) };
+    decode(disarmed(&String::from_utf8_lossy(&json)).as_bytes()).map(Some).map_err(io::Error::other)
 }
 
 #[cfg(test)]
@@ -85,7 +101,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_written_reads_back(value: Vec<String>) {
+        fn what_is_written_reads_back(value in proptest::collection::vec(any::<String>(), 0..8)) {
             let frame = encode(&value).unwrap();
             let length = length([frame[0], frame[1], frame[2], frame[3]], MOST_FROM_HOST).unwrap();
             prop_assert_eq!(length, frame.len() - 4);

@@ -15,7 +15,7 @@ use super::frame::MOST_FROM_HOST;
 use super::handshake::{HandshakeError, greet_host};
 use super::order::{Answer, Offered, Order, sentence};
 use super::token::Token;
-use super::{HANDSHAKE, LONGEST};
+use super::{HANDSHAKE, LONGEST, Machine};
 use copycost::internals::connection::{self, Options};
 use copycost::internals::seat::{Among, Seats};
 use copycost::internals::server::{Failure, News, STACK_BYTES, Told};
@@ -93,11 +93,18 @@ impl ServerSite for RemoteSite {
     }
 
     /// The server probes, plans and bounds by itself. The site's report is the [`crate::conditions::Conditions`] of its host.
-    fn reach(&self, scenario: &Scenario, _: &[usize], news: Sender<News>) -> Result<Reached, RigError> {
-        let order = Order { among: self.shares.server, ..Order::of(scenario) };
+    fn reach(&self, scenario: &Scenario, cpus: &[usize], news: Sender<News>) -> Result<Reached, RigError> {
+        let machine = Machine::here(cpus);
+        let order = Order { among: self.shares.server, machine, ..Order::of(scenario) };
         let (call, offered) = Call::place(self, &order, &scenario.options, news)?;
+        // Only CPUs that this process has: what another host says is not to be trusted.
+        let own = |shared: Vec<usize>| -> Vec<usize> {
+            shared.into_iter().filter(|cpu| cpus.contains(cpu)).collect()
+        };
+        let shared_cpus = offered.shared_cpus.map(own);
         Ok(Reached {
-            one_host: call.one_host(),
+            one_host: shared_cpus.as_ref().map_or_else(|| call.one_host(), |shared| !shared.is_empty()),
+            shared_cpus: shared_cpus.filter(|shared| !shared.is_empty()),
             address: call.address(),
             end: Box::new(call),
             ticket: offered.ticket.into(),
@@ -178,7 +185,8 @@ impl Call {
         let (socket, address) = dial(site, options)?;
         let unreachable = |error| CallError::Unreachable { address, error };
         frame::send(&socket, order).map_err(unreachable)?;
-        let answer = frame::receive(&socket, MOST_FROM_HOST, Instant::now() + SET_UP).map_err(unreachable)?;
+        let by = Instant::now() + SET_UP;
+        let answer = frame::receive_to_show(&socket, MOST_FROM_HOST, by).map_err(unreachable)?;
         let offered = match answer {
             Some(Answer::Offered(offered)) => *offered,
             Some(Answer::Refused(reason)) => {
@@ -240,7 +248,7 @@ fn dial(site: &RemoteSite, options: &Options) -> Result<(Socket, SocketAddr), Ca
 fn dial_once(address: SocketAddr, token: Option<&Token>, options: &Options) -> Result<Socket, CallError> {
     let unreachable = |error| CallError::Unreachable { address, error };
     let socket = connection::connect(address, options).map_err(unreachable)?;
-    connection::for_words(&socket).map_err(unreachable)?;
+    connection::for_words(&socket, options.stall).map_err(unreachable)?;
     greet_host(&socket, token, Instant::now() + HANDSHAKE)
         .map_err(|error| CallError::Handshake { address, error })?;
     Ok(socket)
@@ -284,14 +292,20 @@ fn next(socket: &Socket) -> io::Result<Option<News>> {
     // Between runs the host is silent for as long as others take their turns; a host that is gone is found out by
     // the keep-alive.
     while socket.readable_by(Instant::now() + HANDSHAKE)? == Woken::Late {}
-    let Some(value) = frame::receive::<Value>(socket, MOST_FROM_HOST, Instant::now() + HANDSHAKE)? else {
-        return Ok(None);
-    };
+    let by = Instant::now() + HANDSHAKE;
+    frame::receive_to_show::<Value>(socket, MOST_FROM_HOST, by)?.map(news).transpose()
+}
+
+/// The news in a host's frame.
+///
+/// # Errors
+/// Another answer, or figures that cannot be.
+pub fn news(value: Value) -> io::Result<News> {
     if !is_believable(&value) {
         return Err(io::Error::other("the host tells figures that cannot be"));
     }
     match serde_json::from_value(value)? {
-        Answer::News(message) => Ok(Some((*message).into())),
+        Answer::News(message) => Ok((*message).into()),
         Answer::Refused(reason) => Err(io::Error::other(sentence(&reason))),
         Answer::Offered(_) => Err(io::Error::other("it offered twice")),
     }

@@ -9,18 +9,21 @@ use crossbeam::select;
 
 use super::frame::{self, MOST_FROM_GUEST};
 use super::handshake::greet_guest;
+use super::machine::{Machine, Together, together};
 use super::order::{Answer, Message, Offered, Order, Understood};
 use super::token::Token;
 use super::{CLIENT_MEMORY, HANDSHAKE, LONGEST};
 use crate::conditions::Conditions;
 use crate::doctor;
+use copycost::internals::cgroup::{self, memory::Available};
 use copycost::internals::connection::{self, Applied, Options};
 use copycost::internals::protocol::Ticket;
 use copycost::internals::seat::{self, Seats};
 use copycost::internals::server::{Attendant, News, STACK_BYTES, Service, Visit};
-use copycost::internals::sys::limits;
+use copycost::internals::sys::memory;
 use copycost::internals::sys::socket::{Socket, Woken};
 use copycost::send::{Budget, Limits, Release, Terms as SendTerms};
+use copycost::units::ByteSize;
 
 /// What a host asks of its guests.
 #[derive(Debug, Clone)]
@@ -72,6 +75,7 @@ impl Host {
             promised.clients + wanted.clients > most_clients
                 || promised.memory.saturating_add(wanted.memory) > most_memory
         };
+        let began = Instant::now();
         let promised = self.promised.lock().unwrap_or_else(PoisonError::into_inner);
         let waited = self.returned.wait_timeout_while(promised, GIVE_BACK, too_much);
         let (mut promised, _) = waited.unwrap_or_else(PoisonError::into_inner);
@@ -89,6 +93,17 @@ impl Host {
                 wanted.memory
             ));
         }
+        // What was promised counts against what there was at the start; others may have taken of it since.
+        while let Err(left) = room_for(wanted.memory) {
+            if began.elapsed() > GIVE_BACK {
+                return Err(format!(
+                    "{} of memory for messages: {left}, of which they may have half",
+                    ByteSize(wanted.memory)
+                ));
+            }
+            let waited = self.returned.wait_timeout(promised, GIVE_BACK / 20);
+            (promised, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        }
         *promised =
             Share { clients: promised.clients + wanted.clients, memory: promised.memory + wanted.memory };
         Ok(Promise { host: self, share: wanted })
@@ -104,7 +119,12 @@ impl Host {
             Err(reason) => return frame::send(&visit.socket, &Answer::Refused(reason)),
         };
         let cpus = seat::cpus()?;
-        let one_host = visit.socket.local_addr()?.ip() == visit.peer.ip();
+        let same_address = visit.socket.local_addr()?.ip() == visit.peer.ip();
+        let here = Machine::here(&cpus);
+        let Together { same_machine, shared_cpus } =
+            together(here.as_ref(), order.machine.as_ref(), same_address, &cpus);
+        let one_host = !shared_cpus.is_empty();
+        let cpus = if one_host { shared_cpus.clone() } else { cpus };
         let all = order.among.all_of(order.clients);
         let seats = Seats::plan(understood.placement, all, &cpus).of_servers(one_host, &cpus);
         let seats = seats.part(order.among, order.clients);
@@ -117,12 +137,17 @@ impl Host {
         let mut conditions = Conditions::here();
         conditions.connected(&applied);
         conditions.nodelay = order.nodelay;
+        conditions.same_machine = same_machine;
+        if let Some(interface) = doctor::interface_to(visit.peer) {
+            conditions.leaving_by(&interface, visit.peer.ip());
+        }
         let copied_because = match understood.path.release {
-            Release::OnCompletion => doctor::why_copied(visit.peer.ip()),
+            Release::OnCompletion => doctor::why_copied(visit.peer),
             Release::OnReturn | Release::OnFlush | Release::Never => None,
         };
         let (ticket, sender_cpus) = (ticket.into(), placed.sender_cpus);
-        let offered = Offered { ticket, conditions, sender_cpus, copied_because };
+        let shared_cpus = Some(shared_cpus);
+        let offered = Offered { ticket, conditions, sender_cpus, copied_because, shared_cpus };
         frame::send(&visit.socket, &Answer::Offered(Box::new(offered)))?;
         forward(&visit.socket, &news)
     }
@@ -174,9 +199,19 @@ impl Drop for Promise<'_> {
     }
 }
 
-/// Half of the memory that the kernel says could be had, in bytes; where it does not say, one client's.
+/// Half of the memory that could be had, in bytes; where nobody says, one client's.
 fn memory_for_messages() -> usize {
-    limits::available_memory().map_or(CLIENT_MEMORY, |available| available / 2)
+    cgroup::memory::available().map_or(CLIENT_MEMORY, |available| available.bytes / 2)
+}
+
+/// Whether `bytes` more are at most half of what is left now; or what is left.
+pub(super) fn room_for(bytes: usize) -> Result<(), Available> {
+    let lacks = || cgroup::memory::available().filter(|available| bytes > available.bytes / 2);
+    if lacks().is_some() {
+        // Of messages that were served the allocator may still hold what the kernel could give.
+        memory::trim();
+    }
+    lacks().map_or(Ok(()), Err)
 }
 
 impl Attendant for Host {
@@ -200,7 +235,8 @@ impl Attendant for Host {
         };
         visit.pending.is_over(None);
         // The guest has gone, or the host stops: there is nobody to tell.
-        let _ = connection::for_words(&visit.socket).and_then(|()| self.serve(&order, &visit));
+        let _ = connection::for_words(&visit.socket, self.options.stall)
+            .and_then(|()| self.serve(&order, &visit));
     }
 }
 

@@ -11,6 +11,7 @@ pub mod frame;
 mod guest;
 pub mod handshake;
 mod host;
+mod machine;
 mod network;
 pub mod order;
 pub mod raw;
@@ -18,8 +19,9 @@ mod token;
 
 use std::time::Duration;
 
-pub use guest::{Call, CallError, RemoteSite, Shares};
+pub use guest::{Call, CallError, RemoteSite, Shares, news};
 pub use host::{Host, Terms as HostTerms};
+pub use machine::Machine;
 pub use network::Network;
 pub use token::{BadToken, Token};
 

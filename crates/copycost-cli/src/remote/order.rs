@@ -12,7 +12,7 @@ use copycost::offset::{Begin, Offset, Offsets};
 use copycost::scenario::Scenario;
 use copycost::send::{self, Ledger, SendPath};
 
-use super::CLIENT_MEMORY;
+use super::{CLIENT_MEMORY, Machine};
 
 /// What is to be served. Words are those of the flags.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -57,6 +57,9 @@ pub struct Order {
     /// Decides what is drawn of these.
     #[serde(default)]
     pub offset_seed: u64,
+    /// Where the guest runs; `None` from a guest of a version that did not say.
+    #[serde(default)]
+    pub machine: Option<Machine>,
 }
 
 /// An order that was understood.
@@ -97,6 +100,10 @@ pub struct Offered {
     /// Why the host's kernel copies zero-copy sends to the guest, where it can tell.
     #[serde(default)]
     pub copied_because: Option<String>,
+    /// The CPUs that both ends share, in the order in which the host has planned them; none where they share none, and
+    /// `None` from a host of a version that did not say.
+    #[serde(default)]
+    pub shared_cpus: Option<Vec<usize>>,
 }
 
 /// [`News`] as it travels.
@@ -160,6 +167,7 @@ impl Order {
             send_offset: scenario.offsets.send.to_string(),
             receive_offset: scenario.offsets.receive.to_string(),
             offset_seed: scenario.offsets.seed,
+            machine: None,
         }
     }
 
@@ -305,6 +313,7 @@ mod tests {
                     send_offset,
                     receive_offset,
                     offset_seed: size as u64,
+                    machine: None,
                 }
             },
         )

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use crossbeam::channel::Sender as Departures;
 
 use super::LONGEST;
+use super::host::room_for;
 use copycost::cost::cpu::{CpuSpent, ThreadCpu};
 use copycost::internals::connection::{self, Options};
 use copycost::internals::server::{Attendant, Visit};
@@ -20,7 +21,7 @@ use copycost::offset::Begin;
 use copycost::recv::ReceivePath;
 use copycost::send::{Ledger, SendPath, Sender, Terms, drain};
 
-/// How long the kernel may take to release everything when a client has gone.
+/// How long the kernel may take at most to release everything when a client has gone.
 const DRAIN: Duration = Duration::from_secs(5);
 
 /// Sends messages of one path and size to whoever connects.
@@ -93,6 +94,9 @@ impl Attendant for RawHost {
 
 impl RawHost {
     fn serve(&self, visit: &Visit, bytes: &mut u64) -> io::Result<Option<Ledger>> {
+        room_for(Supply::memory(&self.spec)).map_err(|left| {
+            io::Error::other(format!("its messages take more than half of what is left: {left}"))
+        })?;
         let mut supply = Supply::new(&self.spec, false)?;
         let terms = self.terms.clone();
         let mut sender = (self.path.open)(visit.socket.try_clone()?, &supply, terms)?;
@@ -101,7 +105,7 @@ impl RawHost {
             // What is on its way arrives before the end does.
             connection::push(&visit.socket)?;
         }
-        if drain(&mut *sender, Instant::now() + DRAIN).is_err() {
+        if drain(&mut *sender, Instant::now() + DRAIN.min(self.stall)).is_err() {
             sender.abort();
         }
         end(&visit.socket);

@@ -2,7 +2,9 @@
 
 use std::collections::BTreeSet;
 
+use super::dated;
 use super::set::{SETTING_NAMES, Set};
+use crate::conditions::LinkConditions;
 use crate::record::{Conditions, RankConditions};
 use copycost::units::ByteSize;
 
@@ -25,6 +27,7 @@ pub fn pairs(set: &Set) -> Vec<(String, String)> {
         }
     } else {
         pairs.push(("source".to_owned(), "Criterion, which keeps no conditions".to_owned()));
+        pairs.push(("measured (UTC)".to_owned(), dated::span(set)));
     }
     let scopes: BTreeSet<_> =
         set.rows.iter().filter_map(|row| row.record.as_ref()).map(|r| &r.cpu.scope).collect();
@@ -58,9 +61,13 @@ fn of_machine(c: &Conditions, whose: &str) -> Vec<(String, String)> {
         ("SO_RCVBUF", buffer(c.receive_buffer_bytes)),
         ("Nagle's algorithm", if c.nodelay { "off (TCP_NODELAY)" } else { "on" }.to_owned()),
         ("copycost", format!("{} {}", c.version, c.commit.clone().unwrap_or_default()).trim().to_owned()),
+        ("machine", if c.same_machine { "that of the clients" } else { "" }.to_owned()),
     ]
+    .into_iter()
+    .chain(c.link.iter().flat_map(LinkConditions::known))
+    .chain(c.system.known())
     .map(|(name, value)| (format!("{whose}{name}"), value))
-    .to_vec()
+    .collect()
 }
 
 /// One line on the machine.
@@ -85,7 +92,14 @@ pub fn flags(set: &Set) -> Vec<String> {
         }
     }
     let of_all = set.conditions.iter().flat_map(|conditions| conditions.flags.clone());
-    of_all
+    let host = set.conditions.as_ref().and_then(|conditions| conditions.host.as_ref());
+    let of_host = host.iter().flat_map(|host| &host.flags).map(|flag| format!("serving host: {flag}"));
+    set.differs
+        .iter()
+        .cloned()
+        .chain(of_all)
+        .chain(of_host)
+        .chain(dated::notes(set))
         .chain(
             flags.into_iter().map(|(flag, count)| format!("{flag} ({count} of {} figures)", set.rows.len())),
         )

@@ -15,8 +15,10 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
+use super::dated::Dated;
 use super::metric::{Figure, Metric};
 use super::set::{Row, Set};
+use crate::record::few_cells;
 
 /// One benchmark: its name and the mean of its samples for one iteration.
 #[derive(Debug, Clone, PartialEq)]
@@ -27,6 +29,8 @@ pub struct Benchmark {
     value: Option<String>,
     bytes: Option<f64>,
     mean: Figure,
+    /// When it was measured, where that is known.
+    pub measured: Option<Dated>,
 }
 
 #[derive(Deserialize)]
@@ -69,6 +73,7 @@ impl Benchmark {
             value: first.value.clone(),
             bytes: bytes.and_then(|number| number.parse().ok()),
             mean: mean(lines.iter().map(|line| line.sample_measured_value / line.iteration_count))?,
+            measured: None,
         })
     }
 
@@ -84,6 +89,7 @@ impl Benchmark {
             value: named.value_str,
             bytes,
             mean: mean(sampled.times.iter().zip(&sampled.iters).map(|(time, iterations)| time / iterations))?,
+            measured: None,
         })
     }
 
@@ -116,11 +122,14 @@ impl Benchmark {
 /// The set of all benchmarks that are ours; an error where none is.
 pub fn set(folder: &str, benchmarks: &[Benchmark]) -> Result<Set, String> {
     let mut set = Set { files: vec![folder.to_owned()], ..Set::default() };
-    for (path, size, clients, metric, figure) in benchmarks.iter().filter_map(Benchmark::read) {
+    for benchmark in benchmarks {
+        let Some((path, size, clients, metric, figure)) = benchmark.read() else { continue };
+        let dated = benchmark.measured.clone().map(|dated| (metric, dated));
         let known = |row: &&mut Row| (row.path.as_str(), row.size, row.clients) == (path, size, clients);
         match set.rows.iter_mut().find(known) {
             Some(row) => {
                 row.figures.insert(metric, figure);
+                row.measured.extend(dated);
             }
             None => set.rows.push(Row {
                 path: path.to_owned(),
@@ -128,9 +137,11 @@ pub fn set(folder: &str, benchmarks: &[Benchmark]) -> Result<Set, String> {
                 clients,
                 record: None,
                 figures: BTreeMap::from([(metric, figure)]),
+                measured: dated.into_iter().collect(),
             }),
         }
     }
+    few_cells(set.rows.iter().map(|row| (row.size, row.clients)))?;
     set.rows.sort_by_key(|row| (row.clients, row.size, super::set::place(&row.path)));
     set.commands = vec!["cargo bench".to_owned()];
     if set.rows.is_empty() {

@@ -53,6 +53,7 @@ pub fn record(path: &str, size: usize, throughput: f64, ledger: Option<LedgerRec
             max: 18_000,
         }),
         pollution: None,
+        throttled: None,
         hosts: None,
         flags: Vec::new(),
     }

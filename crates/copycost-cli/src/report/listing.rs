@@ -1,5 +1,6 @@
 //! A table before it has a form: HTML and Markdown write the same one.
 
+use super::dated;
 use super::metric::{Figure, Metric};
 use super::set::{Row, Set};
 use copycost::units::{ByteSize, significant};
@@ -38,6 +39,8 @@ impl Listing {
                 header.push(if *metric == Metric::LatencyMedian { "to p99" } else { "interval" }.to_owned());
             }
         }
+        let dates = sets.iter().any(dated::has_dates);
+        header.extend(dates.then(|| "measured, UTC".to_owned()));
         let mut rows = Vec::new();
         for set in sets {
             for row in &set.rows {
@@ -52,6 +55,7 @@ impl Listing {
                         line.push(interval(figure, *metric));
                     }
                 }
+                line.extend(dates.then(|| dated::of_figures(row, metrics)));
                 rows.push(line);
             }
         }

@@ -8,6 +8,7 @@ pub mod claims;
 pub mod conditions;
 pub mod criterion;
 mod csv;
+pub mod dated;
 mod explained;
 mod fold;
 pub mod html;

@@ -10,6 +10,7 @@ mod tests;
 
 use std::collections::BTreeMap;
 
+use super::dated::Dated;
 use super::metric::{Figure, Metric};
 use crate::record::{
     CellFailure, Comparison, Conditions, CostModel, Crossover, Explanation, Record, Results,
@@ -33,6 +34,8 @@ pub struct Row {
     pub record: Option<Record>,
     /// Figures that no record holds.
     pub figures: BTreeMap<Metric, Figure>,
+    /// When each of them was measured, where that is known.
+    pub measured: BTreeMap<Metric, Dated>,
 }
 
 impl Row {
@@ -47,6 +50,8 @@ impl Row {
 pub struct Set {
     /// What tells it from the other sets; empty where there is only one.
     pub label: String,
+    /// Why its figures do not stand on one line with those of the first set, where their conditions differ.
+    pub differs: Option<String>,
     /// The files it was read from.
     pub files: Vec<String>,
     /// Where it was measured; `None` for Criterion, which does not say.
@@ -129,6 +134,7 @@ pub fn of_results(file: &str, results: &Results) -> Vec<Set> {
             clients: record.clients,
             record: Some(record.clone()),
             figures: BTreeMap::new(),
+            measured: BTreeMap::new(),
         };
         match sets.iter_mut().find(|set| set.settings == settings) {
             Some(set) => set.rows.push(row),

@@ -7,7 +7,7 @@ use super::fold::wrapped;
 use super::metric::Metric;
 use super::set::{Row, Set, place};
 use super::table::{plain, trimmed};
-use super::{conditions, explained, modelled, paired, verdict};
+use super::{conditions, dated, explained, modelled, paired, verdict};
 use copycost::units::{ByteSize, Rate, significant};
 
 /// Whether to use colour.
@@ -124,6 +124,9 @@ fn rows(set: &Set, paint: Paint) -> String {
     } else {
         columns.push(barred("ns/KiB, both ends", set, Metric::BothDemand, BAR, significant));
         columns.push(barred("mean latency, µs", set, Metric::LatencyMean, BAR, significant));
+        if dated::has_dates(set) {
+            columns.push(column("measured, UTC", &dated::of_row, false));
+        }
     }
     table(set, &columns, paint)
 }

@@ -4,7 +4,7 @@
 use super::metric::Metric;
 use super::set::Set;
 use super::winner;
-use crate::record::Crossover;
+use crate::compare::verdict::crossovers;
 use copycost::units::{ByteSize, Rate};
 
 /// The sentences for a set; never empty.
@@ -13,7 +13,7 @@ pub fn sentences(set: &Set) -> Vec<String> {
         return set.verdict.clone();
     }
     let mut said: Vec<String> = set.clients().into_iter().filter_map(|clients| ahead(set, clients)).collect();
-    said.extend(set.crossovers.iter().map(crossover));
+    said.extend(crossovers(&set.crossovers));
     if said.is_empty() {
         return vec!["Nothing was measured.".to_owned()];
     }
@@ -55,14 +55,42 @@ fn ahead(set: &Set, clients: usize) -> Option<String> {
     Some(format!("{clients} {word}: {}; the most is {} at {}.", parts.join(", "), Rate(rate), ByteSize(size)))
 }
 
-/// From which size a path wins.
-pub fn crossover(crossover: &Crossover) -> String {
-    let Crossover { path, against, clients, metric, footprint, low, high, most, .. } = crossover;
-    let size = |size: usize| ByteSize(size).to_string();
-    let from = match (low, high) {
-        (None, Some(high)) => format!("from the smallest size on ({})", size(*high)),
-        (Some(low), Some(high)) => format!("from between {} and {} on", size(*low), size(*high)),
-        (_, None) => format!("never up to {}", size(*most)),
-    };
-    format!("{path} beats {against} by {metric} {from} (clients {clients}, {footprint} memory).")
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::compare::verdict;
+    use crate::record::{Conditions, Crossover, Results};
+    use crate::report::set;
+
+    #[test]
+    fn a_crossover_reads_the_same_with_a_stored_verdict_and_without() {
+        let known = |low, high| Crossover {
+            path: "zerocopy".into(),
+            against: "onecopy".into(),
+            clients: 2,
+            client_hosts: 1,
+            metric: "throughput".into(),
+            footprint: "cold".into(),
+            low,
+            high,
+            most: 1 << 20,
+        };
+        let cases = [
+            (Some(1 << 20), None, "zerocopy never beats onecopy up to 1 MiB"),
+            (Some(65_536), None, "up to 64 KiB; from there to 1 MiB it could not be told"),
+            (None, None, "whether zerocopy beats onecopy could not be told up to 1 MiB"),
+            (Some(1024), Some(4096), "from a size between 1 KiB and 4 KiB on"),
+            (None, Some(1024), "from 1 KiB on, the smallest size that was sure"),
+        ];
+        for (low, high, says) in cases {
+            let mut results =
+                Results { crossovers: vec![known(low, high)], ..Results::new(Conditions::default()) };
+            let reported =
+                |results: &Results| sentences(&set::of_results("r.json", results).remove(0))[0].clone();
+            let without = reported(&results);
+            results.verdict = verdict::of(&results);
+            assert_eq!(without, reported(&results));
+            assert!(without.contains(says), "{without}");
+        }
+    }
 }

@@ -168,7 +168,7 @@ fn a_host_that_hangs_is_named_within_a_timeout_and_finished_cells_are_kept() {
     let file = folder.path().join("r.json");
     let output = ["-o", file.to_str().unwrap()];
     let job = start(&[&["-n", "4", &program][..], &OVER, &LONG_RUN, &output].concat());
-    eventually("the first cell is on disk", || file.exists());
+    eventually("the first cell is on disk", || results_in(&file).is_some());
     signal("STOP", job.pid_of(2));
     let ended = job.finish();
     assert_ne!(ended.code, Some(0), "{ended:?}");
@@ -194,7 +194,7 @@ fn a_host_that_is_killed_ends_the_run_and_finished_cells_are_kept() {
         let file = folder.path().join("r.json");
         let output = ["-o", file.to_str().unwrap()];
         let job = start(&[recovery, &["-n", "4", &program], &OVER, &LONG_RUN, &output].concat());
-        eventually("the first cell is on disk", || file.exists());
+        eventually("the first cell is on disk", || results_in(&file).is_some());
         signal("KILL", job.pid_of(2));
         let ended = job.finish();
         assert!(ended.took < Duration::from_secs(120), "{:?}", ended.took);

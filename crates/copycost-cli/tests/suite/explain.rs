@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use crate::common::child::{Wanted, is_root, role, works};
 use crate::common::skip;
-use crate::program::{Program, results};
+use crate::program::{Program, results, sized};
 use copycost::cost::Missing;
 use copycost::cost::opener::Reach;
 use copycost::message::Spec;
@@ -110,14 +110,20 @@ fn explained(profiler: Result<Profiler<'_>, Missing>, site: &Arc<dyn Site>) -> (
     (paths, profiler.ok().map(|profiler| profiler.hertz()))
 }
 
-/// Where another guest of the machine took the CPU just then, ticks are late and samples are missing.
-const TRIES: usize = 4;
+/// How often it is measured, and how far the samples of an end may be from its clock in the closest of them. Where
+/// another guest of the machine takes the CPU, ticks are late and samples are missing: that only ever adds to the
+/// distance, and what is wrong with the samples themselves is in every try. With two CPUs and a load of 50 the farthest
+/// was 6 %; a lost thread or a wrong rate is far more.
+fn tries() -> (usize, f64) {
+    sized((4, 0.05), (1, 0.15))
+}
 
 /// That at `site` the classes of each of `roles` sum up to its demand, and its samples to its clock.
 fn adds_up(site: &Arc<dyn Site>, roles: &[Role], says: &[&str]) {
     let _alone = alone();
-    let mut errors = Vec::new();
-    for _ in 0..TRIES {
+    let (tries, within) = tries();
+    let mut closest = f64::INFINITY;
+    for _ in 0..tries {
         let profiler = match Profiler::open(&Machine) {
             Ok(profiler) => profiler,
             Err(missing) => return skip(&missing.to_string()),
@@ -139,21 +145,18 @@ fn adds_up(site: &Arc<dyn Site>, roles: &[Role], says: &[&str]) {
                 farthest = farthest.max(error.abs());
             }
         }
-        if farthest < 0.05 {
-            let record = record::Explanation::new(&paths, hertz, Some("here".into()), None);
-            let said = answer::sentences(&record).join("");
-            says.iter().for_each(|part| assert!(said.contains(part), "{part} in {said}"));
-            let pinning = record.difference("zerocopy", "sender", "pin and unpin").unwrap();
-            let whole = record.difference("zerocopy", "sender", record::ALL).unwrap();
-            assert!(
-                pinning.ns_per_kib.value > 0.0 && whole.ns_per_kib.low.is_some(),
-                "{pinning:?} {whole:?}"
-            );
+        let record = record::Explanation::new(&paths, hertz, Some("here".into()), None);
+        let said = answer::sentences(&record).join("");
+        says.iter().for_each(|part| assert!(said.contains(part), "{part} in {said}"));
+        let pinning = record.difference("zerocopy", "sender", "pin and unpin").unwrap();
+        let whole = record.difference("zerocopy", "sender", record::ALL).unwrap();
+        assert!(pinning.ns_per_kib.value > 0.0 && whole.ns_per_kib.low.is_some(), "{pinning:?} {whole:?}");
+        closest = closest.min(farthest);
+        if closest < within {
             return;
         }
-        errors.push(farthest);
     }
-    panic!("no try came within 5 %: {errors:?}");
+    panic!("{:.1} % from the clock in the closest of {tries}", 100.0 * closest);
 }
 
 #[test]
@@ -296,7 +299,8 @@ fn who_may_not_look_at_the_kernels_threads_looks_at_its_own() {
 
 #[test]
 fn an_ordinary_user_is_told_what_to_set() {
-    if role("an_ordinary_user_is_told_what_to_set").is_some() {
+    const THIS: &str = "explain::an_ordinary_user_is_told_what_to_set";
+    if role(THIS).is_some() {
         match Profiler::open(&Machine) {
             Ok(profiler) => println!("may sample: {}", profiler.scope()),
             Err(missing) => println!("missing: {missing}"),
@@ -306,7 +310,7 @@ fn an_ordinary_user_is_told_what_to_set() {
     if !is_root() {
         return skip("becoming another user needs root");
     }
-    let printed = Wanted::new("an_ordinary_user_is_told_what_to_set", "user", &[]).of_user(65_534).run();
+    let printed = Wanted::new(THIS, "user", &[]).of_user(65_534).run();
     let level = fs::read_to_string("/proc/sys/kernel/perf_event_paranoid").unwrap_or_default();
     if level.trim().parse::<i32>().is_ok_and(|level| level >= 2) {
         let says = format!("perf_event_paranoid={}", level.trim());

@@ -7,13 +7,22 @@ mod program;
 #[path = "../common/results.rs"]
 mod results;
 
+mod background;
 mod cli;
+mod dated;
+mod docs;
 mod doctor;
 mod explain;
+mod foreign;
 mod lab;
+mod names;
 mod namespaces;
+mod output_files;
+mod places;
 mod predict;
 mod report;
 mod report_page;
 mod security;
+mod small_cache;
 mod two_hosts;
+mod unread;

@@ -1,7 +1,8 @@
 //! `copycost predict`: the model on this machine, checked by cells that it has not seen; bad input; exact field lengths.
 use std::fs;
 
-use crate::program::{Program, results};
+use crate::program::{Program, results, sized};
+use crate::small_cache::SmallCache;
 use copycost::message::{Fields, Footprint, Layout};
 use copycost::send::{self, Release};
 use copycost_cli::model::fit::Term;
@@ -54,7 +55,7 @@ fn check(model: &CostModel) {
 
 #[test]
 fn cells_that_were_held_out_check_the_model() {
-    let folder = tempfile::tempdir().unwrap();
+    let (folder, small) = (tempfile::tempdir().unwrap(), SmallCache::new());
     let file = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
     let (json, again) = (file("m.json"), file("again.html"));
     let flags = [
@@ -66,11 +67,11 @@ fn cells_that_were_held_out_check_the_model() {
         "-p",
         "onecopy,zerocopy",
         "--budget",
-        "20s",
+        sized("20s", "2s"),
         "-o",
         &json,
     ];
-    let ended = Program::run(&flags);
+    let ended = Program::start_in(&small.wrapper(), &flags).finish();
     let model = &results(&fs::read_to_string(&json).unwrap()).models[0];
     check(model);
     // 3: measured, and no model is good enough, which a machine under load may come to.
@@ -115,8 +116,18 @@ fn bad_fields_are_one_sentence() {
 
 #[test]
 fn a_message_of_exact_fields_is_measured_and_verified() {
-    let out =
-        Program::run(&["run", "--fields", "64,1000", "--seconds", "0.05", "--verify", "--format", "json"]);
+    let out = Program::run(&[
+        "run",
+        "--fields",
+        "64,1000",
+        "--seconds",
+        "0.05",
+        "--setups",
+        "2",
+        "--verify",
+        "--format",
+        "json",
+    ]);
     let results = results(&out.good());
     assert!(results.records.len() >= 3);
     for record in &results.records {

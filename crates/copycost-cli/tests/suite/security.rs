@@ -10,7 +10,7 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use crate::common::{LONG, eventually, spec, taking};
-use crate::program::{Program, results, secret};
+use crate::program::{Program, length, named, results, sample, secret, sized};
 use copycost::internals::protocol::{Ask, Hello, Purpose, Ticket};
 use copycost::message::Spec;
 use copycost::scenario::Scenario;
@@ -90,15 +90,15 @@ impl Honest {
     fn start(address: SocketAddr, token: &str) -> Self {
         let (over, token) = (Arc::new(AtomicBool::new(false)), token.to_owned());
         let until = Arc::clone(&over);
+        // Here and not in the thread, which would wait for its own test's turn with the locked memory.
+        let paths = sample(taking(&spec(4096, false)));
         let guests = thread::Builder::new().spawn(move || {
             let mut served = 0;
+            let names = named(&paths);
             while !until.load(Ordering::SeqCst) || served == 0 {
-                let cells = ["-p", "all", "-s", "4KiB,64KiB", "-c", "2", "--seconds", "0.1"];
+                let cells = [&["-p", &names, "-s", "4KiB,64KiB", "-c", "2"][..], &length("0.1")].concat();
                 let results = results(&honest(address, &token, &cells).finish().good());
-                assert_eq!(
-                    (results.records.len(), results.failures.len()),
-                    (2 * taking(&spec(4096, false)).len(), 0)
-                );
+                assert_eq!((results.records.len(), results.failures.len()), (2 * paths.len(), 0));
                 served += 1;
             }
             served
@@ -299,7 +299,7 @@ fn a_recorded_proof_opens_nothing() {
 fn a_thousand_wrong_tokens_change_nothing() {
     let (_folder, token, server, address) = guarded(&[]);
     let honest = Honest::start(address, &token);
-    for attempt in 0..1000u32 {
+    for attempt in 0..sized(1000u32, 100) {
         let mut stream = connect(address);
         stream.write_all(&opening()).unwrap();
         stream.read_exact(&mut [0; 40]).unwrap();
@@ -315,12 +315,16 @@ fn a_thousand_wrong_tokens_change_nothing() {
 
 #[test]
 fn ten_thousand_half_open_hellos_keep_nobody_out() {
-    let (_folder, token, server, address) = guarded(&[]);
+    let (_folder, token, server, address) = guarded(&["--hello", sized("5", "3")]);
     // One whose cell lasts, so that its connections are idle for long, and others that come and go.
-    let long = honest(address, &token, &["-p", "all", "-s", "64KiB", "-c", "2", "--seconds", "2"]);
+    let paths = sample(taking(&spec(65_536, false)));
+    let names = named(&paths);
+    let cell = ["-p", &names, "-s", "64KiB", "-c", "2", "--seconds", sized("2", "0.2")];
+    let long = honest(address, &token, &cell);
     let honest = Honest::start(address, &token);
     let (mut open, mut most) = (VecDeque::new(), 0);
-    for number in 0..10_000 {
+    // The host hears out 256 of them at once, and twice as many are kept open.
+    for number in 0..sized(10_000, 1000) {
         let mut stream = connect(address);
         let bytes = opening();
         // Some say nothing, some half of a hello, some all but the proof.
@@ -337,7 +341,7 @@ fn ten_thousand_half_open_hellos_keep_nobody_out() {
     eprintln!("most: {most} KiB, {} threads", server.threads());
     assert!(most < BOUND_KIB, "{most} KiB");
     assert!(honest.end() > 0);
-    assert_eq!(results(&long.finish().good()).records.len(), taking(&spec(4096, false)).len());
+    assert_eq!(results(&long.finish().good()).records.len(), paths.len());
     // Each of those that stayed is ended by the host.
     eventually("they are ended", || open.iter_mut().all(is_ended));
     server.stop().good();
@@ -361,7 +365,7 @@ fn strangers_crowd_out_only_their_neighbours() {
 
 #[test]
 fn a_slow_hello_has_an_end() {
-    let (_folder, token, server, address) = guarded(&[]);
+    let (_folder, token, server, address) = guarded(&["--hello", "2"]);
     let slow: Vec<_> = (0..20)
         .map(|_| {
             let mut stream = connect(address);
@@ -372,28 +376,29 @@ fn a_slow_hello_has_an_end() {
                         break;
                     }
                     said += 1;
-                    thread::sleep(Duration::from_millis(100));
+                    thread::sleep(Duration::from_millis(40));
                 }
                 said
             })
         })
         .collect();
-    honest(address, &token, &["-s", "4KiB", "--seconds", "0.2"]).finish().good();
+    honest(address, &token, &["-s", "4KiB", "--seconds", "0.02"]).finish().good();
     for stream in slow {
         let said = stream.unwrap().join().unwrap();
-        assert!(said < 96, "whoever takes ten seconds to say hello is not listened to");
+        assert!(said < 96, "whoever takes twice as long to say hello is not listened to");
     }
     server.stop().good();
 }
 
 #[test]
 fn a_gibibyte_of_garbage_is_not_kept() {
-    const GIB: usize = 1 << 30;
+    // More than twice what the host may hold.
+    let size: usize = sized(1 << 30, 1 << 28);
     let (_folder, token, server, address) = guarded(&[]);
     let honest = Honest::start(address, &token);
     let garbage: Vec<u8> = (0..1u32 << 18).map(|i| (i.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
     let (mut sent, mut connections, mut most) = (0, 0, 0);
-    while sent < GIB {
+    while sent < size {
         let mut stream = connect(address);
         // At once, after a hello, and after a handshake that fails.
         let beginning = [&[][..], &opening()[..32], &opening()[..]][connections % 3].to_vec();
@@ -448,7 +453,7 @@ fn order(size: usize, clients: usize) -> Order {
 
 #[test]
 fn frames_that_are_none_are_refused_with_a_reason() {
-    let (server, address) = Program::serve(&[]);
+    let (server, address) = Program::serve(&["--hello", "2"]);
     let nested = "[".repeat(60_000);
     let framed = |json: &str| [&(json.len() as u32).to_le_bytes()[..], json.as_bytes()].concat();
     for (bytes, says) in [
@@ -584,7 +589,7 @@ fn a_ticket_lets_each_client_in_once() {
 #[test]
 fn secrets_stay_out_of_sight() {
     let (_folder, token, server, address) = guarded(&[]);
-    let guest = honest(address, &token, &["-s", "4KiB", "--seconds", "0.5"]);
+    let guest = honest(address, &token, &["-s", "4KiB", "--seconds", "0.2"]);
     for pid in [server.pid(), guest.pid()] {
         for file in ["cmdline", "environ"] {
             let text = std::fs::read(Path::new("/proc").join(pid.to_string()).join(file)).unwrap();
@@ -681,11 +686,15 @@ fn a_host_that_lies_breaks_nothing() {
         (|_| framed("{\"Refused\":\"\\u001b[2J go\\naway\"}"), "[2J go away"),
         (|json| framed(&json.replace("\"client\":0", "\"client\":99")), ""),
     ];
-    for (number, (lie, says)) in lies.into_iter().enumerate() {
+    // All at once, as some leave the guest waiting for news that never come.
+    let guests = lies.map(|(lie, says)| {
         let over = liar(address, lie).to_string();
         let cell =
-            ["run", "-p", "zerocopy", "-s", "4KiB", "--seconds", "0.1", "--format", "json", "--over", &over];
-        let ended = Program::run(&cell);
+            ["run", "-p", "zerocopy", "-s", "4KiB", "--stall", "1", "--format", "json", "--over", &over];
+        (Program::start(&[&cell[..], &length("0.1")].concat()), says)
+    });
+    for (number, (guest, says)) in guests.into_iter().enumerate() {
+        let ended = guest.finish();
         assert!(!ended.err.contains("panicked"), "{number}: {ended:?}");
         assert!(matches!(ended.code, Some(0 | 1)), "{number}: {ended:?}");
         assert!(!ended.out.contains('\u{1b}') && ended.out.contains(says), "{number}: {ended:?}");

@@ -4,6 +4,7 @@ use proptest::prelude::*;
 use proptest::test_runner::RngSeed;
 
 use super::*;
+use crate::test_rules::full;
 
 /// The first lessons cost no more than so many blocks by the dearest way.
 const LESSONS: f64 = 24.0;
@@ -43,7 +44,7 @@ fn equal_ways_do_not_make_it_swing() {
     for (costs, most) in
         [([100.0; Way::COUNT], 2), ([100.0, 101.0, 99.0, 100.0], 2), ([100.0, 105.0, 95.0, 95.0], 3)]
     {
-        for seed in 0..20 {
+        for seed in 0..if full() { 20 } else { 2 } {
             let mut link = Simulated::new(Kernel::References, costs, 0.3);
             link.random = fastrand::Rng::with_seed(seed);
             let all = link.send(1_000_000, MESSAGE);
@@ -182,7 +183,7 @@ fn one_trial_by_cpu_time_alone_does_not_settle_what_may_be_faster() {
 
 proptest! {
     // Always the same cases: with enough noise any sender is wrong at some time, and this is no lottery.
-    #![proptest_config(ProptestConfig { rng_seed: RngSeed::Fixed(1), ..ProptestConfig::with_cases(128) })]
+    #![proptest_config(ProptestConfig { rng_seed: RngSeed::Fixed(1), ..ProptestConfig::with_cases(if full() { 128 } else { 12 }) })]
 
     /// Whatever the ways cost: what is spent comes within 3 % of the least possible, clocks and mistakes included, beside
     /// what the first lessons cost.

@@ -309,13 +309,16 @@ mod tests {
 
     use super::*;
     use crate::sys::memory::Block;
+    use crate::sys::socket::SendFlags;
+    use crate::test_rules::{skip, take_turn_with_locked_memory};
 
     const SOON: Duration = Duration::from_secs(10);
 
     /// A ring of a new connection with room for `unread` completions, and its peer; `None` without SENDMSG_ZC.
     fn connected(unread: u32) -> Option<(Sends<usize>, TcpStream)> {
+        take_turn_with_locked_memory();
         if !super::super::probe().is_ok_and(|operations| operations.sendmsg_zc && operations.reports_usage) {
-            eprintln!("skipped: no SENDMSG_ZC here");
+            skip("this machine has no SENDMSG_ZC of io_uring that reports copies (Linux 6.2 or later)");
             return None;
         }
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -387,6 +390,36 @@ mod tests {
         assert_eq!(Arc::strong_count(&message), 2, "the peer has not read it: it could be sent again");
     }
 
+    /// Fills the connection of `sends`, whose peer does not read, until nothing more fits and nothing is on its way.
+    fn fill(socket: &Socket) {
+        let until = std::time::Instant::now() + SOON;
+        loop {
+            let settled = unacknowledged(socket) == 0;
+            let error =
+                std::iter::repeat_with(|| socket.send(&[0; 4096], SendFlags::DONTWAIT)).find_map(Result::err);
+            assert_eq!(error.unwrap().kind(), io::ErrorKind::WouldBlock);
+            if settled && unacknowledged(socket) == 0 {
+                return;
+            }
+            assert!(std::time::Instant::now() < until, "what was sent is not acknowledged");
+            std::thread::yield_now();
+        }
+    }
+
+    /// Segments that were sent and that the peer's kernel has not acknowledged.
+    fn unacknowledged(socket: &Socket) -> u32 {
+        // SAFETY: all fields are integers, for which zeroes are valid.
+        let mut info: libc::tcp_info = unsafe { std::mem::zeroed() };
+        let mut length = size_of::<libc::tcp_info>() as libc::socklen_t;
+        let fd = std::os::fd::AsRawFd::as_raw_fd(socket.options());
+        // SAFETY: `info` is writable for `length` bytes, and the kernel writes no more.
+        let result = unsafe {
+            libc::getsockopt(fd, libc::IPPROTO_TCP, libc::TCP_INFO, (&raw mut info).cast(), &mut length)
+        };
+        assert_eq!(result, 0);
+        info.tcpi_unacked
+    }
+
     /// Takes what is there and what comes within a moment.
     fn see_all(sends: &mut Sends<usize>) -> Vec<Seen<usize>> {
         let mut seen = Vec::new();
@@ -399,8 +432,11 @@ mod tests {
 
     #[test]
     fn what_was_cancelled_before_it_began_does_not_release_its_successor() {
-        const LARGE: usize = 32 << 20;
+        // More than the socket takes, and within the 8 MiB that a user may lock.
+        const LARGE: usize = 4 << 20;
         let Some((mut sends, mut peer)) = connected(64) else { return };
+        let socket = sends.socket.try_clone().unwrap();
+        socket.options().set_send_buffer_size(64 << 10).unwrap();
         let large = Arc::new(Message::neighbours(Block::pages(LARGE).unwrap(), 0, &[LARGE]));
         let small = [message(1), message(2)];
         let push = |sends: &mut Sends<usize>, of: &Arc<Message>, bytes, note| {
@@ -421,6 +457,9 @@ mod tests {
         }
         assert_eq!(Arc::strong_count(&small[0]), 1);
         // In the slot that was freed last; the socket is full, so that nothing can be over.
+        fill(&socket);
+        // The peer must see the end when the sender goes.
+        drop(socket);
         push(&mut sends, &small[1], 3000, 2);
         sends.submit(Duration::ZERO).unwrap();
         assert_eq!(see_all(&mut sends), []);

@@ -100,7 +100,12 @@ impl Measurement<'_> {
             site: self.site.clone(),
         };
         let mut cell = Cell::new(self.paths.iter().map(contestant).collect(), seed, None);
-        let turns = Turns::within_share(share / SETUPS as u32, self.paths.len(), cell.rows_per_block());
+        let turns = Turns::within_share(
+            share / SETUPS as u32,
+            self.paths.len(),
+            cell.rows_per_block(),
+            self.any.clients,
+        );
         let began = Instant::now();
         for setup in 0..SETUPS {
             // Two set-ups are the least that a mean is worth; a cell of much memory takes longer than its share.

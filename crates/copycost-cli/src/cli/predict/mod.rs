@@ -11,14 +11,14 @@ use clap::Args;
 
 use self::measure::{Measurement, Observed};
 use super::arguments::{self, PathChoice};
-use super::output::{self, Files};
+use super::files::Files;
 use super::over::{self, Over};
 use super::setting::Setting;
-use super::{Done, Failure, signals};
+use super::{Done, Failure, output, signals};
 use crate::model::choice::Choice;
 use crate::model::features::Features;
 use crate::model::fit::{Measured, Model, mean_miss};
-use crate::record::{Asked, Conditions, CostModel, MISS_TOLERATED, ModelCell, PathModel, Results};
+use crate::record::{Asked, CostModel, MISS_TOLERATED, ModelCell, PathModel, Results};
 use crate::report::Format;
 use copycost::message::Spec;
 use copycost::send::{self, Release, SendPath};
@@ -67,7 +67,7 @@ impl Arguments {
         over::check(&*site, &any.options)?;
         let measurement =
             Measurement { any: &any, paths: &paths, site: &site, budget: self.budget, signals: &signals };
-        let Some((observed, conditions)) = measurement.run(Conditions::here())? else {
+        let Some((observed, conditions)) = measurement.run(self.over.conditions())? else {
             return Ok(Done::Interrupted);
         };
         let mut results = Results::new(conditions);
@@ -78,7 +78,7 @@ impl Arguments {
         let usable = model.models.iter().any(|model| model.prediction.is_some());
         results.models.push(model);
         files.save(&results)?;
-        output::show(&results, self.format)?;
+        output::show(&results, self.format);
         Ok(if usable { Done::Yes } else { Done::AnswerIsNo })
     }
 

@@ -8,7 +8,7 @@ use super::field::Field;
 use super::pace::{Allotment, Pace};
 use crate::cli::Failure;
 use crate::cli::arguments::Crossing;
-use crate::cli::output::Files;
+use crate::cli::files::Files;
 use crate::cli::progress::Progress;
 use crate::compare::cell::{Cell, Contestant, Failed};
 use crate::compare::metric::Metric;
@@ -160,19 +160,29 @@ impl<'a> Course<'a> {
         pairs: &[(usize, usize)],
     ) -> (Cell, End, Allotment) {
         let paths = contestants.len();
+        let clients = contestants.first().map_or(1, |contestant| contestant.scenario.clients);
         self.seed += 1;
         let cell = Cell::new(contestants, self.seed, self.baseline);
         let left = self.until.saturating_duration_since(Instant::now());
-        let allotment = self.pace.allot(paths, cell.rows_per_block(), left, self.to_come);
+        let allotment = self.pace.allot((paths, clients), cell.rows_per_block(), left, self.to_come);
         let began = Instant::now();
-        let expected = expected(&allotment, paths);
+        let expected = expected(&allotment, paths, clients);
         let (progress, signals, interrupted) = (&self.progress, self.signals, &mut self.interrupted);
         let mut go_on = || {
             *interrupted |= signals.try_recv().is_ok();
+            progress.measuring();
             progress.within(began.elapsed().as_secs_f64() / expected.as_secs_f64());
             !*interrupted
         };
-        let mut rigs = Rigs { cell, turns: allotment.turns, pairs, began, go_on: &mut go_on };
+        let mut setting_up = |number: usize| progress.setting_up(number, clients * paths);
+        let mut rigs = Rigs {
+            cell,
+            turns: allotment.turns,
+            pairs,
+            began,
+            setting_up: &mut setting_up,
+            go_on: &mut go_on,
+        };
         let end = trial::run(&mut rigs, &allotment.effort);
         (rigs.cell, end, allotment)
     }
@@ -249,10 +259,10 @@ fn one_figure(who: &Contestant, measured: &Result<Measured, Failed>) -> String {
 }
 
 /// How long a cell will take, for the bar.
-fn expected(allotment: &Allotment, paths: usize) -> Duration {
-    use crate::compare::turns::{BUILDING, OPENING};
+fn expected(allotment: &Allotment, paths: usize, clients: usize) -> Duration {
+    use crate::compare::turns::{building, opening};
     let turns = allotment.turns;
-    let setup = (BUILDING + turns.time() + OPENING * turns.rows as u32) * paths as u32;
+    let setup = (building(clients) + turns.time() + opening(clients) * turns.rows as u32) * paths as u32;
     let usual = setup * allotment.effort.at_least as u32;
     allotment.effort.time.unwrap_or(usual).max(Duration::from_millis(1))
 }

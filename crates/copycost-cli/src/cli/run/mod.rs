@@ -13,7 +13,7 @@ mod pace;
 mod regression;
 mod served;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -26,15 +26,16 @@ use self::pace::Pace;
 use self::regression::Baseline;
 use self::served::Both;
 use super::arguments::{self, Crossing, PathChoice};
+use super::files::Files;
 use super::job::{Job, Part};
-use super::output::{self, Files};
 use super::over::Over;
 use super::setting::Setting;
-use super::{Done, Failure, signals};
+use super::{Done, Failure, input, output, signals};
 use crate::compare::cell::Contestant;
 use crate::compare::crossover;
 use crate::compare::metric::Metric;
-use crate::record::{ALPHA, Conditions, Results, SCHEMA};
+use crate::compare::trial;
+use crate::record::{ALPHA, Conditions, Results};
 use crate::report::{self, Format};
 use copycost::cost::system::{IdleBaseline, MIN_WINDOW};
 use copycost::rig::Site;
@@ -119,6 +120,9 @@ pub struct Arguments {
     /// How long an end may be silent before it is given up
     #[arg(long, value_name = "S", value_parser = arguments::seconds, hide = true)]
     stall: Option<Duration>,
+    /// Set-ups of a cell, where --seconds or --precision do not ask for more
+    #[arg(long, value_name = "N", default_value_t = trial::SETUPS, value_parser = arguments::setups, hide = true)]
+    setups: usize,
     /// Let the kernel refuse what is beyond its limits instead of staying within them
     #[arg(long, hide = true)]
     no_bound: bool,
@@ -136,6 +140,10 @@ impl Arguments {
     }
 
     pub fn run(&self) -> Result<Done, Failure> {
+        if self.wide && self.format != Format::Table {
+            let text = "--wide is for --format table: leave one of them out (json and csv hold every figure)";
+            return Err(Failure::Usage(text.to_owned()));
+        }
         // Every path of a cell has its clients ready at once, and so has each host.
         let most_clients = MAX_CLIENTS_OF_JOB;
         match self.over.join(most_clients, arguments::options(self.stall))? {
@@ -172,7 +180,7 @@ impl Arguments {
         course.progress.finish();
         if let Err(failure) = measured {
             if !course.results.records.is_empty() {
-                output::show(&course.results, self.format)?;
+                output::show(&course.results, self.format);
             }
             return Err(failure);
         }
@@ -181,11 +189,14 @@ impl Arguments {
         if interrupted && results.records.is_empty() {
             return Ok(Done::Interrupted);
         }
+        let mut incomparable = None;
         if let Some(baseline) = baseline {
+            incomparable = baseline.incomparable(&results).filter(|_| self.fail_on_regression.is_some());
             baseline.compare(&mut results);
             files.save(&results)?;
         }
-        self.tell(&results, interrupted)
+        let done = self.tell(&results, interrupted)?;
+        incomparable.map_or(Ok(done), |why| Err(Failure::Failed(why)))
     }
 
     /// Measures all there is to be measured.
@@ -231,12 +242,15 @@ impl Arguments {
     /// Prints the results, and says how the command ends.
     fn tell(&self, results: &Results, interrupted: bool) -> Result<Done, Failure> {
         if self.wide {
-            output::print(&report::wide(results))?;
+            output::print(&report::wide(results));
         } else {
-            output::show(results, self.format)?;
+            output::show(results, self.format);
         }
+        let slower = self.fail_on_regression.map(|by| regression::slower(results, by)).unwrap_or_default();
+        slower.iter().for_each(|path| output::message(&format!("regression: {path}")));
         if interrupted {
-            eprintln!("note: interrupted: what was measured until then is above");
+            output::message("note: interrupted: what was measured until then is above");
+            return Ok(Done::CutShort);
         }
         if !results.failures.is_empty() {
             return Err(Failure::Failed(format!(
@@ -244,8 +258,6 @@ impl Arguments {
                 results.failures.len()
             )));
         }
-        let slower = self.fail_on_regression.map(|by| regression::slower(results, by)).unwrap_or_default();
-        slower.iter().for_each(|path| eprintln!("regression: {path}"));
         Ok(if slower.is_empty() { Done::Yes } else { Done::AnswerIsNo })
     }
 
@@ -284,6 +296,7 @@ impl Arguments {
         let comparisons = measured * field.pairs().len() * Metric::ALL.len();
         let pace = Pace {
             each: self.seconds,
+            setups: self.setups,
             budgeted: budget.is_some(),
             precision: self.precision,
             // Holm's first and hardest step; where it is passed, all are.
@@ -332,8 +345,20 @@ impl Arguments {
     /// No results yet, or with --resume those of the run before.
     fn begin(&self) -> Result<Results, Failure> {
         let path = self.output.first().filter(|path| self.resume && path.exists());
-        let Some(path) = path else { return Ok(Results::new(Conditions::here())) };
-        earlier("--resume", path)
+        let now = self.over.conditions();
+        let Some(path) = path else { return Ok(Results::new(now)) };
+        let earlier = input::results("--resume", path)?;
+        // One file is one curve: what was measured elsewhere or otherwise may not go on in it.
+        let differences = now.differences_so_far(&earlier.conditions);
+        if !differences.is_empty() {
+            return Err(Failure::Usage(format!(
+                "--resume: '{}' was measured under other conditions ({}): write to another file, and \
+                 `copycost report` shows both side by side",
+                path.display(),
+                differences.join("; ")
+            )));
+        }
+        Ok(earlier)
     }
 
     /// The paths asked for. `all` leaves out, with a note, those that cannot be had; one that was named must.
@@ -391,22 +416,9 @@ const MAX_CLIENTS_OF_JOB: usize = 1 << 20;
 fn introduce(job: &dyn Job, conditions: &mut Conditions) {
     conditions.ranks = job.conditions();
     for remark in job.remarks() {
-        eprintln!("warning: {remark}");
+        output::message(&format!("warning: {remark}"));
         if !conditions.flags.contains(&remark) {
             conditions.flags.push(remark);
         }
     }
-}
-
-/// The results of an earlier run, from the .json that it wrote.
-fn earlier(flag: &str, file: &Path) -> Result<Results, Failure> {
-    let usage =
-        |what: String| Failure::Usage(format!("invalid value for {flag}: '{}' {what}", file.display()));
-    let text = std::fs::read_to_string(file).map_err(|error| usage(format!("cannot be read: {error}")))?;
-    let results: Results = serde_json::from_str(&text)
-        .map_err(|error| usage(format!("is no result of copycost run: {error}")))?;
-    if results.schema > SCHEMA {
-        return Err(usage(format!("has the form {}, and this version knows {SCHEMA}", results.schema)));
-    }
-    Ok(results)
 }

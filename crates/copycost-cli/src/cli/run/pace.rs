@@ -19,6 +19,8 @@ const FOR_LATENCY: u32 = 5;
 pub struct Pace {
     /// The measured time of each path in each cell, where there is no budget.
     pub each: Duration,
+    /// The fewest set-ups among which it is divided.
+    pub setups: usize,
     /// Whether there is a budget, for the run as a whole.
     pub budgeted: bool,
     /// The half-width of intervals that is enough.
@@ -41,21 +43,32 @@ pub struct Allotment {
 }
 
 impl Pace {
-    /// What a cell of `paths` paths gets, when `left` of the budget are left for it and all after it, `cells` in number.
-    pub fn allot(&self, paths: usize, rows_per_block: usize, left: Duration, cells: usize) -> Allotment {
+    /// What a cell of `paths` paths with so many clients gets, when `left` of the budget are left for it and all after it, `cells` in number.
+    pub fn allot(
+        &self,
+        (paths, clients): (usize, usize),
+        rows_per_block: usize,
+        left: Duration,
+        cells: usize,
+    ) -> Allotment {
         if self.budgeted {
             let share = left / u32::try_from(cells.max(1)).unwrap_or(u32::MAX);
-            self.share_out(share, paths, rows_per_block)
+            self.share_out(share, (paths, clients), rows_per_block)
         } else {
-            self.spend(rows_per_block)
+            self.spend(rows_per_block, clients)
         }
     }
 
-    fn share_out(&self, share: Duration, paths: usize, rows_per_block: usize) -> Allotment {
+    fn share_out(
+        &self,
+        share: Duration,
+        (paths, clients): (usize, usize),
+        rows_per_block: usize,
+    ) -> Allotment {
         let latency = self.latency.then(|| share / FOR_LATENCY);
         let share = share.saturating_sub(latency.unwrap_or_default());
         // As if for one more: a set-up may take longer than foreseen.
-        let turns = Turns::within_share(share / (SETUPS as u32 + 1), paths, rows_per_block);
+        let turns = Turns::within_share(share / (SETUPS as u32 + 1), paths, rows_per_block, clients);
         let effort = Effort {
             at_least: SETUPS,
             at_most: usize::MAX,
@@ -71,10 +84,10 @@ impl Pace {
     }
 
     /// More time makes more set-ups rather than longer ones: they are what the statistics count.
-    fn spend(&self, rows_per_block: usize) -> Allotment {
+    fn spend(&self, rows_per_block: usize, clients: usize) -> Allotment {
         let blocks = (self.each.as_secs_f64() / block_time(rows_per_block).as_secs_f64()).round() as usize;
-        let setups = blocks.max(SETUPS);
-        let turns = Turns::of(self.each / u32::try_from(setups).unwrap_or(u32::MAX), rows_per_block);
+        let setups = if self.setups < SETUPS { self.setups } else { blocks.max(self.setups) };
+        let turns = Turns::of(self.each / u32::try_from(setups).unwrap_or(u32::MAX), rows_per_block, clients);
         let at_most = self.precision.map_or(setups, |_| MOST_SETUPS.max(setups));
         let effort =
             Effort { at_least: setups, at_most, precision: self.precision, time: None, alpha: self.alpha };
@@ -86,17 +99,23 @@ impl Pace {
 mod tests {
     use super::*;
 
-    const PACE: Pace =
-        Pace { each: Duration::from_secs(1), budgeted: false, precision: None, alpha: 0.05, latency: false };
+    const PACE: Pace = Pace {
+        each: Duration::from_secs(1),
+        setups: SETUPS,
+        budgeted: false,
+        precision: None,
+        alpha: 0.05,
+        latency: false,
+    };
 
     #[test]
     fn seconds_are_divided_among_eight_set_ups_or_more() {
-        let allotment = PACE.allot(3, 6, Duration::ZERO, 4);
+        let allotment = PACE.allot((3, 1), 6, Duration::ZERO, 4);
         assert_eq!((allotment.effort.at_least, allotment.effort.at_most), (8, 8));
         assert_eq!(allotment.turns.rows, 6);
         let time = allotment.turns.time() * 8;
         assert!(time <= PACE.each && time + Duration::from_millis(1) > PACE.each);
-        let long = Pace { each: Duration::from_secs(60), ..PACE }.allot(3, 6, Duration::ZERO, 4);
+        let long = Pace { each: Duration::from_secs(60), ..PACE }.allot((3, 1), 6, Duration::ZERO, 4);
         assert_eq!(
             (long.effort.at_least, long.turns),
             (125, Turns { rows: 6, length: Duration::from_millis(80) })
@@ -104,8 +123,15 @@ mod tests {
     }
 
     #[test]
+    fn fewer_set_ups_are_longer_ones() {
+        let allotment = Pace { setups: 2, ..PACE }.allot((3, 1), 6, Duration::ZERO, 4);
+        assert_eq!((allotment.effort.at_least, allotment.effort.at_most), (2, 2));
+        assert_eq!(allotment.turns, Turns { rows: 6, length: PACE.each / 12 });
+    }
+
+    #[test]
     fn a_precision_alone_has_an_end() {
-        let allotment = Pace { precision: Some(0.01), ..PACE }.allot(3, 6, Duration::ZERO, 4);
+        let allotment = Pace { precision: Some(0.01), ..PACE }.allot((3, 1), 6, Duration::ZERO, 4);
         assert_eq!((allotment.effort.at_least, allotment.effort.at_most), (8, 64));
         assert_eq!(allotment.effort.precision, Some(0.01));
     }
@@ -113,11 +139,11 @@ mod tests {
     #[test]
     fn a_budget_is_shared_among_the_cells_that_are_left() {
         let pace = Pace { budgeted: true, latency: true, ..PACE };
-        let allotment = pace.allot(3, 6, Duration::from_secs(20), 4);
+        let allotment = pace.allot((3, 1), 6, Duration::from_secs(20), 4);
         assert_eq!(allotment.effort.time, Some(Duration::from_secs(4)));
         assert_eq!(allotment.effort.precision, Some(USUAL_PRECISION));
         assert_eq!(allotment.latency, Some(Duration::from_secs(1) / 3));
-        let nothing = pace.allot(3, 6, Duration::ZERO, 1);
+        let nothing = pace.allot((3, 1), 6, Duration::ZERO, 1);
         assert!(nothing.effort.time.unwrap().is_zero() && nothing.turns.rows == 1);
     }
 }

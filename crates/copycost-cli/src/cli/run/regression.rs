@@ -2,12 +2,15 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::cli::Failure;
+use crate::cli::{Failure, input};
 use crate::compare::metric::Metric;
-use crate::compare::stats::Better;
+use crate::compare::stats::{Better, Word};
 use crate::compare::{baseline, verdict};
 use crate::record::{Comparison, Results};
 use copycost::units::ByteSize;
+
+/// How the note of a comparison begins whose two runs had other conditions.
+const OTHER_CONDITIONS: &str = "measured under other conditions";
 
 /// The results of an earlier run.
 #[derive(Debug)]
@@ -19,7 +22,7 @@ pub struct Baseline {
 impl Baseline {
     /// Reads what `copycost run -o FILE.json` has written, before anything is measured.
     pub fn read(file: &Path) -> Result<Self, Failure> {
-        let results = super::earlier("--baseline", file)?;
+        let results = input::results("--baseline", file)?;
         if results.comparisons.is_empty() {
             let file = file.display();
             return Err(Failure::Usage(format!(
@@ -31,7 +34,7 @@ impl Baseline {
 
     /// Adds to `results` how each ratio has changed since, and in what the conditions differ.
     pub fn compare(&self, results: &mut Results) {
-        let changes = baseline::changes(results, &self.results);
+        let mut changes = baseline::changes(results, &self.results);
         let file = self.file.display();
         let mut told = Vec::new();
         if changes.is_empty() {
@@ -40,6 +43,13 @@ impl Baseline {
             ));
         }
         let differences = baseline::differences(results, &self.results);
+        // What somebody has set otherwise is no change of a path.
+        if let Some(settings) = self.other_settings(results) {
+            for change in &mut changes {
+                change.word = Word::Undecided.to_string();
+                change.note = Some(format!("{OTHER_CONDITIONS}: {settings}"));
+            }
+        }
         if !differences.is_empty() {
             let differences = differences.join("; ");
             told.push(format!("{file} was measured under other conditions, which may be all that has changed: {differences}."));
@@ -47,6 +57,24 @@ impl Baseline {
         results.comparisons.extend(changes);
         results.verdict = verdict::of(results);
         results.verdict.extend(told);
+    }
+}
+
+impl Baseline {
+    /// Why it cannot be said whether a path became slower, if it cannot: a sentence.
+    pub fn incomparable(&self, results: &Results) -> Option<String> {
+        self.other_settings(results).map(|settings| {
+            format!(
+                "whether a path became slower than in {} cannot be said, because it was measured under other \
+                 conditions: {settings}",
+                self.file.display(),
+            )
+        })
+    }
+
+    fn other_settings(&self, results: &Results) -> Option<String> {
+        let differences = results.conditions.differences_of_settings(&self.results.conditions);
+        (!differences.is_empty()).then(|| differences.join("; "))
     }
 }
 
@@ -58,6 +86,9 @@ pub fn slower(results: &Results, by: f64) -> Vec<String> {
 
 fn is_slower(comparison: &Comparison, by: f64) -> bool {
     let Ok(metric) = comparison.metric.parse::<Metric>() else { return false };
+    if comparison.note.as_deref().is_some_and(|note| note.starts_with(OTHER_CONDITIONS)) {
+        return false;
+    }
     match metric.better() {
         Better::Higher => comparison.high.is_some_and(|high| high < 1.0 - by),
         Better::Lower => comparison.low.is_some_and(|low| low > 1.0 + by),

@@ -1,6 +1,6 @@
 //! `--with`: another build of this program, and this one, each as a server of its own, so that both are served alike.
 
-use std::io::{BufRead as _, BufReader};
+use std::io::{self, BufRead as _, BufReader, Read as _};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -20,6 +20,9 @@ pub const OLD: &str = "OLD";
 
 /// How long a server may take to say where it listens, and to end: both are matters of milliseconds.
 const PATIENCE: Duration = Duration::from_secs(5);
+
+/// More bytes than this are no address: a program that prints on and on is another one.
+const LONGEST_LINE: u64 = 1024;
 
 /// A build that serves, for as long as this lives.
 #[derive(Debug)]
@@ -93,13 +96,15 @@ fn first_line(child: &mut Child) -> Result<String, String> {
     let stdout = child.stdout.take().ok_or("it has no output")?;
     let (line_to, line) = bounded(1);
     let read = move || {
-        let mut lines = BufReader::new(stdout).lines();
-        let _ = line_to.send(lines.next());
-        lines.map_while(Result::ok).for_each(drop);
+        let mut printed = BufReader::new(stdout);
+        let mut line = Vec::new();
+        let read = printed.by_ref().take(LONGEST_LINE).read_until(b'\n', &mut line);
+        let _ = line_to.send(read.ok().filter(|read| *read > 0).map(|_| line));
+        let _ = io::copy(&mut printed, &mut io::sink());
     };
     std::thread::Builder::new().name("served".into()).spawn(read).map_err(|error| error.to_string())?;
     match line.recv_timeout(PATIENCE) {
-        Ok(Some(Ok(line))) => Ok(line),
+        Ok(Some(line)) => Ok(String::from_utf8_lossy(&line).into_owned()),
         Ok(_) => Err("it ended without a word: is it a copycost that knows `serve`?".to_owned()),
         Err(_) => Err(format!("it said nothing for {} seconds", PATIENCE.as_secs())),
     }
@@ -108,7 +113,8 @@ fn first_line(child: &mut Child) -> Result<String, String> {
 fn address(line: &str) -> Result<SocketAddr, String> {
     let told = line.strip_prefix("listening on ").and_then(|address| address.trim().parse().ok());
     told.ok_or_else(|| {
-        let told: String = line.chars().take(80).collect();
+        let told: String =
+            line.trim_end().chars().take(80).collect::<String>().replace(char::is_control, " ");
         format!("it said '{told}' and not where it listens: is it a copycost that knows `serve`?")
     })
 }

@@ -7,7 +7,8 @@ use copycost::message::Spec;
 use copycost::rig::Loopback;
 use copycost::send;
 
-const LENGTH: Duration = Duration::from_millis(2);
+/// Of a turn: messages and not time, in which a machine under load may receive nothing.
+const WORK: Work = Work::Rounds(50);
 
 fn contestant(name: &str, site: impl Site + 'static) -> Contestant {
     let path = send::by_name("onecopy").unwrap();
@@ -19,7 +20,7 @@ fn contestant(name: &str, site: impl Site + 'static) -> Contestant {
 }
 
 fn set_up(cell: &mut Cell) -> Ended {
-    cell.set_up(2, Work::Window(LENGTH), &mut || true)
+    cell.set_up(2, WORK, &mut || true)
 }
 
 #[test]
@@ -31,9 +32,30 @@ fn every_set_up_gives_a_pair_of_each_metric() {
         assert_eq!(pairs.len(), 2);
         assert!(pairs.iter().all(|pair| pair.path > 0.0 && pair.reference > 0.0), "{metric} {pairs:?}");
     }
+    // A pair's first is the path, and its second the reference.
+    let rate = |turns: &Vec<Taken>| {
+        let bytes: u64 = turns.iter().map(|turn| turn.bytes).sum();
+        bytes as f64 / turns.iter().map(|turn| turn.elapsed).sum::<Duration>().as_secs_f64()
+    };
+    let rates = |index: usize| cell.turns(index).iter().map(rate).collect::<Vec<_>>();
+    let pairs = cell.pairs(0, 1, Metric::Throughput).unwrap();
+    assert_eq!(pairs.iter().map(|pair| pair.path).collect::<Vec<_>>(), rates(0));
+    assert_eq!(pairs.iter().map(|pair| pair.reference).collect::<Vec<_>>(), rates(1));
     assert_eq!(cell.turns(0).iter().map(Vec::len).collect::<Vec<_>>(), [2, 2]);
-    for (_, measured) in cell.finish(None, &mut |_| ()) {
-        assert!(measured.unwrap().sample.elapsed >= 4 * LENGTH);
+}
+
+#[test]
+fn the_time_of_a_sum_is_that_of_its_turns() {
+    const LENGTH: Duration = Duration::from_millis(2);
+    let mut cell = Cell::new(vec![contestant("a", Loopback), contestant("b", Loopback)], 1, None);
+    for _ in 0..2 {
+        assert_eq!(cell.set_up(2, Work::Window(LENGTH), &mut || true), Ended::Complete);
+    }
+    let turns = |index: usize| cell.turns(index).iter().flatten().map(|turn| turn.elapsed).sum::<Duration>();
+    let elapsed = [turns(0), turns(1)];
+    for ((_, measured), turns) in cell.finish(None, &mut |_| ()).into_iter().zip(elapsed) {
+        let elapsed = measured.unwrap().sample.elapsed;
+        assert!(elapsed == turns && elapsed >= 4 * LENGTH, "{elapsed:?} and {turns:?}");
     }
 }
 

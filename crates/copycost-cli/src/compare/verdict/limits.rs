@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{listed, of_paths};
-use crate::record::{DELAYS, NEVER_RELEASED, Record, Results};
+use crate::record::{DELAYS, NEVER_RELEASED, Record, Results, THROTTLED};
 use copycost::units::{ByteSize, Clients};
 
 /// What a lab stands for, and what not.
@@ -26,6 +26,9 @@ pub fn not_shown(results: &Results) -> Vec<String> {
         flagged(results, "measures the scheduler")
             .map(|cells| format!("With reserve: {cells}. Context switches shaped the figures.")),
     );
+    told.extend(flagged(results, THROTTLED).map(|cells| {
+        format!("With reserve: {cells}. A CPU quota stopped threads in the middle of messages.")
+    }));
     told.extend(
         flagged(results, DELAYS)
             .map(|cells| format!("Not ranked: {cells}. Messages are held back and sent together there.")),

@@ -6,6 +6,7 @@
 
 use super::number;
 use crate::record::{LatencyRecord, Record};
+use crate::report::dated;
 use crate::report::metric::Metric;
 use crate::report::set::{Row, Set};
 
@@ -21,7 +22,7 @@ const ORIGINAL: [&str; 9] = [
     "ContextSwitch",
 ];
 
-const COLUMNS: [&str; 50] = [
+const COLUMNS: [&str; 51] = [
     "set",
     "path",
     "size",
@@ -72,6 +73,7 @@ const COLUMNS: [&str; 50] = [
     "client_hosts",
     "fairness_jain",
     "fairness_min_over_max",
+    "measured_utc",
 ];
 
 /// The columns.
@@ -124,6 +126,7 @@ fn ours(set: &Set, row: &Row) -> [String; COLUMNS.len()] {
         ("throughput_bytes_per_second", number(figure(row, Metric::Throughput).map(|rate| rate * 1e9))),
         ("both_ends_ns_per_kib", number(figure(row, Metric::BothDemand))),
         ("latency_mean_ns", number(figure(row, Metric::LatencyMean).map(|us| us * 1e3))),
+        ("measured_utc", dated::of_row(row)),
     ];
     for (name, value) in fill {
         if let Some(place) = COLUMNS.iter().position(|column| *column == name) {
@@ -193,5 +196,6 @@ fn recorded(record: &Record) -> [String; COLUMNS.len()] {
         record.client_hosts.to_string(),
         number(record.hosts.as_ref().and_then(|hosts| hosts.fairness_jain)),
         number(record.hosts.as_ref().and_then(|hosts| hosts.fairness_min_over_max)),
+        String::new(),
     ]
 }

@@ -17,6 +17,12 @@ const FRAME: usize = 17;
 const NARROWEST: f64 = 0.25;
 
 /// The frames' own element in inferno's document.
+/// More frames on each other than any kernel has: a line of text must not become a drawing of gigabytes.
+const DEEPEST: usize = 256;
+
+/// Samples of one stack; sums over all stacks of a file do not overflow.
+const MOST_SAMPLES: u64 = 1 << 32;
+
 const FRAMES: (&str, &str) = ("<svg id=\"frames\"", "</svg>");
 
 /// As an SVG element; `ink` says the colour of a function. `None` where there is nothing to draw.
@@ -24,7 +30,10 @@ pub fn svg(title: &str, folded: &[String], ink: impl Fn(&str) -> Ink) -> Option<
     let mut palette = PaletteMap::default();
     let mut deepest = 0;
     for line in folded {
-        let stack = line.rsplit_once(' ')?.0;
+        let (stack, count) = line.rsplit_once(' ')?;
+        if count.parse::<u64>().ok()? > MOST_SAMPLES || stack.split(';').nth(DEEPEST).is_some() {
+            return None;
+        }
         deepest = deepest.max(stack.split(';').count());
         for name in stack.split(';') {
             let reserved = ink(name).colour();
@@ -117,7 +126,10 @@ mod tests {
     #[test]
     fn what_is_no_stack_is_no_drawing() {
         assert!(svg("", &[], |_| Ink::Grid).is_none());
-        assert!(svg("", &lines(&["no_count"]), |_| Ink::Grid).is_none());
+        for line in ["no_count", "a -1", "a 18446744073709551615", "a b", &format!("{}a 1", "a;".repeat(300))]
+        {
+            assert!(svg("", &lines(&[line]), |_| Ink::Grid).is_none(), "{line}");
+        }
     }
 
     #[test]

@@ -72,7 +72,9 @@ pub fn stroke(ink: Ink, width: i32) -> ShapeStyle {
 /// About how wide `text` is at [`TEXT`], in CSS pixels. No font is known here; DejaVu Sans, the widest of the usual ones,
 /// needs this.
 pub fn width_of(text: &str) -> i32 {
-    (text.chars().count() as i32 * TEXT * 63 + 99) / 100
+    // Nothing longer has a place.
+    let characters = text.chars().take(10_000).count() as i32;
+    (characters * TEXT * 63 + 99) / 100
 }
 
 /// `text`, cut to so many characters.

@@ -16,7 +16,29 @@ pub fn side_by_side(all: impl IntoIterator<Item = Set>) -> Vec<Set> {
     for (set, label) in sets.iter_mut().zip(labels) {
         set.label = label;
     }
+    let (first, others) = match sets.split_first_mut() {
+        Some((first, others)) => (&*first, others),
+        None => return sets,
+    };
+    others.iter_mut().for_each(|set| set.differs = differs(set, first));
     sets
+}
+
+/// The sentence on the conditions in which a set differs from the first.
+fn differs(set: &Set, first: &Set) -> Option<String> {
+    let (here, there) = (set.conditions.as_ref()?, first.conditions.as_ref()?);
+    let mut differences = here.differences(there);
+    let build = |c: &Conditions| format!("{} {}", c.version, c.commit.as_deref().unwrap_or_default());
+    if build(here) != build(there) {
+        differences.push(format!("copycost: {} there, {} here", build(there).trim(), build(here).trim()));
+    }
+    (!differences.is_empty()).then(|| {
+        let files = first.files.join(" + ");
+        format!(
+            "not on one line with {files}, which was measured under other conditions: {}",
+            differences.join("; ")
+        )
+    })
 }
 
 /// The file's name where files differ, and the settings in which the sets of one file differ.

@@ -104,6 +104,11 @@ impl Fixture {
         fs::write(path, text).expect("a file");
     }
 
+    /// Where a file lies.
+    pub fn path(&self, path: &str) -> std::path::PathBuf {
+        self.root.path().join(path)
+    }
+
     /// Takes a file away.
     pub fn remove(&self, path: &str) {
         fs::remove_file(self.root.path().join(path)).expect("a file to remove");
@@ -164,8 +169,13 @@ pub fn expect(finding: &Finding, status: Status, told: &str, fix: Option<&str>) 
 }
 
 fn facts() -> Facts {
-    let all = Offloads { scatter_gather: true, tx_checksum: true, tso: true, gso: true };
-    let link = |driver: Option<&str>| Link { driver: driver.map(Into::into), offloads: Some(all) };
+    let all = Offloads { scatter_gather: true, tx_checksum: true, tso: true, gso: true, gro: true };
+    let link = |driver: Option<&str>| Link {
+        driver: driver.map(Into::into),
+        offloads: Some(all),
+        up: Some(true),
+        ..Link::default()
+    };
     Facts {
         page_bytes: 4096,
         uid: 1000,

@@ -7,4 +7,5 @@ mod fixture;
 mod limits;
 mod network;
 mod output;
+mod places;
 mod processor;

@@ -147,11 +147,17 @@ fn ipv6_routes_are_read_too() {
 #[test]
 fn a_device_that_cannot_gather_distorts() {
     let mut machine = Fixture::healthy().over("192.168.1.9");
-    let off = Offloads { scatter_gather: false, tx_checksum: true, tso: false, gso: true };
-    machine.facts.links.insert("eth0".into(), Link { driver: Some("ice".into()), offloads: Some(off) });
+    let off = Offloads { scatter_gather: false, tx_checksum: true, tso: false, gso: true, gro: true };
+    machine
+        .facts
+        .links
+        .insert("eth0".into(), Link { driver: Some("ice".into()), offloads: Some(off), ..Link::default() });
     expect(&machine.only("offloads"), Status::Distorts, "scatter-gather off", Some("ethtool -K eth0 sg on"));
     let off = Offloads { scatter_gather: true, ..off };
-    machine.facts.links.insert("eth0".into(), Link { driver: Some("ice".into()), offloads: Some(off) });
+    machine
+        .facts
+        .links
+        .insert("eth0".into(), Link { driver: Some("ice".into()), offloads: Some(off), ..Link::default() });
     expect(&machine.only("offloads"), Status::Note, "TSO off", Some("ethtool -K eth0 tso on"));
 }
 
@@ -159,7 +165,10 @@ fn a_device_that_cannot_gather_distorts() {
 fn virtual_interfaces_are_told() {
     let mut machine = Fixture::healthy().over("192.168.1.9");
     for (driver, told) in [("veth", "veth pair"), ("tun", "tun or tap"), ("virtio_net", "virtio card")] {
-        machine.facts.links.insert("eth0".into(), Link { driver: Some(driver.into()), offloads: None });
+        machine
+            .facts
+            .links
+            .insert("eth0".into(), Link { driver: Some(driver.into()), offloads: None, ..Link::default() });
         expect(&machine.of("link"), Status::Note, told, None);
     }
     machine.write("sys/class/net/eth0/lower_eth1", "");

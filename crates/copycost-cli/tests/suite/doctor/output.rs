@@ -73,6 +73,7 @@ fn nothing_at_all_is_no_reason_to_panic() {
             receive_buffer: 0,
             server_threads: 0,
             address: None,
+            zone: None,
         };
         let most = Plan {
             sizes: vec![0, usize::MAX],
@@ -81,6 +82,7 @@ fn nothing_at_all_is_no_reason_to_panic() {
             receive_buffer: usize::MAX,
             server_threads: usize::MAX,
             address: None,
+            zone: None,
         };
         for plan in [Plan::default(), nothing, most] {
             let findings = examine(&Machine::at(empty.path(), facts.clone()), &plan);

@@ -22,8 +22,11 @@ fn without_capabilities_a_sentence_names_them() {
 
 #[test]
 fn a_device_that_may_not_be_made_is_named() {
-    if !possible() || !works("setpriv", &["--bounding-set", "-mknod", "true"]) {
+    if !possible() {
         return;
+    }
+    if !works("setpriv", &["--bounding-set", "-mknod", "true"]) {
+        return super::skip("no setpriv that takes a capability away");
     }
     let program = Program::start_in(
         &["setpriv", "--bounding-set", "-mknod"],

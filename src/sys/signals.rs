@@ -1,0 +1,109 @@
+//! Signals as messages on a pipe: `sigaction(2)` with a handler that does nothing but write down what came and when.
+
+use std::fs::File;
+use std::io::{self, Read as _};
+use std::os::fd::{AsRawFd as _, FromRawFd as _, IntoRawFd as _, OwnedFd};
+use std::sync::atomic::{AtomicI32, Ordering};
+use std::time::Duration;
+
+/// Where the handler writes; -1 before [`catch`].
+static PIPE: AtomicI32 = AtomicI32::new(-1);
+
+/// A signal's number, then its time on the monotonic clock in ns.
+const ARRIVAL_BYTES: usize = 12;
+
+/// A signal that came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Arrival {
+    /// Its number.
+    pub signal: i32,
+    /// When it came, on the monotonic clock.
+    pub at: Duration,
+}
+
+/// The signals that [`catch`] catches, as they come.
+#[derive(Debug)]
+pub struct Signals(File);
+
+/// From now on each of `signals` arrives at the returned value and does nothing else. A signal that is ignored stays
+/// ignored: whoever started this process wished so, as nohup(1) does with SIGHUP and a shell with the SIGINT of a job in
+/// the background. An error at the second call in a process.
+pub fn catch(signals: &[i32]) -> io::Result<Signals> {
+    let (read, write) = pipe()?;
+    PIPE.compare_exchange(-1, write.as_raw_fd(), Ordering::SeqCst, Ordering::SeqCst)
+        .map_err(|_| io::Error::other("signals are caught already"))?;
+    // Open for as long as the process lives: a handler may use it at any moment.
+    let _ = write.into_raw_fd();
+    for signal in signals {
+        if !is_ignored(*signal)? {
+            handle(*signal)?;
+        }
+    }
+    Ok(Signals(File::from(read)))
+}
+
+impl Signals {
+    /// Waits for the next signal.
+    pub fn wait(&mut self) -> io::Result<Arrival> {
+        let mut bytes = [0; ARRIVAL_BYTES];
+        self.0.read_exact(&mut bytes)?;
+        let [a, b, c, d, ns @ ..] = bytes;
+        let at = Duration::from_nanos(u64::from_ne_bytes(ns));
+        Ok(Arrival { signal: i32::from_ne_bytes([a, b, c, d]), at })
+    }
+}
+
+/// Both ends of a pipe. The end for writing never blocks: what does not fit is dropped, and by then thousands of signals
+/// wait to be read.
+fn pipe() -> io::Result<(OwnedFd, OwnedFd)> {
+    let mut ends = [-1; 2];
+    // SAFETY: `ends` has room for the two descriptors that the call writes.
+    super::checked(unsafe { libc::pipe2(ends.as_mut_ptr(), libc::O_CLOEXEC) })?;
+    // SAFETY: the call has just made both descriptors, and nobody else owns them.
+    let (read, write) = unsafe { (OwnedFd::from_raw_fd(ends[0]), OwnedFd::from_raw_fd(ends[1])) };
+    // SAFETY: the descriptor is open, and the command takes a number.
+    super::checked(unsafe { libc::fcntl(write.as_raw_fd(), libc::F_SETFL, libc::O_NONBLOCK) })?;
+    Ok((read, write))
+}
+
+fn is_ignored(signal: i32) -> io::Result<bool> {
+    // SAFETY: a sigaction is plain old data; the call fills it in, and null as the new action changes nothing.
+    unsafe {
+        let mut now: libc::sigaction = std::mem::zeroed();
+        super::checked(libc::sigaction(signal, std::ptr::null(), &raw mut now))?;
+        Ok(now.sa_sigaction == libc::SIG_IGN)
+    }
+}
+
+fn handle(signal: i32) -> io::Result<()> {
+    let handler: extern "C" fn(libc::c_int) = arrived;
+    // SAFETY: a sigaction is plain old data, and without SA_SIGINFO its handler takes one number, as `arrived` does, which
+    // makes async-signal-safe calls only. SA_RESTART: calls that were interrupted go on.
+    unsafe {
+        let mut action: libc::sigaction = std::mem::zeroed();
+        action.sa_sigaction = handler as *const () as libc::sighandler_t;
+        action.sa_flags = libc::SA_RESTART;
+        libc::sigemptyset(&raw mut action.sa_mask);
+        super::checked(libc::sigaction(signal, &raw const action, std::ptr::null_mut()))?;
+    }
+    Ok(())
+}
+
+/// The handler. So few bytes are written whole or not at all (pipe(7), PIPE_BUF).
+extern "C" fn arrived(signal: libc::c_int) {
+    let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: clock_gettime(2) and write(2) are async-signal-safe. `now` and `bytes` are live for the calls and have the
+    // lengths given; errno is the calling thread's own, and is put back because the handler may run between a call and
+    // the look at its errno.
+    unsafe {
+        let errno = libc::__errno_location();
+        let before = *errno;
+        libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut now);
+        let ns = (now.tv_sec as u64).wrapping_mul(1_000_000_000).wrapping_add(now.tv_nsec as u64);
+        let mut bytes = [0u8; ARRIVAL_BYTES];
+        bytes[..4].copy_from_slice(&signal.to_ne_bytes());
+        bytes[4..].copy_from_slice(&ns.to_ne_bytes());
+        libc::write(PIPE.load(Ordering::SeqCst), bytes.as_ptr().cast(), ARRIVAL_BYTES);
+        *errno = before;
+    }
+}
