@@ -109,6 +109,11 @@ pub struct Offsets {
 }
 
 impl Offsets {
+    /// Whether any of them is decided by the seed.
+    pub fn is_drawn(&self) -> bool {
+        [self.send, self.receive].contains(&Offset::Drawn)
+    }
+
     /// Where a path begins the buffer that it gathers fields in, if that was asked for.
     pub fn staging(&self) -> Option<Begin> {
         match self.send {

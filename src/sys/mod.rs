@@ -3,6 +3,7 @@
 #![allow(unsafe_code)]
 
 pub mod boot;
+pub mod c_library;
 pub mod clock;
 pub mod completions;
 pub mod ethtool;

@@ -61,7 +61,7 @@ impl Arguments {
             address: over.map(|over| over.ip),
             zone: over.and_then(Zoned::interface),
         };
-        let findings = examine(&Machine::live(), &plan);
+        let findings = examine(&Machine::measured(), &plan);
         let text = if self.format == "json" {
             format!("{:#}\n", print::to_json(&findings))
         } else {

@@ -64,6 +64,7 @@ impl Arguments {
             .spec(self.size.map_or_else(|| self.setting.fields.size().unwrap_or(USUAL), |size| size.0))?;
         let paths = arguments::paths(&self.paths, |path| self.over.probe(path, &spec))?;
         self.setting.receivable(false)?;
+        self.setting.one_offset()?;
         let signals = signals::listen()?;
         let site = self.over.site_of_two()?;
         let any = self.setting.scenario(&self.over, paths[0], spec, self.clients);

@@ -6,6 +6,7 @@ use clap::Args;
 use super::over::Over;
 use super::{Failure, arguments};
 use copycost::message::{Buffers, Fields, Footprint, Layout, Spec};
+use copycost::offset::{Offset, Offsets};
 use copycost::recv::{self, ReceivePath};
 use copycost::scenario::Placement;
 use copycost::scenario::Scenario;
@@ -32,15 +33,54 @@ pub struct Setting {
     /// How the clients receive (`copycost list` names the paths and says what they do)
     #[arg(long, value_name = "PATH", value_parser = arguments::receive, default_value = recv::ALL[0].name)]
     pub receive: &'static ReceivePath,
+    /// Where in its page a message begins: drawn, 0 to 4095, or malloc, wherever the allocator puts it; several are
+    /// compared side by side
+    #[arg(long, value_name = "OFFSET", value_delimiter = ',', default_values_t = [Offset::Drawn])]
+    send_offset: Vec<Offset>,
+    /// Where in its page a receive buffer begins, likewise
+    #[arg(long, value_name = "OFFSET", value_delimiter = ',', default_values_t = [Offset::Drawn])]
+    receive_offset: Vec<Offset>,
+    /// Decides what is drawn of these: a record has the number
+    #[arg(long, value_name = "N", hide = true, hide_default_value = true, default_value_t = fastrand::u64(..))]
+    offset_seed: u64,
 }
 
 impl Setting {
-    /// A cell of a path on that way.
+    /// The offsets asked for, each combination once, with what tells it from the others: nothing where it is the only one.
+    pub fn arms(&self) -> Vec<(Option<String>, Offsets)> {
+        let (sends, receives) =
+            (arguments::distinct(&self.send_offset), arguments::distinct(&self.receive_offset));
+        let name = |send: Offset, receive: Offset| match (sends.len(), receives.len()) {
+            (1, 1) => None,
+            (_, 1) => Some(format!("send:{send}")),
+            (1, _) => Some(format!("receive:{receive}")),
+            _ => Some(format!("send:{send},receive:{receive}")),
+        };
+        let seed = self.offset_seed;
+        let of = |send: Offset| receives.iter().map(move |&receive| (send, receive));
+        let arm = |(send, receive)| (name(send, receive), Offsets { send, receive, seed });
+        sends.iter().flat_map(|&send| of(send)).map(arm).collect()
+    }
+
+    /// An error where several offsets were asked for and one is measured.
+    pub fn one_offset(&self) -> Result<(), Failure> {
+        match self.arms().len() {
+            1 => Ok(()),
+            _ => Err(Failure::Usage(
+                "several offsets side by side are compared by `copycost run`; give one --send-offset and one \
+                 --receive-offset here"
+                    .to_owned(),
+            )),
+        }
+    }
+
+    /// A cell of a path on that way, with the first of the offsets.
     pub fn scenario(&self, over: &Over, path: &'static SendPath, spec: Spec, clients: usize) -> Scenario {
         Scenario {
             options: over.options(),
             placement: self.placement.unwrap_or_else(|| over.placement()),
             receive: self.receive,
+            offsets: self.arms()[0].1,
             ..Scenario::new(path, spec, clients)
         }
     }

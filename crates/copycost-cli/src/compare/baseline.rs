@@ -17,7 +17,9 @@ pub const BASELINE: &str = "BASELINE";
 /// levels it holds at the less careful of them.
 pub fn changes(now: &Results, before: &Results) -> Vec<Comparison> {
     let counterpart = |here: &Comparison| before.comparisons.iter().find(|there| alike(here, there));
-    let own = now.comparisons.iter().filter(|comparison| !comparison.reference.contains('@'));
+    // Not of builds: what follows the last @ is an offset then, or nothing.
+    let of_build = |c: &&Comparison| c.reference.ends_with("@OLD") || c.reference.ends_with(BASELINE);
+    let own = now.comparisons.iter().filter(|comparison| !of_build(comparison));
     own.filter_map(|here| change(here, counterpart(here)?)).collect()
 }
 
@@ -66,7 +68,7 @@ type OfRecord = (&'static str, fn(&Record) -> &str);
 pub fn differences(now: &Results, before: &Results) -> Vec<String> {
     let mut told = now.conditions.differences(&before.conditions);
     if let (Some(there), Some(here)) = (before.records.first(), now.records.first()) {
-        let records: [OfRecord; 7] = [
+        let records: [OfRecord; 9] = [
             ("transport", |r| &r.transport),
             ("placement", |r| &r.placement),
             ("layout", |r| &r.layout),
@@ -74,6 +76,8 @@ pub fn differences(now: &Results, before: &Results) -> Vec<String> {
             ("buffers", |r| &r.buffers),
             ("footprint", |r| &r.footprint),
             ("receive path", |r| &r.receive),
+            ("send offset", |r| &r.send_offset),
+            ("receive offset", |r| &r.receive_offset),
         ];
         for (what, of) in records {
             if of(there) != of(here) {

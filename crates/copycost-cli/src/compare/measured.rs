@@ -11,7 +11,7 @@ use copycost::cost::{Measured as Figure, Missing};
 use copycost::internals::connection::Applied;
 use copycost::internals::seat::Placed;
 use copycost::latency::Latencies;
-use copycost::rig::{HostShare, Rig, RigError, Sample, Site, Work};
+use copycost::rig::{BufferOffsets, HostShare, Rig, RigError, Sample, Site, Work};
 
 /// What one contestant came to, over all set-ups.
 #[derive(Debug)]
@@ -30,6 +30,8 @@ pub struct Measured {
     pub probed: Option<crate::lab::Probed>,
     /// [`Rig::huge_share`], of the worst set-up.
     pub huge_share: Option<f64>,
+    /// [`Rig::offsets`] of each set-up.
+    pub offsets: Vec<BufferOffsets>,
     /// [`Rig::idle_walk`]
     pub idle_walk: Walk,
     /// CPU time of the whole machine in its turns.
@@ -54,6 +56,7 @@ pub(super) struct Sum {
     copied_because: Option<String>,
     probed: Option<crate::lab::Probed>,
     huge_share: Option<f64>,
+    offsets: Vec<BufferOffsets>,
     idle_walk: Walk,
     host: Option<crate::conditions::Conditions>,
 }
@@ -70,6 +73,7 @@ impl Sum {
             copied_because: rig.copied_because().map(str::to_owned),
             probed: rig.site_report().cloned(),
             huge_share: rig.huge_share(),
+            offsets: vec![rig.offsets()],
             idle_walk: rig.idle_walk(),
             host: rig.site_report().cloned(),
         })
@@ -80,6 +84,7 @@ impl Sum {
         let Warm { rig, sum, system, .. } = warm;
         self.system = system.unwrap_or_default();
         self.idle_walk += rig.idle_walk();
+        self.offsets.push(rig.offsets());
         self.huge_share = self.huge_share.zip(rig.huge_share()).map(|(mine, theirs)| mine.min(theirs));
         if let Some(sample) = &sum {
             self.sample.add(sample);
@@ -108,6 +113,7 @@ impl Sum {
             copied_because: self.copied_because,
             probed: self.probed,
             huge_share: self.huge_share,
+            offsets: self.offsets,
             idle_walk: self.idle_walk,
             system,
             sample: self.sample,

@@ -47,7 +47,7 @@ fn of_hosts(results: &Results) -> Vec<String> {
         told.extend(of_clients(results, clients));
     }
     told.extend(crossovers(&results.crossovers));
-    told.extend(builds(&results.comparisons));
+    told.extend(variants(&results.comparisons));
     told.extend(limits::not_shown(results));
     told.extend(limits::conditions(results));
     told
@@ -157,14 +157,14 @@ fn crossing(crossover: &Crossover) -> String {
     }
 }
 
-/// Each path beside itself in another build, or in an earlier run: a sentence a path.
-fn builds(comparisons: &[Comparison]) -> Vec<String> {
-    let mut references: BTreeMap<&str, Vec<&Comparison>> = BTreeMap::new();
+/// Each path beside itself in another build, in an earlier run or with other offsets: a sentence a pair.
+fn variants(comparisons: &[Comparison]) -> Vec<String> {
+    let mut pairs: BTreeMap<(&str, &str), Vec<&Comparison>> = BTreeMap::new();
     for comparison in comparisons.iter().filter(|comparison| comparison.reference.contains('@')) {
-        references.entry(&comparison.reference).or_default().push(comparison);
+        pairs.entry((&comparison.reference, &comparison.path)).or_default().push(comparison);
     }
-    let sentence = |(reference, of_path): (&str, Vec<&Comparison>)| {
-        let (path, other) = reference.split_once('@').unwrap_or((reference, ""));
+    let sentence = |((reference, path), of_path): ((&str, &str), Vec<&Comparison>)| {
+        let other = reference.strip_prefix(path).and_then(|rest| rest.strip_prefix('@')).unwrap_or(reference);
         let by = |metric: Metric| {
             let of_metric = of_path.iter().copied().filter(|c| c.metric == metric.to_string());
             counted(&of_metric.collect::<Vec<_>>()).map(|words| format!("{} {words}", metric.name()))
@@ -172,7 +172,7 @@ fn builds(comparisons: &[Comparison]) -> Vec<String> {
         let told: Vec<_> = Metric::ALL.iter().filter_map(|metric| by(*metric)).collect();
         format!("{path} against {other}: {}.", told.join("; "))
     };
-    references.into_iter().map(sentence).collect()
+    pairs.into_iter().map(sentence).collect()
 }
 
 /// `equivalent in 2 and undecided in 1 of 3 cells (ratio 0.98 to 1.01)`.

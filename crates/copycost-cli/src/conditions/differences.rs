@@ -41,6 +41,9 @@ impl Conditions {
         for (what, of) in &ALWAYS[..always] {
             differing.compare(what, &of(before), &of(self));
         }
+        if always > 0 {
+            differing.compare_known(&before.system.brought(), &self.system.brought());
+        }
         differing.compare_known(&before.system.known(), &self.system.known());
         if let (Some(there), Some(here)) = (&before.link, &self.link) {
             differing.compare_known(&there.known(), &here.known());

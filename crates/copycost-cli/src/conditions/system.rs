@@ -6,7 +6,7 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use copycost::internals::sys::sched;
+use copycost::internals::sys::{c_library, sched};
 
 /// Settings of the machine. What is not known is `None`, also in results of versions that did not ask.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -23,12 +23,22 @@ pub struct SystemConditions {
     /// The frequency governors of the CPUs that the process may use.
     #[serde(default)]
     pub governor: Option<String>,
+    /// The C library, whose memcpy and whose allocator the program uses: `glibc 2.36`, with GLIBC_TUNABLES where that is
+    /// set.
+    #[serde(default)]
+    pub c_library: Option<String>,
+    /// The revision of the CPUs' microcode.
+    #[serde(default)]
+    pub microcode: Option<String>,
 }
 
 impl SystemConditions {
     /// Those of this machine.
     pub fn here() -> Self {
-        Self::below(Path::new("/"), &sched::allowed_cpus().unwrap_or_default())
+        let tunables = std::env::var("GLIBC_TUNABLES").ok().filter(|tunables| !tunables.is_empty());
+        let tunables = tunables.map_or_else(String::new, |tunables| format!(" (GLIBC_TUNABLES={tunables})"));
+        let c_library = Some(c_library::version() + &tunables);
+        Self { c_library, ..Self::below(Path::new("/"), &sched::allowed_cpus().unwrap_or_default()) }
     }
 
     fn below(root: &Path, cpus: &[usize]) -> Self {
@@ -46,10 +56,18 @@ impl SystemConditions {
             mitigations: mitigations(&root.join("sys/devices/system/cpu/vulnerabilities")),
             optmem_max: read("proc/sys/net/core/optmem_max").and_then(|text| text.trim().parse().ok()),
             governor: (!governors.is_empty()).then(|| governors.join(" and ")),
+            c_library: None,
+            microcode: read("proc/cpuinfo").and_then(|text| microcode(&text)),
         }
     }
 
-    /// Names and values of what is known, for people.
+    /// Names and values of what a machine brings along, as far as it is known.
+    pub fn brought(&self) -> Vec<(&'static str, String)> {
+        let all = [("C library", &self.c_library), ("microcode", &self.microcode)];
+        all.into_iter().filter_map(|(name, value)| Some((name, value.clone()?))).collect()
+    }
+
+    /// Names and values of what somebody has set, as far as it is known, for people.
     pub fn known(&self) -> Vec<(&'static str, String)> {
         let mitigated = self.mitigations.iter().filter(|(_, does)| does.as_str() != "Not affected");
         let mitigations: Vec<String> = mitigated.map(|(fault, does)| format!("{fault}: {does}")).collect();
@@ -62,6 +80,15 @@ impl SystemConditions {
         ];
         all.into_iter().flatten().collect()
     }
+}
+
+/// The revisions in a text of /proc/cpuinfo, of x86.
+fn microcode(cpuinfo: &str) -> Option<String> {
+    let lines = cpuinfo.lines().filter(|line| line.starts_with("microcode"));
+    let mut revisions: Vec<_> = lines.filter_map(|line| Some(line.split_once(':')?.1.trim())).collect();
+    revisions.sort_unstable();
+    revisions.dedup();
+    (!revisions.is_empty()).then(|| revisions.join(" and "))
 }
 
 fn mitigations(folder: &Path) -> BTreeMap<String, String> {
@@ -87,6 +114,10 @@ mod tests {
             ("sys/devices/system/cpu/vulnerabilities/meltdown", "Not affected\n"),
             ("sys/devices/system/cpu/vulnerabilities/retbleed", "Mitigation: Enhanced IBRS\n"),
             ("proc/sys/net/core/optmem_max", "131072\n"),
+            (
+                "proc/cpuinfo",
+                "processor\t: 0\nmicrocode\t: 0xa0011d5\nprocessor\t: 1\nmicrocode\t: 0xa0011d5\n",
+            ),
             ("sys/devices/system/cpu/cpu0/cpufreq/scaling_governor", "performance\n"),
             ("sys/devices/system/cpu/cpu1/cpufreq/scaling_governor", "powersave\n"),
             ("sys/devices/system/cpu/cpu2/cpufreq/scaling_governor", "other\n"),
@@ -95,7 +126,9 @@ mod tests {
             fs::create_dir_all(path.parent().unwrap()).unwrap();
             fs::write(path, text).unwrap();
         }
-        let known = SystemConditions::below(root.path(), &[0, 1]).known();
+        let conditions = SystemConditions::below(root.path(), &[0, 1]);
+        assert_eq!(conditions.brought(), [("microcode", "0xa0011d5".to_owned())]);
+        let known = conditions.known();
         let expected = [
             ("transparent huge pages", "madvise"),
             ("mitigations", "retbleed: Mitigation: Enhanced IBRS"),

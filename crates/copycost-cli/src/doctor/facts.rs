@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 
+use super::copying::CopyTime;
 use copycost::cost::opener::{Event, Opener, Perf, Reach};
 pub use copycost::internals::sys::ethtool::Offloads;
 pub use copycost::internals::sys::rtnetlink::Qdisc;
@@ -66,7 +67,7 @@ pub struct Link {
 }
 
 /// All of it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Facts {
     /// Bytes of a page.
     pub page_bytes: u64,
@@ -90,6 +91,8 @@ pub struct Facts {
     pub io_uring: IoUring,
     /// Interfaces by name.
     pub links: BTreeMap<String, Link>,
+    /// How long copies take, by the offsets of their ends; empty where that was not measured.
+    pub copies: Vec<CopyTime>,
 }
 
 impl Default for Facts {
@@ -107,6 +110,7 @@ impl Default for Facts {
             pmu: Support::Unknown,
             io_uring: IoUring::Refused("not asked".into()),
             links: BTreeMap::new(),
+            copies: Vec::new(),
         }
     }
 }
@@ -137,6 +141,7 @@ impl Facts {
                 Err(why) => IoUring::Refused(why.to_string()),
             },
             links: links(),
+            copies: Vec::new(),
         }
     }
 }

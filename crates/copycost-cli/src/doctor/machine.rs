@@ -45,6 +45,13 @@ impl Machine {
         Machine::at("/", Facts::live())
     }
 
+    /// This machine, with what takes some milliseconds for each CPU to measure.
+    pub fn measured() -> Machine {
+        let mut machine = Machine::live();
+        machine.facts.copies = super::copying::measure(&machine.facts.allowed_cpus);
+        machine
+    }
+
     /// A machine whose `/proc`, `/sys` and `/boot` lie below `root`.
     pub fn at(root: impl Into<PathBuf>, facts: Facts) -> Machine {
         Machine { root: root.into(), facts }

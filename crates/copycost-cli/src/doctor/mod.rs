@@ -10,6 +10,7 @@
 mod buffers;
 mod cgroup;
 mod clock;
+mod copying;
 mod cpu;
 mod facts;
 mod finding;
@@ -24,6 +25,7 @@ pub mod print;
 mod processes;
 mod route;
 
+pub use copying::{Copier, CopyTime};
 pub use facts::{Capabilities, Facts, IoUring, Link, Offloads, Qdisc, Support};
 pub use finding::{Finding, Status};
 pub use machine::Machine;
@@ -57,6 +59,7 @@ pub const CHECKS: &[Check] = &[
     check("memory-limit", cgroup::memory),
     check("governor", clock::governor),
     check("turbo", clock::turbo),
+    check("copy-hazard", copying::hazard),
     check("steal", clock::steal),
     check("irq-time", clock::irq_time),
     check("perf-paranoid", kernel::perf_paranoid),

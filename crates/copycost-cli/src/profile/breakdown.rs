@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::classes::{self, Class};
-use super::stacks::{Stacks, USER};
+use super::stacks::{HAZARDOUS, Stacks, USER};
 use super::threads::Role;
 
 /// The samples of one role by class.
@@ -26,6 +26,7 @@ impl Breakdown {
             let innermost = frames.last().map_or("", |frame| frame);
             let class = match innermost {
                 USER => Class::User,
+                HAZARDOUS => Class::Hazard,
                 _ => classes::of(frames.iter().rev().map(AsRef::as_ref)),
             };
             breakdown.samples += count;

@@ -20,6 +20,9 @@ use copycost::message::words;
 pub enum Class {
     /// Bytes of messages, between user memory and the kernel or from page to page, with the checks before it.
     Copy,
+    /// Of these what was copied to a destination that lies 1 to 31 bytes behind its source, modulo 4096
+    /// (docs/buffer-offsets.md).
+    Hazard,
     /// Taking and giving back references to pages of user memory or files.
     Pin,
     /// Memory of the kernel for buffers and their descriptions, and the accounts of how much a socket may have.
@@ -42,9 +45,27 @@ pub enum Class {
     Rest,
 }
 
-words!(Class: Copy = "copy", Pin = "pin and unpin", Allocate = "allocate and free", Entry = "system-call entry",
+words!(Class: Copy = "copy", Hazard = "hazardous copy", Pin = "pin and unpin", Allocate = "allocate and free", Entry = "system-call entry",
     Transmit = "TCP transmit", Softirq = "receive softirq", Receive = "receive call", Notification = "notification",
     Scheduling = "wake-up and scheduling", User = "user space", Rest = "rest");
+
+/// Functions of the kernel that have the copying instruction in them.
+const COPYING: [&str; 8] = [
+    "rep_movs",
+    "copy_user_",
+    "_copy_from_iter",
+    "_copy_to_iter",
+    "copy_page_from_iter",
+    "copy_page_to_iter",
+    "copy_to_user_iter",
+    "copy_from_user_iter",
+];
+
+/// Whether a function of this name copies between memory of the kernel and of a program by itself, so that its registers tell
+/// from where to where.
+pub fn has_the_copy(name: &str) -> bool {
+    COPYING.iter().any(|begin| name.starts_with(begin))
+}
 
 /// A line of the table: a class, a file of the kernel, and functions in it. A name that ends in `*` stands for all that
 /// begin so; where several fit the longest counts.

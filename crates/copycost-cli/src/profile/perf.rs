@@ -7,7 +7,7 @@ use std::str::FromStr;
 use perf_event::events::Software;
 use perf_event::{Builder, SampleFlag, Sampler};
 
-use super::source::{Ring, Sample, Source};
+use super::source::{Copying, Ring, Sample, Source};
 use copycost::cost::opener::Reach;
 
 /// The sizes of a ring in bytes, the first that can be had: a quarter of a second at 4 kHz, and less where the memory
@@ -20,6 +20,10 @@ const DEEPEST: u16 = 64;
 /// From here on an entry of a call chain is a mark and no address (PERF_CONTEXT_MAX, linux/perf_event.h).
 const MARKS: u64 = -4095_i64 as u64;
 
+/// RSI and RDI (arch/x86/include/uapi/asm/perf_regs.h), in which `rep movsb` has its source and its destination. Other
+/// architectures copy by loops of many registers.
+const REGISTERS: u64 = if cfg!(target_arch = "x86_64") { 1 << 4 | 1 << 5 } else { 0 };
+
 /// Where a sample was: the lowest bits of a record's `misc`, and their value for user space (PERF_RECORD_MISC_USER,
 /// linux/perf_event.h).
 const MODE: (u16, u16) = (7, 2);
@@ -28,11 +32,8 @@ const MODE: (u16, u16) = (7, 2);
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Machine;
 
-impl Source for Machine {
-    /// Of the thread and not of its CPU: the timer of a CPU runs on through switches and comes late in a virtual machine, so
-    /// that the end of a turn is charged to whoever runs next. In the lab, whose sender sleeps between bursts of 100 µs, the
-    /// samples of a CPU missed the sender's clock by up to 45 % (64 KiB, split), and those of each thread by at most 2.5 %.
-    fn open(&self, thread: i32, reach: Reach, hertz: u64) -> io::Result<Box<dyn Ring>> {
+impl Machine {
+    fn open_with(self, thread: i32, reach: Reach, hertz: u64, registers: bool) -> io::Result<Box<dyn Ring>> {
         let mut builder = Builder::new(Software::CPU_CLOCK);
         builder
             .observe_pid(thread)
@@ -42,9 +43,27 @@ impl Source for Machine {
             .sample(SampleFlag::IP | SampleFlag::TID | SampleFlag::CALLCHAIN)
             .sample_max_stack(DEEPEST)
             .sample_frequency(hertz);
+        if registers {
+            builder.sample(SampleFlag::REGS_INTR).sample_regs_intr(REGISTERS);
+        }
         let [large, small] = RING_BYTES;
         let ring = builder.build()?.sampled(large).or_else(|_| builder.build()?.sampled(small))?;
         Ok(Box::new(ring))
+    }
+}
+
+impl Source for Machine {
+    /// Of the thread and not of its CPU: the timer of a CPU runs on through switches and comes late in a virtual machine, so
+    /// that the end of a turn is charged to whoever runs next. In the lab, whose sender sleeps between bursts of 100 µs, the
+    /// samples of a CPU missed the sender's clock by up to 45 % (64 KiB, split), and those of each thread by at most 2.5 %.
+    fn open(&self, thread: i32, reach: Reach, hertz: u64) -> io::Result<Box<dyn Ring>> {
+        self.open_with(thread, reach, hertz, REGISTERS != 0).or_else(|error| match error.raw_os_error() {
+            // Of a kernel that has no registers to show.
+            Some(libc::EOPNOTSUPP | libc::EINVAL | libc::ENOSYS) => {
+                self.open_with(thread, reach, hertz, false)
+            }
+            _ => Err(error),
+        })
     }
 
     fn paranoid(&self) -> Option<i32> {
@@ -93,7 +112,8 @@ impl Ring for Sampler {
     }
 }
 
-/// PERF_RECORD_SAMPLE: the address, the process, the thread, the call chain behind its length.
+/// PERF_RECORD_SAMPLE: the address, the process, the thread, the call chain behind its length, and the registers asked for
+/// behind the word that says whether there are any.
 const SAMPLE: u32 = 9;
 
 /// PERF_RECORD_LOST: an id, and how many.
@@ -108,11 +128,15 @@ fn decode(bytes: &[u8]) -> Option<(i32, Vec<u64>)> {
     Some((i32::from_ne_bytes(second), words[1..].to_vec()))
 }
 
-/// `words`: process and thread, how long the chain is, the chain.
+/// `words`: process and thread, how long the chain is, the chain, the kind of registers (0: none), RSI, RDI.
 fn sample(thread: i32, user: bool, words: &[u64]) -> Sample {
     let length = words.get(1).map_or(0, |length| usize::try_from(*length).unwrap_or(usize::MAX));
     let chain = words.iter().skip(2).take(length).copied().filter(|address| *address < MARKS);
-    Sample { thread, user, chain: chain.collect() }
+    let copying = match words.get(length.saturating_add(2)..) {
+        Some(&[kind, source, destination, ..]) if kind != 0 => Some(Copying { destination, source }),
+        _ => None,
+    };
+    Sample { thread, user, chain: chain.collect(), copying }
 }
 
 #[cfg(test)]
@@ -132,8 +156,12 @@ mod tests {
             let (thread, words) = decode(&record).unwrap();
             assert_eq!(
                 sample(thread, false, &words),
-                Sample { thread: 9, user: false, chain: read.to_vec() }
+                Sample { thread: 9, user: false, chain: read.to_vec(), copying: None }
             );
+            let with_registers =
+                bytes(&[&[0x40, ids, chain.len() as u64], chain, &[2, 0x1000, 0x2010]].concat());
+            let copying = sample(9, false, &decode(&with_registers).unwrap().1).copying;
+            assert_eq!(copying, Some(Copying { destination: 0x2010, source: 0x1000 }));
         }
         assert_eq!(decode(&bytes(&[1, 17])).unwrap().1, [17]);
     }

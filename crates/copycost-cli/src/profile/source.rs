@@ -13,6 +13,18 @@ pub struct Sample {
     pub user: bool,
     /// Addresses in the kernel, where it was first, then its callers.
     pub chain: Vec<u64>,
+    /// What a copying instruction has in its registers: where it writes and where it reads. Where another instruction ran they
+    /// are any two numbers. `None` where the kernel does not tell, or the architecture has no such instruction.
+    pub copying: Option<Copying>,
+}
+
+/// The two registers of `rep movsb`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Copying {
+    /// RDI.
+    pub destination: u64,
+    /// RSI.
+    pub source: u64,
 }
 
 /// Samples of one thread, kept until they are taken.

@@ -6,12 +6,18 @@
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use super::source::Sample;
+use super::classes;
+use super::source::{Copying, Sample};
 use super::symbols::Symbols;
 use super::threads::Role;
+use copycost::offset::is_slow;
 
 /// The only frame of a sample in user space: whose code that is, this project does not divide.
 pub const USER: &str = "user space";
+
+/// The innermost frame of a copy whose destination less its source, modulo 4096, is 1 to 31: on CPUs with the copy hazard it
+/// takes many times as long as another (docs/buffer-offsets.md).
+pub const HAZARDOUS: &str = "at a hazardous distance";
 
 /// The frame of an address without a name.
 const UNKNOWN: &str = "?";
@@ -30,7 +36,12 @@ impl Stacks {
             true => vec![Rc::from(USER)],
             false => {
                 let name = |address: &u64| Rc::from(symbols.name(*address).unwrap_or(UNKNOWN));
-                sample.chain.iter().rev().map(name).collect()
+                let mut frames: Vec<Rc<str>> = sample.chain.iter().rev().map(name).collect();
+                let copies = frames.last().is_some_and(|innermost| classes::has_the_copy(innermost));
+                if copies && sample.copying.is_some_and(is_hazardous) {
+                    frames.push(Rc::from(HAZARDOUS));
+                }
+                frames
             }
         };
         *self.counts.entry((role, frames)).or_default() += 1;
@@ -101,6 +112,11 @@ impl Stacks {
     }
 }
 
+/// Where it writes less where it reads, in the sense of [`is_slow`].
+fn is_hazardous(copying: Copying) -> bool {
+    is_slow(copying.destination as usize, copying.source as usize)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -123,10 +139,36 @@ mod tests {
         let symbols = Symbols::parse("10 T entry\n20 T send\n30 T copy\n");
         let mut stacks = Stacks::default();
         for (user, chain) in [(false, vec![0x31, 0x22, 0x15]), (true, vec![]), (false, vec![0x2, 0x22])] {
-            let sample = Sample { thread: 1, user, chain };
+            let sample = Sample { thread: 1, user, chain, copying: None };
             stacks.add(Role::Sender, &sample, &symbols);
         }
         assert_eq!(stacks.folded(), ["sender;entry;send;copy 1", "sender;send;? 1", "sender;user space 1"]);
+    }
+
+    #[test]
+    fn a_copy_at_a_hazardous_distance_is_told_apart() {
+        let symbols = Symbols::parse("10 T entry\n20 T rep_movs_alternative\n30 T kfree\n");
+        let mut stacks = Stacks::default();
+        // Only where the instruction is are the registers those of a copy.
+        for (at, destination) in [(0x22, 0x9010), (0x22, 0x9040), (0x22, 0x9000), (0x33, 0x9010)] {
+            let copying = Some(Copying { destination, source: 0x5000 });
+            stacks.add(
+                Role::Receiver,
+                &Sample { thread: 1, user: false, chain: vec![at, 0x15], copying },
+                &symbols,
+            );
+        }
+        let expected = [
+            "receiver;entry;kfree 1",
+            "receiver;entry;rep_movs_alternative 2",
+            "receiver;entry;rep_movs_alternative;at a hazardous distance 1",
+        ];
+        assert_eq!(stacks.folded(), expected);
+        let breakdown = super::super::breakdown::Breakdown::of(&stacks, Role::Receiver);
+        assert_eq!(
+            (breakdown.classes[&classes::Class::Hazard], breakdown.classes[&classes::Class::Copy]),
+            (1, 2)
+        );
     }
 
     #[test]

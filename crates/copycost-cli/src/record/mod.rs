@@ -88,6 +88,22 @@ pub struct Record {
     pub placement: String,
     /// The receive path.
     pub receive: String,
+    /// Where in their pages messages were to begin: `drawn`, a number of bytes, or `malloc`.
+    #[serde(default = "unrecorded")]
+    pub send_offset: String,
+    /// Where receive buffers were.
+    #[serde(default = "unrecorded")]
+    pub receive_offset: String,
+    /// What decided the drawn ones, where any were.
+    #[serde(default)]
+    pub offset_seed: Option<u64>,
+    /// Where in its page the first message of each set-up began, read back from its address; empty where the offset was not
+    /// told.
+    #[serde(default)]
+    pub send_offsets: Vec<u16>,
+    /// Where the receive buffer of the first client of each set-up did.
+    #[serde(default)]
+    pub receive_offsets: Vec<u16>,
     /// What lay between the ends.
     pub transport: String,
     /// What the clock ran over: `window` or `rounds`.
@@ -245,11 +261,26 @@ impl Results {
     }
 }
 
+/// What a record of a version says that did not control them.
+fn unrecorded() -> String {
+    "not recorded".to_owned()
+}
+
+/// What a reader must know of offsets that were asked for: the end of a list of conditions, empty for drawn ones.
+pub fn offsets_asked_for(send: &str, receive: &str) -> String {
+    let told = |what: &str, offset: &str| match offset {
+        "malloc" => format!(", {what} where malloc puts them"),
+        number if number.parse::<u16>().is_ok() => format!(", {what} {number} bytes into a page"),
+        _ => String::new(),
+    };
+    told("messages", send) + &told("receive buffers", receive)
+}
+
 impl Record {
-    /// Whether this is the record of `scenario` at `site`, which then need not be measured again.
-    pub fn is_of(&self, scenario: &Scenario, site: &dyn Site) -> bool {
+    /// Whether this is the record of `scenario` under that name at `site`, which then need not be measured again.
+    pub fn is_of(&self, name: &str, scenario: &Scenario, site: &dyn Site) -> bool {
         let spec = &scenario.spec;
-        self.path == scenario.path.name
+        self.path == name
             && (self.size, self.clients) == (spec.size, scenario.clients)
             && self.client_hosts == site.client_hosts()
             && self.layout == spec.layout.to_string()
@@ -258,6 +289,8 @@ impl Record {
             && self.footprint == spec.footprint.to_string()
             && self.placement == scenario.placement.to_string()
             && self.receive == scenario.receive.name
+            && self.send_offset == scenario.offsets.send.to_string()
+            && self.receive_offset == scenario.offsets.receive.to_string()
             && self.transport == site.transport()
     }
 
@@ -282,6 +315,11 @@ impl Record {
             footprint: spec.footprint.to_string(),
             placement: scenario.placement.to_string(),
             receive: scenario.receive.name.to_owned(),
+            send_offset: scenario.offsets.send.to_string(),
+            receive_offset: scenario.offsets.receive.to_string(),
+            offset_seed: scenario.offsets.is_drawn().then_some(scenario.offsets.seed),
+            send_offsets: measured.offsets.iter().filter_map(|offsets| offsets.message).collect(),
+            receive_offsets: measured.offsets.iter().filter_map(|offsets| offsets.receive).collect(),
             transport: measured.transport.to_owned(),
             clock: "window".to_owned(),
             seconds: sample.elapsed.as_secs_f64(),

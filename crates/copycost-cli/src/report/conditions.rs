@@ -65,6 +65,7 @@ fn of_machine(c: &Conditions, whose: &str) -> Vec<(String, String)> {
     ]
     .into_iter()
     .chain(c.link.iter().flat_map(LinkConditions::known))
+    .chain(c.system.brought())
     .chain(c.system.known())
     .map(|(name, value)| (format!("{whose}{name}"), value))
     .collect()

@@ -19,7 +19,7 @@ use crate::record::{
 pub use sides::side_by_side;
 
 /// What can differ between the records of a run, in the order in which it is told.
-pub type Settings = [String; 7];
+pub type Settings = [String; 9];
 
 /// One path in one cell, whoever measured it.
 #[derive(Debug, Clone)]
@@ -195,8 +195,17 @@ impl Set {
 }
 
 /// The words of [`Settings`], for a sentence.
-pub const SETTING_NAMES: [&str; 7] =
-    ["transport", "placement", "layout", "fields", "buffers", "footprint", "receive path"];
+pub const SETTING_NAMES: [&str; 9] = [
+    "transport",
+    "placement",
+    "layout",
+    "fields",
+    "buffers",
+    "footprint",
+    "receive path",
+    "send offset",
+    "receive offset",
+];
 
 fn settings(record: &Record) -> Settings {
     let hosts = if record.client_hosts == 1 { "host" } else { "hosts" };
@@ -212,6 +221,8 @@ fn settings(record: &Record) -> Settings {
         &record.buffers,
         &record.footprint,
         &record.receive,
+        &record.send_offset,
+        &record.receive_offset,
     ]
     .map(Clone::clone)
 }

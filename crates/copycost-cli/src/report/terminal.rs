@@ -8,6 +8,7 @@ use super::metric::Metric;
 use super::set::{Row, Set, place};
 use super::table::{plain, trimmed};
 use super::{conditions, dated, explained, modelled, paired, verdict};
+use crate::record::offsets_asked_for;
 use copycost::units::{ByteSize, Rate, significant};
 
 /// Whether to use colour.
@@ -60,14 +61,16 @@ fn one(set: &Set, paint: Paint) -> String {
 
 /// Where it was measured, in two lines.
 fn measured(set: &Set) -> String {
-    let [transport, placement, layout, fields, buffers, footprint, _] = &set.settings;
+    let [transport, placement, layout, fields, buffers, footprint, _, send_offset, receive_offset] =
+        &set.settings;
     let mut text = String::new();
     if !transport.is_empty() {
         text += "\n";
         text += &wrapped(
             "",
             &format!(
-                "{transport}, {placement} placement, {layout} layout, {fields} fields, {buffers} buffers, {footprint} footprint"
+                "{transport}, {placement} placement, {layout} layout, {fields} fields, {buffers} buffers, {footprint} footprint{}",
+                offsets_asked_for(send_offset, receive_offset)
             ),
         );
     }

@@ -8,6 +8,7 @@ mod program;
 mod results;
 
 mod background;
+mod buffer_offsets;
 mod cli;
 mod dated;
 mod docs;

@@ -61,6 +61,7 @@ impl Arguments {
         let asked = self.asked()?;
         let paths = arguments::paths(&self.paths, |path| self.over.probe(path, &asked))?;
         self.setting.receivable(false)?;
+        self.setting.one_offset()?;
         let signals = signals::listen()?;
         let site = self.over.site_of_two()?;
         let any = self.setting.scenario(&self.over, paths[0], asked, self.clients);

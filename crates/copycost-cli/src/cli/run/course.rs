@@ -86,7 +86,10 @@ impl<'a> Course<'a> {
         let here =
             |record: &Record| (record.size, record.clients, record.client_hosts) == (size, clients, hosts);
         let known = |contestant: &Contestant| {
-            self.results.records.iter().any(|record| record.is_of(&contestant.scenario, &*contestant.site))
+            self.results
+                .records
+                .iter()
+                .any(|record| record.is_of(&contestant.name, &contestant.scenario, &*contestant.site))
         };
         if self.interrupted || contestants.iter().all(known) {
             self.to_come -= 1;

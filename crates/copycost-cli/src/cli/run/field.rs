@@ -5,6 +5,7 @@ use std::sync::Arc;
 use crate::cli::Failure;
 use crate::cli::over;
 use crate::compare::cell::Contestant;
+use copycost::offset::Offsets;
 use copycost::rig::Site;
 use copycost::scenario::Options;
 use copycost::scenario::Scenario;
@@ -18,6 +19,7 @@ pub struct Field {
     paths: Vec<&'static SendPath>,
     site: Arc<dyn Site>,
     both: Option<Both>,
+    arms: Vec<(Option<String>, Offsets)>,
     reference: usize,
     reached: bool,
 }
@@ -26,11 +28,12 @@ pub struct Field {
 const USUAL_REFERENCE: &str = "onecopy";
 
 impl Field {
-    /// `paths` at `site`, or with `both` each of them by both builds.
+    /// `paths` at `site`, or with `both` each of them by both builds, each with every one of `arms`.
     pub fn new(
         paths: Vec<&'static SendPath>,
         site: Arc<dyn Site>,
         both: Option<Both>,
+        arms: Vec<(Option<String>, Offsets)>,
         reference: Option<&SendPath>,
     ) -> Result<Self, Failure> {
         let place = |name: &str| paths.iter().position(|path| path.name == name);
@@ -45,7 +48,7 @@ impl Field {
                 ))
             })?,
         };
-        Ok(Self { paths, site, both, reference, reached: false })
+        Ok(Self { paths, site, both, arms, reference, reached: false })
     }
 
     /// Makes sure, once, that another host is there and lets this one in.
@@ -58,7 +61,7 @@ impl Field {
 
     /// How many take part.
     pub fn count(&self) -> usize {
-        self.paths.len() * if self.both.is_some() { 2 } else { 1 }
+        self.paths.len() * if self.both.is_some() { 2 } else { self.arms.len() }
     }
 
     /// From now on everyone is served at `site`.
@@ -80,7 +83,19 @@ impl Field {
         };
         match &self.both {
             None => {
-                self.paths.iter().map(|path| named(path, path.name.to_owned(), self.site.clone())).collect()
+                let armed = |path: &'static SendPath, (arm, offsets): &(Option<String>, Offsets)| {
+                    let name = arm
+                        .as_ref()
+                        .map_or_else(|| path.name.to_owned(), |arm| format!("{}@{arm}", path.name));
+                    let mut contestant = named(path, name, self.site.clone());
+                    contestant.scenario.offsets = *offsets;
+                    contestant
+                };
+                self.paths
+                    .iter()
+                    .flat_map(|path| self.arms.iter().map(move |arm| (path, arm)))
+                    .map(|(path, arm)| armed(path, arm))
+                    .collect()
             }
             Some(both) => {
                 let [ours, theirs] = both.sites();
@@ -93,15 +108,20 @@ impl Field {
         }
     }
 
-    /// Who is compared with whom: places of a path and of its reference.
+    /// Who is compared with whom: places of a path and of its reference. With several arms each with the reference path on
+    /// the same arm, and with its own path on the first.
     pub fn pairs(&self) -> Vec<(usize, usize)> {
         if self.both.is_some() {
             (0..self.paths.len()).map(|path| (2 * path, 2 * path + 1)).collect()
         } else {
-            (0..self.paths.len())
-                .filter(|path| *path != self.reference)
-                .map(|path| (path, self.reference))
-                .collect()
+            let arms = self.arms.len();
+            let of_path = |path: usize| {
+                let place = move |arm: usize| path * arms + arm;
+                let others = (0..arms).filter(move |_| path != self.reference);
+                let against_reference = others.map(move |arm| (place(arm), self.reference * arms + arm));
+                against_reference.chain((1..arms).map(move |arm| (place(arm), place(0))))
+            };
+            (0..self.paths.len()).flat_map(of_path).collect()
         }
     }
 }
@@ -115,7 +135,23 @@ mod tests {
     fn field(names: &[&str], reference: Option<&str>) -> Result<Field, Failure> {
         let path = |name: &&str| send::by_name(name).unwrap();
         let reference = reference.map(|name| path(&name));
-        Field::new(names.iter().map(path).collect(), Arc::new(Loopback), None, reference)
+        let arms = vec![(None, Offsets::default())];
+        Field::new(names.iter().map(path).collect(), Arc::new(Loopback), None, arms, reference)
+    }
+
+    #[test]
+    fn with_several_offsets_each_is_compared_with_its_path_and_its_kind() {
+        let paths = vec![send::by_name("onecopy").unwrap(), send::by_name("zerocopy").unwrap()];
+        let arm = |name: &str| (Some(name.to_owned()), Offsets::default());
+        let arms = vec![arm("receive:64"), arm("receive:16")];
+        let field = Field::new(paths, Arc::new(Loopback), None, arms, None).unwrap();
+        assert_eq!(field.pairs(), [(1, 0), (2, 0), (3, 1), (3, 2)]);
+        assert_eq!(field.count(), 4);
+        let scenario = |path| Scenario::new(path, copycost::message::Spec::new(64).unwrap(), 1);
+        let names: Vec<_> = field.contestants(scenario).into_iter().map(|one| one.name).collect();
+        let wanted =
+            ["onecopy@receive:64", "onecopy@receive:16", "zerocopy@receive:64", "zerocopy@receive:16"];
+        assert_eq!(names, wanted);
     }
 
     #[test]

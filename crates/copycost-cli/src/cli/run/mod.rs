@@ -273,9 +273,13 @@ impl Arguments {
         };
         let paths = self.paths()?;
         // Checked before another build is started, which takes a moment.
-        Field::new(paths.clone(), site.clone(), None, reference)?;
+        let arms = self.setting.arms();
+        if self.with.is_some() && arms.len() > 1 {
+            return Err(Failure::Usage("--with compares builds: give it one offset of each kind".to_owned()));
+        }
+        Field::new(paths.clone(), site.clone(), None, arms.clone(), reference)?;
         let both = self.with.as_deref().map(Both::start).transpose()?;
-        Field::new(paths, site, both, reference)
+        Field::new(paths, site, both, arms, reference)
     }
 
     /// A run that is about to begin, and its cells.

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{listed, of_paths};
-use crate::record::{DELAYS, NEVER_RELEASED, Record, Results, THROTTLED};
+use crate::record::{DELAYS, NEVER_RELEASED, Record, Results, THROTTLED, offsets_asked_for};
 use copycost::units::{ByteSize, Clients};
 
 /// What a lab stands for, and what not.
@@ -150,7 +150,7 @@ pub fn conditions(results: &Results) -> Option<String> {
     });
     Some(format!(
         "Measured by copycost {}{commit} over {}, Linux {}, {} × {}; {} placement, {} layout, {} fields, {} buffers, \
-         {} footprint, {}, SO_SNDBUF {}, SO_RCVBUF {}{compared}.",
+         {} footprint{}, {}, SO_SNDBUF {}, SO_RCVBUF {}{compared}.",
         c.version,
         record.transport,
         c.kernel,
@@ -161,6 +161,7 @@ pub fn conditions(results: &Results) -> Option<String> {
         record.fields,
         record.buffers,
         record.footprint,
+        offsets_asked_for(&record.send_offset, &record.receive_offset),
         c.congestion_control,
         ByteSize(c.send_buffer_bytes),
         ByteSize(c.receive_buffer_bytes),

@@ -22,7 +22,7 @@ const ORIGINAL: [&str; 9] = [
     "ContextSwitch",
 ];
 
-const COLUMNS: [&str; 51] = [
+const COLUMNS: [&str; 54] = [
     "set",
     "path",
     "size",
@@ -33,6 +33,9 @@ const COLUMNS: [&str; 51] = [
     "footprint",
     "placement",
     "receive",
+    "send_offset",
+    "receive_offset",
+    "offset_seed",
     "transport",
     "clock",
     "seconds",
@@ -156,6 +159,9 @@ fn recorded(record: &Record) -> [String; COLUMNS.len()] {
         record.footprint.clone(),
         record.placement.clone(),
         record.receive.clone(),
+        record.send_offset.clone(),
+        record.receive_offset.clone(),
+        record.offset_seed.map_or_else(String::new, |seed| seed.to_string()),
         record.transport.clone(),
         record.clock.clone(),
         record.seconds.to_string(),

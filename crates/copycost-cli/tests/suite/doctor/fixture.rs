@@ -3,9 +3,11 @@
 use std::fs;
 use std::net::IpAddr;
 use std::os::unix::fs::symlink;
+use std::time::Duration;
 
 use copycost_cli::doctor::{
-    Capabilities, Facts, Finding, IoUring, Link, Machine, Offloads, Plan, Status, Support, examine,
+    Capabilities, Copier, CopyTime, Facts, Finding, IoUring, Link, Machine, Offloads, Plan, Status, Support,
+    examine,
 };
 use tempfile::TempDir;
 
@@ -176,7 +178,11 @@ fn facts() -> Facts {
         up: Some(true),
         ..Link::default()
     };
+    // Copies take as long everywhere.
+    let took = Duration::from_micros(1);
+    let copy = |distance| CopyTime { cpu: 0, by: Copier::Recv, bytes: 1024, distance, took };
     Facts {
+        copies: vec![copy(0), copy(8)],
         page_bytes: 4096,
         uid: 1000,
         open_files: Some(1024),

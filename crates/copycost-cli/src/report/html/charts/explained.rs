@@ -56,6 +56,7 @@ fn classes(sets: &[Set]) -> Content {
 fn look(class: Class) -> (Ink, bool) {
     match class {
         Class::Copy => (Ink::Series(0), false),
+        Class::Hazard => (Ink::Series(2), true),
         Class::Pin => (Ink::Series(1), false),
         Class::Allocate => (Ink::Series(2), false),
         Class::Entry => (Ink::Series(3), false),
