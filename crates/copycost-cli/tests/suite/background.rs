@@ -10,7 +10,7 @@ fn measuring(wrapper: &[&str], cells: usize, file: &Path) -> Program {
     let sizes: Vec<_> = (1..=cells).map(|kib| format!("{kib}KiB")).collect();
     let cells = ["run", "-p", "onecopy", "-s", &sizes.join(","), "--seconds", "0.1", "--setups", "2"];
     let program = Program::start_in(wrapper, &[&cells[..], &["-o", file.to_str().unwrap()]].concat());
-    eventually("the first cell is on disk", || results_in(&file).is_some());
+    eventually("the first cell is on disk", || results_in(file).is_some());
     program
 }
 
