@@ -8,6 +8,7 @@
 //! compare              verdict, baseline: sentences and changes, from records     explain   answer
 //! record
 //! explain  model       where the CPU time of paths goes; what it comes to for messages that were not measured
+//! watch                what a running process pays for where its buffers begin
 //! compare              schedule, turns, cell, trial, stats, crossover, self_test     many (with the feature mpi)
 //! remote  lab          other hosts; a network card in software: each a `copycost::rig::Site`     doctor
 //! conditions  profile  json
@@ -33,3 +34,4 @@ pub mod report;
 #[cfg(test)]
 #[path = "../../../tests/common/rules.rs"]
 mod rules;
+pub mod watch;

@@ -35,6 +35,7 @@ mod run;
 mod serve;
 mod setting;
 mod signals;
+mod watch;
 mod zone;
 
 use std::ffi::OsString;
@@ -70,6 +71,8 @@ enum Verb {
     Lab(lab::Arguments),
     /// Show what will distort or break a measurement on this machine, and how to mend it
     Doctor(doctor::Arguments),
+    /// Show how much of a running process's CPU time goes into copies that some CPUs make slowly
+    Watch(watch::Arguments),
     /// Print completions for a shell: bash, elvish, fish, powershell or zsh
     Completions(manual::Completions),
     /// Print the manual page, or with --folder write one for each command
@@ -133,6 +136,7 @@ fn run(verb: Verb) -> Result<Done, Failure> {
         Verb::Client(arguments) => arguments.run(),
         Verb::Lab(arguments) => arguments.run(),
         Verb::Doctor(arguments) => arguments.run(),
+        Verb::Watch(arguments) => arguments.run(),
         Verb::Completions(arguments) => arguments.run(Command::command()),
         Verb::Man(arguments) => arguments.run(Command::command()),
     }

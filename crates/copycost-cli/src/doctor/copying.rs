@@ -109,6 +109,19 @@ fn factor(times: &[&CopyTime]) -> Option<f64> {
     Some(slow.as_secs_f64() / fast.as_secs_f64().max(1e-9))
 }
 
+/// By how much the slowest kind of copy is slower on this CPU at a distance of 1 to 31, where that was measured; 1 where it is
+/// not slower beyond doubt.
+pub fn slowness() -> Option<f64> {
+    let cpu = *sched::allowed_cpus().ok()?.first()?;
+    let all = measure(&[cpu]);
+    let of = |by: Copier, bytes: usize| {
+        factor(&all.iter().filter(|time| (time.by, time.bytes) == (by, bytes)).collect::<Vec<_>>())
+    };
+    let kinds = Copier::ALL.into_iter().flat_map(|by| SIZES.map(|bytes| of(by, bytes)));
+    let worst = kinds.flatten().reduce(f64::max)?;
+    Some(if worst >= SLOW_FROM { worst } else { 1.0 })
+}
+
 /// Whether copies depend on where in a page their ends begin.
 pub(super) fn hazard(machine: &Machine, _: &Plan) -> Result<Answer, Unread> {
     let all = &machine.facts.copies;

@@ -25,7 +25,7 @@ pub mod print;
 mod processes;
 mod route;
 
-pub use copying::{Copier, CopyTime};
+pub use copying::{Copier, CopyTime, slowness};
 pub use facts::{Capabilities, Facts, IoUring, Link, Offloads, Qdisc, Support};
 pub use finding::{Finding, Status};
 pub use machine::Machine;

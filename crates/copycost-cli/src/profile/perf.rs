@@ -101,8 +101,9 @@ impl Ring for Sampler {
         while let Some(record) = self.next_record() {
             let user = record.misc() & MODE.0 == MODE.1;
             let bytes = record.to_contiguous();
+            let address = bytes.as_chunks::<8>().0.first().map_or(0, |word| u64::from_ne_bytes(*word));
             match (record.ty(), decode(&bytes)) {
-                (SAMPLE, Some((thread, words))) => see(sample(thread, user, &words)),
+                (SAMPLE, Some((thread, words))) => see(sample(thread, user, address, &words)),
                 (LOST, Some((_, words))) => lost += words.first().copied().unwrap_or(0),
                 // Throttling and the like: nothing that was sampled.
                 _ => {}
@@ -129,14 +130,14 @@ fn decode(bytes: &[u8]) -> Option<(i32, Vec<u64>)> {
 }
 
 /// `words`: process and thread, how long the chain is, the chain, the kind of registers (0: none), RSI, RDI.
-fn sample(thread: i32, user: bool, words: &[u64]) -> Sample {
+fn sample(thread: i32, user: bool, address: u64, words: &[u64]) -> Sample {
     let length = words.get(1).map_or(0, |length| usize::try_from(*length).unwrap_or(usize::MAX));
     let chain = words.iter().skip(2).take(length).copied().filter(|address| *address < MARKS);
     let copying = match words.get(length.saturating_add(2)..) {
         Some(&[kind, source, destination, ..]) if kind != 0 => Some(Copying { destination, source }),
         _ => None,
     };
-    Sample { thread, user, chain: chain.collect(), copying }
+    Sample { thread, user, address, chain: chain.collect(), copying }
 }
 
 #[cfg(test)]
@@ -155,12 +156,12 @@ mod tests {
             let record = bytes(&[&[0x40, ids, chain.len() as u64], chain].concat());
             let (thread, words) = decode(&record).unwrap();
             assert_eq!(
-                sample(thread, false, &words),
-                Sample { thread: 9, user: false, chain: read.to_vec(), copying: None }
+                sample(thread, false, 0x40, &words),
+                Sample { thread: 9, user: false, address: 0x40, chain: read.to_vec(), copying: None }
             );
             let with_registers =
                 bytes(&[&[0x40, ids, chain.len() as u64], chain, &[2, 0x1000, 0x2010]].concat());
-            let copying = sample(9, false, &decode(&with_registers).unwrap().1).copying;
+            let copying = sample(9, false, 0x40, &decode(&with_registers).unwrap().1).copying;
             assert_eq!(copying, Some(Copying { destination: 0x2010, source: 0x1000 }));
         }
         assert_eq!(decode(&bytes(&[1, 17])).unwrap().1, [17]);
@@ -170,7 +171,7 @@ mod tests {
         #[test]
         fn any_bytes_are_read(record in prop::collection::vec(any::<u8>(), 0..200)) {
             if let Some((thread, words)) = decode(&record) {
-                let _ = sample(thread, true, &words);
+                let _ = sample(thread, true, 0, &words);
             }
         }
     }

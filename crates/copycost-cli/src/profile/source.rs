@@ -11,6 +11,8 @@ pub struct Sample {
     pub thread: i32,
     /// In user space.
     pub user: bool,
+    /// The instruction that ran.
+    pub address: u64,
     /// Addresses in the kernel, where it was first, then its callers.
     pub chain: Vec<u64>,
     /// What a copying instruction has in its registers: where it writes and where it reads. Where another instruction ran they

@@ -139,7 +139,7 @@ mod tests {
         let symbols = Symbols::parse("10 T entry\n20 T send\n30 T copy\n");
         let mut stacks = Stacks::default();
         for (user, chain) in [(false, vec![0x31, 0x22, 0x15]), (true, vec![]), (false, vec![0x2, 0x22])] {
-            let sample = Sample { thread: 1, user, chain, copying: None };
+            let sample = Sample { thread: 1, user, address: 0, chain, copying: None };
             stacks.add(Role::Sender, &sample, &symbols);
         }
         assert_eq!(stacks.folded(), ["sender;entry;send;copy 1", "sender;send;? 1", "sender;user space 1"]);
@@ -154,7 +154,7 @@ mod tests {
             let copying = Some(Copying { destination, source: 0x5000 });
             stacks.add(
                 Role::Receiver,
-                &Sample { thread: 1, user: false, chain: vec![at, 0x15], copying },
+                &Sample { thread: 1, user: false, address: at, chain: vec![at, 0x15], copying },
                 &symbols,
             );
         }

@@ -216,7 +216,7 @@ impl Ring for Three {
     fn take(&mut self, see: &mut dyn FnMut(Sample)) -> u64 {
         for (thread, user, chain) in [(7, false, vec![0x2f, 0x15]), (7, true, vec![]), (8, false, vec![0x10])]
         {
-            see(Sample { thread, user, chain, copying: None });
+            see(Sample { thread, user, address: 0, chain, copying: None });
         }
         2
     }

@@ -27,3 +27,4 @@ mod security;
 mod small_cache;
 mod two_hosts;
 mod unread;
+mod watch;

@@ -1,0 +1,218 @@
+//! `copycost watch`: what a running process pays for where its buffers begin.
+
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use clap::Args;
+use serde::Serialize;
+
+use super::{Done, Failure, arguments, output, signals};
+use crate::doctor;
+use crate::profile::perf::Machine;
+use crate::watch::{self, Direction, Place, Seen};
+
+#[derive(Debug, Args)]
+pub struct Arguments {
+    /// The process; its children are watched too
+    #[arg(value_name = "PID", value_parser = clap::value_parser!(i32).range(1..))]
+    pid: i32,
+    /// For how long
+    #[arg(long, value_name = "S", value_parser = arguments::seconds, default_value = "10")]
+    seconds: Duration,
+    /// The form: text or json
+    #[arg(long, default_value = "text", value_parser = ["text", "json"])]
+    format: String,
+}
+
+/// So many places are shown.
+const SHOWN: usize = 8;
+
+/// So many frames of each.
+const FRAMES: usize = 5;
+
+/// From so many samples on a share is told: below, one sample more or less is several per cent of all.
+const FEW: u64 = 100;
+
+#[derive(Debug, Serialize)]
+struct Told {
+    pid: i32,
+    seconds: f64,
+    processes: usize,
+    threads: usize,
+    /// CPU time for each second.
+    cpus: f64,
+    samples: u64,
+    lost: u64,
+    /// Of all samples, in percent.
+    copying_percent: Option<f64>,
+    hazardous_percent: Option<f64>,
+    /// By how much a copy at such a distance is slower on this machine.
+    slower_here: Option<f64>,
+    places: Vec<ToldPlace>,
+}
+
+#[derive(Debug, Serialize)]
+struct ToldPlace {
+    percent: f64,
+    direction: &'static str,
+    distance: u16,
+    frames: Vec<String>,
+}
+
+impl Arguments {
+    pub fn run(&self) -> Result<Done, Failure> {
+        let signals = signals::listen()?;
+        let mut interrupted = false;
+        let mut go_on = || {
+            interrupted |= signals.try_recv().is_ok();
+            !interrupted
+        };
+        let there = |pid: i32| std::path::Path::new(&format!("/proc/{pid}")).exists();
+        if !there(self.pid) {
+            return Err(Failure::Usage(format!("there is no process {}", self.pid)));
+        }
+        let seen = watch::watch(&Machine, self.pid, self.seconds, &mut go_on)
+            .map_err(|why| Failure::Failed(format!("process {} cannot be watched: {why}", self.pid)))?;
+        let slower = doctor::slowness();
+        if self.format == "json" {
+            let text = serde_json::to_string_pretty(&told(self.pid, &seen, slower));
+            output::print(&(text.unwrap_or_default() + "\n"));
+        } else {
+            output::print(&text(self.pid, &seen, slower));
+        }
+        Ok(if interrupted { Done::CutShort } else { Done::Yes })
+    }
+}
+
+fn told(pid: i32, seen: &Seen, slower_here: Option<f64>) -> Told {
+    let counts = &seen.counts;
+    let percent = |samples: u64| 100.0 * counts.share(samples);
+    let known = counts.with_registers > 0;
+    Told {
+        pid,
+        seconds: seen.time.as_secs_f64(),
+        processes: seen.processes,
+        threads: seen.threads,
+        cpus: seen.cpus(),
+        samples: counts.samples,
+        lost: seen.lost,
+        copying_percent: known.then(|| percent(counts.copies)),
+        hazardous_percent: known.then(|| percent(counts.hits())),
+        slower_here,
+        places: by_weight(seen)
+            .into_iter()
+            .map(|(place, samples)| ToldPlace {
+                percent: percent(samples),
+                direction: word(place.direction),
+                distance: place.distance,
+                frames: place.frames.iter().map(ToString::to_string).collect(),
+            })
+            .collect(),
+    }
+}
+
+fn by_weight(seen: &Seen) -> Vec<(&Place, u64)> {
+    let mut places: Vec<_> = seen.counts.hazardous.iter().map(|(place, samples)| (place, *samples)).collect();
+    places.sort_by_key(|(_, samples)| std::cmp::Reverse(*samples));
+    places
+}
+
+fn word(direction: Direction) -> &'static str {
+    match direction {
+        Direction::FromKernel => "out of the kernel",
+        Direction::ToKernel => "into the kernel",
+        Direction::Within => "in user space",
+    }
+}
+
+/// What to do about it. The kernel's own pages mostly begin a copy at 0, so that the program's end is what can be moved.
+fn advice(place: &Place) -> String {
+    let distance = place.distance;
+    match place.direction {
+        Direction::FromKernel => format!(
+            "the receiving buffer lies {distance} bytes further into its page than what it receives: begin it at 64"
+        ),
+        Direction::ToKernel => format!(
+            "what is sent lies {distance} bytes less far into its page than where it goes (at {} where that is 0): \
+             begin it at 64",
+            4096 - u32::from(distance)
+        ),
+        Direction::Within => format!(
+            "the destination lies {distance} bytes further into its page than the source: move either to another multiple of 64"
+        ),
+    }
+}
+
+fn text(pid: i32, seen: &Seen, slower: Option<f64>) -> String {
+    let counts = &seen.counts;
+    let mut text = format!(
+        "Process {pid}: {} threads in {} processes, {:.1} s, {:.2} CPUs, {} samples.\n",
+        seen.threads,
+        seen.processes,
+        seen.time.as_secs_f64(),
+        seen.cpus(),
+        counts.samples
+    );
+    if seen.ended {
+        text += "It has ended meanwhile.\n";
+    }
+    if seen.refused > 0 {
+        let _ = writeln!(text, "{} more threads could not be sampled.", seen.refused);
+    }
+    if seen.lost > 0 {
+        let _ = writeln!(text, "{} samples were lost for want of room.", seen.lost);
+    }
+    if counts.samples == 0 {
+        return text + "It used no CPU time that a sample met, so nothing can be told.\n";
+    }
+    if counts.with_registers == 0 {
+        return text
+            + "This kernel or this architecture shows no registers with its samples, so where copies go cannot be told.\n";
+    }
+    let percent = |samples: u64| 100.0 * counts.share(samples);
+    if counts.hits() == 0 {
+        let _ = writeln!(
+            text,
+            "No hazardous copying: {:.1} % of its CPU time is copying, none of it to 1 to 31 bytes behind its source, modulo 4096.",
+            percent(counts.copies)
+        );
+        return text + few(counts.samples);
+    }
+    let _ = writeln!(
+        text,
+        "Hazardous copying: {:.1} % of its CPU time, of {:.1} % for all copying. Destination minus source, modulo 4096, is 1 to 31.",
+        percent(counts.hits()),
+        percent(counts.copies)
+    );
+    text += &match slower {
+        Some(factor) if factor > 1.0 => {
+            format!("On this machine such copies take up to {factor:.1} times as long as others.\n")
+        }
+        Some(_) => {
+            "On this machine such copies take as long as others: there is nothing to gain here.\n".to_owned()
+        }
+        None => "Whether such copies take longer on this machine was not measured.\n".to_owned(),
+    };
+    text += few(counts.samples);
+    for (place, samples) in by_weight(seen).into_iter().take(SHOWN) {
+        let frames: Vec<&str> = place.frames.iter().take(FRAMES).map(AsRef::as_ref).collect();
+        let within = if frames.is_empty() { String::new() } else { format!(", {}", frames.join(" < ")) };
+        let _ = writeln!(
+            text,
+            "  {:.1} %  {}, distance {}{within}\n         {}",
+            percent(samples),
+            word(place.direction),
+            place.distance,
+            advice(place)
+        );
+    }
+    let hidden = counts.hazardous.len().saturating_sub(SHOWN);
+    if hidden > 0 {
+        let _ = writeln!(text, "  and {hidden} places more (--format json has all)");
+    }
+    text
+}
+
+fn few(samples: u64) -> &'static str {
+    if samples < FEW { "So few samples tell shares roughly: watch it longer, or under load.\n" } else { "" }
+}

@@ -1,0 +1,149 @@
+//! The threads of a process and of its children, which come and go.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::{self, File};
+
+use copycost::internals::sys::text;
+
+/// A thread.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Thread {
+    /// Its id.
+    pub id: i32,
+    /// Its process's.
+    pub process: i32,
+}
+
+/// A process and its children, and their children.
+#[derive(Debug)]
+pub struct Processes {
+    first: i32,
+    /// Every process that belongs to it, with its memory where that can be read.
+    known: BTreeMap<i32, Option<File>>,
+    of_thread: BTreeMap<i32, i32>,
+    refused: BTreeSet<i32>,
+}
+
+impl Processes {
+    /// Those of `pid`.
+    pub fn of(pid: i32) -> Self {
+        Self { first: pid, known: BTreeMap::new(), of_thread: BTreeMap::new(), refused: BTreeSet::new() }
+    }
+
+    /// The threads that there are now. A child stays one after its parent has ended.
+    pub fn threads(&mut self) -> Vec<Thread> {
+        let parents = parents();
+        let mut members: BTreeSet<i32> = self.known.keys().copied().chain([self.first]).collect();
+        // A child may have a smaller id than its parent, where ids have come round.
+        loop {
+            let children = parents.iter().filter(|(_, parent)| members.contains(parent)).map(|(id, _)| *id);
+            let found: BTreeSet<i32> = children.filter(|id| !members.contains(id)).collect();
+            if found.is_empty() {
+                break;
+            }
+            members.extend(found);
+        }
+        let mut threads = Vec::new();
+        for process in members {
+            // One that has ended, and waits for its parent to notice, has a folder and runs no more.
+            let running =
+                ids_in(&format!("/proc/{process}/task")).filter(|thread| !has_ended(process, *thread));
+            let running: Vec<i32> = running.collect();
+            if running.is_empty() {
+                continue;
+            }
+            self.known.entry(process).or_insert_with(|| File::open(format!("/proc/{process}/mem")).ok());
+            for id in running {
+                self.of_thread.insert(id, process);
+                threads.push(Thread { id, process });
+            }
+        }
+        threads
+    }
+
+    /// How many processes there were.
+    pub fn count(&self) -> usize {
+        self.known.len()
+    }
+
+    /// Whose thread it is.
+    pub fn process_of(&self, thread: i32) -> Option<i32> {
+        self.of_thread.get(&thread).copied()
+    }
+
+    /// What a process has in its memory.
+    pub fn memory(&self, process: i32) -> Option<&File> {
+        self.known.get(&process)?.as_ref()
+    }
+
+    /// Notes that a thread cannot be sampled.
+    pub fn refuse(&mut self, thread: i32) {
+        self.refused.insert(thread);
+    }
+
+    /// Whether it was noted.
+    pub fn was_refused(&self, thread: i32) -> bool {
+        self.refused.contains(&thread)
+    }
+}
+
+/// The numbers among the names in a folder; none where it cannot be read.
+fn ids_in(folder: &str) -> impl Iterator<Item = i32> + use<> {
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+}
+
+/// Every process and its parent.
+fn parents() -> BTreeMap<i32, i32> {
+    let parent = |id: i32| Some((id, stat(&format!("/proc/{id}/stat"))?.1));
+    ids_in("/proc").filter_map(parent).collect()
+}
+
+fn has_ended(process: i32, thread: i32) -> bool {
+    stat(&format!("/proc/{process}/task/{thread}/stat"))
+        .is_none_or(|(state, _)| matches!(state, 'Z' | 'X' | 'x'))
+}
+
+/// The state and the parent. The name before them is in brackets, and may have any in it.
+fn stat(path: &str) -> Option<(char, i32)> {
+    let text = text::read(path).ok()?;
+    let mut fields = text.rsplit_once(')')?.1.split_ascii_whitespace();
+    Some((fields.next()?.chars().next()?, fields.next()?.parse().ok()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::process::Command;
+
+    #[test]
+    fn children_and_threads_are_found_and_stay_after_their_parent() {
+        let mut shell = Command::new("sh");
+        shell.args(["-c", "sleep 30 & echo $!; exec sleep 30"]).stdout(std::process::Stdio::piped());
+        let mut shell = shell.spawn().unwrap();
+        let mut line = String::new();
+        std::io::BufRead::read_line(&mut std::io::BufReader::new(shell.stdout.take().unwrap()), &mut line)
+            .unwrap();
+        let child: i32 = line.trim().parse().unwrap();
+        let pid = i32::try_from(shell.id()).unwrap();
+        let mut processes = Processes::of(pid);
+        let of = |threads: Vec<Thread>| threads.iter().map(|thread| thread.process).collect::<BTreeSet<_>>();
+        assert_eq!(of(processes.threads()), BTreeSet::from([pid, child]));
+        assert_eq!(processes.process_of(child), Some(child));
+        shell.kill().unwrap();
+        // Not yet waited for: it has a folder and no life.
+        assert_eq!(of(processes.threads()), BTreeSet::from([child]));
+        shell.wait().unwrap();
+        assert_eq!(of(processes.threads()), BTreeSet::from([child]));
+        assert!(Command::new("kill").arg(child.to_string()).status().unwrap().success());
+        assert_eq!(processes.count(), 2);
+    }
+
+    #[test]
+    fn a_name_with_brackets_does_not_confuse() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("stat");
+        fs::write(&path, "12 (a) R 7 (b)) S 34 12 12").unwrap();
+        assert_eq!(stat(path.to_str().unwrap()), Some(('S', 34)));
+    }
+}
