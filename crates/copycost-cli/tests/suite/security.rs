@@ -53,6 +53,8 @@ fn rest(stream: &mut TcpStream) -> Vec<u8> {
             Ok(0) => return all,
             Ok(n) => all.extend_from_slice(&chunk[..n]),
             Err(error) if error.kind() == ErrorKind::ConnectionReset => return all,
+            // With a timeout even a stop and a continuation interrupt it (signal(7)).
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
             Err(error) => panic!("the host does not end the connection: {error}"),
         }
     }
