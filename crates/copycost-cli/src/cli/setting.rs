@@ -5,6 +5,7 @@ use clap::Args;
 
 use super::over::Over;
 use super::{Failure, arguments};
+use crate::record::SEND_ARM;
 use copycost::message::{Buffers, Fields, Footprint, Layout, Spec};
 use copycost::offset::{Offset, Offsets};
 use copycost::recv::{self, ReceivePath};
@@ -41,20 +42,21 @@ pub struct Setting {
     #[arg(long, value_name = "OFFSET", value_delimiter = ',', default_values_t = [Offset::Drawn])]
     receive_offset: Vec<Offset>,
     /// Decides what is drawn of these: a record has the number
-    #[arg(long, value_name = "N", hide = true, hide_default_value = true, default_value_t = fastrand::u64(..))]
+    #[arg(long, value_name = "N", hide = true, hide_default_value = true, default_value_t = drawn_seed())]
     offset_seed: u64,
 }
 
 impl Setting {
-    /// The offsets asked for, each combination once, with what tells it from the others: nothing where it is the only one.
+    /// The offsets asked for, each combination once, with what tells it from the others: nothing where it is the only one, the
+    /// offset, or `send/receive` where both are several.
     pub fn arms(&self) -> Vec<(Option<String>, Offsets)> {
         let (sends, receives) =
             (arguments::distinct(&self.send_offset), arguments::distinct(&self.receive_offset));
         let name = |send: Offset, receive: Offset| match (sends.len(), receives.len()) {
             (1, 1) => None,
-            (_, 1) => Some(format!("send:{send}")),
-            (1, _) => Some(format!("receive:{receive}")),
-            _ => Some(format!("send:{send},receive:{receive}")),
+            (_, 1) => Some(format!("{SEND_ARM}{send}")),
+            (1, _) => Some(receive.to_string()),
+            _ => Some(format!("{send}/{receive}")),
         };
         let seed = self.offset_seed;
         let of = |send: Offset| receives.iter().map(move |&receive| (send, receive));
@@ -98,4 +100,9 @@ impl Setting {
         let received = (self.receive.probe)(verify);
         received.map_err(|reason| Failure::Usage(format!("{}: {reason}", self.receive.name)))
     }
+}
+
+/// Another one for each run. Readers of JSON keep numbers up to 2^53 whole.
+fn drawn_seed() -> u64 {
+    getrandom::u32().map_or(0, u64::from)
 }

@@ -146,12 +146,12 @@ fn advice(place: &Place) -> String {
 fn text(pid: i32, seen: &Seen, slower: Option<f64>) -> String {
     let counts = &seen.counts;
     let mut text = format!(
-        "Process {pid}: {} threads in {} processes, {:.1} s, {:.2} CPUs, {} samples.\n",
-        seen.threads,
-        seen.processes,
+        "Process {pid}: {} in {}, {:.1} s, {:.2} CPUs, {}.\n",
+        counted(seen.threads as u64, "thread", "threads"),
+        counted(seen.processes as u64, "process", "processes"),
         seen.time.as_secs_f64(),
         seen.cpus(),
-        counts.samples
+        counted(counts.samples, "sample", "samples"),
     );
     if seen.ended {
         text += "It has ended meanwhile.\n";
@@ -211,6 +211,10 @@ fn text(pid: i32, seen: &Seen, slower: Option<f64>) -> String {
         let _ = writeln!(text, "  and {hidden} places more (--format json has all)");
     }
     text
+}
+
+fn counted(number: u64, one: &str, several: &str) -> String {
+    format!("{number} {}", if number == 1 { one } else { several })
 }
 
 fn few(samples: u64) -> &'static str {

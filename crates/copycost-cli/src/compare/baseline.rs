@@ -6,7 +6,7 @@
 
 use super::metric::Metric;
 use super::stats::{Interval, Word};
-use crate::record::{Comparison, Record, Results};
+use crate::record::{Comparison, OLD, Record, Results};
 
 /// What stands behind a path's name when it is compared with itself in an earlier run.
 pub const BASELINE: &str = "BASELINE";
@@ -18,7 +18,8 @@ pub const BASELINE: &str = "BASELINE";
 pub fn changes(now: &Results, before: &Results) -> Vec<Comparison> {
     let counterpart = |here: &Comparison| before.comparisons.iter().find(|there| alike(here, there));
     // Not of builds: what follows the last @ is an offset then, or nothing.
-    let of_build = |c: &&Comparison| c.reference.ends_with("@OLD") || c.reference.ends_with(BASELINE);
+    let of_build =
+        |c: &&Comparison| [OLD, BASELINE].iter().any(|build| c.reference.ends_with(&format!("@{build}")));
     let own = now.comparisons.iter().filter(|comparison| !of_build(comparison));
     own.filter_map(|here| change(here, counterpart(here)?)).collect()
 }

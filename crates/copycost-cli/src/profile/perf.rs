@@ -44,7 +44,8 @@ impl Machine {
             .sample_max_stack(DEEPEST)
             .sample_frequency(hertz);
         if registers {
-            builder.sample(SampleFlag::REGS_INTR).sample_regs_intr(REGISTERS);
+            // Not by sample_regs_intr(), which sets the registers of user space (perf-event2 0.7.4).
+            builder.sample(SampleFlag::REGS_INTR).attrs_mut().sample_regs_intr = REGISTERS;
         }
         let [large, small] = RING_BYTES;
         let ring = builder.build()?.sampled(large).or_else(|_| builder.build()?.sampled(small))?;

@@ -266,9 +266,19 @@ fn unrecorded() -> String {
     "not recorded".to_owned()
 }
 
+/// The name of a path in another build: `onecopy@OLD`.
+pub const OLD: &str = "OLD";
+
+/// How the name of a send offset begins: `onecopy@send=16`. A receive offset has its number alone.
+pub const SEND_ARM: &str = "send=";
+
+/// What a setting is that several have side by side in one cell, each named after its own: `onecopy@16`.
+const SIDE_BY_SIDE: &str = "side by side";
+
 /// What a reader must know of offsets that were asked for: the end of a list of conditions, empty for drawn ones.
 pub fn offsets_asked_for(send: &str, receive: &str) -> String {
     let told = |what: &str, offset: &str| match offset {
+        SIDE_BY_SIDE => format!(", {what} at the offsets named"),
         "malloc" => format!(", {what} where malloc puts them"),
         number if number.parse::<u16>().is_ok() => format!(", {what} {number} bytes into a page"),
         _ => String::new(),
@@ -277,6 +287,17 @@ pub fn offsets_asked_for(send: &str, receive: &str) -> String {
 }
 
 impl Record {
+    /// The send and the receive offset as settings of a whole run.
+    pub fn offsets_of_run(&self) -> [&str; 2] {
+        let arm = self.path.split_once('@').map(|(_, arm)| arm).filter(|arm| *arm != OLD);
+        match arm.map(|arm| arm.split('/').collect::<Vec<_>>()).as_deref() {
+            None | Some([]) => [&self.send_offset, &self.receive_offset],
+            Some([one]) if one.starts_with(SEND_ARM) => [SIDE_BY_SIDE, &self.receive_offset],
+            Some([_]) => [&self.send_offset, SIDE_BY_SIDE],
+            Some(_) => [SIDE_BY_SIDE, SIDE_BY_SIDE],
+        }
+    }
+
     /// Whether this is the record of `scenario` under that name at `site`, which then need not be measured again.
     pub fn is_of(&self, name: &str, scenario: &Scenario, site: &dyn Site) -> bool {
         let spec = &scenario.spec;

@@ -213,6 +213,7 @@ fn settings(record: &Record) -> Settings {
         Some(_) => format!("{} with {} client {hosts}", record.transport, record.client_hosts),
         None => record.transport.clone(),
     };
+    let [send_offset, receive_offset] = record.offsets_of_run().map(str::to_owned);
     [
         &transport,
         &record.placement,
@@ -221,8 +222,8 @@ fn settings(record: &Record) -> Settings {
         &record.buffers,
         &record.footprint,
         &record.receive,
-        &record.send_offset,
-        &record.receive_offset,
+        &send_offset,
+        &receive_offset,
     ]
     .map(Clone::clone)
 }

@@ -115,6 +115,7 @@ fn stat(path: &str) -> Option<(char, i32)> {
 mod tests {
     use super::*;
     use std::process::Command;
+    use std::time::{Duration, Instant};
 
     #[test]
     fn children_and_threads_are_found_and_stay_after_their_parent() {
@@ -131,8 +132,12 @@ mod tests {
         assert_eq!(of(processes.threads()), BTreeSet::from([pid, child]));
         assert_eq!(processes.process_of(child), Some(child));
         shell.kill().unwrap();
-        // Not yet waited for: it has a folder and no life.
-        assert_eq!(of(processes.threads()), BTreeSet::from([child]));
+        // Not yet waited for: it has a folder and, after a moment, no life.
+        let until = Instant::now() + Duration::from_secs(60);
+        while of(processes.threads()) != BTreeSet::from([child]) {
+            assert!(Instant::now() < until, "a process that was killed is still one");
+        }
+        assert!(fs::exists(format!("/proc/{pid}")).unwrap());
         shell.wait().unwrap();
         assert_eq!(of(processes.threads()), BTreeSet::from([child]));
         assert!(Command::new("kill").arg(child.to_string()).status().unwrap().success());

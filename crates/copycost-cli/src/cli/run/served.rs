@@ -16,7 +16,7 @@ use copycost::rig::Site;
 use copycost::scenario::MAX_CLIENTS;
 
 /// What stands behind a path's name when the other build serves it.
-pub const OLD: &str = "OLD";
+pub use crate::record::OLD;
 
 /// How long a server may take to say where it listens, and to end: both are matters of milliseconds.
 const PATIENCE: Duration = Duration::from_secs(5);

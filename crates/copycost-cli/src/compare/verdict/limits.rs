@@ -148,6 +148,7 @@ pub fn conditions(results: &Results) -> Option<String> {
     let compared = setups.map_or_else(String::new, |setups| {
         format!("; {setups} set-ups a cell, intervals of 95 % for the run as a whole")
     });
+    let [send_offset, receive_offset] = record.offsets_of_run();
     Some(format!(
         "Measured by copycost {}{commit} over {}, Linux {}, {} × {}; {} placement, {} layout, {} fields, {} buffers, \
          {} footprint{}, {}, SO_SNDBUF {}, SO_RCVBUF {}{compared}.",
@@ -161,7 +162,7 @@ pub fn conditions(results: &Results) -> Option<String> {
         record.fields,
         record.buffers,
         record.footprint,
-        offsets_asked_for(&record.send_offset, &record.receive_offset),
+        offsets_asked_for(send_offset, receive_offset),
         c.congestion_control,
         ByteSize(c.send_buffer_bytes),
         ByteSize(c.receive_buffer_bytes),
