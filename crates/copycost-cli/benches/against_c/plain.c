@@ -5,13 +5,14 @@
  * only the language and the structure of the program differ.
  *
  *   build   cc -O2 -Wall -Wextra -pthread -o plain plain.c
- *   run     plain PATH SIZE CLIENTS SNDBUF RCVBUF PLACEMENT REAP_BYTES CPUS
- *           plain zerocopy 65536 1 262144 1048576 paired 262144 0,1
+ *   run     plain PATH SIZE CLIENTS SNDBUF RCVBUF PLACEMENT REAP_BYTES CPUS FIELDS RECEIVE_OFFSET
+ *           plain zerocopy 65536 1 262144 1048576 paired 262144 0,1 64,8272,16480,24688,32896,41104,49312,57520 128
  *
  * PATH is twocopy (a send() per field), onecopy (one sendmsg() of eight iovecs) or zerocopy (the same with MSG_ZEROCOPY,
  * the error queue read to its end once more than REAP_BYTES were sent since it was last read). PLACEMENT is paired
  * (client i and server i on CPUS[i % n], SCHED_BATCH), split (servers on the first half of CPUS, clients on the rest,
- * default policy) or free. SNDBUF and RCVBUF are the numbers given to setsockopt(2); the kernel doubles them.
+ * default policy) or free. FIELDS says where each field begins, in bytes from the beginning of a page, RECEIVE_OFFSET where
+ * a receive buffer begins in its page: on some CPUs the distance of the two ends decides how fast a copy is. SNDBUF and RCVBUF are the numbers given to setsockopt(2); the kernel doubles them.
  *
  * Once all connections stand it reads commands from stdin. `turn MS` has all clients ask, lets everything run for MS/10,
  * then counts the bytes received in a window of MS milliseconds, and answers with one line: `bytes NS sends copied`.
@@ -41,6 +42,7 @@
 #include <unistd.h>
 
 #define FIELDS 8
+#define PAGE 4096
 #define RECV_BYTES (256 * 1024)
 #define TIMEOUT_S 10
 #define WATCHDOG_S 60
@@ -69,6 +71,7 @@ static size_t size, clients, reap_bytes;
 static int sndbuf, rcvbuf;
 static int cpus[CPU_SETSIZE];
 static size_t ncpus;
+static size_t begins[FIELDS], receive_offset;
 static struct pair *pairs;
 
 static struct {
@@ -263,14 +266,27 @@ static void finish_turn(void)
     pthread_mutex_unlock(&lock);
 }
 
+/* Memory that begins with a page, of `bytes` at least. */
+static unsigned char *pages(size_t bytes)
+{
+    unsigned char *memory = aligned_alloc(PAGE, (bytes + PAGE - 1) / PAGE * PAGE);
+    if (!memory)
+        die("no memory for %zu bytes", bytes);
+    return memory;
+}
+
+static size_t length_of(size_t field)
+{
+    return size / FIELDS + (field < size % FIELDS);
+}
+
 static void make_message(struct pair *p)
 {
     size_t at = 0;
+    unsigned char *memory = pages(begins[FIELDS - 1] + length_of(FIELDS - 1));
     for (size_t i = 0; i < FIELDS; i++) {
-        size_t len = size / FIELDS + (i < size % FIELDS);
-        unsigned char *field = malloc(len);
-        if (!field)
-            die("no memory for a field of %zu bytes", len);
+        size_t len = length_of(i);
+        unsigned char *field = memory + begins[i];
         for (size_t j = 0; j < len; j++, at++)
             field[j] = (unsigned char)(at ^ (at >> 8));
         p->fields[i] = (struct iovec){ .iov_base = field, .iov_len = len };
@@ -345,9 +361,7 @@ static void *consume(void *arg)
     struct pair *p = arg;
     uint64_t last = 0;
     take_seat(p->index, 1);
-    char *buffer = malloc(RECV_BYTES);
-    if (!buffer)
-        die("no memory for a receive buffer");
+    char *buffer = (char *)pages(receive_offset + RECV_BYTES) + receive_offset;
     memset(buffer, 1, RECV_BYTES);
     finish_turn();
     for (;;) {
@@ -545,12 +559,22 @@ static void parse(char **argv)
             die("CPUS names more than %d CPUs", CPU_SETSIZE);
         cpus[ncpus++] = (int)number(word, "each of CPUS", 0, CPU_SETSIZE - 1);
     }
+    size_t field = 0, end = 0;
+    for (list = argv[9]; (word = strsep(&list, ",")); field++) {
+        if (field == FIELDS)
+            die("FIELDS names more than %d fields", FIELDS);
+        begins[field] = (size_t)number(word, "each of FIELDS", (long)end, 1L << 31);
+        end = begins[field] + length_of(field);
+    }
+    if (field != FIELDS)
+        die("FIELDS names %zu fields, not %d", field, FIELDS);
+    receive_offset = (size_t)number(argv[10], "RECEIVE_OFFSET", 0, PAGE - 1);
 }
 
 int main(int argc, char **argv)
 {
-    if (argc != 9)
-        die("usage: plain PATH SIZE CLIENTS SNDBUF RCVBUF PLACEMENT REAP_BYTES CPUS");
+    if (argc != 11)
+        die("usage: plain PATH SIZE CLIENTS SNDBUF RCVBUF PLACEMENT REAP_BYTES CPUS FIELDS RECEIVE_OFFSET");
     parse(argv);
     signal(SIGALRM, on_alarm);
     alarm(WATCHDOG_S);

@@ -11,6 +11,8 @@ use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 use std::time::Duration;
 
+use copycost::message::Message;
+use copycost::offset::{Begin, PERIOD};
 use copycost::scenario::Scenario;
 use tempfile::TempDir;
 
@@ -51,14 +53,24 @@ impl Program {
         }
     }
 
-    /// Starts it under the conditions of `scenario`, on `cpus` in the order in which our rig uses them.
+    /// Starts it under the conditions of `scenario`, its buffers where those of a rig of it begin, on `cpus` in the order in
+    /// which our rig uses them.
     pub fn start(&self, scenario: &Scenario, reap_bytes: usize, cpus: &[usize]) -> io::Result<Plain> {
         let Scenario { path, spec, clients, placement, options, .. } = scenario;
         let cpus: Vec<_> = cpus.iter().map(usize::to_string).collect();
+        let Begin::At(receive) = scenario.offsets.receive_begin() else {
+            return Err(io::Error::other("the C program cannot follow an allocator"));
+        };
+        // As they lie in a message of ours, from the page in which the first begins.
+        let message = Message::new(&scenario.placed_spec())?;
+        let addresses: Vec<_> = message.slices().iter().map(|field| field.as_ptr().addr()).collect();
+        let page = addresses[0] / PERIOD * PERIOD;
+        let fields: Vec<_> = addresses.iter().map(|address| (address - page).to_string()).collect();
         let mut child = Command::new(self.executable())
             .arg(path.name)
             .args([spec.size, *clients, options.send_buffer, options.receive_buffer].map(|n| n.to_string()))
             .args([placement.to_string(), reap_bytes.to_string(), cpus.join(",")])
+            .args([fields.join(","), receive.to_string()])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()?;
