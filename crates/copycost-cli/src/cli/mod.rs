@@ -45,7 +45,14 @@ use clap::{CommandFactory as _, Parser, Subcommand};
 
 /// Measures what it costs to move a message from user memory into a TCP socket.
 #[derive(Debug, Parser)]
-#[command(name = "copycost", version, about, max_term_width = 100)]
+#[command(
+    name = "copycost",
+    version,
+    about = "Compare what the ways of sending a message over TCP cost, explain it, and predict it",
+    after_help = "Without a command: what distorts a measurement here, and a first answer in 20 seconds.\n\n\
+                  Examples:\n  copycost\n  copycost run --fields 300,24KiB --clients 8\n  copycost doctor",
+    max_term_width = 100
+)]
 struct Command {
     #[command(subcommand)]
     verb: Option<Verb>,
@@ -54,28 +61,48 @@ struct Command {
 #[derive(Debug, Subcommand)]
 enum Verb {
     /// Compare send paths in one interleaved run
+    #[command(
+        after_help = "Examples:\n  copycost run --path onecopy,zerocopy --size 1KiB,64KiB\n  copycost run --fields 300,24KiB --clients 8 --budget 2m\n  copycost run -o before.json"
+    )]
     Run(Box<run::Arguments>),
     /// Show where the CPU time of paths goes: copying, pinning, system calls, TCP, wake-ups
+    #[command(after_help = "Example:\n  copycost explain --path onecopy,zerocopy --size 64KiB")]
     Explain(Box<explain::Arguments>),
     /// Predict which path is the cheapest for a message that was not measured
+    #[command(after_help = "Example:\n  copycost predict --fields 300,24KiB")]
     Predict(Box<predict::Arguments>),
     /// Turn saved results, or Criterion's, into a page, a table or a comparison for a pull request
+    #[command(
+        after_help = "Examples:\n  copycost report before.json after.json -o both.html\n  copycost report target/criterion -o criterion.html"
+    )]
     Report(report::Arguments),
     /// Show every send path, what it does, and whether it can be had here
+    #[command(after_help = "Example:\n  copycost list")]
     List(list::Arguments),
     /// Serve another host's `copycost run --over`, or raw messages to any TCP client
+    #[command(
+        after_help = "Examples:\n  copycost serve --bind 10.0.0.1 --token-file token\n  copycost serve --raw zerocopy --size 64KiB"
+    )]
     Serve(Box<serve::Arguments>),
     /// Receive from a raw server for a while
+    #[command(after_help = "Example:\n  copycost client 127.0.0.1:9000 10")]
     Client(client::Arguments),
     /// Keep the lab up for other tools: two ends with a network card in software between them (needs root)
+    #[command(after_help = "Example:\n  copycost lab")]
     Lab(lab::Arguments),
     /// Show what will distort or break a measurement on this machine, and how to mend it
+    #[command(after_help = "Examples:\n  copycost doctor\n  copycost doctor --over 10.0.0.1:9000")]
     Doctor(doctor::Arguments),
     /// Show how much of a running process's CPU time goes into copies that some CPUs make slowly
+    #[command(after_help = "Example:\n  copycost watch 4242 --seconds 30")]
     Watch(watch::Arguments),
     /// Print completions for a shell: bash, elvish, fish, powershell or zsh
+    #[command(
+        after_help = "Example:\n  copycost completions bash > ~/.local/share/bash-completion/completions/copycost"
+    )]
     Completions(manual::Completions),
     /// Print the manual page, or with --folder write one for each command
+    #[command(after_help = "Example:\n  copycost man --folder /usr/local/share/man/man1")]
     Man(manual::Man),
 }
 
@@ -181,4 +208,25 @@ pub fn parses<T: Into<OsString> + Clone>(arguments: impl IntoIterator<Item = T>)
 fn quick() -> Result<Done, Failure> {
     output::print(&doctor::warnings());
     run::Arguments::given(&["--quick"]).run()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_verb_has_examples_that_are_understood() {
+        for verb in Command::command().get_subcommands() {
+            let help = verb.get_after_help().map(ToString::to_string).unwrap_or_default();
+            let lines: Vec<_> = help.lines().filter_map(|line| line.strip_prefix("  ")).collect();
+            assert!(!lines.is_empty(), "{} has no example", verb.get_name());
+            for line in lines {
+                // What follows is the shell's.
+                let words = line.split_whitespace().take_while(|word| *word != ">");
+                let parsed = Command::try_parse_from(words);
+                assert!(parsed.is_ok(), "{line}: {}", parsed.unwrap_err());
+                assert!(line.starts_with(&format!("copycost {}", verb.get_name())), "{line}");
+            }
+        }
+    }
 }
