@@ -167,7 +167,7 @@ fn text(pid: i32, seen: &Seen, slower: Option<f64>) -> String {
     }
     if counts.with_registers == 0 {
         return text
-            + "This kernel or this architecture shows no registers with its samples, so where copies go cannot be told.\n";
+            + "This kernel or this architecture shows no registers with its samples, so where copies go is unknown.\n";
     }
     let percent = |samples: u64| 100.0 * counts.share(samples);
     if counts.hits() == 0 {

@@ -151,9 +151,9 @@ fn crossing(crossover: &Crossover) -> String {
         }
         (Some(low), None) if low >= most => format!("{path} never beats {against} up to {most}"),
         (Some(low), None) => {
-            format!("{path} does not beat {against} up to {low}; from there to {most} it could not be told")
+            format!("{path} does not beat {against} up to {low}; from there to {most} it is undecided")
         }
-        (None, None) => format!("whether {path} beats {against} could not be told up to {most}"),
+        (None, None) => format!("whether {path} beats {against} is undecided up to {most}"),
     }
 }
 

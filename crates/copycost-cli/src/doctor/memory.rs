@@ -141,7 +141,7 @@ pub(super) fn huge_pages(machine: &Machine, _: &Plan) -> Result<Answer, Unread> 
             .effect("The layout `huge` lies on small pages."));
     };
     let defrag = machine.read_if_there("/sys/kernel/mm/transparent_hugepage/defrag")?.unwrap_or_default();
-    let defrag = chosen(&defrag).unwrap_or("not told");
+    let defrag = chosen(&defrag).unwrap_or("unknown");
     let enabled = chosen(&enabled).ok_or_else(|| Unread::strange(PATH, &enabled))?;
     let told = format!("Transparent huge pages: {enabled} (defrag: {defrag}).");
     Ok(match enabled {

@@ -163,7 +163,7 @@ impl Model {
                 Ok(fit) => match weakest(&fit, &terms) {
                     Some(term) => {
                         notes
-                            .push(format!("the {} costs nothing that could be told from noise", terms[term]));
+                            .push(format!("the {} costs nothing beyond noise", terms[term]));
                         terms.remove(term);
                     }
                     None => break fit,

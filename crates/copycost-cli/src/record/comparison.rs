@@ -18,7 +18,7 @@ pub struct Comparison {
     pub reference: String,
     /// `throughput` (bytes per second), or `demand` (CPU time of both ends for each KiB), or `sender-demand`.
     pub metric: String,
-    /// The path's value for each of the reference's; null where it could not be told.
+    /// The path's value for each of the reference's; null where it is undecided.
     pub ratio: Option<f64>,
     /// The lower end of the interval.
     pub low: Option<f64>,

@@ -53,7 +53,7 @@ pub(super) fn sentences(explanation: &Explanation) -> Vec<String> {
             let told: Vec<_> = explanation.paths.iter().filter_map(split).collect();
             if !told.is_empty() {
                 sentences.push(format!(
-                    "What can be told anyway: CPU time in user space by the kernel's tick, in ns/KiB: {}; the rest is the kernel's.",
+                    "What is known all the same: CPU time in user space by the kernel's tick, in ns/KiB: {}; the rest is the kernel's.",
                     told.join("; ")
                 ));
             }

@@ -77,8 +77,8 @@ mod tests {
         };
         let cases = [
             (Some(1 << 20), None, "zerocopy never beats onecopy up to 1 MiB"),
-            (Some(65_536), None, "up to 64 KiB; from there to 1 MiB it could not be told"),
-            (None, None, "whether zerocopy beats onecopy could not be told up to 1 MiB"),
+            (Some(65_536), None, "up to 64 KiB; from there to 1 MiB it is undecided"),
+            (None, None, "whether zerocopy beats onecopy is undecided up to 1 MiB"),
             (Some(1024), Some(4096), "from a size between 1 KiB and 4 KiB on"),
             (None, Some(1024), "from 1 KiB on, the smallest size that was sure"),
         ];

@@ -16,7 +16,7 @@ pub struct Ratio {
     pub label: String,
     /// The path's colour and shape; hollow where it is undecided.
     pub look: Look,
-    /// `None` where it could not be told.
+    /// `None` where it is undecided.
     pub figure: Option<Figure>,
     /// To the right.
     pub word: String,

@@ -114,7 +114,7 @@ fn irq_time_matters_only_without_the_task_clock() {
 fn irq_time_is_told_by_the_symbols_or_not_at_all() {
     let machine = Fixture::healthy();
     machine.remove("boot/config-6.12.1-fixture");
-    expect(&machine.only("irq-time"), Status::Note, "cannot be told", None);
+    expect(&machine.only("irq-time"), Status::Note, "is unknown", None);
     machine.write("proc/kallsyms", "0000000000000000 T irqtime_account_irq\n");
     expect(&machine.only("irq-time"), Status::Note, "is on (/proc/kallsyms)", None);
     machine.write("proc/kallsyms", "0000000000000000 T other\n");

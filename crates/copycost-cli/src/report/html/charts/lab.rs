@@ -97,7 +97,7 @@ fn told(found: Option<&Found>, by: &str) -> String {
         }
         (Some(low), None) => {
             format!(
-                "no size is shown from which {path} beats {against} {by}: at {}, the largest, it does not or it cannot be told",
+                "no size is shown from which {path} beats {against} {by}: at {}, the largest, it does not or it is undecided",
                 ByteSize(*low)
             )
         }

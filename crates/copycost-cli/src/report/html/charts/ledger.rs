@@ -28,7 +28,7 @@ fn content(sets: &[Set]) -> Content {
             "Criterion keeps no ledger: its benches print one line a group, `copycost run` keeps it."
                 .to_owned()
         } else {
-            "No path of these results asks for zero copy, so the kernel told nothing.".to_owned()
+            "No path of these results asks for zero copy, so the kernel reported nothing.".to_owned()
         });
     }
     let mut caption = of_each_set(sets, |set| sentence(&with(set)));
