@@ -9,7 +9,7 @@ use std::str::FromStr;
 
 use arrayvec::ArrayVec;
 
-use crate::offset::{Begin, Offset, draw, is_slow};
+use crate::offset::{Begin, Offset, PERIOD, draw, is_slow};
 use crate::sys::memory::{Block, HUGE_PAGE, page_size};
 use crate::units::ByteSize;
 
@@ -250,6 +250,9 @@ pub struct BadDivision {
     pub size: usize,
 }
 
+/// Round sizes from 64 bytes on come round in a page within so many messages.
+const MESSAGES_IN_A_ROW: usize = PERIOD / 64;
+
 impl Spec {
     /// The same, so divided.
     ///
@@ -297,14 +300,19 @@ impl Spec {
     #[must_use]
     pub fn beginning(self, offset: Offset, seed: u64) -> Self {
         let drawn = || match self.layout {
-            // The kernel copies field after field to the beginning of a page on.
+            // The kernel copies field after field, and message after message, to the beginning of a page on.
             Layout::Heap => draw(seed, |first| {
-                let mut position = 0;
-                self.heap_fields(first).iter().all(|(start, length)| {
-                    let free = !is_slow(position, *start);
-                    position += length;
-                    free
-                })
+                let fields = self.heap_fields(first);
+                let slow_in = |message: usize| {
+                    let mut position = message.wrapping_mul(self.size);
+                    let slow = |(start, length): &&(usize, usize)| {
+                        let slow = is_slow(position, *start);
+                        position = position.wrapping_add(*length);
+                        slow
+                    };
+                    fields.iter().filter(slow).count()
+                };
+                (0..MESSAGES_IN_A_ROW).map(slow_in).sum()
             }),
             // Page-aligned by definition.
             Layout::Page | Layout::Arena | Layout::Huge | Layout::Memfd => 0,
@@ -336,9 +344,14 @@ impl Spec {
     /// From one message on a fresh heap to the next: whole pages for those that fill some, so that all begin at one offset,
     /// and whole cache lines for smaller ones.
     fn heap_stride(&self) -> usize {
-        let (start, length) = self.heap_fields(self.first()).last().copied().unwrap_or_default();
         let granule = if self.size < page_size() { 64 } else { page_size() };
-        (start + length).next_multiple_of(granule)
+        self.heap_length().next_multiple_of(granule)
+    }
+
+    /// From the beginning of the first field on a fresh heap to the end of the last.
+    fn heap_length(&self) -> usize {
+        let (start, length) = self.heap_fields(0).last().copied().unwrap_or_default();
+        start + length
     }
 
     /// The memory that so many messages in turn take, in bytes: not less than they take, whatever their size and layout.
@@ -364,7 +377,11 @@ impl Spec {
         };
         let bytes = fields.saturating_add(AROUND).saturating_mul(messages);
         // In whole huge pages.
-        if self.layout == Layout::Huge { bytes.saturating_add(HUGE_PAGE) } else { bytes }
+        match self.layout {
+            Layout::Huge => bytes.saturating_add(HUGE_PAGE),
+            Layout::Heap => bytes.saturating_add(first),
+            _ => bytes,
+        }
     }
 }
 
@@ -390,8 +407,8 @@ impl Message {
         let memory: Box<dyn Iterator<Item = io::Result<Self>>> = match spec.layout {
             Layout::Heap if spec.begin == Begin::Malloc => Box::new((0..count).map(|_| Ok(allocated()))),
             Layout::Heap => {
-                let blocks = Block::several(spec.heap_stride(), spec.heap_stride(), count)?;
-                Box::new(blocks.into_iter().map(|block| Ok(Self::in_block(block, spec.heap_fields(first)))))
+                let blocks = Block::several(first, spec.heap_length(), spec.heap_stride(), count)?;
+                Box::new(blocks.into_iter().map(|block| Ok(Self::in_block(block, spec.heap_fields(0)))))
             }
             Layout::Page => Box::new((0..count).map(|_| pages().map(|blocks| Self::mapped(blocks, first)))),
             Layout::Arena => Box::new((0..count).map(|_| Block::pages(first + spec.size).map(neighbours))),

@@ -102,7 +102,7 @@ impl Scenario {
     pub fn preparation(&self) -> Duration {
         /// What even a crowded machine fills in a second.
         const BYTES_PER_SECOND: usize = 32 << 20;
-        let bytes = Supply::memory(&self.spec).saturating_mul(self.clients);
+        let bytes = Supply::memory(&self.placed_spec()).saturating_mul(self.clients);
         Duration::from_secs((bytes / BYTES_PER_SECOND) as u64)
     }
 

@@ -48,7 +48,7 @@ impl Uring {
     /// A receiver on a connected socket, whose buffers begin at `begin`; a ring's memory is never the allocator's.
     pub fn new(socket: Socket, begin: Begin) -> io::Result<Self> {
         let first = match begin {
-            Begin::At(offset) => offset.into(),
+            Begin::At(offset) => offset,
             Begin::Malloc => 0,
         };
         let patience = socket.options().read_timeout()?.unwrap_or(ENDLESS);

@@ -10,7 +10,7 @@ use crate::sys::memory;
 /// groups.
 pub(super) fn allow(scenario: &Scenario) -> Result<(), RigError> {
     let clients = scenario.clients;
-    let each = Supply::memory(&scenario.spec).saturating_add(scenario.pollution_table.unwrap_or(0));
+    let each = Supply::memory(&scenario.placed_spec()).saturating_add(scenario.pollution_table.unwrap_or(0));
     let needed = clients.saturating_mul(each);
     let lacks = || cgroup::memory::available().filter(|available| needed > available.bytes / 2);
     if lacks().is_none() {

@@ -80,12 +80,12 @@ fn free_for(message: &Message) -> u16 {
     let seed = slices.first().map_or(0, |field| source(field) % PERIOD);
     draw(seed as u64, |first| {
         let mut position = first;
-        let gathered = slices.iter().all(|field| {
-            let free = !is_slow(position, source(field));
+        let slow = |field: &&std::io::IoSlice<'_>| {
+            let slow = is_slow(position, source(field));
             position += field.len();
-            free
-        });
-        gathered && !is_slow(0, first)
+            slow
+        };
+        slices.iter().filter(slow).count() + usize::from(is_slow(0, first))
     })
 }
 

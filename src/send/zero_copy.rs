@@ -36,7 +36,7 @@ const LINGER: Duration = Duration::from_millis(100);
 
 pub(super) fn has_zero_copy(_: &Spec) -> Result<(), Unsupported> {
     let address = std::net::SocketAddr::from(([127, 0, 0, 1], 0));
-    Socket::tcp(address).and_then(|socket| socket.set_zerocopy()).map_err(|error| {
+    Socket::tcp(address).and_then(References::<()>::new).map(drop).map_err(|error| {
         Unsupported(format!("this kernel has no MSG_ZEROCOPY for TCP (needs Linux 4.14 or later): {error}"))
     })
 }
@@ -128,18 +128,26 @@ impl ZeroCopy {
 
     /// A sender on a connected socket; sets SO_ZEROCOPY.
     pub fn new(socket: Socket, budget: Budget) -> io::Result<Self> {
-        socket.set_zerocopy()?;
-        Ok(Self::over(socket, budget))
+        Ok(Self::with(References::new(socket)?, budget))
     }
 
     pub(super) fn socket(&self) -> &Socket {
         self.references.socket()
     }
 
-    /// On a socket that has SO_ZEROCOPY, or sends nothing by reference.
-    pub(super) fn over(socket: Socket, budget: Budget) -> Self {
+    /// The same, or where that is not possible one that sends nothing by reference.
+    pub(super) fn if_able(socket: Socket, budget: Budget) -> Self {
+        Self::with(References::if_able(socket), budget)
+    }
+
+    /// Whether it can send by reference.
+    pub(super) fn is_able(&self) -> bool {
+        self.references.is_able()
+    }
+
+    fn with(references: References<Lent>, budget: Budget) -> Self {
         Self {
-            references: References::new(socket),
+            references,
             budget,
             in_flight: InFlight::default(),
             since_reap: InFlight::default(),

@@ -67,14 +67,15 @@ impl Block {
         Self::aligned(length, page_size())
     }
 
-    /// `count` blocks of `length` bytes in one mapping, that begin `stride` bytes one after the other from a page on.
-    pub fn several(length: usize, stride: usize, count: usize) -> io::Result<Vec<Self>> {
+    /// `count` blocks of `length` bytes in one mapping, the first of which begins `first` bytes into a page, and each `stride`
+    /// bytes after the one before.
+    pub fn several(first: usize, length: usize, stride: usize, count: usize) -> io::Result<Vec<Self>> {
         let (length, stride) = (length.max(1), stride.max(length).max(1));
-        let total = stride.checked_mul(count.max(1)).ok_or(io::ErrorKind::OutOfMemory)?;
-        let all = Self::aligned(total, page_size())?;
+        let total = stride.checked_mul(count.max(1)).and_then(|bytes| bytes.checked_add(first));
+        let all = Self::aligned(total.ok_or(io::ErrorKind::OutOfMemory)?, page_size())?;
         let block = |number| {
             // SAFETY: `number` is below `count`, so that `length` bytes from there on lie inside `all`.
-            let start = unsafe { all.start.add(number * stride) };
+            let start = unsafe { all.start.add(first + number * stride) };
             Self { start, length, mapping: Arc::clone(&all.mapping) }
         };
         Ok((0..count).map(block).collect())

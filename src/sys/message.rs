@@ -49,10 +49,13 @@ impl Message {
         Self::of(fields.into_iter().map(iovec).collect(), None, Owner::Allocations)
     }
 
-    /// One field in each block, from `first` bytes into it on.
+    /// One field in each block, from `first` bytes into it on; an empty one where the block ends before.
     pub fn mapped(blocks: Vec<Block>, first: usize) -> Self {
-        let iovecs =
-            blocks.iter().map(|block| part(block, first, block.length().saturating_sub(first))).collect();
+        let field = |block: &Block| {
+            let first = first.min(block.length());
+            part(block, first, block.length() - first)
+        };
+        let iovecs = blocks.iter().map(field).collect();
         // Mappings that happen to be neighbours stay apart: no slice may cover two of them.
         Self::of(iovecs, None, Owner::Blocks(blocks))
     }
@@ -174,7 +177,8 @@ impl Message {
         Some((file, start + first as u64))
     }
 
-    /// Whether the fields lie on pages that hold nothing else, which the kernel can keep when the message is gone.
+    /// Whether the fields lie in mappings of ours, whose pages the kernel can keep when the message is gone, and no allocator
+    /// hands out again.
     pub fn has_own_pages(&self) -> bool {
         !self.blocks().is_empty()
     }

@@ -43,8 +43,11 @@ pub fn spawn_within(command: &mut Command, netns: &Netns) -> io::Result<Child> {
     command.spawn()
 }
 
-/// Asks a child to end.
-pub fn terminate(child: &Child) -> io::Result<()> {
+/// Asks a child to end, if it has not.
+pub fn terminate(child: &mut Child) -> io::Result<()> {
+    if child.try_wait()?.is_some() {
+        return Ok(());
+    }
     // SAFETY: the call takes two numbers. The child has not been waited for, so its number is still its own.
     super::checked(unsafe { libc::kill(child.id() as libc::pid_t, libc::SIGTERM) }).map(drop)
 }

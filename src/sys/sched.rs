@@ -28,7 +28,9 @@ pub fn allowed_cpus() -> io::Result<Vec<usize>> {
 /// Lets the calling thread run on `cpus` only.
 pub fn pin(cpus: &[usize]) -> io::Result<()> {
     let words = cpus.iter().max().map_or(0, |most| most / WORD + 1).clamp(FEWEST_WORDS, MOST_WORDS);
-    let mut mask = vec![0u64; words];
+    // No allocation: a child calls it between fork and exec.
+    let mut mask = [0u64; MOST_WORDS];
+    let mask = &mut mask[..words];
     for cpu in cpus.iter().filter(|cpu| **cpu < words * WORD) {
         mask[cpu / WORD] |= 1 << (cpu % WORD);
     }

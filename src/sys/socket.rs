@@ -2,7 +2,6 @@
 //! and a path that counted its own could forget one.
 
 use std::io::{self, IoSlice};
-use std::mem::MaybeUninit;
 use std::net::{Shutdown, SocketAddr};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::ptr;
@@ -158,7 +157,7 @@ impl Socket {
     /// its return value of 0 is no end of stream (net/core/sock.c, sock_recv_errqueue).
     pub fn recv_error_queue<'a>(
         &self,
-        control: &'a mut [MaybeUninit<u8>; CONTROL_BYTES],
+        control: &'a mut [u8; CONTROL_BYTES],
     ) -> io::Result<Option<(&'a [u8], bool)>> {
         self.calls.add();
         // SAFETY: msghdr is plain old data, and all zeroes means no address, no payload, no control.
@@ -173,10 +172,8 @@ impl Socket {
         }
         let length = (message.msg_controllen as usize).min(CONTROL_BYTES);
         let truncated = message.msg_flags & libc::MSG_CTRUNC != 0;
-        // SAFETY: the kernel initialised the first `length` bytes of `control` (msg_controllen after recvmsg),
-        // and `length` is at most the array's length, which was given to the call.
-        let bytes = unsafe { std::slice::from_raw_parts(control.as_ptr().cast::<u8>(), length) };
-        Ok(Some((bytes, truncated)))
+        // Gaps between headers, as IPv6 has them, keep what was there before.
+        Ok(Some((&control[..length], truncated)))
     }
 
     /// `poll(2)` for the error queue alone (POLLERR needs no request): true when it has something or the
@@ -209,8 +206,27 @@ impl Socket {
         }
     }
 
-    /// `setsockopt(SO_ZEROCOPY)`. ENOPROTOOPT or EOPNOTSUPP from a kernel that has no MSG_ZEROCOPY.
-    pub fn set_zerocopy(&self) -> io::Result<()> {
+    /// `setsockopt(SO_ZEROCOPY)`, once in a connection's life: the kernel numbers what is sent by reference from 0 on, whatever
+    /// handle it is sent by. `AlreadyExists` where it is set already; ENOPROTOOPT or EOPNOTSUPP from a kernel that has no
+    /// MSG_ZEROCOPY. Private to this module, because with it the flag MSG_ZEROCOPY means something.
+    pub(super) fn begin_zerocopy(&self) -> io::Result<()> {
+        let (mut set, mut length): (libc::c_int, _) = (0, size_of::<libc::c_int>() as libc::socklen_t);
+        // SAFETY: the value is a live c_int, its size is the length given, and the kernel writes to both.
+        super::checked(unsafe {
+            libc::getsockopt(
+                self.inner.as_raw_fd(),
+                libc::SOL_SOCKET,
+                libc::SO_ZEROCOPY,
+                (&raw mut set).cast(),
+                &raw mut length,
+            )
+        })?;
+        if set != 0 {
+            return Err(io::Error::new(
+                io::ErrorKind::AlreadyExists,
+                "this connection has sent by reference before, perhaps by another handle",
+            ));
+        }
         let on: libc::c_int = 1;
         // SAFETY: the value is a live c_int and its size is the length given.
         let result = unsafe {

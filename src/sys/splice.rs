@@ -5,7 +5,7 @@
 //! of each message's `Arc` for as long as somebody else has one.
 
 use std::io::{self, IoSlice};
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::ptr;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -55,6 +55,13 @@ impl Drop for Kept {
     }
 }
 
+/// How many bytes a pipe takes before a write waits (`fcntl(F_GETPIPE_SZ)`).
+pub fn pipe_bytes(pipe: &impl AsRawFd) -> io::Result<usize> {
+    // SAFETY: it reads no memory of ours.
+    let bytes = super::checked(unsafe { libc::fcntl(pipe.as_raw_fd(), libc::F_GETPIPE_SZ) })?;
+    Ok(usize::try_from(bytes).unwrap_or(0))
+}
+
 /// A pipe, as splice(2) needs one between memory and a socket: a row of slots, each of which refers to a part of a page.
 #[derive(Debug)]
 pub struct Pipe {
@@ -66,12 +73,8 @@ impl Pipe {
     /// A pipe of `slots` slots, or of as many as this user may have (fs.pipe-max-size for one pipe,
     /// fs.pipe-user-pages-soft for all of the user's): what does not fit is sent in several turns.
     pub fn new(slots: usize) -> io::Result<Self> {
-        let mut ends = [-1; 2];
-        // SAFETY: `ends` has room for the two descriptors that the call writes.
-        super::checked(unsafe { libc::pipe2(ends.as_mut_ptr(), libc::O_CLOEXEC) })?;
-        // SAFETY: the call has just made both descriptors, and nobody else owns them.
-        let [read, write] = ends.map(|end| unsafe { OwnedFd::from_raw_fd(end) });
-        let pipe = Self { read, write };
+        let (read, write) = io::pipe()?;
+        let pipe = Self { read: read.into(), write: write.into() };
         let mut wanted = slots.next_power_of_two();
         // Fewer than it has is never refused.
         while wanted != pipe.slots() && pipe.resize(wanted).is_err() && wanted > pipe.slots() {
@@ -82,9 +85,7 @@ impl Pipe {
 
     /// How many slots it has.
     pub fn slots(&self) -> usize {
-        // SAFETY: it reads no memory of ours.
-        let bytes = unsafe { libc::fcntl(self.write.as_raw_fd(), libc::F_GETPIPE_SZ) };
-        usize::try_from(bytes).unwrap_or(0) / page_size()
+        pipe_bytes(&self.write).unwrap_or(0) / page_size()
     }
 
     fn resize(&self, slots: usize) -> io::Result<()> {

@@ -5,7 +5,7 @@
 //! `Arc`, and nobody frees it. What is dropped before the kernel is done is leaked.
 
 use std::io::{self, IoSlice};
-use std::mem::{ManuallyDrop, MaybeUninit};
+use std::mem::ManuallyDrop;
 use std::sync::Arc;
 
 use super::completions::{Completion, Garbled, Tally, Tracker};
@@ -17,6 +17,7 @@ use super::socket::{CONTROL_BYTES, SendFlags, Socket};
 pub struct References<N> {
     socket: Socket,
     tracker: Tracker<Lent<N>>,
+    able: bool,
 }
 
 /// What one call refers to, and what its caller wants to know when it is released. Dropped with the tracker it leaks the
@@ -36,10 +37,26 @@ impl<N> Lent<N> {
 }
 
 impl<N> References<N> {
-    /// On a connected socket that has SO_ZEROCOPY, and on which nothing was sent by reference yet: the kernel numbers the
-    /// calls of a socket from 0 on. Without SO_ZEROCOPY the kernel would copy, and never say that it is done.
-    pub fn new(socket: Socket) -> Self {
-        Self { socket, tracker: Tracker::default() }
+    /// On a connected socket, whose SO_ZEROCOPY it sets: whoever sets it is the only one on this connection, also beside
+    /// other handles of it, and so counts as the kernel does.
+    ///
+    /// # Errors
+    /// Where the kernel has no MSG_ZEROCOPY, and `AlreadyExists` where the connection has SO_ZEROCOPY already.
+    pub fn new(socket: Socket) -> io::Result<Self> {
+        socket.begin_zerocopy()?;
+        Ok(Self { socket, tracker: Tracker::default(), able: true })
+    }
+
+    /// The same, for who can do without: where it cannot send by reference, [`References::send`] is refused as
+    /// `Unsupported`.
+    pub fn if_able(socket: Socket) -> Self {
+        let able = socket.begin_zerocopy().is_ok();
+        Self { socket, tracker: Tracker::default(), able }
+    }
+
+    /// Whether it can send by reference.
+    pub fn is_able(&self) -> bool {
+        self.able
     }
 
     /// The connection.
@@ -53,6 +70,9 @@ impl<N> References<N> {
     ///
     /// # Errors
     /// Those of the call; `InvalidInput` for slices of something else.
+    ///
+    /// # Panics
+    /// Where `note` does; the call then stays unreleased, as do all that follow.
     #[inline]
     pub fn send(
         &mut self,
@@ -61,6 +81,9 @@ impl<N> References<N> {
         flags: SendFlags,
         note: impl FnOnce(usize) -> N,
     ) -> io::Result<(u64, usize)> {
+        if !self.able {
+            return Err(io::ErrorKind::Unsupported.into());
+        }
         if !message.holds(slices) {
             return Err(io::ErrorKind::InvalidInput.into());
         }
@@ -69,8 +92,18 @@ impl<N> References<N> {
         // for ever.
         match unsafe { self.socket.sendmsg_with(slices, libc::MSG_ZEROCOPY | flags.bits()) } {
             // A call that took nothing consumes no id, and the kernel refers to nothing.
-            Ok(0) => Err(io::ErrorKind::WriteZero.into()),
-            Ok(sent) => Ok((self.tracker.issue(Lent { message: lent, note: note(sent) }), sent)),
+            Ok(0) => {
+                drop(ManuallyDrop::into_inner(lent));
+                Err(io::ErrorKind::WriteZero.into())
+            }
+            Ok(sent) => {
+                // Where `note` panics the kernel has counted a call that the tracker has not: no number means the same to
+                // both any more, so nothing more is released or sent.
+                self.able = false;
+                let note = note(sent);
+                self.able = true;
+                Ok((self.tracker.issue(Lent { message: lent, note }), sent))
+            }
             Err(error) => {
                 drop(ManuallyDrop::into_inner(lent));
                 Err(error)
@@ -84,7 +117,10 @@ impl<N> References<N> {
     /// # Errors
     /// Those of recvmsg(2), and [`Garbled`] for what is no completion of this connection.
     pub fn reap(&mut self, mut released: impl FnMut(u64, N)) -> io::Result<()> {
-        let mut control = [MaybeUninit::uninit(); CONTROL_BYTES];
+        if !self.able {
+            return Ok(());
+        }
+        let mut control = [0; CONTROL_BYTES];
         while let Some((bytes, truncated)) = self.socket.recv_error_queue(&mut control)? {
             let completion = Completion::parse(bytes, truncated).map_err(io::Error::other)?;
             self.complete(completion, &mut released).map_err(io::Error::other)?;
@@ -122,8 +158,11 @@ mod tests {
     fn bytes_of_something_else_are_refused_and_what_failed_is_not_held() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let client = Socket::from(TcpStream::connect(listener.local_addr().unwrap()).unwrap());
-        client.set_zerocopy().unwrap();
-        let mut references = References::new(client);
+        let handle = client.try_clone().unwrap();
+        let mut references = References::new(client).unwrap();
+        // Another would count from 0 as well, and take this one's releases for its own.
+        let second = References::<()>::new(handle).unwrap_err();
+        assert_eq!(second.kind(), io::ErrorKind::AlreadyExists);
         let mut message = Arc::new(Message::from_bytes(vec![1; 5000]));
         let other = vec![2; 5000];
         let mut send = |slices: &[IoSlice<'_>]| references.send(&message, slices, SendFlags::NONE, drop);

@@ -211,8 +211,7 @@ mod tests {
         // Over loopback the kernel copies what was sent by reference into pages of its own: the page that can be mapped.
         let copied = first_page_is_mapped(|sender| {
             let sender = sender.try_clone()?;
-            sender.set_zerocopy()?;
-            let (message, mut references) = (page(), References::new(sender));
+            let (message, mut references) = (page(), References::new(sender)?);
             references.send(&message, message.slices(), SendFlags::NONE, drop).map(|(_, sent)| sent)
         });
         assert!(copied.unwrap(), "else the other answer says nothing");

@@ -1,12 +1,12 @@
 //! Memory that the kernel reads late: what a path has given back is overwritten at once and handed out again, and the
 //! receiver looks for it. AddressSanitizer does not see what the kernel reads.
 
-use std::io;
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::common::child::{alone, this_test};
+use crate::common::forgetful::Forgetful;
 use crate::common::{LONG, available, spec};
 use crate::counting::{PATTERN, overwrite_what_is_freed};
 use copycost::internals::connection::{self, Options};
@@ -70,18 +70,6 @@ fn sent(open: impl FnOnce(Socket) -> Box<dyn Sender>) -> Arrived {
     receiver.join().unwrap()
 }
 
-/// Sends by reference and keeps nothing.
-#[derive(Debug)]
-struct Forgetful(Socket);
-
-impl Sender for Forgetful {
-    fn send(&mut self, message: &Arc<Message>) -> io::Result<()> {
-        let sent = self.0.options().send_vectored_with_flags(message.slices(), libc::MSG_ZEROCOPY)?;
-        assert_eq!(sent, message.size(), "a blocking send takes everything");
-        Ok(())
-    }
-}
-
 #[test]
 fn what_a_path_gives_back_is_read_by_nobody() {
     alone(this_test!(), || {
@@ -104,10 +92,7 @@ fn what_a_path_gives_back_is_read_by_nobody() {
 fn an_early_release_is_found() {
     alone(this_test!(), || {
         overwrite_what_is_freed();
-        let arrived = sent(|socket| {
-            socket.set_zerocopy().unwrap();
-            Box::new(Forgetful(socket))
-        });
+        let arrived = sent(|socket| Box::new(Forgetful::new(socket)));
         assert!(
             arrived.wrong > 0 && arrived.overwritten > 0,
             "else the other test says nothing: {arrived:?}"

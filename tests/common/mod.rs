@@ -4,6 +4,7 @@
 #![allow(dead_code, reason = "each test binary uses its own part")]
 
 pub mod child;
+pub mod forgetful;
 mod rules;
 pub mod slow;
 

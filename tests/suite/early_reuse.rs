@@ -2,28 +2,14 @@
 //! so that it is written again before it is sent. It is possible on loopback: data in the write queue is still
 //! by reference. If this were not caught, "intact" in every other test would mean nothing.
 
-use std::io;
-use std::sync::Arc;
 
+use crate::common::forgetful::Forgetful;
 use crate::common::slow::SLOW;
 use crate::common::{at_once, available, end_of, skip, spec, taking, verified, within};
-use copycost::internals::sys::socket::Socket;
-use copycost::message::{Buffers, Message, Spec};
+use copycost::message::{Buffers, Spec};
 use copycost::rig::{Rig, RigError, Sample, Work};
 use copycost::scenario::Scenario;
-use copycost::send::{Release, SendPath, Sender};
-
-/// Sends by reference and keeps nothing alive.
-#[derive(Debug)]
-struct Forgetful(Socket);
-
-impl Sender for Forgetful {
-    fn send(&mut self, message: &Arc<Message>) -> io::Result<()> {
-        let sent = self.0.options().send_vectored_with_flags(message.slices(), libc::MSG_ZEROCOPY)?;
-        assert_eq!(sent, message.size(), "a blocking send takes everything");
-        Ok(())
-    }
-}
+use copycost::send::{Release, SendPath};
 
 static FORGETFUL: SendPath = SendPath {
     name: "forgetful",
@@ -31,10 +17,7 @@ static FORGETFUL: SendPath = SendPath {
     release: Release::OnReturn,
     delays: false,
     probe: |_| Ok(()),
-    open: |socket, _, _| {
-        socket.set_zerocopy()?;
-        Ok(Box::new(Forgetful(socket)))
-    },
+    open: |socket, _, _| Ok(Box::new(Forgetful::new(socket))),
 };
 
 /// Between what fails to show the fault: of smaller messages the queue holds only such that wait for an

@@ -8,6 +8,7 @@
 use std::io::{self, Read as _};
 
 use crate::common::child::{Running, Wanted, is_root, role, this_test, works};
+use crate::common::forgetful::turn_zero_copy_on;
 use crate::common::slow::SLOW;
 use crate::common::{all_pass, skip, spec, take_turn_with_locked_memory, verified};
 use copycost::internals::connection::{self, Options};
@@ -189,7 +190,7 @@ fn hog(sizes: &[usize]) {
                 _ => {
                     let client = connection::connect(listener.local_addr().unwrap(), &options).unwrap();
                     let (server, _) = listener.accept().unwrap();
-                    server.set_zerocopy().unwrap();
+                    turn_zero_copy_on(&server);
                     held.push((client, server));
                 }
             }

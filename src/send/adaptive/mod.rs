@@ -127,10 +127,12 @@ impl Adaptive {
         objective: Objective,
         experience: &Experience,
     ) -> io::Result<Self> {
-        let able = socket.set_zerocopy().is_ok() && budget.longest_call().is_some();
-        let controller = Controller::new(objective, experience.clone(), link(&socket)?, able);
+        let link = link(&socket)?;
+        let inner = ZeroCopy::if_able(socket, budget);
+        let able = inner.is_able() && budget.longest_call().is_some();
+        let controller = Controller::new(objective, experience.clone(), link, able);
         Ok(Self {
-            inner: ZeroCopy::over(socket, budget),
+            inner,
             staging: Staging::new(None),
             controller,
             since_look: 0,

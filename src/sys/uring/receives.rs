@@ -62,9 +62,9 @@ impl Receives {
     ///
     /// # Errors
     /// As [`super::probe`]; EINVAL before Linux 5.19.
-    pub fn open(socket: Socket, count: u16, size: u32, first: usize) -> io::Result<Self> {
+    pub fn open(socket: Socket, count: u16, size: u32, first: u16) -> io::Result<Self> {
         let ring = Ring::open(2, 4 * u32::from(count), socket.calls())?;
-        let first_buffer = (usize::from(count) * ENTRY).next_multiple_of(page_size()) + first;
+        let first_buffer = (usize::from(count) * ENTRY).next_multiple_of(page_size()) + usize::from(first);
         let size = size as usize;
         let block = Block::pages(first_buffer + usize::from(count) * size)?;
         let start = block.start();

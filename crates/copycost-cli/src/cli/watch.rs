@@ -43,6 +43,12 @@ struct Told {
     cpus: f64,
     samples: u64,
     lost: u64,
+    /// Threads that could not be sampled.
+    refused: usize,
+    /// Samples in user space whose instruction could not be read.
+    unread: u64,
+    /// Whether the process ended meanwhile.
+    ended: bool,
     /// Of all samples, in percent.
     copying_percent: Option<f64>,
     hazardous_percent: Option<f64>,
@@ -96,6 +102,9 @@ fn told(pid: i32, seen: &Seen, slower_here: Option<f64>) -> Told {
         cpus: seen.cpus(),
         samples: counts.samples,
         lost: seen.lost,
+        refused: seen.refused,
+        unread: counts.unread,
+        ended: seen.ended,
         copying_percent: known.then(|| percent(counts.copies)),
         hazardous_percent: known.then(|| percent(counts.hits())),
         slower_here,
@@ -133,8 +142,7 @@ fn advice(place: &Place) -> String {
             "the receiving buffer lies {distance} bytes further into its page than what it receives: begin it at 64"
         ),
         Direction::ToKernel => format!(
-            "what is sent lies {distance} bytes less far into its page than where it goes (at {} where that is 0): \
-             begin it at 64",
+            "the send buffer begins at {} where the kernel's page begins with it: begin it at 64",
             4096 - u32::from(distance)
         ),
         Direction::Within => format!(
@@ -157,7 +165,12 @@ fn text(pid: i32, seen: &Seen, slower: Option<f64>) -> String {
         text += "It has ended meanwhile.\n";
     }
     if seen.refused > 0 {
-        let _ = writeln!(text, "{} more threads could not be sampled.", seen.refused);
+        let why = seen.refusal.as_deref().unwrap_or_default();
+        let _ = writeln!(
+            text,
+            "{} more could not be sampled: {why}.",
+            counted(seen.refused as u64, "thread", "threads")
+        );
     }
     if seen.lost > 0 {
         let _ = writeln!(text, "{} samples were lost for want of room.", seen.lost);
@@ -170,6 +183,14 @@ fn text(pid: i32, seen: &Seen, slower: Option<f64>) -> String {
             + "This kernel or this architecture shows no registers with its samples, so where copies go is unknown.\n";
     }
     let percent = |samples: u64| 100.0 * counts.share(samples);
+    if counts.unread > 0 {
+        let _ = writeln!(
+            text,
+            "{:.1} % of its CPU time is in user space where its memory cannot be read, and copies there are not seen: run \
+             this as root, or with CAP_SYS_PTRACE.",
+            percent(counts.unread)
+        );
+    }
     if counts.hits() == 0 {
         let _ = writeln!(
             text,

@@ -6,10 +6,8 @@
 
 use super::metric::Metric;
 use super::stats::{Interval, Word};
-use crate::record::{Comparison, OLD, Record, Results};
-
-/// What stands behind a path's name when it is compared with itself in an earlier run.
-pub const BASELINE: &str = "BASELINE";
+pub use crate::record::BASELINE;
+use crate::record::{Comparison, Record, Results, UNRECORDED};
 
 /// The ratios of `now` to those of `before`, path by path and cell by cell, where both have one.
 ///
@@ -17,11 +15,15 @@ pub const BASELINE: &str = "BASELINE";
 /// levels it holds at the less careful of them.
 pub fn changes(now: &Results, before: &Results) -> Vec<Comparison> {
     let counterpart = |here: &Comparison| before.comparisons.iter().find(|there| alike(here, there));
-    // Not of builds: what follows the last @ is an offset then, or nothing.
-    let of_build =
-        |c: &&Comparison| [OLD, BASELINE].iter().any(|build| c.reference.ends_with(&format!("@{build}")));
-    let own = now.comparisons.iter().filter(|comparison| !of_build(comparison));
-    own.filter_map(|here| change(here, counterpart(here)?)).collect()
+    let own = now.comparisons.iter().filter(|comparison| !comparison.is_of_builds());
+    let mut changes: Vec<Comparison> = Vec::new();
+    for change in own.filter_map(|here| change(here, counterpart(here)?)) {
+        // Of several offsets a path stands beside the reference first and beside its own other offset then: one is enough.
+        if !changes.iter().any(|known| alike(known, &change)) {
+            changes.push(change);
+        }
+    }
+    changes
 }
 
 fn alike(here: &Comparison, there: &Comparison) -> bool {
@@ -69,7 +71,7 @@ type OfRecord = (&'static str, fn(&Record) -> &str);
 pub fn differences(now: &Results, before: &Results) -> Vec<String> {
     let mut told = now.conditions.differences(&before.conditions);
     if let (Some(there), Some(here)) = (before.records.first(), now.records.first()) {
-        let records: [OfRecord; 9] = [
+        let records: [OfRecord; 7] = [
             ("transport", |r| &r.transport),
             ("placement", |r| &r.placement),
             ("layout", |r| &r.layout),
@@ -77,8 +79,6 @@ pub fn differences(now: &Results, before: &Results) -> Vec<String> {
             ("buffers", |r| &r.buffers),
             ("footprint", |r| &r.footprint),
             ("receive path", |r| &r.receive),
-            ("send offset", |r| &r.send_offset),
-            ("receive offset", |r| &r.receive_offset),
         ];
         for (what, of) in records {
             if of(there) != of(here) {
@@ -86,7 +86,20 @@ pub fn differences(now: &Results, before: &Results) -> Vec<String> {
             }
         }
     }
+    told.extend(offsets(now, before));
     told
+}
+
+/// In which offsets the buffers of two runs differ, each as `what: there, here`; what one of the two did not record is
+/// passed over.
+pub fn offsets(now: &Results, before: &Results) -> Vec<String> {
+    let (Some(there), Some(here)) = (before.records.first(), now.records.first()) else { return Vec::new() };
+    let pairs = there.offsets_of_run().into_iter().zip(here.offsets_of_run());
+    let differs = |(what, (there, here)): (&str, (&str, &str))| {
+        let recorded = there != UNRECORDED && here != UNRECORDED;
+        (recorded && there != here).then(|| format!("{what}: {there} there, {here} here"))
+    };
+    ["send offset", "receive offset"].into_iter().zip(pairs).filter_map(differs).collect()
 }
 
 #[cfg(test)]

@@ -84,8 +84,10 @@ pub(super) fn steal(machine: &Machine, _: &Plan) -> Result<Answer, Unread> {
 pub(super) fn irq_time(machine: &Machine, _: &Plan) -> Result<Answer, Unread> {
     let (on, source) = match irq_accounting(machine)? {
         None => {
-            return Ok(Answer::note("Whether this kernel has IRQ_TIME_ACCOUNTING is unknown: no kernel configuration is visible.")
-                .effect("copycost calibrates the thread clock before it trusts it."));
+            return Ok(Answer::note(
+                "Whether this kernel has IRQ_TIME_ACCOUNTING is unknown: no kernel configuration is visible.",
+            )
+            .effect("copycost calibrates the thread clock before it trusts it."));
         }
         Some(known) => known,
     };

@@ -14,7 +14,7 @@ use super::Machine;
 use super::Plan;
 use super::finding::Answer;
 use super::machine::Unread;
-use copycost::internals::sys::sched;
+use copycost::internals::sys::{sched, splice};
 use copycost::offset::{PERIOD, is_slow};
 use socket2::SockRef;
 
@@ -61,6 +61,9 @@ pub struct CopyTime {
     /// The shortest time of several.
     pub took: Duration,
 }
+
+/// The larger of them.
+const LARGEST: usize = SIZES[1];
 
 /// What is copied.
 const SIZES: [usize; 2] = [1 << 10, 64 << 10];
@@ -109,16 +112,19 @@ fn factor(times: &[&CopyTime]) -> Option<f64> {
     Some(slow.as_secs_f64() / fast.as_secs_f64().max(1e-9))
 }
 
-/// By how much the slowest kind of copy is slower on this CPU at a distance of 1 to 31, where that was measured; 1 where it is
+/// By how much the slowest kind of copy is slower on any of these CPUs at a distance of 1 to 31, where that was measured; 1 where it is
 /// not slower beyond doubt.
 pub fn slowness() -> Option<f64> {
-    let cpu = *sched::allowed_cpus().ok()?.first()?;
-    let all = measure(&[cpu]);
-    let of = |by: Copier, bytes: usize| {
-        factor(&all.iter().filter(|time| (time.by, time.bytes) == (by, bytes)).collect::<Vec<_>>())
+    let cpus = sched::allowed_cpus().ok()?;
+    let all = measure(&cpus);
+    let of = |cpu: usize, by: Copier, bytes: usize| {
+        let same = |time: &&CopyTime| (time.cpu, time.by, time.bytes) == (cpu, by, bytes);
+        factor(&all.iter().filter(same).collect::<Vec<_>>())
     };
-    let kinds = Copier::ALL.into_iter().flat_map(|by| SIZES.map(|bytes| of(by, bytes)));
-    let worst = kinds.flatten().reduce(f64::max)?;
+    let on =
+        |cpu: usize| Copier::ALL.into_iter().flat_map(move |by| SIZES.map(move |bytes| (cpu, by, bytes)));
+    let kinds = cpus.into_iter().flat_map(on);
+    let worst = kinds.filter_map(|(cpu, by, bytes)| of(cpu, by, bytes)).reduce(f64::max)?;
     Some(if worst >= SLOW_FROM { worst } else { 1.0 })
 }
 
@@ -150,10 +156,16 @@ pub(super) fn hazard(machine: &Machine, _: &Plan) -> Result<Answer, Unread> {
     if cpus.is_empty() {
         return Ok(Answer::note("Whether copies depend on where buffers begin was not measured."));
     }
+    let allowed = machine.facts.allowed_cpus.len();
+    let measured = match cpus.len() {
+        1 => "the CPU measured".to_owned(),
+        number if number < allowed => format!("the {number} of {allowed} CPUs that could be measured"),
+        _ => "every CPU".to_owned(),
+    };
     let Some(worst) = hit.iter().map(|(_, factor)| *factor).reduce(f64::max) else {
-        return Ok(Answer::ready(
-            "No copy hazard: copies take as long wherever in a page their ends begin, on every CPU.",
-        ));
+        return Ok(Answer::ready(format!(
+            "No copy hazard: copies take as long wherever in a page their ends begin, on {measured}."
+        )));
     };
     let each: Vec<_> = hit.iter().map(|(by, factor)| format!("{by} {factor:.1} times")).collect();
     let cpus = if slow_cpus == cpus.len() {
@@ -202,17 +214,26 @@ struct Here {
 
 impl Here {
     fn open() -> io::Result<Self> {
-        const LARGEST: usize = SIZES[1];
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
-        let near = TcpStream::connect(listener.local_addr()?)?;
-        let far = listener.accept()?.0;
-        // So that what is sent is there before anybody receives, and nobody waits.
-        SockRef::from(&near).set_send_buffer_size(16 * LARGEST)?;
-        SockRef::from(&far).set_recv_buffer_size(16 * LARGEST)?;
-        near.set_nonblocking(true)?;
-        far.set_nonblocking(true)?;
-        Ok(Self { from: Pages::new(LARGEST), to: Pages::new(LARGEST), pipe: io::pipe()?, ends: (near, far) })
+        // A user who has many pipes gets short ones, into which a write of this length would wait for ever (pipe(7)).
+        let pipe = io::pipe()?;
+        if splice::pipe_bytes(&pipe.1)? < LARGEST {
+            return Err(io::ErrorKind::QuotaExceeded.into());
+        }
+        Ok(Self { from: Pages::new(LARGEST), to: Pages::new(LARGEST), pipe, ends: ends()? })
     }
+}
+
+/// Both ends of a connection over loopback, on which nobody waits.
+fn ends() -> io::Result<(TcpStream, TcpStream)> {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+    let near = TcpStream::connect(listener.local_addr()?)?;
+    let far = listener.accept()?.0;
+    // So that what is sent is there before anybody receives.
+    SockRef::from(&near).set_send_buffer_size(16 * LARGEST)?;
+    SockRef::from(&far).set_recv_buffer_size(16 * LARGEST)?;
+    near.set_nonblocking(true)?;
+    far.set_nonblocking(true)?;
+    Ok((near, far))
 }
 
 fn timed<T>(act: impl FnOnce() -> io::Result<T>) -> io::Result<Duration> {
@@ -239,18 +260,26 @@ impl Copying for Here {
             }
             Copier::Memcpy => {
                 let (from, to) = (self.from.at(0, bytes), self.to.at(distance, bytes));
-                timed(|| {
-                    black_box(&mut *to).copy_from_slice(black_box(from));
-                    black_box(to);
+                // One alone may take less than a tick of the clock.
+                const COPIES: u32 = 64;
+                let took = timed(|| {
+                    for _ in 0..COPIES {
+                        black_box(&mut *to).copy_from_slice(black_box(from));
+                    }
                     Ok(())
-                })
+                });
+                took.map(|took| took / COPIES)
             }
             Copier::Recv => {
                 // Whole pages are sent, so that each message begins one of the kernel's pages.
                 let whole = bytes.next_multiple_of(PERIOD);
                 self.ends.0.write_all(self.from.at(0, whole))?;
                 let took = timed(|| self.ends.1.read_exact(self.to.at(distance, bytes)));
-                self.ends.1.read_exact(self.to.at(0, whole - bytes))?;
+                let rest = self.ends.1.read_exact(self.to.at(0, whole - bytes));
+                if took.is_err() || rest.is_err() {
+                    // What was not read would shift all that follows.
+                    self.ends = ends()?;
+                }
                 took
             }
         }

@@ -12,6 +12,7 @@ pub use copycost::internals::sys::ethtool::Offloads;
 pub use copycost::internals::sys::rtnetlink::Qdisc;
 use copycost::internals::sys::rtnetlink::{self, Interface};
 use copycost::internals::sys::socket::Socket;
+use copycost::internals::sys::zerocopy::References;
 use copycost::internals::sys::{ethtool::Ethtool, limits, memory, sched, text, uring};
 
 /// Whether the kernel can do something.
@@ -153,7 +154,7 @@ fn soft(limit: io::Result<limits::Limit>) -> Option<u64> {
 
 /// Without SO_ZEROCOPY the flag MSG_ZEROCOPY is silently ignored (net/ipv4/tcp.c), so the option is what tells.
 fn zero_copy() -> io::Result<()> {
-    Socket::tcp(([127, 0, 0, 1], 0).into())?.set_zerocopy()
+    References::<()>::new(Socket::tcp(([127, 0, 0, 1], 0).into())?).map(drop)
 }
 
 fn supported(probe: io::Result<()>) -> Support {

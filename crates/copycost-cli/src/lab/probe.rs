@@ -58,7 +58,8 @@ impl Key {
     pub(super) fn of(scenario: &Scenario) -> Self {
         // One message, whatever the scenario does with several.
         let size = scenario.spec.size.min(MOST);
-        let spec = Spec { size, buffers: Buffers::Constant, footprint: Footprint::Hot, ..scenario.spec };
+        let spec =
+            Spec { size, buffers: Buffers::Constant, footprint: Footprint::Hot, ..scenario.placed_spec() };
         Self { path: scenario.path.name, spec }
     }
 }

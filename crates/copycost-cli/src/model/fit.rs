@@ -162,8 +162,7 @@ impl Model {
                 Err(refused) => return Err(refused),
                 Ok(fit) => match weakest(&fit, &terms) {
                     Some(term) => {
-                        notes
-                            .push(format!("the {} costs nothing beyond noise", terms[term]));
+                        notes.push(format!("the {} costs nothing beyond noise", terms[term]));
                         terms.remove(term);
                     }
                     None => break fit,

@@ -11,8 +11,11 @@ use super::source::{Copying, Ring, Sample, Source};
 use copycost::cost::opener::Reach;
 
 /// The sizes of a ring in bytes, the first that can be had: a quarter of a second at 4 kHz, and less where the memory
-/// that perf may lock (`perf_event_mlock_kb`) is short.
+/// that perf may lock (`perf_event_mlock_kb`) is short, or there are few samples.
 const RING_BYTES: [usize; 2] = [512 << 10, 64 << 10];
+
+/// Up to so many samples a second the smaller one holds a tenth of a second.
+const FEW_HERTZ: u64 = 1000;
 
 /// From a system call through softirq to the wake-up of a receiver there are some forty frames.
 const DEEPEST: u16 = 64;
@@ -48,6 +51,7 @@ impl Machine {
             builder.sample(SampleFlag::REGS_INTR).attrs_mut().sample_regs_intr = REGISTERS;
         }
         let [large, small] = RING_BYTES;
+        let large = if hertz > FEW_HERTZ { large } else { small };
         let ring = builder.build()?.sampled(large).or_else(|_| builder.build()?.sampled(small))?;
         Ok(Box::new(ring))
     }

@@ -29,6 +29,30 @@ pub struct Copying {
     pub source: u64,
 }
 
+/// Between whose memories a copy goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Crossing {
+    /// From the kernel's to a program's.
+    OutOfKernel,
+    /// From a program's to the kernel's.
+    IntoKernel,
+}
+
+impl Copying {
+    /// Which way it goes; `None` where both addresses are of one side, or one is none: then another instruction ran.
+    pub fn crosses(&self) -> Option<Crossing> {
+        /// Nothing is mapped below (vm.mmap_min_addr): a small number is a length.
+        const LOWEST: u64 = 1 << 16;
+        // The upper half of all addresses is the kernel's.
+        let kernels = |address: u64| address >> 63 == 1;
+        match (kernels(self.destination), kernels(self.source)) {
+            (false, true) if self.destination >= LOWEST => Some(Crossing::OutOfKernel),
+            (true, false) if self.source >= LOWEST => Some(Crossing::IntoKernel),
+            _ => None,
+        }
+    }
+}
+
 /// Samples of one thread, kept until they are taken.
 pub trait Ring {
     /// Begins to sample.

@@ -38,7 +38,11 @@ impl Stacks {
                 let name = |address: &u64| Rc::from(symbols.name(*address).unwrap_or(UNKNOWN));
                 let mut frames: Vec<Rc<str>> = sample.chain.iter().rev().map(name).collect();
                 let copies = frames.last().is_some_and(|innermost| classes::has_the_copy(innermost));
-                if copies && sample.copying.is_some_and(is_hazardous) {
+                if copies
+                    && sample
+                        .copying
+                        .is_some_and(|copying| copying.crosses().is_some() && is_hazardous(copying))
+                {
                     frames.push(Rc::from(HAZARDOUS));
                 }
                 frames
@@ -150,8 +154,9 @@ mod tests {
         let symbols = Symbols::parse("10 T entry\n20 T rep_movs_alternative\n30 T kfree\n");
         let mut stacks = Stacks::default();
         // Only where the instruction is are the registers those of a copy.
-        for (at, destination) in [(0x22, 0x9010), (0x22, 0x9040), (0x22, 0x9000), (0x33, 0x9010)] {
-            let copying = Some(Copying { destination, source: 0x5000 });
+        let user = 0x7f00_0000_9000;
+        for (at, destination) in [(0x22, user + 16), (0x22, user + 64), (0x22, user), (0x33, user + 16)] {
+            let copying = Some(Copying { destination, source: 0xffff_8880_0000_5000 });
             stacks.add(
                 Role::Receiver,
                 &Sample { thread: 1, user: false, address: at, chain: vec![at, 0x15], copying },

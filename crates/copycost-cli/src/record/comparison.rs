@@ -33,6 +33,14 @@ pub struct Comparison {
     pub note: Option<String>,
 }
 
+impl Comparison {
+    /// Whether it is of one path in two builds or in two runs, and not of two paths or two offsets of one run.
+    pub fn is_of_builds(&self) -> bool {
+        let build = self.reference.rsplit_once('@').map(|(_, build)| build);
+        build.is_some_and(|build| [super::OLD, super::BASELINE].contains(&build))
+    }
+}
+
 /// From which message size one path beats another.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Crossover {

@@ -261,13 +261,18 @@ impl Results {
     }
 }
 
-/// What a record of a version says that did not control them.
+/// What a record of a version says that did not control offsets.
+pub const UNRECORDED: &str = "not recorded";
+
 fn unrecorded() -> String {
-    "not recorded".to_owned()
+    UNRECORDED.to_owned()
 }
 
 /// The name of a path in another build: `onecopy@OLD`.
 pub const OLD: &str = "OLD";
+
+/// The name of a path in an earlier run: `onecopy@BASELINE`.
+pub const BASELINE: &str = "BASELINE";
 
 /// How the name of a send offset begins: `onecopy@send=16`. A receive offset has its number alone.
 pub const SEND_ARM: &str = "send=";

@@ -6,18 +6,18 @@
 mod processes;
 
 use std::collections::BTreeMap;
-use std::fs::File;
-use std::os::unix::fs::FileExt as _;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use crate::profile::classes::has_the_copy;
-use crate::profile::source::{Copying, Ring, Sample, Source};
+use crate::profile::source::{Copying, Crossing, Ring, Sample, Source};
 use crate::profile::symbols::Symbols;
 use copycost::cost::opener::Reach;
 use copycost::cost::{Measured, Missing};
+use copycost::internals::sys::limits;
 use copycost::offset::{PERIOD, is_slow};
 
+use processes::Memory;
 pub use processes::{Processes, Thread};
 
 /// Samples a second of each thread: a prime. Within the noise of a server's own figures.
@@ -58,6 +58,8 @@ pub struct Counts {
     pub samples: u64,
     /// Those whose registers the kernel showed.
     pub with_registers: u64,
+    /// Of these those in user space whose instruction could not be read.
+    pub unread: u64,
     /// Of these those inside a copying instruction.
     pub copies: u64,
     /// Of these those at a hazardous distance.
@@ -77,6 +79,8 @@ pub struct Seen {
     pub processes: usize,
     /// Threads that could not be sampled.
     pub refused: usize,
+    /// Why the first of them could not.
+    pub refusal: Option<String>,
     /// What was sampled.
     pub counts: Counts,
     /// Samples that were lost for want of room.
@@ -115,6 +119,10 @@ pub fn watch(
     go_on: &mut dyn FnMut() -> bool,
 ) -> Measured<Seen> {
     let hertz = source.most_hertz().map_or(HERTZ, |most| HERTZ.min(most)).max(1);
+    // A file for each thread, and one for each process's memory; what is not allowed shows as threads that are refused.
+    if let Ok(limit) = limits::open_files() {
+        let _ = limits::set_open_files(limit.hard);
+    }
     // What is missing is said at once: the rights first, which are the first thing to mend.
     probe(source, pid, hertz)?;
     let symbols = Symbols::read(source)?;
@@ -138,9 +146,12 @@ pub fn watch(
                 }
                 // It has gone meanwhile.
                 Err(error) if error.raw_os_error() == Some(libc::ESRCH) => {}
-                Err(_) => {
+                Err(error) => {
                     processes.refuse(thread.id);
                     seen.refused += 1;
+                    seen.refusal.get_or_insert_with(|| {
+                        Missing::of_perf(&error, "cpu-clock", source.paranoid()).to_string()
+                    });
                 }
             }
         }
@@ -149,10 +160,11 @@ pub fn watch(
         std::thread::sleep(left.min(ROUND));
         let Seen { counts, lost, .. } = &mut seen;
         rings.retain(|id, ring| {
-            let memory = processes.process_of(*id).and_then(|process| processes.memory(process));
-            *lost += ring.take(&mut |sample| count(counts, &sample, &symbols, memory));
-            // Once more after its end.
-            threads.iter().any(|thread| thread.id == *id)
+            // Once more after its end, when its memory is gone.
+            let thread = threads.iter().find(|thread| thread.id == *id);
+            let mut memory = thread.and_then(|thread| processes.memory(thread.process));
+            *lost += ring.take(&mut |sample| count(counts, &sample, &symbols, memory.as_deref_mut()));
+            thread.is_some()
         });
         if seen.ended || left.is_zero() || !go_on() {
             break;
@@ -179,13 +191,23 @@ fn probe(source: &dyn Source, pid: i32, hertz: u64) -> Measured<()> {
 }
 
 /// Adds a sample.
-fn count(counts: &mut Counts, sample: &Sample, symbols: &Symbols, memory: Option<&File>) {
+fn count(counts: &mut Counts, sample: &Sample, symbols: &Symbols, memory: Option<&mut Memory>) {
     counts.samples += 1;
     let Some(copying) = sample.copying else { return };
     counts.with_registers += 1;
     let frames: Vec<Rc<str>> =
         sample.chain.iter().map(|address| Rc::from(symbols.name(*address).unwrap_or("?"))).collect();
-    let Some(direction) = direction(sample, copying, &frames, memory) else { return };
+    let direction = match sample.user {
+        false => in_kernel(copying, &frames),
+        true => match memory.and_then(|memory| memory.read::<3>(sample.address)) {
+            Some(bytes) => REP_MOVS.iter().any(|code| bytes.starts_with(code)).then_some(Direction::Within),
+            None => {
+                counts.unread += 1;
+                None
+            }
+        },
+    };
+    let Some(direction) = direction else { return };
     counts.copies += 1;
     let Copying { destination, source } = copying;
     if is_slow(destination as usize, source as usize) {
@@ -194,29 +216,15 @@ fn count(counts: &mut Counts, sample: &Sample, symbols: &Symbols, memory: Option
     }
 }
 
-/// Who copies, where a copying instruction is what ran.
-fn direction(
-    sample: &Sample,
-    copying: Copying,
-    frames: &[Rc<str>],
-    memory: Option<&File>,
-) -> Option<Direction> {
-    if sample.user {
-        let mut bytes = [0; 3];
-        memory?.read_exact_at(&mut bytes, sample.address).ok()?;
-        return REP_MOVS.iter().any(|code| bytes.starts_with(code)).then_some(Direction::Within);
-    }
+/// Who copies in the kernel, where a copying instruction is what ran.
+fn in_kernel(copying: Copying, frames: &[Rc<str>]) -> Option<Direction> {
     if !has_the_copy(frames.first()?) {
         return None;
     }
-    // The upper half of all addresses is the kernel's.
-    let kernels = |address: u64| address >> 63 == 1;
-    match (kernels(copying.destination), kernels(copying.source)) {
-        (false, true) => Some(Direction::FromKernel),
-        (true, false) => Some(Direction::ToKernel),
-        // From memory to memory of one side: registers of another instruction.
-        _ => None,
-    }
+    Some(match copying.crosses()? {
+        Crossing::OutOfKernel => Direction::FromKernel,
+        Crossing::IntoKernel => Direction::ToKernel,
+    })
 }
 
 #[cfg(test)]
@@ -226,10 +234,10 @@ mod tests {
     const USER: u64 = 0x7f00_0000_0000;
     const KERNEL: u64 = 0xffff_8880_0000_0000;
 
-    fn counted(samples: &[Sample], memory: Option<&File>) -> Counts {
+    fn counted(samples: &[Sample], mut memory: Option<Memory>) -> Counts {
         let symbols = Symbols::parse("10 T entry\n20 T rep_movs_alternative\n30 T kfree\n");
         let mut counts = Counts::default();
-        samples.iter().for_each(|sample| count(&mut counts, sample, &symbols, memory));
+        samples.iter().for_each(|sample| count(&mut counts, sample, &symbols, memory.as_mut()));
         counts
     }
 
@@ -262,12 +270,13 @@ mod tests {
     #[test]
     fn in_user_space_the_instruction_is_read() {
         let memory = tempfile::tempfile().unwrap();
-        memory.write_all_at(&[0x90, 0xf3, 0xa4, 0xc3, 0, 0], 0).unwrap();
+        std::os::unix::fs::FileExt::write_all_at(&memory, &[0x90, 0xf3, 0xa4, 0xc3, 0, 0], 0).unwrap();
         let at = |address| sample(true, address, USER + 0x1010, USER);
-        let seen = counted(&[at(1), at(0), at(3)], Some(&memory));
+        let seen = counted(&[at(1), at(0), at(3)], Some(Memory::in_file(memory)));
         assert_eq!((seen.samples, seen.copies, seen.hits()), (3, 1, 1));
         assert_eq!(seen.hazardous.keys().next().unwrap().direction, Direction::Within);
         // Without rights to read nothing is claimed.
-        assert_eq!(counted(&[at(1)], None).copies, 0);
+        let blind = counted(&[at(1)], None);
+        assert_eq!((blind.copies, blind.unread), (0, 1));
     }
 }

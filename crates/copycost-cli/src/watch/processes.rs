@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
+use std::os::unix::fs::FileExt as _;
 
 use copycost::internals::sys::text;
 
@@ -18,33 +19,36 @@ pub struct Thread {
 #[derive(Debug)]
 pub struct Processes {
     first: i32,
-    /// Every process that belongs to it, with its memory where that can be read.
-    known: BTreeMap<i32, Option<File>>,
-    of_thread: BTreeMap<i32, i32>,
+    /// Every process that belongs to it and runs, with its memory.
+    living: BTreeMap<i32, Memory>,
+    count: usize,
     refused: BTreeSet<i32>,
 }
 
 impl Processes {
     /// Those of `pid`.
     pub fn of(pid: i32) -> Self {
-        Self { first: pid, known: BTreeMap::new(), of_thread: BTreeMap::new(), refused: BTreeSet::new() }
+        Self { first: pid, living: BTreeMap::new(), count: 0, refused: BTreeSet::new() }
     }
 
     /// The threads that there are now. A child stays one after its parent has ended.
     pub fn threads(&mut self) -> Vec<Thread> {
         let parents = parents();
-        let mut members: BTreeSet<i32> = self.known.keys().copied().chain([self.first]).collect();
+        // Not this process: what it does is watching.
+        let own = i32::try_from(std::process::id()).unwrap_or(0);
+        let mut members: BTreeSet<i32> = self.living.keys().copied().chain([self.first]).collect();
         // A child may have a smaller id than its parent, where ids have come round.
         loop {
             let children = parents.iter().filter(|(_, parent)| members.contains(parent)).map(|(id, _)| *id);
-            let found: BTreeSet<i32> = children.filter(|id| !members.contains(id)).collect();
+            let found: BTreeSet<i32> = children.filter(|id| !members.contains(id) && *id != own).collect();
             if found.is_empty() {
                 break;
             }
             members.extend(found);
         }
         let mut threads = Vec::new();
-        for process in members {
+        let mut living = BTreeMap::new();
+        for process in members.into_iter().filter(|process| *process != own) {
             // One that has ended, and waits for its parent to notice, has a folder and runs no more.
             let running =
                 ids_in(&format!("/proc/{process}/task")).filter(|thread| !has_ended(process, *thread));
@@ -52,28 +56,27 @@ impl Processes {
             if running.is_empty() {
                 continue;
             }
-            self.known.entry(process).or_insert_with(|| File::open(format!("/proc/{process}/mem")).ok());
-            for id in running {
-                self.of_thread.insert(id, process);
-                threads.push(Thread { id, process });
-            }
+            let memory = self.living.remove(&process).unwrap_or_else(|| {
+                self.count += 1;
+                Memory::of(process)
+            });
+            living.insert(process, memory);
+            threads.extend(running.into_iter().map(|id| Thread { id, process }));
         }
+        // Whoever has ended is forgotten: its number may be somebody else's soon.
+        self.living = living;
+        self.refused.retain(|id| threads.iter().any(|thread| thread.id == *id));
         threads
     }
 
     /// How many processes there were.
     pub fn count(&self) -> usize {
-        self.known.len()
+        self.count
     }
 
-    /// Whose thread it is.
-    pub fn process_of(&self, thread: i32) -> Option<i32> {
-        self.of_thread.get(&thread).copied()
-    }
-
-    /// What a process has in its memory.
-    pub fn memory(&self, process: i32) -> Option<&File> {
-        self.known.get(&process)?.as_ref()
+    /// The memory of a process that ran when threads were last looked for.
+    pub fn memory(&mut self, process: i32) -> Option<&mut Memory> {
+        self.living.get_mut(&process)
     }
 
     /// Notes that a thread cannot be sampled.
@@ -85,6 +88,40 @@ impl Processes {
     pub fn was_refused(&self, thread: i32) -> bool {
         self.refused.contains(&thread)
     }
+}
+
+/// The memory of a process, to be read. It takes the right to attach to it, which is more than the right to sample it.
+#[derive(Debug)]
+pub struct Memory {
+    process: i32,
+    file: Option<File>,
+}
+
+impl Memory {
+    fn of(process: i32) -> Self {
+        Self { process, file: open(process) }
+    }
+
+    /// Memory that lies in a file, for tests.
+    #[cfg(test)]
+    pub fn in_file(file: File) -> Self {
+        Self { process: 0, file: Some(file) }
+    }
+
+    /// The bytes at `address`; `None` where they cannot be read.
+    pub fn read<const N: usize>(&mut self, address: u64) -> Option<[u8; N]> {
+        let mut bytes = [0; N];
+        if self.file.as_ref()?.read_exact_at(&mut bytes, address).is_err() {
+            // Another program runs there since execve(2), and the file has the memory of the one before.
+            self.file = open(self.process);
+            self.file.as_ref()?.read_exact_at(&mut bytes, address).ok()?;
+        }
+        Some(bytes)
+    }
+}
+
+fn open(process: i32) -> Option<File> {
+    File::open(format!("/proc/{process}/mem")).ok()
 }
 
 /// The numbers among the names in a folder; none where it cannot be read.
@@ -130,7 +167,6 @@ mod tests {
         let mut processes = Processes::of(pid);
         let of = |threads: Vec<Thread>| threads.iter().map(|thread| thread.process).collect::<BTreeSet<_>>();
         assert_eq!(of(processes.threads()), BTreeSet::from([pid, child]));
-        assert_eq!(processes.process_of(child), Some(child));
         shell.kill().unwrap();
         // Not yet waited for: it has a folder and, after a moment, no life.
         let until = Instant::now() + Duration::from_secs(60);

@@ -1,6 +1,8 @@
 //! Where buffers begin, as an axis of the command: what was asked for is what the addresses say, and records that differ
 //! in it are not joined.
 
+use std::collections::BTreeSet;
+
 use crate::program::{Program, length, results, results_in};
 use copycost_cli::record::Record;
 
@@ -26,6 +28,9 @@ fn what_is_drawn_is_the_same_for_all_paths_of_a_set_up_and_differs_between_set_u
     assert!(one.receive_offsets.len() >= 2, "{one:?}");
     // From multiples of 64, of which there are 63: that two set-ups draw the same is left to chance, all eight are not.
     assert!(one.receive_offsets.iter().all(|offset| offset % 64 == 0 && *offset > 0), "{one:?}");
+    let distinct = |offsets: &[u16]| offsets.iter().collect::<BTreeSet<_>>().len();
+    let several = distinct(&one.receive_offsets) > 1 || distinct(&one.send_offsets) > 1;
+    assert!(several || one.receive_offsets.len() < 8, "{one:?}");
     // The same seed draws the same.
     let seed = one.offset_seed.unwrap().to_string();
     let again = measured(&["--offset-seed", &seed]);
@@ -76,9 +81,17 @@ fn records_with_other_offsets_are_neither_joined_nor_judged() {
     let run = [&["run"][..], &CELL[..5], &length("0.1")].concat();
     Program::run(&[&run[..], &["--receive-offset", "64", "-o", &before]].concat()).good();
     let baseline = ["--receive-offset", "16", "--baseline", &before, "-o", &after];
-    let ended = Program::run(&[&run[..], &baseline].concat());
-    assert_eq!(ended.code, Some(0), "{ended:?}");
-    assert!(ended.out.contains("receive offset: 64 there, 16"), "{ended:?}");
+    // Any difference at all would be a regression.
+    let strict = ["--fail-on-regression", "0.01%"];
+    let ended = Program::run(&[&run[..], &baseline, &strict].concat());
+    assert_eq!(ended.code, Some(1), "{ended:?}");
+    let says = ["receive offset: 64 there, 16", "cannot be said"];
+    assert!(says.iter().all(|part| ended.err.contains(part)), "{ended:?}");
+    assert!(!ended.err.contains("regression: "), "{ended:?}");
+    // Arms of one run are no builds.
+    let arms = ["--receive-offset", "64,16", "--baseline", &before];
+    let ended = Program::run(&[&run[..], &arms, &strict].concat());
+    assert!(!ended.err.contains("regression: "), "{ended:?}");
     let report = Program::run(&["report", &before, &after, "--format", "markdown"]).good();
     assert!(report.contains("receive offset"), "{report}");
     // What was measured elsewhere is not taken for this cell.

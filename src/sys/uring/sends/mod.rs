@@ -167,7 +167,8 @@ impl<N: Copy> Sends<N> {
         }
         let header = &mut self.headers[self.chain.len()];
         let entry = header.entry(operation, excerpts, after, &mut self.buffers);
-        let (Some(entry), Some(number)) = (entry, self.free.pop()) else { return Err(Refused::Scattered) };
+        let Some(entry) = entry else { return Err(Refused::Scattered) };
+        let Some(number) = self.free.pop() else { return Err(Refused::Full) };
         let messages = excerpts.iter().map(|excerpt| Arc::clone(excerpt.of)).collect();
         let slot = &mut self.slots[usize::from(number)];
         let uses = slot.uses.wrapping_add(1);

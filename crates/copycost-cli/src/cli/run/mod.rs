@@ -274,6 +274,9 @@ impl Arguments {
         let paths = self.paths()?;
         // Checked before another build is started, which takes a moment.
         let arms = self.setting.arms();
+        if self.crossover.is_some() && arms.len() > 1 {
+            return Err(Failure::Usage("--crossover takes one offset of each kind".to_owned()));
+        }
         if self.with.is_some() && arms.len() > 1 {
             return Err(Failure::Usage("--with compares builds: give it one offset of each kind".to_owned()));
         }

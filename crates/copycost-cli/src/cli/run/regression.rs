@@ -73,14 +73,15 @@ impl Baseline {
     }
 
     fn other_settings(&self, results: &Results) -> Option<String> {
-        let differences = results.conditions.differences_of_settings(&self.results.conditions);
+        let mut differences = results.conditions.differences_of_settings(&self.results.conditions);
+        differences.extend(baseline::offsets(results, &self.results));
         (!differences.is_empty()).then(|| differences.join("; "))
     }
 }
 
 /// The paths that became slower by more than `by`, the whole interval, each as a sentence.
 pub fn slower(results: &Results, by: f64) -> Vec<String> {
-    let among_builds = results.comparisons.iter().filter(|comparison| comparison.reference.contains('@'));
+    let among_builds = results.comparisons.iter().filter(|comparison| comparison.is_of_builds());
     among_builds.filter(|comparison| is_slower(comparison, by)).map(sentence).collect()
 }
 

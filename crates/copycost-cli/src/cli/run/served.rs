@@ -79,7 +79,7 @@ impl Served {
 impl Drop for Served {
     fn drop(&mut self) {
         let until = Instant::now() + PATIENCE;
-        let _ = process::terminate(&self.child);
+        let _ = process::terminate(&mut self.child);
         while matches!(self.child.try_wait(), Ok(None)) {
             if Instant::now() > until {
                 let _ = self.child.kill();
