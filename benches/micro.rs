@@ -15,6 +15,7 @@ use matrix::groups;
 use copycost::internals::supply::Supply;
 use copycost::internals::sys::socket::Socket;
 use copycost::message::{Message, Spec};
+use copycost::offset::Pages;
 use copycost::send::{self, Budget, Completion, SendPath, Sender, Terms, Tracker, drain};
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 
@@ -112,8 +113,10 @@ impl Discarding {
 
 fn discard(address: std::net::SocketAddr) {
     let mut stream = TcpStream::connect(address).expect("the listener is there");
-    let mut buffer = vec![0; 256 << 10];
-    while matches!(stream.read(&mut buffer), Ok(n) if n > 0) {}
+    const BYTES: usize = 256 << 10;
+    let mut pages = Pages::new(BYTES);
+    let buffer = pages.at(64, BYTES);
+    while matches!(stream.read(buffer), Ok(n) if n > 0) {}
 }
 
 impl Drop for Discarding {

@@ -32,6 +32,30 @@ pub fn draw(seed: u64, slow_copies: impl Fn(usize) -> usize) -> u16 {
     best.unwrap_or(GRANULE) as u16
 }
 
+/// Memory in which bytes can begin at any offset.
+#[derive(Debug)]
+pub struct Pages {
+    bytes: Box<[u8]>,
+    first: usize,
+}
+
+impl Pages {
+    /// Room for `length` bytes from any offset on, touched.
+    pub fn new(length: usize) -> Self {
+        let bytes = vec![1; length + 2 * PERIOD].into_boxed_slice();
+        let first = bytes.as_ptr().addr().next_multiple_of(PERIOD) - bytes.as_ptr().addr();
+        Self { bytes, first }
+    }
+
+    /// `length` bytes that begin `offset` bytes into a page.
+    ///
+    /// # Panics
+    /// Where there is no room for them.
+    pub fn at(&mut self, offset: usize, length: usize) -> &mut [u8] {
+        &mut self.bytes[self.first + offset..][..length]
+    }
+}
+
 /// Where in a page a buffer is to begin.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Offset {
@@ -145,6 +169,15 @@ mod tests {
         let distinct: std::collections::BTreeSet<_> = (0..500).map(|seed| draw(seed, |_| 0)).collect();
         assert!(distinct.len() > 50, "{} different", distinct.len());
         assert_ne!(draw(1, |offset| offset.abs_diff(128)), draw(1, |offset| offset.abs_diff(192)));
+    }
+
+    #[test]
+    fn bytes_begin_where_they_are_asked_to() {
+        let mut pages = Pages::new(5000);
+        for offset in [0, 1, 64, 4095] {
+            let bytes = pages.at(offset, 5000);
+            assert_eq!((bytes.as_ptr().addr() % PERIOD, bytes.len()), (offset, 5000));
+        }
     }
 
     #[test]

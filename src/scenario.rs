@@ -4,7 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use crate::message::Spec;
-use crate::offset::Offsets;
+use crate::offset::{Offset, Offsets};
 use crate::recv::{self, ReceivePath};
 use crate::send::SendPath;
 use crate::supply::Supply;
@@ -106,9 +106,16 @@ impl Scenario {
         Duration::from_secs((bytes / BYTES_PER_SECOND) as u64)
     }
 
-    /// The benchmark id: `{path}/{size}/{clients}`.
+    /// The benchmark id: `{path}/{size}/{clients}`. Where buffers do not begin at drawn offsets, the path has them in its
+    /// name: `onecopy@send-0`, `onecopy@receive-16`.
     pub fn id(&self) -> String {
-        format!("{}/{}", self.path.name, cell_id(self.spec.size, self.clients))
+        let named = |what: &str, offset: Offset| match offset {
+            Offset::Drawn => String::new(),
+            asked => format!("@{what}-{asked}"),
+        };
+        let Offsets { send, receive, .. } = self.offsets;
+        let offsets = named("send", send) + &named("receive", receive);
+        format!("{}{offsets}/{}", self.path.name, cell_id(self.spec.size, self.clients))
     }
 
     /// The bytes of one round: one message to every client.
@@ -132,4 +139,20 @@ pub fn cell_id(size: usize, clients: usize) -> String {
 /// Every cell of a matrix, sizes outside, clients inside.
 pub fn matrix(sizes: &[usize], clients: &[usize]) -> impl Iterator<Item = (usize, usize)> {
     sizes.iter().flat_map(move |size| clients.iter().map(move |clients| (*size, *clients)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_id_says_where_buffers_begin_that_do_not_begin_at_drawn_offsets() {
+        let mut scenario = Scenario::new(&crate::send::ALL[0], Spec::new(64).unwrap(), 3);
+        let name = scenario.path.name;
+        assert_eq!(scenario.id(), format!("{name}/64/3"));
+        scenario.offsets.receive = Offset::At(16);
+        assert_eq!(scenario.id(), format!("{name}@receive-16/64/3"));
+        scenario.offsets.send = Offset::Malloc;
+        assert_eq!(scenario.id(), format!("{name}@send-malloc@receive-16/64/3"));
+    }
 }

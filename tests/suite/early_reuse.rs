@@ -2,7 +2,6 @@
 //! so that it is written again before it is sent. It is possible on loopback: data in the write queue is still
 //! by reference. If this were not caught, "intact" in every other test would mean nothing.
 
-
 use crate::common::forgetful::Forgetful;
 use crate::common::slow::SLOW;
 use crate::common::{at_once, available, end_of, skip, spec, taking, verified, within};

@@ -15,7 +15,7 @@ use super::Plan;
 use super::finding::Answer;
 use super::machine::Unread;
 use copycost::internals::sys::{sched, splice};
-use copycost::offset::{PERIOD, is_slow};
+use copycost::offset::{PERIOD, Pages, is_slow};
 use socket2::SockRef;
 
 /// Who copies.
@@ -183,25 +183,6 @@ pub(super) fn hazard(machine: &Machine, _: &Plan) -> Result<Answer, Unread> {
          mapped allocations, 128 KiB and larger, 16 bytes into a page.",
     )
     .fix("begin receive buffers 64 bytes into a page, and pad headers to a multiple of 32 bytes"))
-}
-
-/// Memory that begins with a page.
-struct Pages {
-    bytes: Vec<u8>,
-    first: usize,
-}
-
-impl Pages {
-    /// Room for `len` bytes at any offset.
-    fn new(len: usize) -> Self {
-        let bytes = vec![1; len + 2 * PERIOD];
-        let first = bytes.as_ptr().addr().next_multiple_of(PERIOD) - bytes.as_ptr().addr();
-        Self { bytes, first }
-    }
-
-    fn at(&mut self, offset: usize, len: usize) -> &mut [u8] {
-        &mut self.bytes[self.first + offset..][..len]
-    }
 }
 
 /// This machine.

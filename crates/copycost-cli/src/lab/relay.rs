@@ -16,6 +16,7 @@ use copycost::cost::cpu::{CpuSpent, ThreadCpu};
 use copycost::internals::server::STACK_BYTES;
 use copycost::internals::sys::sched;
 use copycost::internals::sys::tap::{self, Bell, HEADER_BYTES, Tap};
+use copycost::offset::Pages;
 
 /// The largest frame: 64 KiB of segmentation offload with an Ethernet header, and a VLAN tag, which the lab has not.
 pub const MOST_FRAME: usize = (64 << 10) + 18;
@@ -140,7 +141,7 @@ struct Wire {
     bell: Arc<Bell>,
     cpu: ThreadCpu,
     passed: [Passed; 2],
-    buffer: Box<[u8]>,
+    buffer: Pages,
 }
 
 /// One way.
@@ -154,7 +155,7 @@ struct Passed {
 
 impl Wire {
     fn new(taps: [Tap; 2], orders: Receiver<Order>, bell: Arc<Bell>) -> Self {
-        let buffer = vec![0; BUFFER].into_boxed_slice();
+        let buffer = Pages::new(BUFFER);
         Self { taps, orders, bell, cpu: ThreadCpu::open(), passed: Default::default(), buffer }
     }
 
@@ -165,7 +166,9 @@ impl Wire {
         loop {
             let [a, b] = &self.taps;
             let [there, back] = &mut self.passed;
-            let more = there.pass(a, b, &mut self.buffer) | back.pass(b, a, &mut self.buffer);
+            // Wherever an allocator would put it, some copies would be slow on some CPUs.
+            let buffer = self.buffer.at(0, BUFFER);
+            let more = there.pass(a, b, buffer) | back.pass(b, a, buffer);
             if !more {
                 let passed = there.bytes + back.bytes;
                 let slept = if passed - at_last_sleep > BUSY {

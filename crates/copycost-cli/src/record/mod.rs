@@ -341,7 +341,11 @@ impl Record {
             footprint: spec.footprint.to_string(),
             placement: scenario.placement.to_string(),
             receive: scenario.receive.name.to_owned(),
-            send_offset: scenario.offsets.send.to_string(),
+            // Another build's server that says nothing of it has no say in it either.
+            send_offset: match measured.offsets.iter().all(|offsets| offsets.message.is_none()) {
+                true => unrecorded(),
+                false => scenario.offsets.send.to_string(),
+            },
             receive_offset: scenario.offsets.receive.to_string(),
             offset_seed: scenario.offsets.is_drawn().then_some(scenario.offsets.seed),
             send_offsets: measured.offsets.iter().filter_map(|offsets| offsets.message).collect(),
