@@ -10,6 +10,8 @@ mod lab;
 mod model;
 mod read;
 
+use std::time::{SystemTime, UNIX_EPOCH};
+
 use serde::{Deserialize, Serialize};
 
 use crate::compare::Measured;
@@ -104,6 +106,9 @@ pub struct Record {
     /// Where the receive buffer of the first client of each set-up did.
     #[serde(default)]
     pub receive_offsets: Vec<u16>,
+    /// When it was measured to its end: seconds since 1970.
+    #[serde(default)]
+    pub measured_at: Option<u64>,
     /// What lay between the ends.
     pub transport: String,
     /// What the clock ran over: `window` or `rounds`.
@@ -261,6 +266,10 @@ impl Results {
     }
 }
 
+fn now() -> Option<u64> {
+    Some(SystemTime::now().duration_since(UNIX_EPOCH).ok()?.as_secs())
+}
+
 /// What a record of a version says that did not control offsets.
 pub const UNRECORDED: &str = "not recorded";
 
@@ -350,6 +359,7 @@ impl Record {
             offset_seed: scenario.offsets.is_drawn().then_some(scenario.offsets.seed),
             send_offsets: measured.offsets.iter().filter_map(|offsets| offsets.message).collect(),
             receive_offsets: measured.offsets.iter().filter_map(|offsets| offsets.receive).collect(),
+            measured_at: now(),
             transport: measured.transport.to_owned(),
             clock: "window".to_owned(),
             seconds: sample.elapsed.as_secs_f64(),

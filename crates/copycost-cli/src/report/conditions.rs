@@ -27,8 +27,8 @@ pub fn pairs(set: &Set) -> Vec<(String, String)> {
         }
     } else {
         pairs.push(("source".to_owned(), "Criterion, which keeps no conditions".to_owned()));
-        pairs.push(("measured (UTC)".to_owned(), dated::span(set)));
     }
+    pairs.push(("measured (UTC)".to_owned(), dated::span(set)));
     let scopes: BTreeSet<_> =
         set.rows.iter().filter_map(|row| row.record.as_ref()).map(|r| &r.cpu.scope).collect();
     pairs.extend(scopes.into_iter().map(|scope| ("CPU time covers".to_owned(), scope.clone())));

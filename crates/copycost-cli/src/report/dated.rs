@@ -89,11 +89,16 @@ pub fn of_figures(row: &Row, metrics: &[Metric]) -> String {
 
 /// When all of a set was.
 pub fn span(set: &Set) -> String {
-    range(set.rows.iter().flat_map(|row| row.measured.values()))
+    let own = set.rows.iter().filter_map(|row| row.record.as_ref()?.measured_at);
+    of_times(set.rows.iter().flat_map(|row| row.measured.values()).map(|dated| dated.at).chain(own))
 }
 
 fn range<'a>(dated: impl Iterator<Item = &'a Dated>) -> String {
-    let times: BTreeSet<String> = dated.map(|dated| utc(dated.at)).collect();
+    of_times(dated.map(|dated| dated.at))
+}
+
+fn of_times(times: impl Iterator<Item = u64>) -> String {
+    let times: BTreeSet<String> = times.map(utc).collect();
     match (times.first(), times.last()) {
         (Some(first), Some(last)) if first != last => format!("{first} to {last}"),
         (Some(only), _) => only.clone(),

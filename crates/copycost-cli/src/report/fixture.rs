@@ -18,6 +18,7 @@ pub fn record(path: &str, size: usize, throughput: f64, ledger: Option<LedgerRec
         footprint: "hot".into(),
         placement: "paired".into(),
         receive: "recv".into(),
+        measured_at: None,
         send_offset: "drawn".into(),
         receive_offset: "drawn".into(),
         offset_seed: Some(7),

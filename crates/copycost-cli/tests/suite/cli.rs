@@ -1,11 +1,11 @@
 //! The command as a user types it: real processes, real connections, and one clear sentence for what is wrong.
 use std::fs;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use assert_cmd::Command;
 use copycost::recv;
 use copycost::send::{self, Release};
-use copycost_cli::record::Results;
+use copycost_cli::record::{Record, Results};
 
 use crate::common::{eventually, spec, taking};
 use crate::program::{Program, length, named, results_in, runs_of, sample, sized};
@@ -132,6 +132,9 @@ fn run_writes_every_form_and_every_cell() {
     let printed: Results = serde_json::from_slice(&assert.get_output().stdout).unwrap();
     let saved: Results = serde_json::from_str(&fs::read_to_string(json).unwrap()).unwrap();
     assert_eq!(printed, saved);
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
+    let fresh = |record: &Record| record.measured_at.is_some_and(|at| (now - 3600..=now).contains(&at));
+    assert!(saved.records.iter().all(fresh), "{saved:?}");
     assert_eq!(saved.failures, []);
     for (size, clients) in [(64, 1), (64, 3), (4096, 1), (4096, 3)] {
         let paths: Vec<_> = saved.records.iter().filter(|r| (r.size, r.clients) == (size, clients)).collect();
