@@ -34,7 +34,7 @@ const FRAMES: usize = 5;
 const FEW: u64 = 100;
 
 #[derive(Debug, Serialize)]
-struct Told {
+struct WatchReport {
     pid: i32,
     seconds: f64,
     processes: usize,
@@ -54,11 +54,11 @@ struct Told {
     hazardous_percent: Option<f64>,
     /// By how much a copy at such a distance is slower on this machine.
     slower_here: Option<f64>,
-    places: Vec<ToldPlace>,
+    places: Vec<PlaceReport>,
 }
 
 #[derive(Debug, Serialize)]
-struct ToldPlace {
+struct PlaceReport {
     percent: f64,
     direction: &'static str,
     distance: u16,
@@ -81,7 +81,7 @@ impl Arguments {
             .map_err(|why| Failure::Failed(format!("process {} cannot be watched: {why}", self.pid)))?;
         let slower = doctor::slowness();
         if self.format == "json" {
-            let text = serde_json::to_string_pretty(&told(self.pid, &seen, slower));
+            let text = serde_json::to_string_pretty(&report(self.pid, &seen, slower));
             output::print(&(text.unwrap_or_default() + "\n"));
         } else {
             output::print(&text(self.pid, &seen, slower));
@@ -90,11 +90,11 @@ impl Arguments {
     }
 }
 
-fn told(pid: i32, seen: &Seen, slower_here: Option<f64>) -> Told {
+fn report(pid: i32, seen: &Seen, slower_here: Option<f64>) -> WatchReport {
     let counts = &seen.counts;
     let percent = |samples: u64| 100.0 * counts.share(samples);
     let known = counts.with_registers > 0;
-    Told {
+    WatchReport {
         pid,
         seconds: seen.time.as_secs_f64(),
         processes: seen.processes,
@@ -110,7 +110,7 @@ fn told(pid: i32, seen: &Seen, slower_here: Option<f64>) -> Told {
         slower_here,
         places: by_weight(seen)
             .into_iter()
-            .map(|(place, samples)| ToldPlace {
+            .map(|(place, samples)| PlaceReport {
                 percent: percent(samples),
                 direction: word(place.direction),
                 distance: place.distance,

@@ -42,7 +42,7 @@ impl Conditions {
             differing.compare(what, &of(before), &of(self));
         }
         if always > 0 {
-            differing.compare_known(&before.system.brought(), &self.system.brought());
+            differing.compare_known(&before.system.hardware_and_libc(), &self.system.hardware_and_libc());
         }
         differing.compare_known(&before.system.known(), &self.system.known());
         if let (Some(there), Some(here)) = (&before.link, &self.link) {

@@ -61,8 +61,8 @@ impl SystemConditions {
         }
     }
 
-    /// Names and values of what a machine brings along, as far as it is known.
-    pub fn brought(&self) -> Vec<(&'static str, String)> {
+    /// Names and values of the C library and the microcode, as far as they are known.
+    pub fn hardware_and_libc(&self) -> Vec<(&'static str, String)> {
         let all = [("C library", &self.c_library), ("microcode", &self.microcode)];
         all.into_iter().filter_map(|(name, value)| Some((name, value.clone()?))).collect()
     }
@@ -127,7 +127,7 @@ mod tests {
             fs::write(path, text).unwrap();
         }
         let conditions = SystemConditions::below(root.path(), &[0, 1]);
-        assert_eq!(conditions.brought(), [("microcode", "0xa0011d5".to_owned())]);
+        assert_eq!(conditions.hardware_and_libc(), [("microcode", "0xa0011d5".to_owned())]);
         let known = conditions.known();
         let expected = [
             ("transparent huge pages", "madvise"),

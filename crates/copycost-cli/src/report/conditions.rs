@@ -65,7 +65,7 @@ fn of_machine(c: &Conditions, whose: &str) -> Vec<(String, String)> {
     ]
     .into_iter()
     .chain(c.link.iter().flat_map(LinkConditions::known))
-    .chain(c.system.brought())
+    .chain(c.system.hardware_and_libc())
     .chain(c.system.known())
     .map(|(name, value)| (format!("{whose}{name}"), value))
     .collect()

@@ -29,7 +29,7 @@ const ROUND: Duration = Duration::from_millis(100);
 /// `rep movsb`, with or without the prefix for 64-bit operands.
 const REP_MOVS: [&[u8]; 3] = [&[0xf3, 0xa4], &[0xf3, 0x48, 0xa5], &[0xf3, 0xa5]];
 
-/// Who copied.
+/// Between whose memories a copy goes, and who makes it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Direction {
     /// The kernel, to the memory of the process.

@@ -6,12 +6,12 @@ use std::os::unix::fs::FileExt as _;
 
 use copycost::internals::sys::text;
 
-/// A thread.
+/// A thread of a watched process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Thread {
-    /// Its id.
+    /// The thread id (gettid(2)).
     pub id: i32,
-    /// Its process's.
+    /// The id of its process.
     pub process: i32,
 }
 
