@@ -42,13 +42,7 @@ pub struct Qdisc {
 /// # Errors
 /// What socket(2), send(2) and recv(2) say, and EIO for an answer that makes no sense.
 pub fn interfaces() -> io::Result<Vec<Interface>> {
-    let mut found = Vec::new();
-    dump(RTM_GETLINK, SIZE_OF_IFINFOMSG, &mut |kind, message| {
-        if kind == RTM_NEWLINK {
-            found.extend(interface(message));
-        }
-    })?;
-    Ok(found)
+    all(RTM_GETLINK, SIZE_OF_IFINFOMSG, RTM_NEWLINK, interface)
 }
 
 /// All queueing disciplines, those below others included.
@@ -56,13 +50,7 @@ pub fn interfaces() -> io::Result<Vec<Interface>> {
 /// # Errors
 /// As for [`interfaces`].
 pub fn qdiscs() -> io::Result<Vec<Qdisc>> {
-    let mut found = Vec::new();
-    dump(RTM_GETQDISC, SIZE_OF_TCMSG, &mut |kind, message| {
-        if kind == RTM_NEWQDISC {
-            found.extend(qdisc(message));
-        }
-    })?;
-    Ok(found)
+    all(RTM_GETQDISC, SIZE_OF_TCMSG, RTM_NEWQDISC, qdisc)
 }
 
 // include/uapi/linux/rtnetlink.h, netlink.h
@@ -84,6 +72,17 @@ const ANSWER: usize = 64 << 10;
 
 /// struct ifinfomsg: family and padding, type, interface, flags, change.
 const SIZE_OF_IFINFOMSG: usize = 16;
+
+/// What `read` makes of every answer of the kind `wanted`.
+fn all<T>(request: u16, body: usize, wanted: u16, read: fn(&[u8]) -> Option<T>) -> io::Result<Vec<T>> {
+    let mut found = Vec::new();
+    dump(request, body, &mut |kind, message| {
+        if kind == wanted {
+            found.extend(read(message));
+        }
+    })?;
+    Ok(found)
+}
 
 /// Asks for all objects of a kind and hands each message's type and content over.
 fn dump(request: u16, body: usize, take: &mut dyn FnMut(u16, &[u8])) -> io::Result<()> {
