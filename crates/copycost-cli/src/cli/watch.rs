@@ -30,7 +30,7 @@ const SHOWN: usize = 8;
 /// So many frames of each.
 const FRAMES: usize = 5;
 
-/// From so many samples on a share is told: below, one sample more or less is several per cent of all.
+/// Fewer samples make rough shares: one more or less is several per cent of all.
 const FEW: u64 = 100;
 
 #[derive(Debug, Serialize)]
@@ -176,7 +176,7 @@ fn text(pid: i32, seen: &Seen, slower: Option<f64>) -> String {
         let _ = writeln!(text, "{} samples were lost for want of room.", seen.lost);
     }
     if counts.samples == 0 {
-        return text + "It used no CPU time that a sample met, so nothing can be told.\n";
+        return text + "It used no CPU time that a sample met, so there is nothing to report.\n";
     }
     if counts.with_registers == 0 {
         return text

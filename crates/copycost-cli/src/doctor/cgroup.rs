@@ -47,11 +47,11 @@ pub(super) fn quota(machine: &Machine, plan: &Plan) -> Result<Answer, Unread> {
             format!(" In the last {} ms it has stopped the group {times} times.", TWO_PERIODS.as_millis())
         }
     };
-    let told = format!("{file} allows {cpus:.2} CPUs; the plan keeps {used} busy.{now}");
+    let sentence = format!("{file} allows {cpus:.2} CPUs; the plan keeps {used} busy.{now}");
     if cpus >= used as f64 && stopped == 0 {
-        return Ok(Answer::ready(told));
+        return Ok(Answer::ready(sentence));
     }
-    Ok(Answer::distorts(told)
+    Ok(Answer::distorts(sentence)
         .effect("Threads stop in the middle of a message until the next period begins.")
         .fix(format!("{lift} (a container: start it without --cpus)")))
 }
@@ -116,17 +116,17 @@ pub(super) fn memory(machine: &Machine, plan: &Plan) -> Result<Answer, Unread> {
     // Whole numbers of MiB, the limit rounded down and what is needed up.
     let mib = |bytes: u64| format!("{} MiB", bytes >> 20);
     let needed = plan.buffered().saturating_add(plan.messages());
-    let told = format!("The control group {group} allows {}, and {} are left.", mib(limit), mib(bytes));
+    let sentence = format!("The control group {group} allows {}, and {} are left.", mib(limit), mib(bytes));
     let fix = format!("raise the limit of {group} (a container: start it with a larger --memory)");
     if needed > bytes / 2 {
-        return Ok(Answer::distorts(told)
+        return Ok(Answer::distorts(sentence)
             .effect(format!(
                 "The plan's messages and full socket buffers take {}: cells are refused, or the process is killed.",
                 mib(needed + (1 << 20) - 1)
             ))
             .fix(fix));
     }
-    Ok(Answer::note(told)
+    Ok(Answer::note(sentence)
         .effect(
             "Messages may take half of that; cells that need more, as with `--footprint cold`, are refused.",
         )

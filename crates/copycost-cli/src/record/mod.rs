@@ -291,13 +291,13 @@ const SIDE_BY_SIDE: &str = "side by side";
 
 /// What a reader must know of offsets that were asked for: the end of a list of conditions, empty for drawn ones.
 pub fn offsets_asked_for(send: &str, receive: &str) -> String {
-    let told = |what: &str, offset: &str| match offset {
+    let words = |what: &str, offset: &str| match offset {
         SIDE_BY_SIDE => format!(", {what} at the offsets named"),
         "malloc" => format!(", {what} where malloc puts them"),
         number if number.parse::<u16>().is_ok() => format!(", {what} {number} bytes into a page"),
         _ => String::new(),
     };
-    told("messages", send) + &told("receive buffers", receive)
+    words("messages", send) + &words("receive buffers", receive)
 }
 
 impl Record {

@@ -42,7 +42,7 @@ pub struct Runs(Vec<Run>);
 /// The file in Criterion's folder to which the benches add a line when they begin.
 pub const RUNS: &str = "copycost-runs.jsonl";
 
-/// Cells of one plot that were measured further apart are told: the machine drifts by a fifth within minutes, and within
+/// Cells of one plot that were measured further apart, in seconds, get a note: the machine drifts by a fifth within minutes, and within
 /// an hour people rebuild and change settings.
 const APART: u64 = 3600;
 
