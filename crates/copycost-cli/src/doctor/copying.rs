@@ -112,19 +112,26 @@ fn factor(times: &[&CopyTime]) -> Option<f64> {
     Some(slow.as_secs_f64() / fast.as_secs_f64().max(1e-9))
 }
 
-/// By how much the slowest kind of copy is slower on any of these CPUs at a distance of 1 to 31, where that was measured; 1 where it is
-/// not slower beyond doubt.
-pub fn slowness() -> Option<f64> {
-    let cpus = sched::allowed_cpus().ok()?;
-    let all = measure(&cpus);
-    let of = |cpu: usize, by: Copier, bytes: usize| {
-        let same = |time: &&CopyTime| (time.cpu, time.by, time.bytes) == (cpu, by, bytes);
-        factor(&all.iter().filter(same).collect::<Vec<_>>())
+/// That factor of each kind of copy on each CPU, of the worse size.
+fn factors(all: &[CopyTime]) -> Vec<(usize, Copier, f64)> {
+    let mut kinds: Vec<(usize, Copier)> = all.iter().map(|time| (time.cpu, time.by)).collect();
+    // Times come by CPU and by copier.
+    kinds.dedup();
+    let of_kind = |(cpu, by): (usize, Copier)| {
+        let of_size = |bytes: usize| {
+            let same = |time: &&CopyTime| (time.cpu, time.by, time.bytes) == (cpu, by, bytes);
+            factor(&all.iter().filter(same).collect::<Vec<_>>())
+        };
+        Some((cpu, by, SIZES.into_iter().filter_map(of_size).reduce(f64::max)?))
     };
-    let on =
-        |cpu: usize| Copier::ALL.into_iter().flat_map(move |by| SIZES.map(move |bytes| (cpu, by, bytes)));
-    let kinds = cpus.into_iter().flat_map(on);
-    let worst = kinds.filter_map(|(cpu, by, bytes)| of(cpu, by, bytes)).reduce(f64::max)?;
+    kinds.into_iter().filter_map(of_kind).collect()
+}
+
+/// By how much the slowest kind of copy is slower on any of these CPUs at a distance of 1 to 31, where that was measured; 1
+/// where it is not slower beyond doubt.
+pub fn slowness() -> Option<f64> {
+    let measured = factors(&measure(&sched::allowed_cpus().ok()?));
+    let worst = measured.into_iter().map(|(_, _, factor)| factor).reduce(f64::max)?;
     Some(if worst >= SLOW_FROM { worst } else { 1.0 })
 }
 
@@ -133,26 +140,13 @@ pub(super) fn hazard(machine: &Machine, _: &Plan) -> Result<Answer, Unread> {
     let all = &machine.facts.copies;
     let mut cpus: Vec<usize> = all.iter().map(|time| time.cpu).collect();
     cpus.dedup();
-    let mut hit: Vec<(Copier, f64)> = Vec::new();
-    let mut slow_cpus = 0;
-    for &cpu in &cpus {
-        let mut on_cpu = false;
-        for by in Copier::ALL {
-            let of_size = |bytes: usize| {
-                let same = |t: &&CopyTime| (t.cpu, t.by, t.bytes) == (cpu, by, bytes);
-                factor(&all.iter().filter(same).collect::<Vec<_>>())
-            };
-            let Some(worst) = SIZES.into_iter().filter_map(of_size).reduce(f64::max) else { continue };
-            if worst >= SLOW_FROM {
-                on_cpu = true;
-                match hit.iter_mut().find(|known| known.0 == by) {
-                    Some(known) => known.1 = known.1.max(worst),
-                    None => hit.push((by, worst)),
-                }
-            }
-        }
-        slow_cpus += usize::from(on_cpu);
-    }
+    let slow: Vec<_> = factors(all).into_iter().filter(|(_, _, factor)| *factor >= SLOW_FROM).collect();
+    let slow_cpus = cpus.iter().filter(|cpu| slow.iter().any(|(on, _, _)| on == *cpu)).count();
+    let worst_of = |copier: Copier| {
+        let factors = slow.iter().filter(|(_, by, _)| *by == copier).map(|(_, _, factor)| *factor);
+        Some((copier, factors.reduce(f64::max)?))
+    };
+    let hit: Vec<(Copier, f64)> = Copier::ALL.into_iter().filter_map(worst_of).collect();
     if cpus.is_empty() {
         return Ok(Answer::note("Whether copies depend on where buffers begin was not measured."));
     }
@@ -297,13 +291,13 @@ mod tests {
     fn the_hazard_is_told_with_its_factor_who_is_hit_and_what_to_do() {
         let hit = |by: Copier, distance: usize| by != Copier::Memcpy && (1..=31).contains(&distance);
         let mut copies = times(&mut Fake(hit), 0);
-        let told = found(copies.clone());
-        assert_eq!(told.status, Status::Note, "{told:?}");
+        let finding = found(copies.clone());
+        assert_eq!(finding.status, Status::Note, "{finding:?}");
         for part in ["5.0 times slower", "1 to 31", "by recv 5.0 times"] {
-            assert!(told.told.contains(part), "{part}: {told:?}");
+            assert!(finding.told.contains(part), "{part}: {finding:?}");
         }
-        assert!(!told.told.contains("memcpy") && !told.told.contains("CPUs"), "{told:?}");
-        assert!(told.fix.unwrap().contains("64 bytes into a page"));
+        assert!(!finding.told.contains("memcpy") && !finding.told.contains("CPUs"), "{finding:?}");
+        assert!(finding.fix.unwrap().contains("64 bytes into a page"));
         // One of two kinds of CPUs.
         copies.extend(times(&mut Fake(|_, _| false), 1));
         assert!(found(copies).told.starts_with("Copy hazard on 1 of 2 CPUs"));

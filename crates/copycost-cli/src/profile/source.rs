@@ -3,6 +3,7 @@
 use std::io;
 
 use copycost::cost::opener::Reach;
+use copycost::offset::is_slow;
 
 /// One sample.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -39,6 +40,11 @@ pub enum Crossing {
 }
 
 impl Copying {
+    /// Whether the destination lies 1 to 31 bytes behind the source, modulo 4096.
+    pub fn is_hazardous(&self) -> bool {
+        is_slow(self.destination as usize, self.source as usize)
+    }
+
     /// Which way it goes; `None` where both addresses are of one side, or one is none: then another instruction ran.
     pub fn crosses(&self) -> Option<Crossing> {
         /// Nothing is mapped below (vm.mmap_min_addr): a small number is a length.

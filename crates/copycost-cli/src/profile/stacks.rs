@@ -10,7 +10,6 @@ use super::classes;
 use super::source::{Copying, Sample};
 use super::symbols::Symbols;
 use super::threads::Role;
-use copycost::offset::is_slow;
 
 /// The only frame of a sample in user space: whose code that is, this project does not divide.
 pub const USER: &str = "user space";
@@ -38,11 +37,8 @@ impl Stacks {
                 let name = |address: &u64| Rc::from(symbols.name(*address).unwrap_or(UNKNOWN));
                 let mut frames: Vec<Rc<str>> = sample.chain.iter().rev().map(name).collect();
                 let copies = frames.last().is_some_and(|innermost| classes::has_the_copy(innermost));
-                if copies
-                    && sample
-                        .copying
-                        .is_some_and(|copying| copying.crosses().is_some() && is_hazardous(copying))
-                {
+                let hazardous = |copying: Copying| copying.crosses().is_some() && copying.is_hazardous();
+                if copies && sample.copying.is_some_and(hazardous) {
                     frames.push(Rc::from(HAZARDOUS));
                 }
                 frames
@@ -114,11 +110,6 @@ impl Stacks {
         }
         stacks
     }
-}
-
-/// Where it writes less where it reads, in the sense of [`is_slow`].
-fn is_hazardous(copying: Copying) -> bool {
-    is_slow(copying.destination as usize, copying.source as usize)
 }
 
 #[cfg(test)]

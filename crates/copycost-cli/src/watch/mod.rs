@@ -15,10 +15,10 @@ use crate::profile::symbols::Symbols;
 use copycost::cost::opener::Reach;
 use copycost::cost::{Measured, Missing};
 use copycost::internals::sys::limits;
-use copycost::offset::{PERIOD, is_slow};
+use copycost::offset::PERIOD;
 
 use processes::Memory;
-pub use processes::{Processes, Thread};
+pub use processes::Processes;
 
 /// Samples a second of each thread: a prime. Within the noise of a server's own figures.
 const HERTZ: u64 = 997;
@@ -132,22 +132,20 @@ pub fn watch(
     let began = Instant::now();
     loop {
         let threads = processes.threads();
-        for thread in &threads {
-            if rings.contains_key(&thread.id) || processes.was_refused(thread.id) {
+        for &thread in threads.keys() {
+            if rings.contains_key(&thread) || processes.was_refused(thread) {
                 continue;
             }
-            match source
-                .open(thread.id, Reach::Kernel, hertz)
-                .and_then(|mut ring| ring.enable().map(|()| ring))
+            match source.open(thread, Reach::Kernel, hertz).and_then(|mut ring| ring.enable().map(|()| ring))
             {
                 Ok(ring) => {
-                    rings.insert(thread.id, ring);
+                    rings.insert(thread, ring);
                     seen.threads += 1;
                 }
                 // It has gone meanwhile.
                 Err(error) if error.raw_os_error() == Some(libc::ESRCH) => {}
                 Err(error) => {
-                    processes.refuse(thread.id);
+                    processes.refuse(thread);
                     seen.refused += 1;
                     seen.refusal.get_or_insert_with(|| {
                         Missing::of_perf(&error, "cpu-clock", source.paranoid()).to_string()
@@ -161,10 +159,10 @@ pub fn watch(
         let Seen { counts, lost, .. } = &mut seen;
         rings.retain(|id, ring| {
             // Once more after its end, when its memory is gone.
-            let thread = threads.iter().find(|thread| thread.id == *id);
-            let mut memory = thread.and_then(|thread| processes.memory(thread.process));
+            let process = threads.get(id);
+            let mut memory = process.and_then(|process| processes.memory(*process));
             *lost += ring.take(&mut |sample| count(counts, &sample, &symbols, memory.as_deref_mut()));
-            thread.is_some()
+            process.is_some()
         });
         if seen.ended || left.is_zero() || !go_on() {
             break;
@@ -209,9 +207,8 @@ fn count(counts: &mut Counts, sample: &Sample, symbols: &Symbols, memory: Option
     };
     let Some(direction) = direction else { return };
     counts.copies += 1;
-    let Copying { destination, source } = copying;
-    if is_slow(destination as usize, source as usize) {
-        let distance = (destination.wrapping_sub(source) % PERIOD as u64) as u16;
+    if copying.is_hazardous() {
+        let distance = (copying.destination.wrapping_sub(copying.source) % PERIOD as u64) as u16;
         *counts.hazardous.entry(Place { direction, distance, frames }).or_default() += 1;
     }
 }

@@ -6,15 +6,6 @@ use std::os::unix::fs::FileExt as _;
 
 use copycost::internals::sys::text;
 
-/// A thread of a watched process.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Thread {
-    /// The thread id (gettid(2)).
-    pub id: i32,
-    /// The id of its process.
-    pub process: i32,
-}
-
 /// A process and its children, and their children.
 #[derive(Debug)]
 pub struct Processes {
@@ -31,8 +22,8 @@ impl Processes {
         Self { first: pid, living: BTreeMap::new(), count: 0, refused: BTreeSet::new() }
     }
 
-    /// The threads that there are now. A child stays one after its parent has ended.
-    pub fn threads(&mut self) -> Vec<Thread> {
+    /// The threads that there are now (gettid(2)), each with its process. A child stays one after its parent has ended.
+    pub fn threads(&mut self) -> BTreeMap<i32, i32> {
         let parents = parents();
         // Not this process: what it does is watching.
         let own = i32::try_from(std::process::id()).unwrap_or(0);
@@ -46,7 +37,7 @@ impl Processes {
             }
             members.extend(found);
         }
-        let mut threads = Vec::new();
+        let mut threads = BTreeMap::new();
         let mut living = BTreeMap::new();
         for process in members.into_iter().filter(|process| *process != own) {
             // One that has ended, and waits for its parent to notice, has a folder and runs no more.
@@ -61,11 +52,11 @@ impl Processes {
                 Memory::of(process)
             });
             living.insert(process, memory);
-            threads.extend(running.into_iter().map(|id| Thread { id, process }));
+            threads.extend(running.into_iter().map(|thread| (thread, process)));
         }
         // Whoever has ended is forgotten: its number may be somebody else's soon.
         self.living = living;
-        self.refused.retain(|id| threads.iter().any(|thread| thread.id == *id));
+        self.refused.retain(|thread| threads.contains_key(thread));
         threads
     }
 
@@ -165,7 +156,7 @@ mod tests {
         let child: i32 = line.trim().parse().unwrap();
         let pid = i32::try_from(shell.id()).unwrap();
         let mut processes = Processes::of(pid);
-        let of = |threads: Vec<Thread>| threads.iter().map(|thread| thread.process).collect::<BTreeSet<_>>();
+        let of = |threads: BTreeMap<i32, i32>| threads.into_values().collect::<BTreeSet<_>>();
         assert_eq!(of(processes.threads()), BTreeSet::from([pid, child]));
         shell.kill().unwrap();
         // Not yet waited for: it has a folder and, after a moment, no life.
