@@ -38,6 +38,7 @@
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -106,13 +107,27 @@ static void on_alarm(int signal)
 
 /* ---- sending ---- */
 
+/*
+ * send(2) and sendmsg(2) without the cancellation points that glibc makes of them in a program with threads: they cost a
+ * message of eight send() calls a tenth of its time, and are no matter of the language.
+ */
+static ssize_t send_now(int fd, const void *bytes, size_t length, int flags)
+{
+    return syscall(SYS_sendto, fd, bytes, length, flags, NULL, 0);
+}
+
+static ssize_t sendmsg_now(int fd, const struct msghdr *message, int flags)
+{
+    return syscall(SYS_sendmsg, fd, message, flags);
+}
+
 static void send_fields(struct pair *p)
 {
     for (int i = 0; i < FIELDS; i++) {
         const char *at = p->fields[i].iov_base;
         size_t left = p->fields[i].iov_len;
         while (left > 0) {
-            ssize_t n = send(p->server_fd, at, left, MSG_NOSIGNAL);
+            ssize_t n = send_now(p->server_fd, at, left, MSG_NOSIGNAL);
             p->sends++;
             if (n < 0) {
                 if (errno == EINTR)
@@ -191,7 +206,7 @@ static void send_gathered(struct pair *p, int zerocopy)
     int flags = MSG_NOSIGNAL | zerocopy;
     while (left > 0) {
         struct msghdr m = { .msg_iov = iov, .msg_iovlen = count };
-        ssize_t n = sendmsg(p->server_fd, &m, flags);
+        ssize_t n = sendmsg_now(p->server_fd, &m, flags);
         p->sends++;
         if (n < 0) {
             if (errno == EINTR)
