@@ -111,6 +111,8 @@ macro_rules! words {
         impl $name {
             /// Every variant.
             pub const ALL: &[Self] = &[$(Self::$variant),+];
+            /// Their words, in the same order.
+            pub const WORDS: &[&'static str] = &[$($word),+];
         }
         impl ::std::fmt::Display for $name {
             fn fmt(&self, f: &mut ::std::fmt::Formatter<'_>) -> ::std::fmt::Result {

@@ -27,8 +27,14 @@ pub struct Clients(pub usize);
 
 impl fmt::Display for Clients {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(&if self.0 == 1 { "1 client".to_owned() } else { format!("{} clients", self.0) })
+        f.pad(&plural(self.0, "client"))
     }
+}
+
+/// A count with its noun: `1 cell`, `4 cells`.
+pub fn plural(count: usize, noun: &str) -> String {
+    let s = if count == 1 { "" } else { "s" };
+    format!("{count} {noun}{s}")
 }
 
 /// Why a text is no size.
@@ -66,15 +72,18 @@ impl fmt::Display for Rate {
             r if r >= 1e9 => (r / 1e9, "GB/s"),
             r if r >= 1e6 => (r / 1e6, "MB/s"),
             r if r >= 1e3 => (r / 1e3, "kB/s"),
+            0.0 => return f.pad("0 B/s"),
             r => (r, "B/s"),
         };
         f.pad(&format!("{} {unit}", significant(scaled)))
     }
 }
 
-/// Three significant digits for a number that is to be read, not computed with.
+/// Three significant digits for a number that is to be read, not computed with. What has more than nine digits before the
+/// point, or more than three zeros behind it, is a power of ten.
 pub fn significant(value: f64) -> String {
     match value.abs() {
+        v if v >= 1e9 || (v > 0.0 && v < 1e-3) => format!("{value:.1e}"),
         v if v >= 100.0 => format!("{value:.0}"),
         v if v >= 10.0 => format!("{value:.1}"),
         v if v >= 0.1 || v == 0.0 => format!("{value:.2}"),
@@ -138,7 +147,9 @@ mod tests {
     #[test]
     fn rates_and_counts_read_well() {
         assert_eq!(Rate(7.618e9).to_string(), "7.62 GB/s");
-        assert_eq!(Rate(0.0).to_string(), "0.00 B/s");
+        assert_eq!(Rate(0.0).to_string(), "0 B/s");
+        assert_eq!([1.4e28, 0.00004, 0.0047].map(significant), ["1.4e28", "4.0e-5", "0.0047"]);
+        assert_eq!([1, 2].map(|count| plural(count, "cell")), ["1 cell", "2 cells"]);
         assert_eq!([0.0, 0.0149, 0.123, 99.96].map(hundredths), ["0.00", "0.01", "0.12", "100.0"]);
         assert_eq!([-0.001, 12.34, -150.2].map(signed), ["-0.00", "+12.3", "-150"]);
         assert_eq!(thousands(0), "0");

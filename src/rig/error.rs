@@ -26,6 +26,29 @@ impl fmt::Display for Side {
     }
 }
 
+/// Memory that messages would take.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Demand {
+    /// Send paths that are set up at once.
+    pub paths: usize,
+    /// Clients of each path.
+    pub clients: usize,
+    /// Bytes of all messages.
+    pub bytes: usize,
+    /// What fits instead.
+    pub advice: String,
+}
+
+impl fmt::Display for Demand {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let clients = Clients(self.clients);
+        match self.paths {
+            1 => clients.fmt(f),
+            paths => write!(f, "{paths} paths with {clients} each"),
+        }
+    }
+}
+
 /// Why a site could not be reached or made ready.
 pub trait SiteError: std::error::Error + Send + Sync {
     /// Whether it may work later: the other end has no room for another set-up yet.
@@ -66,17 +89,13 @@ pub enum RigError {
     LoopbackDown,
     /// The messages would take the memory of everything else.
     #[error(
-        "the messages of {} take {}, and {}, of which they may have half: \
-         use fewer clients, larger messages (`--layout huge` takes 2 MiB for each in turn), or a smaller `--footprint`",
-        Clients(*.clients),
-        in_mib(*.needed),
-        .available
+        "the messages of {demand} take {}, and {available}, of which each path may have half: {}",
+        in_mib(demand.bytes),
+        demand.advice
     )]
     Memory {
-        /// The clients asked for.
-        clients: usize,
-        /// Bytes.
-        needed: usize,
+        /// What was asked for.
+        demand: Box<Demand>,
         /// What is left, and by whose word.
         available: Available,
     },

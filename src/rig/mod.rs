@@ -35,8 +35,9 @@ use own::Own;
 
 pub use crate::fleet::Work;
 pub use crew::{About, BufferOffsets, Crew};
-pub use error::{RigError, Side, SiteError};
+pub use error::{Demand, RigError, Side, SiteError};
 pub use gate::Gate;
+pub use memory::check_memory;
 pub use sample::{HostShare, Sample};
 pub use site::{
     DRAIN_TIMEOUT, Loopback, Reached, RelayMeter, ServerEnd, ServerSite, Site, SiteReport, available, serve,
@@ -79,7 +80,7 @@ impl Rig {
             .map_err(|reason| RigError::Unsupported { path: scenario.receive.name, reason })?;
         files::allow(scenario)?;
         if site.serves_here() {
-            memory::allow(scenario)?;
+            check_memory(std::slice::from_ref(scenario))?;
         }
         let cpus = seat::cpus().map_err(setup("the process's CPUs could not be read"))?;
         let (news_to, news) = unbounded();

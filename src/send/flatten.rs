@@ -17,6 +17,7 @@ use crate::sys::socket::{SendFlags, Socket};
 pub(super) const PATH: SendPath = SendPath {
     name: "flatten",
     about: "memcpy of 8 fields into one buffer, send(): 2 copies by the sender; the receiver copies once more",
+    also: &["copy", "concat", "BufWriter"],
     release: Release::OnReturn,
     delays: false,
     probe: |_| Ok(()),

@@ -20,6 +20,7 @@ use crate::sys::socket::{SendFlags, Socket};
 pub(super) const PATH: SendPath = SendPath {
     name: "hybrid",
     about: "small fields copied, large ones MSG_ZEROCOPY, in order: copies as onecopy or zerocopy, field by field",
+    also: &[],
     release: Release::OnCompletion,
     delays: false,
     probe: zero_copy::has_zero_copy,

@@ -63,21 +63,40 @@ pub static ALL: &[SendPath] = &[
     adaptive::PATH,
 ];
 
-/// The three paths of the original experiment: what is measured unless more is asked for.
+/// The three paths of the original experiment: what `cargo bench` measures unless more is asked for.
 pub const ORIGINAL: [&str; 3] = [two_copy::PATH.name, one_copy::PATH.name, zero_copy::PATH.name];
+
+/// What is compared unless paths are named: those of the original experiment, and the one that is often ahead of them where
+/// messages are small.
+pub const USUAL: [&str; 4] = [ORIGINAL[0], ORIGINAL[1], ORIGINAL[2], flatten::PATH.name];
 
 /// The path of this name.
 pub fn by_name(name: &str) -> Option<&'static SendPath> {
     ALL.iter().find(|path| path.name == name)
 }
 
+/// The path that does what `word` names: a system call, a flag, a function of a library.
+pub fn known_as(word: &str) -> Option<&'static SendPath> {
+    let plain = |text: &str| text.to_ascii_lowercase().replace(['-', '_', '(', ')'], "");
+    let wanted = plain(word);
+    ALL.iter().find(|path| [path.name].iter().chain(path.also).any(|known| plain(known) == wanted))
+}
+
 /// One way to hand messages to the kernel.
+///
+/// What else people call a path leads to it:
+///
+/// ```
+/// assert_eq!(copycost::send::known_as("write_vectored").unwrap().name, "onecopy");
+/// ```
 #[derive(Debug)]
 pub struct SendPath {
     /// The first part of the benchmark id.
     pub name: &'static str,
     /// One line: the copies, in order, and who makes them.
     pub about: &'static str,
+    /// Calls and types by which people know it, whatever their case.
+    pub also: &'static [&'static str],
     /// When the caller may write into a message again.
     pub release: Release,
     /// Holds messages back to send them in batches: not comparable with paths that do not.

@@ -9,6 +9,7 @@ use super::{Release, SendPath, TwoCopy};
 pub(super) const PATH: SendPath = SendPath {
     name: "more",
     about: "send() per field with MSG_MORE: 8 calls that copy as twocopy's do, joined into full segments",
+    also: &["MSG_MORE", "TCP_CORK"],
     release: Release::OnReturn,
     delays: false,
     probe: |_| Ok(()),

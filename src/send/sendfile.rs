@@ -21,6 +21,7 @@ use crate::sys::splice::Kept;
 pub(super) const PATH: SendPath = SendPath {
     name: "sendfile",
     about: "sendfile() from a memfd: by reference, even over loopback; never told when memory is free; receiver copies once",
+    also: &["sendfile64"],
     release: Release::Never,
     delays: false,
     probe,

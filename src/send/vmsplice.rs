@@ -22,6 +22,7 @@ use crate::sys::splice::{Kept, Pipe};
 pub(super) const PATH: SendPath = SendPath {
     name: "vmsplice",
     about: "vmsplice(), splice() by a pipe: by reference, even over loopback; never told when memory is free; receiver copies",
+    also: &["splice"],
     release: Release::Never,
     delays: false,
     probe,

@@ -25,6 +25,7 @@ use crate::sys::zerocopy::References;
 pub(super) const PATH: SendPath = SendPath {
     name: "zerocopy",
     about: "sendmsg(MSG_ZEROCOPY): no copy by the call; over loopback the kernel copies later; the receiver copies once",
+    also: &["MSG_ZEROCOPY", "SO_ZEROCOPY"],
     release: Release::OnCompletion,
     delays: false,
     probe: has_zero_copy,

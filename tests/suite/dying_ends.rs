@@ -50,6 +50,7 @@ const fn dying(panics: bool) -> SendPath {
     SendPath {
         name: "dying",
         about: "for tests",
+        also: &[],
         release: Release::OnReturn,
         delays: false,
         probe: |_| Ok(()),

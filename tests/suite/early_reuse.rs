@@ -13,6 +13,7 @@ use copycost::send::{Release, SendPath};
 static FORGETFUL: SendPath = SendPath {
     name: "forgetful",
     about: "for tests",
+    also: &[],
     release: Release::OnReturn,
     delays: false,
     probe: |_| Ok(()),

@@ -39,6 +39,7 @@ const TARGETS: [(Metric, f64); 2] = [(Metric::Throughput, 0.95), (Metric::Sender
 static FRUGAL: SendPath = SendPath {
     name: "adaptive-demand",
     about: "adaptive with the objective Demand",
+    also: &[],
     release: Release::OnCompletion,
     delays: false,
     probe: |_| Ok(()),

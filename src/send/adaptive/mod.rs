@@ -47,6 +47,7 @@ pub use experience::Experience;
 pub(super) const PATH: SendPath = SendPath {
     name: "adaptive",
     about: "whichever of onecopy, flatten, zerocopy, hybrid it measures to be cheapest: the copies are those of that path",
+    also: &["auto"],
     release: Release::OnCompletion,
     delays: false,
     probe: |_| Ok(()),
