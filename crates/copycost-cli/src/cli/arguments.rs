@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::{Failure, output};
 use crate::compare::crossover;
 use crate::compare::trial::MOST_SETUPS;
+use crate::record::{BadLoad, Load};
 use copycost::cost::pollution::Chase;
 use copycost::message::{BadMessageSize, Spec};
 use copycost::recv::{self, ReceivePath};
@@ -44,7 +45,11 @@ pub fn path(text: &str) -> Result<PathChoice, String> {
         return Ok(PathChoice::All);
     }
     let names = || send::ALL.iter().map(|path| path.name).collect::<Vec<_>>().join(", ");
-    send::by_name(text).map(PathChoice::One).ok_or_else(|| format!("the paths are {} and all", names()))
+    send::by_name(text).map(PathChoice::One).ok_or_else(|| match send::known_as(text) {
+        Some(path) => format!("did you mean {}? It is {}", path.name, path.about),
+        None if text.parse::<u16>().is_ok() => "-p is --path; a port belongs to --over HOST:PORT".to_owned(),
+        None => format!("the paths are {} and all", names()),
+    })
 }
 
 /// The paths chosen, each once. `all` leaves out, with a note, those that `probe` refuses; one that was named must be had.
@@ -81,13 +86,26 @@ pub fn receive(text: &str) -> Result<&'static ReceivePath, String> {
 
 /// A message's size.
 pub fn size(text: &str) -> Result<ByteSize, String> {
-    let size: ByteSize = text.parse().map_err(|error: copycost::units::BadSize| error.to_string())?;
+    let size = bytes(text)?;
     Spec::new(size.0).map(|_| size).map_err(|error: BadMessageSize| error.to_string())
+}
+
+/// Bytes; a decimal unit, which could be either, is answered with the binary one.
+fn bytes(text: &str) -> Result<ByteSize, String> {
+    text.parse().map_err(|error: copycost::units::BadSize| {
+        let lower = text.trim().to_ascii_lowercase();
+        let binary = ["k", "m", "g"].iter().find_map(|unit| {
+            let number = lower.strip_suffix(&format!("{unit}b"))?.trim();
+            let meant = format!("{number}{}iB", unit.to_ascii_uppercase());
+            meant.parse::<ByteSize>().ok().map(|_| meant)
+        });
+        binary.map_or_else(|| error.to_string(), |meant| format!("did you mean {meant}?"))
+    })
 }
 
 /// The size of a table for the pointer chase.
 pub fn table(text: &str) -> Result<ByteSize, String> {
-    let size: ByteSize = text.parse().map_err(|error: copycost::units::BadSize| error.to_string())?;
+    let size = bytes(text)?;
     Chase::check(size.0).map(|_| size).map_err(|error| error.to_string())
 }
 
@@ -95,6 +113,9 @@ pub fn table(text: &str) -> Result<ByteSize, String> {
 pub fn clients(text: &str) -> Result<usize, String> {
     match text.parse() {
         Ok(clients @ 1..=MAX_CLIENTS) => Ok(clients),
+        _ if text.contains(['.', ':']) && text.parse::<f64>().is_err() => {
+            Err("-c is --clients, a number; another host is --over HOST:PORT".to_owned())
+        }
         _ => Err(format!("clients are a whole number from 1 to {MAX_CLIENTS}")),
     }
 }
@@ -133,6 +154,11 @@ pub fn percent(text: &str) -> Result<f64, String> {
         Ok(percent) if (0.01..=50.0).contains(&percent) => Ok(percent / 100.0),
         _ => Err("write per cent from 0.01% to 50%".to_owned()),
     }
+}
+
+/// The load for which cores are shown.
+pub fn load(text: &str) -> Result<Load, String> {
+    text.parse().map_err(|error: BadLoad| error.to_string())
 }
 
 /// A length of time: `30s`, `500ms`, `2m`, `1h`; a bare number is seconds.
@@ -242,7 +268,15 @@ mod tests {
         ] {
             assert!(crossing(text).is_err(), "{text}");
         }
-        assert!(size("64KB").is_err());
+        assert_eq!(size("64KB").unwrap_err(), "did you mean 64KiB?");
+        assert_eq!(size("24kb").unwrap_err(), "did you mean 24KiB?");
+        for (text, meant) in
+            [("writev", "onecopy"), ("MSG_ZEROCOPY", "zerocopy"), ("write_vectored", "onecopy")]
+        {
+            assert!(path(text).unwrap_err().starts_with(&format!("did you mean {meant}?")), "{text}");
+        }
+        assert!(path("5201").unwrap_err().contains("--over"));
+        assert!(clients("10.0.0.1").unwrap_err().contains("--over"));
         assert!(path("nocopy").unwrap_err().contains("twocopy, onecopy, zerocopy"));
         assert_eq!(percent("2.5 %").map(|p| (p * 1e6).round()), Ok(25_000.0));
         assert_eq!(

@@ -1,5 +1,7 @@
 //! `copycost doctor --self-test` and `--iperf3`: checks of the instrument itself.
 
+use std::time::Duration;
+
 use super::output;
 use super::progress::Progress;
 use super::{Done, Failure, signals};
@@ -19,13 +21,19 @@ const SIZE: usize = 16_384;
 /// Of the cells of each kind, after how many a pipe is told.
 const TOLD_AFTER: usize = 10;
 
+/// About how long the cells of the self-test take, each kind one, until the bar has learned it.
+const CELL: Duration = Duration::from_secs(2);
+
+/// Likewise a set-up beside iperf3.
+const SETUP: Duration = Duration::from_secs(4);
+
 /// Counts what the statistics make of a path beside itself, and of a path slowed by a known share.
 pub fn self_test(cells: usize) -> Result<Done, Failure> {
     let failed = |error: &dyn std::fmt::Display| Failure::Failed(format!("the self-test ended: {error}"));
     let signals = signals::listen()?;
     let path = send::by_name("onecopy").ok_or_else(|| failed(&"there is no path onecopy"))?;
     let scenario = Scenario::new(path, Spec::new(SIZE).map_err(|error| failed(&error))?, 1);
-    let mut progress = Progress::of(cells);
+    let mut progress = Progress::of_steps(cells, CELL);
     let mut interrupted = false;
     let mut go_on = |report: &Report| {
         let Findings { equal, slowed, .. } = &report.cpu;
@@ -95,7 +103,7 @@ fn series(findings: &Findings) -> String {
 pub fn iperf3() -> Result<Done, Failure> {
     let failed = |error: &dyn std::fmt::Display| Failure::Failed(error.to_string());
     let signals = signals::listen()?;
-    let mut progress = Progress::of(SETUPS);
+    let mut progress = Progress::of_steps(SETUPS, SETUP);
     let mut interrupted = false;
     let mut go_on = |done: usize, told: &str| {
         progress.end(1, &format!("set-up {done}: {told}"));

@@ -9,7 +9,7 @@ use super::check;
 use super::output;
 use super::zone::{BadZone, Zoned};
 use super::{Done, Failure};
-use crate::doctor::{Machine, Plan, Status, examine, exit_code, print};
+use crate::doctor::{Finding, Machine, Plan, Status, examine, exit_code, print};
 use copycost::scenario;
 use copycost::scenario::Options;
 use copycost::units::ByteSize;
@@ -72,12 +72,31 @@ impl Arguments {
     }
 }
 
-/// What distorts a measurement of the default matrix over loopback, for the top of a quick answer; empty if nothing does.
-pub fn warnings() -> String {
-    let mut findings =
-        examine(&Machine::live(), &Plan { clients: vec![1], server_threads: 1, ..Plan::default() });
-    findings.retain(|finding| finding.status == Status::Distorts);
-    if findings.is_empty() { String::new() } else { print::findings(&findings) + "\n" }
+/// What distorts a measurement wherever the other end is.
+const OF_THIS_MACHINE: [&str; 6] = ["cpus", "cpu-quota", "memory-limit", "governor", "steal", "load"];
+
+/// A run of these sizes and numbers of clients.
+pub fn plan(sizes: &[usize], clients: &[usize], serves_elsewhere: bool) -> Plan {
+    let most = clients.iter().copied().max().unwrap_or(1);
+    let server_threads = if serves_elsewhere { 0 } else { most };
+    Plan { sizes: sizes.to_vec(), clients: clients.to_vec(), server_threads, ..Plan::default() }
+}
+
+/// What distorts such a run, each with its fix in a sentence of its own. What concerns the way between the ends is looked at
+/// over loopback only.
+pub fn distortions(plan: &Plan, over_loopback: bool) -> Vec<String> {
+    let findings = examine(&Machine::live(), plan).into_iter();
+    let matters = |finding: &Finding| {
+        let crowded = finding.check == "cpus" && finding.effect.is_some();
+        (finding.status == Status::Distorts || crowded)
+            && (over_loopback || OF_THIS_MACHINE.contains(&finding.check))
+    };
+    let sentence = |finding: Finding| {
+        let effect = finding.effect.map_or_else(String::new, |effect| format!(" {effect}"));
+        let fix = finding.fix.map_or_else(String::new, |fix| format!(" Fix: {fix}"));
+        format!("{}: {}{effect}{fix}", finding.check, finding.told)
+    };
+    findings.filter(matters).map(sentence).collect()
 }
 
 /// The address of a host, given with a port or without, as a number or as a name.

@@ -11,7 +11,7 @@ use super::files::Files;
 use super::over::{self, Over};
 use super::progress::Progress;
 use super::setting::Setting;
-use super::{Done, Failure, output, signals};
+use super::{Done, Failure, output, signals, values};
 use crate::compare::cell::Contestant;
 use crate::compare::trial::SETUPS;
 use crate::compare::turns::Turns;
@@ -32,7 +32,8 @@ const USUAL: usize = 65_536;
 #[derive(Debug, Clone, Args)]
 pub struct Arguments {
     /// Send paths, separated by commas: each beside the first
-    #[arg(short, long = "path", value_name = "PATH", value_delimiter = ',', value_parser = arguments::path,
+    #[arg(short, long = "path", value_name = "PATH", value_delimiter = ',', value_parser = values::path(),
+          hide_possible_values = true,
           default_value = "onecopy,zerocopy")]
     paths: Vec<PathChoice>,
     /// The message's size: bytes, or with KiB, MiB, GiB [default: 64 KiB, or what --fields make up]
@@ -84,6 +85,7 @@ impl Arguments {
         let mut results = Results::new(self.over.conditions());
         results.conditions.connected(&connected.applied);
         results.conditions.host = connected.host;
+        results.answer = explain::answer::headline(&explanation);
         results.verdict = explain::answer::sentences(&explanation);
         results.explanations.push(with_notes(explanation, &*site));
         files.save(&results)?;
@@ -99,7 +101,8 @@ impl Arguments {
         signals: &Receiver<()>,
         called_off: &mut bool,
     ) -> Result<Option<(record::Explanation, Connected)>, Failure> {
-        let mut progress = Progress::of(SETUPS);
+        let paths = contestants.len() as u32;
+        let mut progress = Progress::of_steps(SETUPS, 2 * self.seconds * paths / SETUPS as u32);
         let mut explanation = Explanation::new(contestants, profiler, 1);
         let turns = Turns::of(self.seconds / SETUPS as u32, explanation.rows_per_block(), self.clients);
         for number in 1..=SETUPS {

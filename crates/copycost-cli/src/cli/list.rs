@@ -22,6 +22,8 @@ struct Entry {
     family: &'static str,
     path: &'static str,
     about: &'static str,
+    /// What else people call it.
+    also: &'static [&'static str],
     available: bool,
     reason: Option<String>,
     /// The flag without which it cannot be had.
@@ -37,8 +39,9 @@ impl Arguments {
         } else {
             let rows = |family| entries.iter().filter(move |entry| entry.family == family).map(Entry::row);
             let [send, receive] = ["send", "receive"].map(|family| rows(family).collect::<Vec<_>>());
-            output::print(&list_table("path", &send));
-            output::print(&format!("\n{}", list_table("--receive", &receive)));
+            let screen = output::screen();
+            output::print(&list_table("path", &send, screen));
+            output::print(&format!("\n{}", list_table("--receive", &receive, screen)));
         }
         Ok(Done::Yes)
     }
@@ -58,6 +61,7 @@ impl Entry {
             family: "send",
             path: path.name,
             about: path.about,
+            also: path.also,
             available: nearest.is_ok(),
             needs: needs.map(|nearest| format!("--layout {}", nearest.layout)),
             reason: nearest.err().map(|reason| reason.to_string()),
@@ -67,7 +71,7 @@ impl Entry {
     fn of_receive(path: &recv::ReceivePath) -> Self {
         let reason = (path.probe)(false).err().map(|reason| reason.to_string());
         let (family, available) = ("receive", reason.is_none());
-        Self { family, path: path.name, about: path.about, available, reason, needs: None }
+        Self { family, path: path.name, about: path.about, also: &[], available, reason, needs: None }
     }
 
     fn row(&self) -> [String; 3] {

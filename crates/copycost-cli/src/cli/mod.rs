@@ -21,6 +21,7 @@ mod client;
 mod doctor;
 mod explain;
 mod files;
+mod hints;
 mod input;
 mod job;
 mod lab;
@@ -28,6 +29,7 @@ mod list;
 mod manual;
 mod output;
 mod over;
+mod plan;
 mod predict;
 mod progress;
 mod report;
@@ -35,6 +37,7 @@ mod run;
 mod serve;
 mod setting;
 mod signals;
+mod values;
 mod watch;
 mod zone;
 
@@ -135,6 +138,10 @@ pub fn main() -> ExitCode {
     let code = match Command::try_parse() {
         Ok(command) => ended(command.verb.map_or_else(quick, run)),
         Err(told) => {
+            if let Some(hint) = hints::of(&told) {
+                output::message(&hint);
+                return ExitCode::from(2);
+            }
             let printed = told.print();
             if told.use_stderr() {
                 return ExitCode::from(2);
@@ -204,9 +211,8 @@ pub fn parses<T: Into<OsString> + Clone>(arguments: impl IntoIterator<Item = T>)
     }
 }
 
-/// Without a verb: what distorts, and a first answer.
+/// Without a verb: a first answer, and what distorts it.
 fn quick() -> Result<Done, Failure> {
-    output::print(&doctor::warnings());
     run::Arguments::given(&["--quick"]).run()
 }
 

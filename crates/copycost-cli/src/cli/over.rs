@@ -104,6 +104,16 @@ impl Over {
         Ok(Part::Alone)
     }
 
+    /// Whether both ends are here, with nothing between them but loopback.
+    pub fn is_loopback(&self) -> bool {
+        self.over.is_none()
+    }
+
+    /// Whether another process sends, so that the messages are in its memory.
+    pub fn serves_elsewhere(&self) -> bool {
+        matches!(self.over, Some(Way::Host(_) | Way::Mpi))
+    }
+
     /// How many hosts serve.
     pub fn servers(&self) -> usize {
         self.servers.unwrap_or(1)

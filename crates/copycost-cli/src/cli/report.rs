@@ -7,11 +7,12 @@ use std::time::UNIX_EPOCH;
 use clap::Args;
 
 use super::files::Files;
-use super::{Done, Failure, input, output};
-use crate::record::Results;
+use super::{Done, Failure, arguments, input, output};
+use crate::record::{Load, Results};
 use crate::report::Format;
 use crate::report::criterion::{self, Benchmark};
 use crate::report::dated::{RUNS, Runs};
+use crate::report::screen::Screen;
 use crate::report::set::{self, Set};
 
 /// What to read, and what to write.
@@ -24,6 +25,9 @@ pub struct Arguments {
     /// A file for the report, in the form of its extension (.html, .md, .csv, .txt, .json); may be given again
     #[arg(short, long, value_name = "FILE")]
     output: Vec<PathBuf>,
+    /// Show how many cores the sender takes at this load: bits, bytes or messages in a second (25Gbit, 3GB/s, 200k msg/s)
+    #[arg(long, value_name = "LOAD", value_parser = arguments::load)]
+    at: Option<Load>,
     /// The form on standard output, where no file is given: table, json, csv, markdown or html
     #[arg(long, default_value_t)]
     format: Format,
@@ -53,7 +57,8 @@ impl Arguments {
                 Input::Criterion(set) => sets.push(*set),
             }
         }
-        let sets = set::side_by_side(sets);
+        let mut sets = set::side_by_side(sets);
+        sets.iter_mut().for_each(|set| set.load = self.at.or(set.load));
         // What JSON holds is one run.
         let criterion = sets.iter().any(|set| set.conditions.is_none());
         let one = if let ([run], false) = (&runs[..], criterion) { Some(run.as_ref()) } else { None };
@@ -66,11 +71,11 @@ impl Arguments {
         }
         files.save_each(|format| match (format, one) {
             (Format::Json, Some(run)) => format.write(run),
-            _ => format.write_sets(&sets, crate::report::Paint::Plain),
+            _ => format.write_sets(&sets, Screen::FILE),
         })?;
         match (printed, one) {
             (Some(Format::Json), Some(run)) => output::print(&Format::Json.write(run)),
-            (Some(format), _) => output::print(&format.write_sets(&sets, output::paint())),
+            (Some(format), _) => output::print(&format.write_sets(&sets, output::screen())),
             (None, _) => {}
         }
         Ok(Done::Yes)

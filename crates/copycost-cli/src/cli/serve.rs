@@ -11,7 +11,7 @@ use crossbeam::select;
 
 use super::arguments::{self, PathChoice};
 use super::zone::Zoned;
-use super::{Done, Failure, output, over, signals};
+use super::{Done, Failure, output, over, signals, values};
 use crate::remote::raw::{Departure, RawHost};
 use crate::remote::{Host, HostTerms};
 use copycost::internals::connection::{self, Applied, Options};
@@ -42,7 +42,8 @@ pub struct Arguments {
     #[arg(long, value_name = "N", value_parser = arguments::clients, default_value_t = MOST_CLIENTS)]
     max_clients: usize,
     /// Without a protocol: send messages by this path to whoever connects, until it closes
-    #[arg(long, value_name = "PATH", value_parser = arguments::path, conflicts_with = "token_file")]
+    #[arg(long, value_name = "PATH", value_parser = values::path(), hide_possible_values = true,
+          conflicts_with = "token_file")]
     raw: Option<PathChoice>,
     /// How long a client may be silent before it is given up
     #[arg(long, value_name = "S", value_parser = arguments::seconds, hide = true)]
@@ -54,7 +55,7 @@ pub struct Arguments {
     #[arg(short, long, value_name = "SIZE", value_parser = arguments::size, default_value = "64KiB", requires = "raw")]
     size: ByteSize,
     /// With --raw: where the fields lie: heap, page, arena, huge or memfd
-    #[arg(long, default_value_t, requires = "raw")]
+    #[arg(long, default_value_t, value_parser = values::layout(), hide_possible_values = true, requires = "raw")]
     layout: Layout,
     /// With --raw: how the message is divided: even, headed or single
     #[arg(long, default_value_t, requires = "raw")]

@@ -4,7 +4,7 @@
 use clap::Args;
 
 use super::over::Over;
-use super::{Failure, arguments};
+use super::{Failure, arguments, values};
 use crate::record::SEND_ARM;
 use copycost::message::{Buffers, Fields, Footprint, Layout, Spec};
 use copycost::offset::{Offset, Offsets};
@@ -17,10 +17,10 @@ use copycost::send::SendPath;
 #[derive(Debug, Clone, Args)]
 pub struct Setting {
     /// Where the threads sit: paired, split or free [default: paired; in the lab split]
-    #[arg(long)]
+    #[arg(long, value_parser = values::placement(), hide_possible_values = true)]
     pub placement: Option<Placement>,
     /// Where the fields lie: heap, page, arena, huge or memfd
-    #[arg(long, default_value_t)]
+    #[arg(long, default_value_t, value_parser = values::layout(), hide_possible_values = true)]
     pub layout: Layout,
     /// How the message is divided: even, headed, single, or lengths such as 64,65472
     #[arg(long, default_value_t)]
@@ -29,10 +29,11 @@ pub struct Setting {
     #[arg(long, default_value_t)]
     pub buffers: Buffers,
     /// How much memory the messages in turn cover: hot, l2, llc or cold
-    #[arg(long, default_value_t)]
+    #[arg(long, default_value_t, value_parser = values::footprint(), hide_possible_values = true)]
     pub footprint: Footprint,
     /// How the clients receive (`copycost list` names the paths and says what they do)
-    #[arg(long, value_name = "PATH", value_parser = arguments::receive, default_value = recv::ALL[0].name)]
+    #[arg(long, value_name = "PATH", value_parser = values::receive(), hide_possible_values = true,
+          default_value = recv::ALL[0].name)]
     pub receive: &'static ReceivePath,
     /// Where in its page a message begins: drawn, 0 to 4095, or malloc, wherever the allocator puts it; several are
     /// compared side by side

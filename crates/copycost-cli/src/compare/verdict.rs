@@ -4,6 +4,7 @@
 //! A pure function of records and comparisons, so that snapshots test it. It says nothing that the words of the
 //! comparisons do not say: undecided cells are called so, and copies are called copies.
 
+mod headline;
 mod limits;
 mod ranking;
 #[cfg(test)]
@@ -12,8 +13,9 @@ mod tests;
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::metric::Metric;
-use crate::record::{Comparison, Crossover, DELAYS, Record, Results};
+use crate::record::{CANNOT_TELL, Comparison, Crossover, DELAYS, Record, Results};
 use copycost::units::{ByteSize, Clients, significant};
+pub use headline::{LONGEST, headline};
 pub use limits::LAB;
 use ranking::{Answer, ranges};
 
@@ -65,35 +67,54 @@ fn is_ranked(results: &Results, comparison: &Comparison) -> bool {
     !results.records.iter().any(delays)
 }
 
-/// Which path for so many clients, by throughput and by CPU time.
-fn of_clients(results: &Results, clients: usize) -> Vec<String> {
-    let answers = |metric: Metric| -> Vec<(usize, Answer)> {
-        let of_metric: Vec<_> = of_paths(results)
-            .filter(|comparison| comparison.clients == clients && comparison.metric == metric.to_string())
-            .filter(|comparison| is_ranked(results, comparison))
-            .collect();
-        let sizes: BTreeSet<usize> = of_metric.iter().map(|comparison| comparison.size).collect();
-        let answer = |size| {
-            let of_size: Vec<_> = of_metric.iter().copied().filter(|c| c.size == size).collect();
-            Some((size, Answer::of(&of_size, metric)?))
-        };
-        sizes.into_iter().filter_map(answer).collect()
+/// By what paths are ranked first: throughput, but the sender's CPU time where throughput is not the sender's. In the lab
+/// it is that of the relay; and where the network was the limit in every cell, all paths move what it lets through.
+pub fn lead<'a>(records: impl IntoIterator<Item = &'a Record>) -> Metric {
+    let mut records = records.into_iter().peekable();
+    let any = records.peek().is_some();
+    let by_sender = |record: &Record| {
+        let limited = || record.flags.iter().any(|flag| flag == CANNOT_TELL);
+        record.lab.is_some() || (record.transport != LOOPBACK && limited())
     };
-    let with = Clients(clients);
-    let throughput = answers(Metric::Throughput);
-    let mut told: Vec<String> = ranges(&throughput)
-        .map(|(sizes, range)| format!("With {with}, {}, {}.", sizes, range.sentence(Metric::Throughput)))
+    if any && records.all(by_sender) { Metric::SenderDemand } else { Metric::Throughput }
+}
+
+/// What a record calls the way between two ends on one machine.
+const LOOPBACK: &str = "loopback";
+
+/// Which path for so many clients by `metric`, for each size of which there is an answer.
+fn answers(results: &Results, clients: usize, metric: Metric) -> Vec<(usize, Answer)> {
+    let of_metric: Vec<_> = of_paths(results)
+        .filter(|comparison| comparison.clients == clients && comparison.metric == metric.to_string())
+        .filter(|comparison| is_ranked(results, comparison))
         .collect();
-    let demand = answers(Metric::Demand);
-    let same = demand.len() == throughput.len()
-        && demand.iter().zip(&throughput).all(|((_, by_demand), (_, by_rate))| by_demand.alike(by_rate));
-    if same && !demand.is_empty() {
-        told.push(format!("With {with}, CPU time of both ends for each byte gives the same answer."));
-    } else {
+    let sizes: BTreeSet<usize> = of_metric.iter().map(|comparison| comparison.size).collect();
+    let answer = |size| {
+        let of_size: Vec<_> = of_metric.iter().copied().filter(|c| c.size == size).collect();
+        Some((size, Answer::of(&of_size, metric)?))
+    };
+    sizes.into_iter().filter_map(answer).collect()
+}
+
+/// Which path for so many clients, by the metric that leads and then by CPU time.
+fn of_clients(results: &Results, clients: usize) -> Vec<String> {
+    let with = Clients(clients);
+    let sentences = |answers: &[(usize, Answer)], metric: Metric| -> Vec<String> {
         let sentence = |(sizes, range): (String, ranking::Range<'_>)| {
-            format!("With {with}, {}, {}.", sizes, range.sentence(Metric::Demand))
+            format!("With {with}, {sizes}, {}.", range.sentence(metric))
         };
-        told.extend(ranges(&demand).map(sentence));
+        ranges(answers).map(sentence).collect()
+    };
+    let metric = lead(&results.records);
+    let first = answers(results, clients, metric);
+    let mut told = sentences(&first, metric);
+    let demand = answers(results, clients, Metric::Demand);
+    let same = demand.len() == first.len()
+        && demand.iter().zip(&first).all(|((_, by_demand), (_, by_lead))| by_demand.alike(by_lead));
+    if same && !demand.is_empty() {
+        told.push(format!("With {with}, {} gives the same answer.", Metric::Demand.name()));
+    } else {
+        told.extend(sentences(&demand, Metric::Demand));
     }
     told
 }

@@ -17,6 +17,7 @@ mod finding;
 pub(crate) mod hooks;
 mod kernel;
 mod link;
+mod load;
 mod machine;
 mod memory;
 mod network;
@@ -61,6 +62,7 @@ pub const CHECKS: &[Check] = &[
     check("turbo", clock::turbo),
     check("copy-hazard", copying::hazard),
     check("steal", clock::steal),
+    check("load", load::load),
     check("irq-time", clock::irq_time),
     check("perf-paranoid", kernel::perf_paranoid),
     check("pmu", kernel::pmu),

@@ -2,8 +2,10 @@
 
 use std::collections::BTreeMap;
 
+use crate::profile::classes::Class;
 use crate::profile::threads::Role;
 use crate::record::{ALL, ClassDifference, ExplainedPath, Explanation};
+use copycost::send::{self, Release};
 use copycost::units::{signed, significant};
 
 /// So many classes are named.
@@ -16,6 +18,28 @@ pub fn sentences(explanation: &Explanation) -> Vec<String> {
         Some((first, others)) => others.iter().map(|other| beside(explanation, other, first)).collect(),
         None => Vec::new(),
     }
+}
+
+/// The most that zero copy can save the first path that copies, in one sentence: what its sender copies. `None` where the
+/// sender has no samples, or no path copies.
+pub fn headline(explanation: &Explanation) -> Option<String> {
+    let copies = |path: &&ExplainedPath| {
+        send::by_name(&path.path).is_some_and(|known| known.release == Release::OnReturn)
+    };
+    let path = explanation.paths.iter().find(copies)?;
+    let sender = path.ends.iter().find(|end| is_of(&end.end, &[Role::Sender]) && !end.classes.is_empty())?;
+    let copying = sender
+        .classes
+        .iter()
+        .filter(|record| [Class::Copy, Class::Hazard].iter().any(|class| class.to_string() == record.class));
+    let copying: f64 = copying.map(|record| record.ns_per_kib.value).sum();
+    let share = 100.0 * copying / sender.demand.value;
+    share.is_finite().then(|| {
+        format!(
+            "Copying is {share:.0} % of the CPU time of {}'s sender: zero copy can save it no more.",
+            path.path
+        )
+    })
 }
 
 /// Whose time an answer is about: in the lab the sender's, which is all that the lab stands for (`lab/mod.rs`).

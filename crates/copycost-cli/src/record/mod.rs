@@ -7,6 +7,7 @@ mod explanation;
 mod hosts;
 mod judged;
 mod lab;
+mod load;
 mod model;
 mod read;
 
@@ -14,7 +15,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
 
-use crate::compare::Measured;
+use crate::compare::{Measured, verdict};
 use crate::lab::Probed;
 use copycost::cost::limiter::Limiter;
 use copycost::internals::cgroup::throttle::Throttled;
@@ -31,6 +32,7 @@ pub use explanation::{
 pub use hosts::{HostRecord, HostsRecord};
 pub use judged::{ALPHA, Paired};
 pub use lab::LabRecord;
+pub use load::{BadLoad, Load};
 pub use model::{Asked, CostModel, MISS_TOLERATED, ModelCell, PathModel};
 pub use read::{LARGEST, few_cells};
 
@@ -61,9 +63,15 @@ pub struct Results {
     /// Cost models, and what they predict.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub models: Vec<CostModel>,
+    /// The answer in one sentence; null where there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub answer: Option<String>,
     /// The answer, in sentences to be pasted into a design document.
     #[serde(default)]
     pub verdict: Vec<String>,
+    /// The load at which cores were asked for, as [`Load`] prints it; null where none was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub at: Option<String>,
 }
 
 /// One path in one cell.
@@ -253,8 +261,21 @@ impl Results {
             crossovers: Vec::new(),
             explanations: Vec::new(),
             models: Vec::new(),
+            answer: None,
             verdict: Vec::new(),
+            at: None,
         }
+    }
+
+    /// The load at which cores were asked for.
+    pub fn load(&self) -> Option<Load> {
+        self.at.as_deref()?.parse().ok()
+    }
+
+    /// Draws the answer and the verdict from what was measured and compared.
+    pub fn conclude(&mut self) {
+        self.verdict = verdict::of(self);
+        self.answer = verdict::headline(self);
     }
 
     /// Whether nothing was measured, and nothing failed.

@@ -2,9 +2,9 @@
 
 use comfy_table::CellAlignment;
 
-use super::fold::wrapped;
 use super::listing::{Listing, UNKNOWN};
-use super::table::{plain, trimmed};
+use super::screen::Screen;
+use super::table::trimmed;
 use super::terminal::bar;
 use crate::record::{ALL, ExplainedEnd, ExplainedPath, Explanation, FigureRecord};
 use copycost::units::{ByteSize, Clients, hundredths, signed, significant, thousands};
@@ -13,16 +13,17 @@ use copycost::units::{ByteSize, Clients, hundredths, signed, significant, thousa
 const BAR: usize = 8;
 
 /// A table for each path beside the first, or of the only one, and what to know of them.
-pub(super) fn tables(explanations: &[Explanation]) -> String {
-    explanations.iter().map(one).collect()
+pub(super) fn tables(explanations: &[Explanation], screen: Screen) -> String {
+    explanations.iter().map(|explanation| one(explanation, screen)).collect()
 }
 
-fn one(explanation: &Explanation) -> String {
-    let tables: Vec<_> = pairs(explanation).into_iter().map(|pair| table(explanation, pair)).collect();
+fn one(explanation: &Explanation, screen: Screen) -> String {
+    let tables: Vec<_> =
+        pairs(explanation).into_iter().map(|pair| table(explanation, pair, screen)).collect();
     let mut text = tables.join("\n");
-    text += &wrapped("", &format!("{}; {}", cell(explanation), explanation.settings.join(", ")));
+    text += &screen.wrapped("", &format!("{}; {}", cell(explanation), explanation.settings.join(", ")));
     text += "\n";
-    sentences(explanation).iter().for_each(|sentence| text += &wrapped("- ", sentence));
+    sentences(explanation).iter().for_each(|sentence| text += &screen.wrapped("- ", sentence));
     text
 }
 
@@ -154,12 +155,12 @@ pub(super) fn listings(explanation: &Explanation) -> Vec<Listing> {
     pairs(explanation).into_iter().map(listing).collect()
 }
 
-fn table(explanation: &Explanation, pair: Beside<'_>) -> String {
+fn table(explanation: &Explanation, pair: Beside<'_>, screen: Screen) -> String {
     let lines = lines(explanation, pair);
     let inner = lines.iter().filter(|line| line.class.is_some());
     let most = inner.flat_map(|line| line.figures.iter().flatten()).map(|figure| figure.value);
     let most = most.fold(0.0, f64::max);
-    let mut table = plain();
+    let mut table = screen.table();
     let header: Vec<_> = ["ns/KiB".to_owned()].into_iter().chain(header(&pair)).collect();
     let columns = header.len();
     table.set_header(header);

@@ -22,6 +22,9 @@ pub fn report(sets: &[Set]) -> String {
         if !set.label.is_empty() {
             let _ = writeln!(out, "### {}\n", escaped(&set.label));
         }
+        for answer in &set.answers {
+            let _ = writeln!(out, "**{}**\n", prose(answer));
+        }
         for sentence in verdict::sentences(set) {
             let _ = writeln!(out, "> {}\n>", prose(&sentence));
         }

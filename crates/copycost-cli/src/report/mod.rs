@@ -6,11 +6,11 @@
 
 pub mod claims;
 pub mod conditions;
+pub mod cores;
 pub mod criterion;
 mod csv;
 pub mod dated;
 mod explained;
-mod fold;
 pub mod html;
 mod json;
 pub mod listing;
@@ -19,6 +19,7 @@ pub mod metric;
 mod modelled;
 mod paired;
 pub mod plot;
+pub mod screen;
 pub mod set;
 mod table;
 mod terminal;
@@ -31,15 +32,15 @@ use crate::record::Results;
 use copycost::message::words;
 
 pub use table::list as list_table;
-pub use terminal::Paint;
 
+use screen::Screen;
 use set::Set;
 
 /// A form in which results are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum Format {
-    /// For people, at most 100 columns.
+    /// For people, as wide as their terminal.
     #[default]
     Table,
     /// Everything, for programs.
@@ -72,13 +73,13 @@ impl Format {
         if self == Self::Json {
             return json::results(results);
         }
-        self.write_sets(&set::side_by_side(set::of_results("", results)), Paint::Plain)
+        self.write_sets(&set::side_by_side(set::of_results("", results)), Screen::FILE)
     }
 
-    /// `sets` in this form. JSON holds one run and no sets: there is nothing to write.
-    pub fn write_sets(self, sets: &[Set], paint: Paint) -> String {
+    /// `sets` in this form, a table as `screen` shows it. JSON holds one run and no sets: there is nothing to write.
+    pub fn write_sets(self, sets: &[Set], screen: Screen) -> String {
         match self {
-            Self::Table => terminal::report(sets, paint),
+            Self::Table => screen.shown(terminal::report(sets, screen)),
             Self::Json => String::new(),
             Self::Csv => csv::report(sets),
             Self::Markdown => markdown::report(sets),
@@ -88,8 +89,8 @@ impl Format {
 }
 
 /// `results` as tables with every figure.
-pub fn wide(results: &Results) -> String {
-    table::wide(results)
+pub fn wide(results: &Results, screen: Screen) -> String {
+    screen.shown(table::wide(results, screen))
 }
 
 #[cfg(test)]

@@ -3,9 +3,9 @@
 
 use comfy_table::CellAlignment;
 
-use super::fold::wrapped;
 use super::listing::{Listing, UNKNOWN};
-use super::table::{plain, trimmed};
+use super::screen::Screen;
+use super::table::trimmed;
 use crate::model::choice::time;
 use crate::model::fit::Term;
 use crate::model::surface::{self, Crossing, Standing};
@@ -14,19 +14,19 @@ use copycost::message::Fields;
 use copycost::units::{ByteSize, Clients, significant};
 
 /// The coefficients, the checks and the predictions of each model.
-pub(super) fn tables(models: &[CostModel]) -> String {
-    models.iter().map(one).collect()
+pub(super) fn tables(models: &[CostModel], screen: Screen) -> String {
+    models.iter().map(|model| one(model, screen)).collect()
 }
 
-fn one(model: &CostModel) -> String {
-    let [coefficients, predictions] = listings(model).map(|listing| columns(&listing));
-    let said: String = all_sentences(model).iter().map(|sentence| wrapped("- ", sentence)).collect();
-    format!("{coefficients}\n{said}\n{predictions}\n{}", wrapped("", &conditions(model)))
+fn one(model: &CostModel, screen: Screen) -> String {
+    let [coefficients, predictions] = listings(model).map(|listing| columns(&listing, screen));
+    let said: String = all_sentences(model).iter().map(|sentence| screen.wrapped("- ", sentence)).collect();
+    format!("{coefficients}\n{said}\n{predictions}\n{}", screen.wrapped("", &conditions(model)))
 }
 
 /// For a terminal, figures to the right.
-fn columns(listing: &Listing) -> String {
-    let mut table = plain();
+fn columns(listing: &Listing, screen: Screen) -> String {
+    let mut table = screen.table();
     table.set_header(&listing.header);
     for column in table.column_iter_mut().skip(2) {
         column.set_cell_alignment(CellAlignment::Right);

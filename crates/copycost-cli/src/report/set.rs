@@ -12,8 +12,10 @@ use std::collections::BTreeMap;
 
 use super::dated::Dated;
 use super::metric::{Figure, Metric};
+use crate::compare::metric;
+use crate::compare::verdict::{headline, lead};
 use crate::record::{
-    CellFailure, Comparison, Conditions, CostModel, Crossover, Explanation, Record, Results,
+    CellFailure, Comparison, Conditions, CostModel, Crossover, Explanation, Load, Record, Results,
 };
 
 pub use sides::side_by_side;
@@ -70,8 +72,12 @@ pub struct Set {
     pub explanations: Vec<Explanation>,
     /// Cost models.
     pub models: Vec<CostModel>,
+    /// The answer in one sentence, of each run that is joined here.
+    pub answers: Vec<String>,
     /// The answer, in sentences.
     pub verdict: Vec<String>,
+    /// The load for which a reader wants cores.
+    pub load: Option<Load>,
     /// The command lines that measured it.
     pub commands: Vec<String>,
 }
@@ -118,8 +124,10 @@ impl Set {
     }
 }
 
-/// A path's place among all paths; its colour and its marker follow from it.
+/// A path's place among all paths; its colour and its marker follow from it. Another build of it or another offset has the
+/// colour of the path.
 pub fn place(path: &str) -> usize {
+    let path = path.split('@').next().unwrap_or(path);
     copycost::send::ALL.iter().position(|known| known.name == path).unwrap_or(copycost::send::ALL.len())
 }
 
@@ -169,16 +177,32 @@ pub fn of_results(file: &str, results: &Results) -> Vec<Set> {
     sets[0].explanations.clone_from(&results.explanations);
     sets[0].models.clone_from(&results.models);
     sets[0].verdict.clone_from(&results.verdict);
+    // Files of a version that kept none have what it is drawn from.
+    sets[0].answers.extend(results.answer.clone().or_else(|| headline(results)));
+    sets.iter_mut().for_each(|set| set.load = results.load());
     sets.iter_mut().for_each(Set::add_intervals);
     sets
 }
 
 impl Set {
+    /// By what its paths are ranked first.
+    pub fn lead(&self) -> Metric {
+        match lead(self.rows.iter().filter_map(|row| row.record.as_ref())) {
+            metric::Metric::SenderDemand => Metric::SenderDemand,
+            metric::Metric::Throughput | metric::Metric::Demand => Metric::Throughput,
+        }
+    }
+
     /// A record has no interval of its own. Its comparison has: that of its ratio, which is laid on the reference.
     fn add_intervals(&mut self) {
-        for comparison in self.comparisons.iter().filter(|comparison| comparison.metric == "throughput") {
+        for comparison in &self.comparisons {
+            let metric = match comparison.metric.as_str() {
+                "throughput" => Metric::Throughput,
+                "sender-demand" => Metric::SenderDemand,
+                _ => continue,
+            };
             let (size, clients) = (comparison.size, comparison.clients);
-            let of = |path: &str| self.row(path, size, clients)?.figure(Metric::Throughput);
+            let of = |path: &str| self.row(path, size, clients)?.figure(metric);
             let (Some(own), Some(reference)) = (of(&comparison.path), of(&comparison.reference)) else {
                 continue;
             };
@@ -188,7 +212,7 @@ impl Set {
                 (row.path.as_str(), row.size, row.clients) == (comparison.path.as_str(), size, clients)
             });
             if let Some(row) = row {
-                row.figures.insert(Metric::Throughput, Figure { interval, ..own });
+                row.figures.insert(metric, Figure { interval, ..own });
             }
         }
     }

@@ -1,21 +1,18 @@
-//! Results as tables with every figure, and the tables' common shape: at most 100 columns.
+//! Results as tables with every figure.
 
 use std::collections::BTreeSet;
 
-use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
+use comfy_table::{CellAlignment, Table};
 
+use super::screen::Screen;
 use super::set::{of_results, side_by_side};
-use super::terminal::Paint;
 use crate::record::{LatencyRecord, Record, Results};
 use copycost::units::{ByteSize, significant};
 
-/// Wide enough for every column, narrow enough for a terminal and a pull request.
-const COLUMNS: u16 = 100;
-
 /// `results` with every figure, one table a subject.
-pub(super) fn wide(results: &Results) -> String {
+pub(super) fn wide(results: &Results, screen: Screen) -> String {
     let of = |header: &[&str], row: fn(&Record) -> [String; 6]| {
-        cells(results, header, results.records.iter().map(row))
+        cells(results, screen, header, results.records.iter().map(row))
     };
     let cpu = of(
         &["path", "size", "clients", "ns/KiB send", "recv", "process", "system", "ksoftirqd", "user % send"],
@@ -95,15 +92,15 @@ pub(super) fn wide(results: &Results) -> String {
             ]
         },
     );
-    let hosts = of_hosts(results);
+    let hosts = of_hosts(results, screen);
     let missing = decided(results) + &reasons(results);
-    let main = super::terminal::report(&side_by_side(of_results("", results)), Paint::Plain);
+    let main = super::terminal::report(&side_by_side(of_results("", results)), screen);
     format!("{main}\n{cpu}\n{wire}\n{latency}\n{counters}\n{hosts}{missing}")
 }
 
 /// How even the client hosts were, and what each had; nothing where one received.
-fn of_hosts(results: &Results) -> String {
-    let mut table = plain();
+fn of_hosts(results: &Results, screen: Screen) -> String {
+    let mut table = screen.table();
     table.set_header(["path", "size", "clients", "client host", "GB/s", "share %", "recv", "p50 µs", "p99"]);
     for column in table.column_iter_mut().skip(4) {
         column.set_cell_alignment(CellAlignment::Right);
@@ -166,13 +163,14 @@ fn reasons(results: &Results) -> String {
 /// A table whose rows begin with the path and the cell. Numbers stand to the right.
 fn cells<const N: usize>(
     results: &Results,
+    screen: Screen,
     header: &[&str],
     rows: impl Iterator<Item = [String; N]>,
 ) -> String {
     if results.records.is_empty() {
         return String::new();
     }
-    let mut table = plain();
+    let mut table = screen.table();
     table.set_header(header.to_vec());
     for column in table.column_iter_mut().skip(1) {
         column.set_cell_alignment(CellAlignment::Right);
@@ -193,22 +191,13 @@ fn maybe(value: Option<f64>) -> String {
 }
 
 /// A name under `title`, whether it is to be had, and what it is: one line each.
-pub fn list(title: &str, rows: &[[String; 3]]) -> String {
-    let mut table = plain();
+pub fn list(title: &str, rows: &[[String; 3]], screen: Screen) -> String {
+    let mut table = screen.table();
     table.set_header([title, "here", "what it does"]);
     for row in rows {
         table.add_row(row);
     }
     format!("{}\n", trimmed(&table))
-}
-
-pub(super) fn plain() -> Table {
-    let mut table = Table::new();
-    table
-        .load_preset(presets::NOTHING)
-        .set_content_arrangement(ContentArrangement::Dynamic)
-        .set_width(COLUMNS);
-    table
 }
 
 /// Without the blanks at the ends of the lines.

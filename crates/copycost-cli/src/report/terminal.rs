@@ -1,72 +1,87 @@
-//! The report for a terminal: a line a row with a bar for each value, at most 100 columns. Colour is a choice of the
-//! caller, who knows whether a terminal reads it.
+//! The report for a terminal: the answer, a line a row with a bar for each value, the comparisons, and what was not shown.
 
 use comfy_table::{Cell, CellAlignment, Color};
 
-use super::fold::wrapped;
 use super::metric::Metric;
+use super::screen::Screen;
 use super::set::{Row, Set, place};
-use super::table::{plain, trimmed};
-use super::{conditions, dated, explained, modelled, paired, verdict};
-use crate::record::offsets_asked_for;
+use super::table::trimmed;
+use super::{conditions, cores, dated, explained, modelled, paired, verdict};
+use crate::record::{Record, offsets_asked_for};
 use copycost::units::{ByteSize, Rate, significant};
 
-/// Whether to use colour.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Paint {
-    /// Text only: a file, a pipe.
-    Plain,
-    /// Escape sequences: a terminal whose user has not set `NO_COLOR`.
-    Coloured,
-}
-
 /// Nearest to the report's colours among those that every terminal has.
-const COLOURS: [Color; 7] =
-    [Color::Blue, Color::Red, Color::Green, Color::Magenta, Color::Yellow, Color::Cyan, Color::Grey];
+const COLOURS: [Color; super::plot::ink::SERIES] = [
+    Color::Blue,
+    Color::Red,
+    Color::Green,
+    Color::Magenta,
+    Color::Yellow,
+    Color::Cyan,
+    Color::Grey,
+    Color::DarkMagenta,
+    Color::DarkRed,
+    Color::DarkGreen,
+    Color::DarkCyan,
+    Color::DarkBlue,
+    Color::DarkYellow,
+    Color::White,
+];
 
-/// Characters of a bar of throughput; with every column 100 are just not exceeded.
+/// Characters of a bar of throughput in a line of 100.
 const BAR: usize = 8;
 /// Likewise of the other bars.
 const SHORT_BAR: usize = 5;
 
 /// Everything that fits.
-pub fn report(sets: &[Set], paint: Paint) -> String {
-    sets.iter().map(|set| one(set, paint)).collect::<Vec<_>>().join("\n")
+pub fn report(sets: &[Set], screen: Screen) -> String {
+    sets.iter().map(|set| one(set, screen)).collect::<Vec<_>>().join("\n")
 }
 
-fn one(set: &Set, paint: Paint) -> String {
+fn one(set: &Set, screen: Screen) -> String {
     let mut text = String::new();
     if !set.label.is_empty() {
-        text += &format!("{}\n", wrapped("", &set.label));
+        text += &format!("{}\n", screen.wrapped("", &set.label));
+    }
+    for answer in &set.answers {
+        text += &screen.bold(answer);
+    }
+    if !set.answers.is_empty() {
+        text += "\n";
     }
     if !set.rows.is_empty() {
-        text += &rows(set, paint);
+        text += &rows(set, screen);
     }
-    for flag in conditions::flags(set) {
-        text += &format!("\n{}", wrapped("! ", &flag));
+    let remarks = [conditions::flags(set), unknown_limiters(set)].concat();
+    if !remarks.is_empty() {
+        text += "\n";
+        remarks.iter().for_each(|remark| text += &screen.wrapped("! ", remark));
     }
     for failure in conditions::failures(set) {
-        text += &wrapped("", &failure);
+        text += &screen.wrapped("", &failure);
     }
-    text += &explained::tables(&set.explanations);
-    text += &modelled::tables(&set.models);
-    text += &paired::comparisons(&set.comparisons);
-    text += &paired::reasons(&set.comparisons);
+    text += &explained::tables(&set.explanations, screen);
+    text += &modelled::tables(&set.models, screen);
+    text += &paired::comparisons(&set.comparisons, screen);
+    text += &paired::reasons(set, screen);
     if !set.verdict.is_empty() || set.conditions.is_none() {
         text += "\n";
-        verdict::sentences(set).iter().for_each(|sentence| text += &wrapped("- ", sentence));
+        verdict::sentences(set).iter().for_each(|sentence| text += &screen.wrapped("- ", sentence));
     }
-    text + &measured(set)
+    text + &measured(set, screen)
 }
 
-/// Where it was measured, in two lines.
-fn measured(set: &Set) -> String {
+/// Where it was measured, in two lines; nothing where the verdict has it.
+fn measured(set: &Set, screen: Screen) -> String {
+    if set.verdict.iter().any(|sentence| sentence.starts_with("Measured by copycost")) {
+        return String::new();
+    }
     let [transport, placement, layout, fields, buffers, footprint, _, send_offset, receive_offset] =
         &set.settings;
     let mut text = String::new();
     if !transport.is_empty() {
         text += "\n";
-        text += &wrapped(
+        text += &screen.wrapped(
             "",
             &format!(
                 "{transport}, {placement} placement, {layout} layout, {fields} fields, {buffers} buffers, {footprint} footprint{}",
@@ -79,7 +94,7 @@ fn measured(set: &Set) -> String {
         .as_ref()
         .filter(|_| !set.rows.is_empty() || !set.explanations.is_empty() || !set.models.is_empty())
     {
-        text += &wrapped(
+        text += &screen.wrapped(
             "",
             &format!(
                 "Linux {}, {} × {}, {}, SO_SNDBUF {}, SO_RCVBUF {}",
@@ -95,31 +110,96 @@ fn measured(set: &Set) -> String {
     text
 }
 
+/// Why it is not known what limited some rows, each reason once.
+fn unknown_limiters(set: &Set) -> Vec<String> {
+    let mut reasons: Vec<String> = Vec::new();
+    for record in set.rows.iter().filter_map(|row| row.record.as_ref()) {
+        let Some(reason) = record.limiter.strip_prefix("unknown: ") else { continue };
+        let reason = format!("limiter unknown: {reason}");
+        if !reasons.contains(&reason) {
+            reasons.push(reason);
+        }
+    }
+    reasons
+}
+
 /// A column: its header, its words, and whether they stand to the right.
 struct Column {
-    header: &'static str,
+    header: String,
     words: Vec<String>,
+    /// The same without bars; empty where there are none.
+    bare: Vec<String>,
     right: bool,
     coloured: bool,
 }
 
-fn rows(set: &Set, paint: Paint) -> String {
+impl Column {
+    /// Columns that it takes, one blank on each side.
+    fn width(&self) -> usize {
+        let words = self.words.iter().map(|word| word.chars().count());
+        2 + words.chain([self.header.chars().count()]).max().unwrap_or(0)
+    }
+
+    fn without_bars(&mut self) {
+        if !self.bare.is_empty() {
+            self.words = std::mem::take(&mut self.bare);
+            self.right = true;
+        }
+    }
+}
+
+/// What a narrow screen does without, in this order: a bar, or a column.
+const SACRIFICES: [(&str, bool); 6] = [
+    ("sw/msg", true),
+    ("ns/KiB send", false),
+    ("recv", true),
+    ("throughput", false),
+    ("limiter", true),
+    ("clients", true),
+];
+
+/// Leaves out what `columns` are too few for; says what.
+fn fitted(mut all: Vec<Column>, columns: usize) -> (Vec<Column>, Vec<String>) {
+    let mut left_out = Vec::new();
+    let width = |all: &[Column]| all.iter().map(Column::width).sum::<usize>();
+    for (header, whole) in SACRIFICES {
+        if width(&all) <= columns {
+            break;
+        }
+        let Some(place) = all.iter().position(|column| column.header == header) else { continue };
+        if whole {
+            left_out.push(all.remove(place).header);
+        } else {
+            all[place].without_bars();
+        }
+    }
+    (all, left_out)
+}
+
+fn rows(set: &Set, screen: Screen) -> String {
     let words = |of: &dyn Fn(&Row) -> String| set.rows.iter().map(of).collect::<Vec<_>>();
-    let column = |header, of: &dyn Fn(&Row) -> String, right| Column {
-        header,
+    let column = |header: &str, of: &dyn Fn(&Row) -> String, right| Column {
+        header: header.to_owned(),
         words: words(of),
+        bare: Vec::new(),
         right,
         coloured: false,
     };
+    // A wide screen has longer bars.
+    let more = screen.columns.saturating_sub(100) / 3;
     let mut columns = vec![
         Column { coloured: true, ..column("path", &|row| row.path.clone(), false) },
         column("size", &|row| ByteSize(row.size).to_string(), true),
         column("clients", &|row| row.clients.to_string(), true),
-        barred("throughput", set, Metric::Throughput, BAR, |value| Rate(value * 1e9).to_string()),
+        barred("throughput", set, Metric::Throughput, BAR + more, |value| Rate(value * 1e9).to_string()),
     ];
     if set.rows.iter().any(|row| row.record.is_some()) {
-        columns.push(barred("ns/KiB send", set, Metric::SenderDemand, SHORT_BAR, significant));
+        columns.push(barred("ns/KiB send", set, Metric::SenderDemand, SHORT_BAR + more, significant));
         columns.push(column("recv", &|row| value(row, Metric::ReceiverDemand), true));
+        if let Some(load) = set.load {
+            let cores = |row: &Row| cores::of_row(row, load).map_or_else(|| "-".to_owned(), significant);
+            columns.push(column(&format!("cores at {load}"), &cores, true));
+        }
         columns.push(column("sw/msg", &|row| value(row, Metric::Switches), true));
         columns.push(column("copied", &copied, true));
         columns.push(column("limiter", &limiter, true));
@@ -131,16 +211,21 @@ fn rows(set: &Set, paint: Paint) -> String {
             columns.push(column("measured, UTC", &dated::of_row, false));
         }
     }
-    table(set, &columns, paint)
+    let (columns, left_out) = fitted(columns, screen.columns);
+    let mut text = table(set, &columns, screen);
+    if !left_out.is_empty() {
+        let note = format!(
+            "Left out for want of room: {}. A wider terminal and the files have it.",
+            left_out.join(", ")
+        );
+        text += &screen.wrapped("", &note);
+    }
+    text
 }
 
-fn table(set: &Set, columns: &[Column], paint: Paint) -> String {
-    let mut table = plain();
-    match paint {
-        Paint::Plain => table.force_no_tty(),
-        Paint::Coloured => table.enforce_styling(),
-    };
-    table.set_header(columns.iter().map(|column| column.header).collect::<Vec<_>>());
+fn table(set: &Set, columns: &[Column], screen: Screen) -> String {
+    let mut table = screen.table();
+    table.set_header(columns.iter().map(|column| &column.header).collect::<Vec<_>>());
     for (column, shape) in table.column_iter_mut().zip(columns) {
         column.set_cell_alignment(if shape.right { CellAlignment::Right } else { CellAlignment::Left });
     }
@@ -155,7 +240,7 @@ fn table(set: &Set, columns: &[Column], paint: Paint) -> String {
 }
 
 /// Figures to the right and then their bars, which all begin in one column.
-fn barred(header: &'static str, set: &Set, metric: Metric, length: usize, say: fn(f64) -> String) -> Column {
+fn barred(header: &str, set: &Set, metric: Metric, length: usize, say: fn(f64) -> String) -> Column {
     let values: Vec<_> = set.rows.iter().map(|row| row.figure(metric).map(|figure| figure.value)).collect();
     let most = values.iter().flatten().copied().fold(0.0, f64::max);
     let figures: Vec<_> = values.iter().map(|value| value.map_or_else(|| "-".to_owned(), say)).collect();
@@ -164,7 +249,13 @@ fn barred(header: &'static str, set: &Set, metric: Metric, length: usize, say: f
         let bar = value.map_or_else(String::new, |value| bar(value / most, length));
         format!("{figure:>width$} {bar:length$}")
     };
-    Column { header, words: figures.iter().zip(&values).map(word).collect(), right: false, coloured: true }
+    Column {
+        header: header.to_owned(),
+        words: figures.iter().zip(&values).map(word).collect(),
+        bare: figures.clone(),
+        right: false,
+        coloured: true,
+    }
 }
 
 /// A share of `length` characters, in eighths of a character.
@@ -179,23 +270,56 @@ fn value(row: &Row, metric: Metric) -> String {
     row.figure(metric).map_or_else(|| "-".to_owned(), |figure| significant(figure.value))
 }
 
-/// The word without its reason, which is in the other forms.
+/// The word; the reason for "unknown" stands below the table.
 fn limiter(row: &Row) -> String {
     let limiter = row.record.as_ref().map_or("", |record| record.limiter.as_str());
-    limiter.split(':').next().unwrap_or_default().replace("unknown", "?")
+    limiter.split(':').next().unwrap_or_default().to_owned()
 }
 
+/// Of the sends that asked for zero copy, the share that was copied; and where not all asked, the share that did.
 fn copied(row: &Row) -> String {
-    let ledger = row.record.as_ref().and_then(|record| record.ledger.as_ref());
-    ledger.map_or_else(String::new, |ledger| match ledger.completed {
+    let Some(Record { ledger: Some(ledger), .. }) = &row.record else { return String::new() };
+    let by_choice = ledger.plain.saturating_add(ledger.fallbacks);
+    let share = |part: u64, whole: u64| {
+        let percent = 100.0 * part as f64 / whole.max(1) as f64;
+        if (0.0..1.0).contains(&percent) && part > 0 {
+            format!("{percent:.1} %")
+        } else {
+            format!("{percent:.0} %")
+        }
+    };
+    match ledger.completed {
         // What was copied by choice or by need was copied, and nobody had to say so.
-        0 if ledger.plain.saturating_add(ledger.fallbacks) > 0 => "100 %".to_owned(),
+        0 if by_choice > 0 => "100 %".to_owned(),
         0 => "unknown".to_owned(),
         _ if ledger.doubtful > 0 => "unknown".to_owned(),
-        completed => format!("{:.0} %", 100.0 * ledger.copied as f64 / completed as f64),
-    })
+        completed if by_choice > 0 => {
+            let asked = share(completed, completed.saturating_add(by_choice));
+            format!("{} of {asked}", share(ledger.copied, completed))
+        }
+        completed => share(ledger.copied, completed),
+    }
 }
 
 fn flagged(row: &Row) -> bool {
     row.record.as_ref().is_some_and(|record| !record.flags.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::fixture::full;
+    use crate::report::set::of_results;
+
+    #[test]
+    fn every_width_of_a_terminal_is_kept() {
+        let sets = of_results("", &full());
+        for columns in [60, 72, 80, 100, 132, 200] {
+            for unicode in [true, false] {
+                let text = report(&sets, Screen { columns, unicode, ..Screen::FILE });
+                let longest = text.lines().map(|line| line.chars().count()).max().unwrap_or(0);
+                assert!(longest <= columns, "{longest} of {columns}:\n{text}");
+            }
+        }
+    }
 }

@@ -3,6 +3,8 @@
 use super::fixture::{counted, few, full, of_hosts};
 use super::set::{of_results, side_by_side};
 use super::*;
+
+const COLOURED: Screen = Screen { coloured: true, ..Screen::FILE };
 use crate::record::Record;
 
 fn narrow(text: &str) {
@@ -66,7 +68,7 @@ fn table() {
 
 #[test]
 fn wide_tables() {
-    let text = wide(&few());
+    let text = wide(&few(), Screen::FILE);
     narrow(&text);
     insta::assert_snapshot!(text);
 }
@@ -75,7 +77,7 @@ fn wide_tables() {
 fn tables_side_by_side() {
     let sets =
         side_by_side(["before.json", "after.json"].into_iter().flat_map(|file| of_results(file, &full())));
-    let text = Format::Table.write_sets(&sets, Paint::Plain);
+    let text = Format::Table.write_sets(&sets, Screen::FILE);
     narrow(&text);
     insta::assert_snapshot!(text);
 }
@@ -94,7 +96,7 @@ fn long_sentences_are_folded() {
 fn colour_is_the_only_thing_that_colour_adds() {
     let sets = side_by_side(of_results("", &few()));
     let (plain, coloured) =
-        (Format::Table.write_sets(&sets, Paint::Plain), Format::Table.write_sets(&sets, Paint::Coloured));
+        (Format::Table.write_sets(&sets, Screen::FILE), Format::Table.write_sets(&sets, COLOURED));
     assert!(!plain.contains('\u{1b}') && coloured.contains('\u{1b}'));
     let mut bare = String::new();
     for part in coloured.split('\u{1b}') {
@@ -169,7 +171,9 @@ fn what_a_file_says_is_never_markup() {
 #[test]
 fn the_page_asks_for_nothing() {
     for results in [full(), few(), hostile()] {
-        let page = Format::Html.write(&results);
+        // A link is followed by its reader, and by nobody else.
+        let link = format!("href=\"{}/", env!("CARGO_PKG_REPOSITORY"));
+        let page = Format::Html.write(&results).replace(&link, "");
         for request in ["src=", "http://", "https://", "@import", "<link rel=\"stylesheet"] {
             assert!(!page.replace("src=x", "").contains(request), "{request}");
         }
@@ -231,7 +235,7 @@ fn numbers_of_hosts_lie_on_one_line_and_each_has_its_comparisons() {
     let labels: Vec<_> = sets.iter().map(|set| set.label.as_str()).collect();
     assert_eq!(labels, ["mpi with 1 client host", "mpi with 2 client hosts", "mpi with 4 client hosts"]);
     assert_eq!(sets.iter().map(|set| set.comparisons.len()).collect::<Vec<_>>(), [0, 0, 1]);
-    let page = Format::Html.write_sets(&sets, Paint::Plain);
+    let page = Format::Html.write_sets(&sets, Screen::FILE);
     let section = page.split("id=\"hosts\"").nth(1).unwrap().split("</section>").next().unwrap();
     // Throughput and demand, for the one cell.
     assert_eq!(section.matches("<svg").count(), 2, "{section}");
@@ -250,7 +254,7 @@ fn numbers_of_hosts_lie_on_one_line_and_each_has_its_comparisons() {
             .ends_with("client_hosts,fairness_jain,fairness_min_over_max,measured_utc")
     );
     assert!(csv.lines().last().unwrap().ends_with(",4,0.8,0.75,"), "{csv}");
-    let wide = wide(&results);
+    let wide = wide(&results, Screen::FILE);
     narrow(&wide);
     assert!(wide.contains("node4 (rank 4)") && wide.contains("4 hosts: Jain 0.80, least 0.75"), "{wide}");
 }

@@ -1,6 +1,7 @@
 //! The answer that a report begins with: the run's own verdict, or, where a run has none, what its figures allow to
 //! be said, which is less.
 
+use super::cores;
 use super::metric::Metric;
 use super::set::Set;
 use super::winner;
@@ -10,7 +11,7 @@ use copycost::units::{ByteSize, Rate};
 /// The sentences for a set; never empty.
 pub fn sentences(set: &Set) -> Vec<String> {
     if !set.verdict.is_empty() {
-        return set.verdict.clone();
+        return cores::sentences(set).into_iter().chain(set.verdict.iter().cloned()).collect();
     }
     let mut said: Vec<String> = set.clients().into_iter().filter_map(|clients| ahead(set, clients)).collect();
     said.extend(crossovers(&set.crossovers));

@@ -9,25 +9,33 @@ use crate::record::{CANNOT_TELL, Comparison, DELAYS, LIMITED_BY_RELAY};
 pub struct Winner<'a> {
     /// Its name.
     pub path: &'a str,
-    /// Its throughput for each of the next one's; `None` where it is alone.
+    /// How many times as good as the next one it is: its throughput for each of the next one's, or the next one's CPU time
+    /// for each of its own; `None` where it is alone.
     pub lead: Option<f64>,
     /// Whether intervals show it.
     pub decided: bool,
 }
 
-/// The path with the highest throughput in a cell, of those that hold no messages back; `None` where none was measured.
+/// The best path of a cell by the metric that leads, of those that hold no messages back; `None` where none was measured.
 pub fn of_cell(set: &Set, size: usize, clients: usize) -> Option<Winner<'_>> {
+    let metric = set.lead();
     let mut rows: Vec<(&Row, f64)> = set
         .rows
         .iter()
         .filter(|row| (row.size, row.clients) == (size, clients) && !has_flag(row, DELAYS))
-        .filter_map(|row| Some((row, row.figure(Metric::Throughput)?.value)))
+        .filter_map(|row| Some((row, row.figure(metric)?.value)))
         .collect();
     rows.sort_by(|one, other| other.1.total_cmp(&one.1));
+    if !metric.more_is_better() {
+        rows.reverse();
+    }
     let (first, others) = rows.split_first()?;
-    let lead = others.first().map(|second| first.1 / second.1).filter(|lead| lead.is_finite());
-    let blind = rows.iter().any(|(row, _)| has_flag(row, CANNOT_TELL) || has_flag(row, LIMITED_BY_RELAY));
-    let shown = others.iter().all(|(other, _)| is_faster(set, first.0, other));
+    let ratio = |second: f64| if metric.more_is_better() { first.1 / second } else { second / first.1 };
+    let lead = others.first().map(|second| ratio(second.1)).filter(|lead| lead.is_finite());
+    // Of a sender that was not the limit throughput says nothing, and its CPU time what it always does.
+    let blind = metric == Metric::Throughput
+        && rows.iter().any(|(row, _)| has_flag(row, CANNOT_TELL) || has_flag(row, LIMITED_BY_RELAY));
+    let shown = others.iter().all(|(other, _)| is_better(set, metric, first.0, other));
     Some(Winner { path: &first.0.path, lead, decided: !others.is_empty() && !blind && shown })
 }
 
@@ -35,21 +43,26 @@ fn has_flag(row: &Row, flag: &str) -> bool {
     row.record.as_ref().is_some_and(|record| record.flags.iter().any(|has| has == flag))
 }
 
-/// Whether an interval shows that `one` is faster than `other`: the comparison's word where one of them is the
+/// Whether an interval shows that `one` is better than `other`: the comparison's word where one of them is the
 /// reference, intervals that do not touch otherwise.
-fn is_faster(set: &Set, one: &Row, other: &Row) -> bool {
-    match (word(set, one, other), word(set, other, one)) {
+fn is_better(set: &Set, metric: Metric, one: &Row, other: &Row) -> bool {
+    match (word(set, metric, one, other), word(set, metric, other, one)) {
         (Some(word), _) => word == "faster",
         (None, Some(word)) => word == "slower",
         (None, None) => {
-            let interval = |row: &Row| row.figure(Metric::Throughput)?.interval;
-            interval(one).zip(interval(other)).is_some_and(|(one, other)| one.0 > other.1)
+            let interval = |row: &Row| row.figure(metric)?.interval;
+            let apart = |one: (f64, f64), other: (f64, f64)| match metric.more_is_better() {
+                true => one.0 > other.1,
+                false => one.1 < other.0,
+            };
+            interval(one).zip(interval(other)).is_some_and(|(one, other)| apart(one, other))
         }
     }
 }
 
-fn word<'a>(set: &'a Set, path: &'a Row, reference: &Row) -> Option<&'a str> {
-    let mut all = compared(set, &path.path, path.size, path.clients, "throughput");
+fn word<'a>(set: &'a Set, metric: Metric, path: &'a Row, reference: &Row) -> Option<&'a str> {
+    let name = if metric == Metric::Throughput { "throughput" } else { "sender-demand" };
+    let mut all = compared(set, &path.path, path.size, path.clients, name);
     all.find(|comparison| comparison.reference == reference.path).map(|comparison| comparison.word.as_str())
 }
 

@@ -6,8 +6,9 @@ use std::process::Command;
 
 use copycost_cli::compare::{baseline, verdict};
 use copycost_cli::record::{Conditions, Record, Results};
+use copycost_cli::report::screen::Screen;
 use copycost_cli::report::set::{of_results, side_by_side};
-use copycost_cli::report::{self, Format, Paint};
+use copycost_cli::report::{self, Format};
 use proptest::prelude::*;
 
 use crate::program::Program;
@@ -33,8 +34,8 @@ proptest! {
                 prop_assert!(!shown.contains(|c: char| c.is_control() && c != '\n'), "{value}");
             }
             let sets = [of_results("a", &results), of_results("b", &results)].concat();
-            let _ = Format::Table.write_sets(&side_by_side(sets), Paint::Coloured);
-            let _ = (report::wide(&results), verdict::of(&results));
+            let _ = Format::Table.write_sets(&side_by_side(sets), Screen { coloured: true, ..Screen::FILE });
+            let _ = (report::wide(&results, Screen::FILE), verdict::of(&results));
             let _ = (baseline::changes(&results, &results), baseline::differences(&results, &results));
         }
     }

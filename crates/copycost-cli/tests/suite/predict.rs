@@ -9,7 +9,7 @@ use copycost_cli::model::fit::Term;
 use copycost_cli::record::{CostModel, MISS_TOLERATED};
 
 /// What a prediction must satisfy whatever the machine measured.
-fn check(model: &CostModel) {
+fn check(model: &CostModel, left_out: bool) {
     for path in &model.models {
         let who = format!("{}, {}", path.path, path.end);
         assert_eq!(
@@ -18,7 +18,7 @@ fn check(model: &CostModel) {
             "{who}"
         );
         let held_out: Vec<_> = path.cells.iter().filter(|cell| cell.held_out).collect();
-        assert!(held_out.len() >= 3 && path.cells.len() >= 14, "{who}");
+        assert!(left_out || (held_out.len() >= 3 && path.cells.len() >= 14), "{who}");
         for cell in &path.cells {
             let mean = cell.setups_ns.iter().sum::<f64>() / cell.setups_ns.len() as f64;
             assert!(cell.setups_ns.len() >= 2 && (mean / cell.ns - 1.0).abs() < 1e-9, "{who}: {cell:?}");
@@ -67,18 +67,22 @@ fn cells_that_were_held_out_check_the_model() {
         "-p",
         "onecopy,zerocopy",
         "--budget",
-        sized("20s", "2s"),
+        sized("30s", "8s"),
         "-o",
         &json,
     ];
     let ended = Program::start_in(&small.wrapper(), &flags).finish();
-    let model = &results(&fs::read_to_string(&json).unwrap()).models[0];
-    check(model);
+    let told = results(&fs::read_to_string(&json).unwrap());
+    let model = &told.models[0];
+    // Beside a build a budget may not suffice for every cell of the design, and then the result says so.
+    let left_out = told.verdict.iter().any(|sentence| sentence.contains("left out"));
+    check(model, left_out);
     // 3: measured, and no model is good enough, which a machine under load may come to.
     let usable = model.models.iter().any(|path| path.prediction.is_some());
     assert_eq!(ended.code, Some(if usable { 0 } else { 3 }), "{ended:?}");
     assert_eq!((model.asked.size, model.asked.fields.as_str()), (4260, "64,4096,100"));
-    assert_eq!(ended.err.lines().filter(|line| line.contains("held out")).count(), 4, "{ended:?}");
+    let held_out = ended.err.lines().filter(|line| line.contains("held out")).count();
+    assert!(held_out == 4 || left_out, "{ended:?}");
     for part in ["64 + 4096 + 100 bytes, cold", "KiB cold", "ns for each", "paired placement"] {
         assert!(ended.out.contains(part), "{part} in {}", ended.out);
     }
@@ -89,6 +93,19 @@ fn cells_that_were_held_out_check_the_model() {
         model.models.iter().any(|path| path.end == "both ends" && path.refused.is_none())
     );
     assert!(!page.contains("<script"));
+}
+
+#[test]
+fn what_a_budget_does_not_suffice_for_is_left_out_and_told() {
+    let small = SmallCache::new();
+    let ended = Program::start_in(&small.wrapper(), &["predict", "-s", "64KiB", "--budget", "1s"]).finish();
+    // No machine makes two set-ups of four paths in eighteen cells in a second.
+    let told = format!("{}{}", ended.out, ended.err).split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(
+        told.contains("left out, because the budget was over") || told.contains("longer --budget"),
+        "{ended:?}"
+    );
+    assert!(matches!(ended.code, Some(0 | 1 | 3)), "{ended:?}");
 }
 
 #[test]

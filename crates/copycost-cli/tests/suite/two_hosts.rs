@@ -16,7 +16,7 @@ use crate::program::{
     runs_of, sample, secret, sized,
 };
 use copycost::message::content;
-use copycost::send::{ORIGINAL, Release, SendPath};
+use copycost::send::{ORIGINAL, Release, SendPath, USUAL};
 use copycost_cli::compare::trial::SETUPS;
 use copycost_cli::record::{Conditions, Record, Results};
 
@@ -118,7 +118,7 @@ fn every_option_of_run_reaches_the_host() {
     for chosen in runs_of(&options) {
         let cell = [&["-s", "4KiB", "--verify"][..], &length("0.05"), &chosen.concat()].concat();
         let results = results(&over(address, &cell).finish().good());
-        assert_eq!(results.records.len(), 3);
+        assert_eq!(results.records.len(), USUAL.len());
         let value = serde_json::to_value(&results.records[0]).unwrap();
         chosen.iter().for_each(|[flag, chosen]| assert_eq!(value[&flag[2..]], **chosen));
     }

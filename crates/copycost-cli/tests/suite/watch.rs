@@ -33,7 +33,17 @@ fn a_receiver_that_is_hit_is_told_from_one_that_is_not() {
         assert_eq!(percent(&hit, "hazardous_percent"), None);
         return;
     }
-    let [hits, misses] = [&hit, &control].map(|seen| percent(seen, "hazardous_percent").unwrap());
+    // What the sender copies begins anywhere in the kernel's pages: now and then it is hit too.
+    let of_receiver = |seen: &Value| -> f64 {
+        let places = seen["places"].as_array().unwrap();
+        places
+            .iter()
+            .filter(|place| place["direction"] == "out of the kernel")
+            .filter_map(|p| p["percent"].as_f64())
+            .sum()
+    };
+    let [hits, misses] = [&hit, &control].map(of_receiver);
+    assert!(percent(&hit, "hazardous_percent").unwrap() >= hits, "{hit}");
     assert!(percent(&control, "copying_percent").unwrap() > 1.0, "{control}");
     assert!(hits > 1.0 && misses < hits / 5.0, "{hits} % and {misses} %: {hit} {control}");
     let place = &hit["places"][0];

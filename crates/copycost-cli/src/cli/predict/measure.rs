@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use crossbeam::channel::Receiver;
 
 use crate::cli::Failure;
+use crate::cli::plan::Plan;
 use crate::cli::progress::Progress;
 use crate::compare::cell::{Cell, Contestant, Ended};
 use crate::compare::metric::Metric;
@@ -35,8 +36,21 @@ pub struct Observed {
     pub ns: [Result<Vec<f64>, String>; 2],
 }
 
-/// The cells of each path, and the conditions with what the connections had.
-pub type Outcome = (Vec<Vec<Observed>>, Conditions);
+/// What was measured.
+#[derive(Debug)]
+pub struct Outcome {
+    /// The cells of each path.
+    pub cells: Vec<Vec<Observed>>,
+    /// The conditions, with what the connections had.
+    pub conditions: Conditions,
+    /// How many cells there was no time for, or no patience.
+    pub left_out: usize,
+    /// A signal ended it.
+    pub interrupted: bool,
+}
+
+/// A budget may be passed by so much, for a set-up that is under way.
+const OVERRUN: f64 = 0.05;
 
 /// What is measured, and how long.
 #[derive(Debug)]
@@ -50,29 +64,39 @@ pub struct Measurement<'a> {
 }
 
 impl Measurement<'_> {
-    /// The cells of each path, and `conditions` with what the connections had; `None` when it was called off.
-    pub fn run(&self, mut conditions: Conditions) -> Result<Option<Outcome>, Failure> {
+    /// Measures cell after cell, until all are or the budget is over.
+    pub fn run(&self, mut conditions: Conditions) -> Result<Outcome, Failure> {
         let cells = self.cells();
-        let mut progress = Progress::of(cells.len());
+        let mut progress = Progress::of(Plan {
+            paths: self.paths.len(),
+            cells: vec![self.budget / cells.len().max(1) as u32; cells.len()],
+            setups: SETUPS,
+            open: false,
+            budget: Some(self.budget),
+        });
         let until = Instant::now() + self.budget;
         let mut observed = vec![Vec::new(); self.paths.len()];
+        let mut interrupted = false;
         for (number, (spec, held_out)) in cells.iter().enumerate() {
+            let called_off = &mut || {
+                interrupted |= self.signals.try_recv().is_ok();
+                interrupted || Instant::now() > until + self.budget.mul_f64(OVERRUN)
+            };
             let what =
                 Asked::of(spec).words() + if spec.layout == self.any.spec.layout { "" } else { ", on pages" };
             progress.begin(&what);
             let left = until.saturating_duration_since(Instant::now());
             let share = left / (cells.len() - number) as u32;
-            let Some(found) = self.cell(spec, *held_out, share, number as u64, &mut conditions) else {
-                progress.finish();
-                return Ok(None);
-            };
+            let design = (spec, *held_out, number as u64);
+            let Some(found) = self.cell(design, share, called_off, &mut conditions) else { break };
             let told: Vec<_> = self.paths.iter().zip(&found).map(|(path, cell)| figure(path, cell)).collect();
             let kind = if *held_out { ", held out" } else { "" };
             progress.end(1, &format!("{what}{kind}: {}", told.join(", ")));
             observed.iter_mut().zip(found).for_each(|(cells, cell)| cells.push(cell));
         }
         progress.finish();
-        Ok(Some((observed, conditions)))
+        let left_out = cells.len() - observed.first().map_or(0, Vec::len);
+        Ok(Outcome { cells: observed, conditions, left_out, interrupted })
     }
 
     /// The design, without what only paths need that keep references to pages.
@@ -81,17 +105,17 @@ impl Measurement<'_> {
         let by_reference = self.paths.iter().any(|path| path.release != Release::OnReturn);
         let training = design::training(like).into_iter().map(|spec| (spec, false));
         let held_out = design::held_out(like).into_iter().map(|spec| (spec, true));
-        let mut cells: Vec<_> = training.chain(held_out).collect();
+        let mut cells = interleaved(training.collect(), held_out.collect());
         cells.retain(|(spec, _)| by_reference || spec.layout == like.layout || like.layout == Layout::Page);
         cells
     }
 
+    /// `None` where it was called off before two set-ups were complete.
     fn cell(
         &self,
-        spec: &Spec,
-        held_out: bool,
+        (spec, held_out, seed): (&Spec, bool, u64),
         share: Duration,
-        seed: u64,
+        called_off: &mut dyn FnMut() -> bool,
         conditions: &mut Conditions,
     ) -> Option<Vec<Observed>> {
         let contestant = |path: &&'static SendPath| Contestant {
@@ -112,11 +136,10 @@ impl Measurement<'_> {
             if setup >= 2 && began.elapsed() > share {
                 break;
             }
-            let go_on = &mut || self.signals.try_recv().is_err();
-            match cell.set_up(turns.rows, Work::Window(turns.length), go_on) {
+            match cell.set_up(turns.rows, Work::Window(turns.length), &mut || !called_off()) {
                 Ended::Complete => {}
-                Ended::CalledOff => return None,
-                Ended::NobodyLeft => break,
+                Ended::CalledOff if cell.setups() < 2 => return None,
+                Ended::CalledOff | Ended::NobodyLeft => break,
             }
         }
         let of_message = spec.size as f64 / 1024.0;
@@ -143,6 +166,21 @@ impl Measurement<'_> {
     }
 }
 
+/// Both in their order, and what is held out among the rest: a model that the budget cuts short can be checked.
+fn interleaved<T>(training: Vec<T>, held_out: Vec<T>) -> Vec<T> {
+    let every = training.len().div_ceil(held_out.len().max(1)).max(1);
+    let mut held_out = held_out.into_iter();
+    let mut all = Vec::new();
+    for (number, cell) in training.into_iter().enumerate() {
+        all.push(cell);
+        if (number + 1) % every == 0 {
+            all.extend(held_out.next());
+        }
+    }
+    all.extend(held_out);
+    all
+}
+
 fn counts(sample: &Sample) -> Counts {
     let each = |count: u64| count as f64 / sample.messages.max(1) as f64;
     let segments = sample.wire.as_ref().and_then(|wire| wire.segments.clone().ok());
@@ -156,6 +194,19 @@ fn counts(sample: &Sample) -> Counts {
 fn figure(path: &SendPath, cell: &Observed) -> String {
     match &cell.ns[1] {
         Ok(ns) => format!("{} {}", path.name, time(mean(ns))),
-        Err(why) => format!("{} failed: {why}", path.name),
+        // It begins with the path's name.
+        Err(why) => why.clone(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::interleaved;
+
+    #[test]
+    fn what_is_held_out_stands_among_the_rest() {
+        assert_eq!(interleaved(vec![1, 2, 3, 4, 5, 6, 7], vec![10, 20]), [1, 2, 3, 4, 10, 5, 6, 7, 20]);
+        assert_eq!(interleaved(vec![1], vec![10, 20]), [1, 10, 20]);
+        assert!(interleaved(Vec::<u8>::new(), vec![]).is_empty());
     }
 }

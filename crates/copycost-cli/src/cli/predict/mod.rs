@@ -14,7 +14,8 @@ use super::arguments::{self, PathChoice};
 use super::files::Files;
 use super::over::{self, Over};
 use super::setting::Setting;
-use super::{Done, Failure, output, signals};
+use super::{Done, Failure, output, signals, values};
+use crate::compare::verdict::LONGEST;
 use crate::model::choice::Choice;
 use crate::model::features::Features;
 use crate::model::fit::{Measured, Model, mean_miss};
@@ -22,7 +23,7 @@ use crate::record::{Asked, CostModel, MISS_TOLERATED, ModelCell, PathModel, Resu
 use crate::report::Format;
 use copycost::message::Spec;
 use copycost::send::{self, Release, SendPath};
-use copycost::units::{ByteSize, Clients};
+use copycost::units::{ByteSize, Clients, plural};
 
 /// Whose CPU time is predicted, in the order of [`Observed::ns`].
 const ENDS: [&str; 2] = ["sender", "both ends"];
@@ -31,8 +32,9 @@ const ENDS: [&str; 2] = ["sender", "both ends"];
 #[derive(Debug, Clone, Args)]
 pub struct Arguments {
     /// Send paths, separated by commas, or all
-    #[arg(short, long = "path", value_name = "PATH", value_delimiter = ',', value_parser = arguments::path,
-          default_values_t = send::ORIGINAL.iter().filter_map(|name| send::by_name(name)).map(PathChoice::One))]
+    #[arg(short, long = "path", value_name = "PATH", value_delimiter = ',', value_parser = values::path(),
+          hide_possible_values = true,
+          default_values_t = send::USUAL.iter().filter_map(|name| send::by_name(name)).map(PathChoice::One))]
     paths: Vec<PathChoice>,
     /// The message's size, where --fields gives no lengths: bytes, or with KiB, MiB, GiB
     #[arg(short, long, value_name = "SIZE", value_parser = arguments::size)]
@@ -68,19 +70,38 @@ impl Arguments {
         over::check(&*site, &any.options)?;
         let measurement =
             Measurement { any: &any, paths: &paths, site: &site, budget: self.budget, signals: &signals };
-        let Some((observed, conditions)) = measurement.run(self.over.conditions())? else {
-            return Ok(Done::Interrupted);
-        };
-        let mut results = Results::new(conditions);
+        let outcome = measurement.run(self.over.conditions())?;
+        if outcome.cells.iter().all(Vec::is_empty) {
+            return match outcome.interrupted {
+                true => Ok(Done::Interrupted),
+                false => Err(Failure::Failed(
+                    "the budget was over before two set-ups of a cell were measured: give it a longer --budget"
+                        .to_owned(),
+                )),
+            };
+        }
+        let mut results = Results::new(outcome.conditions);
         let models =
-            paths.iter().zip(&observed).flat_map(|(path, cells)| models(path, cells, &asked)).collect();
+            paths.iter().zip(&outcome.cells).flat_map(|(path, cells)| models(path, cells, &asked)).collect();
         let model = CostModel::new(&any, &*site, models);
         results.verdict = answers(&model);
+        if outcome.left_out > 0 {
+            results.verdict.push(format!(
+                "{} of the design were left out, because {}: the model rests on the others.",
+                plural(outcome.left_out, "cell"),
+                if outcome.interrupted { "it was interrupted" } else { "the budget was over" }
+            ));
+        }
+        results.answer = answer(&model);
         let usable = model.models.iter().any(|model| model.prediction.is_some());
         results.models.push(model);
         files.save(&results)?;
         output::show(&results, self.format);
-        Ok(if usable { Done::Yes } else { Done::AnswerIsNo })
+        Ok(match usable {
+            _ if outcome.interrupted => Done::CutShort,
+            true => Done::Yes,
+            false => Done::AnswerIsNo,
+        })
     }
 
     /// The message that is asked about.
@@ -146,6 +167,17 @@ fn model(path: &'static SendPath, observed: &[Observed], asked: &Spec, end: usiz
         mean_miss_percent: mean_miss.map(|miss| 100.0 * miss),
         cells,
     }
+}
+
+/// Which path by the sender's CPU time, in one sentence; `None` where no model is good enough.
+fn answer(model: &CostModel) -> Option<String> {
+    let predicted = model.models.iter().filter(|path| path.end == ENDS[0]);
+    let predictions: Vec<_> =
+        predicted.filter_map(|path| Some((path.path.clone(), path.prediction?))).collect();
+    let least = Choice::among(&predictions)?;
+    let full = format!("Predicted for {}, by the sender's CPU time: {least}.", model.asked.words());
+    let short = format!("Predicted, by the sender's CPU time: {least}.");
+    [full, short].into_iter().find(|sentence| sentence.chars().count() <= LONGEST)
 }
 
 /// Which path for the message that was asked about, by each of the ends.

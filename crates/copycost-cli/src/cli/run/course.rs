@@ -1,6 +1,6 @@
 //! The course of a run: cell after cell, then crossovers, with the results on disk after each.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use crossbeam::channel::Receiver;
 
@@ -9,12 +9,13 @@ use super::pace::{Allotment, Pace};
 use crate::cli::Failure;
 use crate::cli::arguments::Crossing;
 use crate::cli::files::Files;
+use crate::cli::plan::Plan;
 use crate::cli::progress::Progress;
+use crate::compare::Measured;
 use crate::compare::cell::{Cell, Contestant, Failed};
 use crate::compare::metric::Metric;
 use crate::compare::rigs::Rigs;
 use crate::compare::trial::{self, End};
-use crate::compare::{Measured, verdict};
 use crate::record::{CellFailure, Comparison, Paired, Record, Results};
 use copycost::cost::system::IdleBaseline;
 use copycost::scenario::Scenario;
@@ -29,6 +30,8 @@ pub struct Course<'a> {
     /// When the budget is over, if there is one.
     pub until: Instant,
     pub baseline: Option<IdleBaseline>,
+    /// What distorts what is measured from now on; it is kept with the first cell.
+    pub distortions: Vec<String>,
     pub files: &'a Files,
     pub results: Results,
     pub progress: Progress,
@@ -50,17 +53,20 @@ impl<'a> Course<'a> {
         files: &'a Files,
         results: Results,
         signals: &'a Receiver<()>,
-        (to_come, until): (usize, Instant),
+        plan: Plan,
+        until: Instant,
     ) -> Self {
+        let to_come = plan.cells.len();
         Self {
             field,
             pace,
             until,
             baseline: None,
+            distortions: Vec::new(),
             files,
             kept: results.comparisons.clone(),
             results,
-            progress: Progress::of(to_come),
+            progress: Progress::of(plan),
             to_come,
             signals,
             interrupted: false,
@@ -93,6 +99,7 @@ impl<'a> Course<'a> {
         };
         if self.interrupted || contestants.iter().all(known) {
             self.to_come -= 1;
+            self.progress.skip();
             return Ok(());
         }
         // Only now: where nothing is left to be measured, the other host need not be there.
@@ -108,6 +115,7 @@ impl<'a> Course<'a> {
         let of_hosts = if hosts > 1 { format!(" on each of {hosts} hosts") } else { String::new() };
         let what = cell_name(size, clients) + &of_hosts;
         self.progress.begin(&what);
+        self.keep_distortions();
         let pairs = self.field.pairs();
         let began = Instant::now();
         let (cell, end, allotment) = self.measure(contestants, &pairs);
@@ -119,7 +127,7 @@ impl<'a> Course<'a> {
         let setups = cell.setups();
         let progress = &self.progress;
         let latency = allotment.latency.filter(|_| end != End::CalledOff);
-        let finished = cell.finish(latency, &mut |_| progress.within(1.0));
+        let finished = cell.finish(latency, &mut |_| progress.tick());
         self.still_whole()?;
         let told: Vec<_> = finished.iter().map(|(who, measured)| one_figure(who, measured)).collect();
         finished.into_iter().for_each(|(contestant, measured)| self.keep(&contestant, measured));
@@ -140,6 +148,16 @@ impl<'a> Course<'a> {
             (_, None) => format!("the {cells} records of finished cells are above"),
         };
         Err(Failure::Failed(format!("{why}; {kept}")))
+    }
+
+    /// One flag of each check: of a run that is resumed the last one.
+    fn keep_distortions(&mut self) {
+        let flags = &mut self.results.conditions.flags;
+        for distortion in self.distortions.drain(..) {
+            let check = distortion.split_inclusive(':').next().unwrap_or_default();
+            flags.retain(|flag| !flag.starts_with(check));
+            flags.push(distortion);
+        }
     }
 
     /// Looks for a crossover and keeps it.
@@ -169,12 +187,10 @@ impl<'a> Course<'a> {
         let left = self.until.saturating_duration_since(Instant::now());
         let allotment = self.pace.allot((paths, clients), cell.rows_per_block(), left, self.to_come);
         let began = Instant::now();
-        let expected = expected(&allotment, paths, clients);
         let (progress, signals, interrupted) = (&self.progress, self.signals, &mut self.interrupted);
         let mut go_on = || {
             *interrupted |= signals.try_recv().is_ok();
             progress.measuring();
-            progress.within(began.elapsed().as_secs_f64() / expected.as_secs_f64());
             !*interrupted
         };
         let mut setting_up = |number: usize| progress.setting_up(number, clients * paths);
@@ -244,7 +260,7 @@ impl<'a> Course<'a> {
     fn save(&mut self) -> Result<(), Failure> {
         self.results.comparisons.clone_from(&self.kept);
         self.results.comparisons.extend(Comparison::judged(&self.paired, self.kept.len()));
-        self.results.verdict = verdict::of(&self.results);
+        self.results.conclude();
         self.files.save(&self.results)
     }
 }
@@ -256,16 +272,8 @@ pub fn cell_name(size: usize, clients: usize) -> String {
 
 fn one_figure(who: &Contestant, measured: &Result<Measured, Failed>) -> String {
     match measured {
+        Ok(measured) if measured.sample.bytes == 0 => format!("{} received nothing", who.name),
         Ok(measured) => format!("{} {}", who.name, Rate(measured.sample.throughput())),
         Err(_) => format!("{} failed", who.name),
     }
-}
-
-/// How long a cell will take, for the bar.
-fn expected(allotment: &Allotment, paths: usize, clients: usize) -> Duration {
-    use crate::compare::turns::{building, opening};
-    let turns = allotment.turns;
-    let setup = (building(clients) + turns.time() + opening(clients) * turns.rows as u32) * paths as u32;
-    let usual = setup * allotment.effort.at_least as u32;
-    allotment.effort.time.unwrap_or(usual).max(Duration::from_millis(1))
 }

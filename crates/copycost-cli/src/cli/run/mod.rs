@@ -29,16 +29,18 @@ use super::arguments::{self, Crossing, PathChoice};
 use super::files::Files;
 use super::job::{Job, Part};
 use super::over::Over;
+use super::plan::Plan;
 use super::setting::Setting;
-use super::{Done, Failure, input, output, signals};
+use super::{Done, Failure, doctor, input, output, signals, values};
 use crate::compare::cell::Contestant;
 use crate::compare::crossover;
 use crate::compare::metric::Metric;
+use crate::compare::schedule::Schedule;
 use crate::compare::trial;
-use crate::record::{ALPHA, Conditions, Results};
+use crate::record::{ALPHA, Conditions, Load, Results};
 use crate::report::{self, Format};
 use copycost::cost::system::{IdleBaseline, MIN_WINDOW};
-use copycost::rig::Site;
+use copycost::rig::{self, Site};
 use copycost::scenario::Options;
 use copycost::scenario::{self, Scenario};
 use copycost::send::{self, SendPath};
@@ -48,8 +50,9 @@ use copycost::units::ByteSize;
 #[derive(Debug, Clone, Args)]
 pub struct Arguments {
     /// Send paths, separated by commas, or all
-    #[arg(short, long = "path", value_name = "PATH", value_delimiter = ',', value_parser = arguments::path,
-          default_values_t = send::ORIGINAL.iter().filter_map(|name| send::by_name(name)).map(PathChoice::One))]
+    #[arg(short, long = "path", value_name = "PATH", value_delimiter = ',', value_parser = values::path(),
+          hide_possible_values = true,
+          default_values_t = send::USUAL.iter().filter_map(|name| send::by_name(name)).map(PathChoice::One))]
     paths: Vec<PathChoice>,
     /// Message sizes: bytes, or with KiB, MiB, GiB
     #[arg(short, long = "size", value_name = "SIZE", value_delimiter = ',', value_parser = arguments::size,
@@ -82,7 +85,7 @@ pub struct Arguments {
     #[arg(long, conflicts_with_all = ["seconds", "budget"])]
     quick: bool,
     /// The path that the others are compared with [default: onecopy, or else the first]
-    #[arg(long, value_name = "PATH", value_parser = arguments::path)]
+    #[arg(long, value_name = "PATH", value_parser = values::path(), hide_possible_values = true)]
     reference: Option<PathChoice>,
     /// From which size the first path beats the second, hot and cold: PATH:PATH, or PATH:PATH:LARGEST
     #[arg(long, value_name = "A:B", value_parser = arguments::crossing, conflicts_with = "with")]
@@ -96,6 +99,9 @@ pub struct Arguments {
     /// With --with or --baseline: exit with 3 when a path became slower by more, the whole interval
     #[arg(long, value_name = "P", value_parser = arguments::percent)]
     fail_on_regression: Option<f64>,
+    /// Show how many cores the sender takes at this load: bits, bytes or messages in a second (25Gbit, 3GB/s, 200k msg/s)
+    #[arg(long, value_name = "LOAD", value_parser = arguments::load)]
+    at: Option<Load>,
     /// Check every byte at the receiver
     #[arg(long)]
     verify: bool,
@@ -169,13 +175,17 @@ impl Arguments {
         }
         self.setting.receivable(self.verify)?;
         let mut results = self.begin()?;
+        results.at = self.at.map(|load| load.to_string()).or(results.at);
         if let Some(job) = job {
             introduce(job, &mut results.conditions);
         }
+        let distortions = self.distortions();
         let signals = signals::listen()?;
         let sites = self.sites(job)?;
         let field = self.field()?;
+        self.check_memory(&field)?;
         let (mut course, cells) = self.course(field, &files, results, &signals, sites.len());
+        course.distortions = distortions;
         let measured = self.cells(&mut course, &cells, &sites);
         course.progress.finish();
         if let Err(failure) = measured {
@@ -197,6 +207,26 @@ impl Arguments {
         }
         let done = self.tell(&results, interrupted)?;
         incomparable.map_or(Ok(done), |why| Err(Failure::Failed(why)))
+    }
+
+    /// What `doctor` finds to distort this run.
+    fn distortions(&self) -> Vec<String> {
+        let plan = doctor::plan(&self.sizes(), &self.clients, self.over.serves_elsewhere());
+        doctor::distortions(&plan, self.over.is_loopback())
+    }
+
+    /// Whether the messages of every cell fit into memory, all paths of it at once, where this process has them.
+    fn check_memory(&self, field: &Field) -> Result<(), Failure> {
+        if self.over.serves_elsewhere() {
+            return Ok(());
+        }
+        for (size, clients) in scenario::matrix(&self.sizes(), &arguments::distinct(&self.clients)) {
+            let contestants = field.contestants(self.scenarios(size, clients)?);
+            let scenarios: Vec<_> = contestants.into_iter().map(|contestant| contestant.scenario).collect();
+            rig::check_memory(&scenarios)
+                .map_err(|error| Failure::Failed(format!("{}: {error}", ByteSize(size))))?;
+        }
+        Ok(())
     }
 
     /// Measures all there is to be measured.
@@ -242,7 +272,7 @@ impl Arguments {
     /// Prints the results, and says how the command ends.
     fn tell(&self, results: &Results, interrupted: bool) -> Result<Done, Failure> {
         if self.wide {
-            output::print(&report::wide(results));
+            output::print(&report::wide(results, output::screen()));
         } else {
             output::show(results, self.format);
         }
@@ -315,9 +345,24 @@ impl Arguments {
             .map_or(0, |crossing| clients.len() * FOOTPRINTS.len() * crossover::looks(crossing.most));
         let to_come = measured + crossovers;
         let until = began + budget.unwrap_or_default();
-        let mut course = Course::new(field, pace, files, results, signals, (to_come, until));
+        let paths = field.count();
+        let expected = |paths: usize, clients: usize| {
+            let rows = Schedule::new(paths, 0).rows_per_block();
+            pace.allot((paths, clients), rows, budget.unwrap_or_default(), to_come).expected(paths, clients)
+        };
+        let of_cell = |&(_, clients): &(usize, usize)| vec![expected(paths, clients); sites.max(1)];
+        let looks = crossovers / clients.len().max(1);
+        let of_looks = clients.iter().flat_map(|&clients| vec![expected(2, clients); looks]);
+        let plan = Plan {
+            paths,
+            cells: cells.iter().flat_map(of_cell).chain(of_looks).collect(),
+            setups: pace.allot((paths, 1), 1, budget.unwrap_or_default(), to_come).effort.at_least,
+            open: budget.is_some() || self.precision.is_some(),
+            budget,
+        };
+        let mut course = Course::new(field, pace, files, results, signals, plan, until);
         // Two seconds of looking on are worth it only where figures of the machine can come of it.
-        let each = budget.map_or(self.seconds, |budget| budget / (to_come * course.field.count()) as u32 / 2);
+        let each = budget.map_or(self.seconds, |budget| budget / (to_come * paths) as u32 / 2);
         // Of several servers this one is not the whole system.
         let worth_it = each >= MIN_WINDOW && self.over.servers() == 1;
         course.baseline = worth_it.then(IdleBaseline::watch).and_then(Result::ok);

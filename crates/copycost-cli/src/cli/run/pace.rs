@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::compare::trial::{Effort, MOST_SETUPS, SETUPS};
-use crate::compare::turns::{Turns, block_time};
+use crate::compare::turns::{Turns, block_time, building, opening};
 
 /// Half-width of the intervals at which a budget has done its work: the margin within which paths count as equivalent.
 pub const USUAL_PRECISION: f64 = crate::compare::stats::EQUIVALENT_WITHIN;
@@ -40,6 +40,16 @@ pub struct Allotment {
     pub effort: Effort,
     /// How long the phase for message latency is, for each path.
     pub latency: Option<Duration>,
+}
+
+impl Allotment {
+    /// How long a cell of so many paths with so many clients takes.
+    pub fn expected(&self, paths: usize, clients: usize) -> Duration {
+        let setup = building(clients) + self.turns.time() + opening(clients) * self.turns.rows as u32;
+        let usual = setup * (paths * self.effort.at_least) as u32;
+        let latency = self.latency.unwrap_or_default() * paths as u32;
+        self.effort.time.unwrap_or(usual + latency).max(Duration::from_millis(1))
+    }
 }
 
 impl Pace {

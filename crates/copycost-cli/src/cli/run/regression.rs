@@ -3,9 +3,9 @@
 use std::path::{Path, PathBuf};
 
 use crate::cli::{Failure, input};
+use crate::compare::baseline;
 use crate::compare::metric::Metric;
 use crate::compare::stats::{Better, Word};
-use crate::compare::{baseline, verdict};
 use crate::record::{Comparison, Results};
 use copycost::units::ByteSize;
 
@@ -55,7 +55,7 @@ impl Baseline {
             told.push(format!("{file} was measured under other conditions, which may be all that has changed: {differences}."));
         }
         results.comparisons.extend(changes);
-        results.verdict = verdict::of(results);
+        results.conclude();
         results.verdict.extend(told);
     }
 }

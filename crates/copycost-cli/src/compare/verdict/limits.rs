@@ -18,66 +18,67 @@ pub fn not_shown(results: &Results) -> Vec<String> {
         told.push(LAB.to_owned());
     }
     told.extend(copied(&results.records));
-    told.extend(
-        flagged(results, "cannot tell send paths apart")
-            .map(|cells| format!("Not shown for {cells}: what sending costs. The sender was not the limit.")),
-    );
+    told.extend(flagged(results, "cannot tell send paths apart").map(|cells| {
+        format!("Throughput does not show what sending costs for {cells}: the sender was not the limit.")
+    }));
     told.extend(
         flagged(results, "measures the scheduler")
-            .map(|cells| format!("With reserve: {cells}. Context switches shaped the figures.")),
+            .map(|cells| format!("Use with care: {cells}. Context switches shaped the figures.")),
     );
     told.extend(flagged(results, THROTTLED).map(|cells| {
-        format!("With reserve: {cells}. A CPU quota stopped threads in the middle of messages.")
+        format!("Use with care: {cells}. A CPU quota stopped threads in the middle of messages.")
     }));
     told.extend(
         flagged(results, DELAYS)
             .map(|cells| format!("Not ranked: {cells}. Messages are held back and sent together there.")),
     );
     told.extend(flagged(results, NEVER_RELEASED).map(|cells| {
-        format!("With reserve: {cells}. Memory that was sent may never be written again; it suits content that stays.")
+        format!("Use with care: {cells}. Memory that was sent may never be written again; it suits content that stays.")
     }));
     told.extend(undecided(results));
     told.extend(not_tried(results));
-    for failure in &results.failures {
-        let (size, clients) = (ByteSize(failure.size), Clients(failure.clients));
-        told.push(format!(
-            "Not measured: {}, {size}, {clients}: {}.",
-            failure.path,
-            failure.error.trim_end_matches('.')
-        ));
-    }
-    told.push("Not shown: TLS. Who encrypts in user space sends other memory than the message.".to_owned());
+    told.push(
+        "Not shown: TLS. A server that encrypts in user space reads and writes every byte before it sends it.".to_owned(),
+    );
     told
 }
 
+/// Whether most of what asked for zero copy was copied. A path that copies by itself, always or by choice, asked for
+/// nothing.
+fn was_copied(record: &&Record) -> bool {
+    let Some(ledger) = &record.ledger else { return false };
+    match record.verdict.as_deref() {
+        Some("copied") => ledger.completed > 0,
+        Some("mixed") => 2 * ledger.copied >= ledger.completed,
+        _ => false,
+    }
+}
+
+/// The paths that asked for zero copy and were mostly copied.
+pub fn copied_paths(records: &[Record]) -> BTreeSet<String> {
+    records.iter().filter(was_copied).map(|record| record.path.clone()).collect()
+}
+
 fn copied(records: &[Record]) -> Option<String> {
-    // Of what asked for zero copy, most was copied. A path that copies by itself, always or by choice, asked for nothing.
-    let copied = |record: &&Record| {
-        let Some(ledger) = &record.ledger else { return false };
-        match record.verdict.as_deref() {
-            Some("copied") => ledger.completed > 0,
-            Some("mixed") => 2 * ledger.copied >= ledger.completed,
-            _ => false,
-        }
-    };
-    let paths: BTreeSet<String> = records.iter().filter(copied).map(|record| record.path.clone()).collect();
+    let paths = copied_paths(records);
     if paths.is_empty() {
         return None;
     }
     let paths = listed(&paths.into_iter().collect::<Vec<_>>());
     let reasons: BTreeSet<&str> =
-        records.iter().filter(copied).filter_map(|record| record.verdict_reason.as_deref()).collect();
+        records.iter().filter(was_copied).filter_map(|record| record.verdict_reason.as_deref()).collect();
     let reasons: Vec<String> = reasons.into_iter().map(str::to_owned).collect();
     Some(if reasons == ["loopback"] {
         format!(
-            "Not shown: zero copy. Loopback copies what it delivers, so what {paths} sent was copied, and paid for asking; \
-             what is saved where a NIC reads the pages takes two hosts (`copycost serve`, `copycost run --over`)."
+            "Not shown: what zero copy saves. Loopback copies zero-copy sends when it delivers them, so {paths} paid for \
+             the copy and for the notification. To see what it saves the sender, use two hosts (`copycost serve`, \
+             `copycost run --over`) or `--over lab`."
         )
     } else if reasons.is_empty() {
-        format!("Not shown: zero copy. The kernel says that it copied what {paths} sent.")
+        format!("Not shown: what zero copy saves. The kernel says that it copied what {paths} sent.")
     } else {
         format!(
-            "Not shown: zero copy. The kernel says that it copied what {paths} sent ({}).",
+            "Not shown: what zero copy saves. The kernel says that it copied what {paths} sent ({}).",
             listed(&reasons)
         )
     })
@@ -109,8 +110,10 @@ fn cell_list(cells: &BTreeSet<(usize, usize)>) -> String {
 }
 
 fn undecided(results: &Results) -> Option<String> {
-    let all = of_paths(results).count();
-    let undecided = of_paths(results).filter(|comparison| comparison.word == "undecided").count();
+    // What failed is not undecided.
+    let measured = || of_paths(results).filter(|comparison| comparison.ratio.is_some());
+    let all = measured().count();
+    let undecided = measured().filter(|comparison| comparison.word == "undecided").count();
     (undecided > 0).then(|| {
         format!("Undecided: {undecided} of {all} comparisons; more set-ups (--budget 5m) narrow that down.")
     })

@@ -24,8 +24,11 @@ pub struct Answer {
 }
 
 impl Answer {
-    /// From the comparisons of one cell with one reference; `None` without any.
+    /// From the comparisons of one cell with one reference; `None` where none has an interval. A comparison without one
+    /// is of a path that failed or of a figure that is missing, and says nothing.
     pub fn of(comparisons: &[&Comparison], metric: Metric) -> Option<Self> {
+        let measured: Vec<_> = comparisons.iter().copied().filter(|c| c.ratio.is_some()).collect();
+        let comparisons = &measured[..];
         let reference = comparisons.first()?.reference.clone();
         let worded = |word: &str| -> Vec<&Comparison> {
             comparisons.iter().copied().filter(|comparison| comparison.word == word).collect()
@@ -49,6 +52,22 @@ impl Answer {
         let rivals: Vec<_> = faster.iter().chain(&worded("undecided")).copied().filter(rival).collect();
         let unknown = names(&rivals);
         Some(Self { best: best.path.clone(), reference, equal: Vec::new(), unknown, ratios })
+    }
+
+    /// The best path, and those beside it that are equal or not told apart from it.
+    pub fn leaders(&self) -> Vec<String> {
+        let rivals = self.equal.iter().chain(&self.unknown);
+        std::iter::once(&self.best).chain(rivals).cloned().collect()
+    }
+
+    /// Whether every path beside the best is equal to it, and not only undecided.
+    pub fn is_tie(&self) -> bool {
+        self.unknown.is_empty() && !self.equal.is_empty()
+    }
+
+    /// How many paths have a say in it, the reference included.
+    pub fn compared(&self) -> usize {
+        self.ratios.len() + 1
     }
 
     /// Whether it is the same answer, whatever the ratios.
@@ -84,19 +103,18 @@ impl Range<'_> {
     pub fn sentence(&self, metric: Metric) -> String {
         let Some((_, answer)) = self.0.first() else { return String::new() };
         let does = match metric {
-            Metric::Throughput => "moves most bytes",
-            Metric::Demand => "needs least CPU time of both ends for each byte",
-            Metric::SenderDemand => "needs least CPU time of the sender for each byte",
+            Metric::Throughput => "has the highest throughput",
+            Metric::Demand => "needs the least CPU time of both ends for each byte",
+            Metric::SenderDemand => "needs the least CPU time of the sender for each byte",
         };
+        let by = metric.name();
         let ratios = self.ratios(answer);
         let together = |others: &[String]| listed(&[slice::from_ref(&answer.best), others].concat());
         if !answer.unknown.is_empty() {
-            let why = if metric == Metric::Throughput { "throughput" } else { "CPU time" };
-            return format!("{} cannot be told apart by {why}{ratios}", together(&answer.unknown));
+            return format!("no difference in {by} is shown between {}{ratios}", together(&answer.unknown));
         }
         if !answer.equal.is_empty() {
-            let what = if metric == Metric::Throughput { "move equally much" } else { "need equal CPU time" };
-            return format!("{} {what}, within 2 %{ratios}", together(&answer.equal));
+            return format!("{} are equal in {by}, within 2 %{ratios}", together(&answer.equal));
         }
         format!("use {}: it {does}{ratios}", answer.best)
     }

@@ -53,8 +53,11 @@ fn record(path: &str, size: usize) -> Record {
     serde_json::from_value(value).unwrap()
 }
 
+/// The answer, and the sentences below it.
 fn told(results: &Results) -> String {
-    of(results).join("\n")
+    let answer = headline(results).unwrap_or_default();
+    assert!(answer.chars().count() <= LONGEST, "{answer}");
+    format!("{answer}\n\n{}", of(results).join("\n"))
 }
 
 #[test]
@@ -124,6 +127,136 @@ fn crossovers_say_how_far_they_are_known() {
         results.crossovers.push(also);
     }
     insta::assert_snapshot!(told(&results));
+}
+
+/// Cells of onecopy and others, each of its paths measured.
+fn measured(sizes: &[usize], of: impl Fn(usize) -> Vec<Comparison>) -> Results {
+    let mut results = results();
+    for &size in sizes {
+        let comparisons = of(size);
+        let mut paths: Vec<_> = comparisons.iter().map(|comparison| comparison.path.clone()).collect();
+        paths.push("onecopy".into());
+        paths.dedup();
+        results.records.extend(paths.iter().map(|path| record(path, size)));
+        results.comparisons.extend(comparisons);
+    }
+    results
+}
+
+#[test]
+fn the_answer_is_what_to_do_in_one_sentence() {
+    let small = |size: usize, path: &str| match size {
+        size if size <= 4096 => compared(path, size, (1.2, "faster"), (0.8, "faster")),
+        size => compared(path, size, (0.8, "slower"), (1.2, "slower")),
+    };
+    let of = |results: &Results| headline(results).unwrap();
+    let flatten = measured(&[1024, 4096, 65_536], |size| {
+        [small(size, "flatten"), compared("zerocopy", size, (0.6, "slower"), (1.5, "slower"))].concat()
+    });
+    assert_eq!(
+        of(&flatten),
+        "Over loopback: flatten to 4 KiB, onecopy from 64 KiB; zero copy cannot win here (try --over lab)."
+    );
+    let same = measured(&[1024], |size| compared("flatten", size, (1.01, "undecided"), (1.0, "undecided")));
+    assert_eq!(of(&same), "Over loopback, 1 KiB: no difference shown.");
+    let equal = measured(&[1024], |size| compared("flatten", size, (1.0, "equivalent"), (1.0, "equivalent")));
+    assert_eq!(of(&equal), "Over loopback, 1 KiB: no difference.");
+    let three = measured(&[1024], |size| {
+        [
+            compared("flatten", size, (1.0, "undecided"), (1.0, "undecided")),
+            compared("twocopy", size, (0.3, "slower"), (3.0, "slower")),
+        ]
+        .concat()
+    });
+    assert_eq!(of(&three), "Over loopback, 1 KiB: use onecopy or flatten.");
+    let contrary = measured(&[1024], |size| compared("flatten", size, (1.2, "faster"), (1.2, "slower")));
+    assert_eq!(of(&contrary), "Over loopback, 1 KiB: use flatten; by CPU time use onecopy.");
+}
+
+#[test]
+fn what_failed_is_not_named_and_without_its_reference_nothing_is() {
+    let failed = |path: &str, size: usize| CellFailure {
+        path: path.into(),
+        size,
+        clients: 1,
+        client_hosts: 1,
+        error: "client 0 failed: Connection reset by peer (os error 104) (in set-up 1)".into(),
+    };
+    let without = |comparison: Comparison| Comparison {
+        ratio: None,
+        low: None,
+        high: None,
+        word: "undecided".into(),
+        note: Some(format!("{} failed: …", comparison.path)),
+        ..comparison
+    };
+    let mut one = measured(&[1024], |size| compared("twocopy", size, (0.3, "slower"), (3.0, "slower")));
+    one.comparisons.extend(compared("zerocopy", 1024, (1.0, "x"), (1.0, "x")).into_iter().map(without));
+    one.failures.push(failed("zerocopy", 1024));
+    let all = told(&one);
+    assert!(all.starts_with("Over loopback, 1 KiB: use onecopy."), "{all}");
+    assert!(!all.contains("zerocopy"), "{all}");
+    let mut none = measured(&[1024], |size| {
+        compared("twocopy", size, (1.0, "x"), (1.0, "x")).into_iter().map(without).collect()
+    });
+    none.records.retain(|record| record.path != "onecopy");
+    none.failures.push(failed("onecopy", 1024));
+    let all = told(&none);
+    assert!(
+        all.starts_with("No answer: onecopy, with which the others are compared, could not be measured."),
+        "{all}"
+    );
+    assert!(!all.contains("CPU time") && !all.contains("twocopy"), "{all}");
+}
+
+#[test]
+fn in_the_lab_the_senders_cpu_time_leads() {
+    let mut lab = measured(&[65_536], |size| {
+        let of = |path: &str, throughput, demand, sender: (f64, &str)| {
+            let mut all = compared(path, size, throughput, demand);
+            let more = Comparison { metric: "sender-demand".into(), ..all[0].clone() };
+            let (ratio, word) = sender;
+            all.push(Comparison {
+                ratio: Some(ratio),
+                low: Some(ratio * 0.99),
+                high: Some(ratio * 1.01),
+                word: word.into(),
+                ..more
+            });
+            all
+        };
+        [
+            of("zerocopy", (0.9, "slower"), (1.1, "slower"), (0.92, "faster")),
+            of("uring-sendzc", (0.8, "slower"), (1.2, "slower"), (0.77, "faster")),
+        ]
+        .concat()
+    });
+    for record in &mut lab.records {
+        record.transport = "lab".into();
+        record.lab = Some(Default::default());
+    }
+    let all = told(&lab);
+    assert!(all.starts_with("In the lab, by the sender's CPU time, 64 KiB: use uring-sendzc."), "{all}");
+    assert!(
+        all.contains("With 1 client, at 64 KiB, use uring-sendzc: it needs the least CPU time of the sender"),
+        "{all}"
+    );
+    assert!(!all.contains("throughput (") && !all.contains("highest throughput"), "{all}");
+}
+
+#[test]
+fn cores_at_a_load_are_in_the_answer() {
+    let mut results =
+        measured(&[24_876], |size| compared("zerocopy", size, (0.9, "slower"), (1.1, "slower")));
+    results.at = Some("25 Gbit/s".into());
+    for record in &mut results.records {
+        record.cpu.sender_ns_per_kib = Some(if record.path == "onecopy" { 360.0 } else { 330.0 });
+    }
+    let answer = headline(&results).unwrap();
+    assert_eq!(
+        answer,
+        "Over loopback, 24876 B: use onecopy (1.10 cores at 25 Gbit/s with onecopy, 1.01 with zerocopy)."
+    );
 }
 
 #[test]

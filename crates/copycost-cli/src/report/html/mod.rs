@@ -93,15 +93,38 @@ fn answer(sets: &[Set]) -> Markup {
             h2 { "Verdict" }
             @for set in sets {
                 @if !set.label.is_empty() { h3 { (set.label) } }
+                @for answer in &set.answers { p.answer { (prose(answer)) } }
                 @let sentences = verdict::sentences(set);
                 // Long verdicts would push the plots from the first page.
                 div.many[sentences.len() > 5] { @for sentence in &sentences { p { (prose(sentence)) } } }
+            }
+            p.quiet {
+                "In the glossary: "
+                @for (number, (term, anchor)) in TERMS.iter().enumerate() {
+                    @if number > 0 { ", " }
+                    a href=(glossary(anchor)) { (term) }
+                }
+                "."
             }
             @if sets.len() > 1 {
                 p.quiet { "These sets are different runs or settings: compare the ratios of paths within each, not the figures across." }
             }
         }
     }
+}
+
+/// Terms of the page, and where the glossary has them.
+const TERMS: [(&str, &str); 6] = [
+    ("set-up", "set-up"),
+    ("cell", "cell"),
+    ("reference", "reference"),
+    ("interval", "interval"),
+    ("service demand", "service-demand"),
+    ("limiter", "limiter"),
+];
+
+fn glossary(anchor: &str) -> String {
+    format!("{}/blob/main/docs/glossary.md#{anchor}", env!("CARGO_PKG_REPOSITORY"))
 }
 
 fn warnings(sets: &[Set]) -> Markup {
@@ -131,6 +154,12 @@ fn claims(sets: &[Set]) -> Markup {
     html! {
         section #claims {
             h2 { "The original experiment's claims, in this run" }
+            p.quiet {
+                "copycost began as a C assignment that compared three ways to send: two-copy, one-copy and zero-copy. These are \
+                 its claims, each tested by what this run measured ("
+                a href=(glossary("the-original-experiment")) { "more" }
+                ")."
+            }
             ul.claims {
                 @for claim in &claims::ALL {
                     li {

@@ -27,6 +27,7 @@ p{margin:0 0 6px;overflow-wrap:anywhere}
 section{background:var(--paper);border:1px solid var(--grid);border-radius:10px;padding:18px 20px;margin:0 0 16px;min-width:0}
 .verdict{border-left:5px solid var(--accent)}
 .verdict p{font-size:1.06rem;max-width:75ch}
+.verdict p.answer{font-size:1.3rem;font-weight:650;max-width:60ch;margin:0 0 10px}
 .many{columns:2 26em;column-gap:40px}
 .many p{break-inside:avoid}
 .verdict p.quiet{font-size:.9rem}

@@ -1,12 +1,13 @@
 //! The inks of plots: reserved colours that become CSS variables, and the variables' values in both themes.
 //!
-//! The series' colours are those of Okabe and Ito, which all forms of colour blindness tell apart, darkened or
-//! lightened where one would not stand out from the page (3 to 1, WCAG 1.4.11).
+//! The first seven of the series' colours are those of Okabe and Ito, which all forms of colour blindness tell apart,
+//! darkened or lightened where one would not stand out from the page (3 to 1, WCAG 1.4.11). The rest are of paths that are
+//! seldom compared; what tells these apart is their marker too.
 
 use plotters::style::RGBColor;
 
 /// Colours of series; after them they begin again, with other markers.
-pub const SERIES: usize = 7;
+pub const SERIES: usize = 14;
 
 /// What something in a plot is drawn with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -62,8 +63,14 @@ pub const LIGHT: Theme = Theme {
     accent: "#0b6aa8",
     good: "#006b4f",
     bad: "#a63c00",
-    series: ["#0072b2", "#d55e00", "#008f68", "#b5598c", "#a97400", "#2f8fc7", "#6c757f"],
-    tints: ["#cfe4f1", "#f8dcc8", "#cbeadf", "#f0dae6", "#f6e7c4", "#d8ecf8", "#e3e6e9"],
+    series: [
+        "#0072b2", "#d55e00", "#008f68", "#b5598c", "#a97400", "#2f8fc7", "#6c757f", "#7a3fb0", "#9c2f2f",
+        "#5d7a00", "#00788a", "#3d4f9f", "#7d5a3c", "#b0007a",
+    ],
+    tints: [
+        "#cfe4f1", "#f8dcc8", "#cbeadf", "#f0dae6", "#f6e7c4", "#d8ecf8", "#e3e6e9", "#e6d9f3", "#f3d6d6",
+        "#e3ebc8", "#cdeaee", "#dbe0f4", "#ece0d5", "#f7d3ea",
+    ],
 };
 
 /// On nearly black.
@@ -76,8 +83,14 @@ pub const DARK: Theme = Theme {
     accent: "#66b4ec",
     good: "#45c79c",
     bad: "#f0945a",
-    series: ["#4a9fe0", "#e87722", "#1fb88c", "#d98dba", "#e6a81c", "#8fd0f7", "#a5afba"],
-    tints: ["#173c58", "#56300f", "#0f4636", "#4c2f40", "#4d3b0f", "#234a5e", "#3a424b"],
+    series: [
+        "#4a9fe0", "#e87722", "#1fb88c", "#d98dba", "#e6a81c", "#8fd0f7", "#a5afba", "#b48ae8", "#e07a7a",
+        "#a5c43f", "#3fc3d6", "#8f9ff0", "#c79a73", "#f06fc0",
+    ],
+    tints: [
+        "#173c58", "#56300f", "#0f4636", "#4c2f40", "#4d3b0f", "#234a5e", "#3a424b", "#3a2752", "#4d2626",
+        "#343d12", "#12414a", "#2a3160", "#43311f", "#4f1f40",
+    ],
 };
 
 impl Ink {

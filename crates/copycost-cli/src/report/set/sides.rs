@@ -86,6 +86,7 @@ impl Set {
         self.crossovers.extend(other.crossovers);
         self.explanations.extend(other.explanations);
         self.models.extend(other.models);
+        self.answers.extend(other.answers);
         self.verdict.extend(other.verdict);
         self.commands.extend(other.commands);
     }

@@ -31,6 +31,7 @@ const FILES: &[(&str, &str)] = &[
     ("sys/class/net/eth0/ifindex", "2\n"),
     ("sys/class/net/eth0/device/vendor", "0x8086\n"),
     ("sys/class/net/eth0/queues/rx-0/rps_cpus", "0\n"),
+    ("proc/loadavg", "0.12 0.10 0.09 1/123 4567\n"),
     ("proc/stat", "cpu  1086 0 1048 75943 113 0 17 6 0 0\ncpu0 1 0 1 1 1 0 1 1 0 0\n"),
     ("proc/sys/kernel/osrelease", "6.12.1-fixture\n"),
     ("boot/config-6.12.1-fixture", "CONFIG_NET=y\n# CONFIG_IRQ_TIME_ACCOUNTING is not set\n"),

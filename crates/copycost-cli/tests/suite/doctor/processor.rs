@@ -28,6 +28,22 @@ fn more_clients_than_cpus_is_a_note() {
 }
 
 #[test]
+fn other_programs_distort_by_the_time_that_threads_wait_or_by_the_load_average() {
+    let machine = Fixture::healthy();
+    let fix = Some("wait until they are done, or stop them (`top` shows which)");
+    expect(&machine.of("load"), Status::Ready, "load average of the last minute is 0.1", None);
+    machine.write("proc/loadavg", "54.00 50.00 40.00 60/123 4567\n");
+    expect(&machine.only("load"), Status::Distorts, "is 54.0, with 16 CPUs", fix);
+    let pressure = |percent: &str| {
+        machine.write("proc/pressure/cpu", &format!("some avg10={percent} avg60=0.00 avg300=0.00 total=1\n"));
+        machine.of("load")
+    };
+    // What waits now counts for more than what ran in the last minute.
+    expect(&pressure("1.00"), Status::Ready, "waited for a CPU 1 % of the time", None);
+    expect(&pressure("43.20"), Status::Distorts, "waited for a CPU 43 % of the time", fix);
+}
+
+#[test]
 fn siblings_are_a_note() {
     let machine = Fixture::healthy();
     for cpu in 0..16 {

@@ -4,7 +4,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::thread;
 use std::time::Duration;
 
-use copycost::send::ORIGINAL;
+use copycost::send::USUAL;
 use copycost_cli::lab::Lab;
 
 use super::{names_of, of_host, possible};
@@ -19,7 +19,7 @@ fn measuring() -> Program {
     let program = Program::start(&[&RUN[..], &LASTING].concat());
     eventually("the lab stands", || names_of(program.pid()).len() == 3);
     // Of each path a server and a client, beside the relay, the signals and itself.
-    eventually("it measures", || program.threads() >= 3 + 2 * ORIGINAL.len());
+    eventually("it measures", || program.threads() >= 3 + 2 * USUAL.len());
     program
 }
 
@@ -71,7 +71,7 @@ fn two_labs_at_once_do_not_meet() {
     let both = [start(), start()];
     for program in both {
         let told = results(&program.finish().good());
-        assert_eq!((told.records.len(), told.failures.len()), (3, 0), "{:?}", told.failures);
+        assert_eq!((told.records.len(), told.failures.len()), (USUAL.len(), 0), "{:?}", told.failures);
     }
     let (one, two) = (Lab::start().unwrap(), Lab::start().unwrap());
     assert_ne!(one.network().server.name, two.network().server.name);

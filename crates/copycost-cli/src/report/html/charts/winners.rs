@@ -2,6 +2,7 @@
 
 use super::{Chart, Content, Plots, of_each_set};
 use crate::report::listing::Listing;
+use crate::report::metric::Metric;
 use crate::report::plot::grid::{Cell, Grid};
 use crate::report::set::{Set, place};
 use crate::report::winner;
@@ -15,11 +16,14 @@ fn content(sets: &[Set]) -> Content {
         return Content::Missing("These results have one path: there is nothing to be ahead of.".to_owned());
     }
     let mut caption = of_each_set(sets, sentence);
-    caption.push(
-        "The figure is the throughput for each of the next path's. Hatched with a hollow marker: not shown by an \
-         interval, or the sender was not the limit."
-            .to_owned(),
-    );
+    let figure = |set: &Set| match set.lead() {
+        Metric::Throughput => "The number is the throughput, divided by that of the second-best path.",
+        _ => "The number is the sender's CPU time with the second-best path, divided by that with the best.",
+    };
+    let mut figures: Vec<_> = with_rows().map(figure).collect();
+    figures.dedup();
+    caption.extend(figures.into_iter().map(str::to_owned));
+    caption.push("Hatched with a hollow marker: undecided, or the sender was not the limit.".to_owned());
     Plots::content(with_rows().map(map).collect(), caption, table(sets))
 }
 

@@ -1,0 +1,250 @@
+//! The answer of a run in one sentence of at most [`LONGEST`] characters: what to do.
+//!
+//! It names only what was measured and compared, and where nothing is shown it says so. What does not fit is in the
+//! sentences of the verdict.
+
+use std::collections::BTreeSet;
+
+use super::ranking::Answer;
+use super::{answers, is_ranked, lead, limits, listed, of_paths};
+use crate::compare::metric::Metric;
+use crate::record::{BASELINE, Comparison, OLD, Results};
+use copycost::units::{ByteSize, Clients, significant};
+
+/// Characters of the sentence: one line of a usual terminal.
+pub const LONGEST: usize = 100;
+
+/// The sentence; `None` where nothing was to be compared.
+pub fn headline(results: &Results) -> Option<String> {
+    if of_paths(results).next().is_some() {
+        return Some(paths(results));
+    }
+    let (builds, offsets): (Vec<_>, Vec<_>) =
+        results.comparisons.iter().partition(|comparison| comparison.is_of_builds());
+    match (builds.as_slice(), offsets.as_slice()) {
+        ([first, ..], _) => Some(sides(&builds, build(&first.reference))),
+        ([], [first, ..]) => Some(sides(&offsets, &first.reference)),
+        ([], []) => {
+            super::crossovers(&results.crossovers).into_iter().next().map(|crossing| shortened(&crossing))
+        }
+    }
+}
+
+/// Which path to use.
+fn paths(results: &Results) -> String {
+    let metric = lead(&results.records);
+    let clients: BTreeSet<usize> = of_paths(results).map(|comparison| comparison.clients).collect();
+    let by = |metric: Metric| -> Vec<(usize, String)> {
+        let of = |clients: &usize| Some((*clients, recommended(&answers(results, *clients, metric))?));
+        clients.iter().filter_map(of).collect()
+    };
+    let said = by(metric);
+    let place = place(results);
+    let Some((first, rest)) = said.split_first() else { return no_answer(results) };
+    let main = if rest.iter().all(|other| other.1 == first.1) {
+        first.1.clone()
+    } else {
+        let each = said.iter().map(|(clients, said)| format!("with {} {said}", Clients(*clients)));
+        each.collect::<Vec<_>>().join("; ")
+    };
+    let opening = match (clients.len(), first.0) {
+        (1, clients) if clients > 1 => format!("{place} with {}", Clients(clients)),
+        _ => place.to_owned(),
+    };
+    let only_size = of_paths(results).map(|comparison| comparison.size).collect::<BTreeSet<_>>();
+    let opening = match only_size.iter().next() {
+        Some(size) if only_size.len() == 1 => format!("{opening}, {}", ByteSize(*size)),
+        _ => opening,
+    };
+    let mut sentence = format!("{opening}: {main}");
+    if sentence.chars().count() >= LONGEST {
+        let on = if said.len() > 1 { "size and number of clients" } else { "the size" };
+        return format!("{opening}: it depends on {on}, see the sentences below.");
+    }
+    let notes =
+        [cores(results), other_by_cpu(metric, &said, &by(Metric::Demand)), cannot_win(results, &main)];
+    for note in notes.into_iter().flatten() {
+        if sentence.chars().count() + note.chars().count() < LONGEST {
+            sentence += &note;
+        }
+    }
+    sentence + "."
+}
+
+/// Where it was measured.
+fn place(results: &Results) -> &'static str {
+    match results.records.first().map(|record| record.transport.as_str()) {
+        Some("lab") => "In the lab, by the sender's CPU time",
+        Some("mpi") => "Over many hosts",
+        Some("remote") if lead(&results.records) == Metric::SenderDemand => {
+            "Between two hosts, by the sender's CPU time"
+        }
+        Some("remote") => "Between two hosts",
+        _ => "Over loopback",
+    }
+}
+
+/// `flatten to 4 KiB, onecopy from 16 KiB`; `None` without any answer.
+fn recommended(answers: &[(usize, Answer)]) -> Option<String> {
+    let mut parts: Vec<(usize, usize, String)> = Vec::new();
+    for (size, answer) in answers {
+        let label = label(answer);
+        match parts.last_mut() {
+            Some(part) if part.2 == label => part.1 = *size,
+            _ => parts.push((*size, *size, label)),
+        }
+    }
+    let count = parts.len();
+    if count == 1 {
+        let (_, _, label) = parts.pop()?;
+        return Some(if label.starts_with(NO_DIFFERENCE) { label } else { format!("use {label}") });
+    }
+    let part = |(number, (first, last, label)): (usize, &(usize, usize, String))| {
+        let (from, to) = (ByteSize(*first), ByteSize(*last));
+        match number {
+            0 => format!("{label} to {to}"),
+            number if number + 1 == count => format!("{label} from {from}"),
+            _ if first == last => format!("{label} at {from}"),
+            _ => format!("{label} from {from} to {to}"),
+        }
+    };
+    let parts: Vec<_> = parts.iter().enumerate().map(part).collect();
+    (!parts.is_empty()).then(|| parts.join(", "))
+}
+
+const NO_DIFFERENCE: &str = "no difference";
+
+fn label(answer: &Answer) -> String {
+    let leaders = answer.leaders();
+    match leaders.as_slice() {
+        [best] => best.clone(),
+        all if all.len() < answer.compared() => all.join(" or "),
+        _ if answer.is_tie() => NO_DIFFERENCE.to_owned(),
+        _ => format!("{NO_DIFFERENCE} shown"),
+    }
+}
+
+/// That the reference, or all beside it, could not be measured.
+fn no_answer(results: &Results) -> String {
+    let mut references: Vec<String> =
+        of_paths(results).map(|comparison| comparison.reference.clone()).collect();
+    references.dedup();
+    let failed = |name: &str| results.failures.iter().any(|failure| failure.path == name);
+    match references.as_slice() {
+        [reference] if failed(reference) => {
+            format!("No answer: {reference}, with which the others are compared, could not be measured.")
+        }
+        _ if !results.failures.is_empty() => "No answer: nothing was left to compare.".to_owned(),
+        _ => "No answer: too few set-ups to compare (--seconds and --budget give more).".to_owned(),
+    }
+}
+
+/// That CPU time of both ends recommends something else.
+fn other_by_cpu(metric: Metric, said: &[(usize, String)], by_cpu: &[(usize, String)]) -> Option<String> {
+    if metric != Metric::Throughput || said == by_cpu {
+        return None;
+    }
+    match by_cpu {
+        [] => None,
+        [(_, other)] if said.len() == 1 => Some(format!("; by CPU time {other}")),
+        _ => Some("; by CPU time it differs".to_owned()),
+    }
+}
+
+/// That loopback copied what was sent by reference, where no such path is recommended.
+fn cannot_win(results: &Results, main: &str) -> Option<String> {
+    let on_loopback = results.records.iter().all(|record| record.transport == super::LOOPBACK);
+    let copied = limits::copied_paths(&results.records);
+    let named = copied.iter().any(|path| main.contains(path.as_str()));
+    (on_loopback && !copied.is_empty() && !named)
+        .then(|| "; zero copy cannot win here (try --over lab)".to_owned())
+}
+
+/// The cores of the sender at the load that was asked for, of the reference and of the path that needs least.
+fn cores(results: &Results) -> Option<String> {
+    let load = results.load()?;
+    let sizes: BTreeSet<usize> = results.records.iter().map(|record| record.size).collect();
+    let clients: BTreeSet<usize> = results.records.iter().map(|record| record.clients).collect();
+    if sizes.len() > 1 || clients.len() > 1 {
+        return None;
+    }
+    let reference = &of_paths(results).next()?.reference;
+    let of = |path: &str| {
+        let record = results.records.iter().find(|record| record.path == path)?;
+        Some(load.cores(record.cpu.sender_ns_per_kib?, record.size))
+    };
+    let own = of(reference)?;
+    let others = of_paths(results).filter(|comparison| comparison.path != *reference);
+    let least = others
+        .filter(|comparison| is_ranked(results, comparison))
+        .filter_map(|comparison| Some((of(&comparison.path)?, &comparison.path)))
+        .min_by(|one, other| one.0.total_cmp(&other.0))?;
+    Some(format!(
+        " ({} cores at {load} with {reference}, {} with {})",
+        significant(own),
+        significant(least.0),
+        least.1
+    ))
+}
+
+/// `the other build`, `the earlier run`.
+fn build(reference: &str) -> &str {
+    match reference.rsplit_once('@').map(|(_, build)| build) {
+        Some(OLD) => "the other build",
+        Some(BASELINE) => "the earlier run",
+        _ => reference,
+    }
+}
+
+/// What differs from one other side: another build, an earlier run, another offset.
+fn sides(comparisons: &[&Comparison], side: &str) -> String {
+    let throughput = Metric::Throughput.to_string();
+    let of_throughput: Vec<_> =
+        comparisons.iter().filter(|comparison| comparison.metric == throughput).collect();
+    let part = |word: &str, begins: &str| {
+        let found: Vec<_> = of_throughput.iter().filter(|comparison| comparison.word == word).collect();
+        let named =
+            |comparison: &&&&Comparison| format!("{} at {}", comparison.path, ByteSize(comparison.size));
+        let names: Vec<_> = found.iter().map(named).collect();
+        let all = format!("{begins} than {side}: {}", listed(&names));
+        match found.len() {
+            0 => None,
+            // Half of the sentence, where both are to be said.
+            _ if all.chars().count() < LONGEST => Some(all),
+            count => Some(format!("{begins} than {side} in {count} of {} cells", of_throughput.len())),
+        }
+    };
+    let parts: Vec<_> = [part("slower", "Slower"), part("faster", "Faster")].into_iter().flatten().collect();
+    let text = parts.join("; ") + ".";
+    match parts.len() {
+        0 if of_throughput.iter().all(|comparison| comparison.ratio.is_none()) => {
+            format!("No answer: there is no interval for a comparison with {side}.")
+        }
+        0 if of_throughput.iter().all(|comparison| comparison.word == "equivalent") => {
+            format!("No difference to {side}: within 2 % in every cell.")
+        }
+        0 => format!("No difference to {side} shown."),
+        _ if text.chars().count() <= LONGEST => text,
+        _ => shortened(&format!(
+            "Slower than {side} in some cells and faster in others, see the sentences below."
+        )),
+    }
+}
+
+/// At most as long as the sentence may be, whole words.
+fn shortened(sentence: &str) -> String {
+    if sentence.chars().count() <= LONGEST {
+        return sentence.to_owned();
+    }
+    let mut out = String::new();
+    for word in sentence.split(' ') {
+        if out.chars().count() + 1 + word.chars().count() + 1 > LONGEST {
+            break;
+        }
+        if !out.is_empty() {
+            out.push(' ');
+        }
+        out += word;
+    }
+    out + "…"
+}

@@ -1,0 +1,53 @@
+//! How many cores the sender takes at the load that a reader has in mind.
+
+use super::metric::Metric;
+use super::set::{Row, Set};
+use crate::record::Load;
+use copycost::units::{ByteSize, Clients, significant};
+
+/// The cores of one row's sender; `None` where its CPU time is not known.
+pub fn of_row(row: &Row, load: Load) -> Option<f64> {
+    Some(load.cores(row.figure(Metric::SenderDemand)?.value, row.size))
+}
+
+/// A sentence for each number of clients; none where no load was named.
+pub fn sentences(set: &Set) -> Vec<String> {
+    let Some(load) = set.load else { return Vec::new() };
+    let of_size = |size: usize, clients: usize| {
+        let of_path = |path: &&str| {
+            let cores = of_row(set.row(path, size, clients)?, load)?;
+            Some(format!("{path} {}", significant(cores)))
+        };
+        let cores: Vec<_> = set.paths().iter().filter_map(of_path).collect();
+        (!cores.is_empty()).then(|| format!("at {} {}", ByteSize(size), cores.join(", ")))
+    };
+    let of_clients = |clients: usize| {
+        let sizes: Vec<_> = set.sizes().into_iter().filter_map(|size| of_size(size, clients)).collect();
+        let cores = sizes.join("; ");
+        (!sizes.is_empty())
+            .then(|| format!("Cores that the sender takes at {load} with {}: {cores}.", Clients(clients)))
+    };
+    set.clients().into_iter().filter_map(of_clients).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::fixture::full;
+    use crate::report::set::of_results;
+
+    #[test]
+    fn cores_follow_from_the_load_and_the_demand() {
+        let mut set = of_results("", &full()).remove(0);
+        assert!(sentences(&set).is_empty());
+        set.load = Some("8Gbit".parse().unwrap());
+        // A GB/s at 1000 ns/KiB is 0.98 cores.
+        let said = sentences(&set);
+        assert!(
+            said[0].starts_with("Cores that the sender takes at 8 Gbit/s with 1 client: at 1 KiB"),
+            "{said:?}"
+        );
+        assert!(said[0].contains("onecopy 0.98"), "{said:?}");
+        assert_eq!(said.len(), set.clients().len());
+    }
+}
