@@ -6,8 +6,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::common::{
-    Host, LONG, at_once, available, eventually, fitting, full, one_or_all, representatives, spec, verified,
-    window_with_bytes, within,
+    Host, LONG, at_once, available, eventually, fitting, full, one_or_all, paths, representatives, spec,
+    verified, window_with_bytes, within,
 };
 use copycost::internals::connection;
 use copycost::internals::supply::Supply;
@@ -15,7 +15,7 @@ use copycost::internals::sys::sched;
 use copycost::message::{Buffers, Fields, Footprint, Layout, Spec, content};
 use copycost::rig::{Rig, Sample, Work};
 use copycost::scenario::{Options, Placement, Scenario};
-use copycost::send::{self, Budget, Release, SendPath, Terms, drain};
+use copycost::send::{Budget, Release, SendPath, Terms, drain};
 
 const SIZES: [usize; 5] = [8, 1024, 4097, 65536, 1 << 20];
 
@@ -95,7 +95,7 @@ fn every_byte_compared_by_hand() {
 #[test]
 fn every_layout_division_and_footprint() {
     for (l, layout) in Layout::ALL.iter().enumerate() {
-        for (p, path) in send::ALL.iter().enumerate() {
+        for (p, path) in paths().into_iter().enumerate() {
             for fields in one_or_all(Fields::ALL, l + p) {
                 for size in one_or_all(&[8, 4097, 70_001], l + p / Fields::ALL.len()) {
                     let spec = Spec { layout: *layout, fields, ..spec(size, true) };

@@ -25,5 +25,6 @@ mod limits;
 mod open_files;
 mod readme;
 mod receive;
+mod refusals;
 mod soundness;
 mod uring;

@@ -20,7 +20,14 @@ fn every_path_is_in_the_tables_and_no_other() {
     let names: Vec<String> = rows().iter().map(|row| row[0].trim_matches('`').to_owned()).collect();
     let listed: Vec<&str> =
         send::ALL.iter().map(|path| path.name).chain(recv::ALL.iter().map(|path| path.name)).collect();
-    assert_eq!(names, listed);
+    let missing: Vec<_> = listed.iter().filter(|path| !names.iter().any(|name| name == *path)).collect();
+    assert!(
+        missing.is_empty(),
+        "{missing:?} stand in no table: add a line to the section \"Every path\" of docs/paths.md, such as\n\
+         | `{}` | its copies, in order, and who makes them | on return | what was measured |",
+        missing[0]
+    );
+    assert_eq!(names, listed, "docs/paths.md has the paths in another order, or one that no list has");
 }
 
 #[test]

@@ -2,12 +2,12 @@
 //! said to be mapped adds up.
 
 use crate::common::{
-    available, one_or_all, receivers, representatives, spec, verified, window_with_bytes, within,
+    available, one_or_all, paths, receivers, representatives, spec, verified, window_with_bytes, within,
 };
 use copycost::recv::ReceivePath;
 use copycost::rig::{Rig, RigError, Sample, Work};
 use copycost::scenario::Scenario;
-use copycost::send::{self, Release, SendPath};
+use copycost::send::{Release, SendPath};
 
 fn receiving(
     path: &'static SendPath,
@@ -36,7 +36,7 @@ fn run(scenario: Scenario, rounds: u64) -> Sample {
 #[test]
 fn everything_that_is_sent_is_received() {
     for (r, (receive, verify)) in receivers().into_iter().enumerate() {
-        for (p, path) in send::ALL.iter().enumerate() {
+        for (p, path) in paths().into_iter().enumerate() {
             for size in one_or_all(&[8, 1024, 4097, 65_536, 1 << 20], r + p) {
                 for clients in one_or_all(&[1, 3], r + p) {
                     if available(&spec(size, true)).iter().any(|there| there.name == path.name) {

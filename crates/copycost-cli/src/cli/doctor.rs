@@ -85,11 +85,12 @@ pub fn plan(sizes: &[usize], clients: &[usize], serves_elsewhere: bool) -> Plan 
 /// What distorts such a run, each with its fix in a sentence of its own. What concerns the way between the ends is looked at
 /// over loopback only.
 pub fn distortions(plan: &Plan, over_loopback: bool) -> Vec<String> {
-    let findings = examine(&Machine::live(), plan).into_iter();
+    let findings = examine(&Machine::measured(), plan).into_iter();
     let matters = |finding: &Finding| {
-        let crowded = finding.check == "cpus" && finding.effect.is_some();
-        (finding.status == Status::Distorts || crowded)
-            && (over_loopback || OF_THIS_MACHINE.contains(&finding.check))
+        // Notes, which concern a run all the same: more threads than CPUs, and what a server's own buffers may meet.
+        let note = ["cpus", "copy-hazard"].contains(&finding.check) && finding.effect.is_some();
+        note || (finding.status == Status::Distorts
+            && (over_loopback || OF_THIS_MACHINE.contains(&finding.check)))
     };
     let sentence = |finding: Finding| {
         let effect = finding.effect.map_or_else(String::new, |effect| format!(" {effect}"));

@@ -58,7 +58,8 @@ pub(super) fn comparisons(comparisons: &[Comparison], screen: Screen) -> String 
     let mut header: Vec<String> =
         [names, "size".to_owned()].into_iter().chain(clients).chain(titles).collect();
     let mut left_out = Vec::new();
-    while width(&header, &rows) > screen.columns && header.len() > 3 {
+    // A table that fills the line to its last column is wrapped.
+    while width(&header, &rows) >= screen.columns && header.len() > 3 {
         left_out.extend(header.pop());
         rows.iter_mut().for_each(|row| row.truncate(header.len()));
     }

@@ -163,7 +163,8 @@ fn fitted(mut all: Vec<Column>, columns: usize) -> (Vec<Column>, Vec<String>) {
     let mut left_out = Vec::new();
     let width = |all: &[Column]| all.iter().map(Column::width).sum::<usize>();
     for (header, whole) in SACRIFICES {
-        if width(&all) <= columns {
+        // A table that fills the line to its last column is wrapped.
+        if width(&all) < columns {
             break;
         }
         let Some(place) = all.iter().position(|column| column.header == header) else { continue };

@@ -346,17 +346,18 @@ impl Arguments {
         let to_come = measured + crossovers;
         let until = began + budget.unwrap_or_default();
         let paths = field.count();
-        let expected = |paths: usize, clients: usize| {
+        let allot = |paths: usize, clients: usize| {
             let rows = Schedule::new(paths, 0).rows_per_block();
-            pace.allot((paths, clients), rows, budget.unwrap_or_default(), to_come).expected(paths, clients)
+            pace.allot((paths, clients), rows, budget.unwrap_or_default(), to_come)
         };
+        let expected = |paths: usize, clients: usize| allot(paths, clients).expected(paths, clients);
         let of_cell = |&(_, clients): &(usize, usize)| vec![expected(paths, clients); sites.max(1)];
         let looks = crossovers / clients.len().max(1);
         let of_looks = clients.iter().flat_map(|&clients| vec![expected(2, clients); looks]);
         let plan = Plan {
             paths,
             cells: cells.iter().flat_map(of_cell).chain(of_looks).collect(),
-            setups: pace.allot((paths, 1), 1, budget.unwrap_or_default(), to_come).effort.at_least,
+            setups: allot(paths, 1).effort.at_least,
             open: budget.is_some() || self.precision.is_some(),
             budget,
         };

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{listed, of_paths};
 use crate::record::{DELAYS, NEVER_RELEASED, Record, Results, THROTTLED, offsets_asked_for};
+use copycost::send::USUAL;
 use copycost::units::{ByteSize, Clients};
 
 /// What a lab stands for, and what not.
@@ -132,6 +133,16 @@ fn not_tried(results: &Results) -> Option<String> {
     }
     if only(|record| &record.placement, "paired") {
         told.push("sender and receiver on CPUs of their own (--placement split)");
+    }
+    // Where paths were compared, one that is usually among them may be ahead of all.
+    let missing: Vec<String> = USUAL
+        .iter()
+        .filter(|path| !records.iter().any(|record| record.path.split('@').next() == Some(path)))
+        .map(ToString::to_string)
+        .collect();
+    let missing_one = format!("{}, which may be ahead (-p {})", listed(&missing), missing.join(","));
+    if of_paths(results).next().is_some() && !missing.is_empty() {
+        told.push(&missing_one);
     }
     (!told.is_empty()).then(|| format!("Not tried: {}.", told.join("; ")))
 }
