@@ -292,7 +292,7 @@ fn a_budget_ends_and_says_what_was_not_reached() {
     assert_eq!((results.records.len(), results.comparisons.len()), (4, 6));
     let told = |note: &Option<String>| {
         // On a machine under load a window may be over before anything has come.
-        let says = ["0.01", "between", "moved nothing"];
+        let says = ["0.01", "between", "moved no data"];
         note.as_deref().is_some_and(|note| says.iter().any(|part| note.contains(part)))
     };
     assert!(results.comparisons.iter().all(|c| told(&c.note)), "{:?}", results.comparisons);
