@@ -128,7 +128,7 @@ pub fn remarks(members: &[Member]) -> Vec<String> {
     for shared in grouped(members, |member| member.greeting.machine.clone()).values() {
         if shared.len() > 1 {
             remarks.push(format!(
-                "{} share one machine: its CPUs and its system figures are those of all of them",
+                "{} run on one machine: they share its CPUs, and its system figures cover all of them",
                 names(shared)
             ));
         }
@@ -141,7 +141,11 @@ pub fn remarks(members: &[Member]) -> Vec<String> {
             first,
             first.greeting.conditions.cpus,
             first.greeting.online,
-            if bound.len() > 1 { format!(", and so for {} more", bound.len() - 1) } else { String::new() },
+            if bound.len() > 1 {
+                format!(" (and {} more are limited)", bound.len() - 1)
+            } else {
+                String::new()
+            },
         ));
     }
     remarks

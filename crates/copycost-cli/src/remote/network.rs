@@ -14,7 +14,7 @@ impl FromStr for Network {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let wrong = || format!("'{text}' is no network such as 10.0.0.0/8 or fd00::/64");
+        let wrong = || format!("'{text}' is not a network such as 10.0.0.0/8 or fd00::/64");
         let (address, prefix) = text.split_once('/').ok_or_else(wrong)?;
         let address: IpAddr = address.parse().map_err(|_| wrong())?;
         let most = if address.is_ipv4() { 32 } else { 128 };

@@ -42,7 +42,7 @@ pub enum BadToken {
         error: std::io::Error,
     },
     /// It is a directory, a device or a pipe.
-    #[error("the token file '{0}' is no regular file")]
+    #[error("the token file '{0}' is not a regular file")]
     NoFile(String),
     /// Others may read it.
     #[error("the token file '{path}' can be read by others (mode {mode:03o}): chmod 600 '{path}'")]

@@ -80,7 +80,7 @@ fn what_a_memory_group_does_not_have_is_refused_and_not_killed() {
     let ended = group.start(&[&["run"], &COLD[..]].concat()).finish();
     assert_eq!(ended.code, Some(1), "{ended:?}");
     let told = format!("{}{}", ended.out, ended.err);
-    for part in ["the control group", group.path(), "of which they may have half"] {
+    for part in ["the control group", group.path(), "messages may use half of that"] {
         assert!(told.replace('\n', " ").contains(part), "{part} in {told}");
     }
     // What fits is measured.
@@ -102,7 +102,7 @@ fn a_request_beyond_the_hosts_memory_group_leaves_the_host_alive() {
     let ended = Program::run(&[&over[..], &ring].concat());
     assert_eq!(ended.code, Some(1), "{ended:?}");
     let told = ended.out.split_whitespace().collect::<Vec<_>>().join(" ");
-    assert!(told.contains("refuses") && told.contains("bytes for messages"), "{ended:?}");
+    assert!(told.contains("refuses") && told.contains("bytes of messages"), "{ended:?}");
     assert!(server.is_running());
     let fits = ["-p", "onecopy", "-s", "64KiB", "-c", "1", "--seconds", "0.1"];
     Program::run(&[&over[..], &fits].concat()).good();
