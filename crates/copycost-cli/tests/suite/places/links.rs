@@ -73,10 +73,7 @@ fn runs_whose_conditions_differ_are_neither_joined_nor_judged() {
 
     // Two curves, and why.
     let report = namespace.run(&["report", &before, &after, "--format", "markdown"]).good();
-    assert!(
-        report.contains("not on one line with") && report.contains("MTU: 65536 there, 1500 here"),
-        "{report}"
-    );
+    assert!(report.contains("not joined with") && report.contains("MTU: 65536 there, 1500 here"), "{report}");
     assert!(report.contains("before") && report.contains("after"), "{report}");
 
     // The same conditions go on as before.

@@ -12,12 +12,14 @@ pub(super) const CHART: Chart = Chart { id: "winners", title: "Which path is ahe
 fn content(sets: &[Set]) -> Content {
     let with_rows = || sets.iter().filter(|set| set.paths().len() > 1);
     if with_rows().next().is_none() {
-        return Content::Missing("These results have one path: there is nothing to be ahead of.".to_owned());
+        return Content::Missing(
+            "These results have only one path, so there is nothing to compare.".to_owned(),
+        );
     }
     let mut caption = of_each_set(sets, sentence);
     caption.push(
-        "The figure is the throughput for each of the next path's. Hatched with a hollow marker: not shown by an \
-         interval, or the sender was not the limit."
+        "The figure is the throughput as a multiple of the next path's. Hatched with a hollow marker: not \
+         shown by an interval, or the sender was not the limit."
             .to_owned(),
     );
     Plots::content(with_rows().map(map).collect(), caption, table(sets))
@@ -63,7 +65,7 @@ fn sentence(set: &Set) -> Option<String> {
     let counts = if counts.is_empty() { String::new() } else { format!(": {}", counts.join(", ")) };
     let why = match (shown, set.conditions.is_some(), set.comparisons.is_empty()) {
         (_, false, _) => {
-            " Criterion measures one path after the other, so a drift of the machine is in the lead."
+            " Criterion measures one path after the other, so the lead includes any drift of the machine."
         }
         (0, true, true) => " These results hold no comparisons with intervals.",
         _ => "",
