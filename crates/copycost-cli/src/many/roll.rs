@@ -216,7 +216,7 @@ mod tests {
         members[2].greeting.machine = "m0".into();
         members[1].greeting.conditions.cpus = 1;
         let told = remarks(&members);
-        assert!(told[0].contains("node0 (rank 0), node2 (rank 2) share one machine"), "{told:?}");
+        assert!(told[0].contains("node0 (rank 0), node2 (rank 2) run on one machine"), "{told:?}");
         assert!(told[1].contains("client host node1 (rank 1) may use 1 of 8 CPUs"), "{told:?}");
         assert!(told[1].contains("--bind-to none"));
     }

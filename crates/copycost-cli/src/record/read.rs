@@ -111,7 +111,7 @@ mod tests {
             Results { verdict: vec!["5 \u{b5}s".to_owned()], ..Results::new(Conditions::default()) };
         assert_eq!(Results::read(&serde_json::to_string(&results).unwrap()), Ok(results));
         let deep = "[".repeat(100_000);
-        assert!(Results::read(&deep).unwrap_err().contains("no result of copycost run"));
+        assert!(Results::read(&deep).unwrap_err().contains("not a result of copycost run"));
         assert!(Results::read(&format!("{{\"schema\":1,\"x\":{deep}")).is_err());
     }
 }

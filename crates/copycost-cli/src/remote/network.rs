@@ -59,7 +59,7 @@ mod tests {
         assert!(holds("0.0.0.0/0", "1.2.3.4") && !holds("0.0.0.0/0", "::1") && holds("::/0", "fe80::1"));
         assert!(holds("fd00:1::/32", "fd00:1:2::3") && !holds("fd00:1::/32", "fd00:2::3"));
         for wrong in ["", "10.0.0.0", "10.0.0.0/33", "::/129", "a/8", "10.0.0.0/-1", "10.0.0.0/"] {
-            assert!(wrong.parse::<Network>().unwrap_err().contains("is no network"), "{wrong}");
+            assert!(wrong.parse::<Network>().unwrap_err().contains("is not a network"), "{wrong}");
         }
         assert_eq!("10.0.0.0/8".parse::<Network>().unwrap().to_string(), "10.0.0.0/8");
     }

@@ -167,7 +167,7 @@ mod tests {
             let error = Token::read(&file(folder.path(), name, text, mode)).unwrap_err().to_string();
             assert!(error.contains(says) && error.contains(name), "{error}");
         }
-        assert!(Token::read(folder.path()).unwrap_err().to_string().contains("no regular file"));
+        assert!(Token::read(folder.path()).unwrap_err().to_string().contains("not a regular file"));
         assert!(Token::read(&folder.path().join("none")).unwrap_err().to_string().contains("none"));
     }
 

@@ -75,7 +75,7 @@ fn every_path_is_measured_and_the_sums_are_the_hosts_own() {
     let ranks = &results.conditions.ranks;
     assert_eq!(ranks.iter().map(|rank| rank.rank).collect::<Vec<_>>(), [0, 1, 2, 3]);
     assert!(ranks.iter().all(|rank| rank.conditions.kernel == results.conditions.kernel));
-    assert!(results.conditions.flags.iter().any(|flag| flag.contains("share one machine")));
+    assert!(results.conditions.flags.iter().any(|flag| flag.contains("run on one machine")));
 }
 
 #[test]

@@ -148,8 +148,8 @@ fn a_token_file_that_is_no_secret_is_one_sentence() {
     let good = b"0123456789abcdef";
     let cases = [
         (file("missing", good, 0o600) + ".not", "cannot be read"),
-        (folder.path().to_str().unwrap().to_owned(), "no regular file"),
-        ("/dev/zero".to_owned(), "no regular file"),
+        (folder.path().to_str().unwrap().to_owned(), "not a regular file"),
+        ("/dev/zero".to_owned(), "not a regular file"),
         (file("empty", b"", 0o600), "holds 0 bytes"),
         (file("blank", b" \n\n", 0o600), "holds 0 bytes"),
         (file("short", b"0123456789abcde\n", 0o600), "holds 15 bytes"),
@@ -536,7 +536,7 @@ fn orders_beyond_the_bounds_are_refused_with_a_reason() {
         ["run", "--over", &address.to_string(), "-c", "4", "-p", "onecopy", "-s", "64", "--seconds", "0.05"];
     let ended = Program::run(&cell);
     assert_eq!(ended.code, Some(1), "{ended:?}");
-    assert!(ended.out.contains("this host serves 1 to 3 clients (got 4)"), "{ended:?}");
+    assert!(ended.out.contains("this host serves 1 to 3 clients"), "{ended:?}");
     server.stop().good();
 }
 

@@ -215,11 +215,11 @@ fn what_is_no_result_is_not_resumed() {
     let mut newer = serde_json::to_value(Results::new(conditions)).unwrap();
     newer["schema"] = 99.into();
     for (text, says) in [
-        ("", "no result of copycost run"),
-        ("{", "no result of copycost run"),
-        ("[1, 2]", "no result of copycost run"),
-        ("\u{0}\u{1}", "no result of copycost run"),
-        (&newer.to_string(), "form 99"),
+        ("", "not a result of copycost run"),
+        ("{", "not a result of copycost run"),
+        ("[1, 2]", "not a result of copycost run"),
+        ("\u{0}\u{1}", "not a result of copycost run"),
+        (&newer.to_string(), "version 99"),
     ] {
         let file = folder.path().join("results.json");
         fs::write(&file, text).unwrap();

@@ -38,7 +38,7 @@ fn a_discipline_that_shapes_is_a_flag_a_condition_and_a_finding() {
     let link = shaped.conditions.link.as_ref().expect("loopback");
     assert_eq!(link.qdisc, "tbf");
     assert_eq!(link.shaping.as_deref(), Some("tbf at most 125000000 B/s"));
-    assert!(shaped.conditions.flags.iter().any(|flag| flag.contains("shapes what is sent")), "{shaped:?}");
+    assert!(shaped.conditions.flags.iter().any(|flag| flag.contains("shapes the traffic")), "{shaped:?}");
     let ended = namespace.run(&["doctor", "--format", "json"]);
     assert_eq!(ended.code, Some(3), "{ended:?}");
     assert!(ended.out.contains("tc qdisc del dev lo root"), "{ended:?}");
