@@ -43,7 +43,7 @@ pub(crate) fn main() -> io::Result<()> {
         }
         for client in clients {
             let received = client.join().map_err(|_| io::Error::other("a client panicked"))??;
-            println!("a client received {received} bytes, every one of them right");
+            println!("a client received {received} bytes, all of them correct");
         }
         println!("{} responses: {}", total.decisions.total(), total.decisions);
         Ok(())
@@ -100,7 +100,7 @@ fn ask_for_everything(address: std::net::SocketAddr) -> io::Result<usize> {
             for size in SIZES {
                 stream.read_exact(&mut buffer[..size])?;
                 if buffer[..size] != vec![(round - AHEAD) as u8; size] {
-                    return Err(io::Error::other("a response holds what another one should"));
+                    return Err(io::Error::other("a response holds the content of another one"));
                 }
                 received += size;
             }

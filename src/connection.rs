@@ -77,7 +77,10 @@ impl Options {
         let options = socket.options();
         let set = |name: &&str| options.set_tcp_congestion(name.as_bytes()).is_ok();
         if !CONGESTION_CONTROLS.iter().any(set) {
-            return Err(io::Error::other("neither cubic nor reno can be set as the congestion control"));
+            return Err(io::Error::other(
+                "neither cubic nor reno can be set as the congestion control: `copycost doctor` shows how to \
+                 allow one",
+            ));
         }
         options.set_send_buffer_size(self.send_buffer)?;
         options.set_recv_buffer_size(self.receive_buffer)?;

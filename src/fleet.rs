@@ -376,13 +376,13 @@ impl Portion {
 }
 
 fn too_many() -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidInput, "so many rounds are more than 2^64 bytes")
+    io::Error::new(io::ErrorKind::InvalidInput, "this many rounds would exceed 2^64 bytes: use fewer")
 }
 
 fn silent(error: io::Error) -> io::Error {
     match error.kind() {
         io::ErrorKind::WouldBlock => {
-            io::Error::new(io::ErrorKind::TimedOut, "the server sent nothing until the timeout")
+            io::Error::new(io::ErrorKind::TimedOut, "the server sent nothing before the timeout")
         }
         _ => error,
     }

@@ -105,13 +105,13 @@ pub mod v2 {
     pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Latencies, D::Error> {
         let bytes = Vec::<u8>::deserialize(deserializer)?;
         if !alike(&bytes) {
-            return Err(de::Error::custom("a histogram has other bounds"));
+            return Err(de::Error::custom("a histogram has different bounds"));
         }
         let histogram = Reader::new()
             .deserialize(&mut bytes.as_slice())
             .map_err(|error| de::Error::custom(format!("a histogram could not be read: {error:?}")))?;
         let mut latencies = Latencies::default();
-        latencies.0.add(&histogram).map_err(|_| de::Error::custom("a histogram has other bounds"))?;
+        latencies.0.add(&histogram).map_err(|_| de::Error::custom("a histogram has different bounds"))?;
         Ok(latencies)
     }
 

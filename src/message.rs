@@ -124,7 +124,7 @@ macro_rules! words {
             fn from_str(text: &str) -> Result<Self, String> {
                 match text {
                     $($word => Ok(Self::$variant),)+
-                    _ => Err(format!("'{text}' is none of {}", [$($word),+].join(", "))),
+                    _ => Err(format!("'{text}' is not one of {}", [$($word),+].join(", "))),
                 }
             }
         }
@@ -173,8 +173,8 @@ impl FromStr for Fields {
         let exact = lengths.and_then(|lengths| Lengths::new(&lengths)).map(Self::Exact);
         exact.filter(|fields| fields.size().is_some_and(|size| Spec::new(size).is_ok())).ok_or_else(|| {
             format!(
-                "'{text}' is neither even, headed, single nor one to eight lengths between commas, such as 64,65472, \
-                 of 8 bytes to 1 GiB together"
+                "the fields must be even, headed, single, or one to eight lengths separated by commas, such \
+                 as 64,65472, that add up to 8 bytes to 1 GiB (got '{text}')"
             )
         })
     }
@@ -202,7 +202,9 @@ impl FromStr for Buffers {
         let messages = text.strip_prefix("ring:").and_then(|count| count.parse().ok());
         match messages {
             Some(messages @ 1..=MAX_RING) => Ok(Self::Ring(messages)),
-            _ => Err(format!("'{text}' is neither constant nor ring:N with N from 1 to {MAX_RING}")),
+            _ => Err(format!(
+                "the buffers must be constant, or ring:N with N from 1 to {MAX_RING} (got '{text}')"
+            )),
         }
     }
 }
@@ -232,7 +234,7 @@ pub struct Spec {
 
 /// A size that no message can have.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("a message of {size} bytes cannot be: its eight fields need 8 bytes at least, and 1 GiB is the most")]
+#[error("size must be between 8 bytes and 1 GiB (got {size} bytes)")]
 pub struct BadMessageSize {
     /// The size asked for, in bytes.
     pub size: usize,
@@ -241,7 +243,7 @@ pub struct BadMessageSize {
 /// Fields that do not make up their message.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "fields of {fields} make up {sum} bytes, and not a message of {size}: leave the size away, or give that one"
+    "the fields {fields} add up to {sum} bytes, but the size is {size}: leave out the size, or make it {sum}"
 )]
 pub struct BadDivision {
     /// The fields.

@@ -115,7 +115,7 @@ impl FromStr for Offset {
             "malloc" => Ok(Self::Malloc),
             number => match number.parse() {
                 Ok(offset) if usize::from(offset) < PERIOD => Ok(Self::At(offset)),
-                _ => Err(format!("'{text}' is none of drawn, malloc and the numbers 0 to {}", PERIOD - 1)),
+                _ => Err(format!("'{text}' is not drawn, malloc or a number from 0 to {}", PERIOD - 1)),
             },
         }
     }

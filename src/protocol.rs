@@ -81,13 +81,18 @@ pub enum Misunderstood {
     #[error("the peer does not speak copycost's protocol")]
     Magic,
     /// Another version.
-    #[error("the peer speaks version {0} of copycost's protocol, this is version {VERSION}")]
+    #[error(
+        "the peer speaks version {0} of copycost's protocol, and this is version {VERSION}: use the same \
+         copycost at both ends"
+    )]
     Version(u16),
     /// A purpose that this version does not know.
-    #[error("the peer wants something that this version does not know")]
+    #[error(
+        "the peer requested something that this version does not know: use the same copycost at both ends"
+    )]
     Purpose,
     /// Not an ask where an ask belongs.
-    #[error("the peer sent something else than a request for messages")]
+    #[error("the peer sent something other than a request for messages")]
     Ask,
 }
 

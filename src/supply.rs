@@ -120,7 +120,7 @@ impl Supply {
 
 /// A sender that says it holds nothing while a clone of the message is alive.
 fn still_held() -> io::Error {
-    io::Error::other("the send path keeps a message although it says that it holds none")
+    io::Error::other("the send path still holds a message although it reported all messages as free")
 }
 
 /// How many bytes the messages in turn must cover.

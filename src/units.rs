@@ -39,7 +39,7 @@ pub fn plural(count: usize, noun: &str) -> String {
 
 /// Why a text is no size.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("'{0}' is no size: write bytes (65536) or a binary unit (64KiB, 1MiB, 1GiB)")]
+#[error("'{0}' is not a size: write bytes (65536) or a binary unit (64KiB, 1MiB, 1GiB)")]
 pub struct BadSize(String);
 
 impl FromStr for ByteSize {

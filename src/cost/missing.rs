@@ -105,7 +105,7 @@ pub enum Missing {
     #[error("sender and receiver share CPUs: use --placement split to tell them apart")]
     SharedCpus,
     /// A figure per byte or per message, and none was moved.
-    #[error("nothing was moved")]
+    #[error("no data was moved")]
     NothingMoved,
     /// As the other host of a measurement said it.
     #[error("{0}")]

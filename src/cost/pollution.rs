@@ -43,7 +43,7 @@ pub struct Walk {
 
 /// A table of a size that cannot be made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("a pointer-chase table of {bytes} bytes cannot be made: give 128 bytes to 1 GiB")]
+#[error("the pointer-chase table must be between 128 bytes and 1 GiB (got {bytes} bytes)")]
 pub struct BadTable {
     /// The size asked for.
     pub bytes: usize,

@@ -28,7 +28,7 @@ use crate::unsupported::Unsupported;
 
 pub(super) const PATH: ReceivePath = ReceivePath {
     name: "mapped",
-    about: "TCP_ZEROCOPY_RECEIVE: whole pages are mapped without a copy, the rest is copied",
+    about: "TCP_ZEROCOPY_RECEIVE: the kernel maps whole pages without a copy and copies the rest",
     probe: |_| probe(),
     open: |socket, begin| Ok(Box::new(MappedReceiver::new(socket, begin)?)),
 };
@@ -48,9 +48,7 @@ const BUFFER: usize = 256 << 10;
 fn probe() -> Result<(), Unsupported> {
     let address = std::net::SocketAddr::from(([127, 0, 0, 1], 0));
     Socket::tcp(address).and_then(|socket| Window::of(&socket, page_size())).map(drop).map_err(|error| {
-        Unsupported(format!(
-            "this kernel maps no TCP socket (TCP_ZEROCOPY_RECEIVE, Linux 4.18 or later): {error}"
-        ))
+        Unsupported(format!("this kernel has no TCP_ZEROCOPY_RECEIVE (needs Linux 4.18 or later): {error}"))
     })
 }
 

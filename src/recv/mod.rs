@@ -112,16 +112,17 @@ impl Mapped {
         self.share().filter(|share| *share < ENOUGH)?;
         let segment = self.segment.unwrap_or(0) as usize;
         Some(if (1..page).contains(&segment) {
-            format!("segments of {segment} bytes (MSS) hold no whole page of {page}: it needs a larger MTU")
+            format!("segments of {segment} bytes (MSS) hold no whole page of {page} bytes: raise the MTU")
         } else if self.mapped == 0 {
-            "none of the pages that came is one that the kernel maps: what a copying send or most network cards fill \
-             are parts of larger (compound) pages, and what comes by reference on one machine belongs to the sender"
+            "the kernel can map none of the received pages: copying sends and most network cards fill parts \
+             of larger (compound) pages, and on one machine pages sent by reference belong to the sender"
                 .to_owned()
         } else {
             let over = segment % page;
             format!(
-                "a page is mapped only where a segment fills it from its first byte on (alignment): of segments of \
-                 {segment} bytes (MSS) the last {over} are copied, and of what comes in smaller pieces more"
+                "the kernel maps a page only if a segment fills it from the first byte on (alignment): it \
+                 copies the last {over} bytes of each segment of {segment} bytes (MSS), and more if data \
+                 arrives in smaller pieces"
             )
         })
     }

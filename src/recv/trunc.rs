@@ -12,10 +12,13 @@ use crate::unsupported::Unsupported;
 
 pub(super) const PATH: ReceivePath = ReceivePath {
     name: "trunc",
-    about: "recv(MSG_TRUNC): the kernel drops the bytes; isolates the sender, and nothing can be verified",
+    about: "recv(MSG_TRUNC): the kernel drops the bytes; isolates the sender, and cannot be combined with \
+        --verify",
     probe: |verify| {
         if verify {
-            return Err(Unsupported("it receives no bytes that --verify could check".to_owned()));
+            return Err(Unsupported(
+                "it receives no bytes to verify: leave out --verify, or use another receive path".to_owned(),
+            ));
         }
         Ok(())
     },

@@ -34,7 +34,8 @@ impl fmt::Display for Wrong {
         let Self { message, position, expected, found } = self;
         write!(
             f,
-            "message {message} is wrong from byte {position} on: 0x{found:02x} came instead of 0x{expected:02x}"
+            "message {message} is wrong from byte {position} on: received 0x{found:02x} instead of \
+             0x{expected:02x}"
         )
     }
 }

@@ -71,8 +71,8 @@ pub enum RigError {
     },
     /// More clients than may have files open.
     #[error(
-        "{clients} clients need about {needed} open files, and the hard limit is {hard}: \
-         use fewer clients, or raise it (`ulimit -Hn`, LimitNOFILE=)"
+        "{clients} clients need about {needed} open files, but the hard limit is {hard}: use fewer clients, \
+         or raise the limit (`ulimit -Hn`, LimitNOFILE=)"
     )]
     OpenFiles {
         /// The clients asked for.
@@ -84,7 +84,8 @@ pub enum RigError {
     },
     /// The loopback interface is down.
     #[error(
-        "the loopback interface lo is down in this network namespace, and nothing reaches 127.0.0.1: `ip link set lo up`"
+        "the loopback interface lo is down in this network namespace, so nothing reaches 127.0.0.1: run \
+         `ip link set lo up`"
     )]
     LoopbackDown,
     /// The messages would take the memory of everything else.
@@ -114,7 +115,7 @@ pub enum RigError {
     #[error("{0}")]
     Lost(String),
     /// Another host failed, and this one's part counts for nothing.
-    #[error("it was called off, because another host failed")]
+    #[error("it was cancelled because another host failed")]
     CalledOff,
     /// Something could not be set up.
     #[error("{what}: {source}")]
@@ -137,7 +138,7 @@ pub enum RigError {
         ledger: Box<Ledger>,
     },
     /// Nothing moved any more.
-    #[error("nothing was received for {} seconds, and no end said why: {silent}", .patience.as_secs())]
+    #[error("no data arrived for {} seconds, and neither end reported an error: {silent}", .patience.as_secs())]
     Hung {
         /// How long.
         patience: Duration,
@@ -145,7 +146,7 @@ pub enum RigError {
         silent: String,
     },
     /// An earlier run failed.
-    #[error("this rig failed before and cannot run again")]
+    #[error("this rig has failed before and cannot run again")]
     Broken,
 }
 

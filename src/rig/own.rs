@@ -90,7 +90,7 @@ impl Own {
         let patience = Instant::now() + self.patience();
         while let Some(client) = turn.waits() {
             if Instant::now() > patience {
-                return Err(self.hung(format!("client {client} has no byte yet")));
+                return Err(self.hung(format!("client {client} has not received a byte yet")));
             }
             self.listen_for(TICK, gathered)?;
         }
@@ -127,7 +127,7 @@ impl Own {
             if heard || turn.bytes() != last.1 {
                 last = (Instant::now(), turn.bytes());
             } else if last.0.elapsed() > self.patience() {
-                return Err(self.hung(format!("no word on the run from {}", gathered.silent())));
+                return Err(self.hung(format!("no result of the run from {}", gathered.silent())));
             }
         }
         Ok(())
@@ -186,7 +186,7 @@ impl Own {
                 return Err(RigError::End { side: Side::Client, client, error, ledger: Box::default() });
             }
             if Instant::now() > until {
-                let silent = format!("not in their seats are {}", gathered.silent());
+                let silent = format!("not ready: {}", gathered.silent());
                 return Err(RigError::Hung { patience, silent });
             }
         }

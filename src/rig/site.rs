@@ -184,7 +184,7 @@ pub fn serve(
 ) -> Result<Reached, RigError> {
     available(scenario)?;
     let applied = Applied::of(&listener).map_err(setup("socket options could not be read back"))?;
-    let ticket = Ticket::new().map_err(setup("no random numbers"))?;
+    let ticket = Ticket::new().map_err(setup("random numbers could not be read"))?;
     let service = service(scenario, seats, &applied, ticket);
     let server = Server::start(listener, scenario.options, Doors::default())
         .map_err(setup("the server could not start"))?;

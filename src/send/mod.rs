@@ -163,7 +163,8 @@ fn constant_only(spec: &Spec) -> Result<(), Unsupported> {
     match spec.buffers {
         Buffers::Constant => Ok(()),
         Buffers::Ring(_) => Err(Unsupported(
-            "the kernel never says that it is done with a message, so none can be rewritten: it needs --buffers constant"
+            "the kernel never reports when it is done with a message, so messages cannot be rewritten: use \
+             --buffers constant"
                 .to_owned(),
         )),
     }
@@ -293,7 +294,7 @@ fn send_bytes(socket: &Socket, bytes: &[u8], flags: SendFlags) -> io::Result<()>
 fn stalled(error: io::Error) -> io::Error {
     match error.kind() {
         io::ErrorKind::WouldBlock => {
-            io::Error::new(io::ErrorKind::TimedOut, "the peer took nothing until the timeout")
+            io::Error::new(io::ErrorKind::TimedOut, "the peer read nothing before the timeout")
         }
         _ => error,
     }

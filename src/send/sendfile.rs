@@ -20,7 +20,8 @@ use crate::sys::splice::Kept;
 
 pub(super) const PATH: SendPath = SendPath {
     name: "sendfile",
-    about: "sendfile() from a memfd: by reference, even over loopback; never told when memory is free; receiver copies once",
+    about: "sendfile() from a memfd: by reference, even over loopback; no report when memory is free; \
+        receiver copies once",
     also: &["sendfile64"],
     release: Release::Never,
     delays: false,
@@ -30,13 +31,11 @@ pub(super) const PATH: SendPath = SendPath {
 
 fn probe(spec: &Spec) -> Result<(), Unsupported> {
     if spec.layout != Layout::Memfd {
-        return Err(Unsupported("it sends from a file and needs --layout memfd".to_owned()));
+        return Err(Unsupported("it sends from a file: use --layout memfd".to_owned()));
     }
     constant_only(spec)?;
     Block::in_memfd(1, 1).map(drop).map_err(|error| {
-        Unsupported(format!(
-            "this kernel gives no memory as a file (memfd_create, Linux 3.17 or later): {error}"
-        ))
+        Unsupported(format!("this kernel has no memfd_create (needs Linux 3.17 or later): {error}"))
     })
 }
 
@@ -57,7 +56,7 @@ impl SendFile {
 impl Sender for SendFile {
     fn send(&mut self, message: &Arc<Message>) -> io::Result<()> {
         if !message.lies_in_a_file() {
-            let why = "sendfile() sends messages of the layout memfd alone";
+            let why = "sendfile() sends only messages of the layout memfd";
             return Err(io::Error::new(io::ErrorKind::InvalidInput, why));
         }
         // The fields are neighbours, so that one call sends them all.

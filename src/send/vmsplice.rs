@@ -21,7 +21,8 @@ use crate::sys::splice::{Kept, Pipe};
 
 pub(super) const PATH: SendPath = SendPath {
     name: "vmsplice",
-    about: "vmsplice(), splice() by a pipe: by reference, even over loopback; never told when memory is free; receiver copies",
+    about: "vmsplice() and splice() by a pipe: by reference, even over loopback; no report when memory is \
+        free; receiver copies",
     also: &["splice"],
     release: Release::Never,
     delays: false,
@@ -36,12 +37,13 @@ const MOST_SLOTS: usize = 256;
 fn probe(spec: &Spec) -> Result<(), Unsupported> {
     if spec.layout == Layout::Heap {
         return Err(Unsupported(
-            "an allocator would reuse memory that the kernel may still send: it needs --layout page, arena, huge or memfd"
+            "an allocator would reuse memory that the kernel may still send: use --layout page, arena, huge \
+             or memfd"
                 .to_owned(),
         ));
     }
     constant_only(spec)?;
-    Pipe::new(1).map(drop).map_err(|error| Unsupported(format!("this process gets no pipe: {error}")))
+    Pipe::new(1).map(drop).map_err(|error| Unsupported(format!("no pipe could be made: {error}")))
 }
 
 /// Sends references to messages that lie on pages of their own.
@@ -75,7 +77,7 @@ impl Vmsplice {
 impl Sender for Vmsplice {
     fn send(&mut self, message: &Arc<Message>) -> io::Result<()> {
         if !message.has_own_pages() {
-            let why = "vmsplice() sends messages on pages of their own alone: every layout but heap";
+            let why = "vmsplice() sends only messages on pages of their own: use any layout except heap";
             return Err(io::Error::new(io::ErrorKind::InvalidInput, why));
         }
         // Taken out, so that an error drops it with what it still holds.

@@ -366,7 +366,7 @@ impl Sender for ZeroCopy {
             }
             if !woken || Instant::now() >= by {
                 let held = self.outstanding();
-                let told = format!("the kernel still holds {held} sends: the peer did not read");
+                let told = format!("the kernel still holds {held} sends because the peer did not read");
                 return Err(io::Error::new(io::ErrorKind::TimedOut, told));
             }
             self.nothing_released()?;

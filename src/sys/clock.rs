@@ -21,7 +21,7 @@ pub(crate) fn stat_tick() -> io::Result<Duration> {
     let per_second = unsafe { libc::sysconf(libc::_SC_CLK_TCK) };
     match u64::try_from(per_second) {
         Ok(n) if n > 0 => Ok(Duration::from_nanos(1_000_000_000 / n)),
-        _ => Err(io::Error::other("sysconf(_SC_CLK_TCK) has no answer")),
+        _ => Err(io::Error::other("sysconf(_SC_CLK_TCK) failed")),
     }
 }
 

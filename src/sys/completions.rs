@@ -23,7 +23,7 @@ pub struct Completion {
 #[non_exhaustive]
 pub enum Garbled {
     /// The control buffer was too short for what the kernel had to say.
-    #[error("the control data of a notification was cut off")]
+    #[error("the control data of a notification was truncated")]
     Truncated,
     /// No extended error among the control messages.
     #[error("the error queue held a message without an extended error")]
@@ -39,7 +39,7 @@ pub enum Garbled {
         errno: u32,
     },
     /// A range that holds an id which is not outstanding.
-    #[error("a completion told of sends {low} to {high}, {strays} of which are not outstanding")]
+    #[error("a completion covers sends {low} to {high}, but {strays} of them are not outstanding")]
     Stray {
         /// The first id told.
         low: u32,

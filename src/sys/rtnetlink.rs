@@ -205,8 +205,8 @@ fn shaping(kind: &str, options: &[u8]) -> Option<String> {
             Some(format!("at most {rate} B/s for each flow"))
         }
         "netem" => Some(netem(options)),
-        "htb" | "hfsc" | "cbq" => Some("classes have rates".to_owned()),
-        "cbs" | "etf" | "taprio" | "plug" => Some("packets wait for their time".to_owned()),
+        "htb" | "hfsc" | "cbq" => Some("its classes have rate limits".to_owned()),
+        "cbs" | "etf" | "taprio" | "plug" => Some("packets wait for their scheduled time".to_owned()),
         _ => None,
     }
 }

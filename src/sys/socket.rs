@@ -224,7 +224,7 @@ impl Socket {
         if set != 0 {
             return Err(io::Error::new(
                 io::ErrorKind::AlreadyExists,
-                "this connection has sent by reference before, perhaps by another handle",
+                "this connection has already sent by reference, perhaps through another handle",
             ));
         }
         let on: libc::c_int = 1;

@@ -145,7 +145,7 @@ fn a_receiver_that_dies_ends_the_run_with_an_error() {
             let error = end_of(Rig::build(&scenario).and_then(|mut rig| {
                 let result = rig.run(Work::Rounds(MANY));
                 let again = rig.run(Work::Rounds(1)).unwrap_err().to_string();
-                assert_eq!(again, "this rig failed before and cannot run again");
+                assert_eq!(again, "this rig has failed before and cannot run again");
                 result
             }));
             assert!(error.contains("client 0") || error.contains("client 1"), "{error}");

@@ -19,7 +19,11 @@ fn what_a_probe_refuses_is_refused_by_the_rig_in_the_same_words() {
                     Err(reason) => {
                         refused += 1;
                         let error = built.expect_err(path.name).to_string();
-                        assert!(error.contains(&reason.to_string()), "{} {layout} {buffers}: {error}", path.name);
+                        assert!(
+                            error.contains(&reason.to_string()),
+                            "{} {layout} {buffers}: {error}",
+                            path.name
+                        );
                         // What it can send instead, it says itself; where it can send nothing, that is the reason.
                         let nearest = path.nearest(&spec).map(|nearest| (path.probe)(&nearest).is_ok());
                         assert!(nearest.unwrap_or(true), "{} {layout}", path.name);

@@ -49,7 +49,7 @@ fn without_io_uring_the_other_paths_work() {
     let errno = errno.parse().unwrap();
     forbid(errno);
     let spec = Spec { layout: Layout::Arena, ..spec(4096, false) };
-    let word = if errno as i32 == libc::EPERM { "forbidden" } else { "no io_uring" };
+    let word = if errno as i32 == libc::EPERM { "forbids" } else { "no io_uring" };
     let mut refused = 0;
     for path in send::ALL {
         match path.nearest(&spec) {

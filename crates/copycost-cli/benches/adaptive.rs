@@ -215,7 +215,7 @@ fn judge(
     trim();
     let limit = cgroup::memory::available().map_or(0, |available| available.bytes) / 2;
     if memory > limit {
-        return Err(format!("the messages in turn need {}", ByteSize(memory)));
+        return Err(format!("the messages need {}", ByteSize(memory)));
     }
     // In the lab the relay takes a CPU of its own.
     let placement = if flags.over_lab { Placement::Split } else { Placement::Paired };
@@ -274,7 +274,7 @@ fn judge(
 /// Of all ratios to the first path the median, and the distance from it within which half of the set-ups lie.
 fn print_ratios(cell: &Cell, paths: &[&SendPath]) -> Result<(), String> {
     for (metric, _) in TARGETS {
-        print!("\n{metric} beside {}:", paths[0].name);
+        print!("\n{metric} compared with {}:", paths[0].name);
         for (other, path) in paths.iter().enumerate().skip(1) {
             let pairs = cell.pairs(other, 0, metric)?;
             let ratios: Vec<f64> = pairs.iter().map(|pair| pair.path / pair.reference).collect();

@@ -75,7 +75,7 @@ impl<'de> Visitor<'de> for Within {
     }
 
     fn visit_u64<E: Error>(self, number: u64) -> Result<(), E> {
-        if number <= self.0 { Ok(()) } else { Err(E::custom(format!("{number} cannot be"))) }
+        if number <= self.0 { Ok(()) } else { Err(E::custom(format!("{number} is out of range"))) }
     }
 
     fn visit_i64<E: Error>(self, number: i64) -> Result<(), E> {

@@ -119,7 +119,7 @@ impl Decisions {
 }
 
 impl fmt::Display for Decisions {
-    /// `flatten 98.9 % (cheaper 98.2 %, probe 0.7 %), …; by reference given up 2 times: copied`
+    /// `flatten 98.9 % (cheaper 98.2 %, probe 0.7 %), …; stopped sending by reference 2 times: copied`
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let total = self.total().max(1) as f64;
         let percent = |count: u64| 100.0 * count as f64 / total;
@@ -138,8 +138,8 @@ impl fmt::Display for Decisions {
         {
             match count {
                 0 => {}
-                1 => write!(f, "; by reference given up once: {why}")?,
-                _ => write!(f, "; by reference given up {count} times: {why}")?,
+                1 => write!(f, "; stopped sending by reference once: {why}")?,
+                _ => write!(f, "; stopped sending by reference {count} times: {why}")?,
             }
         }
         Ok(())
@@ -221,8 +221,8 @@ mod tests {
         decisions.count(Way::Flatten, Reason::Start, 1);
         assert_eq!(
             decisions.to_string(),
-            "flatten 90.0 % (start 10.0 %, cheaper 80.0 %), reference 10.0 % (probe 10.0 %); \
-             by reference given up 2 times: copied"
+            "flatten 90.0 % (start 10.0 %, cheaper 80.0 %), reference 10.0 % (probe 10.0 %); stopped sending \
+             by reference 2 times: copied"
         );
         assert_eq!(decisions.total(), 10);
         let twice = decisions.and(&decisions);

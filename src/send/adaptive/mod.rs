@@ -46,7 +46,8 @@ pub use experience::Experience;
 
 pub(super) const PATH: SendPath = SendPath {
     name: "adaptive",
-    about: "whichever of onecopy, flatten, zerocopy, hybrid it measures to be cheapest: the copies are those of that path",
+    about: "measures which of onecopy, flatten, zerocopy and hybrid is cheapest, and sends and copies as \
+        that path does",
     also: &["auto"],
     release: Release::OnCompletion,
     delays: false,

@@ -39,7 +39,7 @@ fn probe(spec: &Spec) -> Result<(), Unsupported> {
     };
     if !matches!(spec.layout, Layout::Arena | Layout::Huge) {
         let told = format!(
-            "it registers messages that lie in one piece: give --layout arena or --layout huge, not {}",
+            "it registers messages that lie in one piece: use --layout arena or --layout huge, not {}",
             spec.layout
         );
         return Err(Unsupported(told));
@@ -47,8 +47,8 @@ fn probe(spec: &Spec) -> Result<(), Unsupported> {
     let messages = Supply::count(spec);
     if messages > MOST_BUFFERS {
         let told = format!(
-            "a ring registers {MOST_BUFFERS} messages at most, and these are {messages}: give a smaller --footprint \
-             or --buffers, or a larger --size"
+            "a ring can register at most {MOST_BUFFERS} messages, but this run has {messages}: use a smaller \
+             --footprint or --buffers, or a larger --size"
         );
         return Err(Unsupported(told));
     }
@@ -62,8 +62,8 @@ fn open(socket: Socket, supply: &Supply, terms: Terms) -> io::Result<Box<dyn Sen
     {
         Some(libc::ENOMEM) => io::Error::new(
             error.kind(),
-            "the user's memory lock has no room for the registered buffers: raise it, as \
-                 `prlimit --pid $$ --memlock=unlimited` does",
+            "the memory-lock limit is too low for the registered buffers: run \
+             `prlimit --pid $$ --memlock=unlimited` as root",
         ),
         _ => error,
     })?;

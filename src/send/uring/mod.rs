@@ -155,7 +155,7 @@ impl Uring {
     /// Sends all that waits.
     fn send_waiting(&mut self) -> io::Result<()> {
         if self.sends.going() > 0 {
-            return Err(io::Error::other("a request that was cancelled is still going"));
+            return Err(io::Error::other("a cancelled request is still in progress"));
         }
         let mut copy = false;
         while !self.waiting.is_empty() {
@@ -227,8 +227,8 @@ fn can_lock(pages: u64) -> Result<(), Unsupported> {
         Some(limit) if limit < pages + LEAST_PAGES => {
             let (needs, has) = (4 * (pages + LEAST_PAGES), 4 * limit);
             Err(Unsupported(format!(
-                "it needs {needs} KiB of locked memory at least, and the user may lock {has}: raise it by \
-                 `prlimit --pid $$ --memlock=unlimited`, as root"
+                "it needs at least {needs} KiB of locked memory, but the memory-lock limit is {has} KiB: run \
+                 `prlimit --pid $$ --memlock=unlimited` as root"
             )))
         }
         _ => Ok(()),

@@ -35,10 +35,7 @@ impl Uring {
                 return Ok(());
             }
         }
-        Err(io::Error::new(
-            io::ErrorKind::TimedOut,
-            "the kernel does not give up a request that was cancelled",
-        ))
+        Err(io::Error::new(io::ErrorKind::TimedOut, "the kernel does not end a cancelled request"))
     }
 
     /// Takes what the chain has sent off the front of what waits. True when the kernel refused the next request by
@@ -61,7 +58,7 @@ impl Uring {
                 }
                 (Err(_), None) => ended = Some(cause.unwrap_or(libc::ECANCELED)),
                 (Ok(bytes @ 1..), Some(_)) => {
-                    let told = format!("{bytes} bytes were sent behind a request that had fallen short");
+                    let told = format!("{bytes} bytes were sent after a request that was sent only in part");
                     return Err(io::Error::other(told));
                 }
                 (_, Some(_)) => {}

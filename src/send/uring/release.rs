@@ -90,7 +90,7 @@ impl Uring {
             }
             if left.is_zero() {
                 let held = self.in_flight.requests;
-                let told = format!("the kernel still holds {held} sends: the peer did not read");
+                let told = format!("the kernel still holds {held} sends because the peer did not read");
                 return Err(io::Error::new(io::ErrorKind::TimedOut, told));
             }
         }

@@ -112,9 +112,9 @@ impl Uring {
         };
         self.unbroken = if after == After::Break { 0 } else { unbroken };
         self.sends.push(operation, &excerpts, after, part).map_err(|refused| match refused {
-            Refused::Full => io::Error::other("the ring is full although it has room"),
-            Refused::Broken => io::Error::other("the ring failed before and sends nothing any more"),
-            Refused::Scattered => io::Error::other("the bytes of a request do not lie in one piece"),
+            Refused::Full => io::Error::other("the ring refuses a request although it has room"),
+            Refused::Broken => io::Error::other("the ring has failed before and sends nothing more"),
+            Refused::Scattered => io::Error::other("the bytes of a request are not contiguous"),
         })?;
         if timed {
             self.timed = Some(Instant::now());

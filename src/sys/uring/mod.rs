@@ -64,9 +64,9 @@ pub fn operations() -> Result<Operations, String> {
         Err(error) => Err(match error.raw_os_error() {
             Some(libc::ENOSYS) => "this kernel has no io_uring, or a seccomp filter hides it".to_owned(),
             Some(libc::EPERM | libc::EACCES) => format!(
-                "io_uring is forbidden here, by the sysctl kernel.io_uring_disabled or by a seccomp filter: {error}"
+                "the sysctl kernel.io_uring_disabled or a seccomp filter forbids io_uring here: {error}"
             ),
-            _ => format!("io_uring does not open: {error}"),
+            _ => format!("io_uring could not be opened: {error}"),
         }),
     }
 }

@@ -116,7 +116,7 @@ pub fn clients(text: &str) -> Result<usize, String> {
         _ if text.contains(['.', ':']) && text.parse::<f64>().is_err() => {
             Err("-c is --clients, a number; another host is --over HOST:PORT".to_owned())
         }
-        _ => Err(format!("clients are a whole number from 1 to {MAX_CLIENTS}")),
+        _ => Err(format!("the number of clients must be a whole number from 1 to {MAX_CLIENTS}")),
     }
 }
 
@@ -124,7 +124,7 @@ pub fn clients(text: &str) -> Result<usize, String> {
 pub fn setups(text: &str) -> Result<usize, String> {
     match text.parse() {
         Ok(setups @ 2..=MOST_SETUPS) => Ok(setups),
-        _ => Err(format!("set-ups are a whole number from 2 to {MOST_SETUPS}")),
+        _ => Err(format!("the number of set-ups must be a whole number from 2 to {MOST_SETUPS}")),
     }
 }
 
@@ -133,7 +133,7 @@ pub fn hosts(text: &str) -> Result<usize, String> {
     const MOST: usize = 65_536;
     match text.parse() {
         Ok(hosts @ 1..=MOST) => Ok(hosts),
-        _ => Err(format!("hosts are a whole number from 1 to {MOST}")),
+        _ => Err(format!("the number of hosts must be a whole number from 1 to {MOST}")),
     }
 }
 
@@ -142,7 +142,7 @@ pub fn seconds(text: &str) -> Result<Duration, String> {
     match text.parse::<f64>() {
         // Below a millisecond nothing is received. NaN is in no range.
         Ok(seconds) if (0.001..=MAX_SECONDS).contains(&seconds) => Ok(Duration::from_secs_f64(seconds)),
-        _ => Err(format!("seconds are a number from 0.001 to {MAX_SECONDS}")),
+        _ => Err(format!("the time must be from 0.001 to {MAX_SECONDS} seconds")),
     }
 }
 
@@ -152,7 +152,7 @@ pub fn percent(text: &str) -> Result<f64, String> {
     match number.parse::<f64>() {
         // NaN is in no range.
         Ok(percent) if (0.01..=50.0).contains(&percent) => Ok(percent / 100.0),
-        _ => Err("write per cent from 0.01% to 50%".to_owned()),
+        _ => Err("write a percentage from 0.01% to 50%".to_owned()),
     }
 }
 
@@ -192,7 +192,7 @@ pub struct Crossing {
 
 /// `A:B`, or `A:B:SIZE`.
 pub fn crossing(text: &str) -> Result<Crossing, String> {
-    let form = "write PATH:PATH, or PATH:PATH:SIZE with the largest size (1MiB unless told, up to 4MiB)";
+    let form = "write PATH:PATH, or PATH:PATH:SIZE with the largest size (default 1MiB, at most 4MiB)";
     let mut parts = text.split(':');
     let (Some(path), Some(against), most, None) = (parts.next(), parts.next(), parts.next(), parts.next())
     else {
@@ -208,7 +208,7 @@ pub fn crossing(text: &str) -> Result<Crossing, String> {
         return Err(format!("{} cannot beat itself: {form}", path.name));
     }
     if !(2 * crossover::SMALLEST..=crossover::MOST_ALLOWED).contains(&most) {
-        return Err("the largest size is 2KiB to 4MiB".to_owned());
+        return Err("the largest size must be between 2KiB and 4MiB".to_owned());
     }
     Ok(Crossing { path, against, most })
 }

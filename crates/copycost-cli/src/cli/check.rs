@@ -29,7 +29,7 @@ const SETUP: Duration = Duration::from_secs(4);
 
 /// Counts what the statistics make of a path beside itself, and of a path slowed by a known share.
 pub fn self_test(cells: usize) -> Result<Done, Failure> {
-    let failed = |error: &dyn std::fmt::Display| Failure::Failed(format!("the self-test ended: {error}"));
+    let failed = |error: &dyn std::fmt::Display| Failure::Failed(format!("the self-test failed: {error}"));
     let signals = signals::listen()?;
     let path = send::by_name("onecopy").ok_or_else(|| failed(&"there is no path onecopy"))?;
     let scenario = Scenario::new(path, Spec::new(SIZE).map_err(|error| failed(&error))?, 1);
@@ -38,7 +38,7 @@ pub fn self_test(cells: usize) -> Result<Done, Failure> {
     let mut go_on = |report: &Report| {
         let Findings { equal, slowed, .. } = &report.cpu;
         let told = format!(
-            "{} cells of each kind: {} alarms, {} found slower",
+            "{} cells of each kind: {} false alarms, {} slowdowns found",
             equal.cells, equal.different, slowed.slower
         );
         progress.begin(&told);
@@ -64,12 +64,12 @@ fn told(report: &Report) -> String {
     let load = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
     let load = load.split(' ').next().unwrap_or("?").to_owned();
     let verdict = match (cpu.calm() && throughput.calm(), cpu.keen()) {
-        (true, true) => "the instrument does what it must",
-        (false, _) => "the instrument calls equal paths different: do not trust its words on this machine",
-        (true, false) => "the instrument misses what it should find: give it a quieter machine",
+        (true, true) => "the instrument works as it should",
+        (false, _) => "the instrument calls equal paths different: do not trust its verdicts on this machine",
+        (true, false) => "the instrument misses differences that it should find: run it on a quieter machine",
     };
     let busy = if cpu.keen() && !throughput.keen() {
-        "by throughput it misses some: others use the CPUs, and CPU time is what holds then\n"
+        "by throughput it misses some because other processes use the CPUs: rely on CPU time\n"
     } else {
         ""
     };
@@ -91,7 +91,7 @@ fn series(findings: &Findings) -> String {
     let drift = format!("  the same under a drift of {:.0} %", 100.0 * DRIFT);
     let slowed = format!("a path slowed by {:.0} %, called slower", 100.0 * SLOWED_BY);
     [
-        line("a path beside itself, called different", findings.equal.different, &findings.equal),
+        line("a path against itself, called different", findings.equal.different, &findings.equal),
         line(&drift, findings.equal_drifting.different, &findings.equal_drifting),
         line(&slowed, findings.slowed.slower, &findings.slowed),
         line(&drift, findings.slowed_drifting.slower, &findings.slowed_drifting),
@@ -119,13 +119,13 @@ pub fn iperf3() -> Result<Done, Failure> {
     };
     let text = [
         format!(
-            "send() of one 64 KiB field beside {}, {} set-ups, paired, {}\n",
+            "send() of one 64 KiB field against {}, {} set-ups, paired, {}\n",
             outcome.version,
             outcome.rate.len(),
             outcome.conditions
         ),
-        line("throughput, ours to iperf3's", ratio(&outcome.rate)),
-        line("CPU time of both ends for each byte, ours to iperf3's", ratio(&outcome.cpu)),
+        line("throughput, copycost to iperf3", ratio(&outcome.rate)),
+        line("CPU time of both ends for each byte, copycost to iperf3", ratio(&outcome.cpu)),
     ];
     output::print(&text.concat());
     Ok(if interrupted { Done::CutShort } else { Done::Yes })

@@ -16,24 +16,24 @@ use copycost::units::ByteSize;
 
 #[derive(Debug, Args)]
 pub struct Arguments {
-    /// The host that will be measured against, or HOST:PORT; without it loopback
+    /// The host to measure against, or HOST:PORT [default: loopback]
     #[arg(long, value_name = "HOST")]
     over: Option<String>,
-    /// The message sizes that will be measured
+    /// The message sizes to measure
     #[arg(short, long = "size", value_name = "SIZE", value_delimiter = ',', value_parser = arguments::size,
           default_values_t = scenario::SIZES.map(ByteSize))]
     sizes: Vec<ByteSize>,
-    /// The numbers of clients that will be measured
+    /// The numbers of clients to measure
     #[arg(short, long, value_name = "N", value_delimiter = ',', value_parser = arguments::clients,
           default_values_t = scenario::CLIENTS)]
     clients: Vec<usize>,
-    /// The form: table or json
+    /// The format: table or json
     #[arg(long, default_value = "table", value_parser = ["table", "json"])]
     format: String,
-    /// Check the instrument: 100 cells of a path beside itself, 100 of a path slowed by 5 % (about five minutes)
+    /// Check the instrument: 100 cells of a path against itself, 100 of a path slowed by 5 % (about five minutes)
     #[arg(long, conflicts_with_all = ["over", "format", "iperf3"])]
     self_test: bool,
-    /// Compare our plain send() with an installed iperf3, interleaved (about half a minute)
+    /// Compare copycost's plain send() with an installed iperf3, interleaved (about half a minute)
     #[arg(long, conflicts_with_all = ["over", "format"])]
     iperf3: bool,
     /// How many cells of each kind the self-test measures
@@ -115,5 +115,5 @@ fn address(text: &str) -> Result<Zoned, Failure> {
     });
     resolved
         .map(|address| Zoned { ip: address.ip(), zone: 0 })
-        .ok_or_else(|| usage(format!("'{text}' is no address, and no host of this name is known")))
+        .ok_or_else(|| usage(format!("'{text}' is not an address, and no host of this name is known")))
 }

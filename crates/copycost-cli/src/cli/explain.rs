@@ -31,12 +31,12 @@ const USUAL: usize = 65_536;
 /// What to explain.
 #[derive(Debug, Clone, Args)]
 pub struct Arguments {
-    /// Send paths, separated by commas: each beside the first
+    /// Send paths, separated by commas; each is compared with the first
     #[arg(short, long = "path", value_name = "PATH", value_delimiter = ',', value_parser = values::path(),
           hide_possible_values = true,
           default_value = "onecopy,zerocopy")]
     paths: Vec<PathChoice>,
-    /// The message's size: bytes, or with KiB, MiB, GiB [default: 64 KiB, or what --fields make up]
+    /// The message's size: bytes, or with KiB, MiB, GiB [default: 64 KiB, or the sum of --fields]
     #[arg(short, long, value_name = "SIZE", value_parser = arguments::size)]
     size: Option<ByteSize>,
     /// The number of clients, each on a connection of its own
@@ -46,13 +46,13 @@ pub struct Arguments {
     over: Over,
     #[command(flatten)]
     setting: Setting,
-    /// The time in which each path is sampled, divided among the set-ups; it is measured as long without sampling
+    /// How long to sample each path, divided among the set-ups; each also runs as long without sampling
     #[arg(long, value_name = "S", value_parser = arguments::seconds, default_value = "3")]
     seconds: Duration,
-    /// The form on standard output: table, json, csv, markdown or html
+    /// The format on standard output: table, json, csv, markdown or html
     #[arg(long, default_value_t)]
     format: Format,
-    /// A file for the result, in the form of its extension (.json, .txt, .md, .html); may be given again
+    /// A file for the result; its extension chooses the format (.json, .txt, .md, .html); repeatable
     #[arg(short, long, value_name = "FILE")]
     output: Vec<PathBuf>,
 }
@@ -128,7 +128,7 @@ impl Arguments {
         };
         let mut record = record::Explanation::new(&paths, hertz, scope, missing);
         if *called_off {
-            record.notes.push("It was interrupted: fewer set-ups than usual.".to_owned());
+            record.notes.push("The run was interrupted and has fewer set-ups than usual.".to_owned());
         }
         Ok(paths.into_iter().next().map(|path| (record, path.connected)))
     }
@@ -140,7 +140,8 @@ fn with_notes(mut explanation: record::Explanation, site: &dyn Site) -> record::
     let sender_unseen = explanation.paths.iter().any(|path| path.ends.iter().any(unseen));
     if explanation.missing.is_none() && sender_unseen {
         explanation.notes.push(format!(
-            "The sender is another process ({}): it told its CPU time, and its samples can only be taken there.",
+            "The sender is another process ({}): its CPU time is known, but its samples can only be taken \
+             there.",
             site.transport()
         ));
     }

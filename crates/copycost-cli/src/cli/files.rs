@@ -74,7 +74,7 @@ impl Files {
 fn writable(path: &Path) -> io::Result<PathBuf> {
     match fs::metadata(path) {
         // Results are written anew after each cell, which a device or a pipe would show one after the other.
-        Ok(there) if !there.is_file() => Err(io::Error::other("it is there and is no regular file")),
+        Ok(there) if !there.is_file() => Err(io::Error::other("it exists and is not a regular file")),
         // A pipe that has taken its place since must not block.
         Ok(_) => {
             OpenOptions::new().write(true).custom_flags(libc::O_NONBLOCK).open(path)?;

@@ -19,7 +19,7 @@ pub fn text(path: &Path) -> io::Result<String> {
 
 /// Likewise of a file in a folder that others may have filled, where a pipe would be waited for without end.
 pub fn text_of_regular(path: &Path) -> io::Result<String> {
-    if fs::metadata(path)?.is_file() { text(path) } else { Err(io::Error::other("it is no regular file")) }
+    if fs::metadata(path)?.is_file() { text(path) } else { Err(io::Error::other("it is not a regular file")) }
 }
 
 /// The results of an earlier run, from the .json that it wrote.

@@ -49,8 +49,8 @@ pub fn join(
     _: copycost::internals::connection::Options,
 ) -> Result<Part, Failure> {
     Err(Failure::Usage(
-        "--over mpi needs a build with MPI: cargo install copycost-cli --features mpi (on Debian after apt-get install \
-         openmpi-bin libopenmpi-dev libclang-dev)"
+        "--over mpi needs a build with MPI: run `cargo install copycost-cli --features mpi` (on Debian, \
+         first run `apt-get install openmpi-bin libopenmpi-dev libclang-dev`)"
             .to_owned(),
     ))
 }
@@ -66,7 +66,7 @@ mod with_mpi {
 
     /// How a job is started.
     const COMMAND: &str = "mpirun -n 4 --hostfile HOSTS --map-by node --bind-to none copycost run --over mpi \
-        (one process a host: the first serves, the others receive)";
+        (one process per host: the first serves, the others receive)";
 
     /// The job that rank 0 directs.
     #[derive(Debug)]
@@ -83,7 +83,7 @@ mod with_mpi {
         options: Options,
     ) -> Result<Part, Failure> {
         if !mpi::launched() {
-            return Err(Failure::Usage(format!("--over mpi is started by a launcher: {COMMAND}")));
+            return Err(Failure::Usage(format!("--over mpi needs a launcher: {COMMAND}")));
         }
         let mpi = Mpi::join().ok_or_else(|| Failure::Failed("MPI could not be started".to_owned()))?;
         let (rank, size) = (mpi.rank(), mpi.size());
@@ -94,7 +94,7 @@ mod with_mpi {
                 return Ok(Part::Followed);
             }
             return Err(Failure::Usage(format!(
-                "--over mpi with {servers} for --servers needs {} processes at least, and this job has {size}: \
+                "--over mpi with --servers {servers} needs at least {} processes, but this job has {size}: \
                  {COMMAND}",
                 servers + 1
             )));
@@ -158,14 +158,14 @@ mod with_mpi {
         const MOST: usize = 8;
         for Received { host, own, .. } in received.iter().take(MOST) {
             output::message(&format!(
-                "note: by its own books {host} received {} bytes in {} windows",
+                "note: by its own count {host} received {} bytes in {} windows",
                 own.0, own.1
             ));
         }
         for Received { host, own, gathered } in received.iter().filter(|host| host.own != host.gathered) {
             output::message(&format!(
-                "warning: {host} received {} bytes in {} windows by its own books, and {} in {} count: a path failed, \
-                 or the run was interrupted",
+                "warning: {host} received {} bytes in {} windows by its own count, but {} in {} are in the \
+                 results: a path failed, or the run was interrupted",
                 own.0, own.1, gathered.0, gathered.1
             ));
         }

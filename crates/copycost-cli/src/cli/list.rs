@@ -11,7 +11,7 @@ use copycost::send;
 
 #[derive(Debug, Args)]
 pub struct Arguments {
-    /// The form: table or json
+    /// The format: table or json
     #[arg(long, default_value = "table", value_parser = ["table", "json"])]
     format: String,
 }

@@ -52,7 +52,8 @@ use clap::{CommandFactory as _, Parser, Subcommand};
     name = "copycost",
     version,
     about = "Compare what the ways of sending a message over TCP cost, explain it, and predict it",
-    after_help = "Without a command: what distorts a measurement here, and a first answer in 20 seconds.\n\n\
+    after_help = "Without a command, copycost shows what distorts a measurement here and gives a first answer in \
+                  20 seconds.\n\n\
                   Examples:\n  copycost\n  copycost run --fields 300,24KiB --clients 8\n  copycost doctor",
     max_term_width = 100
 )]
@@ -79,7 +80,7 @@ enum Verb {
         after_help = "Examples:\n  copycost report before.json after.json -o both.html\n  copycost report target/criterion -o criterion.html"
     )]
     Report(report::Arguments),
-    /// Show every send path, what it does, and whether it can be had here
+    /// Show every send path, what it does, and whether it is available here
     #[command(after_help = "Example:\n  copycost list")]
     List(list::Arguments),
     /// Serve another host's `copycost run --over`, or raw messages to any TCP client
@@ -93,7 +94,7 @@ enum Verb {
     /// Keep the lab up for other tools: two ends with a network card in software between them (needs root)
     #[command(after_help = "Example:\n  copycost lab")]
     Lab(lab::Arguments),
-    /// Show what will distort or break a measurement on this machine, and how to mend it
+    /// Show what will distort or break a measurement on this machine, and how to fix it
     #[command(after_help = "Examples:\n  copycost doctor\n  copycost doctor --over 10.0.0.1:9000")]
     Doctor(doctor::Arguments),
     /// Show how much of a running process's CPU time goes into copies that some CPUs make slowly

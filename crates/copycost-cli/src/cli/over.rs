@@ -25,17 +25,16 @@ use copycost::send::{SendPath, Unsupported};
 #[derive(Debug, Clone, Default, Args)]
 pub struct Over {
     /// Measure against `copycost serve` on another host (HOST:PORT), through a network card in software (lab, needs
-    /// root), or with many client hosts (mpi, under mpirun or srun, in a build with the feature mpi); without it over
-    /// loopback
+    /// root), or with many client hosts (mpi, under mpirun or srun, in a build with the feature mpi) [default: loopback]
     #[arg(long, value_name = "HOST:PORT|lab|mpi")]
     over: Option<Way>,
-    /// The file with the secret that `copycost serve` was given
+    /// The file with the secret that `copycost serve` uses
     #[arg(long, value_name = "FILE", requires = "over")]
     token_file: Option<PathBuf>,
     /// With --over mpi: the first N processes serve, and the others receive [default: 1]
     #[arg(long, value_name = "N", requires = "over", value_parser = arguments::hosts)]
     servers: Option<usize>,
-    /// With --over mpi: servers are reached by their address in this network (10.0.0.0/8) [default: by any that answers]
+    /// With --over mpi: reach servers by their address in this network (10.0.0.0/8) [default: any that answers]
     #[arg(long, value_name = "CIDR", requires = "over")]
     network: Option<Network>,
 }
@@ -94,12 +93,12 @@ impl Over {
         let usage = |text: &str| Err(Failure::Usage(text.to_owned()));
         if self.over == Some(Way::Mpi) {
             if self.token_file.is_some() {
-                return usage("--over mpi makes a token of its own: leave --token-file out");
+                return usage("--over mpi makes its own token: leave out --token-file");
             }
             return job::join(self.servers(), self.network, most_clients, options);
         }
         if self.servers.is_some() || self.network.is_some() {
-            return usage("--servers and --network belong to --over mpi");
+            return usage("--servers and --network need --over mpi");
         }
         Ok(Part::Alone)
     }
@@ -143,7 +142,7 @@ impl Over {
     pub fn site_of_two(&self) -> Result<Arc<dyn Site>, Failure> {
         let of_a_job = self.over == Some(Way::Mpi) || self.servers.is_some() || self.network.is_some();
         if of_a_job {
-            let text = "many hosts are measured by copycost run alone: here --over is HOST:PORT or lab";
+            let text = "only `copycost run` measures many hosts: give --over HOST:PORT or lab here";
             return Err(Failure::Usage(text.to_owned()));
         }
         self.site()
@@ -153,9 +152,9 @@ impl Over {
     pub fn site(&self) -> Result<Arc<dyn Site>, Failure> {
         match &self.over {
             None => Ok(Arc::new(Loopback)),
-            Some(Way::Lab) if self.token_file.is_some() => {
-                Err(Failure::Usage("--token-file opens another host, and --over lab has none".to_owned()))
-            }
+            Some(Way::Lab) if self.token_file.is_some() => Err(Failure::Usage(
+                "--over lab has no other host that needs a token: leave out --token-file".to_owned(),
+            )),
             // Who directs a job knows its hosts.
             Some(Way::Mpi) => Ok(Arc::new(Loopback)),
             Some(Way::Lab) => lab().map(|lab| -> Arc<dyn Site> { Arc::new(LabSite(Arc::new(lab))) }),
@@ -173,7 +172,7 @@ pub fn lab() -> Result<Lab, Failure> {
     let lab = Lab::start().map_err(|error| Failure::Failed(error.to_string()))?;
     if let Some(tapped) = lab.tapped() {
         output::message(&format!(
-            "warning: {tapped}: every zero-copy send is reported as copied while it does"
+            "warning: {tapped}: until it stops, every zero-copy send is reported as copied"
         ));
     }
     Ok(lab)
@@ -205,7 +204,7 @@ pub fn addresses(text: &str, flag: &str) -> Result<Vec<SocketAddr>, Failure> {
         Err(bad) => return Err(usage(&format!("cannot be reached: {bad}"))),
     }
     let resolved =
-        (host, port).to_socket_addrs().map_err(|error| usage(&format!("is not known: {error}")))?;
+        (host, port).to_socket_addrs().map_err(|error| usage(&format!("cannot be resolved: {error}")))?;
     let addresses: Vec<_> = resolved.collect();
     if addresses.is_empty() { Err(usage("has no address")) } else { Ok(addresses) }
 }

@@ -18,17 +18,17 @@ use crate::report::set::{self, Set};
 /// What to read, and what to write.
 #[derive(Debug, Args)]
 pub struct Arguments {
-    /// JSON files of `copycost run`, or a folder of Criterion such as target/criterion. Files of one machine that
-    /// measured different cells are joined; different runs stand side by side
+    /// JSON files of `copycost run`, or a Criterion folder such as target/criterion. Files of one machine that
+    /// measured different cells are joined; other runs are shown side by side
     #[arg(required = true, value_name = "FILE")]
     inputs: Vec<PathBuf>,
-    /// A file for the report, in the form of its extension (.html, .md, .csv, .txt, .json); may be given again
+    /// A file for the report; its extension chooses the format (.html, .md, .csv, .txt, .json); repeatable
     #[arg(short, long, value_name = "FILE")]
     output: Vec<PathBuf>,
     /// Show how many cores the sender takes at this load: bits, bytes or messages in a second (25Gbit, 3GB/s, 200k msg/s)
     #[arg(long, value_name = "LOAD", value_parser = arguments::load)]
     at: Option<Load>,
-    /// The form on standard output, where no file is given: table, json, csv, markdown or html
+    /// The format on standard output if no file is given: table, json, csv, markdown or html
     #[arg(long, default_value_t)]
     format: Format,
 }
@@ -65,7 +65,8 @@ impl Arguments {
         let printed = self.output.is_empty().then_some(self.format);
         if one.is_none() && (files.has(Format::Json) || printed == Some(Format::Json)) {
             return Err(Failure::Usage(
-                "JSON holds one run, and these are several or Criterion's: write .html, .md, .csv or .txt"
+                "JSON holds one run, but these are several runs or Criterion's results: write .html, .md, \
+                 .csv or .txt"
                     .to_owned(),
             ));
         }
@@ -104,7 +105,7 @@ fn folder(path: &Path) -> Result<Set, String> {
     find(path, DEEPEST, &mut leaves).map_err(|error| format!("cannot be read: {error}"))?;
     leaves.sort();
     if leaves.is_empty() {
-        return Err("holds no benchmark of Criterion: it is target/criterion after `cargo bench`".to_owned());
+        return Err("holds no Criterion benchmark: give target/criterion after `cargo bench`".to_owned());
     }
     let runs = Runs::read(&fs::read_to_string(path.join(RUNS)).unwrap_or_default());
     let mut benchmarks = Vec::new();

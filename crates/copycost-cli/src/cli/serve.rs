@@ -32,23 +32,23 @@ pub struct Arguments {
     /// The port to listen on; 0 picks one
     #[arg(long, default_value_t = 9000)]
     port: u16,
-    /// A file with a secret that guests must know: required off loopback
+    /// A file with a secret that clients must have; required for any address other than loopback
     #[arg(long, value_name = "FILE")]
     token_file: Option<PathBuf>,
-    /// Serve whoever comes, off loopback too
+    /// Serve anyone who connects, on any address
     #[arg(long)]
     insecure_open: bool,
-    /// Clients over all guests at once
+    /// The most clients at once, over all hosts that measure
     #[arg(long, value_name = "N", value_parser = arguments::clients, default_value_t = MOST_CLIENTS)]
     max_clients: usize,
-    /// Without a protocol: send messages by this path to whoever connects, until it closes
+    /// Without a protocol: send messages by this path to each TCP client until it disconnects
     #[arg(long, value_name = "PATH", value_parser = values::path(), hide_possible_values = true,
           conflicts_with = "token_file")]
     raw: Option<PathChoice>,
-    /// How long a client may be silent before it is given up
+    /// How long a client may be silent before the server drops it
     #[arg(long, value_name = "S", value_parser = arguments::seconds, hide = true)]
     stall: Option<Duration>,
-    /// How long a new connection may take to say who it is
+    /// How long a new connection may take to identify itself
     #[arg(long, value_name = "S", value_parser = arguments::seconds, hide = true)]
     hello: Option<Duration>,
     /// With --raw: the message size
@@ -76,7 +76,7 @@ impl Arguments {
         let address = self.bind.with_port(self.port);
         let listener = connection::listen(address, &options).map_err(|error| {
             Failure::Usage(format!(
-                "invalid value for --bind and --port: {address} cannot be listened on: {error}"
+                "invalid value for --bind and --port: the server cannot listen on {address}: {error}"
             ))
         })?;
         match self.raw {
@@ -102,13 +102,14 @@ impl Arguments {
         }
         if self.raw.is_some() && !self.insecure_open {
             return usage(
-                "--raw on another address than loopback sends to whoever connects: it needs --insecure-open",
+                "--raw on an address other than loopback sends data to anyone who connects: add \
+                 --insecure-open to allow that",
             );
         }
         if !token && !self.insecure_open {
             return usage(
-                "--bind on another address than loopback needs --token-file FILE (a secret that both hosts have), \
-                 or --insecure-open to serve whoever comes",
+                "--bind on an address other than loopback needs --token-file FILE (a secret that both hosts \
+                 have), or --insecure-open to serve anyone who connects",
             );
         }
         Ok(())
@@ -120,7 +121,7 @@ impl Arguments {
         if !self.bind.ip.is_loopback() && self.token_file.is_none() {
             let bind = self.bind;
             output::message(&format!(
-                "warning: --insecure-open: whoever reaches {bind} is sent data at line rate"
+                "warning: --insecure-open: anyone who reaches {bind} receives data at line rate"
             ));
         }
     }
@@ -133,7 +134,7 @@ impl Arguments {
         signals: &Receiver<()>,
     ) -> Result<Done, Failure> {
         let PathChoice::One(path) = choice else {
-            return Err(Failure::Usage("invalid value for --raw: one path, not all".to_owned()));
+            return Err(Failure::Usage("invalid value for --raw: give one path, not all".to_owned()));
         };
         let spec = self.spec(path)?;
         let applied = Applied::of(&listener).map_err(failed)?;

@@ -16,7 +16,7 @@ use copycost::send::SendPath;
 /// Where threads sit and what messages are.
 #[derive(Debug, Clone, Args)]
 pub struct Setting {
-    /// Where the threads sit: paired, split or free [default: paired; in the lab split]
+    /// Which CPUs the threads run on: paired, split or free [default: paired; in the lab: split]
     #[arg(long, value_parser = values::placement(), hide_possible_values = true)]
     pub placement: Option<Placement>,
     /// Where the fields lie: heap, page, arena, huge or memfd
@@ -25,24 +25,24 @@ pub struct Setting {
     /// How the message is divided: even, headed, single, or lengths such as 64,65472
     #[arg(long, default_value_t)]
     pub fields: Fields,
-    /// constant, or ring:N for N messages in turn, each rewritten before it is sent
+    /// constant, or ring:N to send N messages in turn and rewrite each before it is sent again
     #[arg(long, default_value_t)]
     pub buffers: Buffers,
-    /// How much memory the messages in turn cover: hot, l2, llc or cold
+    /// How much memory the messages cover: hot, l2, llc or cold
     #[arg(long, default_value_t, value_parser = values::footprint(), hide_possible_values = true)]
     pub footprint: Footprint,
     /// How the clients receive (`copycost list` names the paths and says what they do)
     #[arg(long, value_name = "PATH", value_parser = values::receive(), hide_possible_values = true,
           default_value = recv::ALL[0].name)]
     pub receive: &'static ReceivePath,
-    /// Where in its page a message begins: drawn, 0 to 4095, or malloc, wherever the allocator puts it; several are
-    /// compared side by side
+    /// Where in its page a message begins: drawn (at random), 0 to 4095, or malloc (where the allocator puts it);
+    /// several values are compared
     #[arg(long, value_name = "OFFSET", value_delimiter = ',', default_values_t = [Offset::Drawn])]
     send_offset: Vec<Offset>,
-    /// Where in its page a receive buffer begins, likewise
+    /// Where in its page a receive buffer begins: values as for --send-offset
     #[arg(long, value_name = "OFFSET", value_delimiter = ',', default_values_t = [Offset::Drawn])]
     receive_offset: Vec<Offset>,
-    /// Decides what is drawn of these: a record has the number
+    /// The seed of drawn offsets; the results record it
     #[arg(long, value_name = "N", hide = true, hide_default_value = true, default_value_t = drawn_seed())]
     offset_seed: u64,
 }
@@ -70,7 +70,7 @@ impl Setting {
         match self.arms().len() {
             1 => Ok(()),
             _ => Err(Failure::Usage(
-                "several offsets side by side are compared by `copycost run`; give one --send-offset and one \
+                "only `copycost run` compares several offsets: give one --send-offset and one \
                  --receive-offset here"
                     .to_owned(),
             )),

@@ -16,10 +16,10 @@ pub struct Arguments {
     /// The process; its children are watched too
     #[arg(value_name = "PID", value_parser = clap::value_parser!(i32).range(1..))]
     pid: i32,
-    /// For how long
+    /// How long to watch it
     #[arg(long, value_name = "S", value_parser = arguments::seconds, default_value = "10")]
     seconds: Duration,
-    /// The form: text or json
+    /// The format: text or json
     #[arg(long, default_value = "text", value_parser = ["text", "json"])]
     format: String,
 }
@@ -139,14 +139,17 @@ fn advice(place: &Place) -> String {
     let distance = place.distance;
     match place.direction {
         Direction::FromKernel => format!(
-            "the receiving buffer lies {distance} bytes further into its page than what it receives: begin it at 64"
+            "the receive buffer begins {distance} bytes further into its page than the data it receives: \
+             begin it at 64"
         ),
         Direction::ToKernel => format!(
-            "the send buffer begins at {} where the kernel's page begins with it: begin it at 64",
+            "the send buffer begins {} bytes into its page, and the kernel copies it to the start of one: \
+             begin it at 64",
             4096 - u32::from(distance)
         ),
         Direction::Within => format!(
-            "the destination lies {distance} bytes further into its page than the source: move either to another multiple of 64"
+            "the destination begins {distance} bytes further into its page than the source: move one of them \
+             to another multiple of 64"
         ),
     }
 }
@@ -162,7 +165,7 @@ fn text(pid: i32, seen: &Seen, slower: Option<f64>) -> String {
         counted(counts.samples, "sample", "samples"),
     );
     if seen.ended {
-        text += "It has ended meanwhile.\n";
+        text += "The process ended while it was watched.\n";
     }
     if seen.refused > 0 {
         let why = seen.refusal.as_deref().unwrap_or_default();
@@ -173,35 +176,38 @@ fn text(pid: i32, seen: &Seen, slower: Option<f64>) -> String {
         );
     }
     if seen.lost > 0 {
-        let _ = writeln!(text, "{} samples were lost for want of room.", seen.lost);
+        let _ = writeln!(text, "{} samples were lost because the buffer was full.", seen.lost);
     }
     if counts.samples == 0 {
-        return text + "It used no CPU time that a sample met, so there is nothing to report.\n";
+        return text + "No sample found it on a CPU, so there is nothing to report.\n";
     }
     if counts.with_registers == 0 {
         return text
-            + "This kernel or this architecture shows no registers with its samples, so where copies go is unknown.\n";
+            + "This kernel or this architecture adds no registers to samples, so the addresses of copies are \
+                unknown.\n";
     }
     let percent = |samples: u64| 100.0 * counts.share(samples);
     if counts.unread > 0 {
         let _ = writeln!(
             text,
-            "{:.1} % of its CPU time is in user space where its memory cannot be read, and copies there are not seen: run \
-             this as root, or with CAP_SYS_PTRACE.",
+            "{:.1} % of its CPU time is in user space where its memory cannot be read, so copies there are \
+             not seen: run this as root, or with CAP_SYS_PTRACE.",
             percent(counts.unread)
         );
     }
     if counts.hits() == 0 {
         let _ = writeln!(
             text,
-            "No hazardous copying: {:.1} % of its CPU time is copying, none of it to 1 to 31 bytes behind its source, modulo 4096.",
+            "No hazardous copying: {:.1} % of its CPU time is copying, and no copy goes to 1 to 31 bytes \
+             past its source, modulo 4096.",
             percent(counts.copies)
         );
         return text + few(counts.samples);
     }
     let _ = writeln!(
         text,
-        "Hazardous copying: {:.1} % of its CPU time, of {:.1} % for all copying. Destination minus source, modulo 4096, is 1 to 31.",
+        "Hazardous copying: {:.1} % of its CPU time, out of {:.1} % for all copying. Destination minus \
+         source, modulo 4096, is 1 to 31.",
         percent(counts.hits()),
         percent(counts.copies)
     );
@@ -229,7 +235,7 @@ fn text(pid: i32, seen: &Seen, slower: Option<f64>) -> String {
     }
     let hidden = counts.hazardous.len().saturating_sub(SHOWN);
     if hidden > 0 {
-        let _ = writeln!(text, "  and {hidden} places more (--format json has all)");
+        let _ = writeln!(text, "  and {hidden} more places (--format json has all)");
     }
     text
 }
@@ -239,5 +245,9 @@ fn counted(number: u64, one: &str, several: &str) -> String {
 }
 
 fn few(samples: u64) -> &'static str {
-    if samples < FEW { "So few samples tell shares roughly: watch it longer, or under load.\n" } else { "" }
+    if samples < FEW {
+        "With so few samples the shares are rough: watch longer, or under load.\n"
+    } else {
+        ""
+    }
 }

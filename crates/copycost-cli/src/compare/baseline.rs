@@ -52,7 +52,7 @@ fn change(here: &Comparison, there: &Comparison) -> Option<Comparison> {
         high: Some(interval.high),
         word: word.to_string(),
         setups: here.setups.min(there.setups),
-        note: Some(format!("its ratio to {} beside that of the earlier run", here.reference)),
+        note: Some(format!("its ratio to {} compared with that of the earlier run", here.reference)),
         ..here.clone()
     })
 }

@@ -36,7 +36,10 @@ const PATIENCE: Duration = Duration::from_secs(5);
 #[non_exhaustive]
 pub enum Error {
     /// It is not there.
-    #[error("iperf3 is not installed: `apt-get install iperf3`, `dnf install iperf3` or your system's way")]
+    #[error(
+        "iperf3 is not installed: `apt-get install iperf3`, `dnf install iperf3` or your system's package \
+         manager"
+    )]
     NotInstalled,
     /// It is there and does not do what it should.
     #[error("iperf3 failed: {0}")]
@@ -87,7 +90,10 @@ impl Contest {
         let spec = Spec { fields: Fields::Single, ..Spec::new(BLOCK).map_err(|error| setup(&error))? };
         let mut scenario = Scenario::new(path, spec, 1);
         scenario.options.receive_buffer = scenario.options.send_buffer;
-        let cpu = *seat::cpus().map_err(|error| setup(&error))?.first().ok_or_else(|| setup(&"no CPU"))?;
+        let cpu = *seat::cpus()
+            .map_err(|error| setup(&error))?
+            .first()
+            .ok_or_else(|| setup(&"no CPU is available"))?;
         Ok(Self { scenario, cpu })
     }
 
@@ -108,7 +114,7 @@ impl Contest {
             };
             outcome.rate.push(Pair { path: ours.rate, reference: theirs.rate });
             outcome.cpu.push(Pair { path: ours.ns_per_kib, reference: theirs.ns_per_kib });
-            let told = format!("{} ours, {} iperf3's", Rate(ours.rate), Rate(theirs.rate));
+            let told = format!("{} copycost, {} iperf3", Rate(ours.rate), Rate(theirs.rate));
             if !go_on(number + 1, &told) {
                 break;
             }
@@ -237,7 +243,8 @@ struct Cpu {
 
 impl Told {
     fn read(json: &[u8]) -> Result<Self, Error> {
-        let told: Self = serde_json::from_slice(json).map_err(|error| iperf3(format!("no JSON: {error}")))?;
+        let told: Self = serde_json::from_slice(json)
+            .map_err(|error| iperf3(format!("its output is not JSON: {error}")))?;
         match told.error {
             Some(error) => Err(Error::Iperf3(error)),
             None if told.end.sum_received.bytes == 0 => Err(iperf3("it received nothing")),

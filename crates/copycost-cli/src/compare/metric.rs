@@ -61,6 +61,6 @@ fn whole(cpu: Option<CpuSpent>) -> Measured<CpuSpent> {
     if cpu.scope.judges_senders() {
         Ok(cpu)
     } else {
-        Err(Missing::Os { what: "no CPU time of a path", error: cpu.scope.to_string() })
+        Err(Missing::Os { what: "a path has no CPU time", error: cpu.scope.to_string() })
     }
 }

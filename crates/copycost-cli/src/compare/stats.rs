@@ -41,14 +41,15 @@ pub struct Pair {
 #[non_exhaustive]
 pub enum Unusable {
     /// There is no value at all.
-    #[error("no set-up was measured: give it more time, or see why each failed")]
+    #[error("no set-up was measured: give it more time, or check why each failed")]
     NoSetup,
     /// A single set-up has no spread, so nothing says how far its ratio is off.
     #[error("a single set-up shows no spread: measure at least two (eight are usual)")]
     OneSetup,
     /// A value without a logarithm: zero, negative, infinite or NaN. Set-ups count from 0.
     #[error(
-        "set-up {setup} measured {value}, and only positive finite values can be compared: see why it moved nothing"
+        "set-up {setup} measured {value}, and only positive finite values can be compared: check why it \
+         moved no data"
     )]
     NotPositive {
         /// The first set-up with such a value.

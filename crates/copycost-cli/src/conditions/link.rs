@@ -81,7 +81,7 @@ impl LinkConditions {
     pub fn flag(&self) -> Option<String> {
         let shaping = self.shaping.as_ref()?;
         Some(format!(
-            "a queueing discipline of {} shapes what is sent ({shaping}): throughput and latency are its own",
+            "a queueing discipline of {} shapes the traffic ({shaping}): it decides throughput and latency",
             self.interface
         ))
     }
@@ -132,6 +132,6 @@ mod tests {
             LinkConditions { interface: "lo".into(), qdisc: "noqueue".into(), ..LinkConditions::default() };
         assert_eq!(plain.flag(), None);
         let shaped = LinkConditions { shaping: Some("tbf at most 9 B/s".into()), ..plain };
-        assert!(shaped.flag().unwrap().contains("lo shapes what is sent (tbf at most 9 B/s)"));
+        assert!(shaped.flag().unwrap().contains("lo shapes the traffic (tbf at most 9 B/s)"));
     }
 }

@@ -38,7 +38,10 @@ fn granted(machine: &Machine, sysctl: &str, option: &str, planned: usize) -> Res
         spelled(planned),
         spelled(limit)
     ))
-    .effect("Other buffers book the work on another end: the record is flagged and compares with no other machine.")
+    .effect(
+        "Other buffer sizes move work from one end to the other: the results are flagged, and cannot be \
+         compared with other machines.",
+    )
     .fix(format!("sysctl -w net.core.{sysctl}={planned}")))
 }
 

@@ -44,7 +44,7 @@ pub(super) fn quota(machine: &Machine, plan: &Plan) -> Result<Answer, Unread> {
     let now = match stopped {
         0 => String::new(),
         times => {
-            format!(" In the last {} ms it has stopped the group {times} times.", TWO_PERIODS.as_millis())
+            format!(" In the last {} ms it stopped the group {times} times.", TWO_PERIODS.as_millis())
         }
     };
     let sentence = format!("{file} allows {cpus:.2} CPUs; the plan keeps {used} busy.{now}");
@@ -121,7 +121,8 @@ pub(super) fn memory(machine: &Machine, plan: &Plan) -> Result<Answer, Unread> {
     if needed > bytes / 2 {
         return Ok(Answer::distorts(sentence)
             .effect(format!(
-                "The plan's messages and full socket buffers take {}: cells are refused, or the process is killed.",
+                "The plan's messages and full socket buffers need {}: copycost refuses cells, or the kernel \
+                 kills the process.",
                 mib(needed + (1 << 20) - 1)
             ))
             .fix(fix));

@@ -77,7 +77,7 @@ pub(super) fn steal(machine: &Machine, _: &Plan) -> Result<Answer, Unread> {
     }
     Ok(Answer::distorts(told)
         .effect("Stolen time passes on the wall clock and in no thread's CPU time.")
-        .fix("use a machine with CPUs of its own, or repeat when the host is quiet"))
+        .fix("use a machine with dedicated CPUs, or repeat when the host is quiet"))
 }
 
 /// IRQ_TIME_ACCOUNTING: with it a thread's own clock leaves out softirq, where loopback does its copies.
@@ -103,7 +103,10 @@ pub(super) fn irq_time(machine: &Machine, _: &Plan) -> Result<Answer, Unread> {
         );
     }
     Ok(Answer::distorts(told)
-        .effect("The perf event task-clock, which includes it, does not open: there will be no verdict on senders.")
+        .effect(
+            "The perf event task-clock, which includes it, cannot be opened: copycost gives no verdict on \
+             senders.",
+        )
         .fix("sysctl -w kernel.perf_event_paranoid=1"))
 }
 

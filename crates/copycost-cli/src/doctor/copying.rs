@@ -148,7 +148,7 @@ pub(super) fn hazard(machine: &Machine, _: &Plan) -> Result<Answer, Unread> {
     };
     let hit: Vec<(Copier, f64)> = Copier::ALL.into_iter().filter_map(worst_of).collect();
     if cpus.is_empty() {
-        return Ok(Answer::note("Whether copies depend on where buffers begin was not measured."));
+        return Ok(Answer::note("It was not measured whether copies depend on where buffers begin."));
     }
     let allowed = machine.facts.allowed_cpus.len();
     let measured = match cpus.len() {
@@ -158,7 +158,7 @@ pub(super) fn hazard(machine: &Machine, _: &Plan) -> Result<Answer, Unread> {
     };
     let Some(worst) = hit.iter().map(|(_, factor)| *factor).reduce(f64::max) else {
         return Ok(Answer::ready(format!(
-            "No copy hazard: copies take as long wherever in a page their ends begin, on {measured}."
+            "No copy hazard: on {measured}, copies take equally long wherever in a page the buffers begin."
         )));
     };
     let each: Vec<_> = hit.iter().map(|(by, factor)| format!("{by} {factor:.1} times")).collect();
@@ -173,8 +173,8 @@ pub(super) fn hazard(machine: &Machine, _: &Plan) -> Result<Answer, Unread> {
         each.join(", ")
     ))
     .effect(
-        "copycost keeps its own buffers away from it. A program's buffers are where its allocator puts them: glibc begins \
-         mapped allocations, 128 KiB and larger, 16 bytes into a page.",
+        "copycost places its own buffers so that they avoid it. In other programs the allocator places them: \
+         glibc begins mapped allocations, 128 KiB and larger, 16 bytes into a page.",
     )
     .fix("begin receive buffers 64 bytes into a page, and pad headers to a multiple of 32 bytes"))
 }

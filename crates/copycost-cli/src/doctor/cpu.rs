@@ -48,13 +48,13 @@ pub(super) fn cpuset(machine: &Machine, _: &Plan) -> Result<Answer, Unread> {
         return Ok(Answer::ready(format!("Every online CPU may be used ({}).", spell_cpus(allowed))));
     }
     let told = format!(
-        "{} of {} online CPUs may be used ({}): a cpuset or taskset says so.",
+        "{} of {} online CPUs may be used ({}): a cpuset or taskset excludes the others.",
         allowed.len(),
         online.len(),
         spell_cpus(allowed)
     );
     Ok(Answer::note(told)
-        .effect("Whoever runs on the others shares caches and memory with the measurement.")
+        .effect("Processes on the others share caches and memory with the measurement.")
         .fix(format!("taskset -pc {} $$ (a container: start it without --cpuset-cpus)", spell_cpus(&online))))
 }
 
@@ -69,7 +69,7 @@ pub(super) fn smt(machine: &Machine, _: &Plan) -> Result<Answer, Unread> {
         }
     }
     if cores.is_empty() {
-        return Ok(Answer::note("This machine does not tell which CPUs share a core."));
+        return Ok(Answer::note("This machine does not show which CPUs share a core."));
     }
     cores.sort_unstable();
     cores.dedup();

@@ -83,7 +83,10 @@ pub(super) fn packet_taps(machine: &Machine, plan: &Plan) -> Result<Answer, Unre
     let place =
         if tap.interface == 0 { "every interface" } else { interface.as_deref().unwrap_or("an interface") };
     Ok(Answer::distorts(format!("{who} taps {place}."))
-        .effect("Each packet is cloned for it, and every MSG_ZEROCOPY send is copied and reported as copied.")
+        .effect(
+            "The kernel clones each packet for it, so every MSG_ZEROCOPY send is copied and reported as \
+             copied.",
+        )
         .fix(fix))
 }
 
@@ -109,10 +112,11 @@ pub(super) fn netfilter(machine: &Machine, _: &Plan) -> Result<Answer, Unread> {
     }
     if found.is_empty() {
         return Ok(Answer::ready(
-            "No iptables table is loaded and no connection is tracked; files do not tell nftables' rules (nft list ruleset does).",
+            "No iptables table is loaded and no connection is tracked; no file shows nftables rules (nft \
+             list ruleset does).",
         ));
     }
-    Ok(Answer::note(format!("Netfilter may look at each packet: {}.", found.join("; ")))
+    Ok(Answer::note(format!("Netfilter may inspect each packet: {}.", found.join("; ")))
         .effect("Paths that send many small packets pay for it most.")
         .fix("iptables -t raw -I OUTPUT -o lo -j NOTRACK; nft list ruleset (shows the rest)"))
 }
@@ -129,7 +133,7 @@ pub(super) fn socket_maps(machine: &Machine, plan: &Plan) -> Result<Answer, Unre
     let maps = processes::holding(machine, "anon_inode:bpf-map");
     if let Some(map) = maps.iter().find(|map| holds(map)) {
         let told = format!("{} holds an eBPF socket map.", map.owner(machine));
-        let effect = "Such a map can hand loopback data over past TCP: then no path measures what it says.";
+        let effect = "Such a map can pass loopback data around TCP: then no path measures what it claims to.";
         let local = route::interface(machine, plan)?.is_none_or(|name| name == "lo");
         let answer = if local { Answer::distorts(told) } else { Answer::note(told) };
         return Ok(answer
@@ -138,12 +142,12 @@ pub(super) fn socket_maps(machine: &Machine, plan: &Plan) -> Result<Answer, Unre
     }
     if machine.facts.uid != 0 {
         return Ok(Answer::note(
-            "No process of this user holds an eBPF socket map; others are hidden from it.",
+            "No process of this user holds an eBPF socket map; the processes of other users are hidden.",
         )
         .fix("run `copycost doctor` as root"));
     }
     Ok(Answer::ready(
-        "No process holds an eBPF socket map; maps that only the kernel holds and XDP on lo are in \
-         no file (bpftool map and ip link show lo tell).",
+        "No process holds an eBPF socket map; no file shows maps that only the kernel holds, or XDP on lo \
+         (bpftool map and ip link show lo do).",
     ))
 }

@@ -30,7 +30,7 @@ pub(super) fn perf_paranoid(machine: &Machine, _: &Plan) -> Result<Answer, Unrea
         .effect("The copies happen in the kernel, so their cache misses stay hidden.")
         .fix(FIX));
     }
-    Ok(Answer::distorts(format!("perf_event_paranoid is {level}: no event opens for this user."))
+    Ok(Answer::distorts(format!("perf_event_paranoid is {level}: this user can open no event."))
         .effect("CPU time comes from thread clocks, which may leave out softirq; counters stay null.")
         .fix(FIX))
 }
@@ -38,10 +38,10 @@ pub(super) fn perf_paranoid(machine: &Machine, _: &Plan) -> Result<Answer, Unrea
 /// Hardware counters.
 pub(super) fn pmu(machine: &Machine, _: &Plan) -> Result<Answer, Unread> {
     Ok(match machine.facts.pmu {
-        Support::Present => Answer::ready("Hardware counters open."),
+        Support::Present => Answer::ready("Hardware counters are available."),
         Support::Absent => Answer::note("This machine exposes no PMU: cycles and cache misses stay null.")
             .effect("The pointer chase still shows cache pollution."),
-        Support::Unknown => Answer::note("This user may not ask whether there are hardware counters.")
+        Support::Unknown => Answer::note("This user may not check whether there are hardware counters.")
             .fix("sysctl -w kernel.perf_event_paranoid=1"),
     })
 }
@@ -49,11 +49,11 @@ pub(super) fn pmu(machine: &Machine, _: &Plan) -> Result<Answer, Unread> {
 /// SO_ZEROCOPY and with it MSG_ZEROCOPY.
 pub(super) fn msg_zerocopy(machine: &Machine, _: &Plan) -> Result<Answer, Unread> {
     Ok(match machine.facts.msg_zerocopy {
-        Support::Present => Answer::ready("TCP sockets take MSG_ZEROCOPY."),
-        Support::Absent => Answer::distorts("TCP sockets do not take MSG_ZEROCOPY.")
+        Support::Present => Answer::ready("TCP sockets accept MSG_ZEROCOPY."),
+        Support::Absent => Answer::distorts("TCP sockets do not accept MSG_ZEROCOPY.")
             .effect("The path zerocopy cannot run.")
             .fix("boot Linux 4.14 or later"),
-        Support::Unknown => Answer::note("Whether TCP sockets take MSG_ZEROCOPY could not be asked."),
+        Support::Unknown => Answer::note("copycost could not check whether TCP sockets accept MSG_ZEROCOPY."),
     })
 }
 
@@ -73,15 +73,15 @@ pub(super) fn io_uring(machine: &Machine, _: &Plan) -> Result<Answer, Unread> {
                 .effect(EFFECT)
                 .fix("sysctl -w kernel.io_uring_disabled=0")
         }
-        IoUring::Refused(why) => Answer::note(format!("io_uring does not open: {why}."))
+        IoUring::Refused(why) => Answer::note(format!("io_uring could not be opened: {why}."))
             .effect(EFFECT)
             .fix("use a kernel with CONFIG_IO_URING; in a container, a seccomp profile that allows it"),
         IoUring::Opens { send_zc: true, sendmsg_zc: true } => {
-            Answer::ready("io_uring opens and knows SEND_ZC and SENDMSG_ZC.")
+            Answer::ready("io_uring is available with SEND_ZC and SENDMSG_ZC.")
         }
         IoUring::Opens { send_zc, .. } => {
             let lacks = if *send_zc { "SENDMSG_ZC" } else { "SEND_ZC and SENDMSG_ZC" };
-            Answer::note(format!("io_uring opens but lacks {lacks}."))
+            Answer::note(format!("io_uring is available but lacks {lacks}."))
                 .effect("The paths that need them are left out.")
                 .fix("boot Linux 6.1 or later")
         }

@@ -9,16 +9,16 @@ use super::finding::Answer;
 use super::machine::Unread;
 use super::route::{interface, planned};
 
-const NO_ROUTE: &str = "was not looked at: there is no route.";
+const NO_ROUTE: &str = "was not checked: there is no route.";
 
 /// Whether the planned address is reached, and over which interface.
 pub(super) fn route(machine: &Machine, plan: &Plan) -> Result<Answer, Unread> {
     let Some(address) = plan.address else {
-        return Ok(Answer::ready("No address was given: both ends are here, over lo."));
+        return Ok(Answer::ready("No address was given: both ends run here, over lo."));
     };
     Ok(match planned(machine, plan)? {
         None => Answer::distorts(format!("There is no route to {address}."))
-            .effect("Nothing can be measured over it.")
+            .effect("Nothing can be measured to this address.")
             .fix(format!("ip route get {address} (shows what is missing)")),
         Some(route) if route.own => {
             Answer::note(format!("{address} is an address of this host: its traffic stays on lo."))
@@ -28,7 +28,7 @@ pub(super) fn route(machine: &Machine, plan: &Plan) -> Result<Answer, Unread> {
         Some(route) => {
             let via = route.gateway.map(|gateway| format!(" through {gateway}")).unwrap_or_default();
             Answer::ready(format!(
-                "{address} goes over {}{via} (main table; policy rules are in no file).",
+                "{address} is reached over {}{via} (main routing table; no file shows policy rules).",
                 route.interface
             ))
         }
@@ -43,7 +43,7 @@ pub(super) fn link(machine: &Machine, plan: &Plan) -> Result<Answer, Unread> {
     if name == "lo" {
         // ip_local_deliver_finish (net/ipv4/ip_input.c), before 6.17 __netif_receive_skb_core (net/core/dev.c).
         return Ok(Answer::note("Over lo every MSG_ZEROCOPY send is copied before it is delivered.")
-            .effect("Zero-copy cannot win here; that is the machine, not a mistake.")
+            .effect("Zero-copy cannot win here; this is a property of loopback, not an error.")
             .fix("give the address of a host behind a network card"));
     }
     let driver = machine.facts.links.get(&name).and_then(|link| link.driver.as_deref());
@@ -57,10 +57,10 @@ pub(super) fn link(machine: &Machine, plan: &Plan) -> Result<Answer, Unread> {
     }
     if driver == Some("veth") {
         return Ok(Answer::note(format!(
-            "{name} is one end of a veth pair: a zero-copy send is copied when it is delivered behind it."
+            "{name} is one end of a veth pair: a zero-copy send is copied on delivery at the other end."
         ))
         .effect(
-            "Only where the other end forwards to a network card, since Linux 6.17, does it stay uncopied.",
+            "It stays uncopied only if the other end forwards it to a network card (since Linux 6.17).",
         ));
     }
     let lower: Vec<String> = machine
@@ -70,22 +70,22 @@ pub(super) fn link(machine: &Machine, plan: &Plan) -> Result<Answer, Unread> {
         .collect();
     if !lower.is_empty() {
         return Ok(Answer::note(format!(
-            "{name} stands on {}: look there for what the hardware does.",
+            "{name} is built on {}: check there what the hardware does.",
             lower.join(" and ")
         )));
     }
     if !machine.has(&format!("{device}/device")) {
         return Ok(Answer::note(format!(
             "{name} is a virtual interface ({}).",
-            driver.unwrap_or("it names no driver")
+            driver.unwrap_or("no driver named")
         ))
         .effect("Zero-copy sends may be copied on their way."));
     }
     if driver == Some("virtio_net") {
-        return Ok(Answer::note(format!("{name} is a virtio card: completions tell about this guest only."))
+        return Ok(Answer::note(format!("{name} is a virtio card: completions cover only this guest."))
             .effect("The host may still copy each packet, and this kernel cannot see it."));
     }
-    Ok(Answer::ready(format!("{name} is a network card ({}).", driver.unwrap_or("it names no driver"))))
+    Ok(Answer::ready(format!("{name} is a network card ({}).", driver.unwrap_or("no driver named"))))
 }
 
 /// An interface whose packets this machine delivers itself, as a reason for copies.
@@ -119,9 +119,9 @@ pub(super) fn loopback(machine: &Machine, plan: &Plan) -> Result<Answer, Unread>
             .effect("Nothing reaches 127.0.0.1, and nothing can be measured over loopback.")
             .fix(FIX),
         Some(false) => {
-            Answer::note("lo is down.").effect("Only another host can be measured against.").fix(FIX)
+            Answer::note("lo is down.").effect("You can measure only against another host.").fix(FIX)
         }
-        None => Answer::note("This machine does not tell whether lo is up."),
+        None => Answer::note("This machine does not show whether lo is up."),
     })
 }
 
@@ -138,16 +138,16 @@ pub(super) fn qdisc(machine: &Machine, plan: &Plan) -> Result<Answer, Unread> {
         .collect();
     if !shapers.is_empty() {
         return Ok(Answer::distorts(format!(
-            "{name} has a queueing discipline that shapes: {}.",
+            "{name} has a queueing discipline that shapes traffic: {}.",
             shapers.join("; ")
         ))
-        .effect("Throughput and latency are its own, whatever path sends.")
+        .effect("It decides throughput and latency, whatever path sends.")
         .fix(format!("tc qdisc del dev {name} root")));
     }
     let mut kinds: Vec<&str> = qdiscs.iter().map(|qdisc| qdisc.kind.as_str()).collect();
     kinds.dedup();
     Ok(if kinds.is_empty() {
-        Answer::ready(format!("{name} has no queueing discipline that shapes."))
+        Answer::ready(format!("{name} has no queueing discipline that shapes traffic."))
     } else {
         Answer::ready(format!("{name} has {}, which only queues.", kinds.join(" and ")))
     })
@@ -169,7 +169,8 @@ pub(super) fn mtu(machine: &Machine, plan: &Plan) -> Result<Answer, Unread> {
     if name == "lo" && bytes != LOOPBACK_MTU {
         return Ok(Answer::note(told)
             .effect(
-                "Segments differ from those of a loopback as it comes, and so does the cost of each message.",
+                "Segments differ from those of a loopback with the default MTU, and so does the cost of each \
+                 message.",
             )
             .fix(format!("ip link set lo mtu {LOOPBACK_MTU}")));
     }
@@ -182,7 +183,7 @@ pub(super) fn offloads(machine: &Machine, plan: &Plan) -> Result<Answer, Unread>
         return Ok(Answer::note(format!("Offloads {NO_ROUTE}").replacen("was", "were", 1)));
     };
     let Some(offloads) = machine.facts.links.get(&name).and_then(|link| link.offloads) else {
-        return Ok(Answer::note(format!("{name} does not tell its offloads."))
+        return Ok(Answer::note(format!("{name} does not report its offloads."))
             .fix(format!("ethtool -k {name} (to see them)")));
     };
     let Offloads { scatter_gather, tx_checksum, tso, gso, .. } = offloads;
@@ -203,7 +204,7 @@ pub(super) fn offloads(machine: &Machine, plan: &Plan) -> Result<Answer, Unread>
     }
     if let Some((off, fix)) = missing(&[("TSO", "tso", tso), ("GSO", "gso", gso)]) {
         return Ok(Answer::note(format!("{name} has {off} off."))
-            .effect("The CPU cuts the segments, which every path pays for.")
+            .effect("The CPU splits data into segments, which costs every path time.")
             .fix(fix));
     }
     Ok(Answer::ready(format!("{name} has scatter-gather, tx checksum, TSO and GSO on.")))

@@ -23,7 +23,7 @@ pub struct Machine {
 pub(super) enum Unread {
     #[error("{path} cannot be read: {why}")]
     Failed { path: String, why: io::Error },
-    #[error("{path} holds `{text}`, which makes no sense here")]
+    #[error("{path} holds `{text}`, which copycost does not understand")]
     Strange { path: String, text: String },
 }
 

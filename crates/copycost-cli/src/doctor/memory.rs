@@ -36,7 +36,7 @@ pub(super) fn memory_lock(machine: &Machine, plan: &Plan) -> Result<Answer, Unre
         return Ok(Answer::ready("CAP_IPC_LOCK: zero-copy sends are not charged to the memory lock."));
     }
     let Some(limit) = facts.memory_lock_bytes else {
-        return Ok(Answer::ready("The memory lock is not limited."));
+        return Ok(Answer::ready("Locked memory is not limited."));
     };
     let page = machine.page_bytes();
     let pages = limit / page;
@@ -86,7 +86,8 @@ pub(super) fn optmem(machine: &Machine, plan: &Plan) -> Result<Answer, Unread> {
             spelled(limit)
         ),
         Some(size) => format!(
-            "optmem_max of {} lets a socket have {granted} zero-copy sends in flight; the next gets ENOBUFS, which messages of {} and less can meet.",
+            "optmem_max of {} lets a socket have {granted} zero-copy sends in flight; the next gets ENOBUFS, \
+             which can happen with messages of {} and smaller.",
             spelled(limit),
             spelled(size)
         ),
@@ -120,8 +121,10 @@ fn judged(told: String, rooms: &[Room], clients: u64) -> Answer {
         ));
     }
     if rooms.iter().any(Room::short) {
-        return Answer::note(told)
-            .effect("Full send buffers can meet it; copycost then waits for completions and counts that.");
+        return Answer::note(told).effect(
+            "Full send buffers can reach this limit; copycost then waits for completions and counts the \
+             waits.",
+        );
     }
     Answer::ready(told)
 }
@@ -138,7 +141,7 @@ pub(super) fn huge_pages(machine: &Machine, _: &Plan) -> Result<Answer, Unread> 
     const FIX: &str = "echo madvise > /sys/kernel/mm/transparent_hugepage/enabled";
     let Some(enabled) = machine.read_if_there(PATH)? else {
         return Ok(Answer::note("This kernel has no transparent huge pages.")
-            .effect("The layout `huge` lies on small pages."));
+            .effect("The layout `huge` uses small pages."));
     };
     let defrag = machine.read_if_there("/sys/kernel/mm/transparent_hugepage/defrag")?.unwrap_or_default();
     let defrag = chosen(&defrag).unwrap_or("unknown");
@@ -146,9 +149,9 @@ pub(super) fn huge_pages(machine: &Machine, _: &Plan) -> Result<Answer, Unread> 
     let told = format!("Transparent huge pages: {enabled} (defrag: {defrag}).");
     Ok(match enabled {
         "madvise" => Answer::ready(told),
-        "never" => Answer::note(told).effect("The layout `huge` lies on small pages.").fix(FIX),
+        "never" => Answer::note(told).effect("The layout `huge` uses small pages.").fix(FIX),
         _ => Answer::note(told)
-            .effect("Other layouts may come to lie on huge pages, too, and then fit fewer fragments.")
+            .effect("Other layouts may get huge pages too, and then need fewer fragments.")
             .fix(FIX),
     })
 }

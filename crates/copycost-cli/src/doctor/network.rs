@@ -28,7 +28,7 @@ pub(super) fn congestion_control(machine: &Machine, _: &Plan) -> Result<Answer, 
             "modprobe tcp_cubic"
         };
         return Ok(Answer::distorts(format!("Neither cubic nor reno can be set; {default} is the default."))
-            .effect("A control that paces, as bbr does, measured the same sender three times slower.")
+            .effect("With a control that paces, such as bbr, the same sender measured three times slower.")
             .fix(fix));
     };
     if default == ours {
@@ -47,10 +47,10 @@ pub(super) fn congestion_control(machine: &Machine, _: &Plan) -> Result<Answer, 
 /// Sources: Documentation/networking/scaling.rst; get_rps_cpu, net/core/dev.c.
 pub(super) fn packet_steering(machine: &Machine, plan: &Plan) -> Result<Answer, Unread> {
     const EFFECT: &str =
-        "Softirq work, on loopback the copy of a zero-copy send too, is booked on another CPU's thread.";
+        "Softirq work (on loopback also the copy of a zero-copy send) is charged to a thread on another CPU.";
     const ENTRIES: &str = "/proc/sys/net/core/rps_sock_flow_entries";
     let Some(interface) = route::interface(machine, plan)? else {
-        return Ok(Answer::note("Packet steering was not looked at: there is no route."));
+        return Ok(Answer::note("Packet steering was not checked: there is no route."));
     };
     let queues = format!("/sys/class/net/{interface}/queues");
     let flows = machine.number_if_there::<u64>(ENTRIES)?.unwrap_or(0);

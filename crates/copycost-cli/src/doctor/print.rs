@@ -24,7 +24,7 @@ pub fn render(findings: &[Finding]) -> String {
         .filter(|&(_, count)| count > 0)
         .map(|(status, count)| format!("{count} {}", status.mark()))
         .collect();
-    let _ = writeln!(text, "\n{} checks: {}. Fixes are for a root shell.", findings.len(), counts.join(", "));
+    let _ = writeln!(text, "\n{} checks: {}. Run fixes in a root shell.", findings.len(), counts.join(", "));
     text
 }
 

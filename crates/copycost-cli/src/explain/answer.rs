@@ -100,7 +100,7 @@ fn beside(explanation: &Explanation, other: &ExplainedPath, first: &ExplainedPat
         (parts, _) => format!("{}: {parts}", where_sampled(other, roles).replacen(" at", "; at", 1)),
     };
     let shown = explanation.differences.iter().filter(of_other).any(|d| d.class == ALL);
-    let doubt = if shown { "" } else { ", which no interval shows" };
+    let doubt = if shown { "" } else { ", but no interval confirms this" };
     format!(
         "{} spends {} ns/KiB {word} {place} than {} ({} and {}){doubt}{parts}.",
         other.path,

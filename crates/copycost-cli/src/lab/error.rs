@@ -7,7 +7,7 @@ use std::io;
 #[non_exhaustive]
 pub enum LabError {
     /// Without these capabilities no network can be built.
-    #[error("the lab needs {}, which this process has not: run it as root", .0.join(" and "))]
+    #[error("the lab needs {}, which this process does not have: run it as root", .0.join(" and "))]
     NotAllowed(Vec<&'static str>),
     /// The command that builds networks is not there.
     #[error("the lab needs the command `ip`: install iproute2")]
@@ -33,8 +33,9 @@ pub enum LabError {
     },
     /// The device of a macvtap may not be opened.
     #[error(
-        "the device of a macvtap, c {major}:{minor}, cannot be {what}: {error}: allow it in the device cgroup (docker: \
-         --device-cgroup-rule 'c {major}:* rwm'; systemd: DeviceAllow=char-macvtap rwm), and CAP_MKNOD"
+        "the macvtap device c {major}:{minor} cannot be {what}: {error}: allow it in the device cgroup \
+         (docker: --device-cgroup-rule 'c {major}:* rwm'; systemd: DeviceAllow=char-macvtap rwm), and grant \
+         CAP_MKNOD"
     )]
     Device {
         /// Made, or opened.

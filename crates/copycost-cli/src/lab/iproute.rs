@@ -41,7 +41,7 @@ fn sentence(told: &str) -> String {
         .map(|line| line.trim().trim_start_matches("Error: ").trim_end_matches('.'))
         .filter(|line| !line.is_empty() && !line.starts_with("Command failed"))
         .collect();
-    if lines.is_empty() { "it said nothing".to_owned() } else { lines.join("; ") }
+    if lines.is_empty() { "it gave no reason".to_owned() } else { lines.join("; ") }
 }
 
 /// Does `work` on a thread of its own, inside `netns`.
@@ -59,7 +59,9 @@ pub(super) fn inside<T: Send>(
 pub(super) fn on_a_thread<T: Send>(work: impl FnOnce() -> Result<T, LabError> + Send) -> Result<T, LabError> {
     thread::scope(|scope| {
         let thread = thread::Builder::new().name("lab-builder".into());
-        let thread = thread.spawn_scoped(scope, work).map_err(LabError::os("no thread for the lab"))?;
+        let thread = thread
+            .spawn_scoped(scope, work)
+            .map_err(LabError::os("the lab's thread could not be started"))?;
         thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
     })
 }
@@ -76,6 +78,6 @@ mod tests {
             sentence("RTNETLINK answers: Operation not supported\nCommand failed -:2\n"),
             "RTNETLINK answers: Operation not supported"
         );
-        assert_eq!(sentence(""), "it said nothing");
+        assert_eq!(sentence(""), "it gave no reason");
     }
 }

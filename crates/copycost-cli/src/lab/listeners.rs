@@ -24,7 +24,7 @@ impl Lab {
             let sockets = fs::read_to_string("/proc/net/packet").unwrap_or_default();
             let everywhere = taps(&sockets).into_iter().find(Tap::is_everywhere)?;
             Some(format!(
-                "{} taps every interface of the host, which this kernel takes for all",
+                "{} taps every interface of the host, and on this kernel that includes those of the lab",
                 everywhere.owner()
             ))
         })

@@ -190,7 +190,7 @@ pub(super) fn remove(names: &[String]) {
 
 /// A new namespace, marked as in use before it has a name.
 fn new_namespace(name: &str) -> Result<Netns, LabError> {
-    let netns = Netns::unshare().map_err(LabError::os("no network namespace"))?;
+    let netns = Netns::unshare().map_err(LabError::os("a network namespace could not be made"))?;
     netns.mark_used().map_err(LabError::os("a network namespace could not be locked"))?;
     let thread = fs::read_link("/proc/thread-self").map_err(LabError::os("/proc/thread-self"))?;
     let thread = thread.file_name().unwrap_or_default().to_string_lossy().into_owned();
@@ -275,7 +275,7 @@ fn sysctl(name: &str, value: &str) {
 
 /// Shows the calling thread, which must be of no further use, the links of its network namespace.
 fn with_own_sysfs<T>(work: impl FnOnce() -> Result<T, LabError>) -> Result<T, LabError> {
-    netns::unshare_mounts().map_err(LabError::os("no mount namespace"))?;
+    netns::unshare_mounts().map_err(LabError::os("a mount namespace could not be made"))?;
     netns::mount_sysfs(Path::new("/sys")).map_err(LabError::os("sysfs could not be mounted"))?;
     work()
 }
@@ -297,7 +297,7 @@ fn open_wire() -> Result<([Tap; 2], [Steering; 2], Watched), LabError> {
         let nodes = Path::new("/dev");
         let a = device("tap-a")?;
         let b = device("tap-b")?;
-        netns::mount_tmpfs(nodes).map_err(LabError::os("no place for device nodes"))?;
+        netns::mount_tmpfs(nodes).map_err(LabError::os("a place for device nodes could not be mounted"))?;
         let taps = [open_tap(&nodes.join("tap-a"), a)?, open_tap(&nodes.join("tap-b"), b)?];
         Ok((taps, [Steering::of("wire-a"), Steering::of("wire-b")], Watched::open()?))
     })
@@ -322,7 +322,7 @@ fn open_tap(node: &Path, (major, minor): (u32, u32)) -> Result<Tap, LabError> {
     let failed = |what: &'static str| move |error| LabError::Device { what, major, minor, error };
     netns::make_node(node, (major, minor)).map_err(failed("made"))?;
     let file = fs::OpenOptions::new().read(true).write(true).custom_flags(libc::O_NONBLOCK).open(node);
-    Tap::new(file.map_err(failed("opened"))?).map_err(LabError::os("a tap refuses whole frames"))
+    Tap::new(file.map_err(failed("opened"))?).map_err(LabError::os("a tap could not be set to whole frames"))
 }
 
 /// The whole of a file of `/proc` that was opened before.

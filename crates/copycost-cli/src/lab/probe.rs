@@ -139,7 +139,7 @@ impl Trial {
         let info = tcp_info(self.near.as_fd())?;
         let sent = info.bytes_sent.zip(info.bytes_retrans).map(|(all, again)| all - again);
         sent.ok_or_else(|| {
-            io::Error::other("this kernel does not tell what has been sent (needs Linux 4.19)")
+            io::Error::other("this kernel does not report how much has been sent (needs Linux 4.19)")
         })
     }
 }
@@ -187,13 +187,20 @@ impl Seen {
         let (word, told) = match (as_sent, changed, strange) {
             (0, 0, 0) => (Copies::Unknown, "the probe's message was not sent in time".to_owned()),
             (_, _, 1..) => {
-                (Copies::Unknown, format!("the probe's message arrived with {strange} strange bytes"))
+                (Copies::Unknown, format!("the probe's message arrived with {strange} unexpected bytes"))
             }
-            (0, _, _) => (Copies::ByReference, "bytes changed after the send arrived changed".to_owned()),
-            (_, 0, _) => (Copies::Copied, "bytes changed after the send arrived as they were".to_owned()),
+            (0, _, _) => {
+                (Copies::ByReference, "bytes that were changed after the send arrived changed".to_owned())
+            }
+            (_, 0, _) => {
+                (Copies::Copied, "bytes that were changed after the send arrived unchanged".to_owned())
+            }
             _ => (
                 Copies::Mixed,
-                format!("of {} bytes changed after the send {changed} arrived changed", as_sent + changed),
+                format!(
+                    "of {} bytes that were changed after the send, {changed} arrived changed",
+                    as_sent + changed
+                ),
             ),
         };
         Probed { word, told }

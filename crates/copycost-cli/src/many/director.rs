@@ -104,7 +104,7 @@ impl Director {
     /// # Errors
     /// A rank that is silent or not fit, named; or this one is not.
     pub fn start(link: Arc<dyn Link>, terms: Terms) -> Result<Arc<Self>, String> {
-        let token = Token::fresh().map_err(|error| format!("no random numbers: {error}"))?;
+        let token = Token::fresh().map_err(|error| format!("random numbers could not be read: {error}"))?;
         let (most_clients, stall) = (terms.most_clients, terms.options.stall);
         let local = Local::start(token.clone(), terms.network, most_clients, terms.options)?;
         let role = |rank| if rank < terms.servers { Role::Serves } else { Role::Receives };
@@ -124,7 +124,7 @@ impl Director {
                         members.push(Member { rank, role: role(rank), greeting: *greeting });
                     }
                     Answer::Unfit(why) => unfit.push(format!("rank {rank}: {}", sentence(&why))),
-                    _ => unfit.push(format!("rank {rank} does not say who it is")),
+                    _ => unfit.push(format!("rank {rank} does not identify itself")),
                 }
             }
             (members.len() + unfit.len() >= link.size()).then_some(())
@@ -137,13 +137,13 @@ impl Director {
             let missing: Vec<_> =
                 (0..link.size()).filter(|rank| !there.contains(rank)).map(|rank| rank.to_string()).collect();
             let seconds = JOIN.as_secs();
-            return Err(format!("rank {} has said nothing for {seconds} seconds", missing.join(", ")));
+            return Err(format!("rank {} has sent nothing for {seconds} seconds", missing.join(", ")));
         }
         members.sort_by_key(|member| member.rank);
         if let Some(other) = members.iter().find(|member| member.greeting.words != VERSION) {
             return Err(format!(
-                "{other} has copycost {}, which speaks another language (form {}, and this is {VERSION}): \
-                 use one version everywhere",
+                "{other} runs copycost {}, which has another version of the protocol ({}, and this is \
+                 {VERSION}): use the same copycost on all hosts",
                 other.greeting.conditions.version, other.greeting.words
             ));
         }
@@ -256,9 +256,9 @@ impl Director {
         let why = match result {
             Some(Ok(true)) => return Ok(()),
             Some(Err(error)) => return Err(error),
-            Some(Ok(false)) => format!("the run was ended by a signal while {names} had yet to answer"),
+            Some(Ok(false)) => format!("a signal ended the run before {names} answered"),
             None => format!(
-                "{names} said nothing for {} seconds: dead, hung or cut off from this host",
+                "{names} sent nothing for {} seconds: dead, hung or cut off from this host",
                 patience.as_secs()
             ),
         };

@@ -44,7 +44,7 @@ pub fn follow(link: &dyn Link) -> Result<Left, String> {
     loop {
         let heard = wait(Instant::now() + PATIENCE, || hear::<Say>(link).filter(|(from, _)| *from == 0));
         let Some((_, word)) = heard else {
-            return Err(format!("rank 0 has said nothing for {} seconds", PATIENCE.as_secs()));
+            return Err(format!("rank 0 has sent nothing for {} seconds", PATIENCE.as_secs()));
         };
         match word {
             Say::Finish => {
@@ -121,7 +121,7 @@ impl Follower<'_> {
         most_clients: usize,
         stall: Duration,
     ) -> Result<Greeting, String> {
-        let token = Token::from_words(token).ok_or("the token of the job was not understood")?;
+        let token = Token::from_words(token).ok_or("the token of the job is malformed")?;
         self.token = Some(token.clone());
         if role == Role::Receives {
             return Ok(Greeting::here(Vec::new()));
@@ -221,7 +221,7 @@ impl<'a> Step<'a> {
     fn hear(&mut self) -> Result<Option<Say>, RigError> {
         if self.told.is_some_and(|told| told.elapsed() > PATIENCE) {
             return Err(RigError::Lost(format!(
-                "rank 0 has said nothing for {} seconds",
+                "rank 0 has sent nothing for {} seconds",
                 PATIENCE.as_secs()
             )));
         }

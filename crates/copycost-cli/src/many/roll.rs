@@ -128,7 +128,7 @@ pub fn remarks(members: &[Member]) -> Vec<String> {
     for shared in grouped(members, |member| member.greeting.machine.clone()).values() {
         if shared.len() > 1 {
             remarks.push(format!(
-                "{} share one machine: its CPUs and its system figures are those of all of them",
+                "{} run on one machine: they share its CPUs, and its system figures cover all of them",
                 names(shared)
             ));
         }
@@ -141,7 +141,11 @@ pub fn remarks(members: &[Member]) -> Vec<String> {
             first,
             first.greeting.conditions.cpus,
             first.greeting.online,
-            if bound.len() > 1 { format!(", and so for {} more", bound.len() - 1) } else { String::new() },
+            if bound.len() > 1 {
+                format!(" (and {} more are limited)", bound.len() - 1)
+            } else {
+                String::new()
+            },
         ));
     }
     remarks
@@ -212,7 +216,7 @@ mod tests {
         members[2].greeting.machine = "m0".into();
         members[1].greeting.conditions.cpus = 1;
         let told = remarks(&members);
-        assert!(told[0].contains("node0 (rank 0), node2 (rank 2) share one machine"), "{told:?}");
+        assert!(told[0].contains("node0 (rank 0), node2 (rank 2) run on one machine"), "{told:?}");
         assert!(told[1].contains("client host node1 (rank 1) may use 1 of 8 CPUs"), "{told:?}");
         assert!(told[1].contains("--bind-to none"));
     }

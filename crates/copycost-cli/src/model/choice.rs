@@ -60,8 +60,8 @@ impl fmt::Display for Choice {
             ),
             Some((next, interval)) => write!(
                 f,
-                "undecided: {path} {ns} a message ({low} to {high}), and {next} {} times that ({} to {}): measure the \
-                 message itself with copycost run",
+                "undecided: {path} costs {ns} a message ({low} to {high}), and {next} {} times as much ({} \
+                 to {}): measure the message with `copycost run`",
                 significant(interval.ratio),
                 significant(interval.low),
                 significant(interval.high)

@@ -154,7 +154,7 @@ impl Model {
             match linear::fit(&cells.iter().zip(weights).map(row).collect::<Vec<_>>()) {
                 Err(Refused::Collinear { column }) if can_go(terms[column]) => {
                     notes.push(format!(
-                        "the {} goes with the other terms in every cell and is in their cost",
+                        "the {} varies with the other terms in every cell, so their cost includes it",
                         terms[column]
                     ));
                     terms.remove(column);

@@ -11,7 +11,7 @@ const LEFT_OVER: f64 = 0.1;
 #[derive(Debug, Clone, Copy, PartialEq, thiserror::Error)]
 pub enum Refused {
     /// No degree of freedom would be left to tell how far off the fit is.
-    #[error("{rows} cells cannot tell {columns} terms apart and how far off they are: measure at least {}", columns + 2)]
+    #[error("{rows} cells are too few to fit {columns} terms and estimate their error: measure at least {}", columns + 2)]
     TooFew {
         /// Measured cells.
         rows: usize,
@@ -19,13 +19,13 @@ pub enum Refused {
         columns: usize,
     },
     /// A column is a combination of those before it.
-    #[error("term {column} goes with the others in every cell: measure cells in which it does not")]
+    #[error("term {column} varies with the others in every cell: measure cells in which it does not")]
     Collinear {
         /// Which one, from 0.
         column: usize,
     },
     /// A value that no measurement has.
-    #[error("row {row} has a value that is not positive and finite: see why it moved nothing")]
+    #[error("row {row} has a value that is not positive and finite: check why it moved no data")]
     NotPositive {
         /// Which one, from 0.
         row: usize,

@@ -73,7 +73,7 @@ fn missed(paired: &Paired, judged: &stats::Comparison) -> Option<String> {
     let reached = judged.interval.ok()?.precision();
     (reached > goal).then(|| {
         let (reached, goal) = (significant(100.0 * reached), significant(100.0 * goal));
-        format!("known to {reached} %, and {goal} % was asked for: {why} after {} set-ups", judged.setups)
+        format!("known to {reached} %, but the goal is {goal} %: {why} after {} set-ups", judged.setups)
     })
 }
 
@@ -125,7 +125,7 @@ mod tests {
         let missed = Paired { goal, ..paired(Metric::Throughput, &[0.5, 0.51, 0.5, 0.49]) };
         let comparison = Comparison::judged(&[missed], 0).remove(0);
         let note = comparison.note.unwrap();
-        assert!(note.contains("0.10 % was asked for: the budget ended after 4 set-ups"), "{note}");
+        assert!(note.contains("the goal is 0.10 %: the budget ended after 4 set-ups"), "{note}");
     }
 
     #[test]

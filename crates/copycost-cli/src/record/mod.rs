@@ -431,7 +431,7 @@ fn judge(
 }
 
 /// Where the sender waits for longer than a window takes, as for a delayed acknowledgement.
-const MOVED_NOTHING: &str = "moved nothing in the measured time: --seconds gives more";
+const MOVED_NOTHING: &str = "moved no data in the measured time: raise --seconds";
 
 /// Beyond this many switches for each message, over those that the send buffer itself enforces, pairs that share a
 /// CPU measure the scheduler (under the default policy every small send switches: 1.0 and more).
@@ -441,8 +441,8 @@ const SWITCHES_TOLERATED: f64 = 0.2;
 pub const DELAYS: &str = "holds messages back to send them together: not comparable with paths that do not";
 
 /// The flag of a path that is never told when memory is free.
-pub const NEVER_RELEASED: &str =
-    "sent by reference, and never told when memory may be written again: for content that does not change";
+pub const NEVER_RELEASED: &str = "sent by reference, and the kernel never reports when memory can be \
+    rewritten: only for content that does not change";
 
 /// The flag of a cell of the lab whose limit was not the sender: the relay's copies, mostly.
 pub const LIMITED_BY_RELAY: &str =
@@ -473,7 +473,7 @@ fn flags(scenario: &Scenario, measured: &Measured) -> Vec<String> {
     }
     if sample.throttled.stopped > 0 {
         let Throttled { periods, stopped } = sample.throttled;
-        flags.push(format!("{THROTTLED} in {stopped} of {periods} periods: `copycost doctor` says which"));
+        flags.push(format!("{THROTTLED} in {stopped} of {periods} periods: `copycost doctor` shows which"));
     }
     if scenario.path.delays {
         flags.push(DELAYS.to_owned());
@@ -482,13 +482,13 @@ fn flags(scenario: &Scenario, measured: &Measured) -> Vec<String> {
         flags.push(NEVER_RELEASED.to_owned());
     }
     if scenario.pollution_table.is_some() {
-        flags.push("throughput and CPU time hold the pointer chase between messages".to_owned());
+        flags.push("throughput and CPU time include the pointer chase between messages".to_owned());
     }
     if let Some(share) = huge_share.filter(|share| *share < 0.99) {
         flags.push(format!("only {:.0} % of the messages' memory lies on huge pages", 100.0 * share));
     }
     if let Some(reason) = sample.mapped.and_then(|mapped| mapped.why_not_all()) {
-        flags.push(format!("not all could be mapped: {reason}"));
+        flags.push(format!("not all data could be mapped: {reason}"));
     }
     flags
 }

@@ -36,10 +36,11 @@ impl Results {
     pub fn read(text: &str) -> Result<Self, String> {
         let text = &*disarmed(text);
         match serde_json::from_str::<Head>(text).map_err(|error| refused(&error))?.schema {
-            None => return Err("is no result of copycost run: it has no schema".to_owned()),
+            None => return Err("is not a result of copycost run: it has no schema".to_owned()),
             Some(schema) if schema > SCHEMA => {
                 return Err(format!(
-                    "has the form {schema}, and this version knows {SCHEMA}: use a newer copycost"
+                    "has format version {schema}, but this copycost reads versions up to {SCHEMA}: use a \
+                     newer copycost"
                 ));
             }
             Some(_) => {}
@@ -57,12 +58,15 @@ impl Results {
         let others = others.iter().sum::<usize>() + explanations.len() + models.len();
         let fitted = models.iter().flat_map(|model| &model.models).filter_map(|path| path.model.as_ref());
         if fitted.clone().any(|model| !model.fit.is_of(model.terms.len())) {
-            return Err("is no result of copycost run: a model has other coefficients than terms".to_owned());
+            return Err(
+                "is not a result of copycost run: the coefficients of a model do not match its terms"
+                    .to_owned(),
+            );
         }
         let cells = few_cells(records.iter().map(|record| (record.size, record.clients)));
         if records.len() > MOST_RECORDS || others > MOST_OTHERS || cells.is_err() {
             return Err(format!(
-                "is no result of copycost run: {} records are more than it makes",
+                "is not a result of copycost run: {} records are more than a run writes",
                 records.len()
             ));
         }
@@ -83,8 +87,8 @@ pub fn few_cells(cells: impl Iterator<Item = (usize, usize)>) -> Result<(), Stri
 
 fn refused(error: &serde_json::Error) -> String {
     match error.classify() {
-        Category::Data => format!("is no result of copycost run: {error}"),
-        _ => format!("is no result of copycost run: it is no whole JSON file: {error}"),
+        Category::Data => format!("is not a result of copycost run: {error}"),
+        _ => format!("is not a result of copycost run: it is not a complete JSON file: {error}"),
     }
 }
 
@@ -107,7 +111,7 @@ mod tests {
             Results { verdict: vec!["5 \u{b5}s".to_owned()], ..Results::new(Conditions::default()) };
         assert_eq!(Results::read(&serde_json::to_string(&results).unwrap()), Ok(results));
         let deep = "[".repeat(100_000);
-        assert!(Results::read(&deep).unwrap_err().contains("no result of copycost run"));
+        assert!(Results::read(&deep).unwrap_err().contains("not a result of copycost run"));
         assert!(Results::read(&format!("{{\"schema\":1,\"x\":{deep}")).is_err());
     }
 }

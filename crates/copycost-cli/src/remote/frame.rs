@@ -20,7 +20,7 @@ pub const MOST_FROM_HOST: usize = 1 << 20;
 #[non_exhaustive]
 pub enum BadFrame {
     /// Longer than the reader allows.
-    #[error("a frame of {length} bytes came, and {most} are the most")]
+    #[error("received a frame of {length} bytes, but at most {most} are allowed")]
     TooLong {
         /// As announced.
         length: usize,
@@ -28,7 +28,7 @@ pub enum BadFrame {
         most: usize,
     },
     /// Not what was expected.
-    #[error("a frame was not understood: {0}")]
+    #[error("a frame could not be parsed: {0}")]
     Garbled(String),
 }
 

@@ -271,7 +271,7 @@ fn pass_on(socket: &Socket, news: &Sender<News>) {
     let error = loop {
         match next(socket) {
             Ok(Some(_)) if news.len() > MOST_UNHEARD => {
-                break io::Error::other("the host sends more news than its threads can have");
+                break io::Error::other("the host sends more messages than its threads can produce");
             }
             Ok(Some(message)) => {
                 if news.send(message).is_err() {
@@ -302,12 +302,12 @@ fn next(socket: &Socket) -> io::Result<Option<News>> {
 /// Another answer, or figures that cannot be.
 pub fn news(value: Value) -> io::Result<News> {
     if !is_believable(&value) {
-        return Err(io::Error::other("the host tells figures that cannot be"));
+        return Err(io::Error::other("the host reports impossible figures"));
     }
     match serde_json::from_value(value)? {
         Answer::News(message) => Ok((*message).into()),
         Answer::Refused(reason) => Err(io::Error::other(sentence(&reason))),
-        Answer::Offered(_) => Err(io::Error::other("it offered twice")),
+        Answer::Offered(_) => Err(io::Error::other("it sent a second offer")),
     }
 }
 

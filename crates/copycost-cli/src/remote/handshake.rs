@@ -55,21 +55,22 @@ pub enum HandshakeError {
     #[error("the host speaks another protocol")]
     Garbled,
     /// The host speaks another version.
-    #[error("the host speaks version {0} of copycost's protocol, this is version {VERSION}")]
+    #[error(
+        "the host speaks version {0} of copycost's protocol, and this is version {VERSION}: use the same \
+         copycost on both hosts"
+    )]
     Version(u16),
     /// The host asks for a token, and there is none.
     #[error("the host asks for a token: give --token-file")]
     NoToken,
     /// A token was given, and the host does not ask for one: it may be another host.
-    #[error(
-        "the host does not ask for a token: it is not the one that the token was made for, or leave --token-file out"
-    )]
+    #[error("the host does not ask for a token: check that it is the right host, or leave out --token-file")]
     Unasked,
     /// The host has another token.
-    #[error("the host has another token")]
+    #[error("the host has a different token: use the same token file on both hosts")]
     Denied,
     /// The host could not prove that it knows the token.
-    #[error("the host could not show that it knows the token: it is another host")]
+    #[error("the host could not prove that it knows the token: it is a different host")]
     Impostor,
 }
 
@@ -112,7 +113,7 @@ impl From<io::Error> for HandshakeError {
         use io::ErrorKind::{BrokenPipe, ConnectionReset, TimedOut, UnexpectedEof};
         match error.kind() {
             UnexpectedEof | ConnectionReset | BrokenPipe => Self::Ended,
-            TimedOut => Self::Io(io::Error::other("the other end said nothing until the timeout")),
+            TimedOut => Self::Io(io::Error::other("the other end sent nothing before the timeout")),
             _ => Self::Io(error),
         }
     }

@@ -82,14 +82,15 @@ impl Host {
         let (clients, memory) = (most_clients - promised.clients, most_memory - promised.memory);
         if wanted.clients > clients {
             return Err(format!(
-                "{} more clients: {clients} of {most_clients} are free (every path of a cell counts; --max-clients)",
+                "no room for {} more clients: {clients} of {most_clients} are free (every path of a cell \
+                 counts; raise --max-clients)",
                 wanted.clients
             ));
         }
         if wanted.memory > memory {
             return Err(format!(
-                "{} more bytes for messages: {memory} of {most_memory} are free (half of the host's memory; every \
-                 path of a cell counts)",
+                "no room for {} more bytes of messages: {memory} of {most_memory} are free (half of the \
+                 host's memory; every path of a cell counts)",
                 wanted.memory
             ));
         }
@@ -97,7 +98,7 @@ impl Host {
         while let Err(left) = room_for(wanted.memory) {
             if began.elapsed() > GIVE_BACK {
                 return Err(format!(
-                    "{} of memory for messages: {left}, of which they may have half",
+                    "the messages need {}, but {left}, and messages may use half of that",
                     ByteSize(wanted.memory)
                 ));
             }
@@ -263,7 +264,7 @@ fn forward(socket: &Socket, news: &Receiver<News>) -> io::Result<()> {
             },
             recv(gone) -> _ => break Ok(()),
             recv(end) -> _ => {
-                let told = format!("served for {} minutes, and that is the most", LONGEST.as_secs() / 60);
+                let told = format!("the time limit of {} minutes is over", LONGEST.as_secs() / 60);
                 break frame::send(socket, &Answer::Refused(told));
             }
         }

@@ -14,7 +14,7 @@ impl FromStr for Network {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let wrong = || format!("'{text}' is no network such as 10.0.0.0/8 or fd00::/64");
+        let wrong = || format!("'{text}' is not a network such as 10.0.0.0/8 or fd00::/64");
         let (address, prefix) = text.split_once('/').ok_or_else(wrong)?;
         let address: IpAddr = address.parse().map_err(|_| wrong())?;
         let most = if address.is_ipv4() { 32 } else { 128 };
@@ -59,7 +59,7 @@ mod tests {
         assert!(holds("0.0.0.0/0", "1.2.3.4") && !holds("0.0.0.0/0", "::1") && holds("::/0", "fe80::1"));
         assert!(holds("fd00:1::/32", "fd00:1:2::3") && !holds("fd00:1::/32", "fd00:2::3"));
         for wrong in ["", "10.0.0.0", "10.0.0.0/33", "::/129", "a/8", "10.0.0.0/-1", "10.0.0.0/"] {
-            assert!(wrong.parse::<Network>().unwrap_err().contains("is no network"), "{wrong}");
+            assert!(wrong.parse::<Network>().unwrap_err().contains("is not a network"), "{wrong}");
         }
         assert_eq!("10.0.0.0/8".parse::<Network>().unwrap().to_string(), "10.0.0.0/8");
     }

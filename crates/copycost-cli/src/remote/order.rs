@@ -195,12 +195,12 @@ impl Order {
     pub fn understand(&self, most_clients: usize) -> Result<Understood, String> {
         let (path, spec) = self.named()?;
         if !(1..=most_clients).contains(&self.clients) {
-            return Err(format!("{} clients: this host serves 1 to {most_clients}", self.clients));
+            return Err(format!("this host serves 1 to {most_clients} clients (got {})", self.clients));
         }
         // Seats are planned for all of them, whoever the others are.
         if self.among.all_of(self.clients) > most_clients {
             return Err(format!(
-                "{} clients in all: this host serves 1 to {most_clients}",
+                "this host serves 1 to {most_clients} clients in all (got {})",
                 self.among.all_of(self.clients)
             ));
         }
@@ -209,7 +209,8 @@ impl Order {
         // One message of any size is served.
         if memory > CLIENT_MEMORY.max(spec.memory(1)) {
             return Err(format!(
-                "{memory} bytes of memory for each client's messages: this host has {CLIENT_MEMORY} for each"
+                "the messages of each client need {memory} bytes of memory, but this host allows \
+                 {CLIENT_MEMORY}"
             ));
         }
         let placement = self.placement.parse()?;

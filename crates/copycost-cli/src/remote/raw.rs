@@ -74,7 +74,7 @@ impl Attendant for RawHost {
                 result
             }
             Err(served) => {
-                Err(io::Error::other(format!("{served} clients are served already (--max-clients)")))
+                Err(io::Error::other(format!("the server already has {served} clients: raise --max-clients")))
             }
         };
         let (ledger, error) = match result {
@@ -95,7 +95,7 @@ impl Attendant for RawHost {
 impl RawHost {
     fn serve(&self, visit: &Visit, bytes: &mut u64) -> io::Result<Option<Ledger>> {
         room_for(Supply::memory(&self.spec)).map_err(|left| {
-            io::Error::other(format!("its messages take more than half of what is left: {left}"))
+            io::Error::other(format!("its messages need more than half of the memory that is left: {left}"))
         })?;
         let mut supply = Supply::new(&self.spec, false)?;
         let terms = self.terms.clone();
@@ -127,7 +127,7 @@ impl RawHost {
             messages += 1;
             if messages.is_multiple_of(MESSAGES_PER_LOOK) && Instant::now() > end {
                 let minutes = LONGEST.as_secs() / 60;
-                return Err(io::Error::other(format!("served for {minutes} minutes, and that is the most")));
+                return Err(io::Error::other(format!("the time limit of {minutes} minutes is over")));
             }
             let message = supply.next(sender, self.stall)?;
             match sender.send(message) {
@@ -209,7 +209,7 @@ pub fn receive(
                 if last_byte.elapsed() > options.stall {
                     return Err(io::Error::new(
                         io::ErrorKind::TimedOut,
-                        "the server sent nothing until the timeout",
+                        "the server sent nothing before the timeout",
                     ));
                 }
             }

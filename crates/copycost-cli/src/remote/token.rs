@@ -42,7 +42,7 @@ pub enum BadToken {
         error: std::io::Error,
     },
     /// It is a directory, a device or a pipe.
-    #[error("the token file '{0}' is no regular file")]
+    #[error("the token file '{0}' is not a regular file")]
     NoFile(String),
     /// Others may read it.
     #[error("the token file '{path}' can be read by others (mode {mode:03o}): chmod 600 '{path}'")]
@@ -167,7 +167,7 @@ mod tests {
             let error = Token::read(&file(folder.path(), name, text, mode)).unwrap_err().to_string();
             assert!(error.contains(says) && error.contains(name), "{error}");
         }
-        assert!(Token::read(folder.path()).unwrap_err().to_string().contains("no regular file"));
+        assert!(Token::read(folder.path()).unwrap_err().to_string().contains("not a regular file"));
         assert!(Token::read(&folder.path().join("none")).unwrap_err().to_string().contains("none"));
     }
 

@@ -158,7 +158,7 @@ const REACH: f64 = 1.96;
 fn mean(values: impl Iterator<Item = f64>) -> Result<Figure, String> {
     let values: Vec<f64> = values.collect();
     if values.is_empty() || values.iter().any(|value| !value.is_finite() || *value <= 0.0) {
-        return Err("a sample is no positive number".to_owned());
+        return Err("a sample is not a positive number".to_owned());
     }
     let n = values.len() as f64;
     let mean = values.iter().sum::<f64>() / n;

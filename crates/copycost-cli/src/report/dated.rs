@@ -145,7 +145,7 @@ fn note(set: &Set, metric: Metric) -> Option<String> {
     }
     (!apart.is_empty()).then(|| {
         format!(
-            "{}: the cells are not of one run, and differ by more than what sends them: measured {}",
+            "{}: the cells are not from one run, and differ in more than the send path: measured {}",
             metric.title(),
             apart.join(", ")
         )

@@ -54,7 +54,8 @@ pub(super) fn sentences(explanation: &Explanation) -> Vec<String> {
             let told: Vec<_> = explanation.paths.iter().filter_map(split).collect();
             if !told.is_empty() {
                 sentences.push(format!(
-                    "What is known all the same: CPU time in user space by the kernel's tick, in ns/KiB: {}; the rest is the kernel's.",
+                    "Still known: CPU time in user space by the kernel's tick, in ns/KiB: {}; the rest is \
+                     kernel time.",
                     told.join("; ")
                 ));
             }
@@ -67,7 +68,7 @@ pub(super) fn sentences(explanation: &Explanation) -> Vec<String> {
         sentences.extend(too_much.map(|text| format!("{}, {text}.", path.path)));
         if path.lost > 0 {
             sentences.push(format!(
-                "{}: {} samples were lost for want of room.",
+                "{}: {} samples were lost because the buffer was full.",
                 path.path,
                 thousands(path.lost)
             ));
@@ -98,12 +99,14 @@ fn sampled(explanation: &Explanation) -> Vec<String> {
     };
     let mut sentences: Vec<_> = explanation.paths.iter().map(|path| of_path(path) + ".").collect();
     sentences.push(format!(
-        "{} samples for each second of CPU time, of {}. They say how the time is divided; how much it is was measured without them.",
+        "{} samples for each second of CPU time, of {}. They show how the time is divided; the time itself \
+         was measured without them.",
         thousands(explanation.hertz),
         explanation.scope.as_deref().unwrap_or("the threads")
     ));
     sentences.push(
-        "A timer takes the samples: what runs with interrupts off is found in the function that puts them on again."
+        "A timer takes the samples: code that runs with interrupts off is charged to the function that \
+         enables them again."
             .to_owned(),
     );
     sentences

@@ -180,7 +180,8 @@ pub(super) fn crossings(model: &CostModel) -> Vec<String> {
             let said: Vec<_> = others.iter().filter_map(stands).collect();
             if !said.is_empty() {
                 sentences.push(format!(
-                    "By the models, CPU time of {}, {footprint}, {fields} fields, up to 1 MiB, beside {}: {}.",
+                    "By the models, CPU time of {}, {footprint}, {fields} fields, up to 1 MiB, compared with \
+                     {}: {}.",
                     the(end),
                     reference.path,
                     said.join("; ")
@@ -207,7 +208,7 @@ fn standing(crossing: Crossing) -> String {
         {
             "costs the same within the interval at every size".to_owned()
         }
-        Some((least, most)) => format!("{stands} (not shown from {} to {})", near(least), near(most)),
+        Some((least, most)) => format!("{stands} (undecided from {} to {})", near(least), near(most)),
     }
 }
 

@@ -75,7 +75,7 @@ fn every_path_is_measured_and_the_sums_are_the_hosts_own() {
     let ranks = &results.conditions.ranks;
     assert_eq!(ranks.iter().map(|rank| rank.rank).collect::<Vec<_>>(), [0, 1, 2, 3]);
     assert!(ranks.iter().all(|rank| rank.conditions.kernel == results.conditions.kernel));
-    assert!(results.conditions.flags.iter().any(|flag| flag.contains("share one machine")));
+    assert!(results.conditions.flags.iter().any(|flag| flag.contains("run on one machine")));
 }
 
 #[test]
@@ -147,7 +147,7 @@ fn without_a_launcher_or_others_a_sentence_shows_the_command_line() {
         assert!(ended.err.contains(says), "{ended:?}");
     };
     wrong(&["--client-hosts", "2"], "this job has 1 client hosts");
-    wrong(&["--token-file", "x"], "--over mpi makes a token of its own");
+    wrong(&["--token-file", "x"], "--over mpi makes its own token");
     let ended =
         start(&[&["-n", "2", &program][..], &OVER, &["--network", "203.0.113.0/24"]].concat()).finish();
     assert_eq!(ended.code, Some(1), "{ended:?}");
@@ -173,10 +173,10 @@ fn a_host_that_hangs_is_named_within_a_timeout_and_finished_cells_are_kept() {
     let ended = job.finish();
     assert_ne!(ended.code, Some(0), "{ended:?}");
     assert!(
-        ended.err.contains("error: client host ") && ended.err.contains("(rank 2) said nothing for"),
+        ended.err.contains("error: client host ") && ended.err.contains("(rank 2) sent nothing for"),
         "{ended:?}"
     );
-    assert!(!ended.err.contains("(rank 1) said nothing"), "{ended:?}");
+    assert!(!ended.err.contains("(rank 1) sent nothing"), "{ended:?}");
     assert!(ended.took < Duration::from_secs(120), "{:?}", ended.took);
     let kept = results_in(&file).unwrap();
     assert!(!kept.records.is_empty() && kept.records.len() < 4, "{}", kept.records.len());
@@ -202,7 +202,7 @@ fn a_host_that_is_killed_ends_the_run_and_finished_cells_are_kept() {
             assert_ne!(ended.code, Some(0), "{ended:?}");
         }
         // mpirun's own sentence, or ours.
-        let named = ended.err.contains("rank 2 with PID") || ended.err.contains("(rank 2) said nothing for");
+        let named = ended.err.contains("rank 2 with PID") || ended.err.contains("(rank 2) sent nothing for");
         assert!(named, "{ended:?}");
         let kept = results_in(&file).unwrap();
         assert!(!kept.records.is_empty() && kept.records.len() < 4, "{}", kept.records.len());

@@ -62,7 +62,7 @@ fn bad_input_is_refused_with_the_flag_and_what_is_allowed() {
         (&["run", "--fail-on-regression", "5%"], ["--with", "--baseline"]),
         (&["run", "--fail-on-regression", "5x", "--baseline", "x"], ["--fail-on-regression", "0.01% to 50%"]),
         (&["run", "--baseline", missing], ["--baseline", "cannot be read"]),
-        (&["run", "--baseline", "Cargo.toml"], ["--baseline", "no result of copycost run"]),
+        (&["run", "--baseline", "Cargo.toml"], ["--baseline", "not a result of copycost run"]),
         (&["run", "--with", missing], ["--with", "cannot serve"]),
         (&["run", "--with", "/bin/true"], ["--with", "ended without a word"]),
         (&["run", "--with", "/bin/echo"], ["--with", "not where it listens"]),
@@ -99,7 +99,7 @@ fn a_file_that_is_no_file_is_refused_and_stays() {
     let taken = folder.path().join("taken.json");
     fs::create_dir(&taken).unwrap();
     let assert = copycost(&["run", "-o", taken.to_str().unwrap()]).code(2);
-    assert!(text(&assert.get_output().stderr).contains("no regular file"));
+    assert!(text(&assert.get_output().stderr).contains("not a regular file"));
     assert!(taken.is_dir());
 }
 
@@ -293,7 +293,7 @@ fn a_budget_ends_and_says_what_was_not_reached() {
     assert_eq!((results.records.len(), results.comparisons.len()), (4, 6));
     let told = |note: &Option<String>| {
         // On a machine under load a window may be over before anything has come.
-        let says = ["0.01", "between", "moved nothing"];
+        let says = ["0.01", "between", "moved no data"];
         note.as_deref().is_some_and(|note| says.iter().any(|part| note.contains(part)))
     };
     assert!(results.comparisons.iter().all(|c| told(&c.note)), "{:?}", results.comparisons);

@@ -36,7 +36,7 @@ fn figures_of_one_run_have_dates_and_no_note() {
     for format in ["table", "markdown", "html", "csv"] {
         let text = report(folder.path(), format);
         assert!(text.contains("2026-11-30 09:14") && text.contains("2026-11-30 09:15"), "{format}: {text}");
-        assert!(!text.contains("not of one run"), "{format}: {text}");
+        assert!(!text.contains("not from one run"), "{format}: {text}");
     }
 }
 
@@ -47,9 +47,11 @@ fn figures_of_different_days_are_told_apart() {
     benchmark(folder.path(), "onecopy", 4096, MORNING);
     for format in ["table", "markdown", "html"] {
         let text = report(folder.path(), format).split_whitespace().collect::<Vec<_>>().join(" ");
-        for part in
-            ["not of one run", "between 2026-11-28 09:14 and 2026-11-30 09:14 UTC", "more than an hour apart"]
-        {
+        for part in [
+            "not from one run",
+            "between 2026-11-28 09:14 and 2026-11-30 09:14 UTC",
+            "more than an hour apart",
+        ] {
             assert!(text.contains(part), "{format}, {part}: {text}");
         }
     }
@@ -69,5 +71,5 @@ fn figures_of_different_commits_and_conditions_are_told_apart() {
     assert!(text.contains("lo with MTU 1500; lo with MTU 65536"), "{text}");
     // Figures of one commit alone are of one run.
     benchmark(folder.path(), "twocopy", 1024, MORNING + 100);
-    assert!(!report(folder.path(), "markdown").contains("not of one run"));
+    assert!(!report(folder.path(), "markdown").contains("not from one run"));
 }

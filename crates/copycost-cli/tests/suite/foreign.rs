@@ -51,7 +51,7 @@ fn what_no_run_can_have_is_refused() {
     };
     assert!(read(&|_| ()).is_ok());
     assert!(read(&|results| results.records[0].bytes = 1 << 53).is_ok());
-    assert!(read(&|results| results.records[0].bytes = (1 << 53) + 1).unwrap_err().contains("cannot be"));
+    assert!(read(&|results| results.records[0].bytes = (1 << 53) + 1).unwrap_err().contains("out of range"));
     let grid = |results: &mut Results, sizes: usize, clients: usize| {
         let record = results.records[0].clone();
         let cells = (0..sizes.max(clients)).map(|i| (i.min(sizes - 1), i.min(clients - 1)));
@@ -102,7 +102,7 @@ fn deep_and_wide_texts_are_refused() {
     let file = folder.path().join("x.json");
     let path = file.to_str().unwrap();
     let wide = format!("{{\"schema\":1,\"x\":[{}0]}}", "{\"\":0},".repeat(1 << 20));
-    for (text, says) in [(&*"[".repeat(1 << 20), "no result of copycost run"), (&wide, "missing field")] {
+    for (text, says) in [(&*"[".repeat(1 << 20), "not a result of copycost run"), (&wide, "missing field")] {
         fs::write(&file, text).unwrap();
         Program::run(&["report", path]).refused(2, &[path, says]);
     }
@@ -115,7 +115,7 @@ fn a_pipe_among_the_files_of_criterion_is_refused() {
     let new = folder.path().join("onecopy/1024/1/new");
     fs::create_dir_all(&new).unwrap();
     assert!(Command::new("mkfifo").arg(new.join("raw.csv")).status().unwrap().success());
-    Program::run(&["report", folder.path().to_str().unwrap()]).refused(2, &["damaged", "no regular file"]);
+    Program::run(&["report", folder.path().to_str().unwrap()]).refused(2, &["damaged", "not a regular file"]);
 }
 
 #[test]

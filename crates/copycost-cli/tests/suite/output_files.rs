@@ -185,7 +185,7 @@ fn what_is_no_file_is_refused_before_anything_is_measured() {
     fs::create_dir(folder.path("folder.json")).unwrap();
     folder.file("file", 0o644);
     for name in ["pipe.json", "null.json", "stdout.json", "folder.json"] {
-        run_in(&[], &folder.path(name)).refused(2, &["--output", name, "no regular file"]);
+        run_in(&[], &folder.path(name)).refused(2, &["--output", name, "not a regular file"]);
     }
     for name in ["missing/a.json", "file/a.json", "a.json/"] {
         run_in(&[], &folder.path(name)).refused(2, &["--output", name, "cannot be written"]);

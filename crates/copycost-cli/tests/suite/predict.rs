@@ -118,7 +118,7 @@ fn bad_fields_are_one_sentence() {
         (&["--fields", "1,1,1,1,1,1,1,1,1"], "one to eight"),
         (&["--fields", "1,2"], "8 bytes"),
         (&["--fields", "1GiB,1GiB"], "1 GiB"),
-        (&["--fields", "64,64", "-s", "1KiB"], "make up 128 bytes"),
+        (&["--fields", "64,64", "-s", "1KiB"], "add up to 128 bytes"),
         (&[], "which message?"),
         (&["-s", "64KiB", "--budget", "0s"], "1s to 24h"),
         (&["-s", "64KiB", "-p", "nocopy"], "the paths are"),

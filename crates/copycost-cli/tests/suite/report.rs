@@ -106,15 +106,15 @@ fn what_cannot_be_read_is_one_sentence_and_no_file_is_touched() {
     benchmark(&path("damaged"), ["onecopy", "1024", "1"], -1.0);
     fs::write(path("kept.html"), "as it was").unwrap();
     for (input, says) in [
-        ("truncated.json", "is no whole JSON file"),
+        ("truncated.json", "is not a complete JSON file"),
         ("newer.json", "use a newer copycost"),
-        ("other.json", "is no result of copycost run"),
-        ("list.json", "is no result of copycost run"),
-        ("typed.json", "is no result of copycost run"),
-        ("nothing.json", "is no whole JSON file"),
+        ("other.json", "is not a result of copycost run"),
+        ("list.json", "is not a result of copycost run"),
+        ("typed.json", "is not a result of copycost run"),
+        ("nothing.json", "is not a complete JSON file"),
         ("binary.json", "cannot be read"),
         ("missing.json", "cannot be read"),
-        ("empty", "holds no benchmark of Criterion"),
+        ("empty", "holds no Criterion benchmark"),
         ("foreign", "holds no benchmark of copycost, only others such as fib"),
         ("damaged", "is damaged"),
     ] {

@@ -148,8 +148,8 @@ fn a_token_file_that_is_no_secret_is_one_sentence() {
     let good = b"0123456789abcdef";
     let cases = [
         (file("missing", good, 0o600) + ".not", "cannot be read"),
-        (folder.path().to_str().unwrap().to_owned(), "no regular file"),
-        ("/dev/zero".to_owned(), "no regular file"),
+        (folder.path().to_str().unwrap().to_owned(), "not a regular file"),
+        ("/dev/zero".to_owned(), "not a regular file"),
         (file("empty", b"", 0o600), "holds 0 bytes"),
         (file("blank", b" \n\n", 0o600), "holds 0 bytes"),
         (file("short", b"0123456789abcde\n", 0o600), "holds 15 bytes"),
@@ -174,7 +174,7 @@ fn ends_whose_tokens_differ_say_so() {
     let over = address.to_string();
     let run = |more: &[&str]| Program::run(&[&["run", "--over", &over], more].concat());
     run(&[]).refused(1, &[&over, "asks for a token", "--token-file"]);
-    run(&["--token-file", other.to_str().unwrap()]).refused(1, &[&over, "another token"]);
+    run(&["--token-file", other.to_str().unwrap()]).refused(1, &[&over, "a different token"]);
     let (open, at) = Program::serve(&[]);
     let at = at.to_string();
     Program::run(&["run", "--over", &at, "--token-file", &token])
@@ -460,14 +460,17 @@ fn frames_that_are_none_are_refused_with_a_reason() {
     let framed = |json: &str| [&(json.len() as u32).to_le_bytes()[..], json.as_bytes()].concat();
     for (bytes, says) in [
         (vec![0xff; 4], "4294967295 bytes"),
-        (65_537u32.to_le_bytes().to_vec(), "65536 are the most"),
-        (vec![0; 4], "not understood"),
-        (framed("{}"), "not understood"),
-        (framed("null"), "not understood"),
-        (framed("\u{7f}\0"), "not understood"),
-        (framed(&nested), "not understood"),
-        (framed(&serde_json::to_string(&order(64, 1)).unwrap().replace("64", "-64")), "not understood"),
-        (framed(&serde_json::to_string(&order(64, 1)).unwrap().replace("64", "1e400")), "not understood"),
+        (65_537u32.to_le_bytes().to_vec(), "at most 65536 are allowed"),
+        (vec![0; 4], "could not be parsed"),
+        (framed("{}"), "could not be parsed"),
+        (framed("null"), "could not be parsed"),
+        (framed("\u{7f}\0"), "could not be parsed"),
+        (framed(&nested), "could not be parsed"),
+        (framed(&serde_json::to_string(&order(64, 1)).unwrap().replace("64", "-64")), "could not be parsed"),
+        (
+            framed(&serde_json::to_string(&order(64, 1)).unwrap().replace("64", "1e400")),
+            "could not be parsed",
+        ),
     ] {
         let mut stream = guest(address);
         stream.write_all(&bytes).unwrap();
@@ -533,7 +536,7 @@ fn orders_beyond_the_bounds_are_refused_with_a_reason() {
         ["run", "--over", &address.to_string(), "-c", "4", "-p", "onecopy", "-s", "64", "--seconds", "0.05"];
     let ended = Program::run(&cell);
     assert_eq!(ended.code, Some(1), "{ended:?}");
-    assert!(ended.out.contains("4 clients: this host serves 1 to 3"), "{ended:?}");
+    assert!(ended.out.contains("this host serves 1 to 3 clients"), "{ended:?}");
     server.stop().good();
 }
 
@@ -577,7 +580,7 @@ fn a_ticket_lets_each_client_in_once() {
     assert_eq!(rest(&mut client).len(), 0);
     let Answer::News(news) = answer(&mut control) else { panic!("no news") };
     let told = format!("{:?}", news.told);
-    assert!(news.client == 0 && told.contains("something else than a request"), "{told}");
+    assert!(news.client == 0 && told.contains("something other than a request"), "{told}");
     // With the control connection everything ends that was served for it.
     let mut other = data(1, ticket);
     assert!(matches!(answer(&mut control), Answer::News(news) if news.client == 1));
@@ -678,11 +681,11 @@ fn inflated(json: &str, names: &[&str]) -> Vec<u8> {
 fn a_host_that_lies_breaks_nothing() {
     let (server, address) = Program::serve(&[]);
     let lies: [(Lie, &str); 9] = [
-        (|json| inflated(json, &["secs"]), "figures that cannot be"),
-        (|json| inflated(json, &["messages", "calls", "sends"]), "figures that cannot be"),
-        (|json| inflated(json, &["client"]), "figures that cannot be"),
+        (|json| inflated(json, &["secs"]), "impossible figures"),
+        (|json| inflated(json, &["messages", "calls", "sends"]), "impossible figures"),
+        (|json| inflated(json, &["client"]), "impossible figures"),
         (|json| framed(json).repeat(5000), ""),
-        (|_| vec![0xff; 64], "are the most"),
+        (|_| vec![0xff; 64], "are allowed"),
         (|_| framed("{\"News\":7}"), "failed"),
         (|_| framed("\u{1b}[31m"), "failed"),
         (|_| framed("{\"Refused\":\"\\u001b[2J go\\naway\"}"), "[2J go away"),

@@ -215,11 +215,11 @@ fn what_is_no_result_is_not_resumed() {
     let mut newer = serde_json::to_value(Results::new(conditions)).unwrap();
     newer["schema"] = 99.into();
     for (text, says) in [
-        ("", "no result of copycost run"),
-        ("{", "no result of copycost run"),
-        ("[1, 2]", "no result of copycost run"),
-        ("\u{0}\u{1}", "no result of copycost run"),
-        (&newer.to_string(), "form 99"),
+        ("", "not a result of copycost run"),
+        ("{", "not a result of copycost run"),
+        ("[1, 2]", "not a result of copycost run"),
+        ("\u{0}\u{1}", "not a result of copycost run"),
+        (&newer.to_string(), "version 99"),
     ] {
         let file = folder.path().join("results.json");
         fs::write(&file, text).unwrap();
@@ -372,7 +372,7 @@ fn a_client_that_does_not_read_is_given_up() {
     let (mut server, address) = Program::serve(&["--raw", "zerocopy", "--stall", "0.3"]);
     let _stuck = TcpStream::connect(address).unwrap();
     let line = server.line().unwrap();
-    assert!(line.contains("ended by: the peer took nothing until the timeout"), "{line}");
+    assert!(line.contains("ended by: the peer read nothing before the timeout"), "{line}");
     plain_client(address, 100_000);
     server.stop().good();
 }
@@ -662,7 +662,7 @@ fn what_cannot_be_reached_is_one_sentence() {
         {
             try_one(text).refused(2, &["HOST:PORT", "1 to 65535"]);
         }
-        try_one("no-such-host.invalid:9000").refused(2, &["no-such-host.invalid", "is not known"]);
+        try_one("no-such-host.invalid:9000").refused(2, &["no-such-host.invalid", "cannot be resolved"]);
     }
     for arguments in [
         &["client", "127.0.0.1:1", "0"][..],

@@ -49,10 +49,10 @@ pub struct Arguments {
     /// The time of the whole run (30s, 5m), shared among its cells
     #[arg(long, value_name = "TIME", value_parser = arguments::duration, default_value = "60s")]
     budget: Duration,
-    /// The form on standard output: table, json, csv, markdown or html
+    /// The format on standard output: table, json, csv, markdown or html
     #[arg(long, default_value_t)]
     format: Format,
-    /// A file for the result, in the form of its extension (.json, .txt, .md, .html); may be given again
+    /// A file for the result; its extension chooses the format (.json, .txt, .md, .html); repeatable
     #[arg(short, long, value_name = "FILE")]
     output: Vec<PathBuf>,
 }

@@ -117,10 +117,10 @@ pub struct Arguments {
     /// Show every figure that the table has room for, in several tables
     #[arg(long)]
     wide: bool,
-    /// The form on standard output: table, json, csv, markdown or html
+    /// The format on standard output: table, json, csv, markdown or html
     #[arg(long, default_value_t)]
     format: Format,
-    /// A file for the results, in the form of its extension (.json, .csv, .txt, .md, .html); may be given again
+    /// A file for the results; its extension chooses the format (.json, .csv, .txt, .md, .html); repeatable
     #[arg(short, long, value_name = "FILE")]
     output: Vec<PathBuf>,
     /// How long an end may be silent before it is given up

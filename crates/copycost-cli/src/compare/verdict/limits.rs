@@ -138,6 +138,7 @@ fn not_tried(results: &Results) -> Option<String> {
     let missing: Vec<String> = USUAL
         .iter()
         .filter(|path| !records.iter().any(|record| record.path.split('@').next() == Some(path)))
+        .filter(|path| !results.failures.iter().any(|failure| failure.path == **path))
         .map(ToString::to_string)
         .collect();
     let missing_one = format!("{}, which may be ahead (-p {})", listed(&missing), missing.join(","));

@@ -70,15 +70,15 @@ fn known_costs_come_back_and_what_goes_together_is_merged() {
     near(&model, Term::HotKib, 92.0);
     near(&model, Term::ColdKib, 140.0);
     assert!(model.coefficient(Term::Pages).is_none() && model.coefficient(Term::Segments).is_none());
-    assert!(model.notes.iter().any(|note| note.contains("segment goes with")), "{:?}", model.notes);
+    assert!(model.notes.iter().any(|note| note.contains("segment varies with")), "{:?}", model.notes);
     // Eight calls for eight fields: no cell tells them apart.
     let model = BY_FIELD.model(|| 1.0);
     near(&model, Term::Calls, 800.0);
-    assert!(model.notes.iter().any(|note| note.contains("field goes with")), "{:?}", model.notes);
+    assert!(model.notes.iter().any(|note| note.contains("field varies with")), "{:?}", model.notes);
     let model = PINNED.model(|| 1.0);
     near(&model, Term::Pages, 120.0);
     near(&model, Term::Fields, 200.0);
-    assert!(model.notes.iter().any(|note| note.contains("notification goes with")), "{:?}", model.notes);
+    assert!(model.notes.iter().any(|note| note.contains("notification varies with")), "{:?}", model.notes);
 }
 
 #[test]

@@ -35,7 +35,7 @@ fn differs(set: &Set, first: &Set) -> Option<String> {
     (!differences.is_empty()).then(|| {
         let files = first.files.join(" + ");
         format!(
-            "not on one line with {files}, which was measured under other conditions: {}",
+            "not joined with {files}, which was measured under different conditions: {}",
             differences.join("; ")
         )
     })

@@ -40,7 +40,8 @@ fn optmem_of_older_kernels_distorts() {
     expect(
         &machine.only("optmem"),
         Status::Distorts,
-        "24 zero-copy sends in flight; the next gets ENOBUFS, which messages of 16 KiB and less",
+        "24 zero-copy sends in flight; the next gets ENOBUFS, which can happen with messages of 16 KiB and \
+         smaller",
         fix,
     );
 }
@@ -94,7 +95,12 @@ fn few_open_files_distort() {
 fn a_kernel_without_zero_copy_distorts() {
     let mut machine = Fixture::healthy();
     machine.facts.msg_zerocopy = Support::Absent;
-    expect(&machine.only("msg-zerocopy"), Status::Distorts, "do not take", Some("boot Linux 4.14 or later"));
+    expect(
+        &machine.only("msg-zerocopy"),
+        Status::Distorts,
+        "do not accept",
+        Some("boot Linux 4.14 or later"),
+    );
 }
 
 #[test]

@@ -104,7 +104,7 @@ fn a_socket_map_distorts_loopback() {
 #[test]
 fn the_longest_prefix_wins() {
     let machine = Fixture::healthy().over("10.1.2.3");
-    expect(&machine.of("route"), Status::Ready, "10.1.2.3 goes over eth0 through 192.168.1.254", None);
+    expect(&machine.of("route"), Status::Ready, "10.1.2.3 is reached over eth0 through 192.168.1.254", None);
     expect(&machine.of("link"), Status::Ready, "eth0 is a network card (ice)", None);
     expect(&machine.of("mtu"), Status::Ready, "1500 bytes", None);
     expect(&machine.of("cpus"), Status::Ready, "for 8 threads", None);
@@ -140,7 +140,7 @@ fn ipv6_routes_are_read_too() {
 20010db8000000000000000000000000 20 00000000000000000000000000000000 00 fd000000000000000000000000000001 00000400 00000002 00000000 00000003     eth0
 00000000000000000000000000000000 00 00000000000000000000000000000000 00 00000000000000000000000000000000 ffffffff 00000001 00000000 00200200       lo
 ");
-    expect(&machine.of("route"), Status::Ready, "2001:db8::9 goes over eth0 through fd00::1", None);
+    expect(&machine.of("route"), Status::Ready, "2001:db8::9 is reached over eth0 through fd00::1", None);
     assert_eq!(machine.over("fd00::2").of("route").status, Status::Distorts, "the null entry is no route");
 }
 
@@ -173,5 +173,5 @@ fn virtual_interfaces_are_told() {
     }
     machine.write("sys/class/net/eth0/lower_eth1", "");
     machine.facts.links.clear();
-    expect(&machine.of("link"), Status::Note, "eth0 stands on eth1", None);
+    expect(&machine.of("link"), Status::Note, "eth0 is built on eth1", None);
 }

@@ -140,7 +140,7 @@ fn the_text_puts_the_worst_first_and_fits_the_page() {
               fix: sysctl -w net.ipv4.tcp_congestion_control=cubic
      ready    mtu: The MTU of lo is 65536 bytes.
 
-    4 checks: 1 distorts, 1 unread, 1 note, 1 ready. Fixes are for a root shell.
+    4 checks: 1 distorts, 1 unread, 1 note, 1 ready. Run fixes in a root shell.
     ");
 }
 

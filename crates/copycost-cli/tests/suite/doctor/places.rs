@@ -41,7 +41,7 @@ fn a_group_is_judged_by_what_happens_now() {
     expect(&machine.only("cpu-quota"), Status::Ready, "allows 16.00 CPUs", None);
     let finding = quota_while_stopped(&machine);
     assert_eq!(finding.status, Status::Distorts, "{finding:?}");
-    assert!(finding.told.contains("In the last 200 ms it has stopped the group"), "{finding:?}");
+    assert!(finding.told.contains("In the last 200 ms it stopped the group"), "{finding:?}");
 }
 
 #[test]
@@ -94,5 +94,5 @@ fn the_kernels_word_on_an_interface_counts_before_the_files() {
 fn a_link_local_address_goes_over_the_interface_of_its_zone() {
     let mut machine = Fixture::healthy().over("fe80::1");
     machine.plan.zone = Some("eth0".into());
-    expect(&machine.of("route"), Status::Ready, "fe80::1 goes over eth0", None);
+    expect(&machine.of("route"), Status::Ready, "fe80::1 is reached over eth0", None);
 }

@@ -112,7 +112,7 @@ fn turbo_is_a_note_whatever_its_switch() {
 fn stolen_time_distorts_from_a_per_cent_on() {
     let machine = Fixture::healthy();
     machine.write("proc/stat", "cpu  100 0 100 780 0 0 0 20 0 0\n");
-    let fix = "use a machine with CPUs of its own, or repeat when the host is quiet";
+    let fix = "use a machine with dedicated CPUs, or repeat when the host is quiet";
     expect(&machine.only("steal"), Status::Distorts, "2.00 %", Some(fix));
 }
 
@@ -143,7 +143,7 @@ fn paranoid_levels_count_by_what_opens() {
     machine.facts.task_clock = Support::Unknown;
     machine.write("proc/sys/kernel/perf_event_paranoid", "4\n");
     let fix = Some("sysctl -w kernel.perf_event_paranoid=1");
-    expect(&machine.only("perf-paranoid"), Status::Distorts, "is 4: no event opens", fix);
+    expect(&machine.only("perf-paranoid"), Status::Distorts, "is 4: this user can open no event", fix);
     machine.facts.task_clock = Support::Present;
     expect(&machine.only("perf-paranoid"), Status::Note, "is 4: hardware counters count user mode only", fix);
     machine.facts.capabilities.perfmon = true;

@@ -103,7 +103,7 @@ fn a_request_beyond_the_hosts_memory_group_leaves_the_host_alive() {
     let ended = Program::run(&[&over[..], &ring].concat());
     assert_eq!(ended.code, Some(1), "{ended:?}");
     let told = ended.out.split_whitespace().collect::<Vec<_>>().join(" ");
-    assert!(told.contains("refuses") && told.contains("bytes for messages"), "{ended:?}");
+    assert!(told.contains("refuses") && told.contains("bytes of messages"), "{ended:?}");
     assert!(server.is_running());
     let fits = ["-p", "onecopy", "-s", "64KiB", "-c", "1", "--seconds", "0.1"];
     Program::run(&[&over[..], &fits].concat()).good();

@@ -39,7 +39,7 @@ fn a_discipline_that_shapes_is_a_flag_a_condition_and_a_finding() {
     let link = shaped.conditions.link.as_ref().expect("loopback");
     assert_eq!(link.qdisc, "tbf");
     assert_eq!(link.shaping.as_deref(), Some("tbf at most 125000000 B/s"));
-    assert!(shaped.conditions.flags.iter().any(|flag| flag.contains("shapes what is sent")), "{shaped:?}");
+    assert!(shaped.conditions.flags.iter().any(|flag| flag.contains("shapes the traffic")), "{shaped:?}");
     let ended = namespace.run(&["doctor", "--format", "json"]);
     assert_eq!(ended.code, Some(3), "{ended:?}");
     assert!(ended.out.contains("tc qdisc del dev lo root"), "{ended:?}");
@@ -74,10 +74,7 @@ fn runs_whose_conditions_differ_are_neither_joined_nor_judged() {
 
     // Two curves, and why.
     let report = namespace.run(&["report", &before, &after, "--format", "markdown"]).good();
-    assert!(
-        report.contains("not on one line with") && report.contains("MTU: 65536 there, 1500 here"),
-        "{report}"
-    );
+    assert!(report.contains("not joined with") && report.contains("MTU: 65536 there, 1500 here"), "{report}");
     assert!(report.contains("before") && report.contains("after"), "{report}");
 
     // The same conditions go on as before.

@@ -19,7 +19,7 @@ fn a_link_local_address_is_served_measured_and_received_from_with_its_zone() {
     here.run(&["run", "--over", "[fe80::a]:9000"]).refused(2, &["--over", "fe80::a", "needs a zone"]);
     here.run(&["run", "--over", "[fe80::a%nosuch]:9000"]).refused(2, &["no interface 'nosuch'"]);
     let found = here.run(&["doctor", "--over", "[fe80::a%veth]:9000", "--format", "json"]).out;
-    assert!(found.contains("goes over veth"), "{found}");
+    assert!(found.contains("is reached over veth"), "{found}");
     server.stop().good();
     let (server, _) = serve(&["--raw", "onecopy"]);
     here.run(&["client", "[fe80::a%veth]:9000", "0.1"]).good();

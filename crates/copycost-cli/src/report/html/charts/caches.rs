@@ -32,8 +32,8 @@ fn content(sets: &[Set]) -> Content {
             return Content::Missing(format!("{} {how}", reason(sets)));
         }
         caption.push(
-            "Instead: the time of one step of a pointer chase between messages. Hatched is what it takes without \
-             sending; the rest is what sending has pushed out of the caches."
+            "Instead: the time of one step of a pointer chase between messages. Hatched: the time without \
+             sending; the rest: the time added because sending evicts data from the caches."
                 .to_owned(),
         );
         let title = "time of one access, ns".to_owned();

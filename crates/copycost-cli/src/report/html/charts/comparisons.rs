@@ -13,7 +13,7 @@ use crate::report::set::{Set, place};
 use copycost::units::{ByteSize, Clients, significant};
 
 pub(super) const CHART: Chart =
-    Chart { id: "comparisons", title: "Paths beside the reference, with intervals", content };
+    Chart { id: "comparisons", title: "Paths compared with the reference, with intervals", content };
 
 /// The metrics, and what their ratio is called.
 const METRICS: [(&str, &str); 3] = [
@@ -52,8 +52,8 @@ fn panel(set: &Set, metric: &str, x: &Axis, clients: usize) -> Option<String> {
     let reference = rows.first()?.reference.clone();
     rows.sort_by_key(|c| (place(&c.path), c.size));
     let title = match set.label.as_str() {
-        "" => format!("beside {reference}, {}", Clients(clients)),
-        label => format!("beside {reference}, {} · {label}", Clients(clients)),
+        "" => format!("compared with {reference}, {}", Clients(clients)),
+        label => format!("compared with {reference}, {} · {label}", Clients(clients)),
     };
     let ratios = rows.into_iter().map(ratio).collect();
     Some(Intervals { title, x: x.clone(), equal_within: EQUIVALENT_WITHIN, ratios }.svg())

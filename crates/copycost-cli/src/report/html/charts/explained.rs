@@ -155,8 +155,9 @@ fn flames(sets: &[Set]) -> Content {
     let names: Vec<_> = graphs.iter().map(|(title, _)| title.clone()).collect();
     let caption = vec![
         format!("From above: {}.", names.join("; ")),
-        "Each frame is a function below its caller, as wide as its share of the samples; the figures show when the \
-         pointer rests on it. Its colour is its class; grey gives way to its callers. Branches below 0.25 % are left out."
+        "Each frame is a function below its caller, as wide as its share of the samples; hover over it for \
+         its figures. Its colour is its class; a grey function belongs to the class of its callers. Branches \
+         below 0.25 % are left out."
             .to_owned(),
     ];
     let rows = sets.iter().flat_map(|set| &set.explanations).flat_map(|explanation| &explanation.paths);

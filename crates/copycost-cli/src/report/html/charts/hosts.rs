@@ -84,7 +84,8 @@ fn least_even(sets: &[Set]) -> Option<String> {
         .min_by(|one, other| one.0.total_cmp(&other.0))?;
     let (cell, hosts) = (cell_word(row.size, row.clients), set.client_hosts().unwrap_or(1));
     Some(format!(
-        "Fairness among the hosts by Jain's index (1: all alike): {} at the least, {} at {cell} with {hosts} hosts.",
+        "Lowest fairness among the hosts by Jain's index (1: all equal): {}, {} at {cell} with {hosts} \
+         hosts.",
         significant(jain),
         row.path
     ))

@@ -12,8 +12,11 @@ use crate::report::plot::lines::Lines;
 use crate::report::set::Set;
 use copycost::units::{ByteSize, Clients};
 
-pub(super) const CHART: Chart =
-    Chart { id: "lab", title: "In the lab: what the sender pays, and from where zero copy pays", content };
+pub(super) const CHART: Chart = Chart {
+    id: "lab",
+    title: "In the lab: what sending costs the sender, and from which size zero copy is cheaper",
+    content,
+};
 
 fn content(sets: &[Set]) -> Content {
     let in_lab: Vec<&Set> = sets.iter().filter(|set| set.settings[0] == "lab").collect();
@@ -38,7 +41,7 @@ fn content(sets: &[Set]) -> Content {
             caption.push(format!("{title}: {sender}; {sum}."));
         }
     }
-    caption.push("Dashed: the smallest size from which it is cheaper wherever it was measured.".to_owned());
+    caption.push("Dashed: the smallest size from which it is cheaper at every size measured.".to_owned());
     Plots::content(panels, caption, Listing::of_metrics(sets, &[Metric::SenderDemand, Metric::LabSum]))
 }
 
@@ -86,18 +89,23 @@ impl Found {
 
 fn told(found: Option<&Found>, by: &str) -> String {
     let Some(Found { path, against, low, high }) = found else {
-        return format!("no path that goes by reference was compared {by}");
+        return format!("no path that sends by reference was compared {by}");
     };
     match (low, high) {
         (Some(low), Some(high)) => {
-            format!("{path} beats {against} from between {} and {} {by}", ByteSize(*low), ByteSize(*high))
+            format!(
+                "{path} beats {against} from a size between {} and {} on, {by}",
+                ByteSize(*low),
+                ByteSize(*high)
+            )
         }
         (None, Some(high)) => {
             format!("{path} beats {against} from {} on, the smallest measured, {by}", ByteSize(*high))
         }
         (Some(low), None) => {
             format!(
-                "no size is shown from which {path} beats {against} {by}: at {}, the largest, it does not or it is undecided",
+                "no size from which {path} beats {against} {by} was found: at {}, the largest, it does not \
+                 or is undecided",
                 ByteSize(*low)
             )
         }

@@ -32,7 +32,9 @@ fn content(sets: &[Set]) -> Content {
                 .to_owned(),
         );
     }
-    caption.push("From the ask for one message to its last byte at the client, with TCP_NODELAY.".to_owned());
+    caption.push(
+        "From the request for one message to its last byte at the client, with TCP_NODELAY.".to_owned(),
+    );
     let panels = median.into_iter().chain(mean).map(Lines::svg).collect();
     Plots::content(panels, caption, Listing::of_metrics(sets, &metrics))
 }

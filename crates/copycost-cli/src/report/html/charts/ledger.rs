@@ -25,7 +25,7 @@ fn content(sets: &[Set]) -> Content {
     if bars.is_empty() {
         let criterion = sets.iter().all(|set| set.conditions.is_none());
         return Content::Missing(if criterion {
-            "Criterion keeps no ledger: its benches print one line a group, `copycost run` keeps it."
+            "Criterion keeps no ledger: its benches print one line per group; `copycost run` keeps it."
                 .to_owned()
         } else {
             "No path of these results asks for zero copy, so the kernel reported nothing.".to_owned()
@@ -33,8 +33,9 @@ fn content(sets: &[Set]) -> Content {
     }
     let mut caption = of_each_set(sets, |set| sentence(&with(set)));
     caption.push(
-        "Of the calls that asked for zero copy: full colour: not copied, by the kernel's word; hatched: copied after \
-         all; weak: sent without asking, or no notification was read, or its mark proves nothing (io_uring)."
+        "Of the calls that asked for zero copy: full colour: not copied, as the kernel reports; hatched: \
+         copied after all; weak: sent without asking, or no notification was read, or its mark proves \
+         nothing (io_uring)."
             .to_owned(),
     );
     for (row, ledger) in sets.iter().flat_map(with).take(MOST_BARS) {

@@ -17,8 +17,11 @@ use crate::report::set::{Set, place};
 use copycost::message::{Fields, Footprint};
 use copycost::units::{ByteSize, significant};
 
-pub(super) const CHART: Chart =
-    Chart { id: "model", title: "What things cost here, and what follows", content };
+pub(super) const CHART: Chart = Chart {
+    id: "model",
+    title: "What a KiB, a call and a page cost here, and which path is cheapest",
+    content,
+};
 
 /// The columns of the surface and the ticks of the curves, in bytes.
 const SIZES: [usize; 6] = [1024, 4096, 16_384, 65_536, 262_144, 1 << 20];
@@ -45,13 +48,13 @@ fn content(sets: &[Set]) -> Content {
         add(&mut table, model);
     }
     if panels.is_empty() {
-        return Content::Missing("No model is good enough to be shown.".to_owned());
+        return Content::Missing("No model is good enough to show.".to_owned());
     }
     caption.push(
-        "The map: the cheapest path by the model, and how many times as much the next one costs; hatched where the \
-         intervals do not tell. The curves: how many times as much as the reference each path costs by the model, dashed \
-         its interval, below 1 cheaper; the points were measured, with intervals over set-ups, hollow where the model \
-         was not fitted to them."
+        "The map: the cheapest path by the model, and how many times as much the next one costs; hatched: \
+         undecided. The curves: the cost of each path by the model as a multiple of the reference's (below 1 \
+         is cheaper), with its interval dashed. The points: measured, with intervals over set-ups; hollow: \
+         the model was not fitted to them."
             .to_owned(),
     );
     Content::Plots(Plots { panels, caption, table, wide: true })

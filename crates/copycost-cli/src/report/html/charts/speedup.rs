@@ -62,8 +62,8 @@ fn best(set: &Set) -> Option<String> {
     let (most, least) = (all.iter().max_by(by)?, all.iter().min_by(by)?);
     let cpus = set.conditions.as_ref().map(|conditions| conditions.cpus).filter(|cpus| *cpus > 0);
     let ideal = cpus.map_or_else(
-        || " Dashed: as many times as there are clients.".to_owned(),
-        |cpus| format!(" Dashed: as many times as there are clients, up to the machine's {cpus} CPUs."),
+        || " Dashed: proportional to the number of clients.".to_owned(),
+        |cpus| format!(" Dashed: proportional to the number of clients, up to the machine's {cpus} CPUs."),
     );
     Some(format!("Highest: {}; lowest: {}.{ideal}", say(most), say(least)))
 }
