@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use socket2::{Domain, Protocol, Type};
+use socket2::{Domain, Protocol, SockAddr, TcpKeepalive, Type};
 
 /// How many system calls a socket's owner made. Clones share one count; only one thread adds to it.
 #[derive(Debug, Clone, Default)]
@@ -34,6 +34,56 @@ impl Calls {
 pub struct Socket {
     inner: socket2::Socket,
     calls: Calls,
+}
+
+/// Options of a socket and what else is done with it beside sending and receiving, as [`socket2::Socket`] has them. Its
+/// sends are not among them: they take any flag, MSG_ZEROCOPY too, and any slice, which may be gone before the kernel has
+/// read it.
+#[derive(Debug, Clone, Copy)]
+pub struct SocketOptions<'a>(&'a socket2::Socket);
+
+macro_rules! forward {
+    ($($name:ident($($argument:ident: $type:ty),*) -> $result:ty;)+) => {
+        impl SocketOptions<'_> {
+            $(
+                #[doc = concat!("[`socket2::Socket::", stringify!($name), "`]")]
+                ///
+                /// # Errors
+                /// Those of the call.
+                pub fn $name(self $(, $argument: $type)*) -> io::Result<$result> {
+                    self.0.$name($($argument),*)
+                }
+            )+
+        }
+    };
+}
+
+forward! {
+    bind(address: &SockAddr) -> ();
+    connect(address: &SockAddr) -> ();
+    connect_timeout(address: &SockAddr, timeout: Duration) -> ();
+    listen(backlog: i32) -> ();
+    local_addr() -> SockAddr;
+    peer_addr() -> SockAddr;
+    read_timeout() -> Option<Duration>;
+    recv_buffer_size() -> usize;
+    send_buffer_size() -> usize;
+    set_linger(time: Option<Duration>) -> ();
+    set_read_timeout(time: Option<Duration>) -> ();
+    set_recv_buffer_size(bytes: usize) -> ();
+    set_reuse_address(reuse: bool) -> ();
+    set_send_buffer_size(bytes: usize) -> ();
+    set_tcp_congestion(name: &[u8]) -> ();
+    set_tcp_keepalive(probes: &TcpKeepalive) -> ();
+    set_tcp_nodelay(on: bool) -> ();
+    set_tcp_quickack(on: bool) -> ();
+    set_tcp_user_timeout(time: Option<Duration>) -> ();
+    set_write_timeout(time: Option<Duration>) -> ();
+    shutdown(how: Shutdown) -> ();
+    take_error() -> Option<io::Error>;
+    tcp_congestion() -> Vec<u8>;
+    tcp_nodelay() -> bool;
+    write_timeout() -> Option<Duration>;
 }
 
 /// What ended a wait.
@@ -87,8 +137,8 @@ impl Socket {
     }
 
     /// The socket options, which are not counted: they are set before the clock starts.
-    pub fn options(&self) -> &socket2::Socket {
-        &self.inner
+    pub fn options(&self) -> SocketOptions<'_> {
+        SocketOptions(&self.inner)
     }
 
     /// `send(2)`, which copies.

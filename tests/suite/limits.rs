@@ -19,6 +19,7 @@ use copycost::recv;
 use copycost::rig::{Rig, RigError, Work};
 use copycost::scenario::Scenario;
 use copycost::send::{self, Ledger, Limits, Release, SendPath};
+use socket2::SockRef;
 
 /// Runs verified rounds of small and large messages; returns what the kernel told over all of them, and the
 /// number of messages.
@@ -180,7 +181,7 @@ fn hog(sizes: &[usize]) {
         loop {
             let sent = held.last().map(|(_, server)| {
                 let flags = libc::MSG_ZEROCOPY | libc::MSG_DONTWAIT;
-                server.options().send_with_flags(&bytes[..*size], flags)
+                SockRef::from(&server).send_with_flags(&bytes[..*size], flags)
             });
             match sent {
                 Some(Ok(_)) => {}

@@ -412,7 +412,7 @@ mod tests {
         // SAFETY: all fields are integers, for which zeroes are valid.
         let mut info: libc::tcp_info = unsafe { std::mem::zeroed() };
         let mut length = size_of::<libc::tcp_info>() as libc::socklen_t;
-        let fd = std::os::fd::AsRawFd::as_raw_fd(socket.options());
+        let fd = std::os::fd::AsRawFd::as_raw_fd(&std::os::fd::AsFd::as_fd(socket));
         // SAFETY: `info` is writable for `length` bytes, and the kernel writes no more.
         let result = unsafe {
             libc::getsockopt(fd, libc::IPPROTO_TCP, libc::TCP_INFO, (&raw mut info).cast(), &mut length)
