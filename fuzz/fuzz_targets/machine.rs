@@ -9,9 +9,12 @@ use copycost::cost::system::SystemCpu;
 use copycost_cli::doctor::{Facts, Machine, Plan, examine, exit_code, print};
 use libfuzzer_sys::fuzz_target;
 
-/// In memory, so that a disk is not what is measured; it stays behind, one folder for each process.
+/// In memory where there is such a file system, so that a disk is not what is measured; it stays behind, one folder for
+/// each process.
 static ROOT: LazyLock<PathBuf> = LazyLock::new(|| {
-    let root = std::env::temp_dir().join(format!("copycost-fuzz-machine-{}", std::process::id()));
+    let memory = Path::new("/dev/shm");
+    let folder = if memory.is_dir() { memory.to_owned() } else { std::env::temp_dir() };
+    let root = folder.join(format!("copycost-fuzz-machine-{}", std::process::id()));
     for (path, text) in FILES {
         write(&root, path, text.as_bytes());
     }

@@ -115,7 +115,7 @@ fn explained(profiler: Result<Profiler<'_>, Missing>, site: &Arc<dyn Site>) -> (
 /// distance, and what is wrong with the samples themselves is in every try. With two CPUs and a load of 50 the farthest
 /// was 6 %; a lost thread or a wrong rate is far more.
 fn tries() -> (usize, f64) {
-    sized((4, 0.05), (1, 0.15))
+    sized((4, 0.05), (4, 0.15))
 }
 
 /// That at `site` the classes of each of `roles` sum up to its demand, and its samples to its clock.
