@@ -14,8 +14,8 @@
  * default policy) or free. FIELDS says where each field begins, in bytes from the beginning of a page, RECEIVE_OFFSET where
  * a receive buffer begins in its page: on some CPUs the distance of the two ends decides how fast a copy is. SNDBUF and RCVBUF are the numbers given to setsockopt(2); the kernel doubles them.
  *
- * Once all connections stand it reads commands from stdin. `turn MS` has all clients ask, lets everything run for MS/10,
- * then counts the bytes received in a window of MS milliseconds, and answers with one line: `bytes NS sends copied`.
+ * Once all connections stand it reads commands from stdin. `turn MS` has all clients ask, lets everything run for MS/10
+ * and until every client has received something, then counts the bytes received in a window of MS milliseconds, and answers with one line: `bytes NS sends copied`.
  * bytes and NS (nanoseconds) are the window's; sends (send calls) and copied (completions that the kernel marked as
  * copied) are the whole turn's, lead-in and tail included. EOF ends it with 0; anything wrong is one sentence on stderr
  * and exit 1, and so are 60 seconds without a command.
@@ -64,6 +64,7 @@ struct pair {
     size_t since_reap;         /* bytes */
     _Alignas(LINE) int client_fd;
     size_t index;
+    uint64_t before; /* `received` when this turn began */
 };
 
 static enum path path;
@@ -514,14 +515,20 @@ static void take_turn(long ms)
 {
     atomic_store(&stop.flag, 0);
     pthread_mutex_lock(&lock);
-    for (size_t i = 0; i < clients; i++)
+    for (size_t i = 0; i < clients; i++) {
         atomic_store(&pairs[i].end, UINT64_MAX);
+        pairs[i].before = atomic_load(&pairs[i].received);
+    }
     running = 2 * clients;
     turn++;
     pthread_cond_broadcast(&turn_begins);
     pthread_mutex_unlock(&lock);
 
     sleep_us(ms * 100);
+    /* A window opens when every client has received something, as copycost's does: threads that wait for a CPU would be in it. */
+    for (size_t i = 0; i < clients; i++)
+        while (atomic_load_explicit(&pairs[i].received, memory_order_relaxed) == pairs[i].before)
+            sleep_us(100);
     uint64_t began = now_ns(), before = sum_received();
     sleep_us(ms * 1000);
     uint64_t ended = now_ns(), after = sum_received();

@@ -45,8 +45,8 @@ fn of_hosts(results: &Results) -> Vec<String> {
     }
     let mut told = Vec::new();
     let clients: BTreeSet<usize> = results.comparisons.iter().map(|comparison| comparison.clients).collect();
-    for clients in clients {
-        told.extend(of_clients(results, clients));
+    for group in alike(results, clients) {
+        told.extend(of_clients(results, &group));
     }
     told.extend(crossovers(&results.crossovers));
     told.extend(variants(&results.comparisons));
@@ -96,9 +96,44 @@ fn answers(results: &Results, clients: usize, metric: Metric) -> Vec<(usize, Ans
     sizes.into_iter().filter_map(answer).collect()
 }
 
+/// Numbers of clients with the same answers at the same sizes, and these answers by the metric that leads and by CPU time.
+struct Group {
+    clients: Vec<usize>,
+    answers: [Vec<(usize, Answer)>; 2],
+}
+
+/// The numbers of clients, those together for which the same is to be said.
+fn alike(results: &Results, clients: BTreeSet<usize>) -> Vec<Group> {
+    let metrics = [lead(&results.records), Metric::Demand];
+    let same = |one: &[(usize, Answer)], other: &[(usize, Answer)]| {
+        one.len() == other.len()
+            && one.iter().zip(other).all(|(one, other)| one.0 == other.0 && one.1.alike(&other.1))
+    };
+    let mut groups: Vec<Group> = Vec::new();
+    for clients in clients {
+        let own = metrics.map(|metric| answers(results, clients, metric));
+        let known = |group: &&mut Group| group.answers.iter().zip(&own).all(|(one, other)| same(one, other));
+        match groups.iter_mut().find(known) {
+            Some(group) => {
+                group.clients.push(clients);
+                let all = group.answers.iter_mut().zip(&own);
+                all.flat_map(|(one, other)| one.iter_mut().zip(other))
+                    .for_each(|(one, other)| one.1.join(&other.1));
+            }
+            None => groups.push(Group { clients: vec![clients], answers: own }),
+        }
+    }
+    groups
+}
+
 /// Which path for so many clients, by the metric that leads and then by CPU time.
-fn of_clients(results: &Results, clients: usize) -> Vec<String> {
-    let with = Clients(clients);
+fn of_clients(results: &Results, group: &Group) -> Vec<String> {
+    let with = match group.clients.as_slice() {
+        [one] => Clients(*one).to_string(),
+        several => {
+            format!("{} clients", listed(&several.iter().map(ToString::to_string).collect::<Vec<_>>()))
+        }
+    };
     let sentences = |answers: &[(usize, Answer)], metric: Metric| -> Vec<String> {
         let sentence = |(sizes, range): (String, ranking::Range<'_>)| {
             format!("With {with}, {sizes}, {}.", range.sentence(metric))
@@ -106,15 +141,14 @@ fn of_clients(results: &Results, clients: usize) -> Vec<String> {
         ranges(answers).map(sentence).collect()
     };
     let metric = lead(&results.records);
-    let first = answers(results, clients, metric);
-    let mut told = sentences(&first, metric);
-    let demand = answers(results, clients, Metric::Demand);
+    let [first, demand] = &group.answers;
+    let mut told = sentences(first, metric);
     let same = demand.len() == first.len()
-        && demand.iter().zip(&first).all(|((_, by_demand), (_, by_lead))| by_demand.alike(by_lead));
+        && demand.iter().zip(first).all(|((_, by_demand), (_, by_lead))| by_demand.alike(by_lead));
     if same && !demand.is_empty() {
         told.push(format!("With {with}, {} gives the same answer.", Metric::Demand.name()));
     } else {
-        told.extend(sentences(&demand, Metric::Demand));
+        told.extend(sentences(demand, Metric::Demand));
     }
     told
 }

@@ -2,10 +2,11 @@
 //!
 //! - here: the pages, and what is asked of them; that the table of paths agrees with the lists is asked in the library's
 //!   tests, which know the lists
-//! - `commands`: command lines in code; `links`: links and headings
+//! - `commands`: command lines in code; `links`: links and headings; `runs`: what runs here is run once
 
 mod commands;
 mod links;
+mod runs;
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -19,8 +19,8 @@ pub struct Answer {
     equal: Vec<String>,
     /// The measurement cannot tell these from the best.
     unknown: Vec<String>,
-    /// Of each path beside the reference its ratio.
-    ratios: BTreeMap<String, f64>,
+    /// Of each path beside the reference its ratio, the least and the most.
+    ratios: BTreeMap<String, (f64, f64)>,
 }
 
 impl Answer {
@@ -36,7 +36,7 @@ impl Answer {
         let names = |of: &[&Comparison]| of.iter().map(|c| c.path.clone()).collect::<Vec<_>>();
         let ratios = comparisons
             .iter()
-            .filter_map(|comparison| Some((comparison.path.clone(), comparison.ratio?)))
+            .filter_map(|comparison| Some((comparison.path.clone(), (comparison.ratio?, comparison.ratio?))))
             .collect();
         let faster = worded("faster");
         let higher = metric.better() == Better::Higher;
@@ -68,6 +68,14 @@ impl Answer {
     /// How many paths have a say in it, the reference included.
     pub fn compared(&self) -> usize {
         self.ratios.len() + 1
+    }
+
+    /// Takes the ratios of another cell with the same answer.
+    pub fn join(&mut self, other: &Self) {
+        for (path, (low, high)) in &other.ratios {
+            let (least, most) = self.ratios.entry(path.clone()).or_insert((*low, *high));
+            (*least, *most) = (least.min(*low), most.max(*high));
+        }
     }
 
     /// Whether it is the same answer, whatever the ratios.
@@ -122,9 +130,9 @@ impl Range<'_> {
     /// The ratios of the others, over the sizes of the range.
     fn ratios(&self, answer: &Answer) -> String {
         let mut spans: BTreeMap<&str, (f64, f64)> = BTreeMap::new();
-        for (path, ratio) in self.0.iter().flat_map(|(_, answer)| &answer.ratios) {
-            let (low, high) = spans.entry(path).or_insert((*ratio, *ratio));
-            (*low, *high) = (low.min(*ratio), high.max(*ratio));
+        for (path, (least, most)) in self.0.iter().flat_map(|(_, answer)| &answer.ratios) {
+            let (low, high) = spans.entry(path).or_insert((*least, *most));
+            (*low, *high) = (low.min(*least), high.max(*most));
         }
         let told: Vec<_> =
             spans.into_iter().map(|(path, (low, high))| format!("{path} {}", span(low, high))).collect();

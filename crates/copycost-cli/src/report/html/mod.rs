@@ -96,7 +96,12 @@ fn answer(sets: &[Set]) -> Markup {
                 @for answer in &set.answers { p.answer { (prose(answer)) } }
                 @let sentences = verdict::sentences(set);
                 // Long verdicts would push the plots from the first page.
-                div.many[sentences.len() > 5] { @for sentence in &sentences { p { (prose(sentence)) } } }
+                @let text = html! {
+                    div.many[sentences.len() > 5] { @for sentence in &sentences { p { (prose(sentence)) } } }
+                };
+                @if set.answers.is_empty() { (text) } @else {
+                    details { summary { "In sentences, with what was not shown and the conditions" } (text) }
+                }
             }
             p.quiet {
                 "In the glossary: "
@@ -134,7 +139,7 @@ fn warnings(sets: &[Set]) -> Markup {
             ul {
                 @for set in sets {
                     @for line in conditions::flags(set).into_iter().chain(conditions::failures(set)) {
-                        li { @if !set.label.is_empty() { b { (set.label) ": " } } (line) }
+                        li { @if !set.label.is_empty() { b { (set.label) ": " } } (prose(&line)) }
                     }
                 }
             }
