@@ -80,6 +80,11 @@ impl<'a> Course<'a> {
         self.interrupted
     }
 
+    /// Whether there was a budget, and it is used up.
+    pub fn is_out_of_time(&self) -> bool {
+        self.pace.budgeted && Instant::now() >= self.until
+    }
+
     /// Measures a cell, unless an earlier run has it whole.
     pub fn cell(
         &mut self,
@@ -101,6 +106,20 @@ impl<'a> Course<'a> {
             self.to_come -= 1;
             self.progress.skip();
             return Ok(());
+        }
+        if self.is_out_of_time() && !self.results.records.is_empty() {
+            let error = "the budget was used up before this cell began: a longer --budget measures it";
+            let left_out = contestants.iter().map(|contestant| CellFailure {
+                path: contestant.name.clone(),
+                size,
+                clients,
+                client_hosts: hosts,
+                error: error.to_owned(),
+            });
+            self.results.failures.extend(left_out);
+            self.to_come -= 1;
+            self.progress.skip();
+            return self.save();
         }
         // Only now: where nothing is left to be measured, the other host need not be there.
         self.field.reach(&contestants[0].scenario.options)?;

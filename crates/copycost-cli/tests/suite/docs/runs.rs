@@ -3,10 +3,11 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
+use std::time::Instant;
 
 use super::commands::{self, Line, lines};
 use crate::common::child::{is_root, works};
-use crate::common::program::{Program, length, sized};
+use crate::program::{Program, length, sized};
 
 /// What needs another host, a job, a person or minutes.
 const ELSEWHERE: [&str; 10] = [
@@ -48,9 +49,9 @@ fn shortened(mut words: Vec<String>) -> Option<Vec<String>> {
         }
     }
     let time: &[&str] = match verb.as_str() {
-        "run" if line.contains("--crossover") => &["--budget", "4s"],
-        "run" => &length("0.1"),
-        "explain" => &["--seconds", "0.5"],
+        "run" if line.contains("--crossover") => &["--budget", "2s"],
+        "run" => &["--seconds", "0.05", "--setups", "2"],
+        "explain" => &["--seconds", "0.2"],
         "predict" => &["--budget", "4s"],
         "watch" => &["--seconds", "1"],
         _ => &[],
@@ -80,8 +81,10 @@ fn every_documented_command_runs() {
     assert!(all.len() >= 30, "only {} commands were found", all.len());
     // In the fast set a few of them: other tests run every flag.
     for words in all.iter().step_by(sized(1, 10)) {
+        let began = Instant::now();
         let arguments: Vec<&str> = words[1..].iter().map(String::as_str).collect();
         let ended = Program::start_in(&["env", "-C", here], &arguments).finish();
+        eprintln!("{:.1} s: {}", began.elapsed().as_secs_f64(), words.join(" "));
         // 3: measured, and the answer is no.
         let refused = ended.code == Some(1) && ended.err.contains("cannot be watched");
         assert!(matches!(ended.code, Some(0 | 3)) || refused, "{words:?}: {ended:?}");
