@@ -219,6 +219,24 @@ fn together(parts: impl Iterator<Item = (u64, Duration)>) -> Option<Duration> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cost::cpu::CpuScope;
+
+    #[test]
+    fn both_ends_add_up() {
+        let spent = |milliseconds| {
+            let time = Duration::from_millis(milliseconds);
+            Spent { cpu: Some(CpuSpent { time, scope: CpuScope::TaskClock }), ..Spent::default() }
+        };
+        let run =
+            |sender, receiver| Sample { sender: spent(sender), receiver: spent(receiver), ..Sample::empty() };
+        let joins: [fn(&mut Sample, &Sample); 2] = [Sample::add, Sample::beside];
+        for join in joins {
+            let mut both = run(1, 20);
+            join(&mut both, &run(300, 4000));
+            let times = [&both.sender, &both.receiver].map(|end| end.cpu_time().as_millis());
+            assert_eq!(times, [301, 4020]);
+        }
+    }
 
     #[test]
     fn the_rate_of_all_is_the_sum_of_the_hosts_rates_however_their_windows_differ() {

@@ -15,7 +15,7 @@ use copycost::internals::sys::sched;
 use copycost::message::{Buffers, Fields, Footprint, Layout, Spec, content};
 use copycost::rig::{Rig, Sample, Work};
 use copycost::scenario::{Options, Placement, Scenario};
-use copycost::send::{Budget, SendPath, Terms, drain};
+use copycost::send::{Budget, Copies, Release, SendPath, Terms, drain};
 
 const SIZES: [usize; 5] = [8, 1024, 4097, 65536, 1 << 20];
 
@@ -252,6 +252,10 @@ fn calls_cut_to_the_budget_continue_in_the_middle_of_a_field() {
                     guest.socket.options().set_tcp_quickack(true).unwrap();
                     let ledger = host.report().ledger;
                     assert_eq!((ledger.completed, ledger.enobufs), (ledger.sends, 0), "{ledger:?}");
+                    // Nothing by reference: all was copied, and is called so.
+                    if path.release == Release::OnCompletion && ledger.sends == 0 {
+                        assert_eq!(ledger.copies(), Copies::Copied, "{}: {ledger:?}", path.name);
+                    }
                 });
             }
         }

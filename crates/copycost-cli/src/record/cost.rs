@@ -218,3 +218,41 @@ impl PollutionRecord {
         Some(Self { table_bytes, ns_per_access, idle_ns_per_access })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::compare::cell::{Cell, Contestant, Ended};
+    use copycost::message::Spec;
+    use copycost::rig::{Loopback, Work};
+    use copycost::scenario::Scenario;
+    use copycost::send;
+
+    #[test]
+    fn demand_is_the_ends_time_for_each_1024_bytes_of_the_whole_run() {
+        const SIZE: usize = 5000;
+        let path = send::by_name("onecopy").unwrap();
+        let scenario = Scenario::new(path, Spec::new(SIZE).unwrap(), 2);
+        let contestant = Contestant { name: path.name.to_owned(), scenario, site: Arc::new(Loopback) };
+        let mut cell = Cell::new(vec![contestant], 1, None);
+        for _ in 0..2 {
+            assert_eq!(cell.set_up(2, Work::Rounds(50), &mut || true), Ended::Complete);
+        }
+        let (_, measured) = cell.finish(None, &mut |_| ()).pop().unwrap();
+        let measured = measured.unwrap();
+        let sample = &measured.sample;
+        assert_eq!(sample.messages, 2 * 2 * 2 * 50);
+        let record = CpuRecord::new(&measured, SIZE);
+        let kib = (400 * SIZE) as f64 / 1024.0;
+        let spent = [sample.sender.cpu, sample.receiver.cpu, sample.process];
+        let figures = [record.sender_ns_per_kib, record.receiver_ns_per_kib, record.process_ns_per_kib];
+        for (spent, figure) in spent.iter().zip(figures) {
+            // Where there is none, a reason stands in its place.
+            let Some((spent, figure)) = spent.zip(figure) else { continue };
+            let truth = spent.time.as_nanos() as f64 / kib;
+            assert!(figure > 0.0 && (figure / truth - 1.0).abs() < 1e-9, "{figure} for {truth}");
+        }
+    }
+}
