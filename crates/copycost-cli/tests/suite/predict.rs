@@ -1,6 +1,7 @@
 //! `copycost predict`: the model on this machine, checked by cells that it has not seen; bad input; exact field lengths.
 use std::fs;
 
+use crate::common::skip;
 use crate::program::{Program, results, sized};
 use crate::small_cache::SmallCache;
 use copycost::message::{Fields, Footprint, Layout};
@@ -9,7 +10,7 @@ use copycost_cli::model::fit::Term;
 use copycost_cli::record::{CostModel, MISS_TOLERATED};
 
 /// What a prediction must satisfy whatever the machine measured.
-fn check(model: &CostModel, left_out: bool) {
+fn check(model: &CostModel) {
     for path in &model.models {
         let who = format!("{}, {}", path.path, path.end);
         assert_eq!(
@@ -18,7 +19,7 @@ fn check(model: &CostModel, left_out: bool) {
             "{who}"
         );
         let held_out: Vec<_> = path.cells.iter().filter(|cell| cell.held_out).collect();
-        assert!(left_out || (held_out.len() >= 3 && path.cells.len() >= 14), "{who}");
+        assert!(held_out.len() >= 3 && path.cells.len() >= 14, "{who}");
         for cell in &path.cells {
             let mean = cell.setups_ns.iter().sum::<f64>() / cell.setups_ns.len() as f64;
             assert!(cell.setups_ns.len() >= 2 && (mean / cell.ns - 1.0).abs() < 1e-9, "{who}: {cell:?}");
@@ -76,13 +77,15 @@ fn cells_that_were_held_out_check_the_model() {
     let model = &told.models[0];
     // Beside a build a budget may not suffice for every cell of the design, and then the result says so.
     let left_out = told.verdict.iter().any(|sentence| sentence.contains("left out"));
-    check(model, left_out);
+    if left_out {
+        return skip("other programs left no time for the design");
+    }
+    check(model);
     // 3: measured, and no model is good enough, which a machine under load may come to.
     let usable = model.models.iter().any(|path| path.prediction.is_some());
     assert_eq!(ended.code, Some(if usable { 0 } else { 3 }), "{ended:?}");
     assert_eq!((model.asked.size, model.asked.fields.as_str()), (4260, "64,4096,100"));
-    let held_out = ended.err.lines().filter(|line| line.contains("held out")).count();
-    assert!(held_out == 4 || left_out, "{ended:?}");
+    assert_eq!(ended.err.lines().filter(|line| line.contains("held out")).count(), 4, "{ended:?}");
     for part in ["64 + 4096 + 100 bytes, cold", "KiB cold", "ns for each", "paired placement"] {
         assert!(ended.out.contains(part), "{part} in {}", ended.out);
     }
