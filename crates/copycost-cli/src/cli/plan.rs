@@ -34,9 +34,13 @@ impl Plan {
             (None, true) => "at least",
             (None, false) => "about",
         };
-        let least = if self.open { " or more" } else { "" };
+        let each = match (self.budget, self.open) {
+            (Some(_), _) => "as many set-ups as fit".to_owned(),
+            (None, true) => format!("{setups} set-ups each or more"),
+            (None, false) => format!("{setups} set-ups each"),
+        };
         format!(
-            "{} in {}, {setups} set-ups each{least}: {upto} {}, until {} UTC",
+            "{} in {}, {each}: {upto} {}, until {} UTC",
             plural(*paths, "path"),
             plural(cells.len(), "cell"),
             length(expected),

@@ -17,6 +17,7 @@ use crate::record::{CANNOT_TELL, Comparison, Crossover, DELAYS, Record, Results}
 use copycost::units::{ByteSize, Clients, significant};
 pub use headline::{LONGEST, headline};
 pub use limits::LAB;
+pub use ranking::VAGUE;
 use ranking::{Answer, ranges};
 
 /// The sentences; none where there is nothing to compare. Where several hosts received, those of each number of hosts.

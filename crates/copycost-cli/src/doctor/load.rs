@@ -39,8 +39,8 @@ pub(super) fn load(machine: &Machine, _: &Plan) -> Result<Answer, Unread> {
         return Ok(Answer::ready(told));
     }
     Ok(Answer::distorts(told)
-        .effect("Other programs take CPU time and caches from the paths, and intervals get wide.")
-        .fix("wait until they are done, or stop them (`top` shows which)"))
+        .effect("Programs that run beside copycost take CPU time and caches from the paths, and intervals get wide. Its own last run counts too.")
+        .fix("wait some seconds, or stop what runs (`top` shows it)"))
 }
 
 /// `avg10` of the line `some`.

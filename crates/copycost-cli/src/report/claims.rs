@@ -9,6 +9,7 @@ mod cells;
 mod tests;
 
 use super::conditions::why_not_counted;
+use super::metric::Metric;
 use super::set::Set;
 use cells::{
     PATHS, Test, contention, everywhere, faster, fewest_cycles, first_level_falls_most, over, scales_best,
@@ -56,6 +57,17 @@ pub struct Finding {
     pub word: Word,
     /// The cell that shows it, or what is missing.
     pub evidence: String,
+}
+
+impl Claim {
+    /// What becomes of it in a set. Where throughput is not the sender's, nothing follows from it.
+    pub fn judged(&self, set: &Set) -> Finding {
+        if self.tested.contains("throughput") && set.lead() != Metric::Throughput {
+            let evidence = "Throughput is not the sender's here.".to_owned();
+            return Finding { word: Word::NotTestable, evidence };
+        }
+        (self.check)(set)
+    }
 }
 
 /// Every claim.

@@ -90,7 +90,7 @@ fn claims(sets: &[Set]) -> String {
     let mut out = String::from("\n### The original experiment's claims, in this run\n\n");
     for claim in &claims::ALL {
         for set in sets {
-            let found = (claim.check)(set);
+            let found = claim.judged(set);
             let label =
                 if set.label.is_empty() { String::new() } else { format!(" ({})", escaped(&set.label)) };
             let _ = writeln!(

@@ -7,6 +7,7 @@ use comfy_table::CellAlignment;
 use super::screen::Screen;
 use super::set::Set;
 use super::table::trimmed;
+use crate::compare::verdict::VAGUE;
 use crate::record::Comparison;
 use copycost::units::{ByteSize, hundredths, significant};
 
@@ -16,9 +17,6 @@ const METRICS: [(&str, &str, [&str; 2]); 3] = [
     ("sender-demand", "CPU time, sender", ["less", "more"]),
     ("demand", "CPU time, both ends", ["less", "more"]),
 ];
-
-/// An interval of which one end is so many times the other says only that there were too few set-ups.
-const UNUSABLE: f64 = 100.0;
 
 /// The ratios of each cell, one line a path and its reference.
 pub(super) fn comparisons(comparisons: &[Comparison], screen: Screen) -> String {
@@ -126,7 +124,7 @@ fn figure(comparison: &Comparison, [better, worse]: [&str; 2]) -> String {
         return word.to_owned();
     };
     let short = |value: f64| if value < 0.005 { significant(value) } else { hundredths(value) };
-    if high / low > UNUSABLE {
+    if high / low > VAGUE {
         return format!("{} (too few set-ups)", short(ratio));
     }
     format!("{} ({} to {}) {word}", short(ratio), short(low), short(high))

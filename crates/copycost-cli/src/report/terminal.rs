@@ -49,10 +49,14 @@ fn one(set: &Set, screen: Screen) -> String {
     if !set.answers.is_empty() {
         text += "\n";
     }
+    let mut limiter_shown = false;
     if !set.rows.is_empty() {
-        text += &rows(set, screen);
+        let (rows, left_out) = rows(set, screen);
+        limiter_shown = !left_out.iter().any(|column| column == "limiter");
+        text += &rows;
     }
-    let remarks = [conditions::flags(set), unknown_limiters(set)].concat();
+    let unknown = if limiter_shown { unknown_limiters(set) } else { Vec::new() };
+    let remarks = [conditions::flags(set), unknown].concat();
     if !remarks.is_empty() {
         text += "\n";
         remarks.iter().for_each(|remark| text += &screen.wrapped("! ", remark));
@@ -116,7 +120,9 @@ fn unknown_limiters(set: &Set) -> Vec<String> {
     for record in set.rows.iter().filter_map(|row| row.record.as_ref()) {
         let Some(reason) = record.limiter.strip_prefix("unknown: ") else { continue };
         let reason = format!("limiter unknown: {reason}");
-        if !reasons.contains(&reason) {
+        // Reasons that differ in a figure are one.
+        let words = |text: &str| text.replace(|c: char| c.is_ascii_digit() || c == '.', "");
+        if !reasons.iter().any(|known| words(known) == words(&reason)) {
             reasons.push(reason);
         }
     }
@@ -177,7 +183,8 @@ fn fitted(mut all: Vec<Column>, columns: usize) -> (Vec<Column>, Vec<String>) {
     (all, left_out)
 }
 
-fn rows(set: &Set, screen: Screen) -> String {
+/// The table, and the columns that it has no room for.
+fn rows(set: &Set, screen: Screen) -> (String, Vec<String>) {
     let words = |of: &dyn Fn(&Row) -> String| set.rows.iter().map(of).collect::<Vec<_>>();
     let column = |header: &str, of: &dyn Fn(&Row) -> String, right| Column {
         header: header.to_owned(),
@@ -221,7 +228,7 @@ fn rows(set: &Set, screen: Screen) -> String {
         );
         text += &screen.wrapped("", &note);
     }
-    text
+    (text, left_out)
 }
 
 fn table(set: &Set, columns: &[Column], screen: Screen) -> String {

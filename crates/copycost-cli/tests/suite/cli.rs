@@ -59,6 +59,7 @@ fn bad_input_is_refused_with_the_flag_and_what_is_allowed() {
         (&["run", "--crossover", "onecopy:nocopy"], ["--crossover", "zerocopy"]),
         (&["run", "--crossover", "onecopy:onecopy"], ["--crossover", "itself"]),
         (&["run", "--crossover", "onecopy:twocopy:8MiB"], ["--crossover", "4MiB"]),
+        (&["run", "--crossover", "onecopy:twocopy", "--fields", "300,24KiB"], ["--crossover", "--fields"]),
         (&["run", "--fail-on-regression", "5%"], ["--with", "--baseline"]),
         (&["run", "--fail-on-regression", "5x", "--baseline", "x"], ["--fail-on-regression", "0.01% to 50%"]),
         (&["run", "--baseline", missing], ["--baseline", "cannot be read"]),

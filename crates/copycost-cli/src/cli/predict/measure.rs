@@ -5,9 +5,9 @@ use std::time::{Duration, Instant};
 
 use crossbeam::channel::Receiver;
 
-use crate::cli::Failure;
 use crate::cli::plan::Plan;
 use crate::cli::progress::Progress;
+use crate::cli::{Failure, output};
 use crate::compare::cell::{Cell, Contestant, Ended};
 use crate::compare::metric::Metric;
 use crate::compare::turns::Turns;
@@ -16,7 +16,7 @@ use crate::model::design;
 use crate::model::fit::{Counts, mean};
 use crate::record::{Asked, Conditions};
 use copycost::message::{Layout, Spec};
-use copycost::rig::{Sample, Site, Work};
+use copycost::rig::{Sample, Site, Work, check_memory};
 use copycost::scenario::Scenario;
 use copycost::send::{Release, SendPath};
 
@@ -60,6 +60,8 @@ pub struct Measurement<'a> {
     pub paths: &'a [&'static SendPath],
     pub site: &'a Arc<dyn Site>,
     pub budget: Duration,
+    /// Whether the messages lie in this process.
+    pub serves_here: bool,
     pub signals: &'a Receiver<()>,
 }
 
@@ -107,6 +109,18 @@ impl Measurement<'_> {
         let held_out = design::held_out(like).into_iter().map(|spec| (spec, true));
         let mut cells = interleaved(training.collect(), held_out.collect());
         cells.retain(|(spec, _)| by_reference || spec.layout == like.layout || like.layout == Layout::Page);
+        // Where messages lie here, what does not fit is not tried.
+        let all = cells.len();
+        cells.retain(|(spec, _)| {
+            let scenario = |path: &&'static SendPath| Scenario { path, spec: *spec, ..self.any.clone() };
+            !self.serves_here || check_memory(&self.paths.iter().map(scenario).collect::<Vec<_>>()).is_ok()
+        });
+        if cells.len() < all {
+            output::message(&format!(
+                "note: {} of {all} cells of the design are left out, because their messages do not fit into memory",
+                all - cells.len()
+            ));
+        }
         cells
     }
 

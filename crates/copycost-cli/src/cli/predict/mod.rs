@@ -22,6 +22,8 @@ use crate::model::fit::{Measured, Model, mean_miss};
 use crate::record::{Asked, CostModel, MISS_TOLERATED, ModelCell, PathModel, Results};
 use crate::report::Format;
 use copycost::message::Spec;
+use copycost::rig::check_memory;
+use copycost::scenario::Scenario;
 use copycost::send::{self, Release, SendPath};
 use copycost::units::{ByteSize, Clients, plural};
 
@@ -68,8 +70,17 @@ impl Arguments {
         let site = self.over.site_of_two()?;
         let any = self.setting.scenario(&self.over, paths[0], asked, self.clients);
         over::check(&*site, &any.options)?;
-        let measurement =
-            Measurement { any: &any, paths: &paths, site: &site, budget: self.budget, signals: &signals };
+        if !self.over.serves_elsewhere() {
+            measurement_fits(&any, &paths)?;
+        }
+        let measurement = Measurement {
+            any: &any,
+            paths: &paths,
+            site: &site,
+            budget: self.budget,
+            serves_here: !self.over.serves_elsewhere(),
+            signals: &signals,
+        };
         let outcome = measurement.run(self.over.conditions())?;
         if outcome.cells.iter().all(Vec::is_empty) {
             return match outcome.interrupted {
@@ -85,15 +96,16 @@ impl Arguments {
             paths.iter().zip(&outcome.cells).flat_map(|(path, cells)| models(path, cells, &asked)).collect();
         let model = CostModel::new(&any, &*site, models);
         results.verdict = answers(&model);
+        let usable = model.models.iter().any(|model| model.prediction.is_some());
         if outcome.left_out > 0 {
             results.verdict.push(format!(
-                "{} of the design were left out, because {}: the model rests on the others.",
+                "{} of the design were left out, because {}: {}.",
                 plural(outcome.left_out, "cell"),
-                if outcome.interrupted { "it was interrupted" } else { "the budget was over" }
+                if outcome.interrupted { "it was interrupted" } else { "the budget was over" },
+                if usable { "the model rests on the others" } else { "give it a longer --budget" }
             ));
         }
         results.answer = answer(&model);
-        let usable = model.models.iter().any(|model| model.prediction.is_some());
         results.models.push(model);
         files.save(&results)?;
         output::show(&results, self.format);
@@ -114,6 +126,12 @@ impl Arguments {
         })?;
         self.setting.spec(size)
     }
+}
+
+/// Whether the message that is asked about fits into memory, all paths at once: its cost is not guessed from others'.
+fn measurement_fits(any: &Scenario, paths: &[&'static SendPath]) -> Result<(), Failure> {
+    let all: Vec<_> = paths.iter().map(|path| Scenario { path, ..any.clone() }).collect();
+    check_memory(&all).map_err(|error| Failure::Failed(error.to_string()))
 }
 
 /// The models of one path, for each of the ends.

@@ -1,6 +1,6 @@
 //! The course of a run: cell after cell, then crossovers, with the results on disk after each.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crossbeam::channel::Receiver;
 
@@ -22,6 +22,9 @@ use copycost::scenario::Scenario;
 use copycost::send::SendPath;
 use copycost::units::{ByteSize, Clients, Rate};
 
+/// A budget may be passed by a tenth, and a short one by so much: every cell takes two set-ups at least.
+const OVERRUN: Duration = Duration::from_secs(5);
+
 /// A run under way.
 #[derive(Debug)]
 pub struct Course<'a> {
@@ -30,6 +33,8 @@ pub struct Course<'a> {
     /// When the budget is over, if there is one.
     pub until: Instant,
     pub baseline: Option<IdleBaseline>,
+    /// What it was to take, if there is a budget.
+    budget: Duration,
     /// What distorts what is measured from now on; it is kept with the first cell.
     pub distortions: Vec<String>,
     pub files: &'a Files,
@@ -57,12 +62,14 @@ impl<'a> Course<'a> {
         until: Instant,
     ) -> Self {
         let to_come = plan.cells.len();
+        let budget = plan.budget.unwrap_or_default();
         Self {
             field,
             pace,
             until,
             baseline: None,
             distortions: Vec::new(),
+            budget,
             files,
             kept: results.comparisons.clone(),
             results,
@@ -107,7 +114,8 @@ impl<'a> Course<'a> {
             self.progress.skip();
             return Ok(());
         }
-        if self.is_out_of_time() && !self.results.records.is_empty() {
+        let overrun = self.is_out_of_time() && self.until.elapsed() > OVERRUN.max(self.budget / 10);
+        if overrun && !self.results.records.is_empty() {
             let error = "the budget was used up before this cell began: a longer --budget measures it";
             let left_out = contestants.iter().map(|contestant| CellFailure {
                 path: contestant.name.clone(),

@@ -304,6 +304,11 @@ impl Arguments {
         let paths = self.paths()?;
         // Checked before another build is started, which takes a moment.
         let arms = self.setting.arms();
+        if self.crossover.is_some() && self.setting.fields.size().is_some() {
+            let text =
+                "--crossover looks at many sizes, and lengths of --fields are one: leave one of them out";
+            return Err(Failure::Usage(text.to_owned()));
+        }
         if self.crossover.is_some() && arms.len() > 1 {
             return Err(Failure::Usage("--crossover takes one offset of each kind".to_owned()));
         }
@@ -351,7 +356,17 @@ impl Arguments {
             pace.allot((paths, clients), rows, budget.unwrap_or_default(), to_come)
         };
         let expected = |paths: usize, clients: usize| allot(paths, clients).expected(paths, clients);
-        let of_cell = |&(_, clients): &(usize, usize)| vec![expected(paths, clients); sites.max(1)];
+        // Making cold messages takes seconds. `preparation` is how long it takes at most, at a sixty-fourth of the usual speed.
+        let making = |size: usize, clients: usize| -> Duration {
+            let Ok(scenario) = self.scenarios(size, clients) else { return Duration::ZERO };
+            field.contestants(scenario).iter().map(|one| one.scenario.preparation()).sum::<Duration>() / 64
+        };
+        let of_cell = |&(size, clients): &(usize, usize)| {
+            let setups = allot(paths, clients).effort.at_least as u32;
+            vec![expected(paths, clients) + making(size, clients) * setups; sites.max(1)]
+        };
+        // Two set-ups of each cell are the least.
+        let least: Duration = cells.iter().map(|&(size, clients)| 2 * making(size, clients)).sum();
         let looks = crossovers / clients.len().max(1);
         let of_looks = clients.iter().flat_map(|&clients| vec![expected(2, clients); looks]);
         let plan = Plan {
@@ -359,7 +374,7 @@ impl Arguments {
             cells: cells.iter().flat_map(of_cell).chain(of_looks).collect(),
             setups: allot(paths, 1).effort.at_least,
             open: budget.is_some() || self.precision.is_some(),
-            budget,
+            budget: budget.map(|budget| budget.max(least)),
         };
         let mut course = Course::new(field, pace, files, results, signals, plan, until);
         // Two seconds of looking on are worth it only where figures of the machine can come of it.

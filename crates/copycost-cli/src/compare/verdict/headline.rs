@@ -61,11 +61,12 @@ fn paths(results: &Results) -> String {
         let on = if said.len() > 1 { "size and number of clients" } else { "the size" };
         return format!("{opening}: it depends on {on}, see the sentences below.");
     }
-    let notes =
-        [cores(results), other_by_cpu(metric, &said, &by(Metric::Demand)), cannot_win(results, &main)];
-    for note in notes.into_iter().flatten() {
-        if sentence.chars().count() + note.chars().count() < LONGEST {
-            sentence += &note;
+    // The longest form of each that there is room for.
+    let by_cpu = other_by_cpu(metric, &said, &by(Metric::Demand));
+    for forms in [cores(results), by_cpu.into_iter().collect(), cannot_win(results, &main)] {
+        let fits = |note: &&String| sentence.chars().count() + note.chars().count() < LONGEST;
+        if let Some(note) = forms.iter().find(fits) {
+            sentence += note;
         }
     }
     sentence + "."
@@ -115,6 +116,9 @@ fn recommended(answers: &[(usize, Answer)]) -> Option<String> {
 const NO_DIFFERENCE: &str = "no difference";
 
 fn label(answer: &Answer) -> String {
+    if answer.is_vague() {
+        return format!("{NO_DIFFERENCE} shown (too few set-ups)");
+    }
     let leaders = answer.leaders();
     match leaders.as_slice() {
         [best] => best.clone(),
@@ -147,21 +151,28 @@ fn other_by_cpu(metric: Metric, said: &[(usize, String)], by_cpu: &[(usize, Stri
     match by_cpu {
         [] => None,
         [(_, other)] if said.len() == 1 => Some(format!("; by CPU time {other}")),
-        _ => Some("; by CPU time it differs".to_owned()),
+        _ => None,
     }
 }
 
 /// That loopback copied what was sent by reference, where no such path is recommended.
-fn cannot_win(results: &Results, main: &str) -> Option<String> {
+fn cannot_win(results: &Results, main: &str) -> Vec<String> {
     let on_loopback = results.records.iter().all(|record| record.transport == super::LOOPBACK);
     let copied = limits::copied_paths(&results.records);
     let named = copied.iter().any(|path| main.contains(path.as_str()));
-    (on_loopback && !copied.is_empty() && !named)
-        .then(|| "; zero copy cannot win here (try --over lab)".to_owned())
+    if !on_loopback || copied.is_empty() || named {
+        return Vec::new();
+    }
+    ["; zero copy cannot win here (try --over lab)", "; zero copy: try --over lab"].map(str::to_owned).into()
 }
 
-/// The cores of the sender at the load that was asked for, of the reference and of the path that needs least.
-fn cores(results: &Results) -> Option<String> {
+/// The cores of the sender at the load that was asked for, of the reference and of the path that needs least; or of the
+/// reference alone.
+fn cores(results: &Results) -> Vec<String> {
+    cores_at(results).unwrap_or_default()
+}
+
+fn cores_at(results: &Results) -> Option<Vec<String>> {
     let load = results.load()?;
     let sizes: BTreeSet<usize> = results.records.iter().map(|record| record.size).collect();
     let clients: BTreeSet<usize> = results.records.iter().map(|record| record.clients).collect();
@@ -179,12 +190,12 @@ fn cores(results: &Results) -> Option<String> {
         .filter(|comparison| is_ranked(results, comparison))
         .filter_map(|comparison| Some((of(&comparison.path)?, &comparison.path)))
         .min_by(|one, other| one.0.total_cmp(&other.0))?;
-    Some(format!(
-        " ({} cores at {load} with {reference}, {} with {})",
-        significant(own),
-        significant(least.0),
-        least.1
-    ))
+    let (own, other) = (significant(own), significant(least.0));
+    Some(vec![
+        format!(" ({own} cores at {load} with {reference}, {other} with {})", least.1),
+        format!(" ({own} cores at {load}; {} {other})", least.1),
+        format!(" ({own} cores at {load})"),
+    ])
 }
 
 /// `the other build`, `the earlier run`.

@@ -19,6 +19,8 @@ pub struct Answer {
     equal: Vec<String>,
     /// The measurement cannot tell these from the best.
     unknown: Vec<String>,
+    /// The interval of some path allows nearly everything.
+    vague: bool,
     /// Of each path beside the reference its ratio, the least and the most.
     ratios: BTreeMap<String, (f64, f64)>,
 }
@@ -33,6 +35,7 @@ impl Answer {
         let worded = |word: &str| -> Vec<&Comparison> {
             comparisons.iter().copied().filter(|comparison| comparison.word == word).collect()
         };
+        let vague = comparisons.iter().any(|comparison| is_vague(comparison));
         let names = |of: &[&Comparison]| of.iter().map(|c| c.path.clone()).collect::<Vec<_>>();
         let ratios = comparisons
             .iter()
@@ -45,13 +48,13 @@ impl Answer {
         let best = faster.iter().copied().max_by(|a, b| goodness(a).total_cmp(&goodness(b)));
         let Some(best) = best else {
             let (equal, unknown) = (names(&worded("equivalent")), names(&worded("undecided")));
-            return Some(Self { best: reference.clone(), reference, equal, unknown, ratios });
+            return Some(Self { best: reference.clone(), reference, equal, unknown, vague, ratios });
         };
         // Paths were compared with the reference and not with each other: where their intervals overlap, nothing is said.
         let rival = |c: &&Comparison| c.path != best.path && overlap(c, best);
         let rivals: Vec<_> = faster.iter().chain(&worded("undecided")).copied().filter(rival).collect();
         let unknown = names(&rivals);
-        Some(Self { best: best.path.clone(), reference, equal: Vec::new(), unknown, ratios })
+        Some(Self { best: best.path.clone(), reference, equal: Vec::new(), unknown, vague, ratios })
     }
 
     /// The best path, and those beside it that are equal or not told apart from it.
@@ -63,6 +66,11 @@ impl Answer {
     /// Whether every path beside the best is equal to it, and not only undecided.
     pub fn is_tie(&self) -> bool {
         self.unknown.is_empty() && !self.equal.is_empty()
+    }
+
+    /// Whether there were too few set-ups to say anything.
+    pub fn is_vague(&self) -> bool {
+        self.vague
     }
 
     /// How many paths have a say in it, the reference included.
@@ -80,8 +88,19 @@ impl Answer {
 
     /// Whether it is the same answer, whatever the ratios.
     pub fn alike(&self, other: &Self) -> bool {
-        self.best == other.best && self.equal == other.equal && self.unknown == other.unknown
+        self.vague && other.vague
+            || self.best == other.best
+                && self.vague == other.vague
+                && self.equal == other.equal
+                && self.unknown == other.unknown
     }
+}
+
+/// An interval of which one end is so many times the other says only that there were too few set-ups.
+pub const VAGUE: f64 = 100.0;
+
+fn is_vague(comparison: &Comparison) -> bool {
+    comparison.low.zip(comparison.high).is_some_and(|(low, high)| high / low > VAGUE)
 }
 
 fn overlap(a: &Comparison, b: &Comparison) -> bool {
@@ -117,6 +136,9 @@ impl Range<'_> {
         };
         let by = metric.name();
         let ratios = self.ratios(answer);
+        if answer.vague {
+            return format!("there were too few set-ups to tell paths apart by {by}");
+        }
         let together = |others: &[String]| listed(&[slice::from_ref(&answer.best), others].concat());
         if !answer.unknown.is_empty() {
             return format!("no difference in {by} is shown between {}{ratios}", together(&answer.unknown));

@@ -210,6 +210,24 @@ fn what_failed_is_not_named_and_without_its_reference_nothing_is() {
 }
 
 #[test]
+fn an_interval_that_allows_everything_recommends_nothing() {
+    let mut vague = measured(&[1024], |size| {
+        [
+            compared("flatten", size, (1.37, "faster"), (0.7, "faster")),
+            compared("twocopy", size, (0.25, "undecided"), (4.0, "undecided")),
+        ]
+        .concat()
+    });
+    for comparison in vague.comparisons.iter_mut().filter(|comparison| comparison.path == "twocopy") {
+        (comparison.low, comparison.high) = (Some(0.001), Some(62.0));
+    }
+    let all = told(&vague);
+    assert!(all.starts_with("Over loopback, 1 KiB: no difference shown (too few set-ups)."), "{all}");
+    assert!(all.contains("at 1 KiB, there were too few set-ups to tell paths apart by throughput."), "{all}");
+    assert!(!all.contains("use "), "{all}");
+}
+
+#[test]
 fn in_the_lab_the_senders_cpu_time_leads() {
     let mut lab = measured(&[65_536], |size| {
         let of = |path: &str, throughput, demand, sender: (f64, &str)| {

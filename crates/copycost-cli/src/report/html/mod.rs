@@ -170,7 +170,7 @@ fn claims(sets: &[Set]) -> Markup {
                     li {
                         p.claim { b { (claim.text) } " " span.quiet { (claim.tested) } }
                         @for set in sets {
-                            @let finding = (claim.check)(set);
+                            @let finding = claim.judged(set);
                             p.finding { (badge(finding.word)) " " @if !set.label.is_empty() { (set.label) ": " } (finding.evidence) }
                         }
                     }

@@ -30,7 +30,7 @@ fn more_clients_than_cpus_is_a_note() {
 #[test]
 fn other_programs_distort_by_the_time_that_threads_wait_or_by_the_load_average() {
     let machine = Fixture::healthy();
-    let fix = Some("wait until they are done, or stop them (`top` shows which)");
+    let fix = Some("wait some seconds, or stop what runs (`top` shows it)");
     expect(&machine.of("load"), Status::Ready, "load average of the last minute is 0.1", None);
     machine.write("proc/loadavg", "54.00 50.00 40.00 60/123 4567\n");
     expect(&machine.only("load"), Status::Distorts, "is 54.0, with 16 CPUs", fix);
