@@ -201,14 +201,25 @@ fn standing(crossing: Crossing) -> String {
         Standing::From(size) => format!("costs less from {} on", near(size)),
         Standing::UpTo(size) => format!("costs less up to {}", near(size)),
     };
-    match crossing.undecided {
-        None => stands,
-        Some(range)
-            if Some(range.0) == surface::sizes().next() && Some(range.1) == surface::sizes().last() =>
-        {
-            "costs the same within the interval at every size".to_owned()
+    let Some((least, most)) = crossing.undecided else { return stands };
+    // Beyond what is undecided the sign at either end holds.
+    let (below, above) = match crossing.standing {
+        Standing::Always => ("less", "less"),
+        Standing::Never => ("more", "more"),
+        Standing::From(_) => ("more", "less"),
+        Standing::UpTo(_) => ("less", "more"),
+    };
+    let (least, most) = (
+        (Some(least) != surface::sizes().next()).then(|| near(least)),
+        (Some(most) != surface::sizes().last()).then(|| near(most)),
+    );
+    match (least, most) {
+        (None, None) => "is undecided at every size".to_owned(),
+        (Some(least), None) => format!("costs {below} up to {least}, and is undecided from there on"),
+        (None, Some(most)) => format!("is undecided up to {most}, and costs {above} from there on"),
+        (Some(least), Some(most)) => {
+            format!("costs {below} up to {least} and {above} from {most} on, and is undecided between")
         }
-        Some((least, most)) => format!("{stands} (undecided from {} to {})", near(least), near(most)),
     }
 }
 

@@ -1,7 +1,6 @@
 //! `copycost predict`: the model on this machine, checked by cells that it has not seen; bad input; exact field lengths.
 use std::fs;
 
-use crate::common::skip;
 use crate::program::{Program, results, sized};
 use crate::small_cache::SmallCache;
 use copycost::message::{Fields, Footprint, Layout};
@@ -10,7 +9,7 @@ use copycost_cli::model::fit::Term;
 use copycost_cli::record::{CostModel, MISS_TOLERATED};
 
 /// What a prediction must satisfy whatever the machine measured.
-fn check(model: &CostModel) {
+fn check(model: &CostModel, left_out: bool) {
     for path in &model.models {
         let who = format!("{}, {}", path.path, path.end);
         assert_eq!(
@@ -19,11 +18,17 @@ fn check(model: &CostModel) {
             "{who}"
         );
         let held_out: Vec<_> = path.cells.iter().filter(|cell| cell.held_out).collect();
-        assert!(held_out.len() >= 3 && path.cells.len() >= 14, "{who}");
         for cell in &path.cells {
             let mean = cell.setups_ns.iter().sum::<f64>() / cell.setups_ns.len() as f64;
             assert!(cell.setups_ns.len() >= 2 && (mean / cell.ns - 1.0).abs() < 1e-9, "{who}: {cell:?}");
         }
+        if left_out {
+            // What is missing may be all that is cold, and then nothing cold is predicted.
+            let cold = path.model.as_ref().is_some_and(|model| model.knows(Footprint::Cold));
+            assert!(cold || path.prediction.is_none(), "{who}");
+            continue;
+        }
+        assert!(held_out.len() >= 3 && path.cells.len() >= 14, "{who}");
         for cell in &held_out {
             eprintln!(
                 "{who}, {}: predicted {:.0} ns, measured {:.0} ns ({:+.1} %)",
@@ -68,24 +73,23 @@ fn cells_that_were_held_out_check_the_model() {
         "-p",
         "onecopy,zerocopy",
         "--budget",
-        sized("30s", "8s"),
+        sized("90s", "8s"),
         "-o",
         &json,
     ];
     let ended = Program::start_in(&small.wrapper(), &flags).finish();
     let told = results(&fs::read_to_string(&json).unwrap());
     let model = &told.models[0];
-    // Beside a build a budget may not suffice for every cell of the design, and then the result says so.
+    // Beside a build, and where cold messages cover large caches, a budget may not suffice for every cell of the design, and
+    // then the result says so.
     let left_out = told.verdict.iter().any(|sentence| sentence.contains("left out"));
-    if left_out {
-        return skip("other programs left no time for the design");
-    }
-    check(model);
+    check(model, left_out);
     // 3: measured, and no model is good enough, which a machine under load may come to.
     let usable = model.models.iter().any(|path| path.prediction.is_some());
     assert_eq!(ended.code, Some(if usable { 0 } else { 3 }), "{ended:?}");
     assert_eq!((model.asked.size, model.asked.fields.as_str()), (4260, "64,4096,100"));
-    assert_eq!(ended.err.lines().filter(|line| line.contains("held out")).count(), 4, "{ended:?}");
+    let held_out = ended.err.lines().filter(|line| line.contains("held out")).count();
+    assert!(held_out == 4 || left_out, "{ended:?}");
     for part in ["64 + 4096 + 100 bytes, cold", "KiB cold", "ns for each", "paired placement"] {
         assert!(ended.out.contains(part), "{part} in {}", ended.out);
     }

@@ -165,6 +165,11 @@ fn model(path: &'static SendPath, observed: &[Observed], asked: &Spec, end: usiz
     let failed = || observed.iter().find_map(|cell| cell.ns[end].as_ref().err().cloned());
     let refused = match (&fitted, mean_miss) {
         (Err(refused), _) => Some(failed().unwrap_or_else(|| refused.to_string())),
+        // Without it, what is known of other memory would be taken for it.
+        (Ok(model), _) if !model.knows(asked.footprint) => Some(format!(
+            "no {} messages were measured: give it a longer --budget, or fewer --clients where memory is short",
+            asked.footprint
+        )),
         (Ok(_), None) => Some("no cell was held out to check it by".to_owned()),
         (Ok(_), Some(miss)) if miss > MISS_TOLERATED => Some(format!(
             "it misses cells that it has not seen by {:.0} % on average, and more than {:.0} % is of no use: give it a \

@@ -58,8 +58,15 @@ fn paths(results: &Results) -> String {
     };
     let mut sentence = format!("{opening}: {main}");
     if sentence.chars().count() >= LONGEST {
-        let on = if said.len() > 1 { "size and number of clients" } else { "the size" };
-        return format!("{opening}: it depends on {on}, see the sentences below.");
+        let on = match (only_size.len(), said.len()) {
+            (_, 1) => "the size",
+            (1, _) => "the number of clients",
+            _ => "size and number of clients",
+        };
+        let forms =
+            [opening.as_str(), place].map(|opening| format!("{opening}: it depends on {on}, see below."));
+        let short = forms.into_iter().find(|form| form.chars().count() <= LONGEST);
+        return short.unwrap_or_else(|| format!("It depends on {on}, see below."));
     }
     // The longest form of each that there is room for.
     let by_cpu = other_by_cpu(metric, &said, &by(Metric::Demand));
@@ -236,9 +243,7 @@ fn sides(comparisons: &[&Comparison], side: &str) -> String {
         }
         0 => format!("No difference to {side} shown."),
         _ if text.chars().count() <= LONGEST => text,
-        _ => shortened(&format!(
-            "Slower than {side} in some cells and faster in others, see the sentences below."
-        )),
+        _ => shortened(&format!("Slower than {side} in some cells and faster in others, see below.")),
     }
 }
 

@@ -263,6 +263,39 @@ fn in_the_lab_the_senders_cpu_time_leads() {
 }
 
 #[test]
+fn the_answer_is_never_too_long() {
+    for transport in ["loopback", "lab", "remote", "mpi"] {
+        for (sizes, clients) in [
+            (vec![1 << 30], vec![1024]),
+            (vec![24_876], vec![50, 1024]),
+            (vec![1024, 4097, 1 << 20], vec![2, 1024]),
+        ] {
+            let mut results = results();
+            for (place, &size) in sizes.iter().enumerate() {
+                for (other, &clients) in clients.iter().enumerate() {
+                    let word = ["faster", "slower", "undecided"][(place + other) % 3];
+                    let mut all = compared("uring-sendmsg", size, (1.2, word), (0.8, word));
+                    let more = Comparison { metric: "sender-demand".into(), ..all[0].clone() };
+                    all.push(more);
+                    all.iter_mut().for_each(|comparison| comparison.clients = clients);
+                    results.comparisons.extend(all);
+                    for path in ["onecopy", "uring-sendmsg", "zerocopy"] {
+                        let mut record =
+                            Record { clients, transport: transport.into(), ..record(path, size) };
+                        record.lab = (transport == "lab").then(Default::default);
+                        results.records.push(record);
+                    }
+                }
+            }
+            results.at = Some("25 Gbit/s".into());
+            let answer = headline(&results).unwrap();
+            assert!(answer.chars().count() <= LONGEST, "{answer}");
+            assert!(answer.ends_with('.'), "{answer}");
+        }
+    }
+}
+
+#[test]
 fn cores_at_a_load_are_in_the_answer() {
     let mut results =
         measured(&[24_876], |size| compared("zerocopy", size, (0.9, "slower"), (1.1, "slower")));
