@@ -28,8 +28,8 @@ fn has_mpirun() -> bool {
 
 const OVER: [&str; 5] = ["run", "--over", "mpi", "--format", "json"];
 
-/// Two set-ups in each cell: the second comes after the end of the first, and nothing here asks for a ratio.
-const BRIEF: [&str; 2] = ["--budget", "2"];
+/// Two set-ups in each cell: nothing here asks for a ratio.
+const BRIEF: [&str; 4] = ["--seconds", "0.3", "--setups", "2"];
 
 #[test]
 fn every_path_is_measured_and_the_sums_are_the_hosts_own() {
