@@ -288,13 +288,10 @@ fn limiter(row: &Row) -> String {
 fn copied(row: &Row) -> String {
     let Some(Record { ledger: Some(ledger), .. }) = &row.record else { return String::new() };
     let by_choice = ledger.plain.saturating_add(ledger.fallbacks);
-    let share = |part: u64, whole: u64| {
-        let percent = 100.0 * part as f64 / whole.max(1) as f64;
-        if (0.0..1.0).contains(&percent) && part > 0 {
-            format!("{percent:.1} %")
-        } else {
-            format!("{percent:.0} %")
-        }
+    let share = |part: u64, whole: u64| match 100.0 * part as f64 / whole.max(1) as f64 {
+        percent if part > 0 && percent < 0.1 => "<0.1 %".to_owned(),
+        percent if part > 0 && percent < 1.0 => format!("{percent:.1} %"),
+        percent => format!("{percent:.0} %"),
     };
     match ledger.completed {
         // What was copied by choice or by need was copied, and nobody had to say so.
@@ -316,8 +313,24 @@ fn flagged(row: &Row) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::record::LedgerRecord;
     use crate::report::fixture::full;
     use crate::report::set::of_results;
+
+    #[test]
+    fn the_share_that_was_copied_is_of_what_asked() {
+        let mut row = of_results("", &full()).remove(0).rows.remove(0);
+        let mut of = |completed, copied, plain| {
+            let record = row.record.as_mut().unwrap();
+            record.ledger = Some(LedgerRecord { completed, copied, plain, ..LedgerRecord::default() });
+            super::copied(&row)
+        };
+        assert_eq!(of(10, 10, 0), "100 %");
+        assert_eq!(of(1000, 3, 0), "0.3 %");
+        assert_eq!(of(0, 0, 10), "100 %");
+        assert_eq!(of(7, 7, 993), "100 % of 0.7 %");
+        assert_eq!(of(1, 0, 1_000_000), "0 % of <0.1 %");
+    }
 
     #[test]
     fn every_width_of_a_terminal_is_kept() {
