@@ -14,30 +14,38 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::metric::Metric;
 use crate::record::{CANNOT_TELL, Comparison, Crossover, DELAYS, Record, Results};
-use copycost::units::{ByteSize, Clients, significant};
+use copycost::units::{ByteSize, Clients, plural, significant};
 pub use headline::{LONGEST, headline};
 pub use limits::LAB;
 pub use ranking::VAGUE;
 use ranking::{Answer, ranges};
 
-/// The sentences; none where there is nothing to compare. Where several hosts received, those of each number of hosts.
-pub fn of(results: &Results) -> Vec<String> {
+/// What was compared with each number of client hosts, as results of its own.
+fn by_hosts(results: &Results) -> Vec<(usize, Results)> {
     let compared = results.comparisons.iter().map(|comparison| comparison.client_hosts);
     let crossed = results.crossovers.iter().map(|crossover| crossover.client_hosts);
     let hosts: BTreeSet<usize> = compared.chain(crossed).collect();
-    let told = |&hosts: &usize| {
+    let part = |hosts: usize| {
         let mut part = results.clone();
         part.records.retain(|record| record.client_hosts == hosts);
         part.failures.retain(|failure| failure.client_hosts == hosts);
         part.comparisons.retain(|comparison| comparison.client_hosts == hosts);
         part.crossovers.retain(|crossover| crossover.client_hosts == hosts);
+        (hosts, part)
+    };
+    hosts.into_iter().map(part).collect()
+}
+
+/// The sentences; none where there is nothing to compare. Where several hosts received, those of each number of hosts.
+pub fn of(results: &Results) -> Vec<String> {
+    let sentences = |(hosts, part): (usize, Results)| {
         let named = move |sentence| match hosts {
             1 => sentence,
             _ => format!("{hosts} client hosts: {sentence}"),
         };
         of_hosts(&part).into_iter().map(named)
     };
-    hosts.iter().flat_map(told).collect()
+    by_hosts(results).into_iter().flat_map(sentences).collect()
 }
 
 fn of_hosts(results: &Results) -> Vec<String> {
@@ -237,13 +245,12 @@ fn counted(comparisons: &[&Comparison]) -> Option<String> {
     comparisons.iter().for_each(|comparison| *words.entry(&comparison.word).or_default() += 1);
     let words: Vec<_> = words.iter().map(|(word, count)| format!("{word} in {count}")).collect();
     let cells = comparisons.len();
-    let s = if cells == 1 { "" } else { "s" };
     let ratios: Vec<f64> = comparisons.iter().filter_map(|comparison| comparison.ratio).collect();
     let least = ratios.iter().copied().reduce(f64::min);
     let ratios = least
         .zip(ratios.iter().copied().reduce(f64::max))
         .map_or_else(String::new, |(least, most)| format!(" (ratio {})", span(least, most)));
-    (cells > 0).then(|| format!("{} of {cells} cell{s}{ratios}", listed(&words)))
+    (cells > 0).then(|| format!("{} of {}{ratios}", listed(&words), plural(cells, "cell")))
 }
 
 /// `0.61`, or `0.55 to 0.70`.

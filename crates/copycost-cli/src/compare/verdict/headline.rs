@@ -6,7 +6,7 @@
 use std::collections::BTreeSet;
 
 use super::ranking::Answer;
-use super::{answers, is_ranked, lead, limits, listed, of_paths};
+use super::{answers, by_hosts, is_ranked, lead, limits, listed, of_paths};
 use crate::compare::metric::Metric;
 use crate::record::{BASELINE, Comparison, OLD, Results};
 use copycost::units::{ByteSize, Clients, significant};
@@ -14,8 +14,17 @@ use copycost::units::{ByteSize, Clients, significant};
 /// Characters of the sentence: one line of a usual terminal.
 pub const LONGEST: usize = 100;
 
-/// The sentence; `None` where nothing was to be compared.
+/// The sentence; `None` where nothing was to be compared. Where several numbers of hosts received, what all of them say.
 pub fn headline(results: &Results) -> Option<String> {
+    let mut sentences: Vec<_> = by_hosts(results).iter().filter_map(|(_, part)| of_hosts(part)).collect();
+    sentences.dedup();
+    match sentences.len() {
+        0 | 1 => sentences.pop(),
+        _ => Some("It depends on the number of client hosts, see below.".to_owned()),
+    }
+}
+
+fn of_hosts(results: &Results) -> Option<String> {
     if of_paths(results).next().is_some() {
         return Some(paths(results));
     }

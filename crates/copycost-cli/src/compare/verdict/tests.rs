@@ -263,6 +263,26 @@ fn in_the_lab_the_senders_cpu_time_leads() {
 }
 
 #[test]
+fn numbers_of_hosts_are_answered_each_by_itself() {
+    let of = |hosts: usize, word: &'static str| {
+        let mut part = measured(&[1024], |size| compared("flatten", size, (1.2, word), (0.8, word)));
+        part.comparisons.iter_mut().for_each(|comparison| comparison.client_hosts = hosts);
+        part.records.iter_mut().for_each(|record| {
+            (record.client_hosts, record.transport) = (hosts, "mpi".into());
+        });
+        part
+    };
+    let both = |two: &'static str, three: &'static str| {
+        let (mut all, more) = (of(2, two), of(3, three));
+        all.records.extend(more.records);
+        all.comparisons.extend(more.comparisons);
+        headline(&all).unwrap()
+    };
+    assert_eq!(both("faster", "faster"), "Over many hosts, 1 KiB: use flatten.");
+    assert_eq!(both("faster", "slower"), "It depends on the number of client hosts, see below.");
+}
+
+#[test]
 fn the_answer_is_never_too_long() {
     for transport in ["loopback", "lab", "remote", "mpi"] {
         for (sizes, clients) in [
