@@ -15,7 +15,7 @@ use copycost::internals::sys::sched;
 use copycost::message::{Buffers, Fields, Footprint, Layout, Spec, content};
 use copycost::rig::{Rig, Sample, Work};
 use copycost::scenario::{Options, Placement, Scenario};
-use copycost::send::{Budget, Copies, Release, SendPath, Terms, drain};
+use copycost::send::{Budget, Copies, Release, SendPath, Socket, Terms, drain};
 
 const SIZES: [usize; 5] = [8, 1024, 4097, 65536, 1 << 20];
 
@@ -158,6 +158,18 @@ fn through_a_send_buffer_far_smaller_than_the_message() {
     }
 }
 
+/// The client and the server of a connection whose buffers hold less than a MiB together, and how long each waits.
+fn narrow_pair(server_stall: Duration, client_stall: Duration) -> [Socket; 2] {
+    let (send_buffer, receive_buffer) = (64 << 10, 64 << 10);
+    let options = Options { stall: server_stall, send_buffer, receive_buffer, ..Options::for_this_machine() };
+    let listener = connection::listen(([127, 0, 0, 1], 0).into(), &options).unwrap();
+    let client = Options { stall: client_stall, ..options };
+    let client = connection::connect(listener.local_addr().unwrap(), &client).unwrap();
+    let (server, _) = listener.accept().unwrap();
+    connection::accepted(&server, &options).unwrap();
+    [client, server]
+}
+
 #[test]
 fn short_counts_where_the_send_timeout_ends_a_call() {
     // The second call must not end likewise before this machine, however busy, has begun to read.
@@ -166,13 +178,7 @@ fn short_counts_where_the_send_timeout_ends_a_call() {
     let paths = available(&spec(SIZE, false));
     // All at the same time: what has to be waited for is the timeout.
     at_once(paths, SIZE, |path| {
-        // Together they hold less than a message.
-        let (send_buffer, receive_buffer) = (64 << 10, 64 << 10);
-        let options = Options { stall: STALL, send_buffer, receive_buffer, ..Options::for_this_machine() };
-        let listener = connection::listen(([127, 0, 0, 1], 0).into(), &options).unwrap();
-        let client = connection::connect(listener.local_addr().unwrap(), &options).unwrap();
-        let (socket, _) = listener.accept().unwrap();
-        connection::accepted(&socket, &options).unwrap();
+        let [client, socket] = narrow_pair(STALL, STALL);
         let spec = fitting(path, spec(SIZE, false));
         let (calls, supply) = (socket.calls(), Supply::new(&spec, false).unwrap());
         let sending = thread::Builder::new().spawn(move || {
@@ -205,14 +211,7 @@ fn nothing_is_sent_behind_what_failed() {
     const SIZE: usize = 1 << 20;
     let paths = available(&spec(SIZE, false));
     at_once(paths, SIZE, |path| {
-        // Together they hold less than a message.
-        let (send_buffer, receive_buffer) = (64 << 10, 64 << 10);
-        let options = Options { stall: STALL, send_buffer, receive_buffer, ..Options::for_this_machine() };
-        let listener = connection::listen(([127, 0, 0, 1], 0).into(), &options).unwrap();
-        let patient = Options { stall: LONG, ..options };
-        let client = connection::connect(listener.local_addr().unwrap(), &patient).unwrap();
-        let (socket, _) = listener.accept().unwrap();
-        connection::accepted(&socket, &options).unwrap();
+        let [client, socket] = narrow_pair(STALL, LONG);
         let spec = fitting(path, spec(SIZE, false));
         let sending = thread::Builder::new().spawn(move || {
             let supply = Supply::new(&spec, false).unwrap();

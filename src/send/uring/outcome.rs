@@ -58,8 +58,9 @@ impl Uring {
                 }
                 (Err(_), None) => ended = Some(cause.unwrap_or(libc::ECANCELED)),
                 (Ok(bytes @ 1..), Some(_)) => {
-                    let told = format!("{bytes} bytes were sent after a request that was sent only in part");
-                    return Err(io::Error::other(told));
+                    let message =
+                        format!("{bytes} bytes were sent after a request that was sent only in part");
+                    return Err(io::Error::other(message));
                 }
                 (_, Some(_)) => {}
             }

@@ -29,18 +29,13 @@ impl Plan {
     pub fn sentence(&self, now: SystemTime) -> String {
         let Self { paths, cells, setups, .. } = self;
         let expected = self.expected();
-        let upto = match (self.budget, self.open) {
-            (Some(_), _) => "at most",
-            (None, true) => "at least",
-            (None, false) => "about",
-        };
-        let each = match (self.budget, self.open) {
-            (Some(_), _) => "as many set-ups as fit".to_owned(),
-            (None, true) => format!("{setups} set-ups each or more"),
-            (None, false) => format!("{setups} set-ups each"),
+        let effort = match (self.budget, self.open) {
+            (Some(_), _) => "as many set-ups as fit: at most".to_owned(),
+            (None, true) => format!("{setups} set-ups each or more: at least"),
+            (None, false) => format!("{setups} set-ups each: about"),
         };
         format!(
-            "{} in {}, {each}: {upto} {}, until {} UTC",
+            "{} in {}, {effort} {}, until {} UTC",
             plural(*paths, "path"),
             plural(cells.len(), "cell"),
             length(expected),

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use super::output;
 use super::plan::{Plan, Remaining, length};
+use copycost::units::plural;
 use indicatif::{ProgressBar, ProgressStyle};
 
 /// Marks on the whole bar.
@@ -72,10 +73,10 @@ impl Progress {
 
     /// Connections are being made for the set-up with this number, and their threads started.
     pub fn setting_up(&self, number: usize, connections: usize) {
-        let s = if connections == 1 { "" } else { "s" };
         self.bar.set_message(format!(
-            "{}: setting up {connections} connection{s} (set-up {number})",
-            self.what.borrow()
+            "{}: setting up {} (set-up {number})",
+            self.what.borrow(),
+            plural(connections, "connection")
         ));
     }
 

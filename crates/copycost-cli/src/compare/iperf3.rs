@@ -114,8 +114,8 @@ impl Contest {
             };
             outcome.rate.push(Pair { path: ours.rate, reference: theirs.rate });
             outcome.cpu.push(Pair { path: ours.ns_per_kib, reference: theirs.ns_per_kib });
-            let told = format!("{} copycost, {} iperf3", Rate(ours.rate), Rate(theirs.rate));
-            if !go_on(number + 1, &told) {
+            let rates = format!("{} copycost, {} iperf3", Rate(ours.rate), Rate(theirs.rate));
+            if !go_on(number + 1, &rates) {
                 break;
             }
         }

@@ -264,8 +264,8 @@ fn forward(socket: &Socket, news: &Receiver<News>) -> io::Result<()> {
             },
             recv(gone) -> _ => break Ok(()),
             recv(end) -> _ => {
-                let told = format!("the time limit of {} minutes is over", LONGEST.as_secs() / 60);
-                break frame::send(socket, &Answer::Refused(told));
+                let message = format!("the time limit of {} minutes is over", LONGEST.as_secs() / 60);
+                break frame::send(socket, &Answer::Refused(message));
             }
         }
     };

@@ -9,8 +9,8 @@ mod cells;
 mod tests;
 
 use super::conditions::why_not_counted;
-use super::metric::Metric;
 use super::set::Set;
+use crate::compare::metric::Metric;
 use cells::{
     PATHS, Test, contention, everywhere, faster, fewest_cycles, first_level_falls_most, over, scales_best,
     shrink,

@@ -1,5 +1,6 @@
 //! What a report plots and tabulates: each figure with its unit, which way is better, and where a record holds it.
 
+use crate::compare::metric::Metric as Compared;
 use crate::record::Record;
 
 /// A value, and how far it may be off or how far it is spread.
@@ -45,6 +46,17 @@ pub enum Metric {
     LastLevelMisses,
     /// Voluntary and involuntary, both ends.
     Switches,
+}
+
+/// The figure of a record that a comparison by this metric is about.
+impl From<Compared> for Metric {
+    fn from(metric: Compared) -> Self {
+        match metric {
+            Compared::Throughput => Self::Throughput,
+            Compared::Demand => Self::BothDemand,
+            Compared::SenderDemand => Self::SenderDemand,
+        }
+    }
 }
 
 impl Metric {

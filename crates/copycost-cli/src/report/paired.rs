@@ -70,13 +70,7 @@ pub(super) fn comparisons(comparisons: &[Comparison], screen: Screen) -> String 
         table.add_row(row);
     });
     let mut text = format!("\n{}\n", trimmed(&table));
-    if !left_out.is_empty() {
-        let note = format!(
-            "Left out for want of room: {}. A wider terminal and the files have it.",
-            left_out.join(", ")
-        );
-        text += &screen.wrapped("", &note);
-    }
+    text += &screen.left_out(&left_out);
     text
 }
 

@@ -45,7 +45,21 @@ impl Screen {
         lines + "\n"
     }
 
-    /// The same in bold where there is colour.
+    /// That columns were left out because a line has no room for them; nothing where none was.
+    pub(super) fn left_out(self, columns: &[String]) -> String {
+        match columns {
+            [] => String::new(),
+            some => self.wrapped(
+                "",
+                &format!(
+                    "Left out for want of room: {}. A wider terminal and the files have it.",
+                    some.join(", ")
+                ),
+            ),
+        }
+    }
+
+    /// `text` in lines, in bold where there is colour.
     pub(super) fn bold(self, text: &str) -> String {
         let text = self.wrapped("", text);
         if self.coloured { format!("\u{1b}[1m{}\u{1b}[0m\n", text.trim_end()) } else { text }

@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 
 use super::dated::Dated;
 use super::metric::{Figure, Metric};
-use crate::compare::metric;
+use crate::compare::metric::Metric as Compared;
 use crate::compare::verdict::{headline, lead};
 use crate::record::{
     CellFailure, Comparison, Conditions, CostModel, Crossover, Explanation, Load, Record, Results,
@@ -186,19 +186,16 @@ pub fn of_results(file: &str, results: &Results) -> Vec<Set> {
 
 impl Set {
     /// By what its paths are ranked first.
-    pub fn lead(&self) -> Metric {
-        match lead(self.rows.iter().filter_map(|row| row.record.as_ref())) {
-            metric::Metric::SenderDemand => Metric::SenderDemand,
-            metric::Metric::Throughput | metric::Metric::Demand => Metric::Throughput,
-        }
+    pub fn lead(&self) -> Compared {
+        lead(self.rows.iter().filter_map(|row| row.record.as_ref()))
     }
 
     /// A record has no interval of its own. Its comparison has: that of its ratio, which is laid on the reference.
     fn add_intervals(&mut self) {
         for comparison in &self.comparisons {
-            let metric = match comparison.metric.as_str() {
-                "throughput" => Metric::Throughput,
-                "sender-demand" => Metric::SenderDemand,
+            // In the lab the demand of both ends has the relay's in it, and no figure of a record has.
+            let metric = match comparison.metric.parse() {
+                Ok(compared @ (Compared::Throughput | Compared::SenderDemand)) => Metric::from(compared),
                 _ => continue,
             };
             let (size, clients) = (comparison.size, comparison.clients);

@@ -221,13 +221,7 @@ fn rows(set: &Set, screen: Screen) -> (String, Vec<String>) {
     }
     let (columns, left_out) = fitted(columns, screen.columns);
     let mut text = table(set, &columns, screen);
-    if !left_out.is_empty() {
-        let note = format!(
-            "Left out for want of room: {}. A wider terminal and the files have it.",
-            left_out.join(", ")
-        );
-        text += &screen.wrapped("", &note);
-    }
+    text += &screen.left_out(&left_out);
     (text, left_out)
 }
 

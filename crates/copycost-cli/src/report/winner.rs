@@ -2,6 +2,7 @@
 
 use super::metric::Metric;
 use super::set::{Row, Set};
+use crate::compare::metric::Metric as Compared;
 use crate::record::{CANNOT_TELL, Comparison, DELAYS, LIMITED_BY_RELAY};
 
 /// The path that is ahead.
@@ -18,7 +19,8 @@ pub struct Winner<'a> {
 
 /// The best path of a cell by the metric that leads, of those that hold no messages back; `None` where none was measured.
 pub fn of_cell(set: &Set, size: usize, clients: usize) -> Option<Winner<'_>> {
-    let metric = set.lead();
+    let lead_by = set.lead();
+    let metric = Metric::from(lead_by);
     let mut rows: Vec<(&Row, f64)> = set
         .rows
         .iter()
@@ -35,7 +37,7 @@ pub fn of_cell(set: &Set, size: usize, clients: usize) -> Option<Winner<'_>> {
     // Of a sender that was not the limit throughput says nothing, and its CPU time what it always does.
     let blind = metric == Metric::Throughput
         && rows.iter().any(|(row, _)| has_flag(row, CANNOT_TELL) || has_flag(row, LIMITED_BY_RELAY));
-    let shown = others.iter().all(|(other, _)| is_better(set, metric, first.0, other));
+    let shown = others.iter().all(|(other, _)| is_better(set, lead_by, first.0, other));
     Some(Winner { path: &first.0.path, lead, decided: !others.is_empty() && !blind && shown })
 }
 
@@ -45,8 +47,9 @@ fn has_flag(row: &Row, flag: &str) -> bool {
 
 /// Whether an interval shows that `one` is better than `other`: the comparison's word where one of them is the
 /// reference, intervals that do not touch otherwise.
-fn is_better(set: &Set, metric: Metric, one: &Row, other: &Row) -> bool {
-    match (word(set, metric, one, other), word(set, metric, other, one)) {
+fn is_better(set: &Set, compared_by: Compared, one: &Row, other: &Row) -> bool {
+    let metric = Metric::from(compared_by);
+    match (word(set, compared_by, one, other), word(set, compared_by, other, one)) {
         (Some(word), _) => word == "faster",
         (None, Some(word)) => word == "slower",
         (None, None) => {
@@ -60,10 +63,13 @@ fn is_better(set: &Set, metric: Metric, one: &Row, other: &Row) -> bool {
     }
 }
 
-fn word<'a>(set: &'a Set, metric: Metric, path: &'a Row, reference: &Row) -> Option<&'a str> {
-    let name = if metric == Metric::Throughput { "throughput" } else { "sender-demand" };
-    let mut all = compared(set, &path.path, path.size, path.clients, name);
-    all.find(|comparison| comparison.reference == reference.path).map(|comparison| comparison.word.as_str())
+fn word<'a>(set: &'a Set, by: Compared, path: &'a Row, reference: &Row) -> Option<&'a str> {
+    let name = by.to_string();
+    let found = set.comparisons.iter().find(|c| {
+        (&c.path, c.size, c.clients, &c.metric, &c.reference)
+            == (&path.path, path.size, path.clients, &name, &reference.path)
+    })?;
+    Some(found.word.as_str())
 }
 
 /// A path's comparisons in a cell.

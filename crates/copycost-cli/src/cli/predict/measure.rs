@@ -16,7 +16,7 @@ use crate::model::design;
 use crate::model::fit::{Counts, mean};
 use crate::record::{Asked, Conditions};
 use copycost::message::{Layout, Spec};
-use copycost::rig::{Sample, Site, Work, check_memory};
+use copycost::rig::{RigError, Sample, Site, Work, check_memory};
 use copycost::scenario::Scenario;
 use copycost::send::{Release, SendPath};
 
@@ -101,6 +101,17 @@ impl Measurement<'_> {
         Ok(Outcome { cells: observed, conditions, left_out, interrupted })
     }
 
+    /// Whether messages of `spec` fit into memory, all paths at once, where they lie in this process.
+    pub fn fits(&self, spec: &Spec) -> Result<(), RigError> {
+        let scenarios: Vec<_> = self.paths.iter().map(|path| self.scenario(path, spec)).collect();
+        if self.serves_here { check_memory(&scenarios) } else { Ok(()) }
+    }
+
+    /// A path in a cell.
+    fn scenario(&self, path: &'static SendPath, spec: &Spec) -> Scenario {
+        Scenario { path, spec: *spec, ..self.any.clone() }
+    }
+
     /// The design, without what only paths need that keep references to pages.
     fn cells(&self) -> Vec<(Spec, bool)> {
         let like = &self.any.spec;
@@ -111,10 +122,7 @@ impl Measurement<'_> {
         cells.retain(|(spec, _)| by_reference || spec.layout == like.layout || like.layout == Layout::Page);
         // Where messages lie here, what does not fit is not tried.
         let all = cells.len();
-        cells.retain(|(spec, _)| {
-            let scenario = |path: &&'static SendPath| Scenario { path, spec: *spec, ..self.any.clone() };
-            !self.serves_here || check_memory(&self.paths.iter().map(scenario).collect::<Vec<_>>()).is_ok()
-        });
+        cells.retain(|(spec, _)| self.fits(spec).is_ok());
         if cells.len() < all {
             output::message(&format!(
                 "note: {} of {all} cells of the design are left out, because their messages do not fit into memory",
@@ -134,7 +142,7 @@ impl Measurement<'_> {
     ) -> Option<Vec<Observed>> {
         let contestant = |path: &&'static SendPath| Contestant {
             name: path.name.to_owned(),
-            scenario: Scenario { path, spec: *spec, ..self.any.clone() },
+            scenario: self.scenario(path, spec),
             site: self.site.clone(),
         };
         let mut cell = Cell::new(self.paths.iter().map(contestant).collect(), seed, None);

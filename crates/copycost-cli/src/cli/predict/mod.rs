@@ -22,8 +22,6 @@ use crate::model::fit::{Measured, Model, mean_miss};
 use crate::record::{Asked, CostModel, MISS_TOLERATED, ModelCell, PathModel, Results};
 use crate::report::Format;
 use copycost::message::Spec;
-use copycost::rig::check_memory;
-use copycost::scenario::Scenario;
 use copycost::send::{self, Release, SendPath};
 use copycost::units::{ByteSize, Clients, plural};
 
@@ -70,9 +68,6 @@ impl Arguments {
         let site = self.over.site_of_two()?;
         let any = self.setting.scenario(&self.over, paths[0], asked, self.clients);
         over::check(&*site, &any.options)?;
-        if !self.over.serves_elsewhere() {
-            measurement_fits(&any, &paths)?;
-        }
         let measurement = Measurement {
             any: &any,
             paths: &paths,
@@ -81,6 +76,8 @@ impl Arguments {
             serves_here: !self.over.serves_elsewhere(),
             signals: &signals,
         };
+        // The cost of what does not fit is not guessed from other messages.
+        measurement.fits(&asked).map_err(|error| Failure::Failed(error.to_string()))?;
         let outcome = measurement.run(self.over.conditions())?;
         if outcome.cells.iter().all(Vec::is_empty) {
             return match outcome.interrupted {
@@ -126,12 +123,6 @@ impl Arguments {
         })?;
         self.setting.spec(size)
     }
-}
-
-/// Whether the message that is asked about fits into memory, all paths at once: its cost is not guessed from others'.
-fn measurement_fits(any: &Scenario, paths: &[&'static SendPath]) -> Result<(), Failure> {
-    let all: Vec<_> = paths.iter().map(|path| Scenario { path, ..any.clone() }).collect();
-    check_memory(&all).map_err(|error| Failure::Failed(error.to_string()))
 }
 
 /// The models of one path, for each of the ends.

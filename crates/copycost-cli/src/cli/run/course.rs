@@ -16,6 +16,7 @@ use crate::compare::cell::{Cell, Contestant, Failed};
 use crate::compare::metric::Metric;
 use crate::compare::rigs::Rigs;
 use crate::compare::trial::{self, End};
+use crate::doctor;
 use crate::record::{CellFailure, Comparison, Paired, Record, Results};
 use copycost::cost::system::IdleBaseline;
 use copycost::scenario::Scenario;
@@ -35,8 +36,9 @@ pub struct Course<'a> {
     pub baseline: Option<IdleBaseline>,
     /// What it was to take, if there is a budget.
     budget: Duration,
-    /// What distorts what is measured from now on; it is kept with the first cell.
-    pub distortions: Vec<String>,
+    /// What `doctor` is asked when the first cell begins, and whether both ends are here: looking takes a moment, which
+    /// a run that measures nothing does not need.
+    pub to_examine: Option<(doctor::Plan, bool)>,
     pub files: &'a Files,
     pub results: Results,
     pub progress: Progress,
@@ -68,7 +70,7 @@ impl<'a> Course<'a> {
             pace,
             until,
             baseline: None,
-            distortions: Vec::new(),
+            to_examine: None,
             budget,
             files,
             kept: results.comparisons.clone(),
@@ -177,10 +179,11 @@ impl<'a> Course<'a> {
         Err(Failure::Failed(format!("{why}; {kept}")))
     }
 
-    /// One flag of each check: of a run that is resumed the last one.
+    /// Keeps what distorts the run. One flag of each check: of a run that is resumed the last one.
     fn keep_distortions(&mut self) {
+        let Some((plan, over_loopback)) = self.to_examine.take() else { return };
         let flags = &mut self.results.conditions.flags;
-        for distortion in self.distortions.drain(..) {
+        for distortion in crate::cli::doctor::distortions(&plan, over_loopback) {
             let check = distortion.split_inclusive(':').next().unwrap_or_default();
             flags.retain(|flag| !flag.starts_with(check));
             flags.push(distortion);

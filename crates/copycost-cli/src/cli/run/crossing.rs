@@ -84,13 +84,7 @@ fn at(course: &mut Course<'_>, looker: &Looker<'_>, size: usize, told: &mut [boo
     course.progress.begin(&what);
     // The first of the pair against the second.
     let pairs = [(0, 1)];
-    let contestants = (looker.contestants)(size);
-    if contestants.len() < 2 {
-        // No such message.
-        course.progress.skip();
-        return Some([Standing::Unknown; 3]);
-    }
-    let (cell, end, _) = course.measure(contestants, &pairs);
+    let (cell, end, _) = course.measure((looker.contestants)(size), &pairs);
     course.progress.end(1, &format!("{what}: {} set-ups", cell.setups()));
     let standings = [Metric::Throughput, Metric::Demand, Metric::SenderDemand].map(|metric| {
         let estimate = cell.pairs(0, 1, metric).ok().and_then(|pairs| Estimate::new(&pairs).ok());

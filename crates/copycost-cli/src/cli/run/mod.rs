@@ -179,13 +179,11 @@ impl Arguments {
         if let Some(job) = job {
             introduce(job, &mut results.conditions);
         }
-        let distortions = self.distortions();
         let signals = signals::listen()?;
         let sites = self.sites(job)?;
         let field = self.field()?;
         self.check_memory(&field)?;
         let (mut course, cells) = self.course(field, &files, results, &signals, sites.len());
-        course.distortions = distortions;
         let measured = self.cells(&mut course, &cells, &sites);
         course.progress.finish();
         if let Err(failure) = measured {
@@ -207,12 +205,6 @@ impl Arguments {
         }
         let done = self.tell(&results, interrupted)?;
         incomparable.map_or(Ok(done), |why| Err(Failure::Failed(why)))
-    }
-
-    /// What `doctor` finds to distort this run.
-    fn distortions(&self) -> Vec<String> {
-        let plan = doctor::plan(&self.sizes(), &self.clients, self.over.serves_elsewhere());
-        doctor::distortions(&plan, self.over.is_loopback())
     }
 
     /// Whether the messages of every cell fit into memory, all paths of it at once, where this process has them.
@@ -377,6 +369,8 @@ impl Arguments {
             budget: budget.map(|budget| budget.max(least)),
         };
         let mut course = Course::new(field, pace, files, results, signals, plan, until);
+        let planned = doctor::plan(&self.sizes(), &self.clients, self.over.serves_elsewhere());
+        course.to_examine = Some((planned, self.over.is_loopback()));
         // Two seconds of looking on are worth it only where figures of the machine can come of it.
         let each = budget.map_or(self.seconds, |budget| budget / (to_come * paths) as u32 / 2);
         // Of several servers this one is not the whole system.

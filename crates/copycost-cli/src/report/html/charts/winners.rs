@@ -1,8 +1,8 @@
 //! A map of sizes and clients: which path is ahead, and where that is not shown.
 
 use super::{Chart, Content, Plots, of_each_set};
+use crate::compare::metric::Metric;
 use crate::report::listing::Listing;
-use crate::report::metric::Metric;
 use crate::report::plot::grid::{Cell, Grid};
 use crate::report::set::{Set, place};
 use crate::report::winner;
