@@ -100,13 +100,14 @@ pub struct Ended {
 }
 
 impl Program {
-    /// `copycost` with these arguments, after `wrapper`, the start of the command line.
+    /// `copycost` with these arguments, after `wrapper`, the start of the command line. It starts with the signals of a
+    /// login shell: tests that run in the background have SIGINT ignored, and it would ignore it too.
     pub fn start_in<W: AsRef<str>>(wrapper: &[W], arguments: &[&str]) -> Self {
         let binary = assert_cmd::cargo::cargo_bin!("copycost").to_str().unwrap().to_owned();
         let wrapper = wrapper.iter().map(AsRef::as_ref);
-        let words: Vec<&str> = wrapper.chain([binary.as_str()]).chain(arguments.iter().copied()).collect();
-        let mut command = Command::new(words[0]);
-        command.args(&words[1..]).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut command = Command::new("env");
+        command.arg("--default-signal=HUP,INT,QUIT,TERM").args(wrapper).arg(&binary).args(arguments);
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().unwrap();
         let (line_to, lines) = mpsc::channel();
         let (out, mut err) = (child.stdout.take().unwrap(), child.stderr.take().unwrap());

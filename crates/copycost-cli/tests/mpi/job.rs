@@ -3,11 +3,13 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::{Duration, Instant};
 
 use copycost_cli::record::{Record, Results};
 
-use crate::program::results;
+use crate::common::eventually;
+use crate::program::{results, results_in};
 
 /// How a job ended.
 #[derive(Debug)]
@@ -22,6 +24,17 @@ pub struct Ended {
     pub took: Duration,
 }
 
+/// The machine, for several jobs or for one alone: ranks wait by polling, and those of several jobs keep each other from
+/// running.
+static MACHINE: RwLock<()> = RwLock::new(());
+
+/// Held by a job for as long as it runs.
+#[expect(dead_code, reason = "held, not read")]
+enum Machine {
+    Shared(RwLockReadGuard<'static, ()>),
+    Alone(RwLockWriteGuard<'static, ()>),
+}
+
 /// A job under way; killed on drop, and mpirun then kills its ranks.
 pub struct Job {
     child: Child,
@@ -29,6 +42,7 @@ pub struct Job {
     out: PathBuf,
     err: PathBuf,
     _folder: tempfile::TempDir,
+    _machine: Machine,
 }
 
 /// No job of these tests takes a third of this.
@@ -44,8 +58,18 @@ pub fn start(mpirun: &[&str]) -> Job {
     start_in(&["mpirun"], mpirun)
 }
 
-/// The same, with `launcher` the start of the command line.
+/// The same, with no other job beside it: for tests in which a host that is late is taken for one that hangs.
+pub fn start_alone(mpirun: &[&str]) -> Job {
+    // A test that failed with a job under way has ended that job.
+    spawn(&["mpirun"], mpirun, Machine::Alone(MACHINE.write().unwrap_or_else(PoisonError::into_inner)))
+}
+
+/// A job whose command line begins with `launcher`.
 pub fn start_in(launcher: &[&str], mpirun: &[&str]) -> Job {
+    spawn(launcher, mpirun, Machine::Shared(MACHINE.read().unwrap_or_else(PoisonError::into_inner)))
+}
+
+fn spawn(launcher: &[&str], mpirun: &[&str], machine: Machine) -> Job {
     let folder = tempfile::tempdir().unwrap();
     // Files and not pipes, so that nobody has to read while something else is waited for.
     let (out, err) = (folder.path().join("out"), folder.path().join("err"));
@@ -54,7 +78,8 @@ pub fn start_in(launcher: &[&str], mpirun: &[&str]) -> Job {
     command.env("OMPI_ALLOW_RUN_AS_ROOT", "1").env("OMPI_ALLOW_RUN_AS_ROOT_CONFIRM", "1");
     command.stdin(Stdio::null());
     command.stdout(fs::File::create(&out).unwrap()).stderr(fs::File::create(&err).unwrap());
-    Job { child: command.spawn().unwrap(), began: Instant::now(), out, err, _folder: folder }
+    let child = command.spawn().unwrap();
+    Job { child, began: Instant::now(), out, err, _folder: folder, _machine: machine }
 }
 
 impl Job {
@@ -70,6 +95,15 @@ impl Job {
         let text = |path: &Path| String::from_utf8_lossy(&fs::read(path).unwrap()).into_owned();
         let took = self.began.elapsed();
         Ended { code: status.code(), out: text(&self.out), err: text(&self.err), took }
+    }
+
+    /// Waits until a first cell is in `file`; the job must not end before.
+    pub fn measures_into(&mut self, file: &Path) {
+        eventually("the first cell is on disk", || {
+            let ended = self.child.try_wait().unwrap();
+            assert!(ended.is_none(), "it ended before its first cell: {ended:?}: {}", self.said());
+            results_in(file).is_some()
+        });
     }
 
     fn said(&self) -> String {

@@ -24,9 +24,7 @@ fn ignoring(signal: &str) -> [String; 4] {
 
 fn named(signal: &str, number: i32) -> (Program, tempfile::TempDir, i32) {
     let folder = tempfile::tempdir().unwrap();
-    // Where tests run in the background themselves, SIGINT is ignored from the start.
-    let usual = ["env", "--default-signal=INT,TERM,HUP"];
-    let program = measuring(&usual, ENDLESS, &folder.path().join("r.json"));
+    let program = measuring(&[], ENDLESS, &folder.path().join("r.json"));
     program.signal(signal);
     (program, folder, 128 + number)
 }
@@ -63,7 +61,7 @@ fn timeout_lets_a_run_come_to_its_end() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("r.json");
     // Ended from outside, so that no machine is too slow for it: timeout passes the signal on just as its own.
-    let wrapper = ["env", "--default-signal=TERM", "timeout", "--preserve-status", "3600"];
+    let wrapper = ["timeout", "--preserve-status", "3600"];
     let program = measuring(&wrapper, ENDLESS, &file);
     program.signal("TERM");
     let ended = program.finish();
