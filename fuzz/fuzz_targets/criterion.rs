@@ -1,9 +1,10 @@
 //! Criterion's files of a benchmark, and every report of them.
 #![no_main]
 
+use copycost_cli::report::Format;
 use copycost_cli::report::criterion::{Benchmark, set};
+use copycost_cli::report::screen::Screen;
 use copycost_cli::report::set::side_by_side;
-use copycost_cli::report::{Format, Paint};
 use libfuzzer_sys::fuzz_target;
 
 const HEADER: &str =
@@ -22,6 +23,7 @@ fuzz_target!(|data: &[u8]| {
         _ => Benchmark::from_json(first, second).into_iter().collect(),
     };
     let Ok(set) = set("target/criterion", &benchmarks) else { return };
+    let screen = Screen { columns: format.into(), ..Screen::FILE };
     let format = [Format::Table, Format::Csv, Format::Markdown, Format::Html][usize::from(format % 4)];
-    let _ = format.write_sets(&side_by_side(vec![set.clone(), set]), Paint::Plain);
+    let _ = format.write_sets(&side_by_side(vec![set.clone(), set]), screen);
 });

@@ -4,6 +4,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
+use std::time::Duration;
 
 use copycost::cost::system::SystemCpu;
 use copycost_cli::doctor::{Facts, Machine, Plan, examine, exit_code, print};
@@ -40,7 +41,12 @@ fuzz_target!(|data: &[u8]| {
     }
     let addresses = ["10.1.2.3", "192.168.1.7", "::1", "2001:db8::1", "127.0.0.1", "224.0.0.1"];
     let address = addresses.get(usize::from(address % 8)).and_then(|text| text.parse().ok());
-    let facts = Facts { uid: u32::from(cut % 2), allowed_cpus: (0..4).collect(), ..Facts::default() };
+    let facts = Facts {
+        uid: u32::from(cut % 2),
+        allowed_cpus: (0..4).collect(),
+        watch: Duration::ZERO,
+        ..Facts::default()
+    };
     let findings = examine(&Machine::at(&*ROOT, facts), &Plan { address, ..Plan::default() });
     let _ = (exit_code(&findings), print::to_json(&findings).to_string(), print::render(&findings));
     let _ = SystemCpu::read_under(&ROOT);

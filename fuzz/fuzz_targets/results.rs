@@ -9,8 +9,9 @@ use std::sync::LazyLock;
 
 use copycost_cli::compare::{baseline, verdict};
 use copycost_cli::record::Results;
+use copycost_cli::report::screen::Screen;
 use copycost_cli::report::set::{of_results, side_by_side};
-use copycost_cli::report::{self, Format, Paint};
+use copycost_cli::report::{self, Format};
 use libfuzzer_sys::fuzz_target;
 use serde_json::Value;
 
@@ -43,8 +44,11 @@ fuzz_target!(|data: &[u8]| {
     assert!(!shown.contains(|c: char| c.is_control() && !"\n\t".contains(c)), "a terminal could be steered");
     if format == Format::Table {
         let sets = [of_results("a", &results), of_results("b", &results)].concat();
-        let _ = format.write_sets(&side_by_side(sets), Paint::Coloured);
-        let _ = report::wide(&results);
+        // Wider and narrower than what a terminal is taken for, too.
+        let screen =
+            Screen { coloured: choice % 2 == 0, columns: choice.into(), unicode: !choice.is_multiple_of(3) };
+        let _ = format.write_sets(&side_by_side(sets), screen);
+        let _ = report::wide(&results, screen);
         let _ = (baseline::changes(&results, &results), baseline::differences(&results, &results));
         let _ = verdict::of(&results);
     }

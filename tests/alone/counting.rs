@@ -1,5 +1,7 @@
-//! An allocator that counts, for all of this binary, and that can be made to overwrite what is freed.
+//! An allocator that counts, for all of this binary, and that can be made to overwrite what is freed. The tests of zerosend
+//! include this file too.
 #![allow(unsafe_code, reason = "a global allocator is unsafe to implement")]
+#![allow(dead_code, reason = "each test binary uses its own part")]
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
@@ -13,6 +15,9 @@ static ALL: AtomicU64 = AtomicU64::new(0);
 
 /// Allocations of the whole process that are not freed.
 static LIVE: AtomicI64 = AtomicI64::new(0);
+
+/// Bytes of these.
+static LIVE_BYTES: AtomicI64 = AtomicI64::new(0);
 
 /// What freed memory is overwritten with.
 pub const PATTERN: u8 = 0xDB;
@@ -73,6 +78,11 @@ pub fn live() -> i64 {
     LIVE.load(Ordering::Relaxed)
 }
 
+/// Bytes of the whole process that are allocated and not freed.
+pub fn live_bytes() -> i64 {
+    LIVE_BYTES.load(Ordering::Relaxed)
+}
+
 /// Allocations of this thread so far.
 pub fn of_thread() -> u64 {
     MINE.get()
@@ -90,6 +100,7 @@ unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         count();
         LIVE.fetch_add(1, Ordering::Relaxed);
+        LIVE_BYTES.fetch_add(layout.size() as i64, Ordering::Relaxed);
         if let Some(block) = reused(layout) {
             return block;
         }
@@ -99,6 +110,7 @@ unsafe impl GlobalAlloc for Counting {
 
     unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
         LIVE.fetch_sub(1, Ordering::Relaxed);
+        LIVE_BYTES.fetch_sub(layout.size() as i64, Ordering::Relaxed);
         if kept(pointer, layout) {
             return;
         }
@@ -108,6 +120,7 @@ unsafe impl GlobalAlloc for Counting {
 
     unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
         count();
+        LIVE_BYTES.fetch_add(size as i64 - layout.size() as i64, Ordering::Relaxed);
         // SAFETY: as for `dealloc`, and the caller's promises about `size` are those that System asks for.
         unsafe { System.realloc(pointer, layout, size) }
     }

@@ -4,7 +4,6 @@
 //! Documentation/admin-guide/cgroup-v2.rst, Documentation/scheduler/sched-bwc.rst.
 
 use std::thread;
-use std::time::Duration;
 
 use copycost::internals::cgroup::memory::Left;
 
@@ -37,14 +36,14 @@ pub(super) fn quota(machine: &Machine, plan: &Plan) -> Result<Answer, Unread> {
         return Ok(Answer::ready("No control group limits the CPU time."));
     };
     let before = throttlings(machine, &directories)?;
-    thread::sleep(TWO_PERIODS);
+    thread::sleep(machine.facts.watch);
     let stopped = throttlings(machine, &directories)?.saturating_sub(before);
     let allowed = machine.facts.allowed_cpus.len().max(1) as u64;
     let used = plan.threads_here().clamp(1, allowed);
     let now = match stopped {
         0 => String::new(),
         times => {
-            format!(" In the last {} ms it stopped the group {times} times.", TWO_PERIODS.as_millis())
+            format!(" In the last {} ms it stopped the group {times} times.", machine.facts.watch.as_millis())
         }
     };
     let sentence = format!("{file} allows {cpus:.2} CPUs; the plan keeps {used} busy.{now}");
@@ -55,9 +54,6 @@ pub(super) fn quota(machine: &Machine, plan: &Plan) -> Result<Answer, Unread> {
         .effect("Threads stop in the middle of a message until the next period begins.")
         .fix(format!("{lift} (a container: start it without --cpus)")))
 }
-
-/// Between two readings of how often the groups were stopped: periods are 100 ms where nobody has changed that.
-const TWO_PERIODS: Duration = Duration::from_millis(200);
 
 fn v2(machine: &Machine, directory: &str) -> Result<Option<Quota>, Unread> {
     let file = format!("{directory}/cpu.max");

@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::io;
+use std::time::Duration;
 
 use super::copying::CopyTime;
 use copycost::cost::opener::{Event, Opener, Perf, Reach};
@@ -94,7 +95,11 @@ pub struct Facts {
     pub links: BTreeMap<String, Link>,
     /// How long copies take, by the offsets of their ends; empty where that was not measured.
     pub copies: Vec<CopyTime>,
+    /// How long the checks watch what changes with time: two periods of a CPU quota, 100 ms each where nobody has changed that.
+    pub watch: Duration,
 }
+
+const TWO_PERIODS: Duration = Duration::from_millis(200);
 
 impl Default for Facts {
     /// A machine of which nothing is known but that its pages have 4 KiB.
@@ -112,6 +117,7 @@ impl Default for Facts {
             io_uring: IoUring::Refused("not asked".into()),
             links: BTreeMap::new(),
             copies: Vec::new(),
+            watch: TWO_PERIODS,
         }
     }
 }
@@ -143,6 +149,7 @@ impl Facts {
             },
             links: links(),
             copies: Vec::new(),
+            watch: TWO_PERIODS,
         }
     }
 }
