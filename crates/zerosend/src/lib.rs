@@ -1,0 +1,64 @@
+//! Safe zero-copy sends (`MSG_ZEROCOPY`) on Linux TCP sockets.
+//!
+//! ```
+//! # fn main() -> std::io::Result<()> {
+//! # use std::net::{TcpListener, TcpStream};
+//! # let listener = TcpListener::bind("127.0.0.1:0")?;
+//! # let client = TcpStream::connect(listener.local_addr()?)?;
+//! # let (stream, _) = listener.accept()?;
+//! use zerosend::{Blocking, Payload, Sender};
+//!
+//! let mut sender = Blocking::new(Sender::new(stream)?);
+//! let body = vec![7; 1 << 20];
+//! sender.send(Payload::new().copied("HTTP/1.1 200 OK\r\ncontent-length: 1048576\r\n\r\n").by_reference(body))?;
+//! # drop(client);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! With `MSG_ZEROCOPY` the kernel sends from the program's memory instead of copying it, and reports later when it is done with
+//! it. Until then the memory must neither change nor be freed. Here a [`Payload`] owns its memory, and the [`Sender`] keeps it until the
+//! kernel has reported that it is done. A [`Receipt`] gives it back. A dropped sender neither cuts off what was sent nor leaks.
+//!
+//! # When it pays
+//! Where the peer is on another machine, with payloads from some 16 KiB of contiguous memory on: what is saved is the copy, and what it
+//! costs is pinning pages and reading reports. On loopback, and between containers of one machine, the kernel copies after all, and
+//! zero copy costs more than it saves; [`Stats::released_copied`] shows it. Below 10 KiB a copy is nearly always cheaper.
+//! `copycost run -p onecopy,zerocopy` measures where the border is on your machine.
+//!
+//! # Where things are
+//! - [`Payload`]: what is sent, of [`Segment`]s by reference and copied.
+//! - [`Sender`], [`Cursor`]: the core, which never blocks.
+//! - [`Blocking`]: the same, which waits, with deadlines.
+//! - [`Receipt`], [`Released`], [`Outcome`]: what comes back.
+//! - [`set_linger`], [`dropped`], [`wait_for_dropped`]: what becomes of dropped senders.
+//!
+//! # Features
+//! - `bytes`: segments from `bytes::Bytes`, and whole `bytes::Buf`s.
+//!
+//! What must hold, and why, is in DESIGN.md. Linux from 4.14 on, x86-64 and aarch64; Rust 1.88.
+
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
+#[cfg(not(target_os = "linux"))]
+compile_error!("zerosend sends by MSG_ZEROCOPY, which only Linux has");
+
+mod blocking;
+mod ids;
+mod payload;
+mod reaper;
+mod receipt;
+mod report;
+mod sender;
+mod stats;
+mod sync;
+#[allow(unsafe_code, reason = "system calls; nothing outside this module is unsafe")]
+mod sys;
+
+pub use blocking::Blocking;
+pub use payload::{Payload, Segment};
+pub use reaper::{Dropped, Linger, dropped, linger, set_linger, wait_for_dropped};
+pub use receipt::{Lost, Outcome, Receipt, Released};
+pub use sender::{Cursor, Limits, ReadHalf, Refused, Sender};
+pub use stats::Stats;
+pub use sys::Memory;

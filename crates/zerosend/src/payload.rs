@@ -1,0 +1,354 @@
+//! What is sent: segments that own their memory.
+
+use std::fmt;
+use std::ops::{Bound, RangeBounds};
+use std::sync::Arc;
+
+use crate::Memory;
+
+/// Who keeps a segment's memory.
+#[derive(Clone)]
+enum Owner {
+    Vec(Vec<u8>),
+    String(String),
+    Shared(Arc<[u8]>),
+    Static(&'static [u8]),
+    #[cfg(feature = "bytes")]
+    Bytes(bytes::Bytes),
+    Memory(Arc<dyn Memory>),
+}
+
+/// A part of a payload, and the memory that it lies in.
+#[derive(Clone)]
+pub struct Segment {
+    owner: Owner,
+    /// Within the bytes of all parts.
+    start: usize,
+    end: usize,
+    by_reference: bool,
+}
+
+/// Bytes to be sent, in order: some by reference, some by a copy.
+///
+/// A payload owns its memory until the kernel is done with it. A header that is copied and a body that is sent by reference are
+/// one line:
+///
+/// ```
+/// use zerosend::Payload;
+///
+/// let body = vec![7; 1 << 20];
+/// let payload = Payload::new().copied("HTTP/1.1 200 OK\r\n\r\n").by_reference(body);
+/// assert_eq!(payload.len(), 19 + (1 << 20));
+/// ```
+#[derive(Default)]
+pub struct Payload {
+    /// Most payloads have one: it costs no allocation.
+    first: Option<Segment>,
+    rest: Vec<Segment>,
+    len: usize,
+}
+
+/// Where the rest of a payload begins.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Place {
+    segment: usize,
+    /// Bytes of the segment that went.
+    offset: usize,
+}
+
+impl Segment {
+    /// All of the memory that `owner` keeps.
+    fn of(owner: Owner) -> Self {
+        let mut segment = Self { owner, start: 0, end: 0, by_reference: true };
+        segment.end = match &segment.owner {
+            Owner::Memory(memory) => (0..).map_while(|index| memory.part(index)).map(<[u8]>::len).sum(),
+            _ => segment.whole().len(),
+        };
+        segment
+    }
+
+    /// A range of this segment, without a copy; the memory of all of it stays until it is released.
+    ///
+    /// # Panics
+    /// Where the range begins after its end or ends after the segment's.
+    #[must_use]
+    pub fn range(mut self, range: impl RangeBounds<usize>) -> Self {
+        let start = match range.start_bound() {
+            Bound::Included(start) => *start,
+            Bound::Excluded(before) => before + 1,
+            Bound::Unbounded => 0,
+        };
+        let end = match range.end_bound() {
+            Bound::Included(last) => last + 1,
+            Bound::Excluded(end) => *end,
+            Bound::Unbounded => self.len(),
+        };
+        assert!(
+            start <= end && end <= self.len(),
+            "range {start}..{end} of a segment of {} bytes",
+            self.len()
+        );
+        self.end = self.start + end;
+        self.start += start;
+        self
+    }
+
+    /// How many bytes it has.
+    pub fn len(&self) -> usize {
+        self.end - self.start
+    }
+
+    /// Whether it has none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// All memory of the owner; of [`Memory`] its first part.
+    fn whole(&self) -> &[u8] {
+        match &self.owner {
+            Owner::Vec(bytes) => bytes,
+            Owner::String(text) => text.as_bytes(),
+            Owner::Shared(bytes) => bytes,
+            Owner::Static(bytes) => bytes,
+            #[cfg(feature = "bytes")]
+            Owner::Bytes(bytes) => bytes,
+            Owner::Memory(memory) => memory.part(0).unwrap_or_default(),
+        }
+    }
+
+    /// Gives the pieces from `offset` on to `piece`, until it returns false: whether it never did.
+    fn pieces<'a>(&'a self, offset: usize, piece: &mut impl FnMut(&'a [u8]) -> bool) -> bool {
+        let (mut start, mut left) = (self.start + offset, self.len() - offset);
+        let mut give = |part: &'a [u8]| {
+            let skipped = start.min(part.len());
+            let taken = left.min(part.len() - skipped);
+            start -= skipped;
+            left -= taken;
+            taken == 0 || piece(&part[skipped..skipped + taken])
+        };
+        match &self.owner {
+            Owner::Memory(memory) => (0..).map_while(|index| memory.part(index)).all(give),
+            _ => give(self.whole()),
+        }
+    }
+
+    /// Bytes of memory that it keeps, the unused and those out of its range among them.
+    fn held(&self) -> usize {
+        match &self.owner {
+            Owner::Vec(bytes) => bytes.capacity(),
+            Owner::String(text) => text.capacity(),
+            Owner::Static(_) => 0,
+            Owner::Memory(memory) => (0..).map_while(|index| memory.part(index)).map(<[u8]>::len).sum(),
+            _ => self.whole().len(),
+        }
+    }
+
+    /// The memory as the `Vec` that it was; the segment again where it was something else. A `Box<[u8]>` becomes a `Vec` without a copy.
+    ///
+    /// # Errors
+    /// The segment, where it was no `Vec<u8>`, `Box<[u8]>` or `String`.
+    pub fn into_vec(self) -> Result<Vec<u8>, Self> {
+        match self.owner {
+            Owner::Vec(bytes) => Ok(bytes),
+            Owner::String(text) => Ok(text.into_bytes()),
+            _ => Err(self),
+        }
+    }
+}
+
+/// Conversions of a kind of memory into a segment by reference, and back.
+macro_rules! memory {
+    ($($(#[$attribute:meta])* $owner:ident($type:ty);)+) => {
+        $(
+            $(#[$attribute])*
+            impl From<$type> for Segment {
+                fn from(memory: $type) -> Self {
+                    Self::of(Owner::$owner(memory))
+                }
+            }
+
+            $(#[$attribute])*
+            impl TryFrom<Segment> for $type {
+                type Error = Segment;
+
+                fn try_from(segment: Segment) -> Result<Self, Segment> {
+                    match segment.owner {
+                        Owner::$owner(memory) => Ok(memory),
+                        _ => Err(segment),
+                    }
+                }
+            }
+        )+
+    };
+}
+
+memory! {
+    Vec(Vec<u8>);
+    String(String);
+    Shared(Arc<[u8]>);
+    Static(&'static [u8]);
+    #[cfg(feature = "bytes")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "bytes")))]
+    Bytes(bytes::Bytes);
+    Memory(Arc<dyn Memory>);
+}
+
+impl From<Box<[u8]>> for Segment {
+    /// Kept as a `Vec`: to move a box asserts that nobody else refers to what is in it.
+    fn from(bytes: Box<[u8]>) -> Self {
+        Vec::from(bytes).into()
+    }
+}
+
+impl TryFrom<Segment> for Box<[u8]> {
+    type Error = Segment;
+
+    fn try_from(segment: Segment) -> Result<Self, Segment> {
+        Vec::try_from(segment).map(Vec::into_boxed_slice)
+    }
+}
+
+impl From<&'static str> for Segment {
+    fn from(text: &'static str) -> Self {
+        text.as_bytes().into()
+    }
+}
+
+impl<const N: usize> From<&'static [u8; N]> for Segment {
+    fn from(bytes: &'static [u8; N]) -> Self {
+        bytes.as_slice().into()
+    }
+}
+
+impl fmt::Debug for Segment {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let owner = match self.owner {
+            Owner::Vec(_) => "Vec",
+            Owner::String(_) => "String",
+            Owner::Shared(_) => "Arc",
+            Owner::Static(_) => "static",
+            #[cfg(feature = "bytes")]
+            Owner::Bytes(_) => "Bytes",
+            Owner::Memory(_) => "Memory",
+        };
+        let way = if self.by_reference { "by reference" } else { "copied" };
+        write!(f, "{} bytes of {owner}, {way}", self.len())
+    }
+}
+
+impl Payload {
+    /// Without a segment yet.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds memory that is sent by reference. Below some 10 KiB a copy is usually cheaper: see the front page.
+    #[must_use]
+    pub fn by_reference(mut self, segment: impl Into<Segment>) -> Self {
+        self.push(Segment { by_reference: true, ..segment.into() });
+        self
+    }
+
+    /// Adds memory that the kernel copies when it is sent: headers, and whatever is small.
+    #[must_use]
+    pub fn copied(mut self, segment: impl Into<Segment>) -> Self {
+        self.push(Segment { by_reference: false, ..segment.into() });
+        self
+    }
+
+    /// Adds all of a buffer by reference. What it can give out as `Bytes` is not copied.
+    #[cfg(feature = "bytes")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "bytes")))]
+    #[must_use]
+    pub fn buffer(mut self, mut buffer: impl bytes::Buf) -> Self {
+        while buffer.has_remaining() {
+            let bytes = buffer.copy_to_bytes(buffer.chunk().len());
+            self.push(bytes.into());
+        }
+        self
+    }
+
+    fn push(&mut self, segment: Segment) {
+        // The sum of lengths of live memory, each at most isize::MAX; a segment that is sent many times may still exceed it.
+        self.len = self.len.checked_add(segment.len()).expect("a payload is shorter than usize::MAX bytes");
+        match self.first {
+            None => self.first = Some(segment),
+            Some(_) => self.rest.push(segment),
+        }
+    }
+
+    fn segments(&self) -> impl Iterator<Item = &Segment> {
+        self.first.iter().chain(&self.rest)
+    }
+
+    /// How many bytes it has.
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether it has none.
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// The segments, to be converted back to what they were.
+    pub fn into_segments(self) -> impl DoubleEndedIterator<Item = Segment> {
+        self.first.into_iter().chain(self.rest)
+    }
+
+    /// Gives the pieces that come after `place` and go the same way to `piece`, until it returns false. Returns whether they
+    /// go by reference; `None` where nothing is left.
+    pub(crate) fn pieces<'a>(
+        &'a self,
+        place: Place,
+        mut piece: impl FnMut(&'a [u8]) -> bool,
+    ) -> Option<bool> {
+        let mut left =
+            self.segments().enumerate().skip(place.segment).filter(|(_, segment)| !segment.is_empty());
+        let (index, first) = left.next()?;
+        let offset = if index == place.segment { place.offset } else { 0 };
+        if first.pieces(offset, &mut piece) {
+            let alike = left
+                .map(|(_, segment)| segment)
+                .take_while(|segment| segment.by_reference == first.by_reference);
+            for segment in alike {
+                if !segment.pieces(0, &mut piece) {
+                    break;
+                }
+            }
+        }
+        Some(first.by_reference)
+    }
+
+    /// The place after `bytes` more.
+    pub(crate) fn advance(&self, place: Place, bytes: usize) -> Place {
+        let Place { mut segment, mut offset } = place;
+        offset += bytes;
+        for passed in self.segments().skip(segment) {
+            if offset < passed.len() {
+                break;
+            }
+            offset -= passed.len();
+            segment += 1;
+        }
+        Place { segment, offset }
+    }
+
+    /// Bytes of memory that it keeps.
+    pub(crate) fn held(&self) -> usize {
+        self.segments().map(Segment::held).sum()
+    }
+}
+
+impl<T: Into<Segment>> From<T> for Payload {
+    /// One segment, by reference.
+    fn from(segment: T) -> Self {
+        Self::new().by_reference(segment)
+    }
+}
+
+impl fmt::Debug for Payload {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.segments()).finish()
+    }
+}

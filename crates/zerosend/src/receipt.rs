@@ -1,0 +1,127 @@
+//! What comes back from a send: the payload, and what the kernel said of it.
+
+use std::fmt;
+use std::mem;
+
+use crate::Payload;
+use crate::sync::{Arc, Mutex, PoisonError};
+
+/// What became of a payload's bytes, by the kernel's word.
+///
+/// The kernel merges the reports of neighbouring calls and keeps the mark of the first, so this is what it said of the range in
+/// which the payload's calls were reported. It is said of the sending side alone: a network card or a tap may copy without a word.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
+pub enum Outcome {
+    /// Every part that asked for it went by reference.
+    ByReference,
+    /// At least a part of what was to go by reference was copied: by the kernel on its way (loopback always does), or by the
+    /// sender because the kernel refused. Also where nothing was to go by reference.
+    Copied,
+    /// The connection ended before the peer had acknowledged all of it.
+    Aborted,
+}
+
+/// A payload that the kernel is done with.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Released {
+    /// As it was sent; its segments convert back to what they were.
+    pub payload: Payload,
+    /// What became of its bytes.
+    pub outcome: Outcome,
+}
+
+/// The payload will not come back: its cursor was dropped before anything was sent, or its memory is leaked because the kernel never
+/// reported that it is done with it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Lost;
+
+impl fmt::Display for Lost {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the payload was not sent, or the kernel never released it")
+    }
+}
+
+impl std::error::Error for Lost {}
+
+/// A claim to a payload: it resolves when the kernel is done with it.
+///
+/// Nobody but the sender drives it: it resolves within [`Sender::try_send`](crate::Sender::try_send),
+/// [`Sender::reap`](crate::Sender::reap) and [`Sender::abort`](crate::Sender::abort), and after the sender was dropped in the
+/// background. To drop it is fine: the payload is freed when the kernel is done.
+#[derive(Debug)]
+pub struct Receipt {
+    slot: Arc<Slot>,
+}
+
+impl Receipt {
+    /// A receipt, and where its payload is to be put.
+    pub(crate) fn new() -> (Self, Claim) {
+        let slot = Arc::new(Slot { state: Mutex::new(State::Pending) });
+        (Self { slot: Arc::clone(&slot) }, Claim { slot: Some(slot) })
+    }
+
+    /// The payload, if the kernel is done with it; `None` before that, and after it was taken.
+    ///
+    /// # Errors
+    /// [`Lost`] where it will never come.
+    pub fn try_take(&mut self) -> Result<Option<Released>, Lost> {
+        let mut state = self.slot.state.lock().unwrap_or_else(PoisonError::into_inner);
+        match mem::replace(&mut *state, State::Taken) {
+            State::Resolved(released) => Ok(Some(released)),
+            State::Taken => Ok(None),
+            State::Pending => {
+                *state = State::Pending;
+                Ok(None)
+            }
+            State::Lost => {
+                *state = State::Lost;
+                Err(Lost)
+            }
+        }
+    }
+
+    /// Whether [`Receipt::try_take`] would return something, or has.
+    pub fn is_resolved(&self) -> bool {
+        !matches!(*self.slot.state.lock().unwrap_or_else(PoisonError::into_inner), State::Pending)
+    }
+}
+
+#[derive(Debug)]
+struct Slot {
+    state: Mutex<State>,
+}
+
+#[derive(Debug)]
+enum State {
+    Pending,
+    Resolved(Released),
+    Taken,
+    Lost,
+}
+
+/// The sender's side of a receipt. Dropped unresolved it is lost.
+#[derive(Debug)]
+pub(crate) struct Claim {
+    /// Until it is resolved.
+    slot: Option<Arc<Slot>>,
+}
+
+impl Claim {
+    /// Gives the payload to whoever holds the receipt; otherwise it is freed here.
+    pub(crate) fn resolve(mut self, released: Released) {
+        if let Some(slot) = self.slot.take() {
+            *slot.state.lock().unwrap_or_else(PoisonError::into_inner) = State::Resolved(released);
+            // Where the receipt is gone this was the last owner, and frees the payload after the lock.
+        }
+    }
+}
+
+impl Drop for Claim {
+    fn drop(&mut self) {
+        if let Some(slot) = self.slot.take() {
+            *slot.state.lock().unwrap_or_else(PoisonError::into_inner) = State::Lost;
+        }
+    }
+}

@@ -1,0 +1,476 @@
+//! A connection, and the payloads that the kernel still refers to.
+//!
+//! Why this is safe: a payload lies in the queue of the connection before the first call that sends some of it, and leaves it when
+//! it is finished and each of its calls was reported. What is dropped before that is leaked. DESIGN.md has the argument in full.
+
+use std::collections::VecDeque;
+use std::io::{self, Read as _};
+use std::mem::ManuallyDrop;
+use std::net::{Shutdown, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI32, Ordering};
+use std::time::{Duration, Instant};
+
+use super::socket::{self, Control, Pieces};
+use crate::ids::Ids;
+use crate::payload::Place;
+use crate::receipt::{Claim, Released};
+use crate::report::{Entry, Report};
+use crate::{Limits, Outcome, Payload, Stats};
+
+/// Reports are looked for after this many bytes, or [`REAP_CALLS`]: each look costs a system call even if it finds nothing, and
+/// the kernel merges reports that wait. Checked by `cargo bench --bench against_c -- --path zerocopy --reap BYTES`: 64 KiB to 1 MiB differ
+/// by less than the noise.
+const REAP_BYTES: usize = 256 << 10;
+/// The same in calls, for small payloads: half of what the default option memory (net.core.optmem_max) has room for.
+const REAP_CALLS: u32 = 64;
+
+/// The most that one call asks for: the kernel charges locked memory for what a call asks for and not for what it takes, and
+/// reports calls of more than this together with no other (byte_limit in msg_zerocopy_realloc, net/core/skbuff.c).
+const CALL_BYTES: usize = 512 << 10;
+
+/// Payloads that fit into the queue of an idle connection: half a KiB.
+const KEPT: usize = 4;
+
+/// Reports that are read before the kernel is asked what was acknowledged. Most looks find one.
+const BATCH: usize = 8;
+
+/// After an ENOBUFS with nothing in flight, so that nothing of ours can be released, the kernel is asked again after this long.
+const ASK_AGAIN: Duration = Duration::from_millis(10);
+
+/// A socket that halves of a connection share, and the error that one of them took from it.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) stream: TcpStream,
+    /// SO_ERROR is reported once; whoever receives must not take the end for an orderly one.
+    error: AtomicI32,
+}
+
+/// A payload of which something was sent. Dropped with the queue it is leaked.
+#[derive(Debug)]
+struct Begun {
+    payload: ManuallyDrop<Payload>,
+    claim: Option<Claim>,
+    /// All of it was sent.
+    finished: bool,
+    /// The id after its last call; `None`: nothing of it went by reference yet.
+    end: Option<u64>,
+    outcome: Outcome,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub(crate) struct Connection {
+    shared: Arc<Shared>,
+    ids: Ids,
+    /// In the order in which they were begun; only the last may be unfinished.
+    begun: VecDeque<Begun>,
+    /// Where the last one goes on.
+    place: Place,
+    limits: Limits,
+    /// The kernel takes sends by reference on this connection.
+    able: bool,
+    /// A report made no sense: nothing is released any more.
+    frozen: bool,
+    /// When the kernel last refused for want of memory, and up to which call was released then.
+    refused: Option<(Instant, u64)>,
+    /// Bytes (a FIN is one) that were handed to the kernel since this connection is ours.
+    written: u64,
+    /// What was acknowledged when the connection was ended here; it cannot be asked afterwards.
+    acknowledged_at_end: Option<u64>,
+    since_reap: (usize, u32),
+    stats: Stats,
+}
+
+impl Shared {
+    /// Keeps an error for the other half, and passes it on.
+    pub(crate) fn note(&self, error: io::Error) -> io::Error {
+        // EPIPE: this end has closed the direction, or the peer had closed its own before; neither is an error of receiving.
+        if !matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::BrokenPipe)
+            && let Some(code) = error.raw_os_error()
+        {
+            self.error.store(code, Ordering::Relaxed);
+        }
+        error
+    }
+
+    /// `recv(2)`. An end that is an error whose report went to a send is that error, and not the end of the stream.
+    pub(crate) fn receive(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        let received = (&self.stream).read(buffer).map_err(|error| self.note(error))?;
+        match self.error.load(Ordering::Relaxed) {
+            code if received == 0 && code != 0 && !buffer.is_empty() => {
+                Err(io::Error::from_raw_os_error(code))
+            }
+            _ => Ok(received),
+        }
+    }
+}
+
+impl Connection {
+    /// On a connected TCP socket, which is given back where it is none or where somebody may have sent by reference before. Where
+    /// the kernel has no MSG_ZEROCOPY everything is copied.
+    pub(crate) fn new(stream: TcpStream, limits: Limits) -> Result<Self, (TcpStream, io::Error)> {
+        if let Err(error) = socket::require_connected_tcp(&stream) {
+            return Err((stream, error));
+        }
+        let able = match socket::begin_zerocopy(&stream) {
+            Ok(()) => !socket::probes_mtu(),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Err((stream, error)),
+            Err(_) => false,
+        };
+        Ok(Self {
+            shared: Arc::new(Shared { stream, error: AtomicI32::new(0) }),
+            ids: Ids::default(),
+            begun: VecDeque::new(),
+            place: Place::default(),
+            limits,
+            able,
+            frozen: false,
+            refused: None,
+            written: 0,
+            acknowledged_at_end: None,
+            since_reap: (0, 0),
+            stats: Stats::default(),
+        })
+    }
+
+    pub(crate) fn shared(&self) -> &Arc<Shared> {
+        &self.shared
+    }
+
+    pub(crate) fn stream(&self) -> &TcpStream {
+        &self.shared.stream
+    }
+
+    pub(crate) fn is_able(&self) -> bool {
+        self.able && !self.frozen
+    }
+
+    pub(crate) fn is_frozen(&self) -> bool {
+        self.frozen
+    }
+
+    pub(crate) fn in_flight(&self) -> usize {
+        self.ids.in_flight()
+    }
+
+    /// Whether the last payload is sent in part.
+    pub(crate) fn is_cut(&self) -> bool {
+        self.begun.back().is_some_and(|begun| !begun.finished)
+    }
+
+    /// Bytes of memory that its payloads keep.
+    pub(crate) fn held(&self) -> usize {
+        self.begun.iter().map(|begun| begun.payload.held()).sum()
+    }
+
+    pub(crate) fn stats(&self) -> Stats {
+        Stats { in_flight: self.ids.in_flight(), in_flight_bytes: self.ids.bytes(), ..self.stats }
+    }
+
+    /// Takes a payload whose bytes come next. The one before must be finished.
+    pub(crate) fn begin(&mut self, payload: Payload, claim: Option<Claim>) {
+        debug_assert!(!self.is_cut());
+        self.place = Place::default();
+        self.begun.push_back(Begun {
+            payload: ManuallyDrop::new(payload),
+            claim,
+            finished: false,
+            end: None,
+            outcome: Outcome::ByReference,
+        });
+    }
+
+    /// Gives back what was begun last. Nothing of it must have been sent.
+    pub(crate) fn take_back(&mut self) -> Option<(Payload, Option<Claim>)> {
+        if self.place != Place::default() || !self.is_cut() {
+            return None;
+        }
+        let begun = self.begun.pop_back()?;
+        Some((ManuallyDrop::into_inner(begun.payload), begun.claim))
+    }
+
+    /// One call that sends some of the payload that was begun last, of which `left` bytes are not sent yet. Blocks as `flags`
+    /// (MSG_DONTWAIT or nothing) and the socket say.
+    pub(crate) fn send(&mut self, left: usize, flags: libc::c_int) -> io::Result<usize> {
+        if left == 0 {
+            self.finish();
+            return Ok(0);
+        }
+        loop {
+            let most = left.min(CALL_BYTES);
+            // The limits also count what was released and not read, so they are looked at again after reading.
+            let may_refer = self.may_refer(most)
+                || (self.is_able()
+                    && self.ids.in_flight() > 0
+                    && self.read_reports()? > 0
+                    && self.may_refer(most));
+            let Some(begun) = self.begun.back().filter(|begun| !begun.finished) else {
+                return Err(io::ErrorKind::InvalidInput.into());
+            };
+            let mut pieces = Pieces::new(most);
+            let wanted = begun.payload.pieces(self.place, |piece| pieces.push(piece)).unwrap_or(false);
+            let by_reference = wanted && may_refer;
+            let more = if pieces.bytes() < left { libc::MSG_MORE } else { 0 };
+            let zerocopy = if by_reference { libc::MSG_ZEROCOPY } else { 0 };
+            self.stats.system_calls += 1;
+            // SAFETY: with MSG_ZEROCOPY the pieces are memory of a payload in `begun`. It stays there, unchanged (Segment gives out
+            // no `&mut`, and Memory promises the same), until `release` takes it out, after the kernel has reported each of its
+            // calls; dropped with the queue it is leaked.
+            let result = unsafe { socket::send(&self.shared.stream, &pieces, flags | more | zerocopy) };
+            match result {
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(sent) => {
+                    self.sent(sent, sent == left, wanted, by_reference);
+                    return Ok(sent);
+                }
+                Err(error) if by_reference && error.raw_os_error() == Some(libc::ENOBUFS) => {
+                    self.stats.enobufs += 1;
+                    if self.read_reports()? == 0 {
+                        self.refused = Some((Instant::now(), self.ids.base()));
+                    }
+                }
+                // kTLS, which takes the option and not the flag.
+                Err(error) if by_reference && error.raw_os_error() == Some(libc::EOPNOTSUPP) => {
+                    self.able = false
+                }
+                Err(error) => return Err(self.shared.note(error)),
+            }
+        }
+    }
+
+    /// Whether the next call may send up to `bytes` by reference. With nothing in flight it may whatever the limits say: a call
+    /// larger than they are would never be made.
+    fn may_refer(&mut self, bytes: usize) -> bool {
+        if !self.is_able() {
+            return false;
+        }
+        if let Some((at, base)) = self.refused {
+            let released = self.ids.base() != base;
+            if !released && (self.ids.in_flight() > 0 || at.elapsed() < ASK_AGAIN) {
+                return false;
+            }
+            self.refused = None;
+        }
+        let calls = self.ids.in_flight();
+        calls == 0
+            || (calls < self.limits.calls && bytes <= self.limits.bytes.saturating_sub(self.ids.bytes()))
+    }
+
+    /// Counts a call that sent `bytes` of the last payload.
+    fn sent(&mut self, bytes: usize, last: bool, wanted: bool, by_reference: bool) {
+        self.written += bytes as u64;
+        let Some(begun) = self.begun.back_mut() else { return };
+        self.place = begun.payload.advance(self.place, bytes);
+        if by_reference {
+            begun.end = Some(self.ids.issue(bytes, self.written) + 1);
+            self.since_reap = (self.since_reap.0 + bytes, self.since_reap.1 + 1);
+            self.stats.calls_by_reference += 1;
+            self.stats.bytes_by_reference += bytes as u64;
+            self.stats.peak_in_flight_bytes = self.stats.peak_in_flight_bytes.max(self.ids.bytes());
+        } else {
+            self.stats.bytes_copied += bytes as u64;
+            if wanted {
+                begun.outcome = begun.outcome.max(Outcome::Copied);
+                self.stats.fallbacks += 1;
+            } else {
+                self.stats.calls_copying += 1;
+            }
+        }
+        if last {
+            self.finish();
+        }
+    }
+
+    /// All of the last payload was sent.
+    fn finish(&mut self) {
+        let Some(begun) = self.begun.back_mut().filter(|begun| !begun.finished) else { return };
+        begun.finished = true;
+        if begun.end.is_none() {
+            // All of it was copied: it is free now, whatever else is in flight.
+            begun.outcome = begun.outcome.max(Outcome::Copied);
+            if let Some(begun) = self.begun.pop_back() {
+                begun.release();
+            }
+        } else {
+            self.release();
+        }
+    }
+
+    /// Reads reports if enough was sent since the last time.
+    pub(crate) fn read_reports_if_due(&mut self) -> io::Result<()> {
+        if self.since_reap.0 >= REAP_BYTES || self.since_reap.1 >= REAP_CALLS {
+            self.read_reports()?;
+        }
+        Ok(())
+    }
+
+    /// Reads every report that is there. Returns how many calls were released.
+    pub(crate) fn read_reports(&mut self) -> io::Result<usize> {
+        self.since_reap = (0, 0);
+        let mut control = Control::new();
+        let before = self.ids.base();
+        loop {
+            let mut reports = [None; BATCH];
+            let mut count = 0;
+            while count < BATCH {
+                self.stats.system_calls += 1;
+                match socket::recv_error_queue(&self.shared.stream, &mut control)? {
+                    None => break,
+                    Some(bytes) => match Entry::parse(bytes) {
+                        Entry::Released(report) => {
+                            reports[count] = Some(report);
+                            count += 1;
+                        }
+                        Entry::Foreign => self.stats.foreign += 1,
+                    },
+                }
+            }
+            if count > 0 {
+                // Asked after the reports were read: what they report was acknowledged by then, or never will be.
+                let acknowledged = self.acknowledged();
+                reports.iter().flatten().for_each(|report| self.note(*report, acknowledged));
+                self.release();
+            }
+            if count < BATCH {
+                return Ok((self.ids.base() - before) as usize);
+            }
+        }
+    }
+
+    fn note(&mut self, report: Report, acknowledged: u64) {
+        if self.frozen {
+            return;
+        }
+        self.stats.merged_reports += u64::from(report.count() > 1);
+        let outcome = |end: u64| match report.copied {
+            _ if end > acknowledged => Outcome::Aborted,
+            true => Outcome::Copied,
+            false => Outcome::ByReference,
+        };
+        self.frozen = self.ids.note(report, outcome).is_err();
+    }
+
+    /// How many of the bytes written the peer has acknowledged.
+    fn acknowledged(&mut self) -> u64 {
+        self.acknowledged_at_end.unwrap_or_else(|| {
+            self.stats.system_calls += 1;
+            let queued = socket::unacknowledged(&self.shared.stream).unwrap_or(usize::MAX);
+            self.written.saturating_sub(queued as u64)
+        })
+    }
+
+    /// Releases what was reported, in order.
+    fn release(&mut self) {
+        loop {
+            // A payload goes when it is finished and its last call is released, also where that came before it was finished.
+            while let Some(front) = self.begun.front()
+                && front.finished
+                && front.end.is_none_or(|end| end <= self.ids.base())
+            {
+                // Out of the queue before its owner is dropped: that may be anybody's code, and may panic.
+                if let Some(begun) = self.begun.pop_front() {
+                    begun.release();
+                }
+            }
+            let Some(outcome) = self.ids.release() else { break };
+            self.stats.released += 1;
+            self.stats.released_copied += u64::from(outcome == Outcome::Copied);
+            self.stats.released_aborted += u64::from(outcome == Outcome::Aborted);
+            if let Some(front) = self.begun.front_mut() {
+                front.outcome = front.outcome.max(outcome);
+            }
+        }
+        if self.begun.is_empty() && self.begun.capacity() > KEPT {
+            self.begun.shrink_to(KEPT);
+        }
+    }
+
+    /// An error of the connection, if it has one.
+    pub(crate) fn take_error(&mut self) -> io::Result<()> {
+        self.stats.system_calls += 1;
+        match self.shared.stream.take_error()? {
+            Some(error) => Err(self.shared.note(error)),
+            None => Ok(()),
+        }
+    }
+
+    /// Half-closes: what was sent goes out, then a FIN.
+    pub(crate) fn shutdown_send(&mut self) -> io::Result<()> {
+        self.stats.system_calls += 1;
+        self.shared.stream.shutdown(Shutdown::Write)?;
+        self.written += 1;
+        Ok(())
+    }
+
+    /// Drops the connection and everything that the kernel still holds of it, and reads what it reports then.
+    pub(crate) fn disconnect(&mut self) -> io::Result<()> {
+        // What is there was released in the ordinary way.
+        self.read_reports()?;
+        let acknowledged = self.acknowledged();
+        // A thread that waits in recv makes kernels from 6.1.33 to 6.6 refuse (EBUSY): it is woken.
+        let _ = self.shared.stream.shutdown(Shutdown::Read);
+        self.stats.system_calls += 2;
+        socket::disconnect(&self.shared.stream)?;
+        self.acknowledged_at_end = Some(acknowledged);
+        self.able = false;
+        self.read_reports().map(drop)
+    }
+
+    /// Whether it was ended by [`Connection::disconnect`].
+    pub(crate) fn is_disconnected(&self) -> bool {
+        self.acknowledged_at_end.is_some()
+    }
+
+    /// Whether all that was handed to the kernel was acknowledged, or never will be.
+    pub(crate) fn is_settled(&self) -> bool {
+        socket::unacknowledged(&self.shared.stream).is_ok_and(|bytes| bytes == 0)
+            || socket::is_closed(&self.shared.stream)
+    }
+
+    /// Throws away what the peer has sent, 1 MiB at most: to close a socket with unread data resets the connection.
+    pub(crate) fn discard_input(&self) {
+        let _ = socket::discard(&self.shared.stream);
+    }
+
+    /// Whether a read half is left.
+    pub(crate) fn has_reader(&self) -> bool {
+        Arc::strong_count(&self.shared) > 1
+    }
+
+    /// SO_LINGER off: a close neither waits nor drops what is unsent.
+    pub(crate) fn forget_linger(&self) {
+        socket::forget_linger(&self.shared.stream);
+    }
+
+    /// Leaks every payload that the kernel may still refer to, and closes its half of the socket. Returns the bytes that are leaked.
+    pub(crate) fn leak(mut self) -> usize {
+        let bytes = if self.may_be_referred_to() { self.held() } else { 0 };
+        self.stats.leaked += self.ids.in_flight() as u64;
+        bytes
+    }
+
+    /// Whether the kernel may still refer to a payload.
+    pub(crate) fn may_be_referred_to(&self) -> bool {
+        self.frozen || self.ids.in_flight() > 0
+    }
+}
+
+impl Begun {
+    /// The kernel is done with it.
+    fn release(self) {
+        let payload = ManuallyDrop::into_inner(self.payload);
+        if let Some(claim) = self.claim {
+            claim.resolve(Released { payload, outcome: self.outcome });
+        }
+    }
+}
+
+impl Drop for Connection {
+    /// What the kernel may still refer to is leaked. The rest is a payload that was never finished.
+    fn drop(&mut self) {
+        if !self.may_be_referred_to() {
+            self.begun.drain(..).for_each(|begun| drop(ManuallyDrop::into_inner(begun.payload)));
+        }
+    }
+}

@@ -1,0 +1,31 @@
+//! The promise that memory of other kinds must keep.
+
+use std::any::Any;
+
+/// Memory of another kind, such as a mapped file, that can be sent by reference.
+///
+/// ```
+/// use std::sync::Arc;
+/// use zerosend::{Memory, Payload};
+///
+/// struct Table(Box<[u8; 4096]>);
+///
+/// // SAFETY: nothing changes or frees the table while an Arc of it is left, and a part is always the same.
+/// unsafe impl Memory for Table {
+///     fn part(&self, index: usize) -> Option<&[u8]> {
+///         (index == 0).then(|| &self.0[..])
+///     }
+/// }
+///
+/// let payload = Payload::from(Arc::new(Table(Box::new([7; 4096]))) as Arc<dyn Memory>);
+/// assert_eq!(payload.len(), 4096);
+/// ```
+///
+/// # Safety
+/// While an `Arc` of it is left, `part` returns the same memory for the same index, and nobody changes what is in it: no
+/// `&mut`, no interior mutability, no other process, and no file that is truncated behind a mapping. The kernel reads this memory after the
+/// call that sends it has returned.
+pub unsafe trait Memory: Any + Send + Sync {
+    /// The part with this index, from 0 on; `None` after the last.
+    fn part(&self, index: usize) -> Option<&[u8]>;
+}

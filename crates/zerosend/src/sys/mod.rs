@@ -1,0 +1,7 @@
+//! System calls, and the one place of this crate with `unsafe`.
+
+pub(crate) mod connection;
+mod memory;
+pub(crate) mod socket;
+
+pub use memory::Memory;

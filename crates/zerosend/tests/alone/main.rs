@@ -1,0 +1,9 @@
+//! Tests that must be alone in a process, because they count what belongs to all of it.
+
+#[path = "../common/mod.rs"]
+mod common;
+#[path = "../../../../tests/alone/counting.rs"]
+mod counting;
+
+mod late_reads;
+mod memory;

@@ -1,0 +1,166 @@
+//! What comes back.
+
+use std::io::Read as _;
+use std::net::Shutdown;
+use std::sync::Arc;
+
+use zerosend::{Cursor, Lost, Memory, Outcome, Payload, Sender};
+
+use crate::common::{content, eventually, pair, reader};
+
+#[test]
+fn memory_comes_back_as_what_it_was() {
+    let (server, client) = pair();
+    let received = reader(client);
+    let mut sender = Sender::new(server).unwrap();
+    let text = String::from("some text");
+    let bytes = content(1, 0, 5000);
+    let shared: Arc<[u8]> = bytes.clone().into();
+    let at = bytes.as_ptr();
+    let payload = Payload::new()
+        .copied(text.clone())
+        .by_reference(bytes.clone().into_boxed_slice())
+        .by_reference(Arc::clone(&shared))
+        .by_reference(bytes);
+    let (mut cursor, mut receipt) = Cursor::with_receipt(payload);
+    assert!(receipt.try_take().unwrap().is_none() && !receipt.is_resolved());
+    sender.try_send(&mut cursor).unwrap();
+    eventually("it is released", || {
+        sender.reap().unwrap();
+        receipt.is_resolved()
+    });
+    let released = receipt.try_take().unwrap().unwrap();
+    assert!(receipt.try_take().unwrap().is_none(), "taken once");
+    assert_eq!(released.outcome, Outcome::Copied, "over loopback");
+    let mut segments = released.payload.into_segments();
+    assert_eq!(String::try_from(segments.next().unwrap()).unwrap(), text);
+    assert_eq!(Box::<[u8]>::try_from(segments.next().unwrap()).unwrap()[..], shared[..]);
+    assert!(Arc::ptr_eq(&Arc::<[u8]>::try_from(segments.next().unwrap()).unwrap(), &shared));
+    let segment = String::try_from(segments.next().unwrap()).unwrap_err();
+    let bytes = Vec::try_from(segment).unwrap();
+    assert_eq!(bytes.as_ptr(), at, "without a copy");
+    assert_eq!(Arc::strong_count(&shared), 1, "nothing keeps it");
+    drop(sender);
+    assert_eq!(received.join().unwrap().unwrap().len(), 9 + 3 * 5000);
+}
+
+struct Parts(Vec<Vec<u8>>);
+
+#[allow(unsafe_code, reason = "the trait is unsafe to implement")]
+// SAFETY: nothing changes the parts while an Arc of them is left.
+unsafe impl Memory for Parts {
+    fn part(&self, index: usize) -> Option<&[u8]> {
+        self.0.get(index).map(Vec::as_slice)
+    }
+}
+
+#[test]
+fn memory_of_ones_own_in_parts_is_sent_and_comes_back() {
+    let (server, client) = pair();
+    let received = reader(client);
+    let mut sender = Sender::new(server).unwrap();
+    let parts = Arc::new(Parts((0..100).map(|part| content(2, 50 * part, 50)).collect()));
+    let memory = || Arc::clone(&parts) as Arc<dyn Memory>;
+    let segment = zerosend::Segment::from(memory()).range(20..4970).range(5..);
+    let (mut cursor, mut receipt) = Cursor::with_receipt(Payload::from(memory()).by_reference(segment));
+    sender.try_send(&mut cursor).unwrap();
+    assert_eq!(sender.stats().calls_by_reference, 4, "each takes 64 parts");
+    eventually("it is released", || {
+        sender.reap().unwrap();
+        receipt.is_resolved()
+    });
+    let segment = receipt.try_take().unwrap().unwrap().payload.into_segments().next().unwrap();
+    let memory = Arc::<dyn Memory>::try_from(segment).unwrap() as Arc<dyn std::any::Any + Send + Sync>;
+    assert!(Arc::ptr_eq(&memory.downcast::<Parts>().unwrap(), &parts));
+    drop(sender);
+    let expected = [content(2, 0, 5000), content(2, 25, 4945)].concat();
+    assert!(received.join().unwrap().unwrap() == expected);
+}
+
+#[test]
+fn what_is_copied_comes_back_at_once_and_what_is_empty_too() {
+    let (server, _client) = pair();
+    let mut sender = Sender::new(server).unwrap();
+    // One that nobody acknowledges, so that the others would wait for it if they waited for any.
+    let mut held = Cursor::new(vec![0; 1 << 20]);
+    while sender.try_send(&mut held).is_ok() && !held.is_done() {}
+    let (server, _client) = pair();
+    let mut sender = Sender::new(server).unwrap();
+    for payload in [Payload::new().copied(vec![1; 100]), Payload::new(), Payload::from(Vec::new())] {
+        let (mut cursor, mut receipt) = Cursor::with_receipt(payload);
+        sender.try_send(&mut cursor).unwrap();
+        assert!(cursor.is_done());
+        assert_eq!(receipt.try_take().unwrap().unwrap().outcome, Outcome::Copied);
+    }
+}
+
+#[test]
+fn a_payload_that_was_not_sent_is_lost_and_one_whose_receipt_is_dropped_is_freed() {
+    let (cursor, mut receipt) = Cursor::with_receipt(vec![1]);
+    drop(cursor);
+    assert_eq!(receipt.try_take().unwrap_err(), Lost);
+    assert!(receipt.is_resolved());
+    let (server, mut client) = pair();
+    let mut sender = Sender::new(server).unwrap();
+    let shared: Arc<[u8]> = vec![1; 10_000].into();
+    let (mut cursor, receipt) = Cursor::with_receipt(Arc::clone(&shared));
+    drop(receipt);
+    sender.try_send(&mut cursor).unwrap();
+    client.read_exact(&mut [0; 10_000]).unwrap();
+    eventually("it is freed", || {
+        sender.reap().unwrap();
+        Arc::strong_count(&shared) == 1
+    });
+}
+
+#[test]
+fn what_the_peer_never_acknowledged_is_aborted() {
+    for end in ["abort", "reset"] {
+        let (server, client) = pair();
+        let mut sender = Sender::new(server).unwrap();
+        let mut receipts = Vec::new();
+        // The first is acknowledged, and read; the last is not, for no buffer has room for it.
+        for size in [1000, 16 << 20] {
+            let (mut cursor, receipt) = Cursor::with_receipt(vec![7; size]);
+            while sender.try_send(&mut cursor).is_ok() {
+                if cursor.is_done() {
+                    break;
+                }
+            }
+            receipts.push(receipt);
+        }
+        (&client).read_exact(&mut [0; 1000]).unwrap();
+        assert!(sender.stats().in_flight > 0);
+        match end {
+            "abort" => sender.abort().unwrap(),
+            // A close with unread data is a reset.
+            _ => drop(client),
+        }
+        eventually("everything is released", || {
+            let _ = sender.reap();
+            sender.pending() == 0
+        });
+        assert_ne!(receipts[0].try_take().unwrap().unwrap().outcome, Outcome::Aborted, "{end}");
+        // It was begun and never finished: it comes back when its sender is gone.
+        assert!(receipts[1].try_take().unwrap().is_none());
+        assert!(sender.stats().released_aborted > 0, "{end}: {:?}", sender.stats());
+        drop(sender);
+    }
+}
+
+#[test]
+fn an_orderly_end_of_the_peer_aborts_nothing() {
+    let (server, client) = pair();
+    client.shutdown(Shutdown::Write).unwrap();
+    let mut sender = Sender::new(server).unwrap();
+    let received = reader(client);
+    let (mut cursor, mut receipt) = Cursor::with_receipt(content(3, 0, 100_000));
+    sender.try_send(&mut cursor).unwrap();
+    sender.shutdown().unwrap();
+    eventually("it is released", || {
+        let _ = sender.reap();
+        receipt.is_resolved()
+    });
+    assert_eq!(receipt.try_take().unwrap().unwrap().outcome, Outcome::Copied);
+    assert!(received.join().unwrap().unwrap() == content(3, 0, 100_000));
+}
