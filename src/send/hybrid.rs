@@ -13,9 +13,11 @@ use std::io::{self, IoSlice};
 use std::sync::Arc;
 use std::time::Instant;
 
+use zerosend::{Payload, Segment};
+
 use super::{Budget, Ledger, Release, SendPath, Sender, ZeroCopy, zero_copy};
 use crate::message::Message;
-use crate::sys::socket::{SendFlags, Socket};
+use crate::sys::socket::Socket;
 
 pub(super) const PATH: SendPath = SendPath {
     name: "hybrid",
@@ -50,28 +52,23 @@ pub(super) fn is_large(field: &IoSlice<'_>) -> bool {
     field.len() >= Hybrid::LARGE
 }
 
-/// Sends each field the way of its size.
-pub(super) fn send_divided(inner: &mut ZeroCopy, message: &Arc<Message>) -> io::Result<()> {
-    let mut left = message.slices();
+/// A message as a payload in which each field goes the way of its size; neighbours of one kind are one segment.
+fn divided(message: &Arc<Message>) -> Payload {
+    let (mut payload, mut left, mut at) = (Payload::new(), message.slices(), 0);
     while let Some(first) = left.first() {
         let alike = left.iter().take_while(|field| is_large(field) == is_large(first)).count();
         let (run, after) = left.split_at(alike);
-        let bytes = run.iter().map(|field| field.len()).sum();
-        let flags = if after.is_empty() { SendFlags::NONE } else { SendFlags::MORE };
-        if is_large(first) {
-            inner.send_by_reference(message, run, bytes, flags)?;
-        } else {
-            inner.send_by_copy(run, bytes, flags)?;
-        }
-        left = after;
+        let bytes: usize = run.iter().map(|field| field.len()).sum();
+        let segment = Segment::from(zero_copy::memory(message)).range(at..at + bytes);
+        payload = if is_large(first) { payload.by_reference(segment) } else { payload.copied(segment) };
+        (left, at) = (after, at + bytes);
     }
-    Ok(())
+    payload
 }
 
 impl Sender for Hybrid {
     fn send(&mut self, message: &Arc<Message>) -> io::Result<()> {
-        send_divided(&mut self.inner, message)?;
-        self.inner.reap_if_due()
+        self.inner.send_payload(divided(message))
     }
 
     fn reap(&mut self, by: Instant) -> io::Result<bool> {

@@ -5,21 +5,19 @@
 //! the receive softirq, which runs on the sender's CPU time (skb_orphan_frags_rx, include/linux/skbuff.h), and
 //! says so in the completion; (3) the receiver's `recv()` copies once more.
 //!
-//! The memory belongs to the kernel until the completion is read. [`ZeroCopy`] keeps a clone of each message's
-//! `Arc` until then, so `Arc::get_mut` or `Arc::try_unwrap` tells a user exactly when it is theirs again.
+//! The memory belongs to the kernel until the completion is read. The crate `zerosend`, which servers use, keeps a clone of each
+//! message's `Arc` until then, so what is measured here is what they get.
 
-use std::io::{self, IoSlice};
+use std::fmt;
+use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use arrayvec::ArrayVec;
+use zerosend::{Blocking, Limits, Memory, Payload};
 
-use super::budget::pages_charged;
-use super::{
-    Budget, Ledger, Release, SendPath, Sender, Unsupported, released_soon, send_bytes, send_slices, stalled,
-};
-use crate::message::{FIELDS, Message, Spec};
-use crate::sys::socket::{SendFlags, Socket};
+use super::{Budget, Ledger, Release, SendPath, Sender, Unsupported, stalled};
+use crate::message::{Message, Spec};
+use crate::sys::socket::{Calls, Socket};
 use crate::sys::zerocopy::References;
 
 pub(super) const PATH: SendPath = SendPath {
@@ -72,343 +70,129 @@ pub(super) fn has_zero_copy(_: &Spec) -> Result<(), Unsupported> {
 /// client.read_exact(&mut received)?;
 /// assert_eq!(&received, b"my own bytes");
 ///
-/// // The kernel lets go when the peer has acknowledged; then the buffer is ours alone again.
+/// // The kernel is done when the peer has acknowledged; then the buffer is ours alone again.
 /// drain(&mut sender, Instant::now() + Duration::from_secs(10))?;
 /// assert!(Arc::try_unwrap(message).is_ok());
 /// # Ok(())
 /// # }
 /// ```
 ///
-/// Dropping it does not wait: what the kernel still holds then is leaked, because freed memory could be sent. A
-/// connection that is to be closed should [`drain`](super::drain) first, and [`Sender::abort`] if that fails.
-#[derive(Debug)]
+/// Dropping it neither waits nor cuts off what was sent: see `zerosend::Sender`.
 pub struct ZeroCopy {
-    references: References<Lent>,
-    budget: Budget,
-    /// What the outstanding calls hold.
-    in_flight: InFlight,
-    since_reap: InFlight,
+    sender: Blocking,
     /// The one call whose notification is being timed: a clock reading a call would cost 2 % of a small send.
     timed: Option<(u64, Instant)>,
-    /// The last wait for a release was in vain.
-    starved: bool,
-    /// The connection was ended: what is completed now was never read by the peer.
-    aborting: bool,
+    calls: Calls,
+    /// What the sender does not count: how long notifications take, and what was given up.
     ledger: Ledger,
 }
 
-/// What one call has in flight until it is completed.
-#[derive(Debug)]
-struct Lent {
-    bytes: usize,
-    pages: u64,
-}
-
-#[derive(Debug, Clone, Copy, Default)]
-struct InFlight {
-    calls: u32,
-    bytes: usize,
-    pages: u64,
-}
-
-/// How the next call may be made.
-enum Room {
-    /// By reference, with at most this many bytes.
-    ByReference(usize),
-    /// Not by reference: the budget has no room, and will have none soon.
-    CopyOnly,
-}
-
 impl ZeroCopy {
-    /// The error queue is looked at after this many bytes, or [`REAP_CALLS`](Self::REAP_CALLS): each look costs a
-    /// system call even if it finds nothing, and the kernel merges notifications that wait. 64 KiB to 1 MiB differ
-    /// by less than the noise (`cargo bench --bench against_c -- --path zerocopy --reap BYTES`).
-    pub const REAP_BYTES: usize = 256 << 10;
-    /// The same in calls, for small messages: half of what the default option memory has room for.
-    pub const REAP_CALLS: u32 = 64;
-
     /// A sender on a connected socket; sets SO_ZEROCOPY.
+    ///
+    /// # Errors
+    /// Where the kernel has no MSG_ZEROCOPY, or the connection has SO_ZEROCOPY already.
     pub fn new(socket: Socket, budget: Budget) -> io::Result<Self> {
-        Ok(Self::with(References::new(socket)?, budget))
-    }
-
-    pub(super) fn socket(&self) -> &Socket {
-        self.references.socket()
-    }
-
-    /// The same, or where that is not possible one that sends nothing by reference.
-    pub(super) fn if_able(socket: Socket, budget: Budget) -> Self {
-        Self::with(References::if_able(socket), budget)
-    }
-
-    /// Whether it can send by reference.
-    pub(super) fn is_able(&self) -> bool {
-        self.references.is_able()
-    }
-
-    fn with(references: References<Lent>, budget: Budget) -> Self {
-        Self {
-            references,
-            budget,
-            in_flight: InFlight::default(),
-            since_reap: InFlight::default(),
-            timed: None,
-            starved: false,
-            aborting: false,
-            ledger: Ledger::default(),
+        let (stream, calls) = socket.into_stream();
+        let timeout = stream.write_timeout()?;
+        let limits = Limits { bytes: budget.bytes, calls: budget.notifications };
+        let mut sender = Blocking::new(zerosend::Sender::with_limits(stream, limits)?);
+        if !sender.get_ref().is_able() {
+            return Err(io::Error::new(
+                io::ErrorKind::Unsupported,
+                "this connection sends nothing by reference: the kernel has no MSG_ZEROCOPY, or TCP probes for a larger MTU \
+                 (net.ipv4.tcp_mtu_probing)",
+            ));
         }
+        sender.set_timeout(timeout)?;
+        Ok(Self { sender, timed: None, calls, ledger: Ledger::default() })
     }
 
     /// How many calls the kernel has not yet released.
     pub fn outstanding(&self) -> u64 {
-        self.references.outstanding()
+        self.sender.pending() as u64
     }
 
-    /// Sends `slices`, which are `size` bytes of `message`, by reference; `flags` beside MSG_ZEROCOPY.
+    /// Sends what is in `message`, as `payload` divides it.
     #[inline]
-    pub(super) fn send_by_reference(
-        &mut self,
-        message: &Arc<Message>,
-        slices: &[IoSlice<'_>],
-        size: usize,
-        flags: SendFlags,
-    ) -> io::Result<()> {
-        send_slices(slices, size, |rest, left| self.send_some(message, rest, left, flags))
+    pub(super) fn send_payload(&mut self, payload: Payload) -> io::Result<()> {
+        let before = self.sender.stats().calls_by_reference;
+        let sent = self.sender.send(payload).map_err(stalled);
+        let after = self.sender.stats();
+        if self.timed.is_none() && after.calls_by_reference > before {
+            self.timed = Some((before, Instant::now()));
+        }
+        self.look();
+        sent
     }
 
-    /// Sends `slices`, which are `size` bytes, by a copy because the caller prefers it.
+    /// Notes what the last calls have brought.
     #[inline]
-    pub(super) fn send_by_copy(
-        &mut self,
-        slices: &[IoSlice<'_>],
-        size: usize,
-        flags: SendFlags,
-    ) -> io::Result<()> {
-        self.ledger.plain += 1;
-        send_slices(slices, size, |rest, _| self.socket().sendmsg(rest, flags).map_err(stalled))
-    }
-
-    /// Sends bytes that lie in one piece, a message's or not, by a copy.
-    #[inline(always)] // For the reason that stands in `Socket::counted`.
-    pub(super) fn send_piece(&mut self, bytes: &[u8], flags: SendFlags) -> io::Result<()> {
-        self.ledger.plain += 1;
-        send_bytes(self.socket(), bytes, flags)
-    }
-
-    /// What was told so far, to be looked at after each message.
-    #[inline]
-    pub(super) fn told(&self) -> &Ledger {
-        &self.ledger
-    }
-
-    /// Reads notifications if enough was sent since the last time.
-    #[inline]
-    pub(super) fn reap_if_due(&mut self) -> io::Result<()> {
-        if self.since_reap.bytes >= Self::REAP_BYTES || self.since_reap.calls >= Self::REAP_CALLS {
-            self.reap_ready()?;
-        }
-        Ok(())
-    }
-
-    /// Sends some of `slices`, which hold `left` bytes of `message` that are still to be sent.
-    fn send_some(
-        &mut self,
-        message: &Arc<Message>,
-        slices: &[IoSlice<'_>],
-        left: usize,
-        flags: SendFlags,
-    ) -> io::Result<usize> {
-        loop {
-            let Room::ByReference(bytes) = self.make_room(left)? else {
-                return self.send_copying(slices, flags);
-            };
-            let part;
-            let slices = if bytes < left {
-                part = front(slices, bytes);
-                &part
-            } else {
-                slices
-            };
-            let pages = pages_charged(bytes);
-            match self.references.send(message, slices, flags, |bytes| Lent { bytes, pages }) {
-                Ok((id, sent)) => {
-                    self.issued(id, sent, pages);
-                    return Ok(sent);
-                }
-                Err(error) if error.raw_os_error() == Some(libc::ENOBUFS) => {
-                    self.ledger.enobufs += 1;
-                    if !self.released_soon()? {
-                        return self.send_copying(slices, flags);
-                    }
-                }
-                Err(error) => return Err(stalled(error)),
-            }
+    fn look(&mut self) {
+        let stats = self.sender.stats();
+        self.calls.set(stats.system_calls);
+        if let Some((id, sent)) = self.timed
+            && stats.released > id
+        {
+            self.ledger.notification.record(sent.elapsed());
+            self.timed = None;
         }
     }
+}
 
-    /// Counts a call by reference.
-    fn issued(&mut self, id: u64, bytes: usize, pages: u64) {
-        if self.timed.is_none() {
-            self.timed = Some((id, Instant::now()));
-        }
-        self.ledger.sends += 1;
-        for count in [&mut self.in_flight, &mut self.since_reap] {
-            count.calls += 1;
-            count.bytes += bytes;
-            count.pages += pages;
-        }
-        self.ledger.peak_in_flight_bytes = self.ledger.peak_in_flight_bytes.max(self.in_flight.bytes as u64);
-    }
-
-    fn send_copying(&mut self, slices: &[IoSlice<'_>], flags: SendFlags) -> io::Result<usize> {
-        self.ledger.fallbacks += 1;
-        self.socket().sendmsg(slices, flags).map_err(stalled)
-    }
-
-    /// Reaps and waits until a call for `left` bytes, or for the part of them that fits, is within the budget.
-    fn make_room(&mut self, left: usize) -> io::Result<Room> {
-        let Some(longest) = self.budget.longest_call() else { return Ok(Room::CopyOnly) };
-        let bytes = left.min(longest);
-        if self.fits(bytes) {
-            return Ok(Room::ByReference(bytes));
-        }
-        self.reap_ready()?;
-        while !self.fits(bytes) {
-            self.ledger.waits += 1;
-            if !self.released_soon()? {
-                return Ok(Room::CopyOnly);
-            }
-        }
-        Ok(Room::ByReference(bytes))
-    }
-
-    /// Waits a moment for the kernel to release something. False: it does not, or nothing is in flight, so that
-    /// copying is the faster way on.
-    fn released_soon(&mut self) -> io::Result<bool> {
-        let released = released_soon(self.starved, |by| self.reap(by))?;
-        self.starved = !released;
-        Ok(released)
-    }
-
-    /// A sender with nothing in flight may always send: a message larger than the bound would wait for ever.
-    fn fits(&self, bytes: usize) -> bool {
-        let InFlight { calls, bytes: held, pages } = self.in_flight;
-        calls == 0
-            || (held.saturating_add(bytes) <= self.budget.bytes
-                && (calls as usize) < self.budget.notifications
-                && self.budget.pages.is_none_or(|most| pages + pages_charged(bytes) <= most))
-    }
-
-    /// Reads every notification that is there; returns how many calls they released.
-    pub(super) fn reap_ready(&mut self) -> io::Result<u64> {
-        self.since_reap = InFlight::default();
-        let Self { references, in_flight, timed, ledger, aborting, .. } = self;
-        let before = references.tally();
-        let result = references.reap(|id, lent: Lent| {
-            in_flight.calls -= 1;
-            in_flight.bytes -= lent.bytes;
-            in_flight.pages -= lent.pages;
-            if let Some((timed_id, sent)) = *timed
-                && timed_id == id
-            {
-                ledger.notification.record(sent.elapsed());
-                *timed = None;
-            }
-        });
-        let after = references.tally();
-        let released = after.completed - before.completed;
-        if *aborting {
-            ledger.aborted += released;
-        } else {
-            ledger.completed += released;
-            ledger.copied += after.copied - before.copied;
-            ledger.merged_ranges += after.merged_ranges - before.merged_ranges;
-        }
-        result.map(|()| released)
-    }
-
-    /// What the kernel still holds is leaked: freed or written again, it could still be sent.
-    fn give_up(&mut self) {
-        self.ledger.undrained += self.references.give_up();
-        self.in_flight = InFlight::default();
-    }
-
-    /// Something woke the poll and released nothing: report a broken connection once; after that it is only
-    /// waited for, in short sleeps, because a connection that hung up wakes every poll at once.
-    fn nothing_released(&self) -> io::Result<()> {
-        match self.socket().options().take_error()? {
-            Some(error) => Err(error),
-            None => {
-                std::thread::sleep(Duration::from_millis(1));
-                Ok(())
-            }
-        }
-    }
+/// A message's memory, as a payload owns it.
+pub(super) fn memory(message: &Arc<Message>) -> Arc<dyn Memory> {
+    Arc::clone(message) as Arc<dyn Memory>
 }
 
 impl Sender for ZeroCopy {
     fn send(&mut self, message: &Arc<Message>) -> io::Result<()> {
-        self.send_by_reference(message, message.slices(), message.size(), SendFlags::NONE)?;
-        self.reap_if_due()
+        self.send_payload(Payload::from(memory(message)))
     }
 
     fn reap(&mut self, by: Instant) -> io::Result<bool> {
-        if self.references.outstanding() == 0 {
+        if self.sender.pending() == 0 {
             return Ok(false);
         }
-        if self.reap_ready()? > 0 {
-            return Ok(true);
-        }
-        loop {
-            let woken = self.socket().poll_error_queue(by)?;
-            if self.reap_ready()? > 0 {
-                return Ok(true);
-            }
-            if !woken || Instant::now() >= by {
-                let held = self.outstanding();
-                let told = format!("the kernel still holds {held} sends because the peer did not read");
-                return Err(io::Error::new(io::ErrorKind::TimedOut, told));
-            }
-            self.nothing_released()?;
-        }
+        let released = self.sender.wait_for_release(by);
+        self.look();
+        released.map(|_| true)
     }
 
     fn abort(&mut self) {
-        // What is ready was completed in the ordinary way; only what the disconnect brings is aborted.
-        let _ = self.reap_ready();
-        self.aborting = true;
-        if self.socket().disconnect().is_ok() {
+        let sender = self.sender.get_mut();
+        if sender.abort().is_ok() {
             // Packets that a network card was given are returned when it has sent them.
             let by = Instant::now() + LINGER;
-            while matches!(self.reap(by), Ok(true)) {}
+            while sender.pending() > 0 && Instant::now() < by {
+                if !matches!(sender.reap(), Ok(1..)) {
+                    std::thread::sleep(Duration::from_millis(1));
+                }
+            }
         }
-        self.give_up();
+        self.ledger.undrained = sender.pending() as u64;
+        self.look();
     }
 
     fn ledger(&self) -> Ledger {
-        self.ledger.clone()
-    }
-}
-
-impl Drop for ZeroCopy {
-    /// Does not wait: what the kernel has not released by now is leaked. Drain first, and abort if that fails.
-    fn drop(&mut self) {
-        let _ = self.reap_ready();
-        self.give_up();
-    }
-}
-
-/// The first `bytes` bytes of `slices`.
-fn front<'a>(slices: &'a [IoSlice<'_>], bytes: usize) -> ArrayVec<IoSlice<'a>, FIELDS> {
-    let mut left = bytes;
-    let mut part = ArrayVec::new();
-    for slice in slices {
-        let n = slice.len().min(left);
-        part.push(IoSlice::new(&slice[..n]));
-        left -= n;
-        if left == 0 {
-            break;
+        let stats = self.sender.stats();
+        Ledger {
+            sends: stats.calls_by_reference,
+            completed: stats.released - stats.released_aborted,
+            copied: stats.released_copied,
+            merged_ranges: stats.merged_reports,
+            enobufs: stats.enobufs,
+            fallbacks: stats.fallbacks,
+            plain: stats.calls_copying,
+            aborted: stats.released_aborted,
+            peak_in_flight_bytes: stats.peak_in_flight_bytes as u64,
+            ..self.ledger.clone()
         }
     }
-    part
+}
+
+impl fmt::Debug for ZeroCopy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ZeroCopy").field("stats", &self.sender.stats()).finish_non_exhaustive()
+    }
 }

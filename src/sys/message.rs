@@ -39,6 +39,20 @@ unsafe impl Send for Message {}
 // SAFETY: shared access only reads (`slices`); writing needs &mut (`slices_mut`).
 unsafe impl Sync for Message {}
 
+// SAFETY: the bytes of a message change only by `&mut`, which nobody has while another `Arc` of it is left, and a field is
+// always the same memory.
+unsafe impl zerosend::Memory for Message {
+    #[inline]
+    fn part(&self, index: usize) -> Option<&[u8]> {
+        self.slices().get(index).map(|field| &**field)
+    }
+
+    #[inline]
+    fn size(&self) -> usize {
+        self.size
+    }
+}
+
 impl Message {
     /// One field in each allocation.
     pub fn allocated(fields: impl IntoIterator<Item = Box<[u8]>>) -> Self {

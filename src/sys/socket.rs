@@ -21,6 +21,12 @@ impl Calls {
         self.0.load(Ordering::Relaxed)
     }
 
+    /// So many calls in all, for who counts them elsewhere.
+    #[inline]
+    pub(crate) fn set(&self, calls: u64) {
+        self.0.store(calls, Ordering::Relaxed);
+    }
+
     /// One more call. A load and a store instead of a locked add: there is one writer, and this stands in
     /// every send.
     #[inline]
@@ -129,6 +135,11 @@ impl Socket {
     /// Another handle on the same connection with a call count of its own.
     pub fn try_clone(&self) -> io::Result<Self> {
         self.inner.try_clone().map(Self::from)
+    }
+
+    /// The same socket as the standard library has it, and the count, which then is to be kept by who has the socket.
+    pub(crate) fn into_stream(self) -> (std::net::TcpStream, Calls) {
+        (self.inner.into(), self.calls)
     }
 
     /// The count of calls made through this handle.

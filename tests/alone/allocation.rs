@@ -1,5 +1,5 @@
 //! The send loop allocates nothing per message: an allocation costs as much as a small send, and what it costs
-//! depends on the allocator and not on the path.
+//! depends on the allocator and not on the path. Queues of what is in flight give their memory back when nothing is, and grow again.
 
 use std::thread;
 use std::time::{Duration, Instant};
@@ -12,7 +12,7 @@ use copycost::internals::supply::Supply;
 use copycost::message::Spec;
 use copycost::rig::{Rig, Work};
 use copycost::scenario::Scenario;
-use copycost::send::{Budget, Limits, SendPath, Terms, drain};
+use copycost::send::{Budget, Limits, Release, SendPath, Terms, drain};
 
 /// Allocations that the sending thread makes for `messages` messages, after as many to grow what grows once.
 fn allocations_of_sender(path: &'static SendPath, spec: Spec, messages: usize) -> u64 {
@@ -59,7 +59,9 @@ fn a_sender_allocates_nothing() {
                 let made = within(path.name, move || {
                     allocations_of_sender(path, fitting(path, spec(size, ring)), 100)
                 });
-                assert_eq!(made, 0, "{}, {size} bytes, ring: {ring}", path.name);
+                // Two queues that double, for a hundred messages.
+                let most = if path.release == Release::OnCompletion { 16 } else { 0 };
+                assert!(made <= most, "{}, {size} bytes, ring: {ring}: {made}", path.name);
             }
         }
     }

@@ -85,8 +85,13 @@ fn a_peer_that_never_reads() {
         let ledger = sender.ledger();
         assert_identity(&ledger);
         assert!(ledger.aborted > 0, "{ledger:?}");
-        assert_eq!((ledger.undrained, ledger.completed), (0, before.completed), "{ledger:?}");
-        assert_eq!(ledger.copied, before.copied, "what nobody read was not copied");
+        // Calls that the peer had acknowledged and that shared a report with others come too; no others do.
+        let more = ledger.completed - before.completed;
+        assert_eq!(ledger.undrained, 0, "{ledger:?}");
+        assert!(
+            more < ledger.aborted && ledger.copied - before.copied <= more,
+            "{ledger:?}, before: {before:?}"
+        );
         assert_eq!(Arc::strong_count(&message), 1, "disconnecting gave it back");
         sender.abort();
         assert!(!sender.reap(soon()).unwrap(), "nothing is held");

@@ -74,14 +74,14 @@ fn by_reference(spec: &Spec, rings: bool) -> impl Iterator<Item = &'static SendP
     send::ALL.iter().filter(move |path| path.name.starts_with("uring") == rings).filter(there)
 }
 
-/// What a child does that is not to be refused, whatever its limits. Where they are `narrow`, the sender must feel them.
+/// What a child does whatever its limits. Where they are `narrow`, the sender must feel them: what the kernel refuses, and what is
+/// beyond a bound, is copied, and it is not asked again until something is released or a moment has passed.
 fn deliver_within_bounds(narrow: bool) {
     let (ledger, messages) = deliver(true);
-    assert_eq!(ledger.enobufs, 0, "{ledger:?}");
-    assert!(ledger.fallbacks <= ledger.waits, "a bounded sender copies only where it waited: {ledger:?}");
+    assert!(ledger.enobufs <= ledger.completed + ledger.fallbacks, "asked again and again: {ledger:?}");
     assert!(ledger.sends > 0, "something goes by reference within any bound: {ledger:?}");
-    let felt = ledger.waits > 0 || ledger.sends > messages;
-    assert!(felt || !narrow, "neither waits nor shorter calls: {ledger:?}");
+    let felt = ledger.waits + ledger.enobufs + ledger.fallbacks > 0 || ledger.sends > messages;
+    assert!(felt || !narrow, "neither waits nor copies nor shorter calls: {ledger:?}");
 }
 
 /// What a child does that is refused; what is refused with nothing in flight is copied.
@@ -131,13 +131,12 @@ fn no_memory_lock_at_all() {
     let test = this_test!();
     match role(test).as_deref() {
         Some("bounded") => {
-            let (ledger, _) = deliver(true);
-            assert_eq!(
-                (ledger.sends, ledger.enobufs),
-                (0, 0),
-                "nothing fits, so nothing is tried: {ledger:?}"
+            let (ledger, messages) = deliver(true);
+            assert_eq!(ledger.sends, 0, "nothing fits: {ledger:?}");
+            assert!(
+                ledger.fallbacks > 0 && ledger.enobufs < messages / 4,
+                "asked again and again: {ledger:?}"
             );
-            assert!(ledger.fallbacks > 0);
         }
         Some(_) => assert!(deliver_refused(false).fallbacks > 0),
         None if can_change_user() => {

@@ -1,5 +1,6 @@
 //! A sender that waits.
 
+use std::fmt;
 use std::io;
 use std::os::fd::{AsRawFd, RawFd};
 use std::time::{Duration, Instant};
@@ -42,6 +43,36 @@ pub struct Blocking {
     timeout: Option<Duration>,
 }
 
+/// A send that failed.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct SendError {
+    /// Why.
+    pub error: io::Error,
+    /// The payload again; `None` where some of it was sent.
+    pub payload: Option<Payload>,
+    /// Of a payload of which some was sent.
+    pub receipt: Option<Receipt>,
+}
+
+impl fmt::Display for SendError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.error.fmt(f)
+    }
+}
+
+impl std::error::Error for SendError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        Some(&self.error)
+    }
+}
+
+impl From<SendError> for io::Error {
+    fn from(error: SendError) -> Self {
+        error.error
+    }
+}
+
 /// While a connection that is over makes every wait end at once, it is looked at this often.
 const PAUSE: Duration = Duration::from_millis(1);
 
@@ -51,7 +82,8 @@ impl Blocking {
         Self { sender, unfinished: None, timeout: None }
     }
 
-    /// For how long each of the calls waits at most; `None`: for ever. Sets SO_SNDTIMEO.
+    /// For how long each of the calls waits; `None`: for ever. A send to a peer that reads some of it may take twice as long. Sets
+    /// SO_SNDTIMEO.
     ///
     /// # Errors
     /// Those of setsockopt(2), and `InvalidInput` for no time.
@@ -64,57 +96,63 @@ impl Blocking {
     /// Hands all of a payload to the kernel. It is freed when the kernel is done with it.
     ///
     /// # Errors
-    /// `TimedOut` when the peer reads too slowly: what is left of the payload stays here and is sent before the next one, so that it must
-    /// not be sent again. Otherwise those of the connection.
-    pub fn send(&mut self, payload: impl Into<Payload>) -> io::Result<()> {
+    /// [`SendError`], which has the payload again where nothing of it was sent. `TimedOut` when the peer reads too slowly: where some
+    /// of the payload was sent, the rest stays here and is sent before the next one. Otherwise those of the connection.
+    pub fn send(&mut self, payload: impl Into<Payload>) -> Result<(), SendError> {
         self.put(Cursor::new(payload))
     }
 
     /// The same, with a receipt by which the payload comes back.
     ///
     /// # Errors
-    /// As [`Blocking::send`]; the payload is lost where the connection fails.
-    pub fn send_with_receipt(&mut self, payload: impl Into<Payload>) -> io::Result<Receipt> {
+    /// As [`Blocking::send`]; where some of it was sent, the receipt is in the error.
+    pub fn send_with_receipt(&mut self, payload: impl Into<Payload>) -> Result<Receipt, SendError> {
         let (cursor, receipt) = Cursor::with_receipt(payload);
-        self.put(cursor).map(|()| receipt)
+        match self.put(cursor) {
+            Ok(()) => Ok(receipt),
+            Err(error) if error.payload.is_some() => Err(error),
+            Err(error) => Err(SendError { receipt: Some(receipt), ..error }),
+        }
     }
 
-    fn put(&mut self, cursor: Cursor) -> io::Result<()> {
-        self.finish()?;
-        self.unfinished = Some(cursor);
-        self.finish()
+    fn put(&mut self, mut cursor: Cursor) -> Result<(), SendError> {
+        let mut result = self.finish();
+        if result.is_ok() {
+            result = finish(&mut self.sender, &mut cursor, self.timeout);
+        }
+        let Err(error) = result else { return Ok(()) };
+        let timed_out = error.kind() == io::ErrorKind::TimedOut;
+        match cursor.into_payload() {
+            Ok(payload) => Err(SendError { error, payload: Some(payload), receipt: None }),
+            Err(cursor) => {
+                if timed_out && !cursor.is_done() {
+                    self.unfinished = Some(cursor);
+                }
+                Err(SendError { error, payload: None, receipt: None })
+            }
+        }
     }
 
     /// Sends what is left of a payload whose send has passed its deadline.
     ///
     /// # Errors
-    /// As [`Blocking::send`].
+    /// `TimedOut`, and then it still is unfinished, and those of the connection.
     pub fn finish(&mut self) -> io::Result<()> {
-        let Self { sender, unfinished, timeout } = self;
-        let Some(cursor) = unfinished else { return Ok(()) };
-        // Read when the first call did not send everything: most do.
-        let mut deadline = None;
-        loop {
-            // The kernel waits, for SO_SNDTIMEO: to be woken for each report by poll(2) would cost more than to send.
-            match sender.advance(cursor, 0) {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                Err(error) => {
-                    *unfinished = None;
-                    return Err(error);
-                }
-                Ok(_) if cursor.is_done() => {
-                    *unfinished = None;
-                    return Ok(());
-                }
-                Ok(_) => {}
-            }
-            let now = Instant::now();
-            let deadline = *deadline.get_or_insert_with(|| timeout.map(|timeout| now + timeout));
-            // Either the time was over, or the socket is a non-blocking one.
-            if !wait_until_writable(sender, deadline)? {
-                return Err(timed_out("the peer reads too slowly"));
-            }
+        let Some(cursor) = &mut self.unfinished else { return Ok(()) };
+        let result = finish(&mut self.sender, cursor, self.timeout);
+        if !matches!(&result, Err(error) if error.kind() == io::ErrorKind::TimedOut) {
+            self.unfinished = None;
         }
+        result
+    }
+
+    /// Half-closes, after what is unfinished: the peer gets everything, then the end of the stream.
+    ///
+    /// # Errors
+    /// As [`Blocking::finish`], and those of shutdown(2).
+    pub fn shutdown(&mut self) -> io::Result<()> {
+        self.finish()?;
+        self.sender.shutdown()
     }
 
     /// Waits until the kernel is done with everything that was sent.
@@ -139,38 +177,33 @@ impl Blocking {
         }
     }
 
+    /// Waits until the kernel has released a call, whatever the timeout is: how many it has.
+    ///
+    /// # Errors
+    /// `TimedOut` at the deadline, and those of [`Sender::reap`]; `NotFound` where nothing is in flight.
+    pub fn wait_for_release(&mut self, deadline: Instant) -> io::Result<usize> {
+        let before = self.sender.stats().released;
+        let count = |sender: &Sender| (sender.stats().released - before) as usize;
+        reap_until(&mut self.sender, Some(deadline), |sender| count(sender) > 0)?;
+        Ok(count(&self.sender))
+    }
+
     fn reap_until(&mut self, mut done: impl FnMut(&Sender) -> bool) -> io::Result<()> {
         if done(&self.sender) {
             return Ok(());
         }
-        let deadline = self.timeout.map(|timeout| Instant::now() + timeout);
-        loop {
-            let released = self.sender.reap()?;
-            if done(&self.sender) {
-                return Ok(());
-            }
-            if self.sender.pending() == 0 {
-                // Nothing is in flight that could be it.
-                return Err(io::ErrorKind::NotFound.into());
-            }
-            match self.sender.wait(Interest::Reports, deadline)? {
-                None => {
-                    return Err(timed_out(
-                        "the kernel still refers to what was sent: the peer has not acknowledged it",
-                    ));
-                }
-                Some(ready) if ready.hung_up && released == 0 => pause(deadline),
-                Some(_) => {}
-            }
-        }
+        let deadline = self.timeout.and_then(|timeout| Instant::now().checked_add(timeout));
+        reap_until(&mut self.sender, deadline, done)
     }
 
     /// How many calls by reference the kernel is not done with.
+    #[inline]
     pub fn pending(&self) -> usize {
         self.sender.pending()
     }
 
     /// What was counted so far.
+    #[inline]
     pub fn stats(&self) -> Stats {
         self.sender.stats()
     }
@@ -209,6 +242,54 @@ impl AsRawFd for Blocking {
     /// As [`Sender`]'s.
     fn as_raw_fd(&self) -> RawFd {
         self.sender.as_raw_fd()
+    }
+}
+
+/// Sends what is left. The first call waits as long as the timeout, in the kernel; what comes after it has one timeout together.
+fn finish(sender: &mut Sender, cursor: &mut Cursor, timeout: Option<Duration>) -> io::Result<()> {
+    // Read when the first call did not send everything: most do.
+    let mut deadline = None;
+    loop {
+        // The kernel waits, for SO_SNDTIMEO: to be woken for each report by poll(2) would cost more than to send.
+        let blocked = match sender.step(cursor, 0) {
+            Ok(()) if cursor.is_done() => return Ok(()),
+            Ok(()) => false,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => true,
+            Err(error) => return Err(error),
+        };
+        let now = Instant::now();
+        let deadline = *deadline.get_or_insert_with(|| timeout.and_then(|timeout| now.checked_add(timeout)));
+        // Either the time was over, or the socket is a non-blocking one.
+        let late = deadline.is_some_and(|deadline| now >= deadline);
+        if late || (blocked && !wait_until_writable(sender, deadline)?) {
+            return Err(timed_out("the peer reads too slowly"));
+        }
+    }
+}
+
+/// Reads reports until `done`.
+fn reap_until(
+    sender: &mut Sender,
+    deadline: Option<Instant>,
+    mut done: impl FnMut(&Sender) -> bool,
+) -> io::Result<()> {
+    loop {
+        let released = sender.reap()?;
+        if done(sender) {
+            return Ok(());
+        }
+        if sender.pending() == 0 {
+            // Nothing is in flight that could be it.
+            return Err(io::ErrorKind::NotFound.into());
+        }
+        match sender.wait(Interest::Reports, deadline)? {
+            None => {
+                let why = "the kernel still refers to what was sent: the peer has not acknowledged it";
+                return Err(timed_out(why));
+            }
+            Some(ready) if ready.hung_up && released == 0 => pause(deadline),
+            Some(_) => {}
+        }
     }
 }
 

@@ -89,10 +89,12 @@ impl Ids {
         self.calls.pop_front();
         self.base += 1;
         self.bytes -= bytes;
-        if self.calls.is_empty() && self.calls.capacity() > KEPT {
-            self.calls.shrink_to(KEPT);
-        }
         Some(outcome)
+    }
+
+    /// Gives back what the queue has grown to.
+    pub(crate) fn shrink(&mut self) {
+        self.calls.shrink_to(KEPT);
     }
 }
 
@@ -156,6 +158,7 @@ mod tests {
         issue(&mut ids, 10_000, 1);
         ids.note(report(0, 9_999), by_reference).unwrap();
         assert_eq!(released(&mut ids), 10_000);
+        ids.shrink();
         assert!(ids.calls.capacity() <= 2 * KEPT, "{}", ids.calls.capacity());
     }
 

@@ -55,7 +55,7 @@ mod sync;
 #[allow(unsafe_code, reason = "system calls; nothing outside this module is unsafe")]
 mod sys;
 
-pub use blocking::Blocking;
+pub use blocking::{Blocking, SendError};
 pub use payload::{Payload, Segment};
 pub use reaper::{Dropped, Linger, dropped, linger, set_linger, wait_for_dropped};
 pub use receipt::{Lost, Outcome, Receipt, Released};

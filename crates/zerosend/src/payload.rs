@@ -54,6 +54,21 @@ pub(crate) struct Place {
     segment: usize,
     /// Bytes of the segment that went.
     offset: usize,
+    near: Near,
+}
+
+/// A part of a segment's memory, and how many bytes are in the parts before it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+struct Near {
+    part: usize,
+    start: usize,
+}
+
+impl Place {
+    /// Whether something went.
+    pub(crate) fn is_behind_the_start(self) -> bool {
+        self.segment > 0 || self.offset > 0
+    }
 }
 
 impl Segment {
@@ -61,7 +76,7 @@ impl Segment {
     fn of(owner: Owner) -> Self {
         let mut segment = Self { owner, start: 0, end: 0, by_reference: true };
         segment.end = match &segment.owner {
-            Owner::Memory(memory) => (0..).map_while(|index| memory.part(index)).map(<[u8]>::len).sum(),
+            Owner::Memory(memory) => memory.size(),
             _ => segment.whole().len(),
         };
         segment
@@ -75,11 +90,11 @@ impl Segment {
     pub fn range(mut self, range: impl RangeBounds<usize>) -> Self {
         let start = match range.start_bound() {
             Bound::Included(start) => *start,
-            Bound::Excluded(before) => before + 1,
+            Bound::Excluded(before) => before.checked_add(1).expect("a range within a segment"),
             Bound::Unbounded => 0,
         };
         let end = match range.end_bound() {
-            Bound::Included(last) => last + 1,
+            Bound::Included(last) => last.checked_add(1).expect("a range within a segment"),
             Bound::Excluded(end) => *end,
             Bound::Unbounded => self.len(),
         };
@@ -116,30 +131,43 @@ impl Segment {
         }
     }
 
-    /// Gives the pieces from `offset` on to `piece`, until it returns false: whether it never did.
-    fn pieces<'a>(&'a self, offset: usize, piece: &mut impl FnMut(&'a [u8]) -> bool) -> bool {
-        let (mut start, mut left) = (self.start + offset, self.len() - offset);
-        let mut give = |part: &'a [u8]| {
-            let skipped = start.min(part.len());
+    /// Gives the pieces from `offset` on to `piece`, until it returns false: whether it never did. `near` is a part that does not
+    /// begin behind that place, and then the one in which it lies: of thousands of parts a call sends a few.
+    fn pieces<'a>(
+        &'a self,
+        offset: usize,
+        near: &mut Near,
+        piece: &mut impl FnMut(&'a [u8]) -> bool,
+    ) -> bool {
+        let (mut start, mut left) = (self.start + offset - near.start, self.len() - offset);
+        let mut give = |part: &'a [u8], start: &mut usize| {
+            let skipped = (*start).min(part.len());
             let taken = left.min(part.len() - skipped);
-            start -= skipped;
+            *start -= skipped;
             left -= taken;
             taken == 0 || piece(&part[skipped..skipped + taken])
         };
         match &self.owner {
-            Owner::Memory(memory) => (0..).map_while(|index| memory.part(index)).all(give),
-            _ => give(self.whole()),
+            Owner::Memory(memory) => {
+                while let Some(part) = memory.part(near.part)
+                    && near.start + part.len() <= self.start + offset
+                {
+                    near.part += 1;
+                    near.start += part.len();
+                }
+                start = self.start + offset - near.start;
+                (near.part..).map_while(|index| memory.part(index)).all(|part| give(part, &mut start))
+            }
+            _ => give(self.whole(), &mut start),
         }
     }
 
-    /// Bytes of memory that it keeps, the unused and those out of its range among them.
+    /// Bytes of memory that it alone keeps, the unused and those out of its range among them. What is shared is there anyhow.
     fn held(&self) -> usize {
         match &self.owner {
             Owner::Vec(bytes) => bytes.capacity(),
             Owner::String(text) => text.capacity(),
-            Owner::Static(_) => 0,
-            Owner::Memory(memory) => (0..).map_while(|index| memory.part(index)).map(<[u8]>::len).sum(),
-            _ => self.whole().len(),
+            _ => 0,
         }
     }
 
@@ -261,7 +289,8 @@ impl Payload {
     #[cfg_attr(docsrs, doc(cfg(feature = "bytes")))]
     #[must_use]
     pub fn buffer(mut self, mut buffer: impl bytes::Buf) -> Self {
-        while buffer.has_remaining() {
+        // Whoever implements `Buf` may say that something remains and give nothing.
+        while buffer.has_remaining() && !buffer.chunk().is_empty() {
             let bytes = buffer.copy_to_bytes(buffer.chunk().len());
             self.push(bytes.into());
         }
@@ -298,21 +327,23 @@ impl Payload {
 
     /// Gives the pieces that come after `place` and go the same way to `piece`, until it returns false. Returns whether they
     /// go by reference; `None` where nothing is left.
+    #[inline]
     pub(crate) fn pieces<'a>(
         &'a self,
-        place: Place,
+        place: &mut Place,
         mut piece: impl FnMut(&'a [u8]) -> bool,
     ) -> Option<bool> {
-        let mut left =
-            self.segments().enumerate().skip(place.segment).filter(|(_, segment)| !segment.is_empty());
-        let (index, first) = left.next()?;
-        let offset = if index == place.segment { place.offset } else { 0 };
-        if first.pieces(offset, &mut piece) {
-            let alike = left
-                .map(|(_, segment)| segment)
-                .take_while(|segment| segment.by_reference == first.by_reference);
-            for segment in alike {
-                if !segment.pieces(0, &mut piece) {
+        let mut left = self.segments().skip(place.segment);
+        let mut first = left.next()?;
+        while first.is_empty() {
+            first = left.next()?;
+            *place = Place { segment: place.segment + 1, ..Place::default() };
+        }
+        if first.pieces(place.offset, &mut place.near, &mut piece) {
+            for segment in
+                left.take_while(|segment| segment.by_reference == first.by_reference || segment.is_empty())
+            {
+                if !segment.pieces(0, &mut Near::default(), &mut piece) {
                     break;
                 }
             }
@@ -320,23 +351,46 @@ impl Payload {
         Some(first.by_reference)
     }
 
-    /// The place after `bytes` more.
+    /// Whether any of it is to go by reference.
+    #[inline]
+    pub(crate) fn has_references(&self) -> bool {
+        self.segments().any(|segment| segment.by_reference && !segment.is_empty())
+    }
+
+    /// The place after `bytes` more. Calls nobody's code.
     pub(crate) fn advance(&self, place: Place, bytes: usize) -> Place {
-        let Place { mut segment, mut offset } = place;
-        offset += bytes;
-        for passed in self.segments().skip(segment) {
-            if offset < passed.len() {
+        let mut next = Place { offset: place.offset + bytes, ..place };
+        for passed in self.segments().skip(place.segment) {
+            if next.offset < passed.len() {
                 break;
             }
-            offset -= passed.len();
-            segment += 1;
+            next = Place {
+                segment: next.segment + 1,
+                offset: next.offset - passed.len(),
+                near: Near::default(),
+            };
         }
-        Place { segment, offset }
+        next
     }
 
     /// Bytes of memory that it keeps.
     pub(crate) fn held(&self) -> usize {
         self.segments().map(Segment::held).sum()
+    }
+}
+
+impl<T: Into<Segment>> Extend<T> for Payload {
+    /// Adds segments, each by reference unless it came from another payload's copied one.
+    fn extend<I: IntoIterator<Item = T>>(&mut self, segments: I) {
+        segments.into_iter().for_each(|segment| self.push(segment.into()));
+    }
+}
+
+impl<T: Into<Segment>> FromIterator<T> for Payload {
+    fn from_iter<I: IntoIterator<Item = T>>(segments: I) -> Self {
+        let mut payload = Self::new();
+        payload.extend(segments);
+        payload
     }
 }
 

@@ -10,25 +10,31 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::sys::connection::Connection;
+use crate::sys::connection::{Connection, Input};
 use crate::sys::socket;
 
 /// For how long dropped senders may go on in the background, and how many.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Linger {
-    /// A connection on which the kernel is not done by then is reset. One with a [`ReadHalf`](crate::ReadHalf) that is still in
-    /// use is not.
+    /// A connection on which the peer has acknowledged nothing for this long is reset. One with a [`ReadHalf`](crate::ReadHalf) that is
+    /// still in use is not.
     pub time: Duration,
-    /// Bytes of payloads, over all connections. Beyond them the oldest connections are reset.
+    /// Bytes of payloads, over all connections. Beyond them the oldest connections are reset whose peers have acknowledged nothing for
+    /// a second; beyond twice as many the oldest, whatever their peers do.
     pub bytes: usize,
     /// Likewise connections, each of which has a descriptor.
     pub connections: usize,
 }
 
 impl Default for Linger {
-    /// 30 s, 64 MiB, 1,024 connections.
+    /// 30 s, 64 MiB, and 1,024 connections, or a quarter of the descriptors that the process may have where that is less.
     fn default() -> Self {
-        Self { time: Duration::from_secs(30), bytes: 64 << 20, connections: 1024 }
+        let descriptors = socket::most_descriptors().unwrap_or(1024);
+        Self {
+            time: Duration::from_secs(30),
+            bytes: 64 << 20,
+            connections: (descriptors / 4).clamp(16, 1024),
+        }
     }
 }
 
@@ -40,6 +46,8 @@ pub struct Dropped {
     pub taken_over: u64,
     /// Of these, those whose connections were closed when everything was acknowledged.
     pub closed: u64,
+    /// Of these, those whose peers ended the connection before that.
+    pub broken: u64,
     /// Of these, those that were reset: the time was over, a bound was reached, or a payload was cut off by its cursor's drop.
     pub reset: u64,
     /// Bytes of payloads that are leaked, because the kernel never reported that it is done with them.
@@ -51,7 +59,11 @@ pub struct Dropped {
 /// A connection whose sender was dropped.
 struct Orphan {
     connection: Connection,
-    deadline: Instant,
+    /// What the peer had taken, and when that last changed.
+    progress: (u64, u64),
+    progressed: Instant,
+    /// The peer goes on sending, so that a close now would reset the connection before it has read everything: when it last did.
+    input: Option<Instant>,
     /// When it is looked at next, and how long after that.
     next: Instant,
     pause: Duration,
@@ -63,6 +75,8 @@ struct State {
     /// The thread has some of them in hand.
     in_hand: usize,
     running: bool,
+    /// The process whose thread it is: a fork has no thread.
+    process: u32,
     linger: Option<Linger>,
     counts: Dropped,
 }
@@ -71,19 +85,33 @@ static STATE: Mutex<State> = Mutex::new(State {
     orphans: Vec::new(),
     in_hand: 0,
     running: false,
+    process: 0,
     linger: None,
-    counts: Dropped { taken_over: 0, closed: 0, reset: 0, leaked_bytes: 0, waiting: 0 },
+    counts: Dropped { taken_over: 0, closed: 0, broken: 0, reset: 0, leaked_bytes: 0, waiting: 0 },
 });
 /// Wakes the thread when there is a new one, and whoever waits for all of them when one is gone.
 static CHANGED: Condvar = Condvar::new();
 
 const SHORTEST_PAUSE: Duration = Duration::from_millis(1);
-const LONGEST_PAUSE: Duration = Duration::from_millis(100);
+const LONGEST_PAUSE: Duration = Duration::from_millis(200);
+/// Without progress for this long, a connection may be reset where there are too many.
+const STALLED: Duration = Duration::from_secs(1);
+/// A peer that sends on is waited for until it was quiet for this long.
+const QUIET: Duration = Duration::from_secs(2);
 /// The thread ends when it had nothing to do for this long.
 const IDLE: Duration = Duration::from_secs(1);
 
 fn state() -> MutexGuard<'static, State> {
-    STATE.lock().unwrap_or_else(PoisonError::into_inner)
+    let mut state = STATE.lock().unwrap_or_else(PoisonError::into_inner);
+    let process = std::process::id();
+    if state.process != process {
+        // After a fork: these connections are the other process's, and so are their payloads.
+        for orphan in mem::take(&mut state.orphans) {
+            orphan.connection.leak();
+        }
+        (state.process, state.running, state.in_hand) = (process, false, 0);
+    }
+    state
 }
 
 /// For how long dropped senders may go on, for all of this process from now on.
@@ -123,7 +151,10 @@ pub fn wait_for_dropped(deadline: Instant) -> bool {
 pub(crate) fn take_over(mut connection: Connection) {
     let _ = connection.read_reports();
     let cut = connection.is_cut();
-    if !connection.may_be_referred_to() && !cut && connection.is_settled() {
+    let done = !connection.may_be_referred_to() && !cut && connection.is_acknowledged();
+    if done && (connection.has_reader() || !connection.has_input())
+        || connection.is_over() && !connection.may_be_referred_to()
+    {
         if connection.has_reader() {
             let _ = connection.shutdown_send();
         }
@@ -135,17 +166,50 @@ pub(crate) fn take_over(mut connection: Connection) {
         let _ = connection.shutdown_send();
     }
     let now = Instant::now();
+    let (progress, progressed) = (connection.progress(), now);
+    let orphan = Orphan {
+        connection,
+        progress,
+        progressed,
+        input: None,
+        next: now + SHORTEST_PAUSE,
+        pause: SHORTEST_PAUSE,
+    };
     let mut state = state();
     state.counts.taken_over += 1;
-    let deadline = now + state.linger.unwrap_or_default().time;
-    state.orphans.push(Orphan { connection, deadline, next: now + SHORTEST_PAUSE, pause: SHORTEST_PAUSE });
+    state.orphans.push(orphan);
     if !state.running {
-        let thread = || thread::Builder::new().name("zerosend".to_owned()).stack_size(128 << 10).spawn(run);
-        // No thread is to be had: whoever drops the next sender tries again. Until then nothing is freed early.
+        let thread = || thread::Builder::new().name("zerosend".to_owned()).spawn(run);
         state.running = socket::without_signals(thread).is_ok();
+        if !state.running {
+            // No thread is to be had: whoever drops a sender looks at all of them, and the next one tries again.
+            drop(round(state, now));
+            return;
+        }
     }
     drop(state);
     CHANGED.notify_all();
+}
+
+/// Looks at all connections once.
+fn round(mut state: MutexGuard<'static, State>, now: Instant) -> MutexGuard<'static, State> {
+    let mut orphans = mem::take(&mut state.orphans);
+    let linger = state.linger.unwrap_or_default();
+    state.in_hand += orphans.len();
+    let in_hand = orphans.len();
+    drop(state);
+    // Without the lock: to free a payload runs its owner's code, which may drop a sender. Nothing else here runs anybody's.
+    let counts = look_at(&mut orphans, linger, now);
+    let mut state = self::state();
+    state.in_hand = state.in_hand.saturating_sub(in_hand);
+    state.counts.closed += counts.closed;
+    state.counts.broken += counts.broken;
+    state.counts.reset += counts.reset;
+    state.counts.leaked_bytes += counts.leaked_bytes;
+    orphans.append(&mut state.orphans);
+    state.orphans = orphans;
+    CHANGED.notify_all();
+    state
 }
 
 /// The thread.
@@ -171,26 +235,36 @@ fn run() {
             state = CHANGED.wait_timeout(state, until - now).unwrap_or_else(PoisonError::into_inner).0;
             continue;
         }
-        let mut orphans = mem::take(&mut state.orphans);
-        let linger = state.linger.unwrap_or_default();
-        state.in_hand = orphans.len();
-        drop(state);
-        // Without the lock: to free a payload runs its owner's code, which may drop a sender.
-        let counts = look_at(&mut orphans, linger, now);
-        state = self::state();
-        state.in_hand = 0;
-        state.counts.closed += counts.closed;
-        state.counts.reset += counts.reset;
-        state.counts.leaked_bytes += counts.leaked_bytes;
-        orphans.append(&mut state.orphans);
-        state.orphans = orphans;
-        CHANGED.notify_all();
+        state = round(state, now);
     }
 }
 
-/// Whether there are more connections than there may be, so that the oldest cannot wait for their turn.
+/// Whether there are so many connections that they cannot wait for their turn.
 fn is_over(state: &State) -> bool {
-    state.orphans.len() > state.linger.unwrap_or_default().connections
+    state.orphans.len() > 2 * state.linger.unwrap_or_default().connections
+}
+
+/// How far more is held than there may be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Crowd {
+    None,
+    /// Those that are stalled must go.
+    Soft,
+    /// The oldest must go.
+    Hard,
+}
+
+fn crowd(bytes: usize, connections: usize, linger: Linger) -> Crowd {
+    let over = |times: usize| {
+        bytes > linger.bytes.saturating_mul(times) || connections > linger.connections.saturating_mul(times)
+    };
+    match (over(1), over(2)) {
+        // A single one may be as large as it likes.
+        _ if connections <= 1 => Crowd::None,
+        (_, true) => Crowd::Hard,
+        (true, _) => Crowd::Soft,
+        _ => Crowd::None,
+    }
 }
 
 /// Looks at those whose turn it is, and resets what is too old or too much.
@@ -200,37 +274,33 @@ fn look_at(orphans: &mut Vec<Orphan>, linger: Linger, now: Instant) -> Dropped {
     let held: Vec<usize> = orphans.iter().map(|orphan| orphan.connection.held()).collect();
     let (mut bytes, mut connections) = (held.iter().sum::<usize>(), orphans.len());
     for (mut orphan, held) in orphans.drain(..).zip(held) {
-        let crowded = bytes > linger.bytes || connections > linger.connections;
-        if orphan.next > now && !crowded {
+        let crowd = crowd(bytes, connections, linger);
+        if orphan.next > now && crowd < Crowd::Hard {
             kept.push(orphan);
             continue;
         }
         orphan.pause = (2 * orphan.pause).min(LONGEST_PAUSE);
         orphan.next = now + orphan.pause;
         // An owner that panics when it is freed loses its own connection's turn and nothing else.
-        let verdict = catch_unwind(AssertUnwindSafe(|| orphan.turn(now, crowded))).unwrap_or(Verdict::Wait);
+        let turn = catch_unwind(AssertUnwindSafe(|| orphan.turn(now, linger.time, crowd)));
+        let verdict = turn.unwrap_or(Verdict::Wait);
         match verdict {
             Verdict::Wait => {
                 kept.push(orphan);
                 continue;
             }
             Verdict::Closed => counts.closed += 1,
+            Verdict::Broken => counts.broken += 1,
             Verdict::Reset => counts.reset += 1,
-            Verdict::Leaked => {
-                counts.reset += 1;
-                counts.leaked_bytes += held as u64;
-            }
+            Verdict::Leaked => counts.reset += 1,
         }
         bytes -= held;
         connections -= 1;
-        let freed = match verdict {
-            Verdict::Leaked => {
-                orphan.connection.leak();
-                Ok(())
-            }
-            _ => catch_unwind(AssertUnwindSafe(|| drop(orphan.connection))),
-        };
-        drop(freed);
+        if verdict == Verdict::Leaked {
+            counts.leaked_bytes += orphan.connection.leak() as u64;
+        } else {
+            let _ = catch_unwind(AssertUnwindSafe(|| drop(orphan.connection)));
+        }
     }
     *orphans = kept;
     counts
@@ -242,6 +312,8 @@ enum Verdict {
     Wait,
     /// Everything was acknowledged.
     Closed,
+    /// The peer ended it before that.
+    Broken,
     /// It was ended by us, and the kernel is done with its payloads.
     Reset,
     /// It was ended, and the kernel will not say that it is done.
@@ -249,39 +321,54 @@ enum Verdict {
 }
 
 impl Orphan {
-    fn turn(&mut self, now: Instant, crowded: bool) -> Verdict {
+    fn turn(&mut self, now: Instant, time: Duration, crowd: Crowd) -> Verdict {
         let connection = &mut self.connection;
         let _ = connection.read_reports();
-        if !connection.has_reader() {
-            connection.discard_input();
-        }
         let done = !connection.may_be_referred_to();
         if connection.is_disconnected() {
             return match done {
                 true => Verdict::Reset,
                 // A network device still has it, for as long as it likes. It is waited for as long as there is room.
-                false if crowded || connection.is_frozen() => Verdict::Leaked,
+                false if crowd > Crowd::None || connection.is_frozen() => Verdict::Leaked,
                 false => Verdict::Wait,
             };
         }
-        let settled = done && connection.is_settled();
-        if settled && !connection.is_cut() {
-            return Verdict::Closed;
-        }
-        let late = now >= self.deadline && !connection.has_reader();
-        if settled || late || crowded {
-            // A kernel that refuses for now is asked again in the next turn.
-            if connection.disconnect().is_err() {
-                return if crowded { Verdict::Leaked } else { Verdict::Wait };
+        if !connection.has_reader() {
+            match connection.discard_input() {
+                Input::Some => self.input = Some(now),
+                Input::Ended => self.input = None,
+                Input::None => {}
             }
-            self.next = now + SHORTEST_PAUSE;
-            self.pause = SHORTEST_PAUSE;
-            return match (connection.may_be_referred_to(), connection.is_frozen()) {
-                (false, _) => Verdict::Reset,
-                (true, true) => Verdict::Leaked,
-                (true, false) => Verdict::Wait,
-            };
         }
-        Verdict::Wait
+        let progress = connection.progress();
+        if progress != self.progress {
+            (self.progress, self.progressed) = (progress, now);
+        }
+        let acknowledged = connection.is_acknowledged();
+        let quiet = self.input.is_none_or(|last| now.duration_since(last) >= QUIET);
+        match (done, connection.is_over()) {
+            (true, true) if acknowledged => return Verdict::Closed,
+            (true, true) => return Verdict::Broken,
+            (true, false) if acknowledged && quiet && !connection.is_cut() => return Verdict::Closed,
+            _ => {}
+        }
+        let still = now.duration_since(self.progressed);
+        let cut_off = done && acknowledged && connection.is_cut();
+        let late = still >= time && !connection.has_reader();
+        let crowded = crowd == Crowd::Hard || (crowd == Crowd::Soft && still >= STALLED);
+        if !(cut_off || late || crowded) {
+            return Verdict::Wait;
+        }
+        // A kernel that refuses for now is asked again in the next turn.
+        if connection.disconnect().is_err() {
+            return if crowd == Crowd::Hard { Verdict::Leaked } else { Verdict::Wait };
+        }
+        self.next = now + SHORTEST_PAUSE;
+        self.pause = SHORTEST_PAUSE;
+        match (connection.may_be_referred_to(), connection.is_frozen()) {
+            (false, _) => Verdict::Reset,
+            (true, true) => Verdict::Leaked,
+            (true, false) => Verdict::Wait,
+        }
     }
 }

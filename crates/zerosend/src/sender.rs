@@ -21,9 +21,9 @@ use crate::{Payload, Receipt, Stats, reaper};
 /// pinned and the reports that wait.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
-    /// Bytes.
+    /// Bytes. 0: everything is copied.
     pub bytes: usize,
-    /// Calls. Each takes some 800 bytes of the socket's option memory (net.core.optmem_max: 128 KiB since Linux 6.8, 20 KiB
+    /// Calls; likewise. Each takes some 800 bytes of the socket's option memory (net.core.optmem_max: 128 KiB since Linux 6.8, 20 KiB
     /// before) until its report is read.
     pub calls: usize,
 }
@@ -55,6 +55,9 @@ enum State {
     Begun(u64),
     Done,
 }
+
+/// What one [`Sender::try_send`] sends at most.
+const TURN_BYTES: usize = 4 << 20;
 
 /// Numbers of cursors that were begun, unique in this process.
 static NUMBERS: AtomicU64 = AtomicU64::new(0);
@@ -137,7 +140,9 @@ impl<S> From<Refused<S>> for io::Error {
 /// says what follows if this is not so.
 ///
 /// # Dropping it
-/// Does not block, does not cut off what was sent, and does not leak: see [`linger`](crate::linger).
+/// Does not block, does not cut off what was sent, and does not leak: see [`linger`](crate::linger). What the kernel is done with is freed when
+/// reports are read: within `try_send` now and then, and by [`reap`](Self::reap) and [`Read`]. A connection that does none of these keeps
+/// the payloads that it sent last.
 #[derive(Debug)]
 pub struct Sender {
     connection: Living,
@@ -215,48 +220,58 @@ impl Sender {
         self.connection.is_able()
     }
 
-    /// Sends what is left of a payload, as far as the send buffer has room: how many bytes that were. The cursor keeps its place.
+    /// Sends what is left of a payload, as far as the send buffer has room, or 4 MiB of it, so that a fast reader does not keep
+    /// an event loop: how many bytes that were. The cursor keeps its place.
     ///
     /// # Errors
     /// `WouldBlock` where nothing could be sent now; `InvalidInput` where another payload was begun and is not finished, or
     /// this one was begun on another sender; otherwise those of the connection, after which nothing can be sent. What was
     /// sent before an error is in [`Cursor::sent`].
     pub fn try_send(&mut self, cursor: &mut Cursor) -> io::Result<usize> {
-        self.advance(cursor, libc::MSG_DONTWAIT)
+        let before = cursor.sent;
+        loop {
+            match self.step(cursor, libc::MSG_DONTWAIT) {
+                Ok(()) if !cursor.is_done() && cursor.sent - before < TURN_BYTES => {}
+                Err(error) if error.kind() != io::ErrorKind::WouldBlock || cursor.sent == before => {
+                    return Err(error);
+                }
+                _ => return Ok(cursor.sent - before),
+            }
+        }
     }
 
-    /// The same with other flags: without MSG_DONTWAIT it blocks as the socket does.
-    pub(crate) fn advance(&mut self, cursor: &mut Cursor, flags: libc::c_int) -> io::Result<usize> {
-        let before = cursor.sent;
+    /// One call. Without MSG_DONTWAIT among the flags it blocks as the socket does.
+    pub(crate) fn step(&mut self, cursor: &mut Cursor, flags: libc::c_int) -> io::Result<()> {
         self.begin(cursor)?;
-        while let State::Begun(_) = cursor.state {
-            match self.connection.send(cursor.remaining(), flags) {
-                Ok(sent) => {
-                    cursor.sent += sent;
-                    if cursor.sent == cursor.len {
-                        cursor.state = State::Done;
-                        self.begun = None;
-                    }
+        if cursor.is_done() {
+            return Ok(());
+        }
+        match self.connection.send(cursor.remaining(), flags) {
+            Ok(sent) => {
+                cursor.sent += sent;
+                if cursor.sent == cursor.len {
+                    cursor.state = State::Done;
+                    self.begun = None;
                 }
-                Err(error) => {
-                    if cursor.sent == 0 {
-                        self.take_back(cursor);
-                    }
-                    let blocked = error.kind() == io::ErrorKind::WouldBlock && cursor.sent > before;
-                    return if blocked { Ok(cursor.sent - before) } else { Err(error) };
+            }
+            Err(error) => {
+                if cursor.sent == 0 {
+                    self.take_back(cursor);
                 }
+                return Err(error);
             }
         }
         // An error of the queue is not one of the bytes, which went: `reap` reports it.
         let _ = self.connection.read_reports_if_due();
-        Ok(cursor.sent - before)
+        Ok(())
     }
 
     /// Moves a payload from its cursor into the connection.
     fn begin(&mut self, cursor: &mut Cursor) -> io::Result<()> {
-        let refused = |why| Err(io::Error::new(io::ErrorKind::InvalidInput, why));
+        let noted = || self.connection.shared().noted();
+        let refused = |why| Err(noted().unwrap_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, why)));
         if self.connection.is_disconnected() {
-            return Err(io::ErrorKind::ConnectionAborted.into());
+            return Err(noted().unwrap_or_else(|| io::ErrorKind::ConnectionAborted.into()));
         }
         match (&cursor.state, self.begun) {
             (State::Done, _) => Ok(()),
@@ -298,18 +313,30 @@ impl Sender {
                 "the kernel has reported sends that this sender did not make: another handle of the socket sends by reference",
             ));
         }
+        if self.connection.in_flight() == 0 {
+            self.connection.shrink();
+        }
         if released == 0 && !self.connection.is_disconnected() {
             self.connection.take_error()?;
+            // Taken by the read half before, or an orderly end of both directions: the descriptor stays ready all the same.
+            if let Some(error) = self.connection.shared().noted() {
+                return Err(error);
+            }
+            if self.connection.in_flight() == 0 && self.connection.is_over() {
+                return Err(io::ErrorKind::NotConnected.into());
+            }
         }
         Ok(released)
     }
 
     /// How many calls by reference the kernel is not done with.
+    #[inline]
     pub fn pending(&self) -> usize {
         self.connection.in_flight()
     }
 
     /// What was counted so far.
+    #[inline]
     pub fn stats(&self) -> Stats {
         self.connection.stats()
     }
@@ -335,8 +362,15 @@ impl Sender {
     /// Half-closes: what was sent goes out, then the end of the stream. Nothing can be sent after it.
     ///
     /// # Errors
-    /// Those of shutdown(2).
+    /// `InvalidInput` where a payload was begun and is not finished: its part would look like the whole. Otherwise those of
+    /// shutdown(2).
     pub fn shutdown(&mut self) -> io::Result<()> {
+        if self.begun.is_some() {
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidInput,
+                "a payload was begun and is not finished",
+            ));
+        }
         self.connection.shutdown_send()
     }
 
@@ -403,15 +437,22 @@ impl Sender {
 }
 
 impl AsRawFd for Sender {
-    /// To poll, and for options. There is no `AsFd`: through it the socket could be cloned, and sent on, by safe code.
+    /// To poll, and for options: nothing is to be sent on it. There is no `AsFd`, through which the standard library's safe
+    /// functions could clone the socket.
+    ///
+    /// Take it out of an event loop before the sender is dropped: the descriptor stays open while the sender is waited for in the
+    /// background, and the loop would be told of its events.
     fn as_raw_fd(&self) -> RawFd {
         self.stream().as_raw_fd()
     }
 }
 
 impl Read for Sender {
-    /// As [`ReadHalf`].
+    /// As [`ReadHalf`]. Reads reports first: who asks for the next request may send nothing for long.
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if self.connection.in_flight() > 0 {
+            let _ = self.connection.read_reports();
+        }
         self.connection.shared().receive(buffer)
     }
 }
@@ -438,6 +479,13 @@ impl ReadHalf {
     /// Those of shutdown(2).
     pub fn shutdown(&self) -> io::Result<()> {
         self.shared.stream.shutdown(Shutdown::Read)
+    }
+}
+
+impl AsRawFd for ReadHalf {
+    /// As [`Sender`]'s.
+    fn as_raw_fd(&self) -> RawFd {
+        self.shared.stream.as_raw_fd()
     }
 }
 

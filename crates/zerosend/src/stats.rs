@@ -26,8 +26,6 @@ pub struct Stats {
     pub enobufs: u64,
     /// Entries of the error queue that were no reports, and were skipped.
     pub foreign: u64,
-    /// Calls whose payloads are leaked, because the kernel did not report that it is done with them.
-    pub leaked: u64,
     /// System calls made.
     pub system_calls: u64,
     /// Calls by reference that are not released.

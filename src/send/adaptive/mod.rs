@@ -12,6 +12,7 @@
 //! trials, which may take 1 % of the work, nothing is measured, and a message costs a table look-up. The [`Decisions`]
 //! stand in the ledger.
 
+mod by_reference;
 mod class;
 mod contest;
 mod controller;
@@ -34,7 +35,9 @@ use gate::{Link, Outcome};
 use trial::Cost;
 
 use super::staging::Staging;
-use super::{Budget, Hybrid, Ledger, Release, SendPath, Sender, ZeroCopy, hybrid};
+use by_reference::ByReference;
+
+use super::{Budget, Hybrid, Ledger, Release, SendPath, Sender, hybrid};
 use crate::message::Message;
 use crate::offset::Begin;
 use crate::sys::clock::thread_cpu_time;
@@ -62,13 +65,13 @@ pub(super) const PATH: SendPath = SendPath {
 const STAGING: usize = 128 << 10;
 
 /// While the kernel holds memory and messages are copied, the error queue is looked at after so many bytes. After
-/// those that go by reference [`ZeroCopy`] decides alone: with a second look after each message of 256 KiB they took 1.14 of
+/// those that go by reference `by_reference` decides alone: with a second look after each message of 256 KiB they took 1.14 of
 /// `zerocopy`'s CPU time, and take 1.02 (lab, 1 client, ±4 %).
 const LOOK_BYTES: usize = 256 << 10;
 
 /// Sends each message by the way that costs least here, as far as it knows by now.
 ///
-/// A server uses it as [`ZeroCopy`]: push messages in, and `Arc::get_mut` or `Arc::try_unwrap` tells when a buffer is its
+/// A server uses it as [`ZeroCopy`](super::ZeroCopy): push messages in, and `Arc::get_mut` or `Arc::try_unwrap` tells when a buffer is its
 /// own again; [`drain`](super::drain) before the connection is closed. Connections that share an [`Experience`] learn
 /// together: a new one starts with what the others know.
 ///
@@ -107,7 +110,7 @@ const LOOK_BYTES: usize = 256 << 10;
 /// ```
 #[derive(Debug)]
 pub struct Adaptive {
-    inner: ZeroCopy,
+    inner: ByReference,
     staging: Staging,
     controller: Controller,
     /// Bytes since the error queue was last looked at.
@@ -130,7 +133,7 @@ impl Adaptive {
         experience: &Experience,
     ) -> io::Result<Self> {
         let link = link(&socket)?;
-        let inner = ZeroCopy::if_able(socket, budget);
+        let inner = ByReference::if_able(socket, budget);
         let able = inner.is_able() && budget.longest_call().is_some();
         let controller = Controller::new(objective, experience.clone(), link, able);
         Ok(Self {
@@ -168,7 +171,7 @@ impl Adaptive {
     #[inline(never)]
     fn send_by_reference(&mut self, way: Way, message: &Arc<Message>) -> io::Result<()> {
         match way {
-            Way::Hybrid => hybrid::send_divided(&mut self.inner, message),
+            Way::Hybrid => by_reference::send_divided(&mut self.inner, message),
             _ => self.inner.send_by_reference(message, message.runs(), message.size(), SendFlags::NONE),
         }
     }

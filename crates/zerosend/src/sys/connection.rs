@@ -25,9 +25,9 @@ const REAP_BYTES: usize = 256 << 10;
 /// The same in calls, for small payloads: half of what the default option memory (net.core.optmem_max) has room for.
 const REAP_CALLS: u32 = 64;
 
-/// The most that one call asks for: the kernel charges locked memory for what a call asks for and not for what it takes, and
-/// reports calls of more than this together with no other (byte_limit in msg_zerocopy_realloc, net/core/skbuff.c).
-const CALL_BYTES: usize = 512 << 10;
+/// The most that one call asks for: the kernel charges locked memory for what a call asks for and not for what it takes. With
+/// 512 KiB a payload of 1 MiB took 1.2 of the CPU time (loopback, `copycost run -p zerocopy -s 1MiB --with BUILD`).
+const CALL_BYTES: usize = 4 << 20;
 
 /// Payloads that fit into the queue of an idle connection: half a KiB.
 const KEPT: usize = 4;
@@ -58,6 +58,15 @@ struct Begun {
     outcome: Outcome,
 }
 
+/// What there was to be thrown away.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Input {
+    None,
+    Some,
+    /// The peer has ended its direction.
+    Ended,
+}
+
 /// See the module.
 #[derive(Debug)]
 pub(crate) struct Connection {
@@ -76,6 +85,8 @@ pub(crate) struct Connection {
     refused: Option<(Instant, u64)>,
     /// Bytes (a FIN is one) that were handed to the kernel since this connection is ours.
     written: u64,
+    /// One of these bytes is a FIN.
+    is_shut: bool,
     /// What was acknowledged when the connection was ended here; it cannot be asked afterwards.
     acknowledged_at_end: Option<u64>,
     since_reap: (usize, u32),
@@ -85,22 +96,29 @@ pub(crate) struct Connection {
 impl Shared {
     /// Keeps an error for the other half, and passes it on.
     pub(crate) fn note(&self, error: io::Error) -> io::Error {
-        // EPIPE: this end has closed the direction, or the peer had closed its own before; neither is an error of receiving.
-        if !matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::BrokenPipe)
-            && let Some(code) = error.raw_os_error()
-        {
+        // Only those that end a connection. EPIPE is none of receiving: this end has closed the direction, or the peer had closed its
+        // own before.
+        let ends =
+            [libc::ECONNRESET, libc::ECONNABORTED, libc::ETIMEDOUT, libc::EHOSTUNREACH, libc::ENETUNREACH];
+        if let Some(code) = error.raw_os_error().filter(|code| ends.contains(code)) {
             self.error.store(code, Ordering::Relaxed);
         }
         error
     }
 
+    /// An error that has ended the connection.
+    pub(crate) fn noted(&self) -> Option<io::Error> {
+        match self.error.load(Ordering::Relaxed) {
+            0 => None,
+            code => Some(io::Error::from_raw_os_error(code)),
+        }
+    }
+
     /// `recv(2)`. An end that is an error whose report went to a send is that error, and not the end of the stream.
     pub(crate) fn receive(&self, buffer: &mut [u8]) -> io::Result<usize> {
         let received = (&self.stream).read(buffer).map_err(|error| self.note(error))?;
-        match self.error.load(Ordering::Relaxed) {
-            code if received == 0 && code != 0 && !buffer.is_empty() => {
-                Err(io::Error::from_raw_os_error(code))
-            }
+        match self.noted() {
+            Some(error) if received == 0 && !buffer.is_empty() => Err(error),
             _ => Ok(received),
         }
     }
@@ -128,6 +146,7 @@ impl Connection {
             frozen: false,
             refused: None,
             written: 0,
+            is_shut: false,
             acknowledged_at_end: None,
             since_reap: (0, 0),
             stats: Stats::default(),
@@ -150,6 +169,7 @@ impl Connection {
         self.frozen
     }
 
+    #[inline]
     pub(crate) fn in_flight(&self) -> usize {
         self.ids.in_flight()
     }
@@ -159,11 +179,17 @@ impl Connection {
         self.begun.back().is_some_and(|begun| !begun.finished)
     }
 
-    /// Bytes of memory that its payloads keep.
+    /// Bytes of memory that its payloads keep: what is in flight, and what they alone own beside it.
     pub(crate) fn held(&self) -> usize {
-        self.begun.iter().map(|begun| begun.payload.held()).sum()
+        self.ids.bytes() + self.begun.iter().map(|begun| begun.payload.held()).sum::<usize>()
     }
 
+    /// What changes when the peer takes something: how much it has acknowledged, and how many calls were released.
+    pub(crate) fn progress(&mut self) -> (u64, u64) {
+        (self.acknowledged(), self.ids.base())
+    }
+
+    #[inline]
     pub(crate) fn stats(&self) -> Stats {
         Stats { in_flight: self.ids.in_flight(), in_flight_bytes: self.ids.bytes(), ..self.stats }
     }
@@ -183,7 +209,7 @@ impl Connection {
 
     /// Gives back what was begun last. Nothing of it must have been sent.
     pub(crate) fn take_back(&mut self) -> Option<(Payload, Option<Claim>)> {
-        if self.place != Place::default() || !self.is_cut() {
+        if self.place.is_behind_the_start() || !self.is_cut() {
             return None;
         }
         let begun = self.begun.pop_back()?;
@@ -198,18 +224,20 @@ impl Connection {
             return Ok(0);
         }
         loop {
-            let most = left.min(CALL_BYTES);
+            let most = left.min(CALL_BYTES).min(self.limits.bytes.max(1));
             // The limits also count what was released and not read, so they are looked at again after reading.
-            let may_refer = self.may_refer(most)
-                || (self.is_able()
+            let wants = self.begun.back().is_some_and(|begun| begun.payload.has_references());
+            let may_refer = wants && self.may_refer(most)
+                || (wants
+                    && self.is_able()
                     && self.ids.in_flight() > 0
                     && self.read_reports()? > 0
                     && self.may_refer(most));
             let Some(begun) = self.begun.back().filter(|begun| !begun.finished) else {
                 return Err(io::ErrorKind::InvalidInput.into());
             };
-            let mut pieces = Pieces::new(most);
-            let wanted = begun.payload.pieces(self.place, |piece| pieces.push(piece)).unwrap_or(false);
+            let mut pieces = Pieces::new(if may_refer { most } else { left.min(CALL_BYTES) });
+            let wanted = begun.payload.pieces(&mut self.place, |piece| pieces.push(piece)).unwrap_or(false);
             let by_reference = wanted && may_refer;
             let more = if pieces.bytes() < left { libc::MSG_MORE } else { 0 };
             let zerocopy = if by_reference { libc::MSG_ZEROCOPY } else { 0 };
@@ -239,8 +267,7 @@ impl Connection {
         }
     }
 
-    /// Whether the next call may send up to `bytes` by reference. With nothing in flight it may whatever the limits say: a call
-    /// larger than they are would never be made.
+    /// Whether the next call may send up to `bytes` by reference.
     fn may_refer(&mut self, bytes: usize) -> bool {
         if !self.is_able() {
             return false;
@@ -252,16 +279,15 @@ impl Connection {
             }
             self.refused = None;
         }
-        let calls = self.ids.in_flight();
-        calls == 0
-            || (calls < self.limits.calls && bytes <= self.limits.bytes.saturating_sub(self.ids.bytes()))
+        self.ids.in_flight() < self.limits.calls
+            && bytes <= self.limits.bytes.saturating_sub(self.ids.bytes())
     }
 
     /// Counts a call that sent `bytes` of the last payload.
     fn sent(&mut self, bytes: usize, last: bool, wanted: bool, by_reference: bool) {
         self.written += bytes as u64;
         let Some(begun) = self.begun.back_mut() else { return };
-        self.place = begun.payload.advance(self.place, bytes);
+        // First of all: from here on the ids are the kernel's again.
         if by_reference {
             begun.end = Some(self.ids.issue(bytes, self.written) + 1);
             self.since_reap = (self.since_reap.0 + bytes, self.since_reap.1 + 1);
@@ -277,6 +303,7 @@ impl Connection {
                 self.stats.calls_copying += 1;
             }
         }
+        self.place = begun.payload.advance(self.place, bytes);
         if last {
             self.finish();
         }
@@ -381,8 +408,24 @@ impl Connection {
                 front.outcome = front.outcome.max(outcome);
             }
         }
-        if self.begun.is_empty() && self.begun.capacity() > KEPT {
+        if self.is_disconnected() && !self.may_be_referred_to() {
+            self.release_cut();
+        }
+    }
+
+    /// Gives back what was begun and never finished. The kernel must not refer to anything, and nothing must be sent any more.
+    fn release_cut(&mut self) {
+        while let Some(mut begun) = self.begun.pop_front() {
+            begun.outcome = Outcome::Aborted;
+            begun.release();
+        }
+    }
+
+    /// Gives back what the queues have grown to, where nothing is in flight: for a connection that may be idle from now on.
+    pub(crate) fn shrink(&mut self) {
+        if self.begun.is_empty() {
             self.begun.shrink_to(KEPT);
+            self.ids.shrink();
         }
     }
 
@@ -399,7 +442,11 @@ impl Connection {
     pub(crate) fn shutdown_send(&mut self) -> io::Result<()> {
         self.stats.system_calls += 1;
         self.shared.stream.shutdown(Shutdown::Write)?;
-        self.written += 1;
+        // A FIN has a place in the stream, once.
+        if !self.is_shut {
+            self.is_shut = true;
+            self.written += 1;
+        }
         Ok(())
     }
 
@@ -408,13 +455,19 @@ impl Connection {
         // What is there was released in the ordinary way.
         self.read_reports()?;
         let acknowledged = self.acknowledged();
+        // Whoever waits in recv gets this, and no orderly end.
+        if self.shared.noted().is_none() {
+            self.shared.error.store(libc::ECONNABORTED, Ordering::Relaxed);
+        }
         // A thread that waits in recv makes kernels from 6.1.33 to 6.6 refuse (EBUSY): it is woken.
         let _ = self.shared.stream.shutdown(Shutdown::Read);
         self.stats.system_calls += 2;
         socket::disconnect(&self.shared.stream)?;
         self.acknowledged_at_end = Some(acknowledged);
         self.able = false;
-        self.read_reports().map(drop)
+        self.read_reports()?;
+        self.release();
+        Ok(())
     }
 
     /// Whether it was ended by [`Connection::disconnect`].
@@ -422,15 +475,28 @@ impl Connection {
         self.acknowledged_at_end.is_some()
     }
 
-    /// Whether all that was handed to the kernel was acknowledged, or never will be.
-    pub(crate) fn is_settled(&self) -> bool {
+    /// Whether the connection has ended in both directions, or was reset.
+    pub(crate) fn is_over(&self) -> bool {
+        socket::is_closed(&self.shared.stream)
+    }
+
+    /// Whether all was acknowledged, and not only given up.
+    pub(crate) fn is_acknowledged(&self) -> bool {
         socket::unacknowledged(&self.shared.stream).is_ok_and(|bytes| bytes == 0)
-            || socket::is_closed(&self.shared.stream)
+    }
+
+    /// Whether the peer has sent something that was not read.
+    pub(crate) fn has_input(&self) -> bool {
+        socket::unread(&self.shared.stream).is_ok_and(|bytes| bytes > 0)
     }
 
     /// Throws away what the peer has sent, 1 MiB at most: to close a socket with unread data resets the connection.
-    pub(crate) fn discard_input(&self) {
-        let _ = socket::discard(&self.shared.stream);
+    pub(crate) fn discard_input(&self) -> Input {
+        match socket::discard(&self.shared.stream) {
+            Ok(0) => Input::Ended,
+            Ok(_) => Input::Some,
+            Err(_) => Input::None,
+        }
     }
 
     /// Whether a read half is left.
@@ -444,10 +510,8 @@ impl Connection {
     }
 
     /// Leaks every payload that the kernel may still refer to, and closes its half of the socket. Returns the bytes that are leaked.
-    pub(crate) fn leak(mut self) -> usize {
-        let bytes = if self.may_be_referred_to() { self.held() } else { 0 };
-        self.stats.leaked += self.ids.in_flight() as u64;
-        bytes
+    pub(crate) fn leak(self) -> usize {
+        if self.may_be_referred_to() { self.held() } else { 0 }
     }
 
     /// Whether the kernel may still refer to a payload.
@@ -470,7 +534,7 @@ impl Drop for Connection {
     /// What the kernel may still refer to is leaked. The rest is a payload that was never finished.
     fn drop(&mut self) {
         if !self.may_be_referred_to() {
-            self.begun.drain(..).for_each(|begun| drop(ManuallyDrop::into_inner(begun.payload)));
+            self.release_cut();
         }
     }
 }

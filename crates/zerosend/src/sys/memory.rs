@@ -22,10 +22,15 @@ use std::any::Any;
 /// ```
 ///
 /// # Safety
-/// While an `Arc` of it is left, `part` returns the same memory for the same index, and nobody changes what is in it: no
+/// While an `Arc` of it is left, `part` returns the same memory for the same index, `size` is the sum of the parts, and nobody changes what is in it: no
 /// `&mut`, no interior mutability, no other process, and no file that is truncated behind a mapping. The kernel reads this memory after the
 /// call that sends it has returned.
 pub unsafe trait Memory: Any + Send + Sync {
     /// The part with this index, from 0 on; `None` after the last.
     fn part(&self, index: usize) -> Option<&[u8]>;
+
+    /// How many bytes all parts have. To be overridden where that is known: it is asked for each payload.
+    fn size(&self) -> usize {
+        (0..).map_while(|index| self.part(index)).map(<[u8]>::len).sum()
+    }
 }

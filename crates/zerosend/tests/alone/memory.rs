@@ -108,7 +108,7 @@ fn peers_that_never_read_cost_nothing_after_the_deadline() {
 #[test]
 fn bounds_reset_the_oldest_first() {
     alone(this_test!(), || {
-        zerosend::set_linger(Linger { time: LONG, bytes: 20 << 20, connections: 10 });
+        zerosend::set_linger(Linger { time: Duration::MAX, bytes: 20 << 20, connections: 10 });
         let mut clients = Vec::new();
         for _ in 0..30 {
             let (server, client) = pair();

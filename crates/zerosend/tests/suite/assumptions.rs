@@ -141,11 +141,23 @@ fn a_fork_in_between_changes_nothing() {
     sender.get_mut().try_send(&mut cursor).unwrap();
     assert!(sender.pending() > 0);
     assert!(Command::new("true").status().unwrap().success());
-    // SAFETY: the child makes system calls alone, and ends.
+    // SAFETY: the child uses no lock that another thread may have had, but the allocator's, which glibc keeps for it, and ends.
     let child = unsafe { libc::fork() };
     if child == 0 {
-        // What a forked server does: its copy of the sender is dropped, and its memory used for something else.
+        // What a forked server does: its copy of the sender is dropped, and its memory used for something else. It can make senders of
+        // its own.
         drop(sender);
+        let (server, peer) = pair();
+        let mut own = Sender::new(server).unwrap();
+        let _ = own.try_send(&mut Cursor::new(vec![1; 100_000]));
+        drop(own);
+        let mut peer = peer;
+        let read = peer.read_to_end(&mut Vec::new());
+        let done = zerosend::wait_for_dropped(std::time::Instant::now() + LONG);
+        if !matches!(read, Ok(100_000)) || !done {
+            // SAFETY: as below.
+            unsafe { libc::_exit(1) };
+        }
         // SAFETY: _exit takes no pointer, and runs nothing of this process.
         unsafe { libc::_exit(0) };
     }
@@ -186,6 +198,13 @@ fn a_broken_connection_is_an_error_of_both_halves_and_of_reap() {
     let error = half.read(&mut [0; 1]).unwrap_err();
     assert_eq!(error.kind(), io::ErrorKind::ConnectionReset, "not the end of the stream");
     assert!(sender.try_send(&mut Cursor::new(vec![1])).is_err());
+    // The half has taken the error, and the descriptor stays ready.
+    let mut error = None;
+    eventually("there is nothing more to be released", || {
+        error = sender.reap().err();
+        error.is_some()
+    });
+    assert_eq!(error.unwrap().kind(), io::ErrorKind::ConnectionReset);
     sender.abort().unwrap();
-    assert_eq!(sender.try_send(&mut cursor).unwrap_err().kind(), io::ErrorKind::ConnectionAborted);
+    assert_eq!(sender.try_send(&mut cursor).unwrap_err().kind(), io::ErrorKind::ConnectionReset);
 }

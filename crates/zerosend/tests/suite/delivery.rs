@@ -126,9 +126,15 @@ fn a_deadline_ends_a_send_and_the_next_one_finishes_it() {
         server.set_nonblocking(nonblocking).unwrap();
         let mut sender = Blocking::new(Sender::new(server).unwrap());
         sender.set_timeout(Some(Duration::from_millis(50))).unwrap();
-        let error = sender.send(content(2, 0, SIZE)).unwrap_err();
-        assert_eq!(error.kind(), io::ErrorKind::TimedOut, "{error}");
+        let (cursor, receipt) = (content(2, 0, SIZE), "the first is sent in part: the rest stays");
+        let error = sender.send_with_receipt(cursor).unwrap_err();
+        assert_eq!(error.error.kind(), io::ErrorKind::TimedOut, "{error}");
+        assert!(error.payload.is_none() && error.receipt.is_some(), "{receipt}");
+        // Of the second nothing is sent: it comes back.
+        let error = sender.send(content(7, 0, 1000)).unwrap_err();
+        assert_eq!((error.error.kind(), error.payload.unwrap().len()), (io::ErrorKind::TimedOut, 1000));
         assert_eq!(sender.finish().unwrap_err().kind(), io::ErrorKind::TimedOut);
+        assert_eq!(sender.shutdown().unwrap_err().kind(), io::ErrorKind::TimedOut);
         assert_eq!(sender.drain().unwrap_err().kind(), io::ErrorKind::TimedOut);
         let received = reader(client);
         sender.set_timeout(Some(LONG)).unwrap();
@@ -197,6 +203,87 @@ fn the_socket_comes_back_when_nothing_is_in_flight() {
     // The kernel goes on counting where it was.
     let refused = Sender::new(stream).unwrap_err();
     assert_eq!(refused.error.kind(), io::ErrorKind::AlreadyExists);
+}
+
+#[test]
+fn a_peer_that_drips_does_not_keep_a_send_for_long() {
+    let (server, mut client) = pair();
+    let mut sender = Blocking::new(Sender::new(server).unwrap());
+    sender.set_timeout(Some(Duration::from_millis(200))).unwrap();
+    let (stop, stopped) = std::sync::mpsc::channel::<()>();
+    let dripping = thread::spawn(move || {
+        let mut bytes = vec![0; 16 << 10];
+        while stopped
+            .recv_timeout(Duration::from_millis(20))
+            .is_err_and(|error| error == std::sync::mpsc::RecvTimeoutError::Timeout)
+        {
+            client.read_exact(&mut bytes).unwrap();
+        }
+    });
+    // 16 KiB every 20 ms would be a minute.
+    let error = sender.send(vec![1; 48 << 20]).unwrap_err();
+    assert_eq!(error.error.kind(), io::ErrorKind::TimedOut);
+    assert!(error.payload.is_none());
+    drop(stop);
+    dripping.join().unwrap();
+}
+
+#[test]
+fn a_fast_reader_does_not_keep_an_event_loop() {
+    let (server, client) = pair();
+    let received = reader(client);
+    let mut sender = Sender::new(server).unwrap();
+    let mut cursor = Cursor::new(content(8, 0, 40 << 20));
+    while !cursor.is_done() {
+        match sender.try_send(&mut cursor) {
+            Ok(sent) => assert!(sent <= 8 << 20),
+            Err(error) => {
+                assert_eq!(error.kind(), io::ErrorKind::WouldBlock);
+                thread::yield_now();
+            }
+        }
+    }
+    drop(sender);
+    assert!(received.join().unwrap().unwrap() == content(8, 0, 40 << 20));
+}
+
+#[test]
+fn without_room_by_reference_everything_is_copied() {
+    for limits in
+        [Limits { bytes: 0, calls: 10 }, Limits { bytes: 10, calls: 0 }, Limits { bytes: 0, calls: 0 }]
+    {
+        let (server, client) = pair();
+        let received = reader(client);
+        let mut sender = Blocking::new(Sender::with_limits(server, limits).unwrap());
+        sender.send(content(5, 0, 100_000)).unwrap();
+        assert_eq!(sender.stats().calls_by_reference, 0, "{limits:?}");
+        drop(sender);
+        assert!(received.join().unwrap().unwrap() == content(5, 0, 100_000));
+    }
+}
+
+#[test]
+fn an_end_in_the_middle_of_a_payload_is_refused() {
+    let (server, _client) = pair();
+    let mut sender = Sender::new(server).unwrap();
+    let mut cursor = Cursor::new(vec![1; 32 << 20]);
+    sender.try_send(&mut cursor).unwrap();
+    assert_eq!(sender.shutdown().unwrap_err().kind(), io::ErrorKind::InvalidInput);
+}
+
+/// Reading the next request is when a server that answers one after the other learns that the last answer arrived.
+#[test]
+fn who_reads_gets_the_payloads_of_before_back() {
+    let (server, mut client) = pair();
+    let mut sender = Sender::new(server).unwrap();
+    let shared: Arc<[u8]> = vec![1; 100_000].into();
+    sender.try_send(&mut Cursor::new(Arc::clone(&shared))).unwrap();
+    client.read_exact(&mut vec![0; 100_000]).unwrap();
+    eventually("it is back", || {
+        client.write_all(&[1]).unwrap();
+        sender.read_exact(&mut [0]).unwrap();
+        Arc::strong_count(&shared) == 1
+    });
 }
 
 #[test]

@@ -54,6 +54,56 @@ fn every_byte_arrives_at_a_slow_reader_though_the_sender_is_dropped_at_once() {
     assert!(zerosend::wait_for_dropped(Instant::now() + LONG));
 }
 
+/// The close of a socket with unread data resets the connection, and the peer loses what it has not read.
+#[test]
+fn what_the_peer_has_sent_and_nobody_has_read_does_not_cost_it_the_answer() {
+    let _turn = turn();
+    for size in [1000, 100_000] {
+        let (server, mut client) = pair();
+        client.write_all(&[7; 10]).unwrap();
+        let mut sender = Blocking::new(Sender::new(server).unwrap());
+        sender.send(content(5, 0, size)).unwrap();
+        // Acknowledged, and not read.
+        sender.set_timeout(Some(LONG)).unwrap();
+        sender.drain().unwrap();
+        drop(sender);
+        thread::sleep(Duration::from_millis(100));
+        let _ = client.write_all(&[7; 10]);
+        let mut bytes = Vec::new();
+        client.read_to_end(&mut bytes).unwrap();
+        assert!(bytes == content(5, 0, size), "{} of {size} bytes", bytes.len());
+    }
+    assert!(zerosend::wait_for_dropped(Instant::now() + LONG));
+}
+
+#[test]
+fn a_large_payload_and_a_part_of_a_larger_one_reach_a_slow_reader() {
+    let _turn = turn();
+    // More than the bound on bytes.
+    let (server, client) = pair();
+    let received = thread::spawn(move || read_slowly(client));
+    let mut sender = Blocking::new(Sender::new(server).unwrap());
+    sender.send(vec![3; 70 << 20]).unwrap();
+    drop(sender);
+    assert_eq!(received.join().unwrap().unwrap().len(), 70 << 20);
+    // Shared memory is there anyhow.
+    let shared: Arc<[u8]> = vec![1; 100 << 20].into();
+    let readers: Vec<_> = (0..8)
+        .map(|_| {
+            let (server, client) = pair();
+            let received = thread::spawn(move || read_slowly(client));
+            let mut sender = Blocking::new(Sender::new(server).unwrap());
+            sender.send(zerosend::Segment::from(Arc::clone(&shared)).range(..2 << 20)).unwrap();
+            drop(sender);
+            received
+        })
+        .collect();
+    for received in readers {
+        assert_eq!(received.join().unwrap().unwrap().len(), 2 << 20);
+    }
+    assert!(zerosend::wait_for_dropped(Instant::now() + LONG));
+}
+
 #[test]
 fn memory_is_freed_when_the_peer_has_read_it_though_the_sender_is_gone() {
     let _turn = turn();
