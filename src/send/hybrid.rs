@@ -60,7 +60,11 @@ fn divided(message: &Arc<Message>) -> Payload {
         let (run, after) = left.split_at(alike);
         let bytes: usize = run.iter().map(|field| field.len()).sum();
         let segment = Segment::from(zero_copy::memory(message)).range(at..at + bytes);
-        payload = if is_large(first) { payload.by_reference(segment) } else { payload.copied(segment) };
+        if is_large(first) {
+            payload.push_reference(segment);
+        } else {
+            payload.push_copy(segment);
+        }
         (left, at) = (after, at + bytes);
     }
     payload

@@ -117,7 +117,7 @@ impl ZeroCopy {
     #[inline]
     pub(super) fn send_payload(&mut self, payload: Payload) -> io::Result<()> {
         let before = self.sender.stats().calls_by_reference;
-        let sent = self.sender.send(payload).map_err(stalled);
+        let sent = self.sender.send(payload).map_err(|error| stalled(error.into()));
         let after = self.sender.stats();
         if self.timed.is_none() && after.calls_by_reference > before {
             self.timed = Some((before, Instant::now()));

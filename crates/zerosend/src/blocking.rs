@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::io;
+use std::mem;
 use std::os::fd::{AsRawFd, RawFd};
 use std::time::{Duration, Instant};
 
@@ -99,7 +100,7 @@ impl Blocking {
     /// [`SendError`], which has the payload again where nothing of it was sent. `TimedOut` when the peer reads too slowly: where some
     /// of the payload was sent, the rest stays here and is sent before the next one. Otherwise those of the connection.
     pub fn send(&mut self, payload: impl Into<Payload>) -> Result<(), SendError> {
-        self.put(Cursor::new(payload))
+        self.put(&mut Cursor::new(payload))
     }
 
     /// The same, with a receipt by which the payload comes back.
@@ -107,28 +108,36 @@ impl Blocking {
     /// # Errors
     /// As [`Blocking::send`]; where some of it was sent, the receipt is in the error.
     pub fn send_with_receipt(&mut self, payload: impl Into<Payload>) -> Result<Receipt, SendError> {
-        let (cursor, receipt) = Cursor::with_receipt(payload);
-        match self.put(cursor) {
+        let (mut cursor, receipt) = Cursor::with_receipt(payload);
+        match self.put(&mut cursor) {
             Ok(()) => Ok(receipt),
             Err(error) if error.payload.is_some() => Err(error),
             Err(error) => Err(SendError { receipt: Some(receipt), ..error }),
         }
     }
 
-    fn put(&mut self, mut cursor: Cursor) -> Result<(), SendError> {
-        let mut result = self.finish();
-        if result.is_ok() {
-            result = finish(&mut self.sender, &mut cursor, self.timeout);
+    #[inline]
+    fn put(&mut self, cursor: &mut Cursor) -> Result<(), SendError> {
+        let result = match self.unfinished {
+            None => Ok(()),
+            Some(_) => self.finish(),
+        };
+        match result.and_then(|()| finish(&mut self.sender, cursor, self.timeout)) {
+            Ok(()) => Ok(()),
+            Err(error) => Err(self.failed(mem::replace(cursor, Cursor::new(Payload::new())), error)),
         }
-        let Err(error) = result else { return Ok(()) };
+    }
+
+    #[cold]
+    fn failed(&mut self, cursor: Cursor, error: io::Error) -> SendError {
         let timed_out = error.kind() == io::ErrorKind::TimedOut;
         match cursor.into_payload() {
-            Ok(payload) => Err(SendError { error, payload: Some(payload), receipt: None }),
+            Ok(payload) => SendError { error, payload: Some(payload), receipt: None },
             Err(cursor) => {
                 if timed_out && !cursor.is_done() {
                     self.unfinished = Some(cursor);
                 }
-                Err(SendError { error, payload: None, receipt: None })
+                SendError { error, payload: None, receipt: None }
             }
         }
     }
@@ -137,6 +146,7 @@ impl Blocking {
     ///
     /// # Errors
     /// `TimedOut`, and then it still is unfinished, and those of the connection.
+    #[inline]
     pub fn finish(&mut self) -> io::Result<()> {
         let Some(cursor) = &mut self.unfinished else { return Ok(()) };
         let result = finish(&mut self.sender, cursor, self.timeout);
@@ -246,6 +256,7 @@ impl AsRawFd for Blocking {
 }
 
 /// Sends what is left. The first call waits as long as the timeout, in the kernel; what comes after it has one timeout together.
+#[inline]
 fn finish(sender: &mut Sender, cursor: &mut Cursor, timeout: Option<Duration>) -> io::Result<()> {
     // Read when the first call did not send everything: most do.
     let mut deadline = None;

@@ -46,6 +46,8 @@ pub struct Payload {
     first: Option<Segment>,
     rest: Vec<Segment>,
     len: usize,
+    /// Some of it is to go by reference.
+    has_references: bool,
 }
 
 /// Where the rest of a payload begins.
@@ -73,6 +75,7 @@ impl Place {
 
 impl Segment {
     /// All of the memory that `owner` keeps.
+    #[inline]
     fn of(owner: Owner) -> Self {
         let mut segment = Self { owner, start: 0, end: 0, by_reference: true };
         segment.end = match &segment.owner {
@@ -87,6 +90,7 @@ impl Segment {
     /// # Panics
     /// Where the range begins after its end or ends after the segment's.
     #[must_use]
+    #[inline]
     pub fn range(mut self, range: impl RangeBounds<usize>) -> Self {
         let start = match range.start_bound() {
             Bound::Included(start) => *start,
@@ -133,6 +137,7 @@ impl Segment {
 
     /// Gives the pieces from `offset` on to `piece`, until it returns false: whether it never did. `near` is a part that does not
     /// begin behind that place, and then the one in which it lies: of thousands of parts a call sends a few.
+    #[inline]
     fn pieces<'a>(
         &'a self,
         offset: usize,
@@ -190,6 +195,7 @@ macro_rules! memory {
         $(
             $(#[$attribute])*
             impl From<$type> for Segment {
+                #[inline]
                 fn from(memory: $type) -> Self {
                     Self::of(Owner::$owner(memory))
                 }
@@ -272,16 +278,34 @@ impl Payload {
 
     /// Adds memory that is sent by reference. Below some 10 KiB a copy is usually cheaper: see the front page.
     #[must_use]
+    #[inline]
     pub fn by_reference(mut self, segment: impl Into<Segment>) -> Self {
-        self.push(Segment { by_reference: true, ..segment.into() });
+        self.push_reference(segment);
         self
     }
 
     /// Adds memory that the kernel copies when it is sent: headers, and whatever is small.
     #[must_use]
+    #[inline]
     pub fn copied(mut self, segment: impl Into<Segment>) -> Self {
-        self.push(Segment { by_reference: false, ..segment.into() });
+        self.push_copy(segment);
         self
+    }
+
+    /// [`Payload::by_reference`], in place.
+    #[inline]
+    pub fn push_reference(&mut self, segment: impl Into<Segment>) {
+        let mut segment = segment.into();
+        segment.by_reference = true;
+        self.push(segment);
+    }
+
+    /// [`Payload::copied`], in place.
+    #[inline]
+    pub fn push_copy(&mut self, segment: impl Into<Segment>) {
+        let mut segment = segment.into();
+        segment.by_reference = false;
+        self.push(segment);
     }
 
     /// Adds all of a buffer by reference. What it can give out as `Bytes` is not copied.
@@ -297,9 +321,11 @@ impl Payload {
         self
     }
 
+    #[inline]
     fn push(&mut self, segment: Segment) {
         // The sum of lengths of live memory, each at most isize::MAX; a segment that is sent many times may still exceed it.
         self.len = self.len.checked_add(segment.len()).expect("a payload is shorter than usize::MAX bytes");
+        self.has_references |= segment.by_reference && !segment.is_empty();
         match self.first {
             None => self.first = Some(segment),
             Some(_) => self.rest.push(segment),
@@ -333,6 +359,11 @@ impl Payload {
         place: &mut Place,
         mut piece: impl FnMut(&'a [u8]) -> bool,
     ) -> Option<bool> {
+        if let (Some(only), true, 0) = (&self.first, self.rest.is_empty(), place.segment) {
+            // Most payloads.
+            only.pieces(place.offset, &mut place.near, &mut piece);
+            return Some(only.by_reference);
+        }
         let mut left = self.segments().skip(place.segment);
         let mut first = left.next()?;
         while first.is_empty() {
@@ -354,12 +385,17 @@ impl Payload {
     /// Whether any of it is to go by reference.
     #[inline]
     pub(crate) fn has_references(&self) -> bool {
-        self.segments().any(|segment| segment.by_reference && !segment.is_empty())
+        self.has_references
     }
 
     /// The place after `bytes` more. Calls nobody's code.
+    #[inline]
     pub(crate) fn advance(&self, place: Place, bytes: usize) -> Place {
         let mut next = Place { offset: place.offset + bytes, ..place };
+        if let (Some(only), true, 0) = (&self.first, self.rest.is_empty(), place.segment) {
+            let done = next.offset == only.len();
+            return if done { Place { segment: 1, ..Place::default() } } else { next };
+        }
         for passed in self.segments().skip(place.segment) {
             if next.offset < passed.len() {
                 break;
@@ -396,6 +432,7 @@ impl<T: Into<Segment>> FromIterator<T> for Payload {
 
 impl<T: Into<Segment>> From<T> for Payload {
     /// One segment, by reference.
+    #[inline]
     fn from(segment: T) -> Self {
         Self::new().by_reference(segment)
     }

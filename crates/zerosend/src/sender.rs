@@ -10,10 +10,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use crate::payload::Place;
 use crate::receipt::Claim;
 use crate::sys::connection::{Connection, Shared};
 use crate::sys::socket::{self, Interest};
-use crate::{Payload, Receipt, Stats, reaper};
+use crate::{Outcome, Payload, Receipt, Released, Stats, reaper};
 
 /// How much a sender may have in flight by reference. Beyond it, it copies.
 ///
@@ -46,13 +47,18 @@ pub struct Cursor {
     state: State,
     len: usize,
     sent: usize,
+    /// Where what is copied altogether goes on; of other payloads the sender knows it.
+    place: Place,
+    /// By which the sender knows it; 0 before its first byte.
+    number: u64,
 }
 
 #[derive(Debug)]
 enum State {
-    Fresh(Payload, Option<Claim>),
-    /// It is the sender's, which knows it by this number.
-    Begun(u64),
+    /// Nothing of it was sent by reference, and it is here.
+    Here(Payload, Option<Claim>),
+    /// It is in the sender.
+    There,
     Done,
 }
 
@@ -60,7 +66,7 @@ enum State {
 const TURN_BYTES: usize = 4 << 20;
 
 /// Numbers of cursors that were begun, unique in this process.
-static NUMBERS: AtomicU64 = AtomicU64::new(0);
+static NUMBERS: AtomicU64 = AtomicU64::new(1);
 
 impl Cursor {
     /// At the beginning of a payload. It is freed when the kernel is done with it.
@@ -74,8 +80,15 @@ impl Cursor {
         (Self::with(payload.into(), Some(claim)), receipt)
     }
 
+    #[inline]
     fn with(payload: Payload, claim: Option<Claim>) -> Self {
-        Self { len: payload.len(), sent: 0, state: State::Fresh(payload, claim) }
+        Self {
+            len: payload.len(),
+            sent: 0,
+            state: State::Here(payload, claim),
+            place: Place::default(),
+            number: 0,
+        }
     }
 
     /// How many bytes were handed to the kernel.
@@ -97,9 +110,10 @@ impl Cursor {
     ///
     /// # Errors
     /// The cursor, where some of it was.
+    #[inline]
     pub fn into_payload(self) -> Result<Payload, Self> {
         match self.state {
-            State::Fresh(payload, _) => Ok(payload),
+            State::Here(payload, _) if self.sent == 0 => Ok(payload),
             _ => Err(self),
         }
     }
@@ -241,24 +255,38 @@ impl Sender {
     }
 
     /// One call. Without MSG_DONTWAIT among the flags it blocks as the socket does.
+    #[inline]
     pub(crate) fn step(&mut self, cursor: &mut Cursor, flags: libc::c_int) -> io::Result<()> {
-        self.begin(cursor)?;
         if cursor.is_done() {
             return Ok(());
         }
-        match self.connection.send(cursor.remaining(), flags) {
-            Ok(sent) => {
-                cursor.sent += sent;
-                if cursor.sent == cursor.len {
-                    cursor.state = State::Done;
-                    self.begun = None;
+        self.check(cursor)?;
+        let left = cursor.remaining();
+        let sent = match &mut cursor.state {
+            // What is copied altogether need not be kept.
+            State::Here(payload, _) if !payload.has_references() => {
+                self.connection.copy(payload, &mut cursor.place, left, flags)?
+            }
+            _ => {
+                self.begin(cursor);
+                match self.connection.send(left, flags) {
+                    Ok(sent) => sent,
+                    Err(error) => {
+                        if cursor.sent == 0 {
+                            self.take_back(cursor);
+                        }
+                        return Err(error);
+                    }
                 }
             }
-            Err(error) => {
-                if cursor.sent == 0 {
-                    self.take_back(cursor);
-                }
-                return Err(error);
+        };
+        cursor.sent += sent;
+        if cursor.sent < cursor.len {
+            self.set_begun(cursor);
+        } else {
+            self.begun = None;
+            if let State::Here(payload, Some(claim)) = mem::replace(&mut cursor.state, State::Done) {
+                claim.resolve(Released { payload, outcome: Outcome::Copied });
             }
         }
         // An error of the queue is not one of the bytes, which went: `reap` reports it.
@@ -266,36 +294,47 @@ impl Sender {
         Ok(())
     }
 
-    /// Moves a payload from its cursor into the connection.
-    fn begin(&mut self, cursor: &mut Cursor) -> io::Result<()> {
+    /// From now on only this cursor may go on.
+    fn set_begun(&mut self, cursor: &mut Cursor) {
+        if cursor.number == 0 {
+            cursor.number = NUMBERS.fetch_add(1, Ordering::Relaxed);
+        }
+        self.begun = Some(cursor.number);
+    }
+
+    /// Whether it is this cursor's turn.
+    #[inline]
+    fn check(&self, cursor: &Cursor) -> io::Result<()> {
+        if !self.connection.is_disconnected() && (cursor.number, self.begun) == (0, None) {
+            return Ok(());
+        }
         let noted = || self.connection.shared().noted();
         let refused = |why| Err(noted().unwrap_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, why)));
         if self.connection.is_disconnected() {
             return Err(noted().unwrap_or_else(|| io::ErrorKind::ConnectionAborted.into()));
         }
-        match (&cursor.state, self.begun) {
-            (State::Done, _) => Ok(()),
-            (State::Begun(number), Some(begun)) if *number == begun => Ok(()),
-            (State::Begun(_), _) => refused("this payload was begun on another connection"),
-            (State::Fresh(..), Some(_)) => {
-                refused("another payload was begun on this connection and is not finished")
-            }
-            (State::Fresh(..), None) => {
-                let number = NUMBERS.fetch_add(1, Ordering::Relaxed);
-                if let State::Fresh(payload, claim) = mem::replace(&mut cursor.state, State::Begun(number)) {
-                    self.connection.begin(payload, claim);
-                    self.begun = Some(number);
-                }
-                Ok(())
-            }
+        match (cursor.number, self.begun) {
+            (0, None) => Ok(()),
+            (number, Some(begun)) if number == begun => Ok(()),
+            (0, Some(_)) => refused("another payload was begun on this connection and is not finished"),
+            _ => refused("this payload was begun on another connection"),
+        }
+    }
+
+    /// Moves a payload from its cursor into the connection, if it is there.
+    #[inline]
+    fn begin(&mut self, cursor: &mut Cursor) {
+        if let State::Here(..) = cursor.state
+            && let State::Here(payload, claim) = mem::replace(&mut cursor.state, State::There)
+        {
+            self.connection.begin(payload, claim);
         }
     }
 
     /// Nothing of a payload could be sent: it is the cursor's again.
     fn take_back(&mut self, cursor: &mut Cursor) {
         if let Some((payload, claim)) = self.connection.take_back() {
-            cursor.state = State::Fresh(payload, claim);
-            self.begun = None;
+            cursor.state = State::Here(payload, claim);
         }
     }
 

@@ -87,6 +87,8 @@ pub(crate) struct Connection {
     written: u64,
     /// One of these bytes is a FIN.
     is_shut: bool,
+    /// A payload that is copied altogether is sent in part.
+    copy_is_cut: bool,
     /// What was acknowledged when the connection was ended here; it cannot be asked afterwards.
     acknowledged_at_end: Option<u64>,
     since_reap: (usize, u32),
@@ -147,6 +149,7 @@ impl Connection {
             refused: None,
             written: 0,
             is_shut: false,
+            copy_is_cut: false,
             acknowledged_at_end: None,
             since_reap: (0, 0),
             stats: Stats::default(),
@@ -161,6 +164,7 @@ impl Connection {
         &self.shared.stream
     }
 
+    #[inline]
     pub(crate) fn is_able(&self) -> bool {
         self.able && !self.frozen
     }
@@ -176,6 +180,10 @@ impl Connection {
 
     /// Whether the last payload is sent in part.
     pub(crate) fn is_cut(&self) -> bool {
+        self.copy_is_cut || self.has_unfinished()
+    }
+
+    fn has_unfinished(&self) -> bool {
         self.begun.back().is_some_and(|begun| !begun.finished)
     }
 
@@ -195,8 +203,8 @@ impl Connection {
     }
 
     /// Takes a payload whose bytes come next. The one before must be finished.
+    #[inline]
     pub(crate) fn begin(&mut self, payload: Payload, claim: Option<Claim>) {
-        debug_assert!(!self.is_cut());
         self.place = Place::default();
         self.begun.push_back(Begun {
             payload: ManuallyDrop::new(payload),
@@ -209,7 +217,7 @@ impl Connection {
 
     /// Gives back what was begun last. Nothing of it must have been sent.
     pub(crate) fn take_back(&mut self) -> Option<(Payload, Option<Claim>)> {
-        if self.place.is_behind_the_start() || !self.is_cut() {
+        if self.place.is_behind_the_start() || !self.has_unfinished() {
             return None;
         }
         let begun = self.begun.pop_back()?;
@@ -218,6 +226,7 @@ impl Connection {
 
     /// One call that sends some of the payload that was begun last, of which `left` bytes are not sent yet. Blocks as `flags`
     /// (MSG_DONTWAIT or nothing) and the socket say.
+    #[inline]
     pub(crate) fn send(&mut self, left: usize, flags: libc::c_int) -> io::Result<usize> {
         if left == 0 {
             self.finish();
@@ -267,7 +276,39 @@ impl Connection {
         }
     }
 
+    /// One call that copies some of `payload`, all of whose segments are to be copied; it goes on at `place`, and has `left` bytes from there.
+    #[inline]
+    pub(crate) fn copy(
+        &mut self,
+        payload: &Payload,
+        place: &mut Place,
+        left: usize,
+        flags: libc::c_int,
+    ) -> io::Result<usize> {
+        if left == 0 {
+            return Ok(0);
+        }
+        let mut pieces = Pieces::new(left);
+        payload.pieces(place, |piece| pieces.push(piece));
+        let more = if pieces.bytes() < left { libc::MSG_MORE } else { 0 };
+        self.stats.system_calls += 1;
+        // SAFETY: without MSG_ZEROCOPY, which no caller has among its flags, the bytes are copied.
+        let result =
+            unsafe { socket::send(&self.shared.stream, &pieces, (flags & libc::MSG_DONTWAIT) | more) };
+        let sent = result.map_err(|error| self.shared.note(error))?;
+        if sent == 0 {
+            return Err(io::ErrorKind::WriteZero.into());
+        }
+        self.written += sent as u64;
+        self.stats.bytes_copied += sent as u64;
+        self.stats.calls_copying += 1;
+        *place = payload.advance(*place, sent);
+        self.copy_is_cut = sent < left;
+        Ok(sent)
+    }
+
     /// Whether the next call may send up to `bytes` by reference.
+    #[inline]
     fn may_refer(&mut self, bytes: usize) -> bool {
         if !self.is_able() {
             return false;
@@ -284,6 +325,7 @@ impl Connection {
     }
 
     /// Counts a call that sent `bytes` of the last payload.
+    #[inline]
     fn sent(&mut self, bytes: usize, last: bool, wanted: bool, by_reference: bool) {
         self.written += bytes as u64;
         let Some(begun) = self.begun.back_mut() else { return };
@@ -310,6 +352,7 @@ impl Connection {
     }
 
     /// All of the last payload was sent.
+    #[inline]
     fn finish(&mut self) {
         let Some(begun) = self.begun.back_mut().filter(|begun| !begun.finished) else { return };
         begun.finished = true;
@@ -325,6 +368,7 @@ impl Connection {
     }
 
     /// Reads reports if enough was sent since the last time.
+    #[inline]
     pub(crate) fn read_reports_if_due(&mut self) -> io::Result<()> {
         if self.since_reap.0 >= REAP_BYTES || self.since_reap.1 >= REAP_CALLS {
             self.read_reports()?;
@@ -471,6 +515,7 @@ impl Connection {
     }
 
     /// Whether it was ended by [`Connection::disconnect`].
+    #[inline]
     pub(crate) fn is_disconnected(&self) -> bool {
         self.acknowledged_at_end.is_some()
     }

@@ -20,7 +20,9 @@ fn checked(result: libc::c_int) -> io::Result<libc::c_int> {
     if result == -1 { Err(io::Error::last_os_error()) } else { Ok(result) }
 }
 
-/// The same, again when a signal interrupts it.
+/// The same, again when a signal interrupts it. Inlined, as is what stands between it and the caller of a send: the kernel's own calls
+/// evict ours from the CPU's return stack, so that each return to a frame from before the call is mispredicted.
+#[inline]
 fn repeated(mut call: impl FnMut() -> libc::ssize_t) -> io::Result<usize> {
     loop {
         // A count that is no usize is -1.
@@ -192,6 +194,7 @@ pub(crate) fn begin_zerocopy(fd: &TcpStream) -> io::Result<()> {
 /// # Safety
 /// With MSG_ZEROCOPY the bytes must stay where they are, unchanged, until the kernel has reported this call or for ever. Without it
 /// they are copied before this returns.
+#[inline]
 pub(crate) unsafe fn send(fd: &TcpStream, pieces: &Pieces<'_>, flags: libc::c_int) -> io::Result<usize> {
     // SAFETY: msghdr is plain old data, and all zeroes means no address, no payload, no control.
     let mut message: libc::msghdr = unsafe { std::mem::zeroed() };
