@@ -293,7 +293,7 @@ fn send_bytes(socket: &Socket, bytes: &[u8], flags: SendFlags) -> io::Result<()>
 /// A blocking send reports its timeout as EAGAIN; say what it means.
 fn stalled(error: io::Error) -> io::Error {
     match error.kind() {
-        io::ErrorKind::WouldBlock => {
+        io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => {
             io::Error::new(io::ErrorKind::TimedOut, "the peer read nothing before the timeout")
         }
         _ => error,

@@ -49,6 +49,7 @@ mod payload;
 mod reaper;
 mod receipt;
 mod report;
+mod rota;
 mod sender;
 mod stats;
 mod sync;

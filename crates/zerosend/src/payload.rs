@@ -443,3 +443,112 @@ impl fmt::Debug for Payload {
         f.debug_list().entries(self.segments()).finish()
     }
 }
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use std::panic::{AssertUnwindSafe, catch_unwind};
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// All that is left after `place`, call by call: the way, and the bytes of at most `most` that one call takes.
+    fn calls(payload: &Payload, most: usize) -> Vec<(bool, Vec<u8>)> {
+        let (mut place, mut calls) = (Place::default(), Vec::new());
+        loop {
+            let mut bytes: Vec<u8> = Vec::new();
+            let way = payload.pieces(&mut place, |piece| {
+                bytes.extend(&piece[..piece.len().min(most - bytes.len())]);
+                bytes.len() < most
+            });
+            let Some(way) = way.filter(|_| !bytes.is_empty()) else { return calls };
+            place = payload.advance(place, bytes.len());
+            calls.push((way, bytes));
+        }
+    }
+
+    /// A part for each byte, and empty ones between them.
+    struct Bytewise(Vec<u8>);
+
+    #[allow(unsafe_code, reason = "the trait is unsafe to implement")]
+    // SAFETY: nothing changes the bytes.
+    unsafe impl Memory for Bytewise {
+        fn part(&self, index: usize) -> Option<&[u8]> {
+            match index % 2 {
+                0 => (index / 2 <= self.0.len()).then_some(&[]),
+                _ => self.0.get(index / 2).map(std::slice::from_ref),
+            }
+        }
+    }
+
+    fn segment(kind: u8, bytes: &[u8]) -> Segment {
+        match kind % 5 {
+            0 => bytes.to_vec().into(),
+            1 => bytes.to_vec().into_boxed_slice().into(),
+            2 => Arc::<[u8]>::from(bytes).into(),
+            3 => Segment::from(Arc::new(Bytewise(bytes.to_vec())) as Arc<dyn Memory>),
+            _ => Segment::from(bytes.to_vec()).range(..),
+        }
+    }
+
+    proptest! {
+        /// However segments are cut, and however little a call takes: every byte in its order, by its way.
+        #[test]
+        fn every_byte_goes_once_by_its_way(
+            parts in proptest::collection::vec((any::<u8>(), any::<bool>(), 0..40usize, 0..5usize, 0..5usize), 0..6),
+            most in 1..50usize,
+        ) {
+            let (mut payload, mut expected) = (Payload::new(), Vec::new());
+            for (number, (kind, by_reference, len, before, after)) in parts.into_iter().enumerate() {
+                let bytes: Vec<u8> = (0..len + before + after).map(|at| (number * 50 + at) as u8).collect();
+                let segment = segment(kind, &bytes).range(before..before + len);
+                expected.extend(bytes[before..before + len].iter().map(|byte| (by_reference, *byte)));
+                payload = if by_reference { payload.by_reference(segment) } else { payload.copied(segment) };
+            }
+            prop_assert_eq!(payload.len(), expected.len());
+            prop_assert_eq!(payload.has_references(), expected.iter().any(|(way, _)| *way));
+            let calls = calls(&payload, most);
+            prop_assert!(calls.iter().all(|(_, bytes)| bytes.len() <= most));
+            let sent = calls.into_iter().flat_map(|(way, bytes)| bytes.into_iter().map(move |byte| (way, byte)));
+            prop_assert_eq!(sent.collect::<Vec<_>>(), expected);
+        }
+    }
+
+    #[test]
+    fn ranges_of_ranges_and_no_others() {
+        let segment = Segment::from((0..10).collect::<Vec<u8>>()).range(2..=8).range(1..4);
+        assert_eq!(calls(&segment.clone().into(), 100), [(true, vec![3, 4, 5])]);
+        for range in [(0, 4), (3, 2), (usize::MAX, usize::MAX)] {
+            let segment = AssertUnwindSafe(segment.clone());
+            let result = catch_unwind(|| { segment }.0.range(range.0..range.1));
+            assert!(result.is_err(), "{range:?}");
+        }
+        let segment = AssertUnwindSafe(segment);
+        assert!(catch_unwind(|| { segment }.0.range(0..=usize::MAX)).is_err());
+    }
+
+    #[cfg(feature = "bytes")]
+    #[test]
+    fn buffers_are_not_copied_where_they_need_not_be() {
+        use bytes::Buf as _;
+        let first = bytes::Bytes::from(vec![1; 100]);
+        let at = first.as_ptr();
+        let chained = first.chain(&[2u8; 50][..]);
+        let payload = Payload::new().buffer(chained);
+        assert_eq!(payload.len(), 150);
+        let mut segments = payload.into_segments();
+        assert_eq!(bytes::Bytes::try_from(segments.next().unwrap()).unwrap().as_ptr(), at);
+        /// Says that there is more, and gives nothing.
+        struct Liar;
+        impl bytes::Buf for Liar {
+            fn remaining(&self) -> usize {
+                1
+            }
+            fn chunk(&self) -> &[u8] {
+                &[]
+            }
+            fn advance(&mut self, _: usize) {}
+        }
+        assert!(Payload::new().buffer(Liar).is_empty());
+    }
+}

@@ -10,6 +10,7 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use crate::rota::Rota;
 use crate::sys::connection::{Connection, Input};
 use crate::sys::socket;
 
@@ -70,11 +71,7 @@ struct Orphan {
 }
 
 struct State {
-    /// The oldest first.
-    orphans: Vec<Orphan>,
-    /// The thread has some of them in hand.
-    in_hand: usize,
-    running: bool,
+    orphans: Rota<Orphan>,
     /// The process whose thread it is: a fork has no thread.
     process: u32,
     linger: Option<Linger>,
@@ -82,9 +79,7 @@ struct State {
 }
 
 static STATE: Mutex<State> = Mutex::new(State {
-    orphans: Vec::new(),
-    in_hand: 0,
-    running: false,
+    orphans: Rota::new(),
     process: 0,
     linger: None,
     counts: Dropped { taken_over: 0, closed: 0, broken: 0, reset: 0, leaked_bytes: 0, waiting: 0 },
@@ -106,10 +101,10 @@ fn state() -> MutexGuard<'static, State> {
     let process = std::process::id();
     if state.process != process {
         // After a fork: these connections are the other process's, and so are their payloads.
-        for orphan in mem::take(&mut state.orphans) {
+        for orphan in mem::replace(&mut state.orphans, Rota::new()).take() {
             orphan.connection.leak();
         }
-        (state.process, state.running, state.in_hand) = (process, false, 0);
+        state.process = process;
     }
     state
 }
@@ -128,7 +123,7 @@ pub fn linger() -> Linger {
 /// What became of dropped senders so far.
 pub fn dropped() -> Dropped {
     let state = state();
-    Dropped { waiting: state.orphans.len() + state.in_hand, ..state.counts }
+    Dropped { waiting: state.orphans.len(), ..state.counts }
 }
 
 /// Waits until no dropped sender is waited for any more: call it before the process ends, which would reset connections with unread
@@ -136,7 +131,7 @@ pub fn dropped() -> Dropped {
 pub fn wait_for_dropped(deadline: Instant) -> bool {
     let mut state = state();
     loop {
-        if state.orphans.is_empty() && state.in_hand == 0 {
+        if state.orphans.is_empty() {
             return true;
         }
         let left = deadline.saturating_duration_since(Instant::now());
@@ -177,11 +172,10 @@ pub(crate) fn take_over(mut connection: Connection) {
     };
     let mut state = state();
     state.counts.taken_over += 1;
-    state.orphans.push(orphan);
-    if !state.running {
+    if state.orphans.add(orphan) {
         let thread = || thread::Builder::new().name("zerosend".to_owned()).spawn(run);
-        state.running = socket::without_signals(thread).is_ok();
-        if !state.running {
+        if socket::without_signals(thread).is_err() {
+            state.orphans.did_not_start();
             // No thread is to be had: whoever drops a sender looks at all of them, and the next one tries again.
             drop(round(state, now));
             return;
@@ -193,21 +187,18 @@ pub(crate) fn take_over(mut connection: Connection) {
 
 /// Looks at all connections once.
 fn round(mut state: MutexGuard<'static, State>, now: Instant) -> MutexGuard<'static, State> {
-    let mut orphans = mem::take(&mut state.orphans);
+    let mut orphans = state.orphans.take();
+    let count = orphans.len();
     let linger = state.linger.unwrap_or_default();
-    state.in_hand += orphans.len();
-    let in_hand = orphans.len();
     drop(state);
     // Without the lock: to free a payload runs its owner's code, which may drop a sender. Nothing else here runs anybody's.
     let counts = look_at(&mut orphans, linger, now);
     let mut state = self::state();
-    state.in_hand = state.in_hand.saturating_sub(in_hand);
+    state.orphans.put_back(orphans, count);
     state.counts.closed += counts.closed;
     state.counts.broken += counts.broken;
     state.counts.reset += counts.reset;
     state.counts.leaked_bytes += counts.leaked_bytes;
-    orphans.append(&mut state.orphans);
-    state.orphans = orphans;
     CHANGED.notify_all();
     state
 }
@@ -221,12 +212,9 @@ fn run() {
         if !state.orphans.is_empty() {
             idle_since = now;
         }
-        let next = state.orphans.iter().map(|orphan| orphan.next).min();
+        let next = state.orphans.waiting().iter().map(|orphan| orphan.next).min();
         let until = match next {
-            None if now >= idle_since + IDLE => {
-                state.running = false;
-                return;
-            }
+            None if now >= idle_since + IDLE && state.orphans.stop_if_empty() => return,
             None => idle_since + IDLE,
             Some(_) if is_over(&state) => now,
             Some(next) => next,

@@ -125,3 +125,51 @@ impl Drop for Claim {
         }
     }
 }
+
+/// `RUSTFLAGS='--cfg loom' cargo test -p zerosend --lib --release loom`
+#[cfg(all(test, loom))]
+mod loom_tests {
+    use loom::thread;
+
+    use super::*;
+
+    /// Resolved or lost in one thread, taken in another: it comes once, and nothing stays pending.
+    #[test]
+    fn loom_a_payload_comes_once() {
+        for lost in [false, true] {
+            loom::model(move || {
+                let (mut receipt, claim) = Receipt::new();
+                let resolving = thread::spawn(move || match lost {
+                    true => drop(claim),
+                    false => claim.resolve(Released { payload: Payload::new(), outcome: Outcome::Copied }),
+                });
+                let early = receipt.try_take();
+                resolving.join().unwrap();
+                let late = receipt.try_take();
+                match lost {
+                    true => assert_eq!(late.unwrap_err(), Lost),
+                    false => {
+                        let came = [early.unwrap(), late.unwrap()].iter().flatten().count();
+                        assert_eq!(came, 1);
+                    }
+                }
+                assert!(receipt.is_resolved());
+            });
+        }
+    }
+
+    /// The receipt is dropped while it is resolved: the payload is freed by one of them.
+    #[test]
+    fn loom_a_dropped_receipt_frees_the_payload() {
+        loom::model(|| {
+            let memory = std::sync::Arc::<[u8]>::from([1, 2, 3]);
+            let payload = Payload::from(std::sync::Arc::clone(&memory));
+            let (receipt, claim) = Receipt::new();
+            let resolving =
+                thread::spawn(move || claim.resolve(Released { payload, outcome: Outcome::ByReference }));
+            drop(receipt);
+            resolving.join().unwrap();
+            assert_eq!(std::sync::Arc::strong_count(&memory), 1);
+        });
+    }
+}

@@ -195,5 +195,6 @@ fn facts() -> Facts {
         pmu: Support::Present,
         io_uring: IoUring::Opens { send_zc: true, sendmsg_zc: true },
         links: [("lo".into(), link(None)), ("eth0".into(), link(Some("ice")))].into(),
+        watch: Duration::from_millis(20),
     }
 }

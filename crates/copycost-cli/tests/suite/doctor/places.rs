@@ -41,7 +41,7 @@ fn a_group_is_judged_by_what_happens_now() {
     expect(&machine.only("cpu-quota"), Status::Ready, "allows 16.00 CPUs", None);
     let finding = quota_while_stopped(&machine);
     assert_eq!(finding.status, Status::Distorts, "{finding:?}");
-    assert!(finding.told.contains("In the last 200 ms it stopped the group"), "{finding:?}");
+    assert!(finding.told.contains("In the last 20 ms it stopped the group"), "{finding:?}");
 }
 
 #[test]
