@@ -237,6 +237,7 @@ impl Blocking {
     ///
     /// # Errors
     /// This, where a payload is not finished.
+    #[allow(clippy::result_large_err, reason = "it comes back by value, as it was given")]
     pub fn into_inner(self) -> Result<Sender, Self> {
         if self.unfinished.is_some() { Err(self) } else { Ok(self.sender) }
     }

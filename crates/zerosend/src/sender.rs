@@ -111,6 +111,7 @@ impl Cursor {
     /// # Errors
     /// The cursor, where some of it was.
     #[inline]
+    #[allow(clippy::result_large_err, reason = "it comes back by value, as it was given")]
     pub fn into_payload(self) -> Result<Payload, Self> {
         match self.state {
             State::Here(payload, _) if self.sent == 0 => Ok(payload),
@@ -460,6 +461,7 @@ impl Sender {
     ///
     /// # Errors
     /// The sender, where something is pending or sent in part, or a read half is left.
+    #[allow(clippy::result_large_err, reason = "it comes back by value, as it was given")]
     pub fn into_inner<S: From<OwnedFd>>(mut self) -> Result<S, Self> {
         if self.pending() > 0 || self.begun.is_some() || self.connection.is_frozen() {
             return Err(self);

@@ -19,7 +19,7 @@ const LINGER: Duration = Duration::from_millis(100);
 /// Sends all fields by reference and keeps them alive until the kernel has released them.
 ///
 /// Dropping it does not wait: what the kernel still holds then is leaked, because freed memory could be sent. A
-/// connection that is to be closed should [`drain`](super::drain) first, and [`Sender::abort`] if that fails.
+/// connection that is to be closed should [`drain`](crate::send::drain) first, and [`Sender::abort`] if that fails.
 #[derive(Debug)]
 pub(super) struct ByReference {
     references: References<Lent>,

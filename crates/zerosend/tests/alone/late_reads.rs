@@ -11,7 +11,7 @@ use std::time::Duration;
 use zerosend::{Blocking, Cursor, Memory, Payload, Sender};
 
 use crate::common::child::{alone, this_test};
-use crate::common::{LONG, content, pair};
+use crate::common::{LONG, content, pair, spawn};
 use crate::counting::{PATTERN, overwrite_what_is_freed};
 
 const SIZE: usize = 64 << 10;
@@ -34,7 +34,7 @@ fn receive(mut client: TcpStream) -> (usize, usize) {
 /// Sends payloads of `make`, each forgotten as soon as it was handed over, and then drops the sender.
 fn sent(mut make: impl FnMut(Vec<u8>) -> Payload) -> (usize, usize) {
     let (server, client) = pair();
-    let receiver = thread::spawn(move || receive(client));
+    let receiver = spawn(move || receive(client));
     let mut sender = Blocking::new(Sender::new(server).unwrap());
     sender.set_timeout(Some(LONG)).unwrap();
     for index in 0..PAYLOADS {

@@ -55,11 +55,16 @@ pub fn content(seed: u64, at: usize, len: usize) -> Vec<u8> {
     (at..at + len).map(|at| byte(seed, at)).collect()
 }
 
+/// `work` in another thread.
+pub fn spawn<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> JoinHandle<T> {
+    thread::Builder::new().spawn(work).unwrap()
+}
+
 /// Reads to the end of the stream in another thread.
 pub fn reader(mut stream: TcpStream) -> JoinHandle<io::Result<Vec<u8>>> {
     let read = move || {
         let mut bytes = Vec::new();
         stream.read_to_end(&mut bytes).map(|_| bytes)
     };
-    thread::Builder::new().spawn(read).unwrap()
+    spawn(read)
 }

@@ -11,7 +11,7 @@ use std::thread;
 
 use zerosend::{Blocking, Cursor, Refused, Sender};
 
-use crate::common::{LONG, content, eventually, pair, reader};
+use crate::common::{LONG, content, eventually, pair, reader, spawn};
 
 #[test]
 fn only_a_connected_tcp_socket_is_taken_and_every_other_comes_back() {
@@ -58,7 +58,7 @@ fn of_two_senders_on_one_socket_one_is_refused_also_at_the_same_time() {
         let start = Arc::new(Barrier::new(2));
         let make = |stream: TcpStream| {
             let start = Arc::clone(&start);
-            thread::spawn(move || {
+            spawn(move || {
                 start.wait();
                 Sender::new(stream).map_err(|refused| refused.error.kind())
             })
@@ -165,7 +165,7 @@ fn a_fork_in_between_changes_nothing() {
     // SAFETY: the status is a live int.
     assert_eq!(unsafe { libc::waitpid(child, &raw mut status, 0) }, child);
     assert_eq!(status, 0);
-    let received = thread::spawn(move || {
+    let received = spawn(move || {
         let mut bytes = vec![0; 8 << 20];
         client.read_exact(&mut bytes).map(|()| (bytes, client))
     });

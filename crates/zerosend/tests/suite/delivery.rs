@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use zerosend::{Blocking, Cursor, Limits, Payload, Segment, Sender};
 
-use crate::common::{LONG, content, eventually, pair, reader};
+use crate::common::{LONG, content, eventually, pair, reader, spawn};
 
 fn kinds(bytes: &[u8]) -> Vec<(&'static str, Segment)> {
     #[allow(unused_mut, reason = "with features there are more")]
@@ -211,7 +211,7 @@ fn a_peer_that_drips_does_not_keep_a_send_for_long() {
     let mut sender = Blocking::new(Sender::new(server).unwrap());
     sender.set_timeout(Some(Duration::from_millis(200))).unwrap();
     let (stop, stopped) = std::sync::mpsc::channel::<()>();
-    let dripping = thread::spawn(move || {
+    let dripping = spawn(move || {
         let mut bytes = vec![0; 16 << 10];
         while stopped
             .recv_timeout(Duration::from_millis(20))

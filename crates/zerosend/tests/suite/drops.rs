@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use zerosend::{Blocking, Cursor, Limits, Payload, Sender};
 
-use crate::common::{LONG, content, eventually, pair, reader};
+use crate::common::{LONG, content, eventually, pair, reader, spawn};
 
 /// Tests that look at the counts of the process take turns.
 fn turn() -> MutexGuard<'static, ()> {
@@ -44,7 +44,7 @@ fn every_byte_arrives_at_a_slow_reader_though_the_sender_is_dropped_at_once() {
         if unread {
             client.write_all(&[7; 10_000]).unwrap();
         }
-        let received = thread::spawn(move || read_slowly(client));
+        let received = spawn(move || read_slowly(client));
         let mut sender = Blocking::new(Sender::new(server).unwrap());
         sender.send(payload(way, content(1, 0, SIZE))).unwrap();
         drop(sender);
@@ -81,7 +81,7 @@ fn a_large_payload_and_a_part_of_a_larger_one_reach_a_slow_reader() {
     let _turn = turn();
     // More than the bound on bytes.
     let (server, client) = pair();
-    let received = thread::spawn(move || read_slowly(client));
+    let received = spawn(move || read_slowly(client));
     let mut sender = Blocking::new(Sender::new(server).unwrap());
     sender.send(vec![3; 70 << 20]).unwrap();
     drop(sender);
@@ -91,7 +91,7 @@ fn a_large_payload_and_a_part_of_a_larger_one_reach_a_slow_reader() {
     let readers: Vec<_> = (0..8)
         .map(|_| {
             let (server, client) = pair();
-            let received = thread::spawn(move || read_slowly(client));
+            let received = spawn(move || read_slowly(client));
             let mut sender = Blocking::new(Sender::new(server).unwrap());
             sender.send(zerosend::Segment::from(Arc::clone(&shared)).range(..2 << 20)).unwrap();
             drop(sender);
@@ -117,7 +117,7 @@ fn memory_is_freed_when_the_peer_has_read_it_though_the_sender_is_gone() {
         client.read_exact(&mut vec![0; sent / 2]).unwrap();
         let until = Instant::now() + LONG;
         let mut left = vec![0; (3 << 20) - sent / 2 - (256 << 10)];
-        let reading = thread::spawn(move || client.read_exact(&mut left).map(|()| client));
+        let reading = spawn(move || client.read_exact(&mut left).map(|()| client));
         while !cursor.is_done() {
             let _ = sender.try_send(&mut cursor);
             assert!(Instant::now() < until);

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use proptest::prelude::*;
 use zerosend::{Cursor, Limits, Outcome, Payload, Receipt, Sender};
 
-use crate::common::{LONG, content, full, pair};
+use crate::common::{LONG, content, full, pair, spawn};
 
 /// A segment of a payload: how it is sent, and how long it is.
 #[derive(Debug, Clone, Copy)]
@@ -111,7 +111,7 @@ proptest! {
         end in 0..3u8,
     ) {
         let (server, client) = pair();
-        let reading = thread::spawn(move || read(client, peer));
+        let reading = spawn(move || read(client, peer));
         let mut sender = Sender::with_limits(server, limits).unwrap();
         let mut owners = Vec::new();
         let (handed, mut receipts) = send(&mut sender, &payloads, &mut owners);
