@@ -1,6 +1,6 @@
 //! What becomes of a dropped sender: one thread half-closes its connection, waits for the kernel to be done with its payloads, and closes.
 //!
-//! The thread looks at each connection now and then, from every millisecond to every 100 ms, instead of waiting for events: a
+//! The thread looks at each connection now and then, from every millisecond to every 200 ms, instead of waiting for events: a
 //! connection that both ends have closed is ready for ever, and at most a thousand are looked at. It starts with the first one and
 //! ends when there has been none for a second.
 

@@ -7,3 +7,4 @@ mod counting;
 
 mod late_reads;
 mod memory;
+mod old_kernel;

@@ -11,7 +11,7 @@ use std::thread;
 
 use zerosend::{Blocking, Cursor, Refused, Sender};
 
-use crate::common::{LONG, content, eventually, pair, reader, spawn};
+use crate::common::{LONG, content, eventually, lacking, pair, reader, spawn};
 
 #[test]
 fn only_a_connected_tcp_socket_is_taken_and_every_other_comes_back() {
@@ -207,4 +207,41 @@ fn a_broken_connection_is_an_error_of_both_halves_and_of_reap() {
     assert_eq!(error.unwrap().kind(), io::ErrorKind::ConnectionReset);
     sender.abort().unwrap();
     assert_eq!(sender.try_send(&mut cursor).unwrap_err().kind(), io::ErrorKind::ConnectionReset);
+}
+
+/// The option takes a name, or the bytes of a struct.
+fn set_option(socket: &TcpStream, level: i32, name: i32, value: &[u8]) -> io::Result<()> {
+    let length = value.len() as libc::socklen_t;
+    // SAFETY: the value is live and has the length given.
+    let set = unsafe { libc::setsockopt(socket.as_raw_fd(), level, name, value.as_ptr().cast(), length) };
+    if set == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// A socket that encrypts in the kernel takes SO_ZEROCOPY, and refuses the flag.
+#[test]
+fn a_ktls_socket_copies() {
+    const TCP_ULP: i32 = 31;
+    const SOL_TLS: i32 = 282;
+    const TLS_TX: i32 = 1;
+    let (server, mut client) = pair();
+    if let Err(error) = set_option(&server, libc::IPPROTO_TCP, TCP_ULP, b"tls") {
+        return lacking(&format!("this kernel has no kTLS: {error}"));
+    }
+    // struct tls12_crypto_info_aes_gcm_128: version 1.2, cipher 51, and an IV, a key, a salt and a sequence of zeroes.
+    let mut info = [0; 40];
+    info[..2].copy_from_slice(&0x0303u16.to_ne_bytes());
+    info[2..4].copy_from_slice(&51u16.to_ne_bytes());
+    set_option(&server, SOL_TLS, TLS_TX, &info).unwrap();
+    let mut sender = Sender::new(server).unwrap();
+    let (mut cursor, mut receipt) = Cursor::with_receipt(content(6, 0, 10_000));
+    sender.try_send(&mut cursor).unwrap();
+    assert!(cursor.is_done() && !sender.is_able());
+    assert_eq!((sender.stats().calls_by_reference, sender.stats().fallbacks), (0, 1));
+    assert_eq!(receipt.try_take().unwrap().unwrap().outcome, zerosend::Outcome::Copied);
+    drop(sender);
+    let mut records = Vec::new();
+    client.read_to_end(&mut records).unwrap();
+    // Records of application data, version 1.2.
+    assert_eq!(records[..3], [0x17, 3, 3]);
+    assert!(records.len() > 10_000 && !records.windows(64).any(|run| run == &content(6, 0, 64)[..]));
 }
