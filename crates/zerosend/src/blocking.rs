@@ -56,6 +56,13 @@ pub struct SendError {
     pub receipt: Option<Receipt>,
 }
 
+impl SendError {
+    #[cfg(feature = "tokio")]
+    pub(crate) fn new(error: io::Error, payload: Option<Payload>) -> Self {
+        Self { error, payload, receipt: None }
+    }
+}
+
 impl fmt::Display for SendError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.error.fmt(f)

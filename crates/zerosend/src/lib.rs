@@ -35,6 +35,7 @@
 //!
 //! # Features
 //! - `bytes`: segments from `bytes::Bytes`, and whole `bytes::Buf`s.
+//! - `tokio`: connections of a tokio runtime, in the module `tokio`.
 //!
 //! What must hold, and why, is in DESIGN.md. Linux from 4.14 on, x86-64 and aarch64; Rust 1.88.
 
@@ -55,6 +56,9 @@ mod stats;
 mod sync;
 #[allow(unsafe_code, reason = "system calls; nothing outside this module is unsafe")]
 mod sys;
+#[cfg(feature = "tokio")]
+#[cfg_attr(docsrs, doc(cfg(feature = "tokio")))]
+pub mod tokio;
 
 pub use blocking::{Blocking, SendError};
 pub use payload::{Payload, Segment};

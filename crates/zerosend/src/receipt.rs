@@ -2,6 +2,8 @@
 
 use std::fmt;
 use std::mem;
+use std::pin::Pin;
+use std::task::{Context, Poll, Waker};
 
 use crate::Payload;
 use crate::sync::{Arc, Mutex, PoisonError};
@@ -49,7 +51,7 @@ impl std::error::Error for Lost {}
 ///
 /// Nobody but the sender drives it: it resolves within [`Sender::try_send`](crate::Sender::try_send),
 /// [`Sender::reap`](crate::Sender::reap) and [`Sender::abort`](crate::Sender::abort), and after the sender was dropped in the
-/// background. To drop it is fine: the payload is freed when the kernel is done.
+/// background. It is a future too, of any runtime. To drop it is fine: the payload is freed when the kernel is done.
 #[derive(Debug)]
 pub struct Receipt {
     slot: Arc<Slot>,
@@ -58,7 +60,7 @@ pub struct Receipt {
 impl Receipt {
     /// A receipt, and where its payload is to be put.
     pub(crate) fn new() -> (Self, Claim) {
-        let slot = Arc::new(Slot { state: Mutex::new(State::Pending) });
+        let slot = Arc::new(Slot { state: Mutex::new(State::Pending(None)) });
         (Self { slot: Arc::clone(&slot) }, Claim { slot: Some(slot) })
     }
 
@@ -71,8 +73,8 @@ impl Receipt {
         match mem::replace(&mut *state, State::Taken) {
             State::Resolved(released) => Ok(Some(released)),
             State::Taken => Ok(None),
-            State::Pending => {
-                *state = State::Pending;
+            State::Pending(waker) => {
+                *state = State::Pending(waker);
                 Ok(None)
             }
             State::Lost => {
@@ -84,7 +86,28 @@ impl Receipt {
 
     /// Whether [`Receipt::try_take`] would return something, or has.
     pub fn is_resolved(&self) -> bool {
-        !matches!(*self.slot.state.lock().unwrap_or_else(PoisonError::into_inner), State::Pending)
+        !matches!(*self.slot.state.lock().unwrap_or_else(PoisonError::into_inner), State::Pending(_))
+    }
+}
+
+impl Future for Receipt {
+    type Output = Result<Released, Lost>;
+
+    /// Waits for the payload, and drives nothing: see above. `Lost` also where it was taken before.
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let mut state = self.slot.state.lock().unwrap_or_else(PoisonError::into_inner);
+        match mem::replace(&mut *state, State::Taken) {
+            State::Resolved(released) => Poll::Ready(Ok(released)),
+            State::Taken => Poll::Ready(Err(Lost)),
+            State::Pending(_) => {
+                *state = State::Pending(Some(cx.waker().clone()));
+                Poll::Pending
+            }
+            State::Lost => {
+                *state = State::Lost;
+                Poll::Ready(Err(Lost))
+            }
+        }
     }
 }
 
@@ -93,9 +116,24 @@ struct Slot {
     state: Mutex<State>,
 }
 
+impl Slot {
+    /// Ends the wait.
+    fn set(&self, state: State) {
+        let before = {
+            let mut slot = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+            mem::replace(&mut *slot, state)
+        };
+        // Without the lock: it is anybody's code.
+        if let State::Pending(Some(waker)) = before {
+            waker.wake();
+        }
+    }
+}
+
 #[derive(Debug)]
 enum State {
-    Pending,
+    /// Whom to wake.
+    Pending(Option<Waker>),
     Resolved(Released),
     Taken,
     Lost,
@@ -112,7 +150,7 @@ impl Claim {
     /// Gives the payload to whoever holds the receipt; otherwise it is freed here.
     pub(crate) fn resolve(mut self, released: Released) {
         if let Some(slot) = self.slot.take() {
-            *slot.state.lock().unwrap_or_else(PoisonError::into_inner) = State::Resolved(released);
+            slot.set(State::Resolved(released));
             // Where the receipt is gone this was the last owner, and frees the payload after the lock.
         }
     }
@@ -121,7 +159,7 @@ impl Claim {
 impl Drop for Claim {
     fn drop(&mut self) {
         if let Some(slot) = self.slot.take() {
-            *slot.state.lock().unwrap_or_else(PoisonError::into_inner) = State::Lost;
+            slot.set(State::Lost);
         }
     }
 }

@@ -255,13 +255,22 @@ impl Sender {
         }
     }
 
+    /// Copies some of `slices`, which are borrowed: they cannot go by reference.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn try_write(&mut self, slices: &[io::IoSlice<'_>]) -> io::Result<usize> {
+        self.check(0)?;
+        let sent = self.connection.write(slices, libc::MSG_DONTWAIT)?;
+        let _ = self.connection.read_reports_if_due();
+        Ok(sent)
+    }
+
     /// One call. Without MSG_DONTWAIT among the flags it blocks as the socket does.
     #[inline]
     pub(crate) fn step(&mut self, cursor: &mut Cursor, flags: libc::c_int) -> io::Result<()> {
         if cursor.is_done() {
             return Ok(());
         }
-        self.check(cursor)?;
+        self.check(cursor.number)?;
         let left = cursor.remaining();
         let sent = match &mut cursor.state {
             // What is copied altogether need not be kept.
@@ -303,10 +312,10 @@ impl Sender {
         self.begun = Some(cursor.number);
     }
 
-    /// Whether it is this cursor's turn.
+    /// Whether it is the turn of the cursor with this number, which is 0 for what was not begun.
     #[inline]
-    fn check(&self, cursor: &Cursor) -> io::Result<()> {
-        if !self.connection.is_disconnected() && (cursor.number, self.begun) == (0, None) {
+    fn check(&self, number: u64) -> io::Result<()> {
+        if !self.connection.is_disconnected() && (number, self.begun) == (0, None) {
             return Ok(());
         }
         let noted = || self.connection.shared().noted();
@@ -314,7 +323,7 @@ impl Sender {
         if self.connection.is_disconnected() {
             return Err(noted().unwrap_or_else(|| io::ErrorKind::ConnectionAborted.into()));
         }
-        match (cursor.number, self.begun) {
+        match (number, self.begun) {
             (0, None) => Ok(()),
             (number, Some(begun)) if number == begun => Ok(()),
             (0, Some(_)) => refused("another payload was begun on this connection and is not finished"),

@@ -307,6 +307,24 @@ impl Connection {
         Ok(sent)
     }
 
+    /// One call that copies some of `slices`.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn write(&mut self, slices: &[io::IoSlice<'_>], flags: libc::c_int) -> io::Result<usize> {
+        let mut pieces = Pieces::new(usize::MAX);
+        slices.iter().all(|slice| pieces.push(slice));
+        if pieces.bytes() == 0 {
+            return Ok(0);
+        }
+        self.stats.system_calls += 1;
+        // SAFETY: without MSG_ZEROCOPY, which no caller has among its flags, the bytes are copied.
+        let result = unsafe { socket::send(&self.shared.stream, &pieces, flags & libc::MSG_DONTWAIT) };
+        let sent = result.map_err(|error| self.shared.note(error))?;
+        self.written += sent as u64;
+        self.stats.bytes_copied += sent as u64;
+        self.stats.calls_copying += 1;
+        Ok(sent)
+    }
+
     /// Whether the next call may send up to `bytes` by reference.
     #[inline]
     fn may_refer(&mut self, bytes: usize) -> bool {

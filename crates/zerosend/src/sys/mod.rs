@@ -1,6 +1,8 @@
 //! System calls, and the one place of this crate with `unsafe`.
 
 pub(crate) mod connection;
+#[cfg(feature = "tokio")]
+pub(crate) mod epoll;
 mod memory;
 pub(crate) mod socket;
 

@@ -16,7 +16,7 @@ pub(crate) const PIECES: usize = 64;
 pub(crate) const CONTROL_BYTES: usize = 512;
 
 /// The result of a call that returns -1 on failure.
-fn checked(result: libc::c_int) -> io::Result<libc::c_int> {
+pub(super) fn checked(result: libc::c_int) -> io::Result<libc::c_int> {
     if result == -1 { Err(io::Error::last_os_error()) } else { Ok(result) }
 }
 

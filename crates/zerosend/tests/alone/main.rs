@@ -8,3 +8,5 @@ mod counting;
 mod late_reads;
 mod memory;
 mod old_kernel;
+#[cfg(feature = "tokio")]
+mod tokio;

@@ -4,8 +4,12 @@
 mod common;
 
 mod assumptions;
+#[cfg(feature = "tokio")]
+mod blob_server;
 mod delivery;
 mod drops;
 mod limits;
 mod model;
 mod receipts;
+#[cfg(feature = "tokio")]
+mod tokio;

@@ -1,0 +1,43 @@
+//! A receipt that drives its connection.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Weak;
+use std::task::{Context, Poll};
+
+use super::link::Link;
+use crate::{Lost, Released};
+
+/// A claim to a payload, as a future: it resolves when the kernel is done with it.
+///
+/// To poll it reads the reports of its connection, so that nobody else has to. When the stream is dropped it resolves in the background.
+#[derive(Debug)]
+pub struct Receipt {
+    receipt: crate::Receipt,
+    link: Weak<Link>,
+}
+
+impl Receipt {
+    pub(super) fn new(receipt: crate::Receipt, link: Weak<Link>) -> Self {
+        Self { receipt, link }
+    }
+
+    /// The payload, if the kernel was seen to be done with it: as [`crate::Receipt::try_take`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn try_take(&mut self) -> Result<Option<Released>, Lost> {
+        self.receipt.try_take()
+    }
+}
+
+impl Future for Receipt {
+    type Output = Result<Released, Lost>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        if let Some(link) = self.link.upgrade() {
+            link.drive_for(cx);
+        }
+        Pin::new(&mut self.receipt).poll(cx)
+    }
+}
