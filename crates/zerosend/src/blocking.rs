@@ -90,8 +90,8 @@ impl Blocking {
         Self { sender, unfinished: None, timeout: None }
     }
 
-    /// For how long each of the calls waits; `None`: for ever. A send to a peer that reads some of it may take twice as long. Sets
-    /// SO_SNDTIMEO.
+    /// For how long each of the calls waits; `None`: for ever. Each call to the kernel waits as long, and a send may take a second
+    /// and a third one: it takes three times as long at most. Sets SO_SNDTIMEO.
     ///
     /// # Errors
     /// Those of setsockopt(2), and `InvalidInput` for no time.
@@ -137,7 +137,8 @@ impl Blocking {
 
     #[cold]
     fn failed(&mut self, cursor: Cursor, error: io::Error) -> SendError {
-        let timed_out = error.kind() == io::ErrorKind::TimedOut;
+        // Ours, and not ETIMEDOUT, which has ended the connection.
+        let timed_out = error.kind() == io::ErrorKind::TimedOut && error.raw_os_error().is_none();
         match cursor.into_payload() {
             Ok(payload) => SendError { error, payload: Some(payload), receipt: None },
             Err(cursor) => {
@@ -157,7 +158,9 @@ impl Blocking {
     pub fn finish(&mut self) -> io::Result<()> {
         let Some(cursor) = &mut self.unfinished else { return Ok(()) };
         let result = finish(&mut self.sender, cursor, self.timeout);
-        if !matches!(&result, Err(error) if error.kind() == io::ErrorKind::TimedOut) {
+        let late =
+            |error: &io::Error| error.kind() == io::ErrorKind::TimedOut && error.raw_os_error().is_none();
+        if !result.as_ref().is_err_and(late) {
             self.unfinished = None;
         }
         result
@@ -267,7 +270,7 @@ impl AsRawFd for Blocking {
 #[inline]
 fn finish(sender: &mut Sender, cursor: &mut Cursor, timeout: Option<Duration>) -> io::Result<()> {
     // Read when the first call did not send everything: most do.
-    let mut deadline = None;
+    let mut deadline: Option<Option<Instant>> = None;
     loop {
         // The kernel waits, for SO_SNDTIMEO: to be woken for each report by poll(2) would cost more than to send.
         let blocked = match sender.step(cursor, 0) {

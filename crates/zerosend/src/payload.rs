@@ -66,13 +66,6 @@ struct Near {
     start: usize,
 }
 
-impl Place {
-    /// Whether something went.
-    pub(crate) fn is_behind_the_start(self) -> bool {
-        self.segment > 0 || self.offset > 0
-    }
-}
-
 impl Segment {
     /// All of the memory that `owner` keeps.
     #[inline]

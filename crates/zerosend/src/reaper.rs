@@ -134,9 +134,19 @@ pub fn wait_for_dropped(deadline: Instant) -> bool {
         if state.orphans.is_empty() {
             return true;
         }
-        let left = deadline.saturating_duration_since(Instant::now());
+        let now = Instant::now();
+        let left = deadline.saturating_duration_since(now);
         if left.is_zero() {
             return false;
+        }
+        if !state.orphans.is_running() {
+            // No thread could be started: this one looks at them.
+            state = round(state, now);
+            state = CHANGED
+                .wait_timeout(state, left.min(LONGEST_PAUSE))
+                .unwrap_or_else(PoisonError::into_inner)
+                .0;
+            continue;
         }
         state = CHANGED.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
     }
@@ -229,7 +239,7 @@ fn run() {
 
 /// Whether there are so many connections that they cannot wait for their turn.
 fn is_over(state: &State) -> bool {
-    state.orphans.len() > 2 * state.linger.unwrap_or_default().connections
+    crowd(0, state.orphans.len(), state.linger.unwrap_or_default()) == Crowd::Hard
 }
 
 /// How far more is held than there may be.
@@ -259,8 +269,14 @@ fn crowd(bytes: usize, connections: usize, linger: Linger) -> Crowd {
 fn look_at(orphans: &mut Vec<Orphan>, linger: Linger, now: Instant) -> Dropped {
     let mut counts = Dropped::default();
     let mut kept = Vec::with_capacity(orphans.len());
-    let held: Vec<usize> = orphans.iter().map(|orphan| orphan.connection.held()).collect();
-    let (mut bytes, mut connections) = (held.iter().sum::<usize>(), orphans.len());
+    let all = orphans.len();
+    // Those that were reset wait for a network device, which returns what it has in moments: they count no more.
+    let counts_of = |orphan: &Orphan| match orphan.connection.is_disconnected() {
+        true => (0, 0),
+        false => (orphan.connection.held(), 1),
+    };
+    let held: Vec<(usize, usize)> = orphans.iter().map(counts_of).collect();
+    let (mut bytes, mut connections) = held.iter().fold((0, 0), |sum, one| (sum.0 + one.0, sum.1 + one.1));
     for (mut orphan, held) in orphans.drain(..).zip(held) {
         let crowd = crowd(bytes, connections, linger);
         if orphan.next > now && crowd < Crowd::Hard {
@@ -270,8 +286,13 @@ fn look_at(orphans: &mut Vec<Orphan>, linger: Linger, now: Instant) -> Dropped {
         orphan.pause = (2 * orphan.pause).min(LONGEST_PAUSE);
         orphan.next = now + orphan.pause;
         // An owner that panics when it is freed loses its own connection's turn and nothing else.
-        let turn = catch_unwind(AssertUnwindSafe(|| orphan.turn(now, linger.time, crowd)));
+        let crowded_out = all > linger.connections;
+        let turn = catch_unwind(AssertUnwindSafe(|| orphan.turn(now, linger.time, crowd, crowded_out)));
         let verdict = turn.unwrap_or(Verdict::Wait);
+        if verdict != Verdict::Wait || orphan.connection.is_disconnected() {
+            bytes -= held.0;
+            connections -= held.1;
+        }
         match verdict {
             Verdict::Wait => {
                 kept.push(orphan);
@@ -282,8 +303,6 @@ fn look_at(orphans: &mut Vec<Orphan>, linger: Linger, now: Instant) -> Dropped {
             Verdict::Reset => counts.reset += 1,
             Verdict::Leaked => counts.reset += 1,
         }
-        bytes -= held;
-        connections -= 1;
         if verdict == Verdict::Leaked {
             counts.leaked_bytes += orphan.connection.leak() as u64;
         } else {
@@ -309,15 +328,16 @@ enum Verdict {
 }
 
 impl Orphan {
-    fn turn(&mut self, now: Instant, time: Duration, crowd: Crowd) -> Verdict {
+    fn turn(&mut self, now: Instant, time: Duration, crowd: Crowd, crowded_out: bool) -> Verdict {
         let connection = &mut self.connection;
         let _ = connection.read_reports();
         let done = !connection.may_be_referred_to();
         if connection.is_disconnected() {
             return match done {
                 true => Verdict::Reset,
-                // A network device still has it, for as long as it likes. It is waited for as long as there is room.
-                false if crowd > Crowd::None || connection.is_frozen() => Verdict::Leaked,
+                false if connection.is_frozen() => Verdict::Leaked,
+                // A network device still has it. It is waited for as long as there is room, and for a second in any case.
+                false if crowded_out && now.duration_since(self.progressed) >= STALLED => Verdict::Leaked,
                 false => Verdict::Wait,
             };
         }
@@ -351,8 +371,7 @@ impl Orphan {
         if connection.disconnect().is_err() {
             return if crowd == Crowd::Hard { Verdict::Leaked } else { Verdict::Wait };
         }
-        self.next = now + SHORTEST_PAUSE;
-        self.pause = SHORTEST_PAUSE;
+        (self.next, self.pause, self.progressed) = (now + SHORTEST_PAUSE, SHORTEST_PAUSE, now);
         match (connection.may_be_referred_to(), connection.is_frozen()) {
             (false, _) => Verdict::Reset,
             (true, true) => Verdict::Leaked,

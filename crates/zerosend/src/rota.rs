@@ -24,6 +24,10 @@ impl<T> Rota<T> {
         !mem::replace(&mut self.running, true)
     }
 
+    pub(crate) fn is_running(&self) -> bool {
+        self.running
+    }
+
     pub(crate) fn did_not_start(&mut self) {
         self.running = false;
     }

@@ -279,6 +279,8 @@ impl Sender {
             }
             _ => {
                 self.begin(cursor);
+                // Before the call: where a `Memory` panics in it, no other payload may come behind this one.
+                self.set_begun(cursor);
                 match self.connection.send(left, flags) {
                     Ok(sent) => sent,
                     Err(error) => {
@@ -345,6 +347,8 @@ impl Sender {
     fn take_back(&mut self, cursor: &mut Cursor) {
         if let Some((payload, claim)) = self.connection.take_back() {
             cursor.state = State::Here(payload, claim);
+            cursor.number = 0;
+            self.begun = None;
         }
     }
 

@@ -5,7 +5,7 @@
 
 use std::collections::VecDeque;
 use std::io::{self, Read as _};
-use std::mem::ManuallyDrop;
+use std::mem::{self, ManuallyDrop};
 use std::net::{Shutdown, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI32, Ordering};
@@ -98,11 +98,12 @@ pub(crate) struct Connection {
 impl Shared {
     /// Keeps an error for the other half, and passes it on.
     pub(crate) fn note(&self, error: io::Error) -> io::Error {
-        // Only those that end a connection. EPIPE is none of receiving: this end has closed the direction, or the peer had closed its
-        // own before.
-        let ends =
-            [libc::ECONNRESET, libc::ECONNABORTED, libc::ETIMEDOUT, libc::EHOSTUNREACH, libc::ENETUNREACH];
-        if let Some(code) = error.raw_os_error().filter(|code| ends.contains(code)) {
+        // Only what has ended the connection: an ICMP error of a connection that goes on is reported once as well (sk_err_soft). EPIPE is
+        // none of receiving: this end has closed the direction, or the peer had closed its own before.
+        if let Some(code) =
+            error.raw_os_error().filter(|code| !matches!(*code, libc::EPIPE | libc::EAGAIN | libc::EINTR))
+            && socket::is_closed(&self.stream)
+        {
             self.error.store(code, Ordering::Relaxed);
         }
         error
@@ -189,7 +190,8 @@ impl Connection {
 
     /// Bytes of memory that its payloads keep: what is in flight, and what they alone own beside it.
     pub(crate) fn held(&self) -> usize {
-        self.ids.bytes() + self.begun.iter().map(|begun| begun.payload.held()).sum::<usize>()
+        // What is in flight is nearly all of what is owned, or a part of what is shared.
+        self.ids.bytes().max(self.begun.iter().map(|begun| begun.payload.held()).sum())
     }
 
     /// What changes when the peer takes something: how much it has acknowledged, and how many calls were released.
@@ -217,7 +219,7 @@ impl Connection {
 
     /// Gives back what was begun last. Nothing of it must have been sent.
     pub(crate) fn take_back(&mut self) -> Option<(Payload, Option<Claim>)> {
-        if self.place.is_behind_the_start() || !self.has_unfinished() {
+        if !self.has_unfinished() {
             return None;
         }
         let begun = self.begun.pop_back()?;
@@ -491,12 +493,13 @@ impl Connection {
         }
     }
 
-    /// An error of the connection, if it has one.
+    /// The error that has ended the connection, if one has.
     pub(crate) fn take_error(&mut self) -> io::Result<()> {
         self.stats.system_calls += 1;
         match self.shared.stream.take_error()? {
-            Some(error) => Err(self.shared.note(error)),
-            None => Ok(()),
+            // One of the way, of which the connection may recover, is not its end.
+            Some(error) if self.is_over() => Err(self.shared.note(error)),
+            _ => Ok(()),
         }
     }
 
@@ -573,8 +576,11 @@ impl Connection {
     }
 
     /// Leaks every payload that the kernel may still refer to, and closes its half of the socket. Returns the bytes that are leaked.
-    pub(crate) fn leak(self) -> usize {
-        if self.may_be_referred_to() { self.held() } else { 0 }
+    pub(crate) fn leak(mut self) -> usize {
+        let bytes = if self.may_be_referred_to() { self.held() } else { 0 };
+        // Also the claims, whose receipts stay pending: to wake a task is anybody's code.
+        self.begun.drain(..).for_each(mem::forget);
+        bytes
     }
 
     /// Whether the kernel may still refer to a payload.

@@ -27,7 +27,13 @@ struct State {
     queued: Option<Cursor>,
     /// What has happened and was not used up yet. Events come once.
     ready: Events,
+    /// Bytes that were moved without a wait. The runtime's own budget is asked only where there is one, and a fast peer would keep its
+    /// thread.
+    unbroken: usize,
 }
+
+/// Other tasks have their turn after this much.
+const TURN_BYTES: usize = 4 << 20;
 
 /// Who waits. The runtime keeps one waker for the epoll instance, the last that asked, and a task that asked may be gone:
 /// so it is always given this, which wakes them all.
@@ -58,6 +64,16 @@ impl Wake for Waiting {
 }
 
 impl State {
+    /// Whether other tasks are next; this one is woken again.
+    fn turn_is_over(&mut self, cx: &Context<'_>) -> bool {
+        let over = self.unbroken >= TURN_BYTES;
+        if over {
+            self.unbroken = 0;
+            cx.waker().wake_by_ref();
+        }
+        over
+    }
+
     /// Sends on what is queued: `Ready` when nothing is any more.
     fn finish(&mut self, cx: &Context<'_>) -> Poll<io::Result<()>> {
         let Some(cursor) = &mut self.queued else { return Poll::Ready(Ok(())) };
@@ -89,7 +105,7 @@ impl Link {
         )]
         let epoll = AsyncFd::with_interest(Epoll::watching(sender.stream())?, Interest::READABLE)?;
         let ready = Events { readable: true, writable: true, reports: false };
-        let state = Mutex::new(State { sender, queued: None, ready });
+        let state = Mutex::new(State { sender, queued: None, ready, unbroken: 0 });
         Ok(Self { epoll, state, waiting: Arc::default() })
     }
 
@@ -112,7 +128,10 @@ impl Link {
         while let Poll::Ready(guard) = self.epoll.poll_read_ready(&mut cx) {
             let mut guard = guard?;
             match self.epoll.get_ref().take()? {
-                None => guard.clear_ready(),
+                None => {
+                    guard.clear_ready();
+                    state.unbroken = 0;
+                }
                 Some(events) => {
                     state.ready.readable |= events.readable;
                     state.ready.writable |= events.writable;
@@ -137,7 +156,11 @@ impl Link {
                 wakers.others.push(cx.waker().clone());
             }
         }
-        let _ = self.drive(&mut state);
+        if self.drive(&mut state).is_err() {
+            // The runtime has ended, and nobody will wake this task for an event: it looks again by itself.
+            let _ = state.sender.reap();
+            cx.waker().wake_by_ref();
+        }
     }
 
     /// Calls `attempt` as long as it says that it cannot go on and something has happened that lets it.
@@ -147,8 +170,17 @@ impl Link {
         mut attempt: impl FnMut(&mut State) -> Poll<io::Result<T>>,
     ) -> Poll<io::Result<T>> {
         let mut state = self.state();
+        if state.turn_is_over(cx) {
+            return Poll::Pending;
+        }
         loop {
-            if let Poll::Ready(result) = attempt(&mut state) {
+            let before = state.sender.stats();
+            let polled = attempt(&mut state);
+            let after = state.sender.stats();
+            state.unbroken += (after.bytes_by_reference + after.bytes_copied
+                - before.bytes_by_reference
+                - before.bytes_copied) as usize;
+            if let Poll::Ready(result) = polled {
                 return Poll::Ready(result);
             }
             if state.ready.writable {
@@ -212,11 +244,15 @@ impl Link {
 
     pub(super) fn poll_read(&self, cx: &Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let mut state = self.state();
+        if state.turn_is_over(cx) {
+            return Poll::Pending;
+        }
         loop {
             if state.ready.readable {
                 match io::Read::read(&mut state.sender, buffer.initialize_unfilled()) {
                     Ok(read) => {
                         buffer.advance(read);
+                        state.unbroken += read;
                         return Poll::Ready(Ok(()));
                     }
                     Err(error) if error.kind() == io::ErrorKind::WouldBlock => state.ready.readable = false,

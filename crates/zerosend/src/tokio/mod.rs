@@ -170,12 +170,12 @@ impl WriteHalf {
 
 async fn send(link: &Arc<Link>, payload: Payload) -> Result<Receipt, SendError> {
     let (cursor, receipt) = Cursor::with_receipt(payload);
-    let receipt = Receipt::new(receipt, Arc::downgrade(link));
     // In the link from the moment that it may be sent: to drop this future then cuts nothing off.
     let mut cursor = Some(cursor);
     match poll_fn(|cx| link.poll_send(cx, &mut cursor)).await {
-        Ok(()) => Ok(receipt),
-        Err(error) => Err(error),
+        Ok(()) => Ok(Receipt::new(receipt, Arc::downgrade(link))),
+        Err(error) if error.payload.is_some() => Err(error),
+        Err(error) => Err(SendError { receipt: Some(receipt), ..error }),
     }
 }
 

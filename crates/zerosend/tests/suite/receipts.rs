@@ -1,6 +1,6 @@
 //! What comes back.
 
-use std::io::Read as _;
+use std::io::{Read as _, Write as _};
 use std::net::Shutdown;
 use std::sync::Arc;
 
@@ -205,4 +205,45 @@ fn ends_of_the_direction_are_counted_once() {
     let last = receipts.pop().unwrap().try_take().unwrap().unwrap();
     assert_eq!(last.outcome, Outcome::Aborted);
     drop(client);
+}
+
+#[test]
+fn a_payload_of_which_nothing_was_sent_comes_back_also_where_it_begins_with_nothing() {
+    let (server, _client) = pair();
+    // The send buffer is full.
+    server.set_nonblocking(true).unwrap();
+    while (&server).write(&[1; 100_000]).is_ok() {}
+    let mut sender = Sender::new(server).unwrap();
+    let payload = Payload::new().copied("").by_reference(vec![2; 1000]);
+    let mut cursor = Cursor::new(payload);
+    assert!(sender.try_send(&mut cursor).is_err());
+    assert_eq!(cursor.into_payload().unwrap().len(), 1000);
+    // And it is not in the way of another.
+    let mut next = Cursor::new(vec![3; 1000]);
+    assert_eq!(sender.try_send(&mut next).unwrap_err().kind(), std::io::ErrorKind::WouldBlock);
+}
+
+#[test]
+fn a_memory_that_panics_lets_no_other_payload_come_behind_it() {
+    struct Panics;
+    #[allow(unsafe_code, reason = "the trait is unsafe to implement")]
+    // SAFETY: there is no memory.
+    unsafe impl Memory for Panics {
+        fn part(&self, _: usize) -> Option<&[u8]> {
+            panic!("an implementation's panic")
+        }
+        fn size(&self) -> usize {
+            100
+        }
+    }
+    let (server, _client) = pair();
+    let mut sender = Sender::new(server).unwrap();
+    let mut cursor = Cursor::new(Arc::new(Panics) as Arc<dyn Memory>);
+    let hook = std::panic::take_hook();
+    std::panic::set_hook(Box::new(|_| {}));
+    let sent = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| sender.try_send(&mut cursor)));
+    std::panic::set_hook(hook);
+    assert!(sent.is_err());
+    let kind = sender.try_send(&mut Cursor::new(vec![1])).unwrap_err().kind();
+    assert_eq!(kind, std::io::ErrorKind::InvalidInput);
 }

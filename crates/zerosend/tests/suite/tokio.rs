@@ -201,3 +201,30 @@ fn many_connections_at_once_lose_nothing() {
     });
     eventually("nothing is left", || zerosend::dropped().waiting == 0);
 }
+
+#[test]
+fn a_fast_peer_does_not_keep_the_runtime() {
+    let runtime = Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let (mut stream, client) = pair().await;
+        let client = client.into_std().unwrap();
+        client.set_nonblocking(false).unwrap();
+        // In a thread: it reads as fast as it can.
+        let reading =
+            std::thread::Builder::new().spawn(move || io::copy(&mut &client, &mut io::sink())).unwrap();
+        let sending = ::tokio::spawn(async move {
+            for _ in 0..300 {
+                drop(stream.send(Payload::new().copied(vec![1; 1 << 20])).await.unwrap());
+            }
+        });
+        // Other tasks have their turn in between.
+        let mut turns = 0;
+        while !sending.is_finished() {
+            ::tokio::task::yield_now().await;
+            turns += 1;
+        }
+        assert!(turns > 20, "{turns}");
+        sending.await.unwrap();
+        reading.join().unwrap().unwrap();
+    });
+}
