@@ -41,29 +41,40 @@
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
-#[cfg(not(target_os = "linux"))]
-compile_error!("zerosend sends by MSG_ZEROCOPY, which only Linux has");
+/// As the crate of that name has it, which would be a dependency for one use. rustfmt knows it by its name.
+macro_rules! cfg_if {
+    (if #[cfg($here:meta)] { $($item:item)* } else { $($elsewhere:item)* }) => {
+        $(#[cfg($here)] $item)*
+        $(#[cfg(not($here))] $elsewhere)*
+    };
+}
 
-mod blocking;
-mod ids;
-mod payload;
-mod reaper;
-mod receipt;
-mod report;
-mod rota;
-mod sender;
-mod stats;
-mod sync;
-#[allow(unsafe_code, reason = "system calls; nothing outside this module is unsafe")]
-mod sys;
-#[cfg(feature = "tokio")]
-#[cfg_attr(docsrs, doc(cfg(feature = "tokio")))]
-pub mod tokio;
+cfg_if! {
+    if #[cfg(all(target_os = "linux", target_pointer_width = "64"))] {
+        mod blocking;
+        mod ids;
+        mod payload;
+        mod reaper;
+        mod receipt;
+        mod report;
+        mod rota;
+        mod sender;
+        mod stats;
+        mod sync;
+        #[allow(unsafe_code, reason = "system calls; nothing outside this module is unsafe")]
+        mod sys;
+        #[cfg(feature = "tokio")]
+        #[cfg_attr(docsrs, doc(cfg(feature = "tokio")))]
+        pub mod tokio;
 
-pub use blocking::{Blocking, SendError};
-pub use payload::{Payload, Segment};
-pub use reaper::{Dropped, Linger, dropped, linger, set_linger, wait_for_dropped};
-pub use receipt::{Lost, Outcome, Receipt, Released};
-pub use sender::{Cursor, Limits, ReadHalf, Refused, Sender};
-pub use stats::Stats;
-pub use sys::Memory;
+        pub use blocking::{Blocking, SendError};
+        pub use payload::{Payload, Segment};
+        pub use reaper::{Dropped, Linger, dropped, linger, set_linger, wait_for_dropped};
+        pub use receipt::{Lost, Outcome, Receipt, Released};
+        pub use sender::{Cursor, Limits, ReadHalf, Refused, Sender};
+        pub use stats::Stats;
+        pub use sys::Memory;
+    } else {
+        compile_error!("zerosend sends by MSG_ZEROCOPY, which only Linux has, on 64-bit machines: x86-64 and aarch64");
+    }
+}
