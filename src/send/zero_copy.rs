@@ -88,6 +88,11 @@ pub struct ZeroCopy {
 }
 
 impl ZeroCopy {
+    /// Completions are read after this many bytes, or [`REAP_CALLS`](Self::REAP_CALLS).
+    pub const REAP_BYTES: usize = zerosend::Sender::READS_AFTER_BYTES;
+    /// The same in calls.
+    pub const REAP_CALLS: u32 = zerosend::Sender::READS_AFTER_CALLS;
+
     /// A sender on a connected socket; sets SO_ZEROCOPY.
     ///
     /// # Errors

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use crate::payload::Place;
 use crate::receipt::Claim;
-use crate::sys::connection::{Connection, Shared};
+use crate::sys::connection::{self, Connection, Shared};
 use crate::sys::socket::{self, Interest};
 use crate::{Outcome, Payload, Receipt, Released, Stats, reaper};
 
@@ -202,6 +202,11 @@ impl Drop for Living {
 }
 
 impl Sender {
+    /// `try_send` reads reports after this many bytes by reference, or [`READS_AFTER_CALLS`](Self::READS_AFTER_CALLS).
+    pub const READS_AFTER_BYTES: usize = connection::REAP_BYTES;
+    /// The same in calls.
+    pub const READS_AFTER_CALLS: u32 = connection::REAP_CALLS;
+
     /// On a connected TCP socket, a `TcpStream` or an `OwnedFd`, on which nobody has sent by reference yet; sets its SO_ZEROCOPY.
     /// Where the kernel cannot send by reference, everything is copied, and [`Sender::is_able`] says so.
     ///

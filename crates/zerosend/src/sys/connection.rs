@@ -21,9 +21,9 @@ use crate::{Limits, Outcome, Payload, Stats};
 /// Reports are looked for after this many bytes, or [`REAP_CALLS`]: each look costs a system call even if it finds nothing, and
 /// the kernel merges reports that wait. Checked by `cargo bench --bench against_c -- --path zerocopy --reap BYTES`: 64 KiB to 1 MiB differ
 /// by less than the noise.
-const REAP_BYTES: usize = 256 << 10;
+pub(crate) const REAP_BYTES: usize = 256 << 10;
 /// The same in calls, for small payloads: half of what the default option memory (net.core.optmem_max) has room for.
-const REAP_CALLS: u32 = 64;
+pub(crate) const REAP_CALLS: u32 = 64;
 
 /// The most that one call asks for: the kernel charges locked memory for what a call asks for and not for what it takes. With
 /// 512 KiB a payload of 1 MiB took 1.2 of the CPU time (loopback, `copycost run -p zerocopy -s 1MiB --with BUILD`).
