@@ -444,6 +444,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::sys::memory::Bytewise;
 
     /// All that is left after `place`, call by call: the way, and the bytes of at most `most` that one call takes.
     fn calls(payload: &Payload, most: usize) -> Vec<(bool, Vec<u8>)> {
@@ -457,20 +458,6 @@ mod tests {
             let Some(way) = way.filter(|_| !bytes.is_empty()) else { return calls };
             place = payload.advance(place, bytes.len());
             calls.push((way, bytes));
-        }
-    }
-
-    /// A part for each byte, and empty ones between them.
-    struct Bytewise(Vec<u8>);
-
-    #[allow(unsafe_code, reason = "the trait is unsafe to implement")]
-    // SAFETY: nothing changes the bytes.
-    unsafe impl Memory for Bytewise {
-        fn part(&self, index: usize) -> Option<&[u8]> {
-            match index % 2 {
-                0 => (index / 2 <= self.0.len()).then_some(&[]),
-                _ => self.0.get(index / 2).map(std::slice::from_ref),
-            }
         }
     }
 

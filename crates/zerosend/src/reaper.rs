@@ -269,7 +269,7 @@ fn crowd(bytes: usize, connections: usize, linger: Linger) -> Crowd {
 fn look_at(orphans: &mut Vec<Orphan>, linger: Linger, now: Instant) -> Dropped {
     let mut counts = Dropped::default();
     let mut kept = Vec::with_capacity(orphans.len());
-    let all = orphans.len();
+    let crowded_out = orphans.len() > linger.connections;
     // Those that were reset wait for a network device, which returns what it has in moments: they count no more.
     let counts_of = |orphan: &Orphan| match orphan.connection.is_disconnected() {
         true => (0, 0),
@@ -286,7 +286,6 @@ fn look_at(orphans: &mut Vec<Orphan>, linger: Linger, now: Instant) -> Dropped {
         orphan.pause = (2 * orphan.pause).min(LONGEST_PAUSE);
         orphan.next = now + orphan.pause;
         // An owner that panics when it is freed loses its own connection's turn and nothing else.
-        let crowded_out = all > linger.connections;
         let turn = catch_unwind(AssertUnwindSafe(|| orphan.turn(now, linger.time, crowd, crowded_out)));
         let verdict = turn.unwrap_or(Verdict::Wait);
         if verdict != Verdict::Wait || orphan.connection.is_disconnected() {
@@ -300,8 +299,7 @@ fn look_at(orphans: &mut Vec<Orphan>, linger: Linger, now: Instant) -> Dropped {
             }
             Verdict::Closed => counts.closed += 1,
             Verdict::Broken => counts.broken += 1,
-            Verdict::Reset => counts.reset += 1,
-            Verdict::Leaked => counts.reset += 1,
+            Verdict::Reset | Verdict::Leaked => counts.reset += 1,
         }
         if verdict == Verdict::Leaked {
             counts.leaked_bytes += orphan.connection.leak() as u64;

@@ -293,17 +293,7 @@ impl Connection {
         let mut pieces = Pieces::new(left);
         payload.pieces(place, |piece| pieces.push(piece));
         let more = if pieces.bytes() < left { libc::MSG_MORE } else { 0 };
-        self.stats.system_calls += 1;
-        // SAFETY: without MSG_ZEROCOPY, which no caller has among its flags, the bytes are copied.
-        let result =
-            unsafe { socket::send(&self.shared.stream, &pieces, (flags & libc::MSG_DONTWAIT) | more) };
-        let sent = result.map_err(|error| self.shared.note(error))?;
-        if sent == 0 {
-            return Err(io::ErrorKind::WriteZero.into());
-        }
-        self.written += sent as u64;
-        self.stats.bytes_copied += sent as u64;
-        self.stats.calls_copying += 1;
+        let sent = self.send_copying(&pieces, flags, more)?;
         *place = payload.advance(*place, sent);
         self.copy_is_cut = sent < left;
         Ok(sent)
@@ -317,10 +307,25 @@ impl Connection {
         if pieces.bytes() == 0 {
             return Ok(0);
         }
+        self.send_copying(&pieces, flags, 0)
+    }
+
+    /// The call of both. Of `flags` MSG_DONTWAIT counts; `more` is MSG_MORE or nothing.
+    #[inline]
+    fn send_copying(
+        &mut self,
+        pieces: &Pieces<'_>,
+        flags: libc::c_int,
+        more: libc::c_int,
+    ) -> io::Result<usize> {
         self.stats.system_calls += 1;
-        // SAFETY: without MSG_ZEROCOPY, which no caller has among its flags, the bytes are copied.
-        let result = unsafe { socket::send(&self.shared.stream, &pieces, flags & libc::MSG_DONTWAIT) };
+        let flags = (flags & libc::MSG_DONTWAIT) | (more & libc::MSG_MORE);
+        // SAFETY: MSG_ZEROCOPY is not among the flags, so the bytes are copied.
+        let result = unsafe { socket::send(&self.shared.stream, pieces, flags) };
         let sent = result.map_err(|error| self.shared.note(error))?;
+        if sent == 0 {
+            return Err(io::ErrorKind::WriteZero.into());
+        }
         self.written += sent as u64;
         self.stats.bytes_copied += sent as u64;
         self.stats.calls_copying += 1;

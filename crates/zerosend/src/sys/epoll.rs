@@ -41,7 +41,7 @@ impl Epoll {
     pub(crate) fn take(&self) -> io::Result<Option<Events>> {
         let mut event = libc::epoll_event { events: 0, u64: 0 };
         loop {
-            // SAFETY: there is room for one live event, as the call is told, and it does not wait.
+            // SAFETY: the event is live, the count given is 1, and the call does not wait.
             match checked(unsafe { libc::epoll_wait(self.0.as_raw_fd(), &raw mut event, 1, 0) }) {
                 Ok(0) => return Ok(None),
                 Ok(_) => break,

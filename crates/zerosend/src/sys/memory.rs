@@ -34,3 +34,18 @@ pub unsafe trait Memory: Any + Send + Sync {
         (0..).map_while(|index| self.part(index)).map(<[u8]>::len).sum()
     }
 }
+
+/// For tests: a part for each byte, and empty ones between them.
+#[cfg(test)]
+pub(crate) struct Bytewise(pub(crate) Vec<u8>);
+
+#[cfg(test)]
+// SAFETY: nothing changes the bytes.
+unsafe impl Memory for Bytewise {
+    fn part(&self, index: usize) -> Option<&[u8]> {
+        match index % 2 {
+            0 => (index / 2 <= self.0.len()).then_some(&[]),
+            _ => self.0.get(index / 2).map(std::slice::from_ref),
+        }
+    }
+}

@@ -3,7 +3,7 @@
 pub(crate) mod connection;
 #[cfg(feature = "tokio")]
 pub(crate) mod epoll;
-mod memory;
+pub(crate) mod memory;
 pub(crate) mod socket;
 
 pub use memory::Memory;
