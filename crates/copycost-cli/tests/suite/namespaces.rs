@@ -73,6 +73,16 @@ impl Net {
     fn link(&self, state: &str) {
         ip(&["-n", &self.host, "link", "set", "veth", state]);
     }
+
+    /// Up, until the host's server can be reached: a neighbour that was looked for without a carrier may be given up a moment later,
+    /// and whoever connects then hears that there is no route.
+    fn link_up_for_good(&self) {
+        self.link("up");
+        let connect = "exec 3<>/dev/tcp/10.0.0.1/9000";
+        eventually("the host is reached", || {
+            works("ip", &["netns", "exec", &self.guest, "timeout", "5", "bash", "-c", connect])
+        });
+    }
 }
 
 impl Drop for Net {
@@ -237,7 +247,7 @@ fn a_guest_that_is_killed_without_a_word_gives_its_clients_back() {
     drop(guest);
     // By TCP_USER_TIMEOUT, as the host has news on their way; keep-alive alone would never be tried.
     eventually("the host has found out", || server.threads() <= idle);
-    net.link("up");
+    net.link_up_for_good();
     net.guest(&[&base[..], &["--seconds", "0.1", "-s", "64KiB", "--verify"]].concat()).finish().good();
     assert!(server.is_running());
     server.stop().good();
