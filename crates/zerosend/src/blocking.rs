@@ -106,6 +106,7 @@ impl Blocking {
     /// # Errors
     /// [`SendError`], which has the payload again where nothing of it was sent. `TimedOut` when the peer reads too slowly: where some
     /// of the payload was sent, the rest stays here and is sent before the next one. Otherwise those of the connection.
+    #[inline]
     pub fn send(&mut self, payload: impl Into<Payload>) -> Result<(), SendError> {
         self.put(&mut Cursor::new(payload))
     }
@@ -154,7 +155,6 @@ impl Blocking {
     ///
     /// # Errors
     /// `TimedOut`, and then it still is unfinished, and those of the connection.
-    #[inline]
     pub fn finish(&mut self) -> io::Result<()> {
         let Some(cursor) = &mut self.unfinished else { return Ok(()) };
         let result = finish(&mut self.sender, cursor, self.timeout);
@@ -267,7 +267,8 @@ impl AsRawFd for Blocking {
 }
 
 /// Sends what is left. The first call waits as long as the timeout, in the kernel; what comes after it has one timeout together.
-#[inline]
+// Each frame between the call and who waits for it is a mispredicted return: see `repeated` in sys/socket.rs.
+#[inline(always)]
 fn finish(sender: &mut Sender, cursor: &mut Cursor, timeout: Option<Duration>) -> io::Result<()> {
     // Read when the first call did not send everything: most do.
     let mut deadline: Option<Option<Instant>> = None;

@@ -34,8 +34,8 @@ struct Call {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Inconsistent;
 
-/// Calls that fit into the queue of a connection that was idle: enough that a steady stream does not allocate, and 1 KiB.
-const KEPT: usize = 32;
+/// Calls that fit into the queue of a connection that was idle: enough that a steady stream does not allocate, and half a KiB.
+const KEPT: usize = 24;
 
 impl Ids {
     /// A call sent `bytes` by reference, up to `end` in the stream. Its id.

@@ -21,21 +21,28 @@
 //! kernel has reported that it is done. A [`Receipt`] gives it back. A dropped sender neither cuts off what was sent nor leaks.
 //!
 //! # When it pays
-//! Where the peer is on another machine, with payloads from some 16 KiB of contiguous memory on: what is saved is the copy, and what it
-//! costs is pinning pages and reading reports. On loopback, and between containers of one machine, the kernel copies after all, and
-//! zero copy costs more than it saves; [`Stats::released_copied`] shows it. Below 10 KiB a copy is nearly always cheaper.
-//! `copycost run -p onecopy,zerocopy` measures where the border is on your machine.
+//! Where the peer is on another machine, with payloads from some 16 to 32 KiB of contiguous memory on: what is saved is the copy, and
+//! what it costs is pinning pages and reading reports. Below 10 KiB a copy is nearly always cheaper. On loopback, and between
+//! containers of one machine, the kernel copies after all, and zero copy costs more than it saves. With TLS in user space the
+//! encryption makes a copy anyhow.
+//!
+//! A [`Policy`] decides, by default [`Policy::Auto`]: it copies what is small, sends large pieces by reference, and stops asking where the
+//! kernel answers that it copies. [`Stats::decisions`] and [`routes`] show what it did and why. `copycost run -p onecopy,zerocopy`
+//! measures where the border is on your machine.
 //!
 //! # Where things are
 //! - [`Payload`]: what is sent, of [`Segment`]s by reference and copied.
 //! - [`Sender`], [`Cursor`]: the core, which never blocks.
+//! - [`Policy`], [`Options`]: what goes by reference, and how much at once.
 //! - [`Blocking`]: the same, which waits, with deadlines.
 //! - [`Receipt`], [`Released`], [`Outcome`]: what comes back.
 //! - [`set_linger`], [`dropped`], [`wait_for_dropped`]: what becomes of dropped senders.
+//! - [`Stats`], [`process_stats`], [`routes`]: what happened.
 //!
 //! # Features
 //! - `bytes`: segments from `bytes::Bytes`, and whole `bytes::Buf`s.
 //! - `tokio`: connections of a tokio runtime, in the module `tokio`.
+//! - `tracing`: an event when a route changes its answer (target `zerosend::routes`).
 //!
 //! What must hold, and why, is in DESIGN.md. Linux from 4.14 on, x86-64 and aarch64; Rust 1.88.
 
@@ -54,10 +61,12 @@ cfg_if! {
         mod blocking;
         mod ids;
         mod payload;
+        mod policy;
         mod reaper;
         mod receipt;
         mod report;
         mod rota;
+        mod routes;
         mod sender;
         mod stats;
         mod sync;
@@ -69,11 +78,13 @@ cfg_if! {
 
         pub use blocking::{Blocking, SendError};
         pub use payload::{Payload, Segment};
+        pub use policy::{Options, Policy};
         pub use reaper::{Dropped, Linger, dropped, linger, set_linger, wait_for_dropped};
         pub use receipt::{Lost, Outcome, Receipt, Released};
+        pub use routes::{Answer, RouteStats, routes};
         pub use sender::{Cursor, Limits, ReadHalf, Refused, Sender};
-        pub use stats::Stats;
-        pub use sys::Memory;
+        pub use stats::{Decisions, ProcessStats, ReportTimes, Stats, process_stats};
+        pub use sys::{Memory, supported};
     } else {
         compile_error!("zerosend sends by MSG_ZEROCOPY, which only Linux has, on 64-bit machines: x86-64 and aarch64");
     }

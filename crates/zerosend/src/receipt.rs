@@ -15,7 +15,7 @@ use crate::sync::{Arc, Mutex, PoisonError};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum Outcome {
-    /// Every part that asked for it went by reference.
+    /// Every piece that was to go by reference did, as the payload and the policy say.
     ByReference,
     /// At least a part of what was to go by reference was copied: by the kernel on its way (loopback always does), or by the
     /// sender because the kernel refused. Also where nothing was to go by reference.

@@ -12,11 +12,12 @@ use std::time::{Duration, Instant};
 
 use crate::payload::Place;
 use crate::receipt::Claim;
+use crate::stats::Decision;
 use crate::sys::connection::{self, Connection, Shared};
 use crate::sys::socket::{self, Interest};
-use crate::{Outcome, Payload, Receipt, Released, Stats, reaper};
+use crate::{Options, Outcome, Payload, Receipt, Released, Stats, reaper};
 
-/// How much a sender may have in flight by reference. Beyond it, it copies.
+/// How much a sender may have in flight by reference. Beyond it, it copies, whatever its policy is.
 ///
 /// This is no backpressure: the socket's send buffer bounds what is handed to the kernel in either way. It bounds the memory that is
 /// pinned and the reports that wait.
@@ -143,7 +144,7 @@ impl<S> From<Refused<S>> for io::Error {
     }
 }
 
-/// Sends payloads on one connection, by reference where they ask for it.
+/// Sends payloads on one connection, by reference where they ask for it and its [`Policy`](crate::Policy) agrees.
 ///
 /// It never blocks and starts no thread. With an event loop, register its descriptor ([`AsRawFd`]): when it is writable, call
 /// [`try_send`](Self::try_send) again; when it has an error (EPOLLERR, which comes without being asked for), call
@@ -213,18 +214,18 @@ impl Sender {
     /// # Errors
     /// [`Refused`], which gives the socket back.
     pub fn new<S: Into<OwnedFd> + From<OwnedFd>>(socket: S) -> Result<Self, Refused<S>> {
-        Self::with_limits(socket, Limits::default())
+        Self::with_options(socket, Options::default())
     }
 
-    /// The same with other limits.
+    /// The same with another policy, or other limits.
     ///
     /// # Errors
     /// As for [`Sender::new`].
-    pub fn with_limits<S: Into<OwnedFd> + From<OwnedFd>>(
+    pub fn with_options<S: Into<OwnedFd> + From<OwnedFd>>(
         socket: S,
-        limits: Limits,
+        options: impl Into<Options>,
     ) -> Result<Self, Refused<S>> {
-        match Connection::new(TcpStream::from(socket.into()), limits) {
+        match Connection::new(TcpStream::from(socket.into()), options.into()) {
             Ok(connection) => {
                 let connection = Living { connection: Some(connection), process: std::process::id() };
                 Ok(Self { connection, begun: None })
@@ -277,9 +278,13 @@ impl Sender {
         }
         self.check(cursor.number)?;
         let left = cursor.remaining();
+        let decision = match &cursor.state {
+            State::Here(payload, _) if cursor.sent == 0 => Some(self.connection.decide(payload)),
+            _ => None,
+        };
         let sent = match &mut cursor.state {
             // What is copied altogether need not be kept.
-            State::Here(payload, _) if !payload.has_references() => {
+            State::Here(payload, _) if !decision.is_some_and(Decision::by_reference) => {
                 self.connection.copy(payload, &mut cursor.place, left, flags)?
             }
             _ => {
@@ -297,12 +302,16 @@ impl Sender {
                 }
             }
         };
+        decision.into_iter().for_each(|decision| self.connection.count(decision));
         cursor.sent += sent;
         if cursor.sent < cursor.len {
             self.set_begun(cursor);
         } else {
             self.begun = None;
-            if let State::Here(payload, Some(claim)) = mem::replace(&mut cursor.state, State::Done) {
+            if matches!(cursor.state, State::Here(_, None)) {
+                // Freed where it lies.
+                cursor.state = State::Done;
+            } else if let State::Here(payload, Some(claim)) = mem::replace(&mut cursor.state, State::Done) {
                 claim.resolve(Released { payload, outcome: Outcome::Copied });
             }
         }

@@ -3,6 +3,7 @@
 //! Why this is safe: a payload lies in the queue of the connection before the first call that sends some of it, and leaves it when
 //! it is finished and each of its calls was reported. What is dropped before that is leaked. DESIGN.md has the argument in full.
 
+use std::cell::Cell;
 use std::collections::VecDeque;
 use std::io::{self, Read as _};
 use std::mem::{self, ManuallyDrop};
@@ -11,12 +12,16 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI32, Ordering};
 use std::time::{Duration, Instant};
 
+use super::joined::Joined;
 use super::socket::{self, Control, Pieces};
 use crate::ids::Ids;
 use crate::payload::Place;
+use crate::policy::JOINED;
 use crate::receipt::{Claim, Released};
 use crate::report::{Entry, Report};
-use crate::{Limits, Outcome, Payload, Stats};
+use crate::routes::{self, Answer, Permit, Route};
+use crate::stats::{Decision, Told};
+use crate::{Options, Outcome, Payload, Policy, Stats};
 
 /// Reports are looked for after this many bytes, or [`REAP_CALLS`]: each look costs a system call even if it finds nothing, and
 /// the kernel merges reports that wait. Checked by `cargo bench --bench against_c -- --path zerocopy --reap BYTES`: 64 KiB to 1 MiB differ
@@ -76,7 +81,10 @@ pub(crate) struct Connection {
     begun: VecDeque<Begun>,
     /// Where the last one goes on.
     place: Place,
-    limits: Limits,
+    options: Options,
+    /// Where the peer is; `None` until a large piece is to be sent, and where nobody asks.
+    route: Option<Arc<Route>>,
+    asking: Asking,
     /// The kernel takes sends by reference on this connection.
     able: bool,
     /// A report made no sense: nothing is released any more.
@@ -93,6 +101,19 @@ pub(crate) struct Connection {
     acknowledged_at_end: Option<u64>,
     since_reap: (usize, u32),
     stats: Stats,
+    /// The one call whose report is being timed: to read a clock for each would cost 2 % of a small send.
+    timed: Option<(u64, Instant)>,
+    told: Told,
+}
+
+/// Whether this connection is the one that asks, on its route, what the kernel makes of a send by reference.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Asking {
+    No,
+    /// Its next call by reference asks.
+    Next,
+    /// It was made, and its report is looked for after each call.
+    Made,
 }
 
 impl Shared {
@@ -130,7 +151,7 @@ impl Shared {
 impl Connection {
     /// On a connected TCP socket, which is given back where it is none or where somebody may have sent by reference before. Where
     /// the kernel has no MSG_ZEROCOPY everything is copied.
-    pub(crate) fn new(stream: TcpStream, limits: Limits) -> Result<Self, (TcpStream, io::Error)> {
+    pub(crate) fn new(stream: TcpStream, options: Options) -> Result<Self, (TcpStream, io::Error)> {
         if let Err(error) = socket::require_connected_tcp(&stream) {
             return Err((stream, error));
         }
@@ -144,7 +165,9 @@ impl Connection {
             ids: Ids::default(),
             begun: VecDeque::new(),
             place: Place::default(),
-            limits,
+            options,
+            route: None,
+            asking: Asking::No,
             able,
             frozen: false,
             refused: None,
@@ -154,6 +177,8 @@ impl Connection {
             acknowledged_at_end: None,
             since_reap: (0, 0),
             stats: Stats::default(),
+            timed: None,
+            told: Told::new(),
         })
     }
 
@@ -204,6 +229,61 @@ impl Connection {
         Stats { in_flight: self.ids.in_flight(), in_flight_bytes: self.ids.bytes(), ..self.stats }
     }
 
+    /// How a payload goes of which nothing was sent.
+    #[inline]
+    pub(crate) fn decide(&mut self, payload: &Payload) -> Decision {
+        let least = match self.options.policy {
+            _ if !payload.has_references() => return Decision::AsGiven,
+            _ if !self.is_able() => return Decision::Unable,
+            Policy::Always => return Decision::ByReference,
+            Policy::Never => return Decision::Never,
+            policy => policy.least(),
+        };
+        if !payload.has_large(least) {
+            return Decision::Small;
+        }
+        match self.permit() {
+            Ok(()) if self.asking == Asking::Next => Decision::Asking,
+            Ok(()) => Decision::ByReference,
+            Err(Answer::Copied) => Decision::RouteCopies,
+            Err(Answer::Refused) => Decision::RouteRefuses,
+            Err(_) => Decision::RouteUnknown,
+        }
+    }
+
+    /// A payload went as decided.
+    #[inline]
+    pub(crate) fn count(&mut self, decision: Decision) {
+        self.stats.decisions.count(decision);
+    }
+
+    /// Whether the policy lets large pieces go by reference now; or why not.
+    #[inline]
+    fn permit(&mut self) -> Result<(), Answer> {
+        match self.options.policy {
+            Policy::Always | Policy::Above(_) => return Ok(()),
+            Policy::Never => return Err(Answer::Unknown),
+            Policy::Auto if self.asking == Asking::Next => return Ok(()),
+            Policy::Auto => {}
+        }
+        if self.route.is_none() {
+            let stream = &self.shared.stream;
+            // Of a connection that has ended there is none, and nothing to send either.
+            let (Ok(local), Ok(peer)) = (stream.local_addr(), stream.peer_addr()) else {
+                return Err(Answer::Unknown);
+            };
+            self.route = Some(routes::between(local.ip(), peer.ip()));
+        }
+        match self.route.as_ref().map_or(Permit::Copy(Answer::Unknown), |route| route.permit()) {
+            Permit::Go => Ok(()),
+            Permit::Ask => {
+                self.asking = Asking::Next;
+                Ok(())
+            }
+            Permit::Copy(answer) => Err(answer),
+        }
+    }
+
     /// Takes a payload whose bytes come next. The one before must be finished.
     #[inline]
     pub(crate) fn begin(&mut self, payload: Payload, claim: Option<Claim>) {
@@ -235,20 +315,22 @@ impl Connection {
             return Ok(0);
         }
         loop {
-            let most = left.min(CALL_BYTES).min(self.limits.bytes.max(1));
+            let most = left.min(CALL_BYTES).min(self.options.limits.bytes.max(1));
             // The limits also count what was released and not read, so they are looked at again after reading.
-            let wants = self.begun.back().is_some_and(|begun| begun.payload.has_references());
-            let may_refer = wants && self.may_refer(most)
-                || (wants
+            let permitted = self.permit().is_ok();
+            let may_refer = permitted && self.may_refer(most)
+                || (permitted
                     && self.is_able()
                     && self.ids.in_flight() > 0
                     && self.read_reports()? > 0
                     && self.may_refer(most));
+            let least = self.options.policy.least();
             let Some(begun) = self.begun.back().filter(|begun| !begun.finished) else {
                 return Err(io::ErrorKind::InvalidInput.into());
             };
             let mut pieces = Pieces::new(if may_refer { most } else { left.min(CALL_BYTES) });
-            let wanted = begun.payload.pieces(&mut self.place, |piece| pieces.push(piece)).unwrap_or(false);
+            let wanted =
+                begun.payload.pieces(&mut self.place, least, |piece| pieces.push(piece)).unwrap_or(false);
             let by_reference = wanted && may_refer;
             let more = if pieces.bytes() < left { libc::MSG_MORE } else { 0 };
             let zerocopy = if by_reference { libc::MSG_ZEROCOPY } else { 0 };
@@ -260,6 +342,7 @@ impl Connection {
             match result {
                 Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
                 Ok(sent) => {
+                    self.stats.fallbacks += u64::from(wanted && permitted && !by_reference);
                     self.sent(sent, sent == left, wanted, by_reference);
                     return Ok(sent);
                 }
@@ -267,6 +350,10 @@ impl Connection {
                     self.stats.enobufs += 1;
                     if self.read_reports()? == 0 {
                         self.refused = Some((Instant::now(), self.ids.base()));
+                        if let Some(route) = &self.route {
+                            route.refused();
+                            self.asking = Asking::No;
+                        }
                     }
                 }
                 // kTLS, which takes the option and not the flag.
@@ -290,10 +377,18 @@ impl Connection {
         if left == 0 {
             return Ok(0);
         }
-        let mut pieces = Pieces::new(left);
-        payload.pieces(place, |piece| pieces.push(piece));
-        let more = if pieces.bytes() < left { libc::MSG_MORE } else { 0 };
-        let sent = self.send_copying(&pieces, flags, more)?;
+        let sent = if left <= JOINED && self.options.policy == Policy::Auto {
+            let mut joined = Joined::new();
+            payload.pieces(place, usize::MAX, |piece| joined.push(piece));
+            let mut piece = Pieces::new(left);
+            piece.push(joined.bytes());
+            self.send_copying(&piece, flags, 0)?
+        } else {
+            let mut pieces = Pieces::new(left);
+            payload.pieces(place, usize::MAX, |piece| pieces.push(piece));
+            let more = if pieces.bytes() < left { libc::MSG_MORE } else { 0 };
+            self.send_copying(&pieces, flags, more)?
+        };
         *place = payload.advance(*place, sent);
         self.copy_is_cut = sent < left;
         Ok(sent)
@@ -345,8 +440,8 @@ impl Connection {
             }
             self.refused = None;
         }
-        self.ids.in_flight() < self.limits.calls
-            && bytes <= self.limits.bytes.saturating_sub(self.ids.bytes())
+        self.ids.in_flight() < self.options.limits.calls
+            && bytes <= self.options.limits.bytes.saturating_sub(self.ids.bytes())
     }
 
     /// Counts a call that sent `bytes` of the last payload.
@@ -356,18 +451,21 @@ impl Connection {
         let Some(begun) = self.begun.back_mut() else { return };
         // First of all: from here on the ids are the kernel's again.
         if by_reference {
-            begun.end = Some(self.ids.issue(bytes, self.written) + 1);
+            let id = self.ids.issue(bytes, self.written);
+            begun.end = Some(id + 1);
+            self.timed.get_or_insert_with(|| (id, Instant::now()));
+            if self.asking == Asking::Next {
+                self.asking = Asking::Made;
+            }
             self.since_reap = (self.since_reap.0 + bytes, self.since_reap.1 + 1);
             self.stats.calls_by_reference += 1;
             self.stats.bytes_by_reference += bytes as u64;
             self.stats.peak_in_flight_bytes = self.stats.peak_in_flight_bytes.max(self.ids.bytes());
         } else {
             self.stats.bytes_copied += bytes as u64;
+            self.stats.calls_copying += 1;
             if wanted {
                 begun.outcome = begun.outcome.max(Outcome::Copied);
-                self.stats.fallbacks += 1;
-            } else {
-                self.stats.calls_copying += 1;
             }
         }
         self.place = begun.payload.advance(self.place, bytes);
@@ -395,10 +493,18 @@ impl Connection {
     /// Reads reports if enough was sent since the last time.
     #[inline]
     pub(crate) fn read_reports_if_due(&mut self) -> io::Result<()> {
-        if self.since_reap.0 >= REAP_BYTES || self.since_reap.1 >= REAP_CALLS {
+        if self.since_reap.0 >= REAP_BYTES || self.since_reap.1 >= REAP_CALLS || self.asking == Asking::Made {
             self.read_reports()?;
+        } else if self.told.is_due() {
+            self.tell();
         }
         Ok(())
+    }
+
+    /// Adds what was counted to what the process counts.
+    pub(crate) fn tell(&mut self) {
+        let now = self.stats();
+        self.told.tell(now);
     }
 
     /// Reads every report that is there. Returns how many calls were released.
@@ -429,6 +535,13 @@ impl Connection {
                 self.release();
             }
             if count < BATCH {
+                if let Some((id, at)) = self.timed
+                    && self.ids.base() > id
+                {
+                    self.stats.report_times.note(at.elapsed());
+                    self.timed = None;
+                }
+                self.tell();
                 return Ok((self.ids.base() - before) as usize);
             }
         }
@@ -439,12 +552,22 @@ impl Connection {
             return;
         }
         self.stats.merged_reports += u64::from(report.count() > 1);
-        let outcome = |end: u64| match report.copied {
-            _ if end > acknowledged => Outcome::Aborted,
-            true => Outcome::Copied,
-            false => Outcome::ByReference,
+        // What was not acknowledged may never have been sent, and says nothing of the route.
+        let sent = Cell::new(0);
+        let outcome = |end: u64| {
+            if end > acknowledged {
+                return Outcome::Aborted;
+            }
+            sent.set(sent.get() + 1);
+            if report.copied { Outcome::Copied } else { Outcome::ByReference }
         };
         self.frozen = self.ids.note(report, outcome).is_err();
+        if let Some(route) = &self.route
+            && sent.get() > 0
+        {
+            route.reported(sent.get(), report.copied);
+            self.asking = Asking::No;
+        }
     }
 
     /// How many of the bytes written the peer has acknowledged.
@@ -607,6 +730,7 @@ impl Begun {
 impl Drop for Connection {
     /// What the kernel may still refer to is leaked. The rest is a payload that was never finished.
     fn drop(&mut self) {
+        self.told.end(self.stats);
         if !self.may_be_referred_to() {
             self.release_cut();
         }

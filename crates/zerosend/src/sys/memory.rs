@@ -49,3 +49,15 @@ unsafe impl Memory for Bytewise {
         }
     }
 }
+
+/// For tests: each part for itself.
+#[cfg(test)]
+pub(crate) struct Parts(pub(crate) Vec<Vec<u8>>);
+
+#[cfg(test)]
+// SAFETY: nothing changes the bytes.
+unsafe impl Memory for Parts {
+    fn part(&self, index: usize) -> Option<&[u8]> {
+        self.0.get(index).map(Vec::as_slice)
+    }
+}

@@ -4,7 +4,7 @@ use std::cell::Cell;
 use std::io;
 use std::mem::MaybeUninit;
 use std::net::TcpStream;
-use std::os::fd::{AsRawFd, RawFd};
+use std::os::fd::{AsRawFd, FromRawFd as _, OwnedFd, RawFd};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -82,6 +82,12 @@ impl<'a> Pieces<'a> {
 
     pub(crate) fn bytes(&self) -> usize {
         self.bytes
+    }
+
+    #[inline]
+    fn as_slice(&self) -> &[io::IoSlice<'a>] {
+        // SAFETY: the first `count` are initialised, and a MaybeUninit has the layout of what is in it.
+        unsafe { std::slice::from_raw_parts(self.pieces.as_ptr().cast(), self.count) }
     }
 }
 
@@ -188,14 +194,38 @@ pub(crate) fn begin_zerocopy(fd: &TcpStream) -> io::Result<()> {
     set_option(fd, libc::SOL_SOCKET, libc::SO_ZEROCOPY, 1)
 }
 
-/// One `sendmsg(2)`. `flags` beside MSG_NOSIGNAL. It goes past glibc's function, which is a cancellation point: that costs about 1 % of a
-/// small send, and a Rust thread is never cancelled.
+/// Whether this kernel has MSG_ZEROCOPY for TCP. Where it has no SO_ZEROCOPY it would ignore the flag without a word (net/ipv4/tcp.c).
+///
+/// # Errors
+/// What the kernel answers where it has not.
+pub fn supported() -> io::Result<()> {
+    // SAFETY: socket(2) takes no pointer; what it returns is a new descriptor, which nobody else has.
+    let fd = unsafe {
+        let fd =
+            checked(libc::socket(libc::AF_INET, libc::SOCK_STREAM | libc::SOCK_CLOEXEC, libc::IPPROTO_TCP))?;
+        OwnedFd::from_raw_fd(fd)
+    };
+    set_option(fd.as_raw_fd(), libc::SOL_SOCKET, libc::SO_ZEROCOPY, 1)
+}
+
+/// One `sendmsg(2)`, or `send(2)` for a single piece, which takes the kernel 0.1 µs less. `flags` beside MSG_NOSIGNAL. It goes past
+/// glibc's function, which is a cancellation point: that costs about 1 % of a small send, and a Rust thread is never cancelled.
 ///
 /// # Safety
 /// With MSG_ZEROCOPY the bytes must stay where they are, unchanged, until the kernel has reported this call or for ever. Without it
 /// they are copied before this returns.
-#[inline]
+// Of several callers, and none may stand between: see `repeated`.
+#[inline(always)]
 pub(crate) unsafe fn send(fd: &TcpStream, pieces: &Pieces<'_>, flags: libc::c_int) -> io::Result<usize> {
+    let (fd, flags) = (fd.as_raw_fd(), flags | libc::MSG_NOSIGNAL);
+    if let [piece] = pieces.as_slice() {
+        let none = std::ptr::null::<libc::sockaddr>();
+        // SAFETY: pointer and length are those of a slice that lives for the call, which reads it, and there is no address; what the
+        // kernel refers to after it is the caller's promise.
+        return repeated(|| unsafe {
+            libc::syscall(libc::SYS_sendto, fd, piece.as_ptr(), piece.len(), flags, none, 0) as libc::ssize_t
+        });
+    }
     // SAFETY: msghdr is plain old data, and all zeroes means no address, no payload, no control.
     let mut message: libc::msghdr = unsafe { std::mem::zeroed() };
     // IoSlice has the layout of iovec (std::io::IoSlice, "guaranteed to be ABI compatible with the iovec type on Unix"); sendmsg
@@ -205,10 +235,7 @@ pub(crate) unsafe fn send(fd: &TcpStream, pieces: &Pieces<'_>, flags: libc::c_in
     repeated(|| {
         // SAFETY: `message` points at `count` initialised iovecs, whose bytes live for the call; what the kernel refers to after
         // it is the caller's promise.
-        unsafe {
-            libc::syscall(libc::SYS_sendmsg, fd.as_raw_fd(), &raw const message, flags | libc::MSG_NOSIGNAL)
-                as libc::ssize_t
-        }
+        unsafe { libc::syscall(libc::SYS_sendmsg, fd, &raw const message, flags) as libc::ssize_t }
     })
 }
 

@@ -50,7 +50,7 @@ use std::task::{Context, Poll};
 use ::tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use ::tokio::net::TcpStream;
 
-use crate::{Cursor, Limits, Payload, Refused, SendError, Sender, Stats};
+use crate::{Cursor, Options, Payload, Refused, SendError, Sender, Stats};
 use link::Link;
 pub use receipt::Receipt;
 
@@ -82,20 +82,20 @@ impl Stream {
     /// # Panics
     /// Outside of a runtime.
     pub fn new(stream: TcpStream) -> io::Result<Self> {
-        Self::with_limits(stream, Limits::default())
+        Self::with_options(stream, Options::default())
     }
 
-    /// The same with other limits.
+    /// The same with another policy, or other limits.
     ///
     /// # Errors
     /// As [`Stream::new`].
     ///
     /// # Panics
     /// As [`Stream::new`].
-    pub fn with_limits(stream: TcpStream, limits: Limits) -> io::Result<Self> {
+    pub fn with_options(stream: TcpStream, options: impl Into<Options>) -> io::Result<Self> {
         // Out of the runtime's own epoll: see above.
         let stream = stream.into_std()?;
-        let sender = Sender::with_limits(stream, limits).map_err(|Refused { error, .. }| error)?;
+        let sender = Sender::with_options(stream, options).map_err(|Refused { error, .. }| error)?;
         Self::from_sender(sender)
     }
 

@@ -8,5 +8,6 @@ mod counting;
 mod late_reads;
 mod memory;
 mod old_kernel;
+mod process;
 #[cfg(feature = "tokio")]
 mod tokio;

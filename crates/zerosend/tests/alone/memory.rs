@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use zerosend::{Blocking, Cursor, Linger, Sender};
 
 use crate::common::child::{alone, this_test};
-use crate::common::{LONG, eventually, full, pair};
+use crate::common::{LONG, always, eventually, full, pair};
 use crate::counting;
 
 fn resident_kib() -> i64 {
@@ -41,7 +41,7 @@ fn an_idle_connection_costs_less_than_2_kib() {
         let mut senders = Vec::with_capacity(CONNECTIONS);
         let before = counting::live_bytes();
         for server in servers {
-            senders.push(Sender::new(server).unwrap());
+            senders.push(always(server));
         }
         let each = |what: &str| {
             // The vector was there before: what a sender has in itself comes to what it allocates.
@@ -81,7 +81,7 @@ fn peers_that_never_read_cost_nothing_after_the_deadline() {
         for _ in 0..4 {
             let mut kept = Vec::new();
             for (server, client) in pairs() {
-                let mut sender = Sender::new(server).unwrap();
+                let mut sender = always(server);
                 // More than the socket buffers hold.
                 let mut cursor = Cursor::new(vec![1; 4 << 20]);
                 let _ = sender.try_send(&mut cursor);
@@ -112,7 +112,7 @@ fn bounds_reset_the_oldest_first() {
         let mut clients = Vec::new();
         for _ in 0..30 {
             let (server, client) = pair();
-            let mut sender = Sender::new(server).unwrap();
+            let mut sender = always(server);
             let mut cursor = Cursor::new(vec![1; 4 << 20]);
             let _ = sender.try_send(&mut cursor);
             clients.push(client);
@@ -138,7 +138,7 @@ fn connections_that_send_and_go_leave_no_memory() {
             for index in 0..each {
                 let to = SocketAddr::from((Ipv4Addr::from(0x7F00_0001 + round * 1024 + index % 512), port));
                 let mut client = TcpStream::connect(to).unwrap();
-                let mut sender = Blocking::new(Sender::new(listener.accept().unwrap().0).unwrap());
+                let mut sender = Blocking::new(always(listener.accept().unwrap().0));
                 for _ in 0..10 {
                     sender.send(vec![1; 2000]).unwrap();
                 }

@@ -9,6 +9,7 @@ use ::tokio::net::{TcpListener, TcpStream};
 use ::tokio::runtime::Builder;
 use ::tokio::{join, time};
 
+use zerosend::Policy;
 use zerosend::tokio::Stream;
 
 use crate::common::child::{alone, this_test};
@@ -17,7 +18,7 @@ use crate::common::child::{alone, this_test};
 async fn pair() -> (Stream, TcpStream) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let (client, server) = join!(TcpStream::connect(listener.local_addr().unwrap()), listener.accept());
-    (Stream::new(server.unwrap().0).unwrap(), client.unwrap())
+    (Stream::with_options(server.unwrap().0, Policy::Always).unwrap(), client.unwrap())
 }
 
 /// tokio's own wait for room ends at once from the first report on, and a blocked task keeps a CPU: 60,553 rounds in half a

@@ -7,10 +7,14 @@ pub mod child;
 #[path = "../../../../tests/common/rules.rs"]
 pub mod rules;
 
+use std::fmt::Debug;
 use std::io::{self, Read};
-use std::net::{TcpListener, TcpStream};
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::os::fd::OwnedFd;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
+
+use zerosend::{Limits, Options, Policy, Sender};
 
 #[allow(unused_imports, reason = "each test binary uses its own part")]
 pub use rules::{full, skip};
@@ -35,12 +39,27 @@ pub fn eventually(what: &str, mut yes: impl FnMut() -> bool) {
 
 /// Both ends of a connection over loopback: the one that was accepted, and the one that connected.
 pub fn pair() -> (TcpStream, TcpStream) {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    pair_at(Ipv4Addr::LOCALHOST)
+}
+
+/// The same at an address of this host, for a test that wants a route of its own.
+pub fn pair_at(address: Ipv4Addr) -> (TcpStream, TcpStream) {
+    let listener = TcpListener::bind((address, 0)).unwrap();
     let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
     client.set_read_timeout(Some(LONG * patience())).unwrap();
     let (server, peer) = listener.accept().unwrap();
     assert_eq!(peer, client.local_addr().unwrap());
     (server, client)
+}
+
+/// A sender by reference, whatever the kernel makes of it.
+pub fn always<S: Into<OwnedFd> + From<OwnedFd> + Debug>(socket: S) -> Sender {
+    always_within(socket, Limits::default())
+}
+
+/// The same with these limits.
+pub fn always_within<S: Into<OwnedFd> + From<OwnedFd> + Debug>(socket: S, limits: Limits) -> Sender {
+    Sender::with_options(socket, Options { policy: Policy::Always, limits }).unwrap()
 }
 
 /// Says, past the harness that captures it, what this kernel lacks. Unlike a skip it never fails: a machine for tests cannot be made

@@ -11,7 +11,7 @@ use std::thread;
 
 use zerosend::{Blocking, Cursor, Refused, Sender};
 
-use crate::common::{LONG, content, eventually, lacking, pair, reader, spawn};
+use crate::common::{LONG, always, content, eventually, lacking, pair, reader, spawn};
 
 #[test]
 fn only_a_connected_tcp_socket_is_taken_and_every_other_comes_back() {
@@ -71,7 +71,7 @@ fn of_two_senders_on_one_socket_one_is_refused_also_at_the_same_time() {
     // Nor one after the other.
     let (server, _client) = pair();
     let clone = server.try_clone().unwrap();
-    drop(Sender::new(server).unwrap());
+    drop(always(server));
     assert_eq!(Sender::new(clone).unwrap_err().error.kind(), io::ErrorKind::AlreadyExists);
 }
 
@@ -86,7 +86,7 @@ fn send_behind_its_back(fd: i32, bytes: &'static [u8]) {
 fn reports_of_sends_that_were_not_made_freeze_the_sender_and_free_nothing() {
     let (server, client) = pair();
     let received = reader(client);
-    let mut sender = Sender::new(server).unwrap();
+    let mut sender = always(server);
     send_behind_its_back(sender.as_raw_fd(), b"not ours");
     let frozen = || io::ErrorKind::InvalidData;
     eventually("the report came", || sender.reap().is_err_and(|error| error.kind() == frozen()));
@@ -119,7 +119,7 @@ fn entries_that_are_no_reports_are_skipped_and_the_connection_goes_on() {
         )
     };
     assert_eq!(set, 0, "{}", io::Error::last_os_error());
-    let mut sender = Blocking::new(Sender::new(server).unwrap());
+    let mut sender = Blocking::new(always(server));
     sender.set_timeout(Some(LONG)).unwrap();
     for index in 0..20 {
         sender.send(content(2, index * 100_000, 100_000)).unwrap();
@@ -134,7 +134,7 @@ fn entries_that_are_no_reports_are_skipped_and_the_connection_goes_on() {
 #[test]
 fn a_fork_in_between_changes_nothing() {
     let (server, mut client) = pair();
-    let mut sender = Blocking::new(Sender::new(server).unwrap());
+    let mut sender = Blocking::new(always(server));
     sender.set_timeout(Some(LONG)).unwrap();
     let mut cursor = Cursor::new(content(3, 0, 8 << 20));
     // Some of it is in flight, in pages that the child then shares.
@@ -148,7 +148,7 @@ fn a_fork_in_between_changes_nothing() {
         // its own.
         drop(sender);
         let (server, peer) = pair();
-        let mut own = Sender::new(server).unwrap();
+        let mut own = always(server);
         let _ = own.try_send(&mut Cursor::new(vec![1; 100_000]));
         drop(own);
         let mut peer = peer;
@@ -183,7 +183,7 @@ fn a_fork_in_between_changes_nothing() {
 #[test]
 fn a_broken_connection_is_an_error_of_both_halves_and_of_reap() {
     let (server, client) = pair();
-    let mut sender = Sender::new(server).unwrap();
+    let mut sender = always(server);
     let mut half = sender.read_half();
     sender.try_send(&mut Cursor::new(vec![1; 100_000])).unwrap();
     // A close with unread data is a reset.
@@ -232,7 +232,7 @@ fn a_ktls_socket_copies() {
     info[..2].copy_from_slice(&0x0303u16.to_ne_bytes());
     info[2..4].copy_from_slice(&51u16.to_ne_bytes());
     set_option(&server, SOL_TLS, TLS_TX, &info).unwrap();
-    let mut sender = Sender::new(server).unwrap();
+    let mut sender = always(server);
     let (mut cursor, mut receipt) = Cursor::with_receipt(content(6, 0, 10_000));
     sender.try_send(&mut cursor).unwrap();
     assert!(cursor.is_done() && !sender.is_able());

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use zerosend::{Blocking, Cursor, Limits, Payload, Segment, Sender};
 
-use crate::common::{LONG, content, eventually, pair, reader, spawn};
+use crate::common::{LONG, always, always_within, content, eventually, pair, reader, spawn};
 
 fn kinds(bytes: &[u8]) -> Vec<(&'static str, Segment)> {
     #[allow(unused_mut, reason = "with features there are more")]
@@ -30,7 +30,7 @@ fn every_kind_of_memory_arrives_by_reference_copied_and_in_part() {
         for (name, segment) in kinds(&whole) {
             let (server, client) = pair();
             let received = reader(client);
-            let mut sender = Blocking::new(Sender::new(server).unwrap());
+            let mut sender = Blocking::new(always(server));
             sender.set_timeout(Some(LONG)).unwrap();
             let part = segment.clone().range(size / 3..size - size / 4);
             let expected = [&whole[..], &whole, &whole[size / 3..size - size / 4]].concat();
@@ -53,7 +53,7 @@ fn every_kind_of_memory_arrives_by_reference_copied_and_in_part() {
 fn text_and_many_segments_arrive_in_their_order() {
     let (server, client) = pair();
     let received = reader(client);
-    let mut sender = Blocking::new(Sender::new(server).unwrap());
+    let mut sender = Blocking::new(always(server));
     let (mut payload, mut expected) = (Payload::new(), Vec::new());
     // More than one call takes, small and large, by both ways, empty ones among them.
     for index in 0..200 {
@@ -71,7 +71,7 @@ fn text_and_many_segments_arrive_in_their_order() {
 fn a_cursor_keeps_its_place_where_the_peer_does_not_read() {
     const SIZE: usize = 16 << 20;
     let (server, mut client) = pair();
-    let mut sender = Sender::new(server).unwrap();
+    let mut sender = always(server);
     let mut cursor = Cursor::new(content(1, 0, SIZE));
     let mut steps = 0;
     let blocked = loop {
@@ -91,7 +91,7 @@ fn a_cursor_keeps_its_place_where_the_peer_does_not_read() {
     assert_eq!(other.into_payload().unwrap().len(), 1);
     // So would this one on another connection.
     let (second, _peer) = pair();
-    let mut second = Sender::new(second).unwrap();
+    let mut second = always(second);
     assert_eq!(second.try_send(&mut cursor).unwrap_err().kind(), io::ErrorKind::InvalidInput);
     let received = thread::Builder::new().spawn(move || {
         let mut bytes = vec![0; SIZE];
@@ -124,7 +124,7 @@ fn a_deadline_ends_a_send_and_the_next_one_finishes_it() {
     for nonblocking in [false, true] {
         let (server, client) = pair();
         server.set_nonblocking(nonblocking).unwrap();
-        let mut sender = Blocking::new(Sender::new(server).unwrap());
+        let mut sender = Blocking::new(always(server));
         sender.set_timeout(Some(Duration::from_millis(50))).unwrap();
         let (cursor, receipt) = (content(2, 0, SIZE), "the first is sent in part: the rest stays");
         let error = sender.send_with_receipt(cursor).unwrap_err();
@@ -152,7 +152,7 @@ fn a_healthy_reader_of_a_nonblocking_socket_gets_large_payloads() {
     let (server, client) = pair();
     server.set_nonblocking(true).unwrap();
     let received = reader(client);
-    let mut sender = Blocking::new(Sender::new(server).unwrap());
+    let mut sender = Blocking::new(always(server));
     for index in 0..20 {
         sender.send(content(3, index * (4 << 20), 4 << 20)).unwrap();
     }
@@ -163,7 +163,7 @@ fn a_healthy_reader_of_a_nonblocking_socket_gets_large_payloads() {
 #[test]
 fn both_directions_work_at_once_and_a_half_close_ends_one() {
     let (server, mut client) = pair();
-    let mut sender = Sender::new(server).unwrap();
+    let mut sender = always(server);
     let mut half = sender.read_half();
     client.write_all(b"a question").unwrap();
     let mut asked = [0; 10];
@@ -186,7 +186,7 @@ fn both_directions_work_at_once_and_a_half_close_ends_one() {
 fn the_socket_comes_back_when_nothing_is_in_flight() {
     let (server, mut client) = pair();
     let address = server.local_addr().unwrap();
-    let mut sender = Sender::new(OwnedFd::from(server)).unwrap();
+    let mut sender = always(OwnedFd::from(server));
     sender.try_send(&mut Cursor::new(vec![1; 100])).unwrap();
     client.read_exact(&mut [0; 100]).unwrap();
     eventually("it is released", || {
@@ -208,7 +208,7 @@ fn the_socket_comes_back_when_nothing_is_in_flight() {
 #[test]
 fn a_peer_that_drips_does_not_keep_a_send_for_long() {
     let (server, mut client) = pair();
-    let mut sender = Blocking::new(Sender::new(server).unwrap());
+    let mut sender = Blocking::new(always(server));
     sender.set_timeout(Some(Duration::from_millis(200))).unwrap();
     let (stop, stopped) = std::sync::mpsc::channel::<()>();
     let dripping = spawn(move || {
@@ -232,7 +232,7 @@ fn a_peer_that_drips_does_not_keep_a_send_for_long() {
 fn a_fast_reader_does_not_keep_an_event_loop() {
     let (server, client) = pair();
     let received = reader(client);
-    let mut sender = Sender::new(server).unwrap();
+    let mut sender = always(server);
     let mut cursor = Cursor::new(content(8, 0, 40 << 20));
     while !cursor.is_done() {
         match sender.try_send(&mut cursor) {
@@ -254,7 +254,7 @@ fn without_room_by_reference_everything_is_copied() {
     {
         let (server, client) = pair();
         let received = reader(client);
-        let mut sender = Blocking::new(Sender::with_limits(server, limits).unwrap());
+        let mut sender = Blocking::new(always_within(server, limits));
         sender.send(content(5, 0, 100_000)).unwrap();
         assert_eq!(sender.stats().calls_by_reference, 0, "{limits:?}");
         drop(sender);
@@ -265,7 +265,7 @@ fn without_room_by_reference_everything_is_copied() {
 #[test]
 fn an_end_in_the_middle_of_a_payload_is_refused() {
     let (server, _client) = pair();
-    let mut sender = Sender::new(server).unwrap();
+    let mut sender = always(server);
     let mut cursor = Cursor::new(vec![1; 32 << 20]);
     sender.try_send(&mut cursor).unwrap();
     assert_eq!(sender.shutdown().unwrap_err().kind(), io::ErrorKind::InvalidInput);
@@ -275,7 +275,7 @@ fn an_end_in_the_middle_of_a_payload_is_refused() {
 #[test]
 fn who_reads_gets_the_payloads_of_before_back() {
     let (server, mut client) = pair();
-    let mut sender = Sender::new(server).unwrap();
+    let mut sender = always(server);
     let shared: Arc<[u8]> = vec![1; 100_000].into();
     sender.try_send(&mut Cursor::new(Arc::clone(&shared))).unwrap();
     client.read_exact(&mut vec![0; 100_000]).unwrap();
@@ -290,7 +290,7 @@ fn who_reads_gets_the_payloads_of_before_back() {
 fn small_limits_copy_and_lose_nothing() {
     let (server, mut client) = pair();
     let limits = Limits { bytes: 10_000, calls: 2 };
-    let mut sender = Sender::with_limits(server, limits).unwrap();
+    let mut sender = always_within(server, limits);
     let mut expected = Vec::new();
     for index in 0..50 {
         let bytes = content(4, index * 3000, 3000);

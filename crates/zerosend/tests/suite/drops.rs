@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use zerosend::{Blocking, Cursor, Limits, Payload, Sender};
 
-use crate::common::{LONG, content, eventually, pair, reader, spawn};
+use crate::common::{LONG, always, always_within, content, eventually, pair, reader, spawn};
 
 /// Tests that look at the counts of the process take turns.
 fn turn() -> MutexGuard<'static, ()> {
@@ -45,7 +45,7 @@ fn every_byte_arrives_at_a_slow_reader_though_the_sender_is_dropped_at_once() {
             client.write_all(&[7; 10_000]).unwrap();
         }
         let received = spawn(move || read_slowly(client));
-        let mut sender = Blocking::new(Sender::new(server).unwrap());
+        let mut sender = Blocking::new(always(server));
         sender.send(payload(way, content(1, 0, SIZE))).unwrap();
         drop(sender);
         let received = received.join().unwrap().unwrap();
@@ -61,7 +61,7 @@ fn what_the_peer_has_sent_and_nobody_has_read_does_not_cost_it_the_answer() {
     for size in [1000, 100_000] {
         let (server, mut client) = pair();
         client.write_all(&[7; 10]).unwrap();
-        let mut sender = Blocking::new(Sender::new(server).unwrap());
+        let mut sender = Blocking::new(always(server));
         sender.send(content(5, 0, size)).unwrap();
         // Acknowledged, and not read.
         sender.set_timeout(Some(LONG)).unwrap();
@@ -82,7 +82,7 @@ fn a_large_payload_and_a_part_of_a_larger_one_reach_a_slow_reader() {
     // More than the bound on bytes.
     let (server, client) = pair();
     let received = spawn(move || read_slowly(client));
-    let mut sender = Blocking::new(Sender::new(server).unwrap());
+    let mut sender = Blocking::new(always(server));
     sender.send(vec![3; 70 << 20]).unwrap();
     drop(sender);
     assert_eq!(received.join().unwrap().unwrap().len(), 70 << 20);
@@ -92,7 +92,7 @@ fn a_large_payload_and_a_part_of_a_larger_one_reach_a_slow_reader() {
         .map(|_| {
             let (server, client) = pair();
             let received = spawn(move || read_slowly(client));
-            let mut sender = Blocking::new(Sender::new(server).unwrap());
+            let mut sender = Blocking::new(always(server));
             sender.send(zerosend::Segment::from(Arc::clone(&shared)).range(..2 << 20)).unwrap();
             drop(sender);
             received
@@ -109,7 +109,7 @@ fn memory_is_freed_when_the_peer_has_read_it_though_the_sender_is_gone() {
     let _turn = turn();
     let (server, mut client) = pair();
     let shared: Arc<[u8]> = content(2, 0, 3 << 20).into();
-    let mut sender = Sender::new(server).unwrap();
+    let mut sender = always(server);
     let (mut cursor, mut receipt) = Cursor::with_receipt(Arc::clone(&shared));
     let sent = sender.try_send(&mut cursor).unwrap();
     if !cursor.is_done() {
@@ -136,7 +136,7 @@ fn memory_is_freed_when_the_peer_has_read_it_though_the_sender_is_gone() {
 fn what_was_cut_off_in_a_message_ends_in_a_reset() {
     let _turn = turn();
     let (server, mut client) = pair();
-    let mut sender = Sender::new(server).unwrap();
+    let mut sender = always(server);
     let mut cursor = Cursor::new(vec![1; 32 << 20]);
     sender.try_send(&mut cursor).unwrap();
     assert!(!cursor.is_done() && cursor.sent() > 0);
@@ -151,7 +151,7 @@ fn what_was_cut_off_in_a_message_ends_in_a_reset() {
 fn a_read_half_goes_on_when_the_sender_is_gone() {
     let _turn = turn();
     let (server, mut client) = pair();
-    let mut sender = Sender::new(server).unwrap();
+    let mut sender = always(server);
     let mut half = sender.read_half();
     sender.try_send(&mut Cursor::new(content(3, 0, 100_000))).unwrap();
     drop(sender);
@@ -194,12 +194,12 @@ fn an_owner_that_panics_and_one_that_drops_a_sender_stop_nobody() {
     for with_sender in [true, false, true] {
         let (other, peer) = pair();
         peers.push(peer);
-        let mut other = Sender::new(other).unwrap();
+        let mut other = always(other);
         other.try_send(&mut Cursor::new(vec![1; 200_000])).unwrap();
         let bad = Bad { bytes: vec![2; 200_000], sender: with_sender.then_some(other) };
         let (server, peer) = pair();
         peers.push(peer);
-        let mut sender = Sender::new(server).unwrap();
+        let mut sender = always(server);
         sender.try_send(&mut Cursor::new(Arc::new(bad) as Arc<dyn zerosend::Memory>)).unwrap();
         drop(sender);
     }
@@ -221,7 +221,7 @@ fn connections_that_come_and_go_leave_nothing() {
     let before = files();
     for _ in 0..300 {
         let mut client = TcpStream::connect(address).unwrap();
-        let mut sender = Sender::with_limits(listener.accept().unwrap().0, Limits::default()).unwrap();
+        let mut sender = always_within(listener.accept().unwrap().0, Limits::default());
         for index in 0..10 {
             sender.try_send(&mut Cursor::new(content(4, index * 1000, 1000))).unwrap();
         }

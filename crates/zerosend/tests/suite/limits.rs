@@ -3,10 +3,10 @@
 use std::io::Read as _;
 use std::thread;
 
-use zerosend::{Blocking, Cursor, Limits, Sender};
+use zerosend::{Blocking, Cursor, Limits};
 
 use crate::common::child::{Wanted, is_root, role, this_test, works};
-use crate::common::{LONG, content, pair, reader, skip};
+use crate::common::{LONG, always_within, content, pair, reader, skip};
 
 /// No bound but the kernel's own.
 const UNBOUNDED: Limits = Limits { bytes: usize::MAX, calls: usize::MAX };
@@ -17,7 +17,7 @@ fn deliver() -> u64 {
     for (size, count) in [(1 << 20, 20), (64 << 10, 200), (1000, 2000)] {
         let (server, client) = pair();
         let received = reader(client);
-        let mut sender = Blocking::new(Sender::with_limits(server, UNBOUNDED).unwrap());
+        let mut sender = Blocking::new(always_within(server, UNBOUNDED));
         sender.set_timeout(Some(LONG)).unwrap();
         for index in 0..count {
             sender.send(content(1, index * size, size)).unwrap();
@@ -57,7 +57,7 @@ fn a_lock_that_another_process_fills_is_found_out_and_asked_for_again() {
         // Holds all that the user may lock, in sends that nobody reads, until its standard input ends.
         Some("holder") => {
             let (server, _client) = pair();
-            let mut sender = Sender::with_limits(server, UNBOUNDED).unwrap();
+            let mut sender = always_within(server, UNBOUNDED);
             while sender.stats().enobufs == 0 {
                 let mut cursor = Cursor::new(vec![1; 3000]);
                 sender.try_send(&mut cursor).unwrap();
@@ -86,7 +86,7 @@ fn a_lock_that_another_process_fills_is_found_out_and_asked_for_again() {
 fn unread_reports_that_fill_the_option_memory_are_read_and_nothing_waits() {
     let (server, client) = pair();
     let received = reader(client);
-    let mut sender = Sender::with_limits(server, UNBOUNDED).unwrap();
+    let mut sender = always_within(server, UNBOUNDED);
     let mut expected = 0;
     for index in 0..3000 {
         let mut cursor = Cursor::new(content(2, index * 100, 100));

@@ -10,6 +10,7 @@ mod delivery;
 mod drops;
 mod limits;
 mod model;
+mod policy;
 mod receipts;
 #[cfg(feature = "tokio")]
 mod tokio;

@@ -7,7 +7,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use proptest::prelude::*;
-use zerosend::{Cursor, Limits, Outcome, Payload, Receipt, Sender};
+use zerosend::{Cursor, Limits, Options, Outcome, Payload, Policy, Receipt, Sender};
 
 use crate::common::{LONG, content, full, pair, spawn};
 
@@ -108,11 +108,17 @@ proptest! {
             Just(Limits::default()),
             (1..300_000usize, 1..10usize).prop_map(|(bytes, calls)| Limits { bytes, calls }),
         ],
+        policy in prop_oneof![
+            Just(Policy::Always),
+            Just(Policy::Never),
+            Just(Policy::Auto),
+            (0..100_000usize).prop_map(Policy::Above),
+        ],
         end in 0..3u8,
     ) {
         let (server, client) = pair();
         let reading = spawn(move || read(client, peer));
-        let mut sender = Sender::with_limits(server, limits).unwrap();
+        let mut sender = Sender::with_options(server, Options { policy, limits }).unwrap();
         let mut owners = Vec::new();
         let (handed, mut receipts) = send(&mut sender, &payloads, &mut owners);
         let stats = sender.stats();

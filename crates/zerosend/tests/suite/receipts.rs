@@ -4,15 +4,15 @@ use std::io::{Read as _, Write as _};
 use std::net::Shutdown;
 use std::sync::Arc;
 
-use zerosend::{Cursor, Lost, Memory, Outcome, Payload, Sender};
+use zerosend::{Cursor, Lost, Memory, Outcome, Payload};
 
-use crate::common::{content, eventually, pair, reader};
+use crate::common::{always, content, eventually, pair, reader};
 
 #[test]
 fn memory_comes_back_as_what_it_was() {
     let (server, client) = pair();
     let received = reader(client);
-    let mut sender = Sender::new(server).unwrap();
+    let mut sender = always(server);
     let text = String::from("some text");
     let bytes = content(1, 0, 5000);
     let shared: Arc<[u8]> = bytes.clone().into();
@@ -58,7 +58,7 @@ unsafe impl Memory for Parts {
 fn memory_of_ones_own_in_parts_is_sent_and_comes_back() {
     let (server, client) = pair();
     let received = reader(client);
-    let mut sender = Sender::new(server).unwrap();
+    let mut sender = always(server);
     let parts = Arc::new(Parts((0..100).map(|part| content(2, 50 * part, 50)).collect()));
     let memory = || Arc::clone(&parts) as Arc<dyn Memory>;
     let segment = zerosend::Segment::from(memory()).range(20..4970).range(5..);
@@ -80,12 +80,12 @@ fn memory_of_ones_own_in_parts_is_sent_and_comes_back() {
 #[test]
 fn what_is_copied_comes_back_at_once_and_what_is_empty_too() {
     let (server, _client) = pair();
-    let mut sender = Sender::new(server).unwrap();
+    let mut sender = always(server);
     // One that nobody acknowledges, so that the others would wait for it if they waited for any.
     let mut held = Cursor::new(vec![0; 1 << 20]);
     while sender.try_send(&mut held).is_ok() && !held.is_done() {}
     let (server, _client) = pair();
-    let mut sender = Sender::new(server).unwrap();
+    let mut sender = always(server);
     for payload in [Payload::new().copied(vec![1; 100]), Payload::new(), Payload::from(Vec::new())] {
         let (mut cursor, mut receipt) = Cursor::with_receipt(payload);
         sender.try_send(&mut cursor).unwrap();
@@ -101,7 +101,7 @@ fn a_payload_that_was_not_sent_is_lost_and_one_whose_receipt_is_dropped_is_freed
     assert_eq!(receipt.try_take().unwrap_err(), Lost);
     assert!(receipt.is_resolved());
     let (server, mut client) = pair();
-    let mut sender = Sender::new(server).unwrap();
+    let mut sender = always(server);
     let shared: Arc<[u8]> = vec![1; 10_000].into();
     let (mut cursor, receipt) = Cursor::with_receipt(Arc::clone(&shared));
     drop(receipt);
@@ -117,7 +117,7 @@ fn a_payload_that_was_not_sent_is_lost_and_one_whose_receipt_is_dropped_is_freed
 fn what_the_peer_never_acknowledged_is_aborted() {
     for end in ["abort", "reset"] {
         let (server, client) = pair();
-        let mut sender = Sender::new(server).unwrap();
+        let mut sender = always(server);
         let mut receipts = Vec::new();
         // The first is acknowledged, and read; the last is not, for no buffer has room for it.
         for size in [1000, 16 << 20] {
@@ -153,7 +153,7 @@ fn what_the_peer_never_acknowledged_is_aborted() {
 fn an_orderly_end_of_the_peer_aborts_nothing() {
     let (server, client) = pair();
     client.shutdown(Shutdown::Write).unwrap();
-    let mut sender = Sender::new(server).unwrap();
+    let mut sender = always(server);
     let received = reader(client);
     let (mut cursor, mut receipt) = Cursor::with_receipt(content(3, 0, 100_000));
     sender.try_send(&mut cursor).unwrap();
@@ -169,7 +169,7 @@ fn an_orderly_end_of_the_peer_aborts_nothing() {
 #[test]
 fn what_was_copied_in_part_is_lost_with_its_cursor() {
     let (server, _client) = pair();
-    let mut sender = Sender::new(server).unwrap();
+    let mut sender = always(server);
     let (mut cursor, mut receipt) = Cursor::with_receipt(Payload::new().copied(vec![1; 32 << 20]));
     sender.try_send(&mut cursor).unwrap();
     assert_eq!((cursor.is_done(), sender.pending()), (false, 0));
@@ -183,7 +183,7 @@ fn what_was_copied_in_part_is_lost_with_its_cursor() {
 #[test]
 fn ends_of_the_direction_are_counted_once() {
     let (server, client) = pair();
-    let mut sender = Sender::new(server).unwrap();
+    let mut sender = always(server);
     // More than the peer takes without reading, so that the last of it is not acknowledged.
     let mut receipts = Vec::new();
     for _ in 0..200 {
@@ -213,7 +213,7 @@ fn a_payload_of_which_nothing_was_sent_comes_back_also_where_it_begins_with_noth
     // The send buffer is full.
     server.set_nonblocking(true).unwrap();
     while (&server).write(&[1; 100_000]).is_ok() {}
-    let mut sender = Sender::new(server).unwrap();
+    let mut sender = always(server);
     let payload = Payload::new().copied("").by_reference(vec![2; 1000]);
     let mut cursor = Cursor::new(payload);
     assert!(sender.try_send(&mut cursor).is_err());
@@ -237,7 +237,7 @@ fn a_memory_that_panics_lets_no_other_payload_come_behind_it() {
         }
     }
     let (server, _client) = pair();
-    let mut sender = Sender::new(server).unwrap();
+    let mut sender = always(server);
     let mut cursor = Cursor::new(Arc::new(Panics) as Arc<dyn Memory>);
     let hook = std::panic::take_hook();
     std::panic::set_hook(Box::new(|_| {}));

@@ -12,7 +12,7 @@ use ::tokio::runtime::{Builder, Runtime};
 use ::tokio::{join, time};
 
 use zerosend::tokio::Stream;
-use zerosend::{Lost, Outcome, Payload};
+use zerosend::{Lost, Outcome, Payload, Policy};
 
 use crate::common::{LONG, content, eventually};
 
@@ -26,7 +26,7 @@ fn runtimes() -> [Runtime; 2] {
 async fn pair() -> (Stream, TcpStream) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let (client, server) = join!(TcpStream::connect(listener.local_addr().unwrap()), listener.accept());
-    (Stream::new(server.unwrap().0).unwrap(), client.unwrap())
+    (Stream::with_options(server.unwrap().0, Policy::Always).unwrap(), client.unwrap())
 }
 
 /// `work` on both kinds of runtime, which must not take long.
