@@ -16,8 +16,8 @@ use copycost::internals::supply::Supply;
 use copycost::internals::sys::socket::Socket;
 use copycost::message::{Message, Spec};
 use copycost::offset::Pages;
-use copycost::send::{self, Budget, Completion, SendPath, Sender, Terms, Tracker, drain};
-use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+use copycost::send::{self, Budget, SendPath, Sender, Terms, drain};
+use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
 
 const SIZES: [usize; 2] = [1024, 65_536];
 
@@ -40,35 +40,7 @@ fn parts(criterion: &mut Criterion) {
             });
         });
     }
-    let control = notification(7, 7);
-    group.bench_function("parse a completion", |b| b.iter(|| Completion::parse(black_box(&control), false)));
-    let message = Arc::new(message);
-    for merged in [1, 16] {
-        let mut tracker = Tracker::default();
-        let mut next = 0u32;
-        group.throughput(Throughput::Elements(u64::from(merged)));
-        group.bench_function(BenchmarkId::new("track sends in one range", merged), |b| {
-            b.iter(|| {
-                (0..merged).for_each(|_| _ = tracker.issue(Arc::clone(&message)));
-                let range = Completion { low: next, high: next.wrapping_add(merged - 1), copied: true };
-                next = next.wrapping_add(merged);
-                tracker.complete(black_box(range), |_, held| drop(held)).expect("every id is outstanding");
-            });
-        });
-    }
     group.finish();
-}
-
-/// One `recvmsg(MSG_ERRQUEUE)`'s control bytes, as the kernel lays them out on a 64-bit machine.
-fn notification(low: u32, high: u32) -> Vec<u8> {
-    let mut bytes = 48usize.to_ne_bytes().to_vec();
-    bytes.extend_from_slice(&0i32.to_ne_bytes()); // SOL_IP
-    bytes.extend_from_slice(&11i32.to_ne_bytes()); // IP_RECVERR
-    bytes.extend_from_slice(&[0, 0, 0, 0, 5, 0, 1, 0]); // errno 0, origin zerocopy, code copied
-    bytes.extend_from_slice(&low.to_ne_bytes());
-    bytes.extend_from_slice(&high.to_ne_bytes());
-    bytes.extend_from_slice(&[0; 16]);
-    bytes
 }
 
 /// One message into a socket whose peer throws everything away.

@@ -1,4 +1,5 @@
-//! A server with a thread for each connection that leaves the way of each response to `Adaptive`.
+//! A server with a thread for each connection that leaves the way of each response to `Adaptive`, as it is measured. Your own takes
+//! the crate `zerosend`, which needs no `Message`.
 //!
 //! `cargo run --release --example adaptive_server` serves three clients of its own over loopback, each of which asks for
 //! responses of different sizes, and prints at the end which way they went and why. The idea to take along: a response is
@@ -12,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use copycost::message::Message;
 use copycost::send::Socket;
-use copycost::send::{Adaptive, Budget, Experience, Ledger, Limits, Objective, Sender, drain};
+use copycost::send::{Adaptive, Budget, Ledger, Limits, Sender, drain};
 
 const CLIENTS: usize = 3;
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -25,8 +26,6 @@ const ROUNDS: usize = 2000;
 const POOL: usize = 8;
 
 pub(crate) fn main() -> io::Result<()> {
-    // What one connection finds out, all know.
-    let experience = Experience::new();
     let listener = TcpListener::bind("127.0.0.1:0")?;
     let address = listener.local_addr()?;
     thread::scope(|scope| {
@@ -35,7 +34,7 @@ pub(crate) fn main() -> io::Result<()> {
         let mut servers = Vec::new();
         for _ in 0..CLIENTS {
             let (stream, _) = listener.accept()?;
-            servers.push(scope.spawn(|| serve(stream, &experience)));
+            servers.push(scope.spawn(|| serve(stream)));
         }
         let mut total = Ledger::default();
         for server in servers {
@@ -51,13 +50,13 @@ pub(crate) fn main() -> io::Result<()> {
 }
 
 /// One connection to its end: a request is one byte that names a size.
-fn serve(stream: TcpStream, experience: &Experience) -> io::Result<Ledger> {
+fn serve(stream: TcpStream) -> io::Result<Ledger> {
     // A peer that stops reading must not hold the buffers for ever.
     stream.set_write_timeout(Some(PATIENCE))?;
     let mut requests = stream.try_clone()?;
     let socket = Socket::from(stream);
     let budget = Budget::share(&Limits::of_process(), CLIENTS, socket.options().send_buffer_size()?);
-    let mut sender = Adaptive::new(socket, budget, Objective::Throughput, experience)?;
+    let mut sender = Adaptive::new(socket, budget)?;
     let mut pools: Vec<Vec<Arc<Message>>> = SIZES
         .iter()
         .map(|size| (0..POOL).map(|_| Arc::new(Message::from_bytes(vec![0; *size]))).collect())

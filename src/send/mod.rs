@@ -6,6 +6,7 @@
 mod adaptive;
 mod batched;
 mod budget;
+mod decisions;
 mod flatten;
 mod hybrid;
 mod ledger;
@@ -30,12 +31,12 @@ use crate::offset::Begin;
 use crate::supply::Supply;
 use crate::sys::socket::SendFlags;
 
-pub use crate::sys::completions::{Completion, Garbled, Tally, Tracker};
 pub use crate::sys::socket::Socket;
 pub use crate::unsupported::Unsupported;
-pub use adaptive::{Adaptive, Decisions, Experience, Objective, Reason, Way};
+pub use adaptive::Adaptive;
 pub use batched::Batched;
 pub use budget::{Budget, Limits};
+pub use decisions::{Decisions, Reason, Way};
 pub use flatten::Flatten;
 pub use hybrid::Hybrid;
 pub use ledger::{Copies, Ledger};
@@ -131,8 +132,6 @@ pub struct Terms {
     /// Each message is waited for (a latency run, with TCP_NODELAY): a path that makes several calls for a message
     /// joins them with MSG_MORE, or each call would be a segment of its own.
     pub urgent: bool,
-    /// What the connections of one server learn together, for a path that learns.
-    pub experience: Experience,
     /// Where the buffer begins that a path gathers fields in; `None`: where no copy to or from it is slow.
     pub staging: Option<Begin>,
 }
@@ -140,7 +139,7 @@ pub struct Terms {
 impl Terms {
     /// Within `budget`, for messages that nobody waits for, of a server that has learned nothing yet.
     pub fn within(budget: Budget) -> Self {
-        Self { budget, urgent: false, experience: Experience::new(), staging: None }
+        Self { budget, urgent: false, staging: None }
     }
 }
 

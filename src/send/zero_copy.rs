@@ -13,12 +13,11 @@ use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use zerosend::{Blocking, Limits, Memory, Payload};
+use zerosend::{Blocking, Limits, Memory, Options, Payload, Policy, Stats};
 
 use super::{Budget, Ledger, Release, SendPath, Sender, Unsupported, stalled};
 use crate::message::{Message, Spec};
 use crate::sys::socket::{Calls, Socket};
-use crate::sys::zerocopy::References;
 
 pub(super) const PATH: SendPath = SendPath {
     name: "zerocopy",
@@ -34,8 +33,7 @@ pub(super) const PATH: SendPath = SendPath {
 const LINGER: Duration = Duration::from_millis(100);
 
 pub(super) fn has_zero_copy(_: &Spec) -> Result<(), Unsupported> {
-    let address = std::net::SocketAddr::from(([127, 0, 0, 1], 0));
-    Socket::tcp(address).and_then(References::<()>::new).map(drop).map_err(|error| {
+    zerosend::supported().map_err(|error| {
         Unsupported(format!("this kernel has no MSG_ZEROCOPY for TCP (needs Linux 4.14 or later): {error}"))
     })
 }
@@ -98,19 +96,30 @@ impl ZeroCopy {
     /// # Errors
     /// Where the kernel has no MSG_ZEROCOPY, or the connection has SO_ZEROCOPY already.
     pub fn new(socket: Socket, budget: Budget) -> io::Result<Self> {
-        let (stream, calls) = socket.into_stream();
-        let timeout = stream.write_timeout()?;
-        let limits = Limits { bytes: budget.bytes, calls: budget.notifications };
-        let mut sender = Blocking::new(zerosend::Sender::with_limits(stream, limits)?);
-        if !sender.get_ref().is_able() {
+        let this = Self::with_policy(socket, budget, Policy::Always)?;
+        if !this.sender.get_ref().is_able() {
             return Err(io::Error::new(
                 io::ErrorKind::Unsupported,
                 "this connection sends nothing by reference: the kernel has no MSG_ZEROCOPY, or TCP probes for a larger MTU \
                  (net.ipv4.tcp_mtu_probing)",
             ));
         }
+        Ok(this)
+    }
+
+    /// By another policy; where the kernel has no MSG_ZEROCOPY, it copies.
+    pub(super) fn with_policy(socket: Socket, budget: Budget, policy: Policy) -> io::Result<Self> {
+        let (stream, calls) = socket.into_stream();
+        let timeout = stream.write_timeout()?;
+        let limits = Limits { bytes: budget.bytes, calls: budget.notifications };
+        let sender = zerosend::Sender::with_options(stream, Options { policy, limits })?;
+        let mut sender = Blocking::new(sender);
         sender.set_timeout(timeout)?;
         Ok(Self { sender, timed: None, calls, ledger: Ledger::default() })
+    }
+
+    pub(super) fn stats(&self) -> Stats {
+        self.sender.stats()
     }
 
     /// How many calls the kernel has not yet released.
@@ -119,7 +128,7 @@ impl ZeroCopy {
     }
 
     /// Sends what is in `message`, as `payload` divides it.
-    #[inline]
+    #[inline(always)] // For the reason that stands in `Socket::counted`.
     pub(super) fn send_payload(&mut self, payload: Payload) -> io::Result<()> {
         let before = self.sender.stats().calls_by_reference;
         let sent = self.sender.send(payload).map_err(|error| stalled(error.into()));
@@ -188,7 +197,7 @@ impl Sender for ZeroCopy {
             merged_ranges: stats.merged_reports,
             enobufs: stats.enobufs,
             fallbacks: stats.fallbacks,
-            plain: stats.calls_copying,
+            plain: stats.calls_copying - stats.fallbacks,
             aborted: stats.released_aborted,
             peak_in_flight_bytes: stats.peak_in_flight_bytes as u64,
             ..self.ledger.clone()

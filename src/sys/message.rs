@@ -7,6 +7,7 @@
 
 use std::io::IoSlice;
 use std::os::fd::BorrowedFd;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::memory::Block;
@@ -50,6 +51,33 @@ unsafe impl zerosend::Memory for Message {
     #[inline]
     fn size(&self) -> usize {
         self.size
+    }
+}
+
+/// A message whose parts are its [runs](Message::runs) and not its fields.
+#[derive(Debug)]
+#[repr(transparent)]
+pub struct InRuns(Message);
+
+// SAFETY: as for the message; a run is always the same memory as well.
+unsafe impl zerosend::Memory for InRuns {
+    #[inline]
+    fn part(&self, index: usize) -> Option<&[u8]> {
+        self.0.runs().get(index).map(|run| &**run)
+    }
+
+    #[inline]
+    fn size(&self) -> usize {
+        self.0.size
+    }
+}
+
+impl InRuns {
+    /// The same allocation.
+    #[inline]
+    pub(crate) fn of(message: Arc<Message>) -> Arc<Self> {
+        // SAFETY: the pointer comes from `into_raw`, and the layouts are the same (`repr(transparent)`), as `Arc::from_raw` demands.
+        unsafe { Arc::from_raw(Arc::into_raw(message).cast()) }
     }
 }
 

@@ -5,7 +5,6 @@
 pub mod boot;
 pub mod c_library;
 pub mod clock;
-pub mod completions;
 pub mod ethtool;
 pub mod interfaces;
 pub mod limits;
@@ -25,7 +24,6 @@ pub mod tcp_info;
 pub mod text;
 pub mod uring;
 pub mod xattr;
-pub mod zerocopy;
 pub mod zerocopy_receive;
 
 /// The result of a C call that reports failure as -1, as an `io::Result`.

@@ -104,11 +104,11 @@ pub enum Woken {
     Late,
 }
 
-/// The longest control message that one notification needs: IPv6 address and extended error, with room.
-pub const CONTROL_BYTES: usize = 256;
+/// Whether this kernel has MSG_ZEROCOPY for TCP.
+pub use zerosend::supported as has_zero_copy;
 
 /// Flags of a call that copies what it sends. MSG_ZEROCOPY is not among them: from borrowed memory it would have the kernel
-/// read what may be freed or written by then ([`super::zerocopy`] holds the memory).
+/// read what may be freed or written by then: zerosend holds the memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct SendFlags(libc::c_int);
 
@@ -171,27 +171,13 @@ impl Socket {
     /// `sendmsg(2)` with one iovec for each slice, which copies.
     #[inline]
     pub fn sendmsg(&self, slices: &[IoSlice<'_>], flags: SendFlags) -> io::Result<usize> {
-        // SAFETY: no flag has the kernel read the slices when the call has returned.
-        unsafe { self.sendmsg_with(slices, flags.bits()) }
-    }
-
-    /// `sendmsg(2)` with any flags.
-    ///
-    /// # Safety
-    /// With MSG_ZEROCOPY the memory of `slices` must be neither freed nor written until the kernel has said that it is
-    /// done with it.
-    #[inline]
-    pub(super) unsafe fn sendmsg_with(
-        &self,
-        slices: &[IoSlice<'_>],
-        flags: libc::c_int,
-    ) -> io::Result<usize> {
+        let flags = flags.bits();
         // SAFETY: msghdr is plain old data, and all zeroes means no address, no payload, no control.
         let mut message: libc::msghdr = unsafe { std::mem::zeroed() };
         message.msg_iov = slices.as_ptr().cast_mut().cast();
         message.msg_iovlen = slices.len() as _;
-        // SAFETY: an IoSlice is an iovec (documented); `message` points at a live slice of them, each of which
-        // is a live slice of bytes, and the call writes to none of them.
+        // SAFETY: an IoSlice is an iovec (documented); `message` points at a live slice of them, each of which is a live slice of
+        // bytes; the call writes to none of them, and no flag has the kernel read them when it has returned.
         self.counted(|fd| unsafe { libc::syscall(libc::SYS_sendmsg, fd, &raw const message, flags) })
     }
 
@@ -211,36 +197,6 @@ impl Socket {
         let most = most.min(1 << 30);
         // SAFETY: with MSG_TRUNC a TCP socket writes nothing to the buffer (tcp(7)), so that it may be null.
         self.counted(|fd| unsafe { libc::recv(fd, ptr::null_mut(), most, libc::MSG_TRUNC) as libc::c_long })
-    }
-
-    /// One `recvmsg(2)` with MSG_ERRQUEUE: the control bytes of the next notification and whether they were
-    /// truncated; `None` when the queue is empty. It never blocks, and a notification carries no payload:
-    /// its return value of 0 is no end of stream (net/core/sock.c, sock_recv_errqueue).
-    pub fn recv_error_queue<'a>(
-        &self,
-        control: &'a mut [u8; CONTROL_BYTES],
-    ) -> io::Result<Option<(&'a [u8], bool)>> {
-        self.calls.add();
-        // SAFETY: msghdr is plain old data, and all zeroes means no address, no payload, no control.
-        let mut message: libc::msghdr = unsafe { std::mem::zeroed() };
-        message.msg_control = control.as_mut_ptr().cast();
-        message.msg_controllen = CONTROL_BYTES as _;
-        // SAFETY: `message` points at `control`, which is live and has the length given, and at nothing else.
-        let result = unsafe { libc::recvmsg(self.inner.as_raw_fd(), &raw mut message, libc::MSG_ERRQUEUE) };
-        if result == -1 {
-            let error = io::Error::last_os_error();
-            return if error.kind() == io::ErrorKind::WouldBlock { Ok(None) } else { Err(error) };
-        }
-        let length = (message.msg_controllen as usize).min(CONTROL_BYTES);
-        let truncated = message.msg_flags & libc::MSG_CTRUNC != 0;
-        // Gaps between headers, as IPv6 has them, keep what was there before.
-        Ok(Some((&control[..length], truncated)))
-    }
-
-    /// `poll(2)` for the error queue alone (POLLERR needs no request): true when it has something or the
-    /// connection hung up, false at the deadline.
-    pub fn poll_error_queue(&self, until: Instant) -> io::Result<bool> {
-        self.poll(0, until).map(|woken| woken != Woken::Late)
     }
 
     /// `poll(2)` for something to receive or an end.
@@ -265,41 +221,6 @@ impl Socket {
                 Err(error) => return Err(error),
             }
         }
-    }
-
-    /// `setsockopt(SO_ZEROCOPY)`, once in a connection's life: the kernel numbers what is sent by reference from 0 on, whatever
-    /// handle it is sent by. `AlreadyExists` where it is set already; ENOPROTOOPT or EOPNOTSUPP from a kernel that has no
-    /// MSG_ZEROCOPY. Private to this module, because with it the flag MSG_ZEROCOPY means something.
-    pub(super) fn begin_zerocopy(&self) -> io::Result<()> {
-        let (mut set, mut length): (libc::c_int, _) = (0, size_of::<libc::c_int>() as libc::socklen_t);
-        // SAFETY: the value is a live c_int, its size is the length given, and the kernel writes to both.
-        super::checked(unsafe {
-            libc::getsockopt(
-                self.inner.as_raw_fd(),
-                libc::SOL_SOCKET,
-                libc::SO_ZEROCOPY,
-                (&raw mut set).cast(),
-                &raw mut length,
-            )
-        })?;
-        if set != 0 {
-            return Err(io::Error::new(
-                io::ErrorKind::AlreadyExists,
-                "this connection has already sent by reference, perhaps through another handle",
-            ));
-        }
-        let on: libc::c_int = 1;
-        // SAFETY: the value is a live c_int and its size is the length given.
-        let result = unsafe {
-            libc::setsockopt(
-                self.inner.as_raw_fd(),
-                libc::SOL_SOCKET,
-                libc::SO_ZEROCOPY,
-                (&raw const on).cast(),
-                size_of::<libc::c_int>() as libc::socklen_t,
-            )
-        };
-        super::checked(result).map(drop)
     }
 
     /// `connect(2)` with AF_UNSPEC: the kernel drops the connection and everything it still holds of it, and

@@ -202,8 +202,7 @@ fn first_page_is_mapped(send: impl FnOnce(&Socket) -> io::Result<usize>) -> io::
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sys::socket::SendFlags;
-    use crate::sys::zerocopy::References;
+    use zerosend::{Memory, Payload};
 
     #[test]
     fn a_page_that_its_owner_can_write_is_not_mapped_and_one_that_the_kernel_copied_is() {
@@ -211,8 +210,9 @@ mod tests {
         // Over loopback the kernel copies what was sent by reference into pages of its own: the page that can be mapped.
         let copied = first_page_is_mapped(|sender| {
             let sender = sender.try_clone()?;
-            let (message, mut references) = (page(), References::new(sender)?);
-            references.send(&message, message.slices(), SendFlags::NONE, drop).map(|(_, sent)| sent)
+            let (stream, _) = sender.into_stream();
+            let mut sender = zerosend::Sender::with_options(stream, zerosend::Policy::Always)?;
+            sender.try_send(&mut zerosend::Cursor::new(Payload::from(page() as Arc<dyn Memory>)))
         });
         assert!(copied.unwrap(), "else the other answer says nothing");
         assert!(!maps_pages_of_files().unwrap());

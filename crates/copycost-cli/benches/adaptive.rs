@@ -3,7 +3,7 @@
 //! Candidates are the paths that release memory as it does or sooner, and hold no message back. All of them take turns
 //! with it, set-up after set-up. The best is chosen on one half of the set-ups and judged on the other, and the other
 //! way round, because the best of several on the same figures is mostly the luckiest. The targets: 0.95 of the best
-//! one's throughput, and with the objective `Demand` no more than 1.08 of the best one's CPU time of the sender.
+//! one's throughput, and no more than 1.08 of the best one's CPU time of the sender. The best by one may not be the best by the other.
 //! A ratio is the median of the set-ups, with two standard errors of it up and down. One that misses its target is
 //! marked: `?` where the target lies within them, so that more set-ups would be needed to say, `!` where it does not.
 //!
@@ -25,7 +25,7 @@ use copycost::message::{Fields, Footprint, Layout, Spec};
 use copycost::rig::{Loopback, Site, Work};
 use copycost::scenario::Placement;
 use copycost::scenario::{self, Scenario};
-use copycost::send::{self, Adaptive, Objective, Release, SendPath};
+use copycost::send::{self, Release, SendPath};
 use copycost::units::ByteSize;
 use copycost_cli::compare::cell::{Cell, Contestant, Ended};
 use copycost_cli::compare::metric::Metric;
@@ -34,20 +34,6 @@ use copycost_cli::lab::{Lab, LabSite};
 
 /// What is judged, in these terms.
 const TARGETS: [(Metric, f64); 2] = [(Metric::Throughput, 0.95), (Metric::SenderDemand, 1.08)];
-
-/// `adaptive` with the other objective.
-static FRUGAL: SendPath = SendPath {
-    name: "adaptive-demand",
-    about: "adaptive with the objective Demand",
-    also: &[],
-    release: Release::OnCompletion,
-    delays: false,
-    probe: |_| Ok(()),
-    open: |socket, _, terms| {
-        let adaptive = Adaptive::new(socket, terms.budget, Objective::Demand, &terms.experience)?;
-        Ok(Box::new(adaptive.gathering_at(terms.staging)))
-    },
-};
 
 #[derive(Debug, Parser)]
 #[command(name = "adaptive", about = "Compares adaptive with the best of its candidates")]
@@ -130,7 +116,7 @@ fn run(mut flags: Flags) -> Result<(), Box<dyn Error>> {
                 let spec =
                     Spec { layout: *layout, footprint: *footprint, fields: flags.fields, ..Spec::new(size)? };
                 print!("{:>8} {clients:>7} {layout:>6} {footprint:>9}  ", ByteSize(size).to_string());
-                let paths: Vec<_> = candidates.iter().copied().chain([adaptive, &FRUGAL]).collect();
+                let paths: Vec<_> = candidates.iter().copied().chain([adaptive]).collect();
                 match judge(&flags, &site, &paths, spec, clients) {
                     Err(reason) => println!("not measured: {reason}"),
                     Ok(found) => {
@@ -202,8 +188,7 @@ impl Found {
 }
 
 /// For each target: the best of the others and the ratio to it, without those that moved nothing in some set-up (a ring of
-/// few small messages waits for delayed acknowledgements where it goes by reference). The last two of `paths` are judged by
-/// throughput and by demand.
+/// few small messages waits for delayed acknowledgements where it goes by reference). The last of `paths` is judged.
 fn judge(
     flags: &Flags,
     site: &Arc<dyn Site>,
@@ -237,12 +222,12 @@ fn judge(
         }
     }
     cell.take_failure().map_err(|error| error.to_string())?;
-    let others = paths.len() - TARGETS.len();
+    let ours = paths.len() - 1;
     if flags.decisions {
         print_ratios(&cell, paths)?;
     }
     let mut moving = Vec::new();
-    for other in 0..others {
+    for other in 0..ours {
         if cell.pairs(other, other, Metric::Throughput)?.iter().all(|pair| pair.path > 0.0) {
             moving.push(other);
         }
@@ -252,8 +237,7 @@ fn judge(
     }
     let found = TARGETS
         .iter()
-        .zip(others..)
-        .map(|((metric, _), ours)| {
+        .map(|(metric, _)| {
             let logs = |other: usize| -> Result<Vec<f64>, String> {
                 let pairs = cell.pairs(ours, other, *metric)?;
                 Ok(pairs.iter().map(|pair| (pair.path / pair.reference).ln()).collect())

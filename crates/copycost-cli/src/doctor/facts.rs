@@ -12,8 +12,7 @@ use copycost::cost::opener::{Event, Opener, Perf, Reach};
 pub use copycost::internals::sys::ethtool::Offloads;
 pub use copycost::internals::sys::rtnetlink::Qdisc;
 use copycost::internals::sys::rtnetlink::{self, Interface};
-use copycost::internals::sys::socket::Socket;
-use copycost::internals::sys::zerocopy::References;
+use copycost::internals::sys::socket::has_zero_copy;
 use copycost::internals::sys::{ethtool::Ethtool, limits, memory, sched, text, uring};
 
 /// Whether the kernel can do something.
@@ -138,7 +137,7 @@ impl Facts {
             ),
             // Not Cpus_allowed_list, which still has CPUs that are offline.
             allowed_cpus: sched::allowed_cpus().unwrap_or_default(),
-            msg_zerocopy: supported(zero_copy()),
+            msg_zerocopy: supported(has_zero_copy()),
             task_clock: supported(Perf.open(Event::TaskClock, Reach::UserOnly).map(drop)),
             pmu: supported(Perf.open(Event::Cycles, Reach::UserOnly).map(drop)),
             io_uring: match uring::probe() {
@@ -157,11 +156,6 @@ impl Facts {
 /// A limit in force; `None`: no limit, or none known.
 fn soft(limit: io::Result<limits::Limit>) -> Option<u64> {
     limit.ok().map(|limit| limit.soft).filter(|soft| *soft != u64::MAX)
-}
-
-/// Without SO_ZEROCOPY the flag MSG_ZEROCOPY is silently ignored (net/ipv4/tcp.c), so the option is what tells.
-fn zero_copy() -> io::Result<()> {
-    References::<()>::new(Socket::tcp(([127, 0, 0, 1], 0).into())?).map(drop)
 }
 
 fn supported(probe: io::Result<()>) -> Support {
