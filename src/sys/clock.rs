@@ -6,7 +6,7 @@ use std::io;
 use std::time::Duration;
 
 /// CPU time of the calling thread since it began (`CLOCK_THREAD_CPUTIME_ID`), resolution 1 ns.
-pub(crate) fn thread_cpu_time() -> io::Result<Duration> {
+pub fn thread_cpu_time() -> io::Result<Duration> {
     clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID)
 }
 

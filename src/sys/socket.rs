@@ -138,7 +138,7 @@ impl Socket {
     }
 
     /// The same socket as the standard library has it, and the count, which then is to be kept by who has the socket.
-    pub(crate) fn into_stream(self) -> (std::net::TcpStream, Calls) {
+    pub fn into_stream(self) -> (std::net::TcpStream, Calls) {
         (self.inner.into(), self.calls)
     }
 

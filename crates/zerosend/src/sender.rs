@@ -52,15 +52,15 @@ pub struct Cursor {
     place: Place,
     /// By which the sender knows it; 0 before its first byte.
     number: u64,
+    done: bool,
 }
 
 #[derive(Debug)]
 enum State {
     /// Nothing of it was sent by reference, and it is here.
     Here(Payload, Option<Claim>),
-    /// It is in the sender.
+    /// It is in the sender, or was.
     There,
-    Done,
 }
 
 /// What one [`Sender::try_send`] sends at most.
@@ -89,7 +89,15 @@ impl Cursor {
             state: State::Here(payload, claim),
             place: Place::default(),
             number: 0,
+            done: false,
         }
+    }
+
+    /// After `sent` bytes that were copied up to `place`.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn after(payload: Payload, place: Place, sent: usize) -> (Self, Receipt) {
+        let (cursor, receipt) = Self::with_receipt(payload);
+        (Self { place, sent, ..cursor }, receipt)
     }
 
     /// How many bytes were handed to the kernel.
@@ -104,7 +112,7 @@ impl Cursor {
 
     /// Whether all of it was handed to the kernel.
     pub fn is_done(&self) -> bool {
-        matches!(self.state, State::Done)
+        self.done
     }
 
     /// The payload again, if nothing of it was sent.
@@ -115,7 +123,7 @@ impl Cursor {
     #[allow(clippy::result_large_err, reason = "it comes back by value, as it was given")]
     pub fn into_payload(self) -> Result<Payload, Self> {
         match self.state {
-            State::Here(payload, _) if self.sent == 0 => Ok(payload),
+            State::Here(payload, _) if self.sent == 0 && !self.done => Ok(payload),
             _ => Err(self),
         }
     }
@@ -261,6 +269,33 @@ impl Sender {
         }
     }
 
+    /// One call of a payload of which nothing was sent, if it is to be copied altogether: how many bytes went, up to `place`. Where
+    /// it was not all of them, a cursor [`after`](Cursor::after) them must be [begun](Self::begin_copied).
+    #[cfg(feature = "tokio")]
+    #[inline]
+    pub(crate) fn try_copy(&mut self, payload: &Payload, place: &mut Place) -> io::Result<usize> {
+        self.check(0)?;
+        let decision = self.connection.decide(payload);
+        if decision.by_reference() {
+            return Ok(0);
+        }
+        let sent = self.connection.copy(payload, place, payload.len(), libc::MSG_DONTWAIT)?;
+        self.connection.count(decision);
+        let _ = self.connection.read_reports_if_due();
+        Ok(sent)
+    }
+
+    #[cfg(feature = "tokio")]
+    pub(crate) fn begin_copied(&mut self, cursor: &mut Cursor) {
+        self.set_begun(cursor);
+    }
+
+    /// How many bytes were handed to the kernel.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn written(&self) -> u64 {
+        self.connection.written()
+    }
+
     /// Copies some of `slices`, which are borrowed: they cannot go by reference.
     #[cfg(feature = "tokio")]
     pub(crate) fn try_write(&mut self, slices: &[io::IoSlice<'_>]) -> io::Result<usize> {
@@ -308,11 +343,16 @@ impl Sender {
             self.set_begun(cursor);
         } else {
             self.begun = None;
-            if matches!(cursor.state, State::Here(_, None)) {
+            cursor.done = true;
+            match &cursor.state {
+                State::Here(_, Some(_)) => {
+                    if let State::Here(payload, Some(claim)) = mem::replace(&mut cursor.state, State::There) {
+                        claim.resolve(Released { payload, outcome: Outcome::Copied });
+                    }
+                }
                 // Freed where it lies.
-                cursor.state = State::Done;
-            } else if let State::Here(payload, Some(claim)) = mem::replace(&mut cursor.state, State::Done) {
-                claim.resolve(Released { payload, outcome: Outcome::Copied });
+                State::Here(_, None) => cursor.state = State::There,
+                State::There => {}
             }
         }
         // An error of the queue is not one of the bytes, which went: `reap` reports it.

@@ -195,6 +195,11 @@ impl Connection {
         self.able && !self.frozen
     }
 
+    #[cfg(feature = "tokio")]
+    pub(crate) fn written(&self) -> u64 {
+        self.written
+    }
+
     pub(crate) fn is_frozen(&self) -> bool {
         self.frozen
     }

@@ -52,8 +52,9 @@ impl Epoll {
         let has = |bits: libc::c_int| event.events & bits as u32 != 0;
         let over = has(libc::EPOLLHUP);
         Ok(Some(Events {
-            readable: over || has(libc::EPOLLIN | libc::EPOLLRDHUP | libc::EPOLLERR),
-            writable: over || has(libc::EPOLLOUT | libc::EPOLLERR),
+            // An error alone is a report: one of the connection ends it, and that is EPOLLHUP (tcp_poll, net/ipv4/tcp.c).
+            readable: over || has(libc::EPOLLIN | libc::EPOLLRDHUP),
+            writable: over || has(libc::EPOLLOUT),
             reports: over || has(libc::EPOLLERR),
         }))
     }

@@ -8,8 +8,9 @@ use std::task::{Context, Poll, Wake, Waker};
 use ::tokio::io::unix::AsyncFd;
 use ::tokio::io::{Interest, ReadBuf};
 
+use crate::payload::Place;
 use crate::sys::epoll::{Epoll, Events};
-use crate::{Cursor, SendError, Sender, Stats};
+use crate::{Cursor, Payload, Receipt, SendError, Sender, Stats};
 
 /// See the module.
 #[derive(Debug)]
@@ -54,6 +55,25 @@ impl Waiting {
     }
 }
 
+/// Who looks for events, and is not to be woken for what it will see itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Looking {
+    Reader,
+    Writer,
+    Receipt,
+}
+
+impl Waiting {
+    /// Another has taken these events.
+    fn pass_on(&self, events: Events, looking: Looking) {
+        let mut wakers = self.wakers();
+        let reader = wakers.reader.take_if(|_| events.readable && looking != Looking::Reader);
+        let writer = wakers.writer.take_if(|_| events.writable && looking != Looking::Writer);
+        drop(wakers);
+        reader.into_iter().chain(writer).for_each(Waker::wake);
+    }
+}
+
 impl Wake for Waiting {
     fn wake(self: Arc<Self>) {
         let wakers = std::mem::take(&mut *self.wakers());
@@ -74,12 +94,35 @@ impl State {
         over
     }
 
+    /// The cursor and the receipt of a payload of which so much was copied. What was begun is queued: it must not be cut off, whatever
+    /// becomes of the future.
+    #[cold]
+    fn queue(&mut self, payload: Payload, place: Place, sent: usize) -> (Option<Cursor>, Receipt) {
+        let (mut cursor, receipt) = Cursor::after(payload, place, sent);
+        if sent == 0 {
+            return (Some(cursor), receipt);
+        }
+        self.sender.begin_copied(&mut cursor);
+        self.queued = Some(cursor);
+        (None, receipt)
+    }
+
+    /// Reads what is reported, if anything is. A receipt that it resolves wakes its task itself, and an error is the next call's.
+    fn reap(&mut self) {
+        if std::mem::take(&mut self.ready.reports) {
+            let _ = self.sender.reap();
+        }
+    }
+
     /// Sends on what is queued: `Ready` when nothing is any more.
     fn finish(&mut self, cx: &Context<'_>) -> Poll<io::Result<()>> {
         let Some(cursor) = &mut self.queued else { return Poll::Ready(Ok(())) };
         match self.sender.try_send(cursor) {
             Ok(_) if cursor.is_done() => {
+                // It had room after all, also where no event said so yet.
+                self.ready.writable = true;
                 self.queued = None;
+                self.reap();
                 Poll::Ready(Ok(()))
             }
             // It has had its turn: others are next.
@@ -122,7 +165,7 @@ impl Link {
     }
 
     /// Takes what has happened, and asks to be woken when more does. Whoever waits must be among the wakers before.
-    fn drive(&self, state: &mut State) -> io::Result<()> {
+    fn drive(&self, state: &mut State, looking: Looking) -> io::Result<()> {
         let waker = Waker::from(Arc::clone(&self.waiting));
         let mut cx = Context::from_waker(&waker);
         while let Poll::Ready(guard) = self.epoll.poll_read_ready(&mut cx) {
@@ -135,14 +178,14 @@ impl Link {
                 Some(events) => {
                     state.ready.readable |= events.readable;
                     state.ready.writable |= events.writable;
-                    // Others may wait for what this task has taken.
-                    Arc::clone(&self.waiting).wake();
-                    if events.reports {
-                        // Its error is the next call's.
-                        let _ = state.sender.reap();
-                    }
+                    self.waiting.pass_on(events, looking);
+                    state.ready.reports |= events.reports;
                 }
             }
+        }
+        // Who is sending reads reports now and then, and would look after each of them otherwise.
+        if state.queued.is_none() || !self.waiting.wakers().others.is_empty() {
+            state.reap();
         }
         Ok(())
     }
@@ -156,7 +199,7 @@ impl Link {
                 wakers.others.push(cx.waker().clone());
             }
         }
-        if self.drive(&mut state).is_err() {
+        if self.drive(&mut state, Looking::Receipt).is_err() {
             // The runtime has ended, and nobody will wake this task for an event: it looks again by itself.
             let _ = state.sender.reap();
             cx.waker().wake_by_ref();
@@ -174,12 +217,9 @@ impl Link {
             return Poll::Pending;
         }
         loop {
-            let before = state.sender.stats();
+            let before = state.sender.written();
             let polled = attempt(&mut state);
-            let after = state.sender.stats();
-            state.unbroken += (after.bytes_by_reference + after.bytes_copied
-                - before.bytes_by_reference
-                - before.bytes_copied) as usize;
+            state.unbroken += (state.sender.written() - before) as usize;
             if let Poll::Ready(result) = polled {
                 return Poll::Ready(result);
             }
@@ -188,7 +228,7 @@ impl Link {
                 return Poll::Pending;
             }
             self.waiting.wakers().writer = Some(cx.waker().clone());
-            self.drive(&mut state)?;
+            self.drive(&mut state, Looking::Writer)?;
             if !state.ready.writable {
                 return Poll::Pending;
             }
@@ -197,6 +237,22 @@ impl Link {
 
     pub(super) fn poll_finish(&self, cx: &Context<'_>) -> Poll<io::Result<()>> {
         self.poll_writing(cx, |state| state.finish(cx))
+    }
+
+    /// A payload that is copied at once comes back; of another the cursor, if it is not queued, and the receipt.
+    #[allow(clippy::result_large_err, reason = "taken apart at once")]
+    #[inline]
+    pub(super) fn send_now(&self, payload: Payload) -> Result<Payload, (Option<Cursor>, Receipt)> {
+        let mut state = self.state();
+        let (mut place, mut sent) = (Place::default(), 0);
+        if state.queued.is_none() && state.ready.writable && state.unbroken < TURN_BYTES {
+            match state.sender.try_copy(&payload, &mut place) {
+                Ok(bytes) => sent = bytes,
+                Err(error) => state.ready.writable &= error.kind() != io::ErrorKind::WouldBlock,
+            }
+            state.unbroken += sent;
+        }
+        if sent == payload.len() && sent > 0 { Ok(payload) } else { Err(state.queue(payload, place, sent)) }
     }
 
     /// Finishes what is queued, and then queues and finishes what is in `cursor`.
@@ -230,7 +286,10 @@ impl Link {
                     state.ready.writable = false;
                     Poll::Pending
                 }
-                written => Poll::Ready(written),
+                written => {
+                    state.ready.writable |= written.is_ok();
+                    Poll::Ready(written)
+                }
             }
         })
     }
@@ -261,7 +320,7 @@ impl Link {
                 }
             } else {
                 self.waiting.wakers().reader = Some(cx.waker().clone());
-                self.drive(&mut state)?;
+                self.drive(&mut state, Looking::Reader)?;
                 if !state.ready.readable {
                     return Poll::Pending;
                 }

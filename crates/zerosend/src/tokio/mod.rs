@@ -50,7 +50,7 @@ use std::task::{Context, Poll};
 use ::tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use ::tokio::net::TcpStream;
 
-use crate::{Cursor, Options, Payload, Refused, SendError, Sender, Stats};
+use crate::{Options, Outcome, Payload, Refused, Released, SendError, Sender, Stats};
 use link::Link;
 pub use receipt::Receipt;
 
@@ -169,9 +169,11 @@ impl WriteHalf {
 }
 
 async fn send(link: &Arc<Link>, payload: Payload) -> Result<Receipt, SendError> {
-    let (cursor, receipt) = Cursor::with_receipt(payload);
+    let (mut cursor, receipt) = match link.send_now(payload) {
+        Ok(payload) => return Ok(Receipt::released(Released { payload, outcome: Outcome::Copied })),
+        Err(rest) => rest,
+    };
     // In the link from the moment that it may be sent: to drop this future then cuts nothing off.
-    let mut cursor = Some(cursor);
     match poll_fn(|cx| link.poll_send(cx, &mut cursor)).await {
         Ok(()) => Ok(Receipt::new(receipt, Arc::downgrade(link))),
         Err(error) if error.payload.is_some() => Err(error),
