@@ -27,7 +27,7 @@
 //! encryption makes a copy anyhow.
 //!
 //! A [`Policy`] decides, by default [`Policy::Auto`]: it copies what is small, sends large pieces by reference, and stops asking where the
-//! kernel answers that it copies. [`Stats::decisions`] and [`routes`] show what it did and why. `copycost run -p onecopy,zerocopy`
+//! kernel answers that it copies. [`Stats::decisions`] and [`routes()`] show what it did and why. `copycost run -p onecopy,zerocopy`
 //! measures where the border is on your machine.
 //!
 //! # Where things are
@@ -37,7 +37,7 @@
 //! - [`Blocking`]: the same, which waits, with deadlines.
 //! - [`Receipt`], [`Released`], [`Outcome`]: what comes back.
 //! - [`set_linger`], [`dropped`], [`wait_for_dropped`]: what becomes of dropped senders.
-//! - [`Stats`], [`process_stats`], [`routes`]: what happened.
+//! - [`Stats`], [`process_stats`], [`routes()`]: what happened.
 //!
 //! # Features
 //! - `bytes`: segments from `bytes::Bytes`, and whole `bytes::Buf`s.
