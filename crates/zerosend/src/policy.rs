@@ -13,7 +13,8 @@ pub(crate) const JOINED: usize = 16 << 10;
 
 /// Which of the segments that may be sent by reference are. What is given as copied is copied in any case.
 ///
-/// A *piece* is memory that is contiguous: a segment, or a part of a [`Memory`](crate::Memory).
+/// A *piece* is memory that is contiguous: a segment, or a part of a [`Memory`](crate::Memory). What a short write has left of one is a piece
+/// for itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum Policy {

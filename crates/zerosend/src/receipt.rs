@@ -34,8 +34,8 @@ pub struct Released {
     pub outcome: Outcome,
 }
 
-/// The payload will not come back: its cursor was dropped before anything was sent, or its memory is leaked because the kernel never
-/// reported that it is done with it.
+/// The payload will not come back: its cursor was dropped before anything was sent, or it came before. The receipt of memory that is leaked,
+/// because the kernel never reported that it is done with it, stays pending.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Lost;
 

@@ -4,7 +4,7 @@
 use std::fmt;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::Duration;
 
 use crate::sys::clock;
@@ -60,11 +60,12 @@ pub struct RouteStats {
     pub peer: IpAddr,
     /// What the kernel makes of sends by reference.
     pub answer: Answer,
-    /// How old that is.
+    /// How long ago that was asked, or last reported.
     pub age: Duration,
 }
 
-/// What is known of the routes of this process on which [`Policy::Auto`](crate::Policy::Auto) has asked within the last minute.
+/// What is known of the routes of this process on which [`Policy::Auto`](crate::Policy::Auto) has asked, as far as it still counts: an
+/// answer for a minute, and one that reports confirm for a minute after the last.
 pub fn routes() -> Vec<RouteStats> {
     let now = clock::milliseconds();
     let routes = table();
@@ -183,31 +184,35 @@ impl Route {
         }
     }
 
-    /// So many calls were reported, as copied or not.
-    pub(crate) fn reported(&self, calls: u32, copied: bool) {
-        self.learn(calls, if copied { Answer::Copied } else { Answer::ByReference });
+    /// Whether somebody asks, and was not told yet.
+    pub(crate) fn is_asked(&self) -> bool {
+        self.load().answer == Answer::Asked
     }
 
-    /// A call was refused with ENOBUFS.
-    pub(crate) fn refused(&self) {
-        self.learn(1, Answer::Refused);
+    /// So many calls were reported, as copied or not. Returns the answer where it is a new one.
+    pub(crate) fn reported(&self, calls: u32, copied: bool) -> Option<Answer> {
+        self.learn(calls, if copied { Answer::Copied } else { Answer::ByReference })
     }
 
-    fn learn(&self, calls: u32, answer: Answer) {
+    /// A call was refused with ENOBUFS. Returns the answer where it is a new one.
+    pub(crate) fn refused(&self) -> Option<Answer> {
+        self.learn(1, Answer::Refused)
+    }
+
+    fn learn(&self, calls: u32, answer: Answer) -> Option<Answer> {
         let now = clock::milliseconds();
         let next = |bits| Some(State::unpack(bits).after(calls, answer, now).pack());
         let before = match self.state.fetch_update(Ordering::Relaxed, Ordering::Relaxed, next) {
             Ok(bits) | Err(bits) => State::unpack(bits),
         };
         let after = before.after(calls, answer, now).answer;
-        if after != before.answer {
-            self.log(after);
-        }
+        (after != before.answer).then_some(after)
     }
 
     #[cfg(feature = "tracing")]
-    fn log(&self, answer: Answer) {
+    pub(crate) fn log(&self, news: Option<Answer>) {
         let Self { local, peer, .. } = self;
+        let Some(answer) = news else { return };
         match answer {
             Answer::ByReference => {
                 tracing::debug!(%local, %peer, "the kernel sends by reference on this route")
@@ -224,20 +229,26 @@ impl Route {
 
     #[cfg(not(feature = "tracing"))]
     #[allow(clippy::unused_self, reason = "as above")]
-    fn log(&self, _: Answer) {}
+    pub(crate) fn log(&self, _: Option<Answer>) {}
 }
 
+static TABLE: Mutex<Vec<Arc<Route>>> = Mutex::new(Vec::new());
+
 fn table() -> MutexGuard<'static, Vec<Arc<Route>>> {
-    static TABLE: Mutex<Vec<Arc<Route>>> = Mutex::new(Vec::new());
     TABLE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// The route of a connection between these addresses.
-pub(crate) fn between(local: IpAddr, peer: IpAddr) -> Arc<Route> {
+/// The route of a connection between these addresses; `None` where another thread has the table now, or had it when this process was
+/// forked.
+pub(crate) fn between(local: IpAddr, peer: IpAddr) -> Option<Arc<Route>> {
     let (local, peer) = (local.to_canonical(), peer.to_canonical());
-    let mut routes = table();
+    let mut routes = match TABLE.try_lock() {
+        Ok(routes) => routes,
+        Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+        Err(TryLockError::WouldBlock) => return None,
+    };
     if let Some(known) = routes.iter().find(|route| (route.local, route.peer) == (local, peer)) {
-        return Arc::clone(known);
+        return Some(Arc::clone(known));
     }
     if routes.len() >= ROUTES {
         forget(&mut routes, clock::milliseconds());
@@ -245,7 +256,7 @@ pub(crate) fn between(local: IpAddr, peer: IpAddr) -> Arc<Route> {
     let state = State { answer: Answer::Unknown, bad: 0, since: 0 };
     let route = Arc::new(Route { local, peer, state: AtomicU64::new(state.pack()) });
     routes.push(Arc::clone(&route));
-    route
+    Some(route)
 }
 
 /// Makes room for one more: what no longer holds goes, or else the oldest. Connections keep what they have.
@@ -343,12 +354,17 @@ mod tests {
     fn connections_between_the_same_addresses_share_a_route() {
         let [ours, theirs] = [[203, 0, 113, 1], [203, 0, 113, 2]].map(IpAddr::from);
         let mapped = std::net::Ipv4Addr::from([203, 0, 113, 2]).to_ipv6_mapped();
+        // Other tests have the table now and then.
+        let between =
+            |ours, theirs| std::iter::from_fn(|| Some(between(ours, theirs))).flatten().next().unwrap();
         let route = between(ours, theirs);
         assert!(Arc::ptr_eq(&route, &between(ours, mapped.into())));
         assert!(!Arc::ptr_eq(&route, &between(theirs, ours)));
         assert_eq!(route.permit(), Permit::Ask);
         assert_eq!(route.permit(), Permit::Copy(Answer::Asked));
-        route.reported(1, true);
+        assert!(route.is_asked());
+        assert_eq!(route.reported(1, true), Some(Answer::Copied));
+        assert_eq!((route.reported(1, true), route.is_asked()), (None, false));
         assert_eq!(route.permit(), Permit::Copy(Answer::Copied));
         let known = routes().into_iter().find(|route| route.peer == theirs).unwrap();
         assert_eq!((known.local, known.answer), (ours, Answer::Copied));

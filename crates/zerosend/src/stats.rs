@@ -136,7 +136,8 @@ impl ReportTimes {
 
     /// The mean; `None` where none was timed.
     pub fn mean(&self) -> Option<Duration> {
-        u32::try_from(self.timed).ok().filter(|timed| *timed > 0).map(|timed| self.total / timed)
+        let nanoseconds = self.total.as_nanos().checked_div(self.timed.into())?;
+        u64::try_from(nanoseconds).ok().map(Duration::from_nanos)
     }
 }
 
@@ -167,7 +168,7 @@ pub fn process_stats() -> ProcessStats {
     ProcessStats { connections: CONNECTIONS.load(Ordering::Relaxed), total, dropped: dropped() }
 }
 
-// No lock, which a fork in another thread may leave locked for ever.
+// Adding takes no lock, which a fork in another thread may leave locked for ever.
 static TOTALS: [AtomicU64; COUNTS] = [const { AtomicU64::new(0) }; COUNTS];
 static PEAK: AtomicU64 = AtomicU64::new(0);
 static LONGEST: AtomicU64 = AtomicU64::new(0);

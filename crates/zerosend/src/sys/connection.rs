@@ -127,7 +127,11 @@ impl Shared {
         {
             self.error.store(code, Ordering::Relaxed);
         }
-        error
+        // The end that another half was told of has a reason.
+        match error.raw_os_error() {
+            Some(libc::EPIPE) => self.noted().unwrap_or(error),
+            _ => error,
+        }
     }
 
     /// An error that has ended the connection.
@@ -240,6 +244,7 @@ impl Connection {
         let least = match self.options.policy {
             _ if !payload.has_references() => return Decision::AsGiven,
             _ if !self.is_able() => return Decision::Unable,
+            _ if self.options.limits.bytes == 0 || self.options.limits.calls == 0 => return Decision::Never,
             Policy::Always => return Decision::ByReference,
             Policy::Never => return Decision::Never,
             policy => policy.least(),
@@ -268,7 +273,6 @@ impl Connection {
         match self.options.policy {
             Policy::Always | Policy::Above(_) => return Ok(()),
             Policy::Never => return Err(Answer::Unknown),
-            Policy::Auto if self.asking == Asking::Next => return Ok(()),
             Policy::Auto => {}
         }
         if self.route.is_none() {
@@ -277,7 +281,14 @@ impl Connection {
             let (Ok(local), Ok(peer)) = (stream.local_addr(), stream.peer_addr()) else {
                 return Err(Answer::Unknown);
             };
-            self.route = Some(routes::between(local.ip(), peer.ip()));
+            self.route = routes::between(local.ip(), peer.ip());
+        }
+        if self.asking == Asking::Next {
+            // Unless another has asked since: it could not send for long.
+            if self.route.as_ref().is_some_and(|route| route.is_asked()) {
+                return Ok(());
+            }
+            self.asking = Asking::No;
         }
         match self.route.as_ref().map_or(Permit::Copy(Answer::Unknown), |route| route.permit()) {
             Permit::Go => Ok(()),
@@ -319,17 +330,24 @@ impl Connection {
             self.finish();
             return Ok(0);
         }
+        let least = self.options.policy.least();
+        let mut was_refused = false;
         loop {
             let most = left.min(CALL_BYTES).min(self.options.limits.bytes.max(1));
+            // A route is asked for a piece that goes by reference, and for nothing else.
+            let is_large = self.options.policy != Policy::Auto || {
+                let mut place = self.place;
+                let begun = self.begun.back();
+                begun.is_some_and(|begun| begun.payload.pieces(&mut place, least, |_| false) == Some(true))
+            };
             // The limits also count what was released and not read, so they are looked at again after reading.
-            let permitted = self.permit().is_ok();
+            let permitted = is_large && self.is_able() && self.permit().is_ok();
             let may_refer = permitted && self.may_refer(most)
                 || (permitted
                     && self.is_able()
                     && self.ids.in_flight() > 0
                     && self.read_reports()? > 0
                     && self.may_refer(most));
-            let least = self.options.policy.least();
             let Some(begun) = self.begun.back().filter(|begun| !begun.finished) else {
                 return Err(io::ErrorKind::InvalidInput.into());
             };
@@ -347,17 +365,22 @@ impl Connection {
             match result {
                 Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
                 Ok(sent) => {
-                    self.stats.fallbacks += u64::from(wanted && permitted && !by_reference);
+                    self.stats.fallbacks += u64::from(wanted && (permitted || was_refused) && !by_reference);
                     self.sent(sent, sent == left, wanted, by_reference);
                     return Ok(sent);
                 }
                 Err(error) if by_reference && error.raw_os_error() == Some(libc::ENOBUFS) => {
                     self.stats.enobufs += 1;
+                    was_refused = true;
                     if self.read_reports()? == 0 {
                         self.refused = Some((Instant::now(), self.ids.base()));
-                        if let Some(route) = &self.route {
-                            route.refused();
+                        // With something in flight it may be this socket's own option memory.
+                        if let Some(route) = &self.route
+                            && self.ids.in_flight() == 0
+                        {
                             self.asking = Asking::No;
+                            let news = route.refused();
+                            route.log(news);
                         }
                     }
                 }
@@ -536,8 +559,15 @@ impl Connection {
             if count > 0 {
                 // Asked after the reports were read: what they report was acknowledged by then, or never will be.
                 let acknowledged = self.acknowledged();
-                reports.iter().flatten().for_each(|report| self.note(*report, acknowledged));
+                let mut news = None;
+                for report in reports.iter().flatten() {
+                    news = self.note(*report, acknowledged).or(news);
+                }
                 self.release();
+                // Last: it may be anybody's code.
+                if let Some(route) = &self.route {
+                    route.log(news);
+                }
             }
             if count < BATCH {
                 if let Some((id, at)) = self.timed
@@ -552,9 +582,10 @@ impl Connection {
         }
     }
 
-    fn note(&mut self, report: Report, acknowledged: u64) {
+    /// Returns what is new of the route.
+    fn note(&mut self, report: Report, acknowledged: u64) -> Option<Answer> {
         if self.frozen {
-            return;
+            return None;
         }
         self.stats.merged_reports += u64::from(report.count() > 1);
         // What was not acknowledged may never have been sent, and says nothing of the route.
@@ -567,12 +598,9 @@ impl Connection {
             if report.copied { Outcome::Copied } else { Outcome::ByReference }
         };
         self.frozen = self.ids.note(report, outcome).is_err();
-        if let Some(route) = &self.route
-            && sent.get() > 0
-        {
-            route.reported(sent.get(), report.copied);
-            self.asking = Asking::No;
-        }
+        let route = self.route.as_ref().filter(|_| sent.get() > 0)?;
+        self.asking = Asking::No;
+        route.reported(sent.get(), report.copied)
     }
 
     /// How many of the bytes written the peer has acknowledged.

@@ -36,6 +36,11 @@ struct State {
 /// Other tasks have their turn after this much.
 const TURN_BYTES: usize = 4 << 20;
 
+/// What a call that moved so many bytes counts for: it takes as long for few.
+fn worth(bytes: usize) -> usize {
+    if bytes == 0 { 0 } else { bytes.max(4 << 10) }
+}
+
 /// Who waits. The runtime keeps one waker for the epoll instance, the last that asked, and a task that asked may be gone:
 /// so it is always given this, which wakes them all.
 #[derive(Debug, Default)]
@@ -94,15 +99,17 @@ impl State {
         over
     }
 
-    /// The cursor and the receipt of a payload of which so much was copied. What was begun is queued: it must not be cut off, whatever
-    /// becomes of the future.
+    /// The receipt of a payload of which so much was copied, and the cursor where another is queued before it. Otherwise it is queued
+    /// itself: it must not be cut off, whatever becomes of the future.
     #[cold]
     fn queue(&mut self, payload: Payload, place: Place, sent: usize) -> (Option<Cursor>, Receipt) {
         let (mut cursor, receipt) = Cursor::after(payload, place, sent);
-        if sent == 0 {
+        if self.queued.is_some() {
             return (Some(cursor), receipt);
         }
-        self.sender.begin_copied(&mut cursor);
+        if sent > 0 {
+            self.sender.begin_copied(&mut cursor);
+        }
         self.queued = Some(cursor);
         (None, receipt)
     }
@@ -184,7 +191,10 @@ impl Link {
             }
         }
         // Who is sending reads reports now and then, and would look after each of them otherwise.
-        if state.queued.is_none() || !self.waiting.wakers().others.is_empty() {
+        let wakers = self.waiting.wakers();
+        let is_sending = state.queued.is_some() && wakers.writer.is_some() && wakers.others.is_empty();
+        drop(wakers);
+        if !is_sending {
             state.reap();
         }
         Ok(())
@@ -219,7 +229,7 @@ impl Link {
         loop {
             let before = state.sender.written();
             let polled = attempt(&mut state);
-            state.unbroken += (state.sender.written() - before) as usize;
+            state.unbroken += worth((state.sender.written() - before) as usize);
             if let Poll::Ready(result) = polled {
                 return Poll::Ready(result);
             }
@@ -250,7 +260,7 @@ impl Link {
                 Ok(bytes) => sent = bytes,
                 Err(error) => state.ready.writable &= error.kind() != io::ErrorKind::WouldBlock,
             }
-            state.unbroken += sent;
+            state.unbroken += worth(sent);
         }
         if sent == payload.len() && sent > 0 { Ok(payload) } else { Err(state.queue(payload, place, sent)) }
     }

@@ -8,6 +8,7 @@ mod assumptions;
 mod blob_server;
 mod delivery;
 mod drops;
+mod examples;
 mod limits;
 mod model;
 mod policy;

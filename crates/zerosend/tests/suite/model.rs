@@ -1,7 +1,7 @@
 //! Random payloads, peers and ends, against what must hold whatever happens.
 
 use std::io::{self, Read as _};
-use std::net::TcpStream;
+use std::net::{Shutdown, TcpStream};
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -25,6 +25,8 @@ struct Peer {
     pause: u64,
     /// Closes with unread data after so many bytes.
     reset_after: Option<usize>,
+    /// Ends its own direction first.
+    half_closes: bool,
 }
 
 fn part() -> impl Strategy<Value = Part> {
@@ -34,15 +36,15 @@ fn part() -> impl Strategy<Value = Part> {
 
 fn peer() -> impl Strategy<Value = Peer> {
     let reset = prop_oneof![3 => Just(None), 1 => (0..400_000usize).prop_map(Some)];
-    (1..300_000usize, 0..300u64, reset).prop_map(|(chunk, pause, reset_after)| Peer {
-        chunk,
-        pause,
-        reset_after,
-    })
+    (1..300_000usize, 0..300u64, reset, any::<bool>())
+        .prop_map(|(chunk, pause, reset_after, half_closes)| Peer { chunk, pause, reset_after, half_closes })
 }
 
 /// Reads as `peer` does: what came.
 fn read(mut stream: TcpStream, peer: Peer) -> Vec<u8> {
+    if peer.half_closes {
+        stream.shutdown(Shutdown::Write).unwrap();
+    }
     let (mut bytes, mut buffer) = (Vec::new(), vec![0; peer.chunk]);
     loop {
         thread::sleep(Duration::from_micros(peer.pause));
@@ -114,7 +116,7 @@ proptest! {
             Just(Policy::Auto),
             (0..100_000usize).prop_map(Policy::Above),
         ],
-        end in 0..3u8,
+        end in 0..4u8,
     ) {
         let (server, client) = pair();
         let reading = spawn(move || read(client, peer));
@@ -124,8 +126,10 @@ proptest! {
         let stats = sender.stats();
         prop_assert_eq!(stats.bytes_by_reference + stats.bytes_copied, handed as u64);
         match end {
-            // Dropped, drained first, or aborted.
+            // Dropped, drained first, half-closed, or aborted.
             0 => {}
+            // Refused where a payload was cut off, which only a reset does here.
+            2 => prop_assert!(sender.shutdown().is_ok() || peer.reset_after.is_some()),
             1 => {
                 let until = Instant::now() + LONG;
                 while sender.pending() > 0 && Instant::now() < until {
@@ -140,7 +144,7 @@ proptest! {
         let received = reading.join().unwrap();
         let whole = content(9, 0, handed);
         prop_assert!(received.len() <= handed && received == whole[..received.len()]);
-        if peer.reset_after.is_none() && end < 2 {
+        if peer.reset_after.is_none() && end < 3 {
             prop_assert_eq!(received.len(), handed, "an orderly end cuts nothing off");
         }
         prop_assert!(zerosend::wait_for_dropped(Instant::now() + LONG), "{:?}", zerosend::dropped());
@@ -148,7 +152,7 @@ proptest! {
             match receipt.try_take() {
                 Ok(Some(released)) => {
                     let aborted = released.outcome == Outcome::Aborted;
-                    prop_assert!(!aborted || peer.reset_after.is_some() || end == 2);
+                    prop_assert!(!aborted || peer.reset_after.is_some() || end == 3);
                 }
                 other => prop_assert!(!*whole && other.is_err(), "{:?}", other),
             }

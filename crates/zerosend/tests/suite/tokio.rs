@@ -174,6 +174,51 @@ fn a_peer_that_resets_ends_sends_reads_and_receipts() {
 }
 
 #[test]
+fn a_reset_is_told_by_its_name_to_who_sends_little() {
+    on_both(|| async {
+        for policy in [Policy::Auto, Policy::Never] {
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let (client, server) =
+                join!(TcpStream::connect(listener.local_addr().unwrap()), listener.accept());
+            let mut stream = Stream::with_options(server.unwrap().0, policy).unwrap();
+            // Unread data makes the close a reset.
+            stream.send(vec![1; 100]).await.unwrap();
+            let client = client.unwrap();
+            client.readable().await.unwrap();
+            drop(client);
+            let mut error = None;
+            while error.is_none() {
+                time::sleep(Duration::from_millis(1)).await;
+                error = stream.send(vec![1; 100]).await.err();
+            }
+            assert_eq!(error.unwrap().error.kind(), std::io::ErrorKind::ConnectionReset);
+        }
+    });
+}
+
+#[test]
+fn a_send_that_was_polled_once_is_finished_also_where_it_was_not_its_turn() {
+    on_both(|| async {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let (client, server) = join!(TcpStream::connect(listener.local_addr().unwrap()), listener.accept());
+        let mut stream = Stream::with_options(server.unwrap().0, Policy::Never).unwrap();
+        let mut client = client.unwrap();
+        let reading = ::tokio::spawn(async move {
+            let mut bytes = Vec::new();
+            client.read_to_end(&mut bytes).await.map(|_| bytes)
+        });
+        // Each is polled once and dropped. After a thousand others have their turn, and the one that is polled then stays queued.
+        for index in 0..3000 {
+            let mut send = std::pin::pin!(stream.send(content(5, index * 10, 10)));
+            let _ = std::future::poll_fn(|cx| Poll::Ready(send.as_mut().poll(cx))).await;
+        }
+        stream.finish().await.unwrap();
+        stream.shutdown().await.unwrap();
+        assert!(reading.await.unwrap().unwrap() == content(5, 0, 3000 * 10));
+    });
+}
+
+#[test]
 fn many_connections_at_once_lose_nothing() {
     on_both(|| async {
         let mut tasks = Vec::new();
