@@ -201,12 +201,16 @@ impl Route {
 
     fn learn(&self, calls: u32, answer: Answer) -> Option<Answer> {
         let now = clock::milliseconds();
-        let next = |bits| Some(State::unpack(bits).after(calls, answer, now).pack());
-        let before = match self.state.fetch_update(Ordering::Relaxed, Ordering::Relaxed, next) {
-            Ok(bits) | Err(bits) => State::unpack(bits),
+        let mut bits = self.state.load(Ordering::Relaxed);
+        let (before, after) = loop {
+            let before = State::unpack(bits);
+            let after = before.after(calls, answer, now);
+            match self.state.compare_exchange_weak(bits, after.pack(), Ordering::Relaxed, Ordering::Relaxed) {
+                Ok(_) => break (before.answer, after.answer),
+                Err(other) => bits = other,
+            }
         };
-        let after = before.after(calls, answer, now).answer;
-        (after != before.answer).then_some(after)
+        (after != before).then_some(after)
     }
 
     #[cfg(feature = "tracing")]
