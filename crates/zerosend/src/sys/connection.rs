@@ -386,7 +386,8 @@ impl Connection {
                 }
                 // kTLS, which takes the option and not the flag.
                 Err(error) if by_reference && error.raw_os_error() == Some(libc::EOPNOTSUPP) => {
-                    self.able = false
+                    was_refused = true;
+                    self.able = false;
                 }
                 Err(error) => return Err(self.shared.note(error)),
             }
