@@ -138,8 +138,7 @@ impl Blocking {
 
     #[cold]
     fn failed(&mut self, cursor: Cursor, error: io::Error) -> SendError {
-        // Ours, and not ETIMEDOUT, which has ended the connection.
-        let timed_out = error.kind() == io::ErrorKind::TimedOut && error.raw_os_error().is_none();
+        let timed_out = is_late(&error);
         match cursor.into_payload() {
             Ok(payload) => SendError { error, payload: Some(payload), receipt: None },
             Err(cursor) => {
@@ -158,9 +157,7 @@ impl Blocking {
     pub fn finish(&mut self) -> io::Result<()> {
         let Some(cursor) = &mut self.unfinished else { return Ok(()) };
         let result = finish(&mut self.sender, cursor, self.timeout);
-        let late =
-            |error: &io::Error| error.kind() == io::ErrorKind::TimedOut && error.raw_os_error().is_none();
-        if !result.as_ref().is_err_and(late) {
+        if !result.as_ref().is_err_and(is_late) {
             self.unfinished = None;
         }
         result
@@ -335,6 +332,11 @@ fn wait_until_writable(sender: &mut Sender, deadline: Option<Instant>) -> io::Re
 fn pause(deadline: Option<Instant>) {
     let left = deadline.map_or(PAUSE, |deadline| deadline.saturating_duration_since(Instant::now()));
     std::thread::sleep(left.min(PAUSE));
+}
+
+/// Whether it is an error of [`timed_out`], and not ETIMEDOUT, which has ended the connection.
+fn is_late(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::TimedOut && error.raw_os_error().is_none()
 }
 
 fn timed_out(why: &'static str) -> io::Error {

@@ -436,15 +436,7 @@ impl<T: Into<Segment>> From<T> for Payload {
     /// One segment, by reference.
     #[inline]
     fn from(segment: T) -> Self {
-        let mut segment = segment.into();
-        segment.by_reference = true;
-        // At once, without the moves of a builder: they cost a tenth of what sending a kilobyte takes.
-        Self {
-            len: segment.len(),
-            has_references: !segment.is_empty(),
-            first: Some(segment),
-            rest: Vec::new(),
-        }
+        Self::new().by_reference(segment)
     }
 }
 

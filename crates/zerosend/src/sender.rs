@@ -52,15 +52,15 @@ pub struct Cursor {
     place: Place,
     /// By which the sender knows it; 0 before its first byte.
     number: u64,
-    done: bool,
 }
 
 #[derive(Debug)]
 enum State {
     /// Nothing of it was sent by reference, and it is here.
     Here(Payload, Option<Claim>),
-    /// It is in the sender, or was.
+    /// It is in the sender.
     There,
+    Done,
 }
 
 /// What one [`Sender::try_send`] sends at most.
@@ -89,7 +89,6 @@ impl Cursor {
             state: State::Here(payload, claim),
             place: Place::default(),
             number: 0,
-            done: false,
         }
     }
 
@@ -112,7 +111,7 @@ impl Cursor {
 
     /// Whether all of it was handed to the kernel.
     pub fn is_done(&self) -> bool {
-        self.done
+        matches!(self.state, State::Done)
     }
 
     /// The payload again, if nothing of it was sent.
@@ -123,7 +122,7 @@ impl Cursor {
     #[allow(clippy::result_large_err, reason = "it comes back by value, as it was given")]
     pub fn into_payload(self) -> Result<Payload, Self> {
         match self.state {
-            State::Here(payload, _) if self.sent == 0 && !self.done => Ok(payload),
+            State::Here(payload, _) if self.sent == 0 => Ok(payload),
             _ => Err(self),
         }
     }
@@ -270,7 +269,7 @@ impl Sender {
     }
 
     /// One call of a payload of which nothing was sent, if it is to be copied altogether: how many bytes went, up to `place`. Where
-    /// it was not all of them, a cursor [`after`](Cursor::after) them must be [begun](Self::begin_copied).
+    /// it was not all of them, a cursor [`after`](Cursor::after) them must be [begun](Self::set_begun).
     #[cfg(feature = "tokio")]
     #[inline]
     pub(crate) fn try_copy(&mut self, payload: &Payload, place: &mut Place) -> io::Result<usize> {
@@ -283,11 +282,6 @@ impl Sender {
         self.connection.count(decision);
         let _ = self.connection.read_reports_if_due();
         Ok(sent)
-    }
-
-    #[cfg(feature = "tokio")]
-    pub(crate) fn begin_copied(&mut self, cursor: &mut Cursor) {
-        self.set_begun(cursor);
     }
 
     /// How many bytes were handed to the kernel.
@@ -343,16 +337,8 @@ impl Sender {
             self.set_begun(cursor);
         } else {
             self.begun = None;
-            cursor.done = true;
-            match &cursor.state {
-                State::Here(_, Some(_)) => {
-                    if let State::Here(payload, Some(claim)) = mem::replace(&mut cursor.state, State::There) {
-                        claim.resolve(Released { payload, outcome: Outcome::Copied });
-                    }
-                }
-                // Freed where it lies.
-                State::Here(_, None) => cursor.state = State::There,
-                State::There => {}
+            if let State::Here(payload, Some(claim)) = mem::replace(&mut cursor.state, State::Done) {
+                claim.resolve(Released { payload, outcome: Outcome::Copied });
             }
         }
         // An error of the queue is not one of the bytes, which went: `reap` reports it.
@@ -361,7 +347,7 @@ impl Sender {
     }
 
     /// From now on only this cursor may go on.
-    fn set_begun(&mut self, cursor: &mut Cursor) {
+    pub(crate) fn set_begun(&mut self, cursor: &mut Cursor) {
         if cursor.number == 0 {
             cursor.number = NUMBERS.fetch_add(1, Ordering::Relaxed);
         }

@@ -127,7 +127,7 @@ impl Shared {
         {
             self.error.store(code, Ordering::Relaxed);
         }
-        // The end that another half was told of has a reason.
+        // After an error that the other half got, a send gets EPIPE alone.
         match error.raw_os_error() {
             Some(libc::EPIPE) => self.noted().unwrap_or(error),
             _ => error,
@@ -342,12 +342,9 @@ impl Connection {
             };
             // The limits also count what was released and not read, so they are looked at again after reading.
             let permitted = is_large && self.is_able() && self.permit().is_ok();
-            let may_refer = permitted && self.may_refer(most)
-                || (permitted
-                    && self.is_able()
-                    && self.ids.in_flight() > 0
-                    && self.read_reports()? > 0
-                    && self.may_refer(most));
+            let may_refer = permitted
+                && (self.may_refer(most)
+                    || (self.ids.in_flight() > 0 && self.read_reports()? > 0 && self.may_refer(most)));
             let Some(begun) = self.begun.back().filter(|begun| !begun.finished) else {
                 return Err(io::ErrorKind::InvalidInput.into());
             };

@@ -108,7 +108,7 @@ impl State {
             return (Some(cursor), receipt);
         }
         if sent > 0 {
-            self.sender.begin_copied(&mut cursor);
+            self.sender.set_begun(&mut cursor);
         }
         self.queued = Some(cursor);
         (None, receipt)

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use zerosend::{Answer, Blocking, Memory, Options, Outcome, Payload, Policy, Segment, Sender, Stats, routes};
 
 use crate::common::child::{Wanted, is_root, role, this_test, works};
-use crate::common::{LONG, content, eventually, pair, pair_at, reader, skip, spawn};
+use crate::common::{LONG, content, eventually, full, pair, pair_at, reader, skip, spawn};
 
 const KIB: usize = 1 << 10;
 
@@ -91,12 +91,14 @@ fn small_pieces_are_joined_and_sent_by_one_call() {
 #[test]
 fn ten_thousand_short_connections_ask_once() {
     let address = Ipv4Addr::new(127, 1, 2, 3);
+    let each = if full() { 2500 } else { 200 };
+    let connections = 4 * each;
     let mut sum = [0; 4];
     let threads: Vec<_> = (0..4)
         .map(|_| {
             spawn(move || {
                 let mut sum = [0; 4];
-                for _ in 0..if cfg!(debug_assertions) { 200 } else { 2500 } {
+                for _ in 0..each {
                     let (server, client) = pair_at(address);
                     let received = reader(client);
                     let mut sender = blocking(server, Policy::Auto);
@@ -114,7 +116,6 @@ fn ten_thousand_short_connections_ask_once() {
             })
         })
         .collect();
-    let connections = if cfg!(debug_assertions) { 800 } else { 10_000 };
     for thread in threads {
         let news = thread.join().unwrap();
         (0..4).for_each(|index| sum[index] += news[index]);
