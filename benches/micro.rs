@@ -12,11 +12,11 @@ use std::time::{Duration, Instant};
 
 use matrix::groups;
 
-use copycost::internals::supply::Supply;
+use copycost::internals::pool::MessagePool;
 use copycost::internals::sys::socket::Socket;
 use copycost::message::{Message, Spec};
 use copycost::offset::Pages;
-use copycost::send::{self, Budget, SendPath, Sender, Terms, drain};
+use copycost::send::{self, Budget, SendPath, Sender, SenderConfig, drain};
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
 
 const SIZES: [usize; 2] = [1024, 65_536];
@@ -75,9 +75,9 @@ impl Discarding {
         let peer = thread::Builder::new().spawn(move || discard(address)).expect("a thread");
         let socket = Socket::from(listener.accept().expect("the peer connects").0);
         let own = socket.try_clone().expect("a second handle");
-        let supply = Supply::new(spec, false).expect("memory for a message");
+        let supply = MessagePool::new(spec, false).expect("memory for a message");
         let message = Arc::clone(&supply.messages()[0]);
-        let terms = Terms::within(Budget { bytes: 1 << 20, notifications: 100, pages: None });
+        let terms = SenderConfig::within(Budget { bytes: 1 << 20, notifications: 100, pages: None });
         let sender = (path.open)(socket, &supply, terms).expect("the path was probed");
         Self { sender, message, peer: Some(peer), socket: own }
     }

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use copycost::message::Message;
 use copycost::send::Socket;
-use copycost::send::{Adaptive, Budget, Ledger, Limits, Sender, drain};
+use copycost::send::{Adaptive, Budget, Ledger, Sender, ZeroCopyLimits, drain};
 
 const CLIENTS: usize = 3;
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -55,7 +55,7 @@ fn serve(stream: TcpStream) -> io::Result<Ledger> {
     stream.set_write_timeout(Some(PATIENCE))?;
     let mut requests = stream.try_clone()?;
     let socket = Socket::from(stream);
-    let budget = Budget::share(&Limits::of_process(), CLIENTS, socket.options().send_buffer_size()?);
+    let budget = Budget::share(&ZeroCopyLimits::of_process(), CLIENTS, socket.options().send_buffer_size()?);
     let mut sender = Adaptive::new(socket, budget)?;
     let mut pools: Vec<Vec<Arc<Message>>> = SIZES
         .iter()

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use copycost::message::Message;
 use copycost::send::Socket;
-use copycost::send::{Budget, Limits, Sender, ZeroCopy, drain};
+use copycost::send::{Budget, Sender, ZeroCopy, ZeroCopyLimits, drain};
 
 /// Responses that are sent in turn: while the kernel reads one, the next is written.
 const RING: usize = 4;
@@ -37,7 +37,7 @@ fn serve(stream: TcpStream) -> io::Result<()> {
     let socket = Socket::from(stream);
     let send_buffer = socket.options().send_buffer_size()?;
     // One sender in this process: it may use the whole share of the user's locked memory.
-    let mut sender = ZeroCopy::new(socket, Budget::share(&Limits::of_process(), 1, send_buffer))?;
+    let mut sender = ZeroCopy::new(socket, Budget::share(&ZeroCopyLimits::of_process(), 1, send_buffer))?;
 
     let mut ring: Vec<Arc<Message>> =
         (0..RING).map(|_| Arc::new(Message::from_bytes(vec![0; RESPONSE_BYTES]))).collect();

@@ -32,17 +32,17 @@ const CAPPED_BUFFERS: (usize, usize) = (128 << 10, 208 << 10);
 const LAB_BUFFERS: (usize, usize) = (1 << 20, 4 << 20);
 
 /// A peer that takes or gives nothing for so long is given up.
-const STALL: Duration = Duration::from_secs(10);
+const STALL_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A connection that does not say who it is for so long is ended.
-const HELLO: Duration = Duration::from_secs(5);
+const HELLO_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Connections that wait to be accepted: as many as there can be clients.
 const BACKLOG: i32 = 1024;
 
 /// What is asked of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Options {
+pub struct ConnectionOptions {
     /// SO_SNDBUF in bytes as set; the kernel doubles it.
     pub send_buffer: usize,
     /// SO_RCVBUF in bytes as set; the kernel doubles it.
@@ -50,12 +50,12 @@ pub struct Options {
     /// TCP_NODELAY: off for throughput, as in the original; on for latency, where a held tail would wait 40 ms.
     pub nodelay: bool,
     /// SO_SNDTIMEO and SO_RCVTIMEO: the end of every blocking call.
-    pub stall: Duration,
+    pub stall_timeout: Duration,
     /// How long a new connection may take to say who it is.
-    pub hello: Duration,
+    pub hello_timeout: Duration,
 }
 
-impl Options {
+impl ConnectionOptions {
     /// The options for this machine: the measured buffer sizes, or the next best where sysctls cap them.
     pub fn for_this_machine() -> Self {
         Self::within(largest_buffers(), &[BUFFERS])
@@ -70,7 +70,13 @@ impl Options {
     fn within((wmem_max, rmem_max): (usize, usize), choices: &[(usize, usize)]) -> Self {
         let fits = |buffers: &&(usize, usize)| wmem_max >= buffers.0 && rmem_max >= buffers.1;
         let (send_buffer, receive_buffer) = *choices.iter().find(fits).unwrap_or(&CAPPED_BUFFERS);
-        Self { send_buffer, receive_buffer, nodelay: false, stall: STALL, hello: HELLO }
+        Self {
+            send_buffer,
+            receive_buffer,
+            nodelay: false,
+            stall_timeout: STALL_TIMEOUT,
+            hello_timeout: HELLO_TIMEOUT,
+        }
     }
 
     fn set(&self, socket: &Socket) -> io::Result<()> {
@@ -85,8 +91,8 @@ impl Options {
         options.set_send_buffer_size(self.send_buffer)?;
         options.set_recv_buffer_size(self.receive_buffer)?;
         options.set_tcp_nodelay(self.nodelay)?;
-        options.set_write_timeout(Some(self.stall))?;
-        options.set_read_timeout(Some(self.stall))
+        options.set_write_timeout(Some(self.stall_timeout))?;
+        options.set_read_timeout(Some(self.stall_timeout))
     }
 }
 
@@ -101,7 +107,7 @@ fn largest_buffers() -> (usize, usize) {
 
 /// What a connection has, as the kernel reads it back.
 #[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-pub struct Applied {
+pub struct AppliedOptions {
     /// TCP_CONGESTION
     pub congestion_control: String,
     /// SO_SNDBUF in bytes, the kernel's doubling included.
@@ -112,7 +118,7 @@ pub struct Applied {
     pub nodelay: bool,
 }
 
-impl Applied {
+impl AppliedOptions {
     /// Reads the options back.
     pub fn of(socket: &Socket) -> io::Result<Self> {
         let options = socket.options();
@@ -134,7 +140,7 @@ impl Applied {
 
 /// A listener whose connections inherit `options`: the congestion control of an accepted connection is that of
 /// its listener at the time of the handshake, so it cannot be set later.
-pub fn listen(address: SocketAddr, options: &Options) -> io::Result<Socket> {
+pub fn listen(address: SocketAddr, options: &ConnectionOptions) -> io::Result<Socket> {
     let socket = Socket::tcp(address)?;
     options.set(&socket)?;
     socket.options().set_reuse_address(true)?;
@@ -146,26 +152,26 @@ pub fn listen(address: SocketAddr, options: &Options) -> io::Result<Socket> {
 }
 
 /// A connection to `address` with `options`.
-pub fn connect(address: SocketAddr, options: &Options) -> io::Result<Socket> {
+pub fn connect(address: SocketAddr, options: &ConnectionOptions) -> io::Result<Socket> {
     let socket = Socket::tcp(address)?;
     options.set(&socket)?;
     // A client sends only asks, and each of them is urgent.
     socket.options().set_tcp_nodelay(true)?;
-    socket.options().connect_timeout(&address.into(), options.stall)?;
+    socket.options().connect_timeout(&address.into(), options.stall_timeout)?;
     Ok(socket)
 }
 
 /// Gives an accepted connection what it does not inherit: the timeouts.
-pub fn accepted(socket: &Socket, options: &Options) -> io::Result<()> {
-    socket.options().set_write_timeout(Some(options.stall))?;
-    socket.options().set_read_timeout(Some(options.stall))
+pub fn set_timeouts(socket: &Socket, options: &ConnectionOptions) -> io::Result<()> {
+    socket.options().set_write_timeout(Some(options.stall_timeout))?;
+    socket.options().set_read_timeout(Some(options.stall_timeout))
 }
 
 /// Makes a connection one that carries words and no messages. Each leaves at once: of two in a row Nagle's algorithm would
 /// hold the second back until the first is acknowledged, 40 ms later. And since such a connection is silent by nature, the
 /// kernel finds out that a silent peer is gone: two and a half times `stall` after its last sign of life, or four seconds
 /// where `stall` is shorter than a second, for the kernel counts whole ones.
-pub fn for_words(socket: &Socket, stall: Duration) -> io::Result<()> {
+pub fn configure_control(socket: &Socket, stall: Duration) -> io::Result<()> {
     socket.options().set_tcp_nodelay(true)?;
     let second = Duration::from_secs(1);
     let (idle, interval) = (stall.max(second), (stall / 2).max(second));
@@ -179,7 +185,7 @@ pub fn for_words(socket: &Socket, stall: Duration) -> io::Result<()> {
 /// Sends what Nagle's algorithm holds back: the tail of a run would wait for the receiver's delayed
 /// acknowledgement, and 40 ms at the end of a 70 ms sample are not what a send costs (net/ipv4/tcp.c,
 /// __tcp_sock_set_nodelay, pushes when the option is set).
-pub fn push(socket: &Socket) -> io::Result<()> {
+pub fn flush_nagle(socket: &Socket) -> io::Result<()> {
     let options = socket.options();
     if !options.tcp_nodelay()? {
         options.set_tcp_nodelay(true)?;
@@ -194,7 +200,7 @@ mod tests {
 
     #[test]
     fn capped_sysctls_choose_the_buffers_that_measured_best_there() {
-        let within = |most| Options::within((most, most), &[LAB_BUFFERS, BUFFERS]);
+        let within = |most| ConnectionOptions::within((most, most), &[LAB_BUFFERS, BUFFERS]);
         let capped = within(212_992);
         assert_eq!((capped.send_buffer, capped.receive_buffer), CAPPED_BUFFERS);
         let between = within(2 << 20);
@@ -205,13 +211,13 @@ mod tests {
 
     #[test]
     fn both_ends_have_what_was_asked_for() {
-        let options = Options { nodelay: true, ..Options::for_this_machine() };
+        let options = ConnectionOptions { nodelay: true, ..ConnectionOptions::for_this_machine() };
         for address in ["127.0.0.1:0", "[::1]:0"] {
             let listener = listen(address.parse().unwrap(), &options).unwrap();
             let client = connect(listener.local_addr().unwrap(), &options).unwrap();
             let (server, _) = listener.accept().unwrap();
             for end in [&client, &server] {
-                let applied = Applied::of(end).unwrap();
+                let applied = AppliedOptions::of(end).unwrap();
                 assert!(CONGESTION_CONTROLS.contains(&applied.congestion_control.as_str()));
                 assert_eq!(applied.send_buffer, 2 * options.send_buffer);
                 assert_eq!(applied.receive_buffer, 2 * options.receive_buffer);

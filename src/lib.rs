@@ -30,7 +30,7 @@
 //! | layout, buffers, footprint | where the fields lie, whether messages are rewritten, how much memory they cover |
 //! | placement | which CPUs the two ends of each connection use ([`scenario::Placement`]) |
 //! | round | one message to every client; one Criterion iteration is one round |
-//! | rig | a warm scenario: server, fleet, connections ([`rig`]) |
+//! | rig | a warm scenario: server, clients, connections ([`rig`]) |
 //! | sample | what one [`rig::Rig::run`] yields |
 //! | ledger | what the kernel told a sender ([`send::Ledger`]) |
 //! | completion | a notification that the kernel has released the pages of a send |
@@ -38,7 +38,7 @@
 //! # The way of the data
 //!
 //! A [`scenario::Scenario`] says what is measured. [`rig::Rig::build`] starts a server and a
-//! fleet for it. In a run each client *asks* for messages (`protocol::Ask`); its server thread takes
+//! clients for it. In a run each client *asks* for messages (`protocol::Ask`); its server thread takes
 //! them from its `supply::Supply`, pushes them into its [`send::Sender`], waits at the end until the kernel has
 //! released them, and reports; the client receives and counts. The rig joins both ends into a [`rig::Sample`].
 //!
@@ -62,7 +62,8 @@
 //! ```text
 //! benches/*
 //! rig                  the two ends as one warm whole: every measurement is `rig.run(work)`
-//! seat  server  fleet  where threads run; the sending end; the receiving end
+//! server  clients      the sending end; the receiving end
+//! placement            where threads run
 //! scenario             one cell of a matrix
 //! protocol  connection
 //! cost                 what a run costs: CPU time, counters, TCP_INFO
@@ -78,7 +79,7 @@ cfg_if::cfg_if! {
         mod cgroup;
         mod connection;
         pub mod cost;
-        mod fleet;
+        mod clients;
         pub mod latency;
         pub mod message;
         pub mod offset;
@@ -86,10 +87,10 @@ cfg_if::cfg_if! {
         pub mod recv;
         pub mod rig;
         pub mod scenario;
-        mod seat;
+        mod placement;
         pub mod send;
         mod server;
-        mod supply;
+        mod pool;
         mod sys;
         pub mod units;
         mod unsupported;
@@ -111,7 +112,7 @@ cfg_if::cfg_if! {
                 )*};
             }
 
-            open!(cgroup, connection, fleet, protocol, seat, server, supply, sys, unsupported);
+            open!(cgroup, clients, connection, placement, pool, protocol, server, sys, unsupported);
         }
     } else {
         compile_error!("copycost measures Linux system calls and builds on 64-bit Linux only");

@@ -9,7 +9,7 @@ use std::str::FromStr;
 
 use arrayvec::ArrayVec;
 
-use crate::offset::{Begin, Offset, PERIOD, draw, is_slow};
+use crate::offset::{BufferStart, Offset, PERIOD, draw, is_slow};
 use crate::sys::memory::{Block, HUGE_PAGE, page_size};
 use crate::units::ByteSize;
 
@@ -64,7 +64,7 @@ impl Lengths {
 #[non_exhaustive]
 pub enum Layout {
     /// One allocation a field, as an application's strings lie on a fresh heap: one after the other, with the allocator's
-    /// header between them. With [`Begin::Malloc`] the allocator itself is asked.
+    /// header between them. With [`BufferStart::Malloc`] the allocator itself is asked.
     #[default]
     Heap,
     /// One page-aligned mapping a field.
@@ -229,7 +229,7 @@ pub struct Spec {
     /// How much memory the messages in turn cover.
     pub footprint: Footprint,
     /// Where in a page each message begins; with [`Layout::Page`] each field.
-    pub begin: Begin,
+    pub begin: BufferStart,
 }
 
 /// A size that no message can have.
@@ -280,7 +280,7 @@ impl Spec {
             layout: Layout::default(),
             buffers: Buffers::default(),
             footprint: Footprint::default(),
-            begin: Begin::default(),
+            begin: BufferStart::default(),
         })
     }
 
@@ -327,8 +327,8 @@ impl Spec {
     /// How many bytes into a page it begins.
     fn first(&self) -> usize {
         match self.begin {
-            Begin::At(offset) => offset.into(),
-            Begin::Malloc => 0,
+            BufferStart::At(offset) => offset.into(),
+            BufferStart::Malloc => 0,
         }
     }
 
@@ -368,7 +368,7 @@ impl Spec {
         let lengths = self.lengths();
         let first = self.first();
         let fields = match self.layout {
-            Layout::Heap if self.begin == Begin::Malloc => self.size + lengths.len() * AROUND_FIELD,
+            Layout::Heap if self.begin == BufferStart::Malloc => self.size + lengths.len() * AROUND_FIELD,
             Layout::Heap => self.heap_stride(),
             Layout::Page => lengths
                 .iter()
@@ -409,7 +409,9 @@ impl Message {
         let allocated = || Self::allocated(lengths.iter().map(|n| vec![0; *n].into_boxed_slice()));
         let pages = || lengths.iter().map(|n| Block::pages(first + *n)).collect::<io::Result<_>>();
         let memory: Box<dyn Iterator<Item = io::Result<Self>>> = match spec.layout {
-            Layout::Heap if spec.begin == Begin::Malloc => Box::new((0..count).map(|_| Ok(allocated()))),
+            Layout::Heap if spec.begin == BufferStart::Malloc => {
+                Box::new((0..count).map(|_| Ok(allocated())))
+            }
             Layout::Heap => {
                 let blocks = Block::several(first, spec.heap_length(), spec.heap_stride(), count)?;
                 Box::new(blocks.into_iter().map(|block| Ok(Self::in_block(block, spec.heap_fields(0)))))

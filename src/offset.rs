@@ -71,14 +71,14 @@ pub enum Offset {
 
 /// Where a buffer begins, decided.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Begin {
+pub enum BufferStart {
     /// So many bytes into a page, 0 to 4095.
     At(u16),
     /// Wherever the allocator puts it.
     Malloc,
 }
 
-impl Default for Begin {
+impl Default for BufferStart {
     /// One cache line into a page: free of the hazard beside anything that begins with a page.
     fn default() -> Self {
         Self::At(GRANULE as u16)
@@ -87,11 +87,11 @@ impl Default for Begin {
 
 impl Offset {
     /// Decides: where nothing else was asked for, by `drawn`.
-    pub fn decide(self, drawn: impl FnOnce() -> u16) -> Begin {
+    pub fn decide(self, drawn: impl FnOnce() -> u16) -> BufferStart {
         match self {
-            Self::Drawn => Begin::At(drawn()),
-            Self::At(offset) => Begin::At(offset),
-            Self::Malloc => Begin::Malloc,
+            Self::Drawn => BufferStart::At(drawn()),
+            Self::At(offset) => BufferStart::At(offset),
+            Self::Malloc => BufferStart::Malloc,
         }
     }
 }
@@ -139,7 +139,7 @@ impl Offsets {
     }
 
     /// Where a path begins the buffer that it gathers fields in, if that was asked for.
-    pub fn staging(&self) -> Option<Begin> {
+    pub fn staging(&self) -> Option<BufferStart> {
         match self.send {
             Offset::Drawn => None,
             asked => Some(asked.decide(|| 0)),
@@ -148,7 +148,7 @@ impl Offsets {
 
     /// Where receive buffers begin. The kernel copies into them from the beginning of a page, or from a multiple of 64 bytes
     /// behind it where the messages before were such.
-    pub fn receive_begin(&self) -> Begin {
+    pub fn receive_begin(&self) -> BufferStart {
         self.receive.decide(|| draw(self.seed ^ 0x5245_4356, |offset| usize::from(is_slow(offset, 0))))
     }
 }

@@ -76,7 +76,7 @@ pub struct Ask {
 /// Why the first bytes were not understood.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
-pub enum Misunderstood {
+pub enum BadHello {
     /// Somebody who speaks something else.
     #[error("the peer does not speak copycost's protocol")]
     Magic,
@@ -121,13 +121,13 @@ impl Hello {
     }
 
     /// Reads what [`Hello::encode`] wrote.
-    pub fn decode(bytes: &[u8; Self::BYTES]) -> Result<Self, Misunderstood> {
+    pub fn decode(bytes: &[u8; Self::BYTES]) -> Result<Self, BadHello> {
         if bytes[..8] != MAGIC {
-            return Err(Misunderstood::Magic);
+            return Err(BadHello::Magic);
         }
         let version = u16::from_le_bytes([bytes[8], bytes[9]]);
         if version != VERSION {
-            return Err(Misunderstood::Version(version));
+            return Err(BadHello::Version(version));
         }
         let mut ticket = [0; 16];
         ticket.copy_from_slice(&bytes[16..]);
@@ -135,7 +135,7 @@ impl Hello {
         let purpose = match bytes[10] {
             0 => Purpose::Data { client, ticket: Ticket(ticket) },
             1 => Purpose::Control,
-            _ => return Err(Misunderstood::Purpose),
+            _ => return Err(BadHello::Purpose),
         };
         Ok(Self { purpose })
     }
@@ -157,9 +157,9 @@ impl Ask {
     }
 
     /// Reads what [`Ask::encode`] wrote.
-    pub fn decode(bytes: &[u8; Self::BYTES]) -> Result<Self, Misunderstood> {
+    pub fn decode(bytes: &[u8; Self::BYTES]) -> Result<Self, BadHello> {
         if bytes[..4] != Self::TAG || bytes[4] > 1 || bytes[5..8] != [0; 3] {
-            return Err(Misunderstood::Ask);
+            return Err(BadHello::Ask);
         }
         let mut messages = [0; 8];
         messages.copy_from_slice(&bytes[8..]);
@@ -194,8 +194,8 @@ mod tests {
         let hello = Hello::data(3, Ticket::new().unwrap());
         let mut other = hello.encode();
         other[8] = 9;
-        assert_eq!(Hello::decode(&other), Err(Misunderstood::Version(9)));
+        assert_eq!(Hello::decode(&other), Err(BadHello::Version(9)));
         other[0] = b'G';
-        assert_eq!(Hello::decode(&other), Err(Misunderstood::Magic));
+        assert_eq!(Hello::decode(&other), Err(BadHello::Magic));
     }
 }

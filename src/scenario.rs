@@ -5,13 +5,13 @@ use std::time::Duration;
 
 use crate::message::Spec;
 use crate::offset::{Offset, Offsets};
+use crate::pool::MessagePool;
 use crate::recv::{self, ReceivePath};
 use crate::send::SendPath;
-use crate::supply::Supply;
-use crate::units::{ByteSize, Clients};
+use crate::units::{ByteSize, ClientCount};
 
-pub use crate::connection::Options;
-pub use crate::seat::Placement;
+pub use crate::connection::ConnectionOptions;
+pub use crate::placement::Placement;
 
 /// The message sizes of the original experiment's range, in bytes.
 pub const SIZES: [usize; 4] = [1024, 4096, 16_384, 65_536];
@@ -40,8 +40,8 @@ pub struct Scenario {
     /// Where the buffers of both ends begin.
     pub offsets: Offsets,
     /// How the connections are made.
-    pub options: Options,
-    /// [`crate::send::Terms::urgent`]
+    pub options: ConnectionOptions,
+    /// [`crate::send::SenderConfig::urgent`]
     pub urgent: bool,
     /// Keep what is in flight within the limits of the process; otherwise let the kernel refuse.
     pub bounded: bool,
@@ -66,7 +66,7 @@ impl Scenario {
             receive: &recv::ALL[0],
             verify: false,
             offsets: Offsets::default(),
-            options: Options::for_this_machine(),
+            options: ConnectionOptions::for_this_machine(),
             urgent: false,
             bounded: true,
             counted_threads: 0,
@@ -102,7 +102,7 @@ impl Scenario {
     pub fn preparation(&self) -> Duration {
         /// What even a crowded machine fills in a second.
         const BYTES_PER_SECOND: usize = 32 << 20;
-        let bytes = Supply::memory(&self.placed_spec()).saturating_mul(self.clients);
+        let bytes = MessagePool::memory(&self.placed_spec()).saturating_mul(self.clients);
         Duration::from_secs((bytes / BYTES_PER_SECOND) as u64)
     }
 
@@ -126,7 +126,7 @@ impl Scenario {
 
 impl fmt::Display for Scenario {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}, {}, {}", self.path.name, ByteSize(self.spec.size), Clients(self.clients))
+        write!(f, "{}, {}, {}", self.path.name, ByteSize(self.spec.size), ClientCount(self.clients))
     }
 }
 

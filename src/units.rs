@@ -23,9 +23,9 @@ impl fmt::Display for ByteSize {
 
 /// A number of clients as a sentence has it: `1 client`, `8 clients`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Clients(pub usize);
+pub struct ClientCount(pub usize);
 
-impl fmt::Display for Clients {
+impl fmt::Display for ClientCount {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(&plural(self.0, "client"))
     }

@@ -1,12 +1,12 @@
 //! A frame of a control connection, as each end reads it: its length, its JSON, what it means, and its figures added up.
 #![no_main]
 
-use copycost::internals::server::{News, Report, Told};
+use copycost::internals::server::{SenderReport, WorkerEvent, WorkerUpdate};
 use copycost::rig::Sample;
 use copycost_cli::json::disarmed;
 use copycost_cli::remote::frame::{self, MOST_FROM_GUEST, MOST_FROM_HOST};
 use copycost_cli::remote::news;
-use copycost_cli::remote::order::{Answer, Order, sentence};
+use copycost_cli::remote::order::{ServerReply, ServiceOrder, sentence};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|data: &[u8]| {
@@ -16,21 +16,23 @@ fuzz_target!(|data: &[u8]| {
             assert!(length <= most);
         }
     }
-    if let Ok(order) = frame::decode::<Order>(json) {
+    if let Ok(order) = frame::decode::<ServiceOrder>(json) {
         let frame = frame::encode(&order).expect("what was read can be written");
-        assert_eq!(frame::decode::<Order>(&frame[4..]).as_ref(), Ok(&order));
+        assert_eq!(frame::decode::<ServiceOrder>(&frame[4..]).as_ref(), Ok(&order));
         match order.understand(64) {
             Ok(understood) => assert!(understood.memory / order.clients <= 2 << 30),
             Err(reason) => assert!(!reason.is_empty()),
         }
     }
-    match frame::decode::<Answer>(json) {
-        Ok(Answer::News(message)) => drop(News::from(*message)),
-        Ok(Answer::Refused(reason)) => assert!(!sentence(&reason).contains('\n')),
-        Ok(Answer::Offered(_)) | Err(_) => {}
+    match frame::decode::<ServerReply>(json) {
+        Ok(ServerReply::News(message)) => drop(WorkerUpdate::from(*message)),
+        Ok(ServerReply::Refused(reason)) => assert!(!sentence(&reason).contains('\n')),
+        Ok(ServerReply::Offered(_)) | Err(_) => {}
     }
     let shown = disarmed(&String::from_utf8_lossy(json)).into_owned();
-    if let Ok(Ok(News { told: Told::Report(report), .. })) = frame::decode(shown.as_bytes()).map(news) {
+    if let Ok(Ok(WorkerUpdate { event: WorkerEvent::Report(report), .. })) =
+        frame::decode(shown.as_bytes()).map(news)
+    {
         add_up(&report);
     }
     // What the ranks of a job send each other. They are builds of one program, so that only reading must be safe.
@@ -38,19 +40,19 @@ fuzz_target!(|data: &[u8]| {
 });
 
 /// As a rig does with the reports of its clients, and a cell with those of its runs.
-fn add_up(report: &Report) {
+fn add_up(report: &SenderReport) {
     let mut sum = Sample::empty();
     for _ in 0..3 {
         let mut run = Sample::empty();
         run.messages = report.messages;
         run.calls = report.calls;
-        run.sender.beside(&report.spent);
+        run.sender.merge_parallel(&report.spent);
         run.wire = report.wire.clone();
         run.walk += report.walk;
         run.ledger.add(&report.ledger);
         run.drain = report.drain;
-        sum.beside(&run);
-        sum.add(&run);
+        sum.merge_parallel(&run);
+        sum.merge_sequential(&run);
     }
     let _ =
         (sum.sender.user_share(), sum.switches_per_message(), sum.ledger.copies(), sum.ledger.judged(None));

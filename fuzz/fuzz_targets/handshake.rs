@@ -1,7 +1,7 @@
 //! What a host answers to a stranger, and a proof that is none.
 #![no_main]
 
-use copycost_cli::remote::handshake::{Challenge, Verdict};
+use copycost_cli::remote::handshake::{Challenge, ProofVerdict};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|data: &[u8]| {
@@ -10,7 +10,7 @@ fuzz_target!(|data: &[u8]| {
     if let Some(challenge) = challenge {
         assert_eq!(challenge.encode(), *bytes);
     }
-    if let Some(verdict) = Verdict::decode(bytes) {
+    if let Some(verdict) = ProofVerdict::decode(bytes) {
         assert_eq!(verdict.encode(), *bytes);
         assert_eq!(challenge, None, "no answer means two things");
     }

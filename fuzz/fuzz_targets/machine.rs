@@ -7,7 +7,7 @@ use std::sync::LazyLock;
 use std::time::Duration;
 
 use copycost::cost::system::SystemCpu;
-use copycost_cli::doctor::{Facts, Machine, Plan, examine, exit_code, print};
+use copycost_cli::doctor::{Facts, Machine, PlannedRun, examine, exit_code, print};
 use libfuzzer_sys::fuzz_target;
 
 /// In memory where there is such a file system, so that a disk is not what is measured; it stays behind, one folder for
@@ -47,7 +47,7 @@ fuzz_target!(|data: &[u8]| {
         watch: Duration::ZERO,
         ..Facts::default()
     };
-    let findings = examine(&Machine::at(&*ROOT, facts), &Plan { address, ..Plan::default() });
+    let findings = examine(&Machine::at(&*ROOT, facts), &PlannedRun { address, ..PlannedRun::default() });
     let _ = (exit_code(&findings), print::to_json(&findings).to_string(), print::render(&findings));
     let _ = SystemCpu::read_under(&ROOT);
     for (number, _) in changed {

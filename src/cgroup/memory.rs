@@ -9,7 +9,7 @@ use crate::units::ByteSize;
 
 /// What a group leaves.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Left {
+pub struct GroupHeadroom {
     /// Its folder.
     pub group: String,
     /// What it allows, in bytes.
@@ -54,17 +54,17 @@ impl fmt::Display for Available {
 }
 
 /// The group that leaves least, from this process' own up to the root; `None` where none limits memory.
-pub fn left() -> Option<Left> {
+pub fn left() -> Option<GroupHeadroom> {
     left_below(Path::new("/"))
 }
 
 /// The same on a machine whose `/` is `root`.
-pub fn left_below(root: &Path) -> Option<Left> {
+pub fn left_below(root: &Path) -> Option<GroupHeadroom> {
     let groups = directories_below(root, "memory").into_iter();
     groups.filter_map(|group| of(root, group)).min_by_key(|left| left.bytes)
 }
 
-fn of(root: &Path, group: String) -> Option<Left> {
+fn of(root: &Path, group: String) -> Option<GroupHeadroom> {
     let number = |name: &str| read(root, &group, name)?.trim().parse::<u64>().ok();
     // Beyond memory.high nobody is killed, and everybody is stopped again and again. "max" is no number.
     let (limit, used, reclaimable) = match [number("memory.max"), number("memory.high")] {
@@ -82,7 +82,7 @@ fn of(root: &Path, group: String) -> Option<Left> {
     // Of the cache of files the kernel gives back what is not in use, as MemAvailable counts it (si_mem_available,
     // mm/show_mem.c).
     let held = used.saturating_sub(inactive).saturating_sub(active / 2);
-    Some(Left { bytes: limit.saturating_sub(held), group, limit })
+    Some(GroupHeadroom { bytes: limit.saturating_sub(held), group, limit })
 }
 
 /// Version 1 spells "no limit" as the largest number of whole pages (PAGE_COUNTER_MAX), whatever a page is; no machine
@@ -98,7 +98,7 @@ mod tests {
     const V1: &str = "36 31 0:33 / /cg/memory rw - cgroup cgroup rw,memory\n";
     const V2: &str = "41 31 0:38 / /cg rw - cgroup2 cgroup2 rw\n";
 
-    fn machine(groups: &str, mounts: &str, files: &[(&str, &str)]) -> Option<Left> {
+    fn machine(groups: &str, mounts: &str, files: &[(&str, &str)]) -> Option<GroupHeadroom> {
         let root = tempfile::tempdir().unwrap();
         for (path, text) in
             [("proc/self/cgroup", groups), ("proc/self/mountinfo", mounts)].iter().chain(files)

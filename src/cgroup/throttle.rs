@@ -47,9 +47,9 @@ impl Throttled {
 
 /// The open counters of this process' groups. Reading them allocates nothing.
 #[derive(Debug)]
-pub struct Counters(Vec<File>);
+pub struct ThrottleCounters(Vec<File>);
 
-impl Counters {
+impl ThrottleCounters {
     /// Opens those of the process' own group and of each parent.
     pub fn open() -> Self {
         Self::open_below(Path::new("/"))
@@ -101,7 +101,7 @@ mod tests {
         write("v1/a/cpu.stat", "nr_periods 10\nnr_throttled 4\nthrottled_time 5\n");
         write("v2/b/cpu.stat", "usage_usec 5\nnr_periods 3\nnr_throttled 1\nthrottled_usec 9\n");
         write("v2/cpu.stat", "usage_usec 5\n");
-        let counters = Counters::open_below(root.path());
+        let counters = ThrottleCounters::open_below(root.path());
         let before = counters.read();
         assert_eq!(before, Throttled { periods: 13, stopped: 5 });
         write("v1/a/cpu.stat", "nr_periods 20\nnr_throttled 14\nthrottled_time 5\n");

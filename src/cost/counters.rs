@@ -14,8 +14,8 @@ use std::marker::PhantomData;
 
 use super::counts::{Count, CounterScope, Counts, events};
 use super::missing::Missing;
-use super::opener::{Opener, Perf, Reach};
-use super::slot::{Slot, Source};
+use super::opener::{CounterReach, Opener, Perf};
+use super::slot::{CounterSlot, CounterSource};
 use crate::sys::rusage::{Usage, thread_usage};
 
 /// From this share of the time on, in percent, a counter has run throughout: start and stop of several counters
@@ -24,7 +24,7 @@ const RAN_THROUGHOUT: f64 = 99.5;
 
 /// The counters of the thread that opened them. They stay on it: the usage they fall back to is per thread.
 pub struct Counters {
-    slots: Vec<Slot>,
+    slots: Vec<CounterSlot>,
     /// The scope before a run tells about sharing.
     scope: CounterScope,
     usage: Option<Usage>,
@@ -39,10 +39,10 @@ impl Counters {
 
     /// Like [`Counters::open`], from another source of events.
     pub fn open_with(opener: &dyn Opener) -> Counters {
-        let mut reach = Reach::Kernel;
-        let mut slots: Vec<Slot> = events(opener.last_level())
+        let mut reach = CounterReach::Kernel;
+        let mut slots: Vec<CounterSlot> = events(opener.last_level())
             .into_iter()
-            .map(|event| Slot::open(opener, event, &mut reach))
+            .map(|event| CounterSlot::open(opener, event, &mut reach))
             .collect();
         let scope = scope(&mut slots, reach, opener.paranoid());
         Counters { slots, scope, usage: None, own_thread: PhantomData }
@@ -87,18 +87,18 @@ impl Counters {
 }
 
 /// What was opened, in one word; without any hardware event the reason is the machine's, not the event's.
-fn scope(slots: &mut [Slot], reach: Reach, paranoid: Option<i32>) -> CounterScope {
-    let hardware = |slot: &&mut Slot| slot.event.is_hardware();
+fn scope(slots: &mut [CounterSlot], reach: CounterReach, paranoid: Option<i32>) -> CounterScope {
+    let hardware = |slot: &&mut CounterSlot| slot.event.is_hardware();
     let mut absent: Option<Missing> = None;
     for slot in slots.iter_mut().filter(hardware) {
         match &slot.source {
-            Source::Missing(Missing::EventUnsupported(_)) => {
+            CounterSource::Missing(Missing::EventUnsupported(_)) => {
                 absent.get_or_insert(Missing::NoPmu);
             }
-            Source::Missing(reason) => {
+            CounterSource::Missing(reason) => {
                 absent.get_or_insert_with(|| reason.clone());
             }
-            _ if reach == Reach::UserOnly => {
+            _ if reach == CounterReach::UserOnly => {
                 return CounterScope::UserOnly { paranoid, percent: None };
             }
             _ => return CounterScope::UserKernel,
@@ -106,7 +106,7 @@ fn scope(slots: &mut [Slot], reach: Reach, paranoid: Option<i32>) -> CounterScop
     }
     let reason = absent.unwrap_or(Missing::NoPmu);
     for slot in slots.iter_mut().filter(hardware) {
-        slot.source = Source::Missing(reason.clone());
+        slot.source = CounterSource::Missing(reason.clone());
     }
     CounterScope::SoftwareOnly(reason)
 }

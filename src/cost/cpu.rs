@@ -20,7 +20,7 @@ use std::marker::PhantomData;
 use std::time::Duration;
 
 use super::missing::{Measured, Missing};
-use super::opener::{Event, Opener, Perf, Tally};
+use super::opener::{Event, OpenCounter, Opener, Perf};
 use super::slot::open;
 use super::softirq::{SoftirqTime, in_thread_clock};
 use crate::sys::clock::{process_cpu_time, thread_cpu_time};
@@ -94,7 +94,7 @@ impl CpuSpent {
 
 /// The CPU time of the thread that opened it, and of the workers that the kernel gives its io_uring. It stays on that thread, whose clock is the fallback.
 pub struct ThreadCpu {
-    task_clock: Option<Box<dyn Tally>>,
+    task_clock: Option<Box<dyn OpenCounter>>,
     fallback: Option<Missing>,
     own_thread: PhantomData<*mut ()>,
 }

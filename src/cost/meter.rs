@@ -12,11 +12,11 @@ use crate::sys::rusage::{Usage, thread_usage};
 pub struct Meter {
     cpu: ThreadCpu,
     counters: Option<Counters>,
-    begun: Option<Begun>,
+    begun: Option<RunStart>,
 }
 
 #[derive(Debug)]
-struct Begun {
+struct RunStart {
     at: Instant,
     cpu: Option<Duration>,
     usage: Usage,
@@ -50,7 +50,7 @@ impl Meter {
             counters.start();
         }
         // Last, so that the opening of the others is not in it.
-        self.begun = Some(Begun { at: Instant::now(), cpu: self.cpu.now().ok(), usage });
+        self.begun = Some(RunStart { at: Instant::now(), cpu: self.cpu.now().ok(), usage });
     }
 
     /// Ends the run in which this thread moved `messages`. Nothing without a start.
@@ -67,13 +67,13 @@ impl Meter {
 
 impl Spent {
     /// Adds another thread of the same run.
-    pub fn beside(&mut self, other: &Self) {
+    pub fn merge_parallel(&mut self, other: &Self) {
         self.wall = self.wall.max(other.wall);
         self.join(other);
     }
 
     /// Adds the same threads in another run.
-    pub fn then(&mut self, other: &Self) {
+    pub fn merge_sequential(&mut self, other: &Self) {
         self.wall += other.wall;
         let threads = self.counts.as_ref().map(|counts| counts.threads);
         self.join(other);
@@ -126,8 +126,8 @@ mod tests {
         };
         let (one, two) = (spent(2, 5), spent(3, 1));
         let (mut beside, mut then) = (one.clone(), one);
-        beside.beside(&two);
-        then.then(&two);
+        beside.merge_parallel(&two);
+        then.merge_sequential(&two);
         assert_eq!((beside.wall, then.wall), (Duration::from_secs(3), Duration::from_secs(5)));
         assert_eq!((beside.counted_messages, then.counted_messages), (6, 6));
         let sum = Duration::from_millis(500);

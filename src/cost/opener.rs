@@ -59,7 +59,7 @@ impl Event {
 
 /// How far a counter looks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Reach {
+pub enum CounterReach {
     /// User and kernel mode.
     Kernel,
     /// User mode only: all that `perf_event_paranoid=2` grants an ordinary user.
@@ -78,7 +78,7 @@ pub struct Reading {
 }
 
 /// An open counter of the calling thread.
-pub trait Tally {
+pub trait OpenCounter {
     /// Lets it count.
     fn enable(&mut self) -> io::Result<()>;
     /// Stops it; what it counted stays.
@@ -91,7 +91,7 @@ pub trait Tally {
 pub trait Opener {
     /// Opens a disabled counter of the calling thread and of the threads that it starts from now on, which are the
     /// kernel's workers for its io_uring (`iou-wrk`).
-    fn open(&self, event: Event, reach: Reach) -> io::Result<Box<dyn Tally>>;
+    fn open(&self, event: Event, reach: CounterReach) -> io::Result<Box<dyn OpenCounter>>;
     /// `/proc/sys/kernel/perf_event_paranoid`, where it can be read.
     fn paranoid(&self) -> Option<i32>;
     /// The event that counts last-level misses on this CPU, or comes nearest.
@@ -103,10 +103,10 @@ pub trait Opener {
 pub struct Perf;
 
 impl Opener for Perf {
-    fn open(&self, event: Event, reach: Reach) -> io::Result<Box<dyn Tally>> {
+    fn open(&self, event: Event, reach: CounterReach) -> io::Result<Box<dyn OpenCounter>> {
         let mut builder = builder(event);
         // The crate's default is user mode only, which would hide the copies: they happen in the kernel.
-        builder.exclude_kernel(reach == Reach::UserOnly);
+        builder.exclude_kernel(reach == CounterReach::UserOnly);
         // What io_uring gives to a worker thread is work of the thread that asked for it.
         builder.inherit(true);
         Ok(Box::new(builder.build()?))
@@ -122,7 +122,7 @@ impl Opener for Perf {
     }
 }
 
-impl Tally for Counter {
+impl OpenCounter for Counter {
     fn enable(&mut self) -> io::Result<()> {
         Counter::enable(self)
     }

@@ -21,14 +21,14 @@ pub const LARGEST: usize = 1 << 30;
 /// A line of the table: the index of the next, alone in its cache line so that no load brings in two.
 #[repr(align(64))]
 #[derive(Debug, Clone, Copy)]
-struct Line {
+struct TableLine {
     next: u32,
 }
 
 /// A table of cache lines linked to one random cycle.
 #[derive(Debug)]
 pub struct Chase {
-    lines: Vec<Line>,
+    lines: Vec<TableLine>,
     at: u32,
 }
 
@@ -65,7 +65,7 @@ impl Chase {
     pub fn new(bytes: usize) -> Result<Chase, BadTable> {
         Self::check(bytes)?;
         let count = (bytes / LINE) as u32;
-        let mut lines: Vec<Line> = (0..count).map(|next| Line { next }).collect();
+        let mut lines: Vec<TableLine> = (0..count).map(|next| TableLine { next }).collect();
         // Sattolo's shuffle: swapping only with a lower index leaves one cycle through all lines. A plain shuffle
         // leaves several, and a walk would stay in a short one. Random order defeats the prefetchers.
         let mut random = XorShift(0x9e37_79b9_7f4a_7c15);
@@ -149,7 +149,7 @@ mod tests {
             assert_eq!(chase.at, 0, "a walk of all lines ends where it began");
             assert_eq!(chase.lines(), bytes / 64);
         }
-        assert_eq!(size_of::<Line>(), LINE);
+        assert_eq!(size_of::<TableLine>(), LINE);
     }
 
     #[test]

@@ -7,7 +7,7 @@ use super::missing::{Measured, Missing};
 
 /// What lay between the ends in a run, or in several.
 #[derive(Debug, Clone)]
-pub struct Relayed {
+pub struct RelayCost {
     /// CPU time of the relay's thread, what ran on top of it included; `None` where its clock could not be read.
     pub cpu: Option<CpuSpent>,
     /// CPU time of the machine's ksoftirqd threads, whoever they worked for.
@@ -20,7 +20,7 @@ pub struct Relayed {
     pub dropped: u64,
 }
 
-impl Relayed {
+impl RelayCost {
     /// Adds another run.
     pub fn add(&mut self, other: &Self) {
         self.cpu = self.cpu.zip(other.cpu).map(|(mine, theirs)| mine.and(theirs));

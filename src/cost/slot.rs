@@ -3,28 +3,28 @@
 use std::io;
 
 use super::missing::{Measured, Missing};
-use super::opener::{Event, Opener, Reach, Reading, Tally};
+use super::opener::{CounterReach, Event, OpenCounter, Opener, Reading};
 use crate::sys::rusage::Usage;
 
 /// An event and where its count comes from.
-pub(super) struct Slot {
+pub(super) struct CounterSlot {
     pub(super) event: Event,
-    pub(super) source: Source,
+    pub(super) source: CounterSource,
 }
 
 /// Where a count comes from.
-pub(super) enum Source {
+pub(super) enum CounterSource {
     /// A perf event; `start` is its reading at the start of the run.
-    Perf { tally: Box<dyn Tally>, start: Option<Reading> },
+    Perf { tally: Box<dyn OpenCounter>, start: Option<Reading> },
     /// The thread's resource usage.
     Usage(fn(&Usage) -> u64),
     /// Nowhere.
     Missing(Missing),
 }
 
-impl Slot {
+impl CounterSlot {
     /// Opens `event` as far as this user may, and notes in `reach` where that is not all the way.
-    pub(super) fn open(opener: &dyn Opener, event: Event, reach: &mut Reach) -> Slot {
+    pub(super) fn open(opener: &dyn Opener, event: Event, reach: &mut CounterReach) -> CounterSlot {
         let mut event = event;
         let mut opened = open(opener, event);
         if event == Event::LlcLoadMisses && matches!(opened, Err(Missing::EventUnsupported(_))) {
@@ -34,29 +34,30 @@ impl Slot {
             }
         }
         let source = match (opened, event) {
-            (Ok((tally, got)), _) if event.is_hardware() || got == Reach::Kernel => {
-                if got == Reach::UserOnly {
-                    *reach = Reach::UserOnly;
+            (Ok((tally, got)), _) if event.is_hardware() || got == CounterReach::Kernel => {
+                if got == CounterReach::UserOnly {
+                    *reach = CounterReach::UserOnly;
                 }
-                Source::Perf { tally, start: None }
+                CounterSource::Perf { tally, start: None }
             }
-            (_, Event::ContextSwitches) => Source::Usage(Usage::switches),
-            (_, Event::PageFaults) => Source::Usage(Usage::faults),
-            (Ok(_), _) => {
-                Source::Missing(Missing::KernelOnly { event: event.name(), paranoid: opener.paranoid() })
-            }
-            (Err(reason), _) => Source::Missing(reason),
+            (_, Event::ContextSwitches) => CounterSource::Usage(Usage::switches),
+            (_, Event::PageFaults) => CounterSource::Usage(Usage::faults),
+            (Ok(_), _) => CounterSource::Missing(Missing::KernelOnly {
+                event: event.name(),
+                paranoid: opener.paranoid(),
+            }),
+            (Err(reason), _) => CounterSource::Missing(reason),
         };
-        Slot { event, source }
+        CounterSlot { event, source }
     }
 
     /// Lets it count from here on.
     pub(super) fn start(&mut self) {
-        if let Source::Perf { tally, start } = &mut self.source {
+        if let CounterSource::Perf { tally, start } = &mut self.source {
             *start = match tally.enable().and_then(|()| tally.read()) {
                 Ok(reading) => Some(reading),
                 Err(error) => {
-                    self.source = Source::Missing(Missing::os("starting a counter", &error));
+                    self.source = CounterSource::Missing(Missing::os("starting a counter", &error));
                     return;
                 }
             };
@@ -65,22 +66,22 @@ impl Slot {
 
     /// Stops it; what it counted can still be read.
     pub(super) fn disable(&mut self) {
-        if let Source::Perf { tally, .. } = &mut self.source
+        if let CounterSource::Perf { tally, .. } = &mut self.source
             && let Err(error) = tally.disable()
         {
-            self.source = Source::Missing(Missing::os("stopping a counter", &error));
+            self.source = CounterSource::Missing(Missing::os("stopping a counter", &error));
         }
     }
 
     /// The value since the start, and the share of the time it ran in percent.
     pub(super) fn stop(&mut self, usage: Option<&(Usage, Usage)>) -> (Measured<u64>, Option<f64>) {
         match &mut self.source {
-            Source::Missing(reason) => (Err(reason.clone()), None),
-            Source::Usage(count) => {
+            CounterSource::Missing(reason) => (Err(reason.clone()), None),
+            CounterSource::Usage(count) => {
                 let value = usage.map(|(before, after)| count(after) - count(before));
                 (value.ok_or(Missing::NotMeasured), None)
             }
-            Source::Perf { tally, start } => match (start.take(), tally.read()) {
+            CounterSource::Perf { tally, start } => match (start.take(), tally.read()) {
                 (None, _) => (Err(Missing::NotMeasured), None),
                 (_, Err(error)) => (Err(Missing::os("reading a counter", &error)), None),
                 (Some(before), Ok(after)) => difference(self.event, before, after),
@@ -103,12 +104,12 @@ fn difference(event: Event, before: Reading, after: Reading) -> (Measured<u64>, 
 }
 
 /// Opens `event` with the kernel in it or, where that is refused, without.
-pub(super) fn open(opener: &dyn Opener, event: Event) -> Measured<(Box<dyn Tally>, Reach)> {
+pub(super) fn open(opener: &dyn Opener, event: Event) -> Measured<(Box<dyn OpenCounter>, CounterReach)> {
     let refused = |error: &io::Error| matches!(error.raw_os_error(), Some(libc::EACCES | libc::EPERM));
-    let error = match opener.open(event, Reach::Kernel) {
-        Ok(tally) => return Ok((tally, Reach::Kernel)),
-        Err(error) if refused(&error) => match opener.open(event, Reach::UserOnly) {
-            Ok(tally) => return Ok((tally, Reach::UserOnly)),
+    let error = match opener.open(event, CounterReach::Kernel) {
+        Ok(tally) => return Ok((tally, CounterReach::Kernel)),
+        Err(error) if refused(&error) => match opener.open(event, CounterReach::UserOnly) {
+            Ok(tally) => return Ok((tally, CounterReach::UserOnly)),
             Err(error) => error,
         },
         Err(error) => error,

@@ -3,27 +3,27 @@
 use std::io;
 use std::ops::{Deref, DerefMut};
 
-use crate::offset::{Begin, PERIOD};
+use crate::offset::{BufferStart, PERIOD};
 use crate::sys::memory::Block;
 
 /// Memory to receive into.
 #[derive(Debug)]
-pub(super) enum Buffer {
+pub(super) enum ReceiveBuffer {
     /// From so many bytes into the block on.
     Block(Block, usize),
     Allocated(Box<[u8]>),
 }
 
-impl Buffer {
+impl ReceiveBuffer {
     /// So many bytes that begin at `begin`, touched.
-    pub(super) fn new(begin: Begin, length: usize) -> io::Result<Self> {
+    pub(super) fn new(begin: BufferStart, length: usize) -> io::Result<Self> {
         Ok(match begin {
-            Begin::At(first) => {
+            BufferStart::At(first) => {
                 let mut block = Block::pages(usize::from(first) + length)?;
                 block.as_mut_slice().fill(0);
                 Self::Block(block, first.into())
             }
-            Begin::Malloc => Self::Allocated(vec![0; length].into_boxed_slice()),
+            BufferStart::Malloc => Self::Allocated(vec![0; length].into_boxed_slice()),
         })
     }
 
@@ -33,7 +33,7 @@ impl Buffer {
     }
 }
 
-impl Deref for Buffer {
+impl Deref for ReceiveBuffer {
     type Target = [u8];
 
     #[inline]
@@ -45,7 +45,7 @@ impl Deref for Buffer {
     }
 }
 
-impl DerefMut for Buffer {
+impl DerefMut for ReceiveBuffer {
     #[inline]
     fn deref_mut(&mut self) -> &mut [u8] {
         match self {

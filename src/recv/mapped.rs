@@ -17,13 +17,13 @@ use std::io;
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
-use super::buffer::Buffer;
+use super::buffer::ReceiveBuffer;
 use super::{Mapped, ReceivePath, Receiver};
-use crate::offset::Begin;
+use crate::offset::BufferStart;
 use crate::sys::memory::page_size;
-use crate::sys::socket::{Socket, Woken};
+use crate::sys::socket::{Socket, WakeReason};
 use crate::sys::tcp_info::tcp_info;
-use crate::sys::zerocopy_receive::{Taken, Window};
+use crate::sys::zerocopy_receive::{MappedRead, Window};
 use crate::unsupported::Unsupported;
 
 pub(super) const PATH: ReceivePath = ReceivePath {
@@ -57,8 +57,8 @@ fn probe() -> Result<(), Unsupported> {
 pub struct MappedReceiver {
     socket: Socket,
     window: Window,
-    tail: Buffer,
-    buffer: Buffer,
+    tail: ReceiveBuffer,
+    buffer: ReceiveBuffer,
     /// SO_RCVTIMEO, as it was when this was opened.
     patience: Option<Duration>,
     mapped: u64,
@@ -67,17 +67,17 @@ pub struct MappedReceiver {
 
 impl MappedReceiver {
     /// A receiver on a connected socket, whose buffers for what cannot be mapped begin at `begin`.
-    pub fn new(socket: Socket, begin: Begin) -> io::Result<Self> {
+    pub fn new(socket: Socket, begin: BufferStart) -> io::Result<Self> {
         let window = Window::of(&socket, WINDOW)?;
         let patience = socket.options().read_timeout()?;
-        let (tail, buffer) = (Buffer::new(begin, TAIL)?, Buffer::new(begin, BUFFER)?);
+        let (tail, buffer) = (ReceiveBuffer::new(begin, TAIL)?, ReceiveBuffer::new(begin, BUFFER)?);
         Ok(Self { socket, window, tail, buffer, patience, mapped: 0, copied: 0 })
     }
 
-    fn take(&mut self, max: usize) -> io::Result<Taken> {
+    fn take(&mut self, max: usize) -> io::Result<MappedRead> {
         match self.socket.zerocopy_receive(&mut self.window, max, &mut self.tail) {
             // The stream is over, or has failed: `recv` tells which.
-            Err(error) if error.raw_os_error() == Some(libc::EIO) => Ok(Taken::default()),
+            Err(error) if error.raw_os_error() == Some(libc::EIO) => Ok(MappedRead::default()),
             result => result,
         }
     }
@@ -95,8 +95,8 @@ impl MappedReceiver {
         // Without a timeout `recv` itself waits for ever.
         let Some(patience) = self.patience else { return Ok(()) };
         match self.socket.readable_by(Instant::now() + patience)? {
-            Woken::Late => Err(io::ErrorKind::WouldBlock.into()),
-            Woken::Ready | Woken::ByErrorQueue => Ok(()),
+            WakeReason::Late => Err(io::ErrorKind::WouldBlock.into()),
+            WakeReason::Ready | WakeReason::ByErrorQueue => Ok(()),
         }
     }
 }
@@ -107,11 +107,11 @@ impl Receiver for MappedReceiver {
             return self.copy(max, see);
         }
         let mut taken = self.take(max)?;
-        if taken == Taken::default() {
+        if taken == MappedRead::default() {
             self.wait()?;
             taken = self.take(max)?;
         }
-        let Taken { mapped, copied, to_copy } = taken;
+        let MappedRead { mapped, copied, to_copy } = taken;
         if mapped > 0 {
             see(self.window.last());
         }
@@ -152,7 +152,7 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let client = Socket::from(TcpStream::connect(listener.local_addr().unwrap()).unwrap());
         client.options().set_read_timeout(Some(Duration::from_millis(50))).unwrap();
-        (MappedReceiver::new(client, Begin::default()).unwrap(), listener.accept().unwrap().0)
+        (MappedReceiver::new(client, BufferStart::default()).unwrap(), listener.accept().unwrap().0)
     }
 
     #[test]

@@ -13,16 +13,16 @@ mod verifier;
 use std::fmt;
 use std::io;
 
-use crate::offset::Begin;
+use crate::offset::BufferStart;
 use crate::sys::memory::page_size;
 use crate::sys::socket::Socket;
 
 pub use crate::unsupported::Unsupported;
 pub use mapped::MappedReceiver;
-pub use plain::Plain;
-pub use trunc::Trunc;
-pub use uring::Uring;
-pub use verifier::{Verifier, Wrong};
+pub use plain::PlainReceiver;
+pub use trunc::TruncReceiver;
+pub use uring::UringReceiver;
+pub use verifier::{Verifier, WrongByte};
 
 /// Every receive path, in the order in which they are shown; the first is what is taken unless another is asked for.
 pub static ALL: &[ReceivePath] = &[plain::PATH, trunc::PATH, mapped::PATH, uring::PATH];
@@ -42,7 +42,7 @@ pub struct ReceivePath {
     /// Whether this kernel has it, and whether every byte can be checked if that is asked for.
     pub probe: fn(verify: bool) -> Result<(), Unsupported>,
     /// A receiver on a connection, whose buffer begins there.
-    pub open: fn(Socket, Begin) -> io::Result<Box<dyn Receiver>>,
+    pub open: fn(Socket, BufferStart) -> io::Result<Box<dyn Receiver>>,
 }
 
 /// Takes bytes from a connection.

@@ -4,16 +4,16 @@
 
 use std::io;
 
-use super::buffer::Buffer;
+use super::buffer::ReceiveBuffer;
 use super::{ReceivePath, Receiver};
-use crate::offset::Begin;
+use crate::offset::BufferStart;
 use crate::sys::socket::Socket;
 
 pub(super) const PATH: ReceivePath = ReceivePath {
     name: "recv",
     about: "recv() into one reused buffer: the kernel copies once",
     probe: |_| Ok(()),
-    open: |socket, begin| Ok(Box::new(Plain::new(socket, begin)?)),
+    open: |socket, begin| Ok(Box::new(PlainReceiver::new(socket, begin)?)),
 };
 
 /// The buffer is reused and stays in the second-level cache (1 MiB here); 64 KiB is one full segment, and larger
@@ -22,19 +22,19 @@ const BUFFER_BYTES: usize = 256 << 10;
 
 /// Receives into one buffer.
 #[derive(Debug)]
-pub struct Plain {
+pub struct PlainReceiver {
     socket: Socket,
-    buffer: Buffer,
+    buffer: ReceiveBuffer,
 }
 
-impl Plain {
+impl PlainReceiver {
     /// A receiver on a connected socket, whose buffer begins at `begin`.
-    pub fn new(socket: Socket, begin: Begin) -> io::Result<Self> {
-        Ok(Self { socket, buffer: Buffer::new(begin, BUFFER_BYTES)? })
+    pub fn new(socket: Socket, begin: BufferStart) -> io::Result<Self> {
+        Ok(Self { socket, buffer: ReceiveBuffer::new(begin, BUFFER_BYTES)? })
     }
 }
 
-impl Receiver for Plain {
+impl Receiver for PlainReceiver {
     fn recv(&mut self, max: usize, see: &mut dyn FnMut(&[u8])) -> io::Result<usize> {
         let most = max.min(self.buffer.len());
         let got = self.socket.recv(&mut self.buffer[..most])?;

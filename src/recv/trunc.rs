@@ -22,23 +22,23 @@ pub(super) const PATH: ReceivePath = ReceivePath {
         }
         Ok(())
     },
-    open: |socket, _| Ok(Box::new(Trunc::new(socket))),
+    open: |socket, _| Ok(Box::new(TruncReceiver::new(socket))),
 };
 
 /// Has the kernel drop what comes.
 #[derive(Debug)]
-pub struct Trunc {
+pub struct TruncReceiver {
     socket: Socket,
 }
 
-impl Trunc {
+impl TruncReceiver {
     /// A receiver on a connected socket.
     pub fn new(socket: Socket) -> Self {
         Self { socket }
     }
 }
 
-impl Receiver for Trunc {
+impl Receiver for TruncReceiver {
     fn recv(&mut self, max: usize, _see: &mut dyn FnMut(&[u8])) -> io::Result<usize> {
         self.socket.discard(max)
     }

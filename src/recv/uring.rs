@@ -8,16 +8,16 @@ use std::io;
 use std::time::Duration;
 
 use super::{ReceivePath, Receiver};
-use crate::offset::Begin;
+use crate::offset::BufferStart;
 use crate::sys::socket::Socket;
-use crate::sys::uring::{self, Receives};
+use crate::sys::uring::{self, ReceiveRing};
 use crate::unsupported::Unsupported;
 
 pub(super) const PATH: ReceivePath = ReceivePath {
     name: "uring",
     about: "io_uring multishot receive into provided buffers: the kernel copies once",
     probe: |_| probe(),
-    open: |socket, begin| Ok(Box::new(Uring::new(socket, begin)?)),
+    open: |socket, begin| Ok(Box::new(UringReceiver::new(socket, begin)?)),
 };
 
 /// Buffers of a segment of 64 KiB each, together as large as the buffer of `recv`.
@@ -38,25 +38,25 @@ fn probe() -> Result<(), Unsupported> {
 
 /// Receives by one request that goes on.
 #[derive(Debug)]
-pub struct Uring {
-    receives: Receives,
+pub struct UringReceiver {
+    receives: ReceiveRing,
     /// SO_RCVTIMEO, as it was when this was opened.
     patience: Duration,
 }
 
-impl Uring {
+impl UringReceiver {
     /// A receiver on a connected socket, whose buffers begin at `begin`; a ring's memory is never the allocator's.
-    pub fn new(socket: Socket, begin: Begin) -> io::Result<Self> {
+    pub fn new(socket: Socket, begin: BufferStart) -> io::Result<Self> {
         let first = match begin {
-            Begin::At(offset) => offset,
-            Begin::Malloc => 0,
+            BufferStart::At(offset) => offset,
+            BufferStart::Malloc => 0,
         };
         let patience = socket.options().read_timeout()?.unwrap_or(ENDLESS);
-        Ok(Self { receives: Receives::open(socket, BUFFERS.0, BUFFERS.1, first)?, patience })
+        Ok(Self { receives: ReceiveRing::open(socket, BUFFERS.0, BUFFERS.1, first)?, patience })
     }
 }
 
-impl Receiver for Uring {
+impl Receiver for UringReceiver {
     fn recv(&mut self, max: usize, see: &mut dyn FnMut(&[u8])) -> io::Result<usize> {
         let bytes = self.receives.recv(max, self.patience)?;
         see(bytes);

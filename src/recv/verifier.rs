@@ -13,12 +13,12 @@ pub struct Verifier {
     sequence: u64,
     /// A ring's messages carry their number; a constant message is always number 0.
     numbered: bool,
-    wrong: Option<Wrong>,
+    wrong: Option<WrongByte>,
 }
 
 /// The first wrong byte of a stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Wrong {
+pub struct WrongByte {
     /// The message, counted from 0 on this connection.
     pub message: u64,
     /// The byte in the message.
@@ -29,7 +29,7 @@ pub struct Wrong {
     pub found: u8,
 }
 
-impl fmt::Display for Wrong {
+impl fmt::Display for WrongByte {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { message, position, expected, found } = self;
         write!(
@@ -40,7 +40,7 @@ impl fmt::Display for Wrong {
     }
 }
 
-impl std::error::Error for Wrong {}
+impl std::error::Error for WrongByte {}
 
 impl Verifier {
     /// A verifier of a new connection that carries messages of `spec`.
@@ -80,7 +80,7 @@ impl Verifier {
             return;
         }
         let differs = expected.iter().zip(bytes).position(|(expected, found)| expected != found);
-        self.wrong = differs.map(|at| Wrong {
+        self.wrong = differs.map(|at| WrongByte {
             message: self.sequence,
             position: self.position + at,
             expected: expected[at],
@@ -94,7 +94,7 @@ impl Verifier {
     }
 
     /// The first wrong byte, if there was one.
-    pub fn wrong(&self) -> Option<Wrong> {
+    pub fn wrong(&self) -> Option<WrongByte> {
         self.wrong
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::cgroup::memory::Available;
 use crate::send::{Ledger, Unsupported};
-use crate::units::{ByteSize, Clients};
+use crate::units::{ByteSize, ClientCount};
 
 /// Which end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,7 +28,7 @@ impl fmt::Display for Side {
 
 /// Memory that messages would take.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Demand {
+pub struct MemoryDemand {
     /// Send paths that are set up at once.
     pub paths: usize,
     /// Clients of each path.
@@ -39,9 +39,9 @@ pub struct Demand {
     pub advice: String,
 }
 
-impl fmt::Display for Demand {
+impl fmt::Display for MemoryDemand {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let clients = Clients(self.clients);
+        let clients = ClientCount(self.clients);
         match self.paths {
             1 => clients.fmt(f),
             paths => write!(f, "{paths} paths with {clients} each"),
@@ -96,7 +96,7 @@ pub enum RigError {
     )]
     Memory {
         /// What was asked for.
-        demand: Box<Demand>,
+        demand: Box<MemoryDemand>,
         /// What is left, and by whose word.
         available: Available,
     },

@@ -1,13 +1,13 @@
 //! Memory of messages: a cold footprint of small messages on huge pages would take hundreds of times what they hold.
 
-use super::error::{Demand, RigError};
+use super::error::{MemoryDemand, RigError};
 use crate::cgroup;
 use crate::cgroup::memory::Available;
 use crate::message::{Footprint, Layout, Spec};
+use crate::pool::MessagePool;
 use crate::scenario::Scenario;
-use crate::supply::Supply;
 use crate::sys::memory;
-use crate::units::Clients;
+use crate::units::ClientCount;
 
 /// Refuses scenarios that are to be ready at once in this process where the messages of one of them would take more than
 /// half of the memory that the others leave, by the machine and by its control groups. So what is too much for a cell is
@@ -27,7 +27,8 @@ pub fn check_memory(scenarios: &[Scenario]) -> Result<(), RigError> {
     let Some(available) = lacks() else { return Ok(()) };
     let needed = each.iter().map(|bytes| clients.saturating_mul(*bytes)).fold(0, usize::saturating_add);
     let most = (1..clients).rev().find(|fewer| fits(&each, *fewer, &available)).unwrap_or(0);
-    let demand = Demand { paths: scenarios.len(), clients, bytes: needed, advice: advice(scenarios, most) };
+    let demand =
+        MemoryDemand { paths: scenarios.len(), clients, bytes: needed, advice: advice(scenarios, most) };
     Err(RigError::Memory { demand: Box::new(demand), available })
 }
 
@@ -36,7 +37,7 @@ fn advice(scenarios: &[Scenario], most: usize) -> String {
     let any = |has: fn(&Spec) -> bool| scenarios.iter().any(|scenario| has(&scenario.spec));
     let mut ways = Vec::new();
     if most > 0 {
-        ways.push(format!("use at most {}", Clients(most)));
+        ways.push(format!("use at most {}", ClientCount(most)));
     }
     if any(|spec| spec.footprint == Footprint::Cold) {
         ways.push("leave out `--footprint cold`".to_owned());
@@ -54,7 +55,7 @@ fn advice(scenarios: &[Scenario], most: usize) -> String {
 }
 
 fn bytes_of_client(scenario: &Scenario) -> usize {
-    Supply::memory(&scenario.placed_spec()).saturating_add(scenario.pollution_table.unwrap_or(0))
+    MessagePool::memory(&scenario.placed_spec()).saturating_add(scenario.pollution_table.unwrap_or(0))
 }
 
 /// Whether each may take at most half of what is left when it is built, one after the other.

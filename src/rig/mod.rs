@@ -1,13 +1,13 @@
 //! A warm scenario: server, fleet and connections, ready to run. Every measurement in this crate is
 //! [`Rig::run`].
 
-mod crew;
+mod barrier;
+mod cluster;
+mod collector;
 mod error;
-mod files;
-mod gate;
-mod gathered;
+mod local;
 mod memory;
-mod own;
+mod open_files;
 mod sample;
 mod site;
 
@@ -19,28 +19,29 @@ use std::time::Duration;
 
 use crossbeam::channel::unbounded;
 
-use crate::cgroup::throttle::Counters;
-use crate::connection::{self, Applied};
+use crate::cgroup::throttle::ThrottleCounters;
+use crate::clients::{ClientConfig, Clients};
+use crate::connection::{self, AppliedOptions};
 use crate::cost::pollution::Walk;
-use crate::fleet::{Fleet, Member};
+use crate::placement::{self, CpuUsage, ThreadPlacement};
 use crate::protocol::{Hello, Ticket};
 use crate::recv::Verifier;
 use crate::scenario::Scenario;
-use crate::seat::{self, Placed, Seat};
 use crate::sys::socket::SendFlags;
 
+use barrier::NoBarrier;
 use error::setup;
-use gate::Alone;
-use own::Own;
+use local::LocalRig;
 
-pub use crate::fleet::Work;
-pub use crew::{About, BufferOffsets, Crew};
-pub use error::{Demand, RigError, Side, SiteError};
-pub use gate::Gate;
+pub use crate::clients::Work;
+pub use barrier::WindowBarrier;
+pub use cluster::{BufferOffsets, ClientCluster, RigInfo};
+pub use error::{MemoryDemand, RigError, Side, SiteError};
 pub use memory::check_memory;
 pub use sample::{HostShare, Sample};
 pub use site::{
-    DRAIN_TIMEOUT, Loopback, Reached, RelayMeter, ServerEnd, ServerSite, Site, SiteReport, available, serve,
+    DRAIN_TIMEOUT, Loopback, RelayMeter, ServerGuard, ServerHandle, ServerSite, Site, SiteReport, available,
+    serve,
 };
 
 /// What a new rig does before it is handed out: buffers are faulted in, congestion windows are open.
@@ -51,7 +52,7 @@ const WARM_UP: Duration = Duration::from_millis(20);
 pub struct Rig {
     ends: Ends,
     scenario: Scenario,
-    about: About,
+    about: RigInfo,
     /// An end failed: nothing more can be measured.
     broken: bool,
 }
@@ -59,8 +60,8 @@ pub struct Rig {
 /// Where the clients are.
 #[derive(Debug)]
 enum Ends {
-    Own(Box<Own>),
-    Hosts(Box<dyn Crew>),
+    Own(Box<LocalRig>),
+    Hosts(Box<dyn ClientCluster>),
 }
 
 impl Rig {
@@ -70,7 +71,7 @@ impl Rig {
     }
 
     /// A rig whose clients are on other hosts, which have set it up.
-    pub fn of_crew(scenario: &Scenario, crew: Box<dyn Crew>, about: About) -> Self {
+    pub fn of_crew(scenario: &Scenario, crew: Box<dyn ClientCluster>, about: RigInfo) -> Self {
         Self { ends: Ends::Hosts(crew), scenario: scenario.clone(), about, broken: false }
     }
 
@@ -78,42 +79,42 @@ impl Rig {
     pub fn with_clients_here(site: &impl ServerSite, scenario: &Scenario) -> Result<Self, RigError> {
         (scenario.receive.probe)(scenario.verify)
             .map_err(|reason| RigError::Unsupported { path: scenario.receive.name, reason })?;
-        files::allow(scenario)?;
+        open_files::allow(scenario)?;
         if site.serves_here() {
             check_memory(std::slice::from_ref(scenario))?;
         }
-        let cpus = seat::cpus().map_err(setup("the process's CPUs could not be read"))?;
+        let cpus = placement::cpus().map_err(setup("the process's CPUs could not be read"))?;
         let (news_to, news) = unbounded();
         let reached = site.reach(scenario, &cpus, news_to)?;
         let cpus = reached.shared_cpus.clone().unwrap_or(cpus);
         let seats = site.client_seats(scenario, reached.one_host, &cpus);
-        let mut placed = seats.placed(cpus.len());
+        let mut placed = seats.cpu_usage(cpus.len());
         if let (false, Some(sender_cpus)) = (reached.one_host, reached.sender_cpus) {
-            placed = Placed { cpus: placed.cpus + sender_cpus, sender_cpus, apart: true };
+            placed = CpuUsage { cpus: placed.cpus + sender_cpus, sender_cpus, apart: true };
         }
         let members = members(scenario, seats.clients, reached.address, reached.ticket)
             .map_err(setup("a client could not connect"))?;
-        let applied = members.first().map(|member| Applied::of(&member.socket)).transpose();
+        let applied = members.first().map(|member| AppliedOptions::of(&member.socket)).transpose();
         let applied = applied.map_err(setup("socket options could not be read back"))?.unwrap_or_default();
         let receive = members.first().and_then(|member| member.receiver.buffer_offset());
         let (outcomes_to, outcomes) = unbounded();
         let fleet =
-            Fleet::start(members, &outcomes_to).map_err(setup("a client's thread could not start"))?;
-        let own = Own {
+            Clients::start(members, &outcomes_to).map_err(setup("a client's thread could not start"))?;
+        let own = LocalRig {
             fleet,
             _server: reached.end,
             news,
             outcomes,
             clients: scenario.clients,
-            stall: scenario.options.stall,
+            stall: scenario.options.stall_timeout,
             preparation: scenario.preparation(),
             relay: reached.relay,
-            throttling: Counters::open(),
+            throttling: ThrottleCounters::open(),
         };
         let ready = own.await_ready()?;
-        let about = About {
+        let about = RigInfo {
             // A client's own TCP_NODELAY is for its asks.
-            applied: Applied { nodelay: scenario.options.nodelay, ..applied },
+            applied: AppliedOptions { nodelay: scenario.options.nodelay, ..applied },
             address: reached.address,
             placed,
             copied_because: reached.copied_because,
@@ -137,7 +138,7 @@ impl Rig {
     }
 
     /// What its connections have, as read back.
-    pub fn applied(&self) -> &Applied {
+    pub fn applied(&self) -> &AppliedOptions {
         &self.about.applied
     }
 
@@ -157,7 +158,7 @@ impl Rig {
     }
 
     /// The CPUs its threads were placed on.
-    pub fn placed(&self) -> Placed {
+    pub fn placed(&self) -> CpuUsage {
         self.about.placed
     }
 
@@ -178,12 +179,12 @@ impl Rig {
 
     /// Does `work` on all clients. After an error the rig cannot be used again.
     pub fn run(&mut self, work: Work) -> Result<Sample, RigError> {
-        self.run_in_step(work, &mut Alone)
+        self.run_in_step(work, &mut NoBarrier)
     }
 
     /// The same, with the window in step with `gate`. Of a rig of many hosts it is their affair with whom they keep
     /// step.
-    pub fn run_in_step(&mut self, work: Work, gate: &mut dyn Gate) -> Result<Sample, RigError> {
+    pub fn run_in_step(&mut self, work: Work, gate: &mut dyn WindowBarrier) -> Result<Sample, RigError> {
         if self.broken {
             return Err(RigError::Broken);
         }
@@ -201,7 +202,7 @@ impl Rig {
     }
 
     /// What there is to know of it, without the rig.
-    pub fn about(&self) -> &About {
+    pub fn about(&self) -> &RigInfo {
         &self.about
     }
 }
@@ -210,10 +211,10 @@ impl Rig {
 /// made.
 fn members(
     scenario: &Scenario,
-    seats: Vec<Seat>,
+    seats: Vec<ThreadPlacement>,
     server: SocketAddr,
     ticket: Ticket,
-) -> io::Result<Vec<Member>> {
+) -> io::Result<Vec<ClientConfig>> {
     let netns = seats.first().and_then(|seat| seat.netns.clone());
     let connect = move || {
         let member = |(client, seat)| member(scenario, client, seat, server, ticket);
@@ -230,10 +231,10 @@ fn members(
 fn member(
     scenario: &Scenario,
     client: usize,
-    seat: Seat,
+    seat: ThreadPlacement,
     server: SocketAddr,
     ticket: Ticket,
-) -> io::Result<Member> {
+) -> io::Result<ClientConfig> {
     let socket = connection::connect(server, &scenario.options)?;
     let hello = Hello::data(client as u32, ticket).encode();
     if socket.send(&hello, SendFlags::NONE)? != hello.len() {
@@ -242,5 +243,5 @@ fn member(
     let receiver = (scenario.receive.open)(socket.try_clone()?, scenario.offsets.receive_begin())?;
     let verifier = scenario.verify.then(|| Verifier::new(&scenario.spec));
     let (size, counted) = (scenario.spec.size as u64, client < scenario.counted_threads);
-    Ok(Member { seat, socket, receiver, verifier, size, counted })
+    Ok(ClientConfig { placement: seat, socket, receiver, verifier, size, counted })
 }

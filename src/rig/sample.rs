@@ -6,7 +6,7 @@ use crate::cgroup::throttle::Throttled;
 use crate::cost::cpu::CpuSpent;
 use crate::cost::meter::Spent;
 use crate::cost::pollution::Walk;
-use crate::cost::relayed::Relayed;
+use crate::cost::relayed::RelayCost;
 use crate::cost::wire::Wire;
 use crate::latency::Latencies;
 use crate::recv::Mapped;
@@ -29,7 +29,7 @@ pub struct Sample {
     pub process: Option<CpuSpent>,
     /// What a relay between the ends has spent, where there is one.
     #[serde(skip)]
-    pub relayed: Option<Relayed>,
+    pub relayed: Option<RelayCost>,
     /// From the order to begin to the last word of an end.
     pub wall: Duration,
     /// The shape on the wire, over all connections.
@@ -102,11 +102,11 @@ impl Sample {
 
     /// Adds what other clients had of the same run: on another host, with a clock of their own. What the clock shows
     /// then is the time in which all together would have received as much as they did, at the sum of their rates.
-    pub fn beside(&mut self, other: &Self) {
+    pub fn merge_parallel(&mut self, other: &Self) {
         let parts = [(self.bytes, self.elapsed), (other.bytes, other.elapsed)];
         self.elapsed = together(parts.into_iter()).unwrap_or(self.elapsed.max(other.elapsed));
-        self.sender.beside(&other.sender);
-        self.receiver.beside(&other.receiver);
+        self.sender.merge_parallel(&other.sender);
+        self.receiver.merge_parallel(&other.receiver);
         self.process = None;
         self.wall = self.wall.max(other.wall);
         self.wire = match (self.wire.take(), other.wire.clone()) {
@@ -118,10 +118,10 @@ impl Sample {
     }
 
     /// The sum of two runs of the same scenario.
-    pub fn add(&mut self, other: &Self) {
+    pub fn merge_sequential(&mut self, other: &Self) {
         self.elapsed += other.elapsed;
-        self.sender.then(&other.sender);
-        self.receiver.then(&other.receiver);
+        self.sender.merge_sequential(&other.sender);
+        self.receiver.merge_sequential(&other.receiver);
         self.process = self.process.zip(other.process).map(|(mine, theirs)| mine.and(theirs));
         match (&mut self.relayed, &other.relayed) {
             (Some(mine), Some(theirs)) => mine.add(theirs),
@@ -197,7 +197,7 @@ impl HostShare {
         self.bytes += other.bytes;
         self.elapsed += other.elapsed;
         self.messages += other.messages;
-        self.receiver.then(&other.receiver);
+        self.receiver.merge_sequential(&other.receiver);
         self.latency.add(&other.latency);
         self.late = self.late.max(other.late);
     }
@@ -229,7 +229,7 @@ mod tests {
         };
         let run =
             |sender, receiver| Sample { sender: spent(sender), receiver: spent(receiver), ..Sample::empty() };
-        let joins: [fn(&mut Sample, &Sample); 2] = [Sample::add, Sample::beside];
+        let joins: [fn(&mut Sample, &Sample); 2] = [Sample::merge_sequential, Sample::merge_parallel];
         for join in joins {
             let mut both = run(1, 20);
             join(&mut both, &run(300, 4000));
@@ -251,18 +251,18 @@ mod tests {
                 ..Sample::empty()
             };
             let mut run = part(0);
-            run.beside(&part(1));
+            run.merge_parallel(&part(1));
             run.hosts = vec![host(1, bytes[0], seconds[0]), host(2, bytes[1], seconds[1])];
             run
         };
         // Each window is once the long one: 11 bytes a second in either run, and 2 × 20 bytes in 11 seconds.
         let mut sum = run([10, 10], [1, 10]);
         assert!((sum.throughput() - 11.0).abs() < 1e-6, "{}", sum.throughput());
-        sum.add(&run([10, 10], [10, 1]));
+        sum.merge_sequential(&run([10, 10], [10, 1]));
         assert!((sum.throughput() - 40.0 / 11.0).abs() < 1e-6, "{}", sum.throughput());
         let nothing = run([0, 0], [1, 1]);
         let mut twice = nothing.clone();
-        twice.add(&nothing);
+        twice.merge_sequential(&nothing);
         assert_eq!((twice.bytes, twice.elapsed), (0, Duration::from_secs(2)));
         assert_eq!(twice.time_of(1), None);
         assert_eq!(run([10, 10], [10, 10]).time_of(4), Some(Duration::from_secs(2)));

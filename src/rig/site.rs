@@ -11,13 +11,13 @@ use crossbeam::channel::Sender;
 
 use super::Rig;
 use super::error::{RigError, setup};
-use crate::connection::{self, Applied, Options};
-use crate::cost::relayed::Relayed;
+use crate::connection::{self, AppliedOptions, ConnectionOptions};
+use crate::cost::relayed::RelayCost;
+use crate::placement::{PlacementPlan, ThreadPlacement};
 use crate::protocol::Ticket;
 use crate::scenario::Scenario;
-use crate::seat::{Seat, Seats};
-use crate::send::{Budget, Limits, Release, Terms};
-use crate::server::{Doors, News, Offered, Server, Service};
+use crate::send::{Budget, Release, SenderConfig, ZeroCopyLimits};
+use crate::server::{Handlers, Server, Service, ServiceGuard, WorkerUpdate};
 use crate::sys::rtnetlink;
 use crate::sys::socket::Socket;
 
@@ -40,7 +40,7 @@ pub trait Site: fmt::Debug + Send + Sync {
     ///
     /// # Errors
     /// [`RigError::Site`] says why nothing can be measured with it.
-    fn check(&self, options: &Options) -> Result<(), RigError> {
+    fn check(&self, options: &ConnectionOptions) -> Result<(), RigError> {
         let _ = options;
         Ok(())
     }
@@ -65,27 +65,32 @@ pub trait ServerSite {
     }
 
     /// Where the threads of both ends run, planned as if both were on this host.
-    fn seats(&self, scenario: &Scenario, cpus: &[usize]) -> Seats {
-        Seats::plan(scenario.placement, scenario.clients, cpus)
+    fn seats(&self, scenario: &Scenario, cpus: &[usize]) -> PlacementPlan {
+        PlacementPlan::plan(scenario.placement, scenario.clients, cpus)
     }
 
     /// Where the clients run. `one_host`: both ends share their CPUs.
-    fn client_seats(&self, scenario: &Scenario, one_host: bool, cpus: &[usize]) -> Seats {
-        self.seats(scenario, cpus).of_clients(one_host, cpus)
+    fn client_seats(&self, scenario: &Scenario, one_host: bool, cpus: &[usize]) -> PlacementPlan {
+        self.seats(scenario, cpus).for_clients(one_host, cpus)
     }
 
     /// Has the server serve `scenario`; its news go to `news`.
     ///
     /// # Errors
     /// [`RigError`] says which step failed.
-    fn reach(&self, scenario: &Scenario, cpus: &[usize], news: Sender<News>) -> Result<Reached, RigError>;
+    fn reach(
+        &self,
+        scenario: &Scenario,
+        cpus: &[usize],
+        news: Sender<WorkerUpdate>,
+    ) -> Result<ServerHandle, RigError>;
 }
 
 /// What the clients must know of a server, and what keeps it alive.
 #[derive(Debug)]
-pub struct Reached {
+pub struct ServerHandle {
     /// Keeps the server's end alive until it is dropped.
-    pub end: Box<dyn ServerEnd>,
+    pub end: Box<dyn ServerGuard>,
     /// Where the server listens.
     pub address: SocketAddr,
     /// Admits the clients.
@@ -108,12 +113,12 @@ pub struct Reached {
 pub type SiteReport = Arc<dyn Any + Send + Sync>;
 
 /// Keeps a server's end alive; dropped, it ends.
-pub trait ServerEnd: fmt::Debug + Send {}
+pub trait ServerGuard: fmt::Debug + Send {}
 
 /// Accounts for what relays the bytes between the ends.
 pub trait RelayMeter: fmt::Debug + Send + Sync {
     /// Starts counting; what is returned yields the cost since then.
-    fn start(&self) -> Box<dyn FnOnce() -> Relayed + '_>;
+    fn start(&self) -> Box<dyn FnOnce() -> RelayCost + '_>;
 }
 
 /// Both ends in this process, over loopback.
@@ -130,7 +135,7 @@ impl Site for Loopback {
     }
 
     /// In a network namespace that somebody has just made, loopback is down.
-    fn check(&self, _: &Options) -> Result<(), RigError> {
+    fn check(&self, _: &ConnectionOptions) -> Result<(), RigError> {
         if loopback_is_down() { Err(RigError::LoopbackDown) } else { Ok(()) }
     }
 }
@@ -142,14 +147,19 @@ fn loopback_is_down() -> bool {
 }
 
 impl ServerSite for Loopback {
-    fn reach(&self, scenario: &Scenario, cpus: &[usize], news: Sender<News>) -> Result<Reached, RigError> {
+    fn reach(
+        &self,
+        scenario: &Scenario,
+        cpus: &[usize],
+        news: Sender<WorkerUpdate>,
+    ) -> Result<ServerHandle, RigError> {
         let address = SocketAddr::from(([127, 0, 0, 1], 0));
         let listener = connection::listen(address, &scenario.options)
             .map_err(setup("the server could not listen on loopback"))?;
         // The kernel copies what it delivers itself (skb_orphan_frags_rx).
         let copied_because = Some("loopback".to_owned());
         let seats = self.seats(scenario, cpus).servers;
-        Ok(Reached { copied_because, ..serve(scenario, listener, seats, news)? })
+        Ok(ServerHandle { copied_because, ..serve(scenario, listener, seats, news)? })
     }
 }
 
@@ -157,11 +167,11 @@ impl ServerSite for Loopback {
 #[derive(Debug)]
 struct LocalServer {
     // Dropped in this order: the offer is withdrawn before the server stops.
-    _offered: Offered,
+    _offered: ServiceGuard,
     _server: Server,
 }
 
-impl ServerEnd for LocalServer {}
+impl ServerGuard for LocalServer {}
 
 /// Whether this kernel has the scenario's send path.
 ///
@@ -179,18 +189,18 @@ pub fn available(scenario: &Scenario) -> Result<(), RigError> {
 pub fn serve(
     scenario: &Scenario,
     listener: Socket,
-    seats: Vec<Seat>,
-    news: Sender<News>,
-) -> Result<Reached, RigError> {
+    seats: Vec<ThreadPlacement>,
+    news: Sender<WorkerUpdate>,
+) -> Result<ServerHandle, RigError> {
     available(scenario)?;
-    let applied = Applied::of(&listener).map_err(setup("socket options could not be read back"))?;
+    let applied = AppliedOptions::of(&listener).map_err(setup("socket options could not be read back"))?;
     let ticket = Ticket::new().map_err(setup("random numbers could not be read"))?;
     let service = service(scenario, seats, &applied, ticket);
-    let server = Server::start(listener, scenario.options, Doors::default())
+    let server = Server::start(listener, scenario.options, Handlers::default())
         .map_err(setup("the server could not start"))?;
     let address = server.address();
-    let offered = server.desk().offer(service, news);
-    Ok(Reached {
+    let offered = server.registry().offer(service, news);
+    Ok(ServerHandle {
         end: Box::new(LocalServer { _offered: offered, _server: server }),
         address,
         ticket,
@@ -203,9 +213,14 @@ pub fn serve(
     })
 }
 
-fn service(scenario: &Scenario, seats: Vec<Seat>, applied: &Applied, ticket: Ticket) -> Service {
+fn service(
+    scenario: &Scenario,
+    seats: Vec<ThreadPlacement>,
+    applied: &AppliedOptions,
+    ticket: Ticket,
+) -> Service {
     let budget = if scenario.bounded && scenario.path.release == Release::OnCompletion {
-        Budget::share(&Limits::of_process(), scenario.clients, applied.send_buffer)
+        Budget::share(&ZeroCopyLimits::of_process(), scenario.clients, applied.send_buffer)
     } else {
         Budget::unbounded()
     };
@@ -213,11 +228,11 @@ fn service(scenario: &Scenario, seats: Vec<Seat>, applied: &Applied, ticket: Tic
         path: scenario.path,
         spec: scenario.placed_spec(),
         verify: scenario.verify,
-        seats,
-        terms: Terms {
+        placements: seats,
+        sender_config: SenderConfig {
             urgent: scenario.urgent,
             staging: scenario.offsets.staging(),
-            ..Terms::within(budget)
+            ..SenderConfig::within(budget)
         },
         ticket,
         options: scenario.options,

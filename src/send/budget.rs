@@ -21,14 +21,14 @@ const OPTMEM_OLDEST: u64 = 20 << 10;
 
 /// The limits of this process that bound zero-copy sends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Limits {
+pub struct ZeroCopyLimits {
     /// net.core.optmem_max: bytes of option memory for each socket.
     pub optmem_max: u64,
     /// Pages that the user may lock over all sockets; `None`: no limit (CAP_IPC_LOCK, or RLIMIT_MEMLOCK unlimited).
     pub locked_pages: Option<u64>,
 }
 
-impl Limits {
+impl ZeroCopyLimits {
     /// The limits of the calling process.
     pub fn of_process() -> Self {
         let optmem_max = fs::read_to_string("/proc/sys/net/core/optmem_max")
@@ -58,7 +58,7 @@ impl Budget {
     ///
     /// Twice the send buffer: the kernel itself holds at most one, so that the bound bites only when we are late
     /// to read what it has long released.
-    pub fn share(limits: &Limits, senders: usize, send_buffer: usize) -> Self {
+    pub fn share(limits: &ZeroCopyLimits, senders: usize, send_buffer: usize) -> Self {
         Self {
             bytes: 2 * send_buffer.max(4096),
             notifications: usize::try_from(limits.optmem_max / NOTIFICATION_BYTES)
@@ -108,7 +108,7 @@ mod tests {
 
     #[test]
     fn the_lock_is_divided_among_the_senders_and_the_option_memory_is_not() {
-        let limits = Limits { optmem_max: 131_072, locked_pages: Some(2048) };
+        let limits = ZeroCopyLimits { optmem_max: 131_072, locked_pages: Some(2048) };
         let budget = Budget::share(&limits, 8, 1 << 19);
         assert_eq!(budget, Budget { bytes: 1 << 20, notifications: 128, pages: Some(256) });
     }

@@ -7,14 +7,14 @@ use crate::message::words;
 /// How a message went.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum Way {
+pub enum SendMethod {
     /// Copied by the call that sent it.
     Copied,
     /// Its large pieces by reference.
     Reference,
 }
 
-words!(Way: Copied = "copied", Reference = "by reference");
+words!(SendMethod: Copied = "copied", Reference = "by reference");
 
 /// Why.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,10 +45,10 @@ impl Reason {
     const COUNT: usize = Self::ALL.len();
 
     /// The way that it is a reason for.
-    pub fn way(self) -> Way {
+    pub fn method(self) -> SendMethod {
         match self {
-            Self::Large | Self::Asking => Way::Reference,
-            _ => Way::Copied,
+            Self::Large | Self::Asking => SendMethod::Reference,
+            _ => SendMethod::Copied,
         }
     }
 }
@@ -86,8 +86,8 @@ impl Decisions {
     }
 
     /// Messages that went this way.
-    pub fn of_way(&self, way: Way) -> u64 {
-        let of_way = Reason::ALL.iter().filter(|reason| reason.way() == way);
+    pub fn by_method(&self, way: SendMethod) -> u64 {
+        let of_way = Reason::ALL.iter().filter(|reason| reason.method() == way);
         of_way.fold(0, |sum, reason| sum.saturating_add(self.messages(*reason)))
     }
 
@@ -120,13 +120,14 @@ impl fmt::Display for Decisions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let total = self.total().max(1) as f64;
         let percent = |count: u64| 100.0 * count as f64 / total;
-        let mut ways: Vec<Way> = Way::ALL.iter().copied().filter(|way| self.of_way(*way) > 0).collect();
-        ways.sort_by_key(|way| std::cmp::Reverse(self.of_way(*way)));
+        let mut ways: Vec<SendMethod> =
+            SendMethod::ALL.iter().copied().filter(|way| self.by_method(*way) > 0).collect();
+        ways.sort_by_key(|way| std::cmp::Reverse(self.by_method(*way)));
         for (i, way) in ways.iter().enumerate() {
             let comma = if i > 0 { ", " } else { "" };
-            write!(f, "{comma}{way} {:.1} %", percent(self.of_way(*way)))?;
+            write!(f, "{comma}{way} {:.1} %", percent(self.by_method(*way)))?;
             let reasons =
-                Reason::ALL.iter().filter(|reason| reason.way() == *way && self.messages(**reason) > 0);
+                Reason::ALL.iter().filter(|reason| reason.method() == *way && self.messages(**reason) > 0);
             let told: Vec<String> =
                 reasons.map(|reason| format!("{reason} {:.1} %", percent(self.messages(*reason)))).collect();
             write!(f, " ({})", told.join(", "))?;
@@ -157,7 +158,8 @@ mod form {
         fn from(decisions: Decisions) -> Self {
             let chosen = |reason: &Reason| {
                 let messages = decisions.messages(*reason);
-                let told = || Chosen { way: reason.way().to_string(), reason: reason.to_string(), messages };
+                let told =
+                    || Chosen { way: reason.method().to_string(), reason: reason.to_string(), messages };
                 (messages > 0).then(told)
             };
             Self { chosen: Reason::ALL.iter().filter_map(chosen).collect() }
@@ -170,7 +172,7 @@ mod form {
             let mut decisions = Self::default();
             for Chosen { way, reason, messages } in told.chosen {
                 if let Ok(reason) = reason.parse::<Reason>()
-                    && reason.way().to_string() == way
+                    && reason.method().to_string() == way
                 {
                     decisions.messages[reason as usize] = messages;
                 }
@@ -213,7 +215,7 @@ mod tests {
         );
         assert_eq!(decisions.total(), 10);
         let twice = decisions.and(&decisions);
-        assert_eq!(twice.of_way(Way::Copied), 18);
+        assert_eq!(twice.by_method(SendMethod::Copied), 18);
         assert_eq!(twice.since(&decisions), decisions);
     }
 

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use super::staging::Staging;
 use super::{Release, SendPath, Sender, send_bytes};
 use crate::message::Message;
-use crate::offset::Begin;
+use crate::offset::BufferStart;
 use crate::sys::socket::{SendFlags, Socket};
 
 pub(super) const PATH: SendPath = SendPath {
@@ -39,7 +39,7 @@ impl Flatten {
     }
 
     /// The same, whose buffer begins at `begin`; `None`: where no copy to or from it is slow.
-    pub fn with_staging(socket: Socket, begin: Option<Begin>) -> Self {
+    pub fn with_staging(socket: Socket, begin: Option<BufferStart>) -> Self {
         Self { socket, staging: Staging::new(begin) }
     }
 }

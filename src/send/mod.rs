@@ -27,16 +27,16 @@ use std::time::{Duration, Instant};
 use arrayvec::ArrayVec;
 
 use crate::message::{Buffers, FIELDS, Layout, Message, Spec};
-use crate::offset::Begin;
-use crate::supply::Supply;
+use crate::offset::BufferStart;
+use crate::pool::MessagePool;
 use crate::sys::socket::SendFlags;
 
 pub use crate::sys::socket::Socket;
 pub use crate::unsupported::Unsupported;
 pub use adaptive::Adaptive;
 pub use batched::Batched;
-pub use budget::{Budget, Limits};
-pub use decisions::{Decisions, Reason, Way};
+pub use budget::{Budget, ZeroCopyLimits};
+pub use decisions::{Decisions, Reason, SendMethod};
 pub use flatten::Flatten;
 pub use hybrid::Hybrid;
 pub use ledger::{Copies, Ledger};
@@ -105,7 +105,7 @@ pub struct SendPath {
     /// Whether this kernel and this message can be had.
     pub probe: fn(&Spec) -> Result<(), Unsupported>,
     /// A sender on a connection.
-    pub open: fn(Socket, &Supply, Terms) -> io::Result<Box<dyn Sender>>,
+    pub open: fn(Socket, &MessagePool, SenderConfig) -> io::Result<Box<dyn Sender>>,
 }
 
 impl SendPath {
@@ -126,17 +126,17 @@ impl SendPath {
 
 /// What a sender is opened with, beside its connection and its messages.
 #[derive(Debug, Clone)]
-pub struct Terms {
+pub struct SenderConfig {
     /// What it may have in flight.
     pub budget: Budget,
     /// Each message is waited for (a latency run, with TCP_NODELAY): a path that makes several calls for a message
     /// joins them with MSG_MORE, or each call would be a segment of its own.
     pub urgent: bool,
     /// Where the buffer begins that a path gathers fields in; `None`: where no copy to or from it is slow.
-    pub staging: Option<Begin>,
+    pub staging: Option<BufferStart>,
 }
 
-impl Terms {
+impl SenderConfig {
     /// Within `budget`, for messages that nobody waits for, of a server that has learned nothing yet.
     pub fn within(budget: Budget) -> Self {
         Self { budget, urgent: false, staging: None }
@@ -221,12 +221,12 @@ pub fn drain(sender: &mut dyn Sender, by: Instant) -> io::Result<()> {
 /// A sender at its bound waits this long for a release before it copies instead. To copy 64 KiB takes 10 µs, and what
 /// is not released within a millisecond waits for a delayed acknowledgement of 40 ms: with 64 KiB of lockable memory
 /// waiting for it moved 1 MB/s over loopback, where copying moves gigabytes.
-const MOMENT: Duration = Duration::from_millis(1);
+const RELEASE_TIMEOUT: Duration = Duration::from_millis(1);
 
 /// Waits a moment by `reap` for the kernel to release something. False: copying is the faster way on. A sender that is
 /// `starved` has waited in vain: it copies without waiting, until something is released.
 fn released_soon(starved: bool, reap: impl FnOnce(Instant) -> io::Result<bool>) -> io::Result<bool> {
-    let moment = if starved { Duration::ZERO } else { MOMENT };
+    let moment = if starved { Duration::ZERO } else { RELEASE_TIMEOUT };
     match reap(Instant::now() + moment) {
         Err(error) if error.kind() == io::ErrorKind::TimedOut => Ok(false),
         result => result,

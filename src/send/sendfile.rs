@@ -6,7 +6,7 @@
 //!
 //! No notification says when the kernel has let go of the pages, and an acknowledgement does not either: over loopback
 //! the receiver's queue holds the same pages. So the sender keeps a clone of each message's `Arc` for as long as anybody
-//! else has one, also when it is gone itself ([`Kept`]): the memory is never written again. A message that has no other
+//! else has one, also when it is gone itself ([`HeldMessages`]): the memory is never written again. A message that has no other
 //! owner is dropped with the sender and does no harm: the kernel keeps the pages, and nobody else gets them.
 
 use std::io;
@@ -16,7 +16,7 @@ use super::{Release, SendPath, Sender, Unsupported, constant_only, send_all, sta
 use crate::message::{Layout, Message, Spec};
 use crate::sys::memory::Block;
 use crate::sys::socket::Socket;
-use crate::sys::splice::Kept;
+use crate::sys::splice::HeldMessages;
 
 pub(super) const PATH: SendPath = SendPath {
     name: "sendfile",
@@ -43,13 +43,13 @@ fn probe(spec: &Spec) -> Result<(), Unsupported> {
 #[derive(Debug)]
 pub struct SendFile {
     socket: Socket,
-    kept: Kept,
+    kept: HeldMessages,
 }
 
 impl SendFile {
     /// A sender on a connected socket, of messages with the layout [`Layout::Memfd`] alone.
     pub fn new(socket: Socket) -> Self {
-        Self { socket, kept: Kept::default() }
+        Self { socket, kept: HeldMessages::default() }
     }
 }
 

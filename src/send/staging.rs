@@ -4,18 +4,18 @@
 use std::io;
 
 use crate::message::Message;
-use crate::offset::{Begin, PERIOD, draw, is_slow};
+use crate::offset::{BufferStart, PERIOD, draw, is_slow};
 use crate::sys::memory::Block;
 
 /// A buffer for gathered fields.
 #[derive(Debug)]
 pub(super) struct Staging {
-    begin: Option<Begin>,
-    memory: Memory,
+    begin: Option<BufferStart>,
+    memory: StagingMemory,
 }
 
 #[derive(Debug)]
-enum Memory {
+enum StagingMemory {
     /// Nothing was gathered yet.
     None,
     /// From so many bytes into the block on.
@@ -25,8 +25,8 @@ enum Memory {
 
 impl Staging {
     /// A buffer that begins at `begin`; `None`: where the first message can be copied to without a slow copy.
-    pub(super) fn new(begin: Option<Begin>) -> Self {
-        Self { begin, memory: Memory::None }
+    pub(super) fn new(begin: Option<BufferStart>) -> Self {
+        Self { begin, memory: StagingMemory::None }
     }
 
     /// The bytes, at least `length` of them, for `message` and others like it.
@@ -36,9 +36,9 @@ impl Staging {
             self.grow(message, length)?;
         }
         Ok(match &mut self.memory {
-            Memory::None => &mut [],
-            Memory::Block(block, first) => &mut block.as_mut_slice()[*first..],
-            Memory::Allocated(bytes) => bytes,
+            StagingMemory::None => &mut [],
+            StagingMemory::Block(block, first) => &mut block.as_mut_slice()[*first..],
+            StagingMemory::Allocated(bytes) => bytes,
         })
     }
 
@@ -46,27 +46,29 @@ impl Staging {
     #[inline]
     pub(super) fn length(&self) -> usize {
         match &self.memory {
-            Memory::None => 0,
-            Memory::Block(block, first) => block.length() - first,
-            Memory::Allocated(bytes) => bytes.len(),
+            StagingMemory::None => 0,
+            StagingMemory::Block(block, first) => block.length() - first,
+            StagingMemory::Allocated(bytes) => bytes.len(),
         }
     }
 
     /// Where in a page it begins; `None`: there is none yet.
     pub(super) fn offset(&self) -> Option<usize> {
         match &self.memory {
-            Memory::None => None,
-            Memory::Block(block, first) => Some((block.as_slice().as_ptr() as usize + first) % PERIOD),
-            Memory::Allocated(bytes) => Some(bytes.as_ptr() as usize % PERIOD),
+            StagingMemory::None => None,
+            StagingMemory::Block(block, first) => Some((block.as_slice().as_ptr() as usize + first) % PERIOD),
+            StagingMemory::Allocated(bytes) => Some(bytes.as_ptr() as usize % PERIOD),
         }
     }
 
     #[cold]
     fn grow(&mut self, message: &Message, length: usize) -> io::Result<()> {
-        let begin = *self.begin.get_or_insert_with(|| Begin::At(free_for(message)));
+        let begin = *self.begin.get_or_insert_with(|| BufferStart::At(free_for(message)));
         self.memory = match begin {
-            Begin::At(first) => Memory::Block(Block::pages(usize::from(first) + length)?, first.into()),
-            Begin::Malloc => Memory::Allocated(vec![0; length].into_boxed_slice()),
+            BufferStart::At(first) => {
+                StagingMemory::Block(Block::pages(usize::from(first) + length)?, first.into())
+            }
+            BufferStart::Malloc => StagingMemory::Allocated(vec![0; length].into_boxed_slice()),
         };
         Ok(())
     }
@@ -119,12 +121,12 @@ mod tests {
     #[test]
     fn it_begins_where_it_was_told_to_also_when_it_grows() {
         let message = Message::from_bytes(*b"four");
-        let mut staging = Staging::new(Some(Begin::At(4080)));
+        let mut staging = Staging::new(Some(BufferStart::At(4080)));
         for length in [4, 5000, 100_000] {
             assert!(staging.for_message(&message, length).unwrap().len() >= length);
             assert_eq!(staging.offset(), Some(4080));
         }
-        let mut allocated = Staging::new(Some(Begin::Malloc));
+        let mut allocated = Staging::new(Some(BufferStart::Malloc));
         assert_eq!(allocated.for_message(&message, 10).unwrap().len(), 10);
     }
 }

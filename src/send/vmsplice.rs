@@ -6,7 +6,7 @@
 //!
 //! No notification says when the kernel is done with the pages, and an acknowledgement does not either: over loopback
 //! the receiver's queue holds the same pages. So the sender keeps a clone of each message's `Arc` for as long as anybody
-//! else has one, also when it is gone itself ([`Kept`]): the memory is never written again. Nor may an allocator give it
+//! else has one, also when it is gone itself ([`HeldMessages`]): the memory is never written again. Nor may an allocator give it
 //! to somebody else while the kernel may still send it, so that messages on the heap are refused; pages of their own stay
 //! as they are when they are unmapped.
 
@@ -17,7 +17,7 @@ use super::{Release, SendPath, Sender, Unsupported, constant_only, send_all, sta
 use crate::message::{FIELDS, Layout, Message, Spec};
 use crate::sys::memory::page_size;
 use crate::sys::socket::Socket;
-use crate::sys::splice::{Kept, Pipe};
+use crate::sys::splice::{HeldMessages, Pipe};
 
 pub(super) const PATH: SendPath = SendPath {
     name: "vmsplice",
@@ -52,13 +52,13 @@ pub struct Vmsplice {
     socket: Socket,
     /// Empty between messages. Made for the first one, and anew after an error, which leaves bytes in it.
     pipe: Option<Pipe>,
-    kept: Kept,
+    kept: HeldMessages,
 }
 
 impl Vmsplice {
     /// A sender on a connected socket, of messages on pages of their own alone: every layout but [`Layout::Heap`].
     pub fn new(socket: Socket) -> Self {
-        Self { socket, pipe: None, kept: Kept::default() }
+        Self { socket, pipe: None, kept: HeldMessages::default() }
     }
 
     /// Moves `bytes` from the pipe to the socket, all of them.

@@ -17,7 +17,7 @@ use zerosend::{Blocking, Limits, Memory, Options, Payload, Policy, Stats};
 
 use super::{Budget, Ledger, Release, SendPath, Sender, Unsupported, stalled};
 use crate::message::{Message, Spec};
-use crate::sys::socket::{Calls, Socket};
+use crate::sys::socket::{CallCounter, Socket};
 
 pub(super) const PATH: SendPath = SendPath {
     name: "zerocopy",
@@ -80,7 +80,7 @@ pub struct ZeroCopy {
     sender: Blocking,
     /// The one call whose notification is being timed: a clock reading a call would cost 2 % of a small send.
     timed: Option<(u64, Instant)>,
-    calls: Calls,
+    calls: CallCounter,
     /// What the sender does not count: how long notifications take, and what was given up.
     ledger: Ledger,
 }

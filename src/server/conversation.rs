@@ -4,65 +4,68 @@ use std::io;
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
-use super::{Failure, Offer, Report, Told};
-use crate::cgroup::throttle::{Counters, Throttled};
+use super::{ActiveService, SenderFailure, SenderReport, WorkerEvent};
+use crate::cgroup::throttle::{ThrottleCounters, Throttled};
 use crate::connection;
 use crate::cost::meter::Meter;
 use crate::cost::pollution::{Chase, Walk};
 use crate::cost::wire::{Wire, tcp_info};
 use crate::message::Layout;
+use crate::pool::MessagePool;
 use crate::protocol::Ask;
 use crate::send::{Ledger, Sender, drain};
-use crate::supply::Supply;
-use crate::sys::socket::{Calls, Socket, Woken};
+use crate::sys::socket::{CallCounter, Socket, WakeReason};
 
 /// Serves one client to its end. What goes wrong is told to the owner.
-pub(super) fn hold(offer: &Offer, client: usize, socket: Socket) {
-    let mut farewell = Farewell { offer, client, told: false };
+pub(super) fn hold(offer: &ActiveService, client: usize, socket: Socket) {
+    let mut farewell = PanicReport { offer, client, told: false };
     match Conversation::open(offer, client, socket) {
         Ok(mut conversation) => {
             let (huge_share, idle_walk) = (conversation.huge_share(), conversation.idle_walk());
             let message_offset = conversation.supply.message_offset();
-            offer.tell(client, Told::Ready { huge_share, idle_walk, message_offset });
+            offer.report(client, WorkerEvent::Ready { huge_share, idle_walk, message_offset });
             let result = conversation.serve_until_gone();
             let ledger = conversation.finish();
             if let Err(error) = result {
-                offer.tell(client, Told::Failed(Failure { error, ledger }));
+                offer.report(client, WorkerEvent::Failed(SenderFailure { error, ledger }));
             }
         }
-        Err(error) => offer.tell(client, Told::Failed(Failure { error, ledger: Ledger::default() })),
+        Err(error) => {
+            offer.report(client, WorkerEvent::Failed(SenderFailure { error, ledger: Ledger::default() }))
+        }
     }
     farewell.told = true;
 }
 
 /// Tells the owner when this thread panics, so that nobody waits for it.
-struct Farewell<'a> {
-    offer: &'a Offer,
+struct PanicReport<'a> {
+    offer: &'a ActiveService,
     client: usize,
     told: bool,
 }
 
-impl Drop for Farewell<'_> {
+impl Drop for PanicReport<'_> {
     fn drop(&mut self) {
         if !self.told {
             let error = io::Error::other("its thread panicked");
-            self.offer.tell(self.client, Told::Failed(Failure { error, ledger: Ledger::default() }));
+            self.offer
+                .report(self.client, WorkerEvent::Failed(SenderFailure { error, ledger: Ledger::default() }));
         }
     }
 }
 
 struct Conversation<'a> {
-    offer: &'a Offer,
+    offer: &'a ActiveService,
     client: usize,
     /// Where asks come from; the sender has a handle of its own, whose calls are counted.
     asks: Socket,
-    calls: Calls,
-    supply: Supply,
+    calls: CallCounter,
+    supply: MessagePool,
     sender: Box<dyn Sender>,
     meter: Meter,
     chase: Option<Chase>,
     /// Only of client 0.
-    throttling: Option<Counters>,
+    throttling: Option<ThrottleCounters>,
 }
 
 /// Steps of the pointer chase after each message: an eighth of a 512 KiB table, so that every line is visited again
@@ -77,18 +80,18 @@ const IDLE_PORTION: u64 = 4096;
 const IDLE_STEPS: u64 = 1 << 18;
 
 impl<'a> Conversation<'a> {
-    fn open(offer: &'a Offer, client: usize, asks: Socket) -> io::Result<Self> {
+    fn open(offer: &'a ActiveService, client: usize, asks: Socket) -> io::Result<Self> {
         let service = &offer.service;
         // The listener's connections are made for throughput; a service may want its own for latency.
         asks.options().set_tcp_nodelay(service.options.nodelay)?;
-        service.seats[client].take()?;
-        let supply = Supply::new(&service.spec, service.verify)?;
+        service.placements[client].apply()?;
+        let supply = MessagePool::new(&service.spec, service.verify)?;
         let socket = asks.try_clone()?;
         let calls = socket.calls();
-        let sender = (service.path.open)(socket, &supply, service.terms.clone())?;
+        let sender = (service.path.open)(socket, &supply, service.sender_config.clone())?;
         let meter = Meter::open(client < service.counted_threads);
         let chase = service.pollution_table.map(Chase::new).transpose().map_err(io::Error::other)?;
-        let throttling = (client == 0).then(Counters::open);
+        let throttling = (client == 0).then(ThrottleCounters::open);
         Ok(Self { offer, client, asks, calls, supply, sender, meter, chase, throttling })
     }
 
@@ -127,9 +130,9 @@ impl<'a> Conversation<'a> {
             }
             ask = self.next_ask()?.ok_or(io::ErrorKind::UnexpectedEof)?;
         }
-        connection::push(&self.asks)?;
+        connection::flush_nagle(&self.asks)?;
         let drain = self.drain()?;
-        let report = Report {
+        let report = SenderReport {
             messages,
             calls: self.calls.get() - calls,
             spent: self.meter.stop(messages),
@@ -139,17 +142,17 @@ impl<'a> Conversation<'a> {
             drain,
             throttled: self.throttled() - throttled,
         };
-        self.offer.tell(self.client, Told::Report(Box::new(report)));
+        self.offer.report(self.client, WorkerEvent::Report(Box::new(report)));
         Ok(())
     }
 
     fn throttled(&self) -> Throttled {
-        self.throttling.as_ref().map(Counters::read).unwrap_or_default()
+        self.throttling.as_ref().map(ThrottleCounters::read).unwrap_or_default()
     }
 
     /// The loop that is measured.
     fn send(&mut self, messages: u64) -> io::Result<Walk> {
-        let patience = self.offer.service.options.stall;
+        let patience = self.offer.service.options.stall_timeout;
         let (mut walk, mut idle) = (Walk::default(), 0);
         for _ in 0..messages {
             if self.offer.is_finishing() {
@@ -180,14 +183,14 @@ impl<'a> Conversation<'a> {
     /// The next ask, however long the client is silent; `None` when it has gone. A stop ends the wait, because
     /// it shuts the connection down.
     fn next_ask(&mut self) -> io::Result<Option<Ask>> {
-        let stall = self.offer.service.options.stall;
+        let stall = self.offer.service.options.stall_timeout;
         let mut bytes = [0; Ask::BYTES];
         loop {
             match self.asks.readable_by(Instant::now() + stall)? {
-                Woken::Ready => break,
-                Woken::Late => {}
+                WakeReason::Ready => break,
+                WakeReason::Late => {}
                 // Notifications of what was sent: take them, or they would wake this wait at once for ever.
-                Woken::ByErrorQueue => match self.sender.reap(Instant::now()) {
+                WakeReason::ByErrorQueue => match self.sender.reap(Instant::now()) {
                     Ok(true) => {}
                     // Nothing is held: then it is an error, which receiving tells.
                     Ok(false) => break,

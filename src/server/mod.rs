@@ -18,12 +18,12 @@ use std::time::{Duration, Instant};
 
 use crossbeam::channel::Sender;
 
-use crate::connection::{self, Options};
-use crate::protocol::{Hello, Misunderstood, Purpose, Ticket};
-use crate::sys::socket::{SendFlags, Socket, Woken};
+use crate::connection::{self, ConnectionOptions};
+use crate::protocol::{BadHello, Hello, Purpose, Ticket};
+use crate::sys::socket::{SendFlags, Socket, WakeReason};
 
-use service::Offer;
-pub use service::{Failure, News, Report, Service, Told};
+use service::ActiveService;
+pub use service::{SenderFailure, SenderReport, Service, WorkerEvent, WorkerUpdate};
 
 /// A thread of a measurement calls only the kernel and keeps its buffers on the heap; 1,024 clients on three
 /// paths are 6,000 threads.
@@ -38,20 +38,20 @@ const MOST_PENDING: usize = 256;
 const MOST_UNHEARD: usize = 4 * MOST_PENDING;
 
 /// Takes care of connections that are no clients with tickets.
-pub trait Attendant: Send + Sync + fmt::Debug {
+pub trait ConnectionHandler: Send + Sync + fmt::Debug {
     /// Speaks with one of them, on a thread of its own, until it goes or the server stops.
-    fn attend(&self, visit: Visit);
+    fn handle(&self, visit: Incoming);
 }
 
 /// A connection for the attendant.
 #[derive(Debug)]
-pub struct Visit {
+pub struct Incoming {
     /// The connection; shut down when the server stops.
     pub socket: Socket,
     /// Who it is.
     pub peer: SocketAddr,
     /// Where services are offered.
-    pub desk: Desk,
+    pub desk: ServiceRegistry,
     /// Tells the server that the visitor has shown who it is, and is pending no more.
     pub pending: Pending,
     /// When it must have shown it.
@@ -60,11 +60,11 @@ pub struct Visit {
 
 /// Who is let in, and how.
 #[derive(Debug, Clone, Default)]
-pub struct Doors {
+pub struct Handlers {
     /// For connections whose hello says control.
-    pub control: Option<Arc<dyn Attendant>>,
+    pub control: Option<Arc<dyn ConnectionHandler>>,
     /// For every connection, without a hello: then there are no other doors.
-    pub raw: Option<Arc<dyn Attendant>>,
+    pub raw: Option<Arc<dyn ConnectionHandler>>,
 }
 
 /// A running server.
@@ -77,11 +77,11 @@ pub struct Server {
 
 /// Where services are offered.
 #[derive(Debug, Clone)]
-pub struct Desk(Arc<Shared>);
+pub struct ServiceRegistry(Arc<Shared>);
 
 /// A service on offer: dropped, it is withdrawn and its connections end.
 #[derive(Debug)]
-pub struct Offered {
+pub struct ServiceGuard {
     shared: Arc<Shared>,
     ticket: Ticket,
 }
@@ -90,19 +90,19 @@ pub struct Offered {
 #[derive(Debug)]
 struct Shared {
     listener: Socket,
-    options: Options,
-    doors: Doors,
+    options: ConnectionOptions,
+    handlers: Handlers,
     stopping: AtomicBool,
     /// Each open connection, in the order in which they came.
-    connections: Mutex<BTreeMap<u64, Open>>,
-    offers: Mutex<HashMap<Ticket, Arc<Offer>>>,
+    connections: Mutex<BTreeMap<u64, OpenConnection>>,
+    offers: Mutex<HashMap<Ticket, Arc<ActiveService>>>,
     /// Services offered so far.
     offered: AtomicU64,
 }
 
 /// An open connection as others see it.
 #[derive(Debug)]
-struct Open {
+struct OpenConnection {
     /// A handle to wake its thread with.
     socket: Socket,
     /// Who it is.
@@ -115,12 +115,12 @@ struct Open {
 
 impl Server {
     /// Accepts on `listener`, whose connections have `options`, and leads them through `doors`.
-    pub fn start(listener: Socket, options: Options, doors: Doors) -> io::Result<Self> {
+    pub fn start(listener: Socket, options: ConnectionOptions, doors: Handlers) -> io::Result<Self> {
         let address = listener.local_addr()?;
         let shared = Arc::new(Shared {
             listener,
             options,
-            doors,
+            handlers: doors,
             stopping: AtomicBool::new(false),
             connections: Mutex::default(),
             offers: Mutex::default(),
@@ -140,18 +140,18 @@ impl Server {
     }
 
     /// Where services are offered.
-    pub fn desk(&self) -> Desk {
-        Desk(Arc::clone(&self.shared))
+    pub fn registry(&self) -> ServiceRegistry {
+        ServiceRegistry(Arc::clone(&self.shared))
     }
 }
 
-impl Desk {
+impl ServiceRegistry {
     /// Offers `service` to those who show its ticket. News of their threads go to `news`.
-    pub fn offer(&self, service: Service, news: Sender<News>) -> Offered {
+    pub fn offer(&self, service: Service, news: Sender<WorkerUpdate>) -> ServiceGuard {
         let (shared, ticket) = (Arc::clone(&self.0), service.ticket);
         shared.offered.fetch_add(1, Ordering::Relaxed);
-        lock(&shared.offers).insert(ticket, Arc::new(Offer::new(service, news)));
-        Offered { shared, ticket }
+        lock(&shared.offers).insert(ticket, Arc::new(ActiveService::new(service, news)));
+        ServiceGuard { shared, ticket }
     }
 
     /// How many services were offered so far.
@@ -170,7 +170,7 @@ impl Desk {
     }
 }
 
-impl Drop for Offered {
+impl Drop for ServiceGuard {
     fn drop(&mut self) {
         lock(&self.shared.offers).remove(&self.ticket);
         let connections = lock(&self.shared.connections);
@@ -201,7 +201,7 @@ impl Shared {
     /// Notes a new connection, and ends a pending one if there are too many.
     fn enter(&self, number: u64, socket: Socket, peer: IpAddr) {
         let mut connections = lock(&self.connections);
-        connections.insert(number, Open { socket, peer, pending: true, ticket: None });
+        connections.insert(number, OpenConnection { socket, peer, pending: true, ticket: None });
         if connections.values().filter(|open| open.pending).count() > MOST_PENDING
             && let Some(one_too_many) = one_too_many(&connections)
             && let Some(open) = connections.get_mut(&one_too_many)
@@ -211,7 +211,7 @@ impl Shared {
         }
     }
 
-    fn offer_for(&self, ticket: Ticket) -> Option<Arc<Offer>> {
+    fn offer_for(&self, ticket: Ticket) -> Option<Arc<ActiveService>> {
         lock(&self.offers).get(&ticket).cloned()
     }
 }
@@ -219,14 +219,15 @@ impl Shared {
 /// The pending connection that has to go when there are too many: of the network that has most of them the oldest that
 /// has said nothing that is still to be read. One whose thread has only not had its turn yet stays, unless it is all
 /// of them.
-fn one_too_many(connections: &BTreeMap<u64, Open>) -> Option<u64> {
+fn one_too_many(connections: &BTreeMap<u64, OpenConnection>) -> Option<u64> {
     let pending = || connections.iter().filter(|(_, open)| open.pending);
     let mut crowds: HashMap<IpAddr, usize> = HashMap::new();
     pending().for_each(|(_, open)| *crowds.entry(network(open.peer)).or_default() += 1);
     let (crowd, _) = crowds.into_iter().max_by_key(|(_, size)| *size)?;
     // In ascending order, so that the first one is the oldest.
     let mut of_crowd = pending().filter(|(_, open)| network(open.peer) == crowd);
-    let silent = |open: &Open| matches!(open.socket.readable_by(Instant::now()), Ok(Woken::Late));
+    let silent =
+        |open: &OpenConnection| matches!(open.socket.readable_by(Instant::now()), Ok(WakeReason::Late));
     let oldest_silent = of_crowd.clone().find(|(_, open)| silent(open)).map(|(number, _)| *number);
     let oldest = || of_crowd.next().map(|(number, _)| *number);
     oldest_silent.or_else(|| (pending().count() > MOST_UNHEARD).then(oldest)?)
@@ -275,7 +276,7 @@ fn start_thread(
     peer: SocketAddr,
     number: u64,
 ) -> Option<JoinHandle<()>> {
-    connection::accepted(&socket, &shared.options).ok()?;
+    connection::set_timeouts(&socket, &shared.options).ok()?;
     shared.enter(number, socket.try_clone().ok()?, peer.ip());
     let pending = Pending { shared: Arc::clone(shared), number };
     let thread = thread::Builder::new().name(format!("serve-{number}")).stack_size(STACK_BYTES);
@@ -285,10 +286,11 @@ fn start_thread(
 /// Leads one connection to where it belongs. A stranger is only shown the door.
 fn receive(socket: Socket, peer: SocketAddr, pending: Pending) {
     let shared = Arc::clone(&pending.shared);
-    let by = Instant::now() + shared.options.hello;
-    let visit = |socket, pending| Visit { socket, peer, desk: Desk(Arc::clone(&shared)), pending, by };
-    if let Some(attendant) = &shared.doors.raw {
-        return attendant.attend(visit(socket, pending));
+    let by = Instant::now() + shared.options.hello_timeout;
+    let visit =
+        |socket, pending| Incoming { socket, peer, desk: ServiceRegistry(Arc::clone(&shared)), pending, by };
+    if let Some(attendant) = &shared.handlers.raw {
+        return attendant.handle(visit(socket, pending));
     }
     let Ok(Some(hello)) = greet(&shared, &socket, by) else { return };
     match hello.purpose {
@@ -304,8 +306,8 @@ fn receive(socket: Socket, peer: SocketAddr, pending: Pending) {
             }
         }
         Purpose::Control => {
-            if let Some(attendant) = &shared.doors.control {
-                attendant.attend(visit(socket, pending));
+            if let Some(attendant) = &shared.handlers.control {
+                attendant.handle(visit(socket, pending));
             }
         }
     }
@@ -319,7 +321,7 @@ fn greet(shared: &Shared, socket: &Socket, by: Instant) -> io::Result<Option<Hel
         return Ok(None);
     }
     let hello = Hello::decode(&bytes);
-    if shared.doors.control.is_some() && matches!(hello, Err(Misunderstood::Version(_))) {
+    if shared.handlers.control.is_some() && matches!(hello, Err(BadHello::Version(_))) {
         socket.send(&Hello { purpose: Purpose::Control }.encode(), SendFlags::NONE)?;
     }
     Ok(hello.ok())

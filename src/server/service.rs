@@ -10,14 +10,14 @@ use crossbeam::channel::Sender;
 
 use super::lock;
 use crate::cgroup::throttle::Throttled;
-use crate::connection::Options;
+use crate::connection::ConnectionOptions;
 use crate::cost::meter::Spent;
 use crate::cost::pollution::Walk;
 use crate::cost::wire::Wire;
 use crate::message::Spec;
+use crate::placement::ThreadPlacement;
 use crate::protocol::Ticket;
-use crate::seat::Seat;
-use crate::send::{Ledger, SendPath, Terms};
+use crate::send::{Ledger, SendPath, SenderConfig};
 
 /// What a server sends, and to whom.
 #[derive(Debug)]
@@ -29,9 +29,9 @@ pub struct Service {
     /// Rewrite every byte of a ring's messages, for a receiver that checks every byte.
     pub verify: bool,
     /// One seat for each client; their number is how many are let in.
-    pub seats: Vec<Seat>,
+    pub placements: Vec<ThreadPlacement>,
     /// What each sender is opened with.
-    pub terms: Terms,
+    pub sender_config: SenderConfig,
     /// How many of the threads have their counters read: the first ones.
     pub counted_threads: usize,
     /// A table of so many bytes that each thread chases pointers through between messages.
@@ -42,23 +42,23 @@ pub struct Service {
     /// What lets a client in.
     pub ticket: Ticket,
     /// What its connections are made with.
-    pub options: Options,
+    pub options: ConnectionOptions,
     /// How long the kernel may take to release everything at the end of a run.
     pub drain_timeout: Duration,
 }
 
 /// News of one client's thread.
 #[derive(Debug)]
-pub struct News {
+pub struct WorkerUpdate {
     /// The client's number.
     pub client: usize,
     /// What happened.
-    pub told: Told,
+    pub event: WorkerEvent,
 }
 
 /// What happened to one client's thread.
 #[derive(Debug)]
-pub enum Told {
+pub enum WorkerEvent {
     /// It is seated and waits for an ask.
     Ready {
         /// For the layout `huge`: the share of the messages' memory, 0 to 1, that lies on huge pages. Told by
@@ -70,14 +70,14 @@ pub enum Told {
         message_offset: Option<u16>,
     },
     /// A run is over.
-    Report(Box<Report>),
+    Report(Box<SenderReport>),
     /// It ended with an error.
-    Failed(Failure),
+    Failed(SenderFailure),
 }
 
 /// What one run cost the sender.
 #[derive(Debug, Clone, Default, serde::Serialize, serde::Deserialize)]
-pub struct Report {
+pub struct SenderReport {
     /// Messages sent.
     pub messages: u64,
     /// System calls made to send them and to learn of their release.
@@ -99,7 +99,7 @@ pub struct Report {
 
 /// Why a sender ended.
 #[derive(Debug)]
-pub struct Failure {
+pub struct SenderFailure {
     /// The error.
     pub error: io::Error,
     /// What the kernel had told by then.
@@ -107,9 +107,9 @@ pub struct Failure {
 }
 
 /// A service that is open to those who show its ticket.
-pub(super) struct Offer {
+pub(super) struct ActiveService {
     pub(super) service: Service,
-    news: Sender<News>,
+    updates: Sender<WorkerUpdate>,
     /// Clients that were let in; each number once.
     admitted: Mutex<Vec<bool>>,
     /// Senders that are in a run.
@@ -118,16 +118,22 @@ pub(super) struct Offer {
     finishing: AtomicBool,
 }
 
-impl fmt::Debug for Offer {
+impl fmt::Debug for ActiveService {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Offer").field("service", &self.service).finish_non_exhaustive()
     }
 }
 
-impl Offer {
-    pub(super) fn new(service: Service, news: Sender<News>) -> Self {
-        let admitted = Mutex::new(vec![false; service.seats.len()]);
-        Self { service, news, admitted, sending: AtomicUsize::new(0), finishing: AtomicBool::new(false) }
+impl ActiveService {
+    pub(super) fn new(service: Service, news: Sender<WorkerUpdate>) -> Self {
+        let admitted = Mutex::new(vec![false; service.placements.len()]);
+        Self {
+            service,
+            updates: news,
+            admitted,
+            sending: AtomicUsize::new(0),
+            finishing: AtomicBool::new(false),
+        }
     }
 
     /// Has every sender end after the message at hand.
@@ -146,9 +152,9 @@ impl Offer {
     }
 
     /// A sender is in a run until what is returned is dropped.
-    pub(super) fn sends(&self) -> Sends<'_> {
+    pub(super) fn sends(&self) -> SendingGuard<'_> {
         self.sending.fetch_add(1, Ordering::SeqCst);
-        Sends(&self.sending)
+        SendingGuard(&self.sending)
     }
 
     /// True once for each client number that has a seat.
@@ -157,16 +163,16 @@ impl Offer {
         admitted.get_mut(client).is_some_and(|seen| !std::mem::replace(seen, true))
     }
 
-    pub(super) fn tell(&self, client: usize, told: Told) {
+    pub(super) fn report(&self, client: usize, told: WorkerEvent) {
         // Nobody listens any more when the owner is being dropped.
-        let _ = self.news.send(News { client, told });
+        let _ = self.updates.send(WorkerUpdate { client, event: told });
     }
 }
 
 /// A sender that is in a run.
-pub(super) struct Sends<'a>(&'a AtomicUsize);
+pub(super) struct SendingGuard<'a>(&'a AtomicUsize);
 
-impl Drop for Sends<'_> {
+impl Drop for SendingGuard<'_> {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::SeqCst);
     }

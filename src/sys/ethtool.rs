@@ -35,7 +35,7 @@ pub struct Offloads {
 
 // struct ethtool_value
 #[repr(C)]
-struct Value {
+struct EthtoolValue {
     command: u32,
     data: u32,
 }
@@ -96,7 +96,7 @@ impl Ethtool {
     }
 
     fn flag(&self, interface: &str, command: u32) -> io::Result<bool> {
-        let mut value = Value { command, data: 0 };
+        let mut value = EthtoolValue { command, data: 0 };
         // SAFETY: the five commands that come here write one struct ethtool_value, which `Value` is.
         unsafe { self.ask(interface, (&raw mut value).cast()) }?;
         Ok(value.data != 0)
@@ -124,7 +124,7 @@ mod tests {
     #[test]
     fn the_structures_have_the_kernels_sizes() {
         assert_eq!(size_of::<Driver>(), 196);
-        assert_eq!(size_of::<Value>(), 8);
+        assert_eq!(size_of::<EthtoolValue>(), 8);
         assert!(size_of::<Request>() >= 40);
     }
 

@@ -239,7 +239,7 @@ impl Message {
     }
 
     /// Whether nobody has yet called this. The caller keeps a clone of the message's `Arc` then, for as long as others
-    /// could write into it: see [`super::splice::Kept`].
+    /// could write into it: see [`super::splice::HeldMessages`].
     #[inline]
     pub(super) fn keep_for_ever(&self) -> bool {
         !self.kept.load(Ordering::Relaxed) && !self.kept.swap(true, Ordering::Relaxed)

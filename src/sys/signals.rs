@@ -14,7 +14,7 @@ const ARRIVAL_BYTES: usize = 12;
 
 /// A signal that came.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Arrival {
+pub struct CaughtSignal {
     /// Its number.
     pub signal: i32,
     /// When it came, on the monotonic clock.
@@ -44,12 +44,12 @@ pub fn catch(signals: &[i32]) -> io::Result<Signals> {
 
 impl Signals {
     /// Waits for the next signal.
-    pub fn wait(&mut self) -> io::Result<Arrival> {
+    pub fn wait(&mut self) -> io::Result<CaughtSignal> {
         let mut bytes = [0; ARRIVAL_BYTES];
         self.0.read_exact(&mut bytes)?;
         let [a, b, c, d, ns @ ..] = bytes;
         let at = Duration::from_nanos(u64::from_ne_bytes(ns));
-        Ok(Arrival { signal: i32::from_ne_bytes([a, b, c, d]), at })
+        Ok(CaughtSignal { signal: i32::from_ne_bytes([a, b, c, d]), at })
     }
 }
 

@@ -13,9 +13,9 @@ use socket2::{Domain, Protocol, SockAddr, TcpKeepalive, Type};
 
 /// How many system calls a socket's owner made. Clones share one count; only one thread adds to it.
 #[derive(Debug, Clone, Default)]
-pub struct Calls(Arc<AtomicU64>);
+pub struct CallCounter(Arc<AtomicU64>);
 
-impl Calls {
+impl CallCounter {
     /// The calls so far.
     pub fn get(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
@@ -39,7 +39,7 @@ impl Calls {
 #[derive(Debug)]
 pub struct Socket {
     inner: socket2::Socket,
-    calls: Calls,
+    calls: CallCounter,
 }
 
 /// Options of a socket and what else is done with it beside sending and receiving, as [`socket2::Socket`] has them. Its
@@ -94,7 +94,7 @@ forward! {
 
 /// What ended a wait.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Woken {
+pub enum WakeReason {
     /// What was waited for, or an end.
     Ready,
     /// Only the error queue: notifications wait there, or the socket has an error. It wakes every poll until it is
@@ -138,12 +138,12 @@ impl Socket {
     }
 
     /// The same socket as the standard library has it, and the count, which then is to be kept by who has the socket.
-    pub fn into_stream(self) -> (std::net::TcpStream, Calls) {
+    pub fn into_stream(self) -> (std::net::TcpStream, CallCounter) {
         (self.inner.into(), self.calls)
     }
 
     /// The count of calls made through this handle.
-    pub fn calls(&self) -> Calls {
+    pub fn calls(&self) -> CallCounter {
         self.calls.clone()
     }
 
@@ -200,11 +200,11 @@ impl Socket {
     }
 
     /// `poll(2)` for something to receive or an end.
-    pub fn readable_by(&self, until: Instant) -> io::Result<Woken> {
+    pub fn readable_by(&self, until: Instant) -> io::Result<WakeReason> {
         self.poll(libc::POLLIN, until)
     }
 
-    fn poll(&self, events: i16, until: Instant) -> io::Result<Woken> {
+    fn poll(&self, events: i16, until: Instant) -> io::Result<WakeReason> {
         loop {
             let left = until.saturating_duration_since(Instant::now());
             // Rounded up: rounding down would turn the last millisecond into a spin.
@@ -213,10 +213,10 @@ impl Socket {
             self.calls.add();
             // SAFETY: `poll` is one valid pollfd that outlives the call, and the count given is 1.
             match super::checked(unsafe { libc::poll(&raw mut poll, 1, timeout) }) {
-                Ok(0) if left.is_zero() => return Ok(Woken::Late),
+                Ok(0) if left.is_zero() => return Ok(WakeReason::Late),
                 Ok(0) => {}
-                Ok(_) if poll.revents == libc::POLLERR => return Ok(Woken::ByErrorQueue),
-                Ok(_) => return Ok(Woken::Ready),
+                Ok(_) if poll.revents == libc::POLLERR => return Ok(WakeReason::ByErrorQueue),
+                Ok(_) => return Ok(WakeReason::Ready),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => return Err(error),
             }
@@ -298,7 +298,7 @@ impl Socket {
 
 impl From<socket2::Socket> for Socket {
     fn from(inner: socket2::Socket) -> Self {
-        Self { inner, calls: Calls::default() }
+        Self { inner, calls: CallCounter::default() }
     }
 }
 

@@ -1,7 +1,7 @@
 //! sendfile(2), vmsplice(2) and splice(2): bytes that reach a socket by reference to the pages that hold them. The
 //! calls are counted as the socket's, like every other call that sends.
 //!
-//! The kernel never says when it is done with such pages, so nobody may write into them any more: [`Kept`] holds a clone
+//! The kernel never says when it is done with such pages, so nobody may write into them any more: [`HeldMessages`] holds a clone
 //! of each message's `Arc` for as long as somebody else has one.
 
 use std::io::{self, IoSlice};
@@ -17,12 +17,12 @@ use super::socket::Socket;
 /// Messages whose pages the kernel refers to for an unknown time: with this clone of their `Arc` around, nobody gets `&mut`
 /// to one again.
 #[derive(Debug, Default)]
-pub struct Kept(Vec<Arc<Message>>);
+pub struct HeldMessages(Vec<Arc<Message>>);
 
-/// What was kept by a [`Kept`] that is gone, and still has other owners, who could write into it.
+/// What was kept by a [`HeldMessages`] that is gone, and still has other owners, who could write into it.
 static ORPHANS: Mutex<Vec<Arc<Message>>> = Mutex::new(Vec::new());
 
-impl Kept {
+impl HeldMessages {
     /// Keeps `message`, once for all that send it.
     #[inline]
     fn keep(&mut self, message: &Arc<Message>) {
@@ -45,7 +45,7 @@ fn is_last_owner(message: &mut Arc<Message>) -> bool {
     Arc::get_mut(message).is_some()
 }
 
-impl Drop for Kept {
+impl Drop for HeldMessages {
     fn drop(&mut self) {
         self.0.retain_mut(|message| !is_last_owner(message));
         let mut orphans = ORPHANS.lock().unwrap_or_else(PoisonError::into_inner);
@@ -103,7 +103,12 @@ impl Socket {
     /// SO_SNDTIMEO ends it, after twice that time at most: inside is a `sendmsg` (splice_to_socket, fs/splice.c), which
     /// is called again after a short count.
     #[inline]
-    pub fn sendfile(&self, kept: &mut Kept, message: &Arc<Message>, sent: usize) -> io::Result<usize> {
+    pub fn sendfile(
+        &self,
+        kept: &mut HeldMessages,
+        message: &Arc<Message>,
+        sent: usize,
+    ) -> io::Result<usize> {
         sigpipe::block();
         let (file, offset) = message.extent().ok_or(io::ErrorKind::InvalidInput)?;
         let count = message.size().checked_sub(sent).ok_or(io::ErrorKind::InvalidInput)?;
@@ -125,7 +130,7 @@ impl Socket {
     #[inline]
     pub fn vmsplice(
         &self,
-        kept: &mut Kept,
+        kept: &mut HeldMessages,
         pipe: &Pipe,
         message: &Arc<Message>,
         slices: &[IoSlice<'_>],
@@ -171,13 +176,13 @@ mod tests {
     #[test]
     fn what_was_sent_is_kept_until_nobody_else_could_write_it() {
         let is_orphan = |address: usize| {
-            Kept::orphans();
+            HeldMessages::orphans();
             let orphans = ORPHANS.lock().unwrap_or_else(PoisonError::into_inner);
             orphans.iter().any(|message| Arc::as_ptr(message) as usize == address)
         };
         let mut message = Arc::new(Message::from_bytes(*b"four"));
         let address = Arc::as_ptr(&message) as usize;
-        let (mut first, mut second) = (Kept::default(), Kept::default());
+        let (mut first, mut second) = (HeldMessages::default(), HeldMessages::default());
         first.keep(&message);
         first.keep(&message);
         second.keep(&message);

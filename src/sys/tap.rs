@@ -55,9 +55,9 @@ impl Tap {
 
 /// Wakes a thread that waits for taps: `eventfd(2)`.
 #[derive(Debug)]
-pub struct Bell(File);
+pub struct TapWaker(File);
 
-impl Bell {
+impl TapWaker {
     /// A new one, silent.
     pub fn new() -> io::Result<Self> {
         // SAFETY: the call takes two numbers.
@@ -80,7 +80,7 @@ impl Bell {
 
 /// `ppoll(2)`: waits until a tap has a frame or the bell rings, at most `patience`. NotConnected where a tap has lost its
 /// link: it would end every wait at once.
-pub fn wait_for(taps: &[&Tap], bell: &Bell, patience: Duration) -> io::Result<()> {
+pub fn wait_for(taps: &[&Tap], bell: &TapWaker, patience: Duration) -> io::Result<()> {
     const MOST: usize = 4;
     let readable = |file: &File| libc::pollfd { fd: file.as_raw_fd(), events: libc::POLLIN, revents: 0 };
     let mut polled = [readable(&bell.0); MOST];

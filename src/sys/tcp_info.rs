@@ -10,7 +10,7 @@ use std::os::fd::{AsRawFd, BorrowedFd};
 
 /// `struct tcp_info` of `include/uapi/linux/tcp.h`, up to the last field used here (Linux 4.19).
 #[repr(C)]
-struct Raw {
+struct RawTcpInfo {
     /// State, retransmits, options, window scales: eight one-byte fields; the app-limited bit is in the last.
     head: [u8; 8],
     rto: u32,
@@ -83,7 +83,7 @@ pub struct TcpInfo {
 /// # Errors
 /// What `getsockopt(2)` says: not a socket, not TCP.
 pub fn tcp_info(fd: BorrowedFd<'_>) -> io::Result<TcpInfo> {
-    let mut bytes = [0u8; size_of::<Raw>()];
+    let mut bytes = [0u8; size_of::<RawTcpInfo>()];
     let mut length = bytes.len() as libc::socklen_t;
     // SAFETY: `bytes` is writable for `length` bytes, the kernel writes at most that many and stores in `length`
     // how many; `fd` is open for as long as it is borrowed.
@@ -115,20 +115,20 @@ impl TcpInfo {
             Some(u64::from_ne_bytes(field.try_into().ok()?))
         };
         TcpInfo {
-            snd_mss: u32_at(offset_of!(Raw, snd_mss)),
-            rcv_mss: u32_at(offset_of!(Raw, rcv_mss)),
+            snd_mss: u32_at(offset_of!(RawTcpInfo, snd_mss)),
+            rcv_mss: u32_at(offset_of!(RawTcpInfo, rcv_mss)),
             // No sample yet is 0 here, all ones for the minimum.
-            rtt_us: u32_at(offset_of!(Raw, rtt)).filter(|&rtt| rtt != 0),
-            min_rtt_us: u32_at(offset_of!(Raw, min_rtt)).filter(|&rtt| rtt != u32::MAX),
-            total_retrans: u32_at(offset_of!(Raw, total_retrans)),
-            data_segs_out: u32_at(offset_of!(Raw, data_segs_out)),
-            delivery_rate: u64_at(offset_of!(Raw, delivery_rate)).filter(|&rate| rate != 0),
-            busy_us: u64_at(offset_of!(Raw, busy_time)),
-            rwnd_limited_us: u64_at(offset_of!(Raw, rwnd_limited)),
-            sndbuf_limited_us: u64_at(offset_of!(Raw, sndbuf_limited)),
-            delivered: u32_at(offset_of!(Raw, delivered)),
-            bytes_sent: u64_at(offset_of!(Raw, bytes_sent)),
-            bytes_retrans: u64_at(offset_of!(Raw, bytes_retrans)),
+            rtt_us: u32_at(offset_of!(RawTcpInfo, rtt)).filter(|&rtt| rtt != 0),
+            min_rtt_us: u32_at(offset_of!(RawTcpInfo, min_rtt)).filter(|&rtt| rtt != u32::MAX),
+            total_retrans: u32_at(offset_of!(RawTcpInfo, total_retrans)),
+            data_segs_out: u32_at(offset_of!(RawTcpInfo, data_segs_out)),
+            delivery_rate: u64_at(offset_of!(RawTcpInfo, delivery_rate)).filter(|&rate| rate != 0),
+            busy_us: u64_at(offset_of!(RawTcpInfo, busy_time)),
+            rwnd_limited_us: u64_at(offset_of!(RawTcpInfo, rwnd_limited)),
+            sndbuf_limited_us: u64_at(offset_of!(RawTcpInfo, sndbuf_limited)),
+            delivered: u32_at(offset_of!(RawTcpInfo, delivered)),
+            bytes_sent: u64_at(offset_of!(RawTcpInfo, bytes_sent)),
+            bytes_retrans: u64_at(offset_of!(RawTcpInfo, bytes_retrans)),
         }
     }
 }
@@ -140,17 +140,17 @@ mod tests {
     #[test]
     fn offsets_are_the_kernels() {
         // From offsetof() over <linux/tcp.h>; a padding mistake in `Raw` would shift everything after it.
-        assert_eq!(offset_of!(Raw, rtt), 68);
-        assert_eq!(offset_of!(Raw, total_retrans), 100);
-        assert_eq!(offset_of!(Raw, pacing_rate), 104);
-        assert_eq!(offset_of!(Raw, data_segs_out), 156);
-        assert_eq!(offset_of!(Raw, busy_time), 168);
-        assert_eq!(offset_of!(Raw, bytes_sent), 200);
+        assert_eq!(offset_of!(RawTcpInfo, rtt), 68);
+        assert_eq!(offset_of!(RawTcpInfo, total_retrans), 100);
+        assert_eq!(offset_of!(RawTcpInfo, pacing_rate), 104);
+        assert_eq!(offset_of!(RawTcpInfo, data_segs_out), 156);
+        assert_eq!(offset_of!(RawTcpInfo, busy_time), 168);
+        assert_eq!(offset_of!(RawTcpInfo, bytes_sent), 200);
     }
 
     #[test]
     fn what_an_older_kernel_does_not_give_is_none() {
-        let ones = [1u8; size_of::<Raw>()];
+        let ones = [1u8; size_of::<RawTcpInfo>()];
         // Linux 2.6: ends after total_retrans. Linux 4.10: ends after sndbuf_limited.
         let old = TcpInfo::from_bytes(&ones[..104]);
         assert_eq!(old.total_retrans, Some(0x0101_0101));
@@ -165,9 +165,9 @@ mod tests {
 
     #[test]
     fn no_sample_yet_is_none() {
-        let zeroes = TcpInfo::from_bytes(&[0u8; size_of::<Raw>()]);
+        let zeroes = TcpInfo::from_bytes(&[0u8; size_of::<RawTcpInfo>()]);
         assert_eq!((zeroes.rtt_us, zeroes.delivery_rate), (None, None));
-        let ones = TcpInfo::from_bytes(&[0xff; size_of::<Raw>()]);
+        let ones = TcpInfo::from_bytes(&[0xff; size_of::<RawTcpInfo>()]);
         assert_eq!(ones.min_rtt_us, None);
     }
 

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use super::memory::{Block, page_size};
 use super::message::Message;
 use super::socket::Socket;
-use super::splice::Kept;
+use super::splice::HeldMessages;
 
 /// TCP_ZEROCOPY_RECEIVE, which the crate libc does not name.
 const TCP_ZEROCOPY_RECEIVE: libc::c_int = 35;
@@ -25,7 +25,7 @@ const SEGMENT: usize = 64 << 10;
 /// struct tcp_zerocopy_receive, up to what this file uses: the kernel goes by the length that it is given.
 #[repr(C)]
 #[derive(Debug, Default)]
-struct Raw {
+struct RawZeroCopyReceive {
     address: u64,
     length: u32,
     recv_skip_hint: u32,
@@ -52,7 +52,7 @@ unsafe impl Send for Window {}
 
 /// What one call has taken from the stream, in the order of the stream.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Taken {
+pub struct MappedRead {
     /// Bytes that are [`Window::last`] now.
     pub mapped: usize,
     /// Then bytes that were copied to the tail.
@@ -122,22 +122,27 @@ impl Socket {
     /// what it has, and copying to `tail` what of the next bytes cannot be mapped, or all where no more than `tail` has
     /// come. A window with less room than a segment is cleared first. Never waits: with nothing there, nothing is taken.
     /// EIO at the end of the stream.
-    pub fn zerocopy_receive(&self, window: &mut Window, max: usize, tail: &mut [u8]) -> io::Result<Taken> {
+    pub fn zerocopy_receive(
+        &self,
+        window: &mut Window,
+        max: usize,
+        tail: &mut [u8],
+    ) -> io::Result<MappedRead> {
         window.last = 0;
         if window.length - window.mapped < SEGMENT {
             window.clear()?;
         }
         let length = max.min(window.length - window.mapped) & !(page_size() - 1);
         let tail_length = tail.len().min(max - length);
-        let mut raw = Raw {
+        let mut raw = RawZeroCopyReceive {
             address: (window.start.as_ptr() as usize + window.mapped) as u64,
             length: u32::try_from(length).map_err(|_| io::ErrorKind::InvalidInput)?,
             copybuf_address: tail.as_mut_ptr() as u64,
             copybuf_len: i32::try_from(tail_length).map_err(|_| io::ErrorKind::InvalidInput)?,
             flags: CLEAN,
-            ..Raw::default()
+            ..RawZeroCopyReceive::default()
         };
-        let mut size = size_of::<Raw>() as libc::socklen_t;
+        let mut size = size_of::<RawZeroCopyReceive>() as libc::socklen_t;
         self.counted(|fd| {
             // SAFETY: `raw` and `size` are live and `size` is the length of `raw`; the addresses that `raw` holds are
             // those of `window`'s own mapping, of which no borrow is alive, and of `tail`, borrowed to be written.
@@ -155,7 +160,7 @@ impl Socket {
         window.mapped += window.last;
         // A negative length is an error of the copy, which took nothing.
         let copied = usize::try_from(raw.copybuf_len).unwrap_or(0).min(tail_length);
-        Ok(Taken { mapped: window.last, copied, to_copy: raw.recv_skip_hint as usize })
+        Ok(MappedRead { mapped: window.last, copied, to_copy: raw.recv_skip_hint as usize })
     }
 }
 
@@ -174,7 +179,7 @@ fn maps_pages_of_files() -> io::Result<bool> {
     // A page that was never written is sent as the kernel's page of zeros, which may be mapped: nobody can write it.
     message.slices_mut().for_each(|field| field.fill(1));
     let message = Arc::new(message);
-    let answer = first_page_is_mapped(|sender| sender.sendfile(&mut Kept::default(), &message, 0))?;
+    let answer = first_page_is_mapped(|sender| sender.sendfile(&mut HeldMessages::default(), &message, 0))?;
     Ok(*ANSWER.get_or_init(|| answer))
 }
 
@@ -193,7 +198,7 @@ fn first_page_is_mapped(send: impl FnOnce(&Socket) -> io::Result<usize>) -> io::
     receiver.readable_by(Instant::now() + DELIVERY_TIMEOUT)?;
     let mut window = Window::new(&receiver, SEGMENT)?;
     let taken = receiver.zerocopy_receive(&mut window, page_size(), &mut [])?;
-    if taken == Taken::default() {
+    if taken == MappedRead::default() {
         return Err(io::Error::new(io::ErrorKind::TimedOut, "loopback delivered nothing"));
     }
     Ok(taken.mapped > 0)

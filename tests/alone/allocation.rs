@@ -7,27 +7,28 @@ use std::time::{Duration, Instant};
 use crate::common::child::{alone, this_test};
 use crate::common::{available, fitting, spec, within};
 use crate::counting;
-use copycost::internals::connection::{self, Options};
-use copycost::internals::supply::Supply;
+use copycost::internals::connection::{self, ConnectionOptions};
+use copycost::internals::pool::MessagePool;
 use copycost::message::Spec;
 use copycost::rig::{Rig, Work};
 use copycost::scenario::Scenario;
-use copycost::send::{Budget, Limits, Release, SendPath, Terms, drain};
+use copycost::send::{Budget, Release, SendPath, SenderConfig, ZeroCopyLimits, drain};
 
 /// Allocations that the sending thread makes for `messages` messages, after as many to grow what grows once.
 fn allocations_of_sender(path: &'static SendPath, spec: Spec, messages: usize) -> u64 {
-    let options = Options::for_this_machine();
+    let options = ConnectionOptions::for_this_machine();
     let listener = connection::listen(([127, 0, 0, 1], 0).into(), &options).unwrap();
     let client = connection::connect(listener.local_addr().unwrap(), &options).unwrap();
     let (socket, _) = listener.accept().unwrap();
-    connection::accepted(&socket, &options).unwrap();
+    connection::set_timeouts(&socket, &options).unwrap();
     let reader = thread::Builder::new().spawn(move || {
         let mut buffer = vec![0; 1 << 20];
         while client.recv(&mut buffer).unwrap() > 0 {}
     });
-    let budget = Budget::share(&Limits::of_process(), 1, socket.options().send_buffer_size().unwrap());
-    let mut supply = Supply::new(&spec, true).unwrap();
-    let mut sender = (path.open)(socket, &supply, Terms::within(budget)).unwrap();
+    let budget =
+        Budget::share(&ZeroCopyLimits::of_process(), 1, socket.options().send_buffer_size().unwrap());
+    let mut supply = MessagePool::new(&spec, true).unwrap();
+    let mut sender = (path.open)(socket, &supply, SenderConfig::within(budget)).unwrap();
     let mut send = |messages| {
         for _ in 0..messages {
             let message = supply.next(&mut *sender, Duration::from_secs(20)).unwrap();

@@ -9,11 +9,11 @@ use crate::common::child::{alone, this_test};
 use crate::common::forgetful::Forgetful;
 use crate::common::{LONG, available, spec};
 use crate::counting::{PATTERN, overwrite_what_is_freed};
-use copycost::internals::connection::{self, Options};
-use copycost::internals::supply::Supply;
+use copycost::internals::connection::{self, ConnectionOptions};
+use copycost::internals::pool::MessagePool;
 use copycost::internals::sys::socket::Socket;
 use copycost::message::{Message, content};
-use copycost::send::{Budget, Sender, Terms, drain};
+use copycost::send::{Budget, Sender, SenderConfig, drain};
 
 /// Of each message, in eight fields that are freed one by one.
 const SIZE: usize = 64 << 10;
@@ -57,7 +57,7 @@ fn receive(client: &Socket) -> Arrived {
 
 /// Sends messages by the sender that `open` makes, each given up as soon as it was sent.
 fn sent(open: impl FnOnce(Socket) -> Box<dyn Sender>) -> Arrived {
-    let options = Options::for_this_machine();
+    let options = ConnectionOptions::for_this_machine();
     let listener = connection::listen(([127, 0, 0, 1], 0).into(), &options).unwrap();
     let client = connection::connect(listener.local_addr().unwrap(), &options).unwrap();
     let (socket, _) = listener.accept().unwrap();
@@ -80,8 +80,8 @@ fn what_a_path_gives_back_is_read_by_nobody() {
                 continue;
             }
             let open = |socket| {
-                let supply = Supply::new(&spec(SIZE, false), false).unwrap();
-                (path.open)(socket, &supply, Terms::within(Budget::unbounded())).unwrap()
+                let supply = MessagePool::new(&spec(SIZE, false), false).unwrap();
+                (path.open)(socket, &supply, SenderConfig::within(Budget::unbounded())).unwrap()
             };
             assert_eq!(sent(open), Arrived::default(), "{}", path.name);
         }

@@ -8,10 +8,10 @@ use std::time::{Duration, Instant};
 
 use crate::common::child::{alone, this_test};
 use crate::common::{Host, available, fitting, spec, within};
-use copycost::internals::connection::{self, Options};
-use copycost::internals::supply::Supply;
+use copycost::internals::connection::{self, ConnectionOptions};
+use copycost::internals::pool::MessagePool;
 use copycost::message::Message;
-use copycost::send::{Budget, Terms, drain};
+use copycost::send::{Budget, SenderConfig, drain};
 
 #[test]
 fn a_peer_that_went_away_raises_no_signal() {
@@ -24,14 +24,14 @@ fn peers_that_go_away() {
     assert_ne!(before, libc::SIG_ERR);
     for path in available(&spec(65536, false)) {
         within(path.name, move || {
-            let options = Options::for_this_machine();
+            let options = ConnectionOptions::for_this_machine();
             let listener = connection::listen(([127, 0, 0, 1], 0).into(), &options).unwrap();
             let client = connection::connect(listener.local_addr().unwrap(), &options).unwrap();
             let (socket, _) = listener.accept().unwrap();
-            connection::accepted(&socket, &options).unwrap();
+            connection::set_timeouts(&socket, &options).unwrap();
             let spec = fitting(path, spec(65536, false));
-            let supply = Supply::new(&spec, false).unwrap();
-            let mut sender = (path.open)(socket, &supply, Terms::within(Budget::unbounded())).unwrap();
+            let supply = MessagePool::new(&spec, false).unwrap();
+            let mut sender = (path.open)(socket, &supply, SenderConfig::within(Budget::unbounded())).unwrap();
             let message = Arc::new(Message::new(&spec).unwrap());
             drop(client);
             // The first sends may still be taken; then come a reset and, ever after, a broken pipe.

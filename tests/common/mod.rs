@@ -16,16 +16,18 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use copycost::internals::connection::{self, Options};
+use copycost::internals::connection::{self, ConnectionOptions};
+use copycost::internals::placement::ThreadPlacement;
 use copycost::internals::protocol::{Ask, Hello, Ticket};
-use copycost::internals::seat::Seat;
-use copycost::internals::server::{Doors, Failure, News, Offered, Report, Server, Service, Told};
+use copycost::internals::server::{
+    Handlers, SenderFailure, SenderReport, Server, Service, ServiceGuard, WorkerEvent, WorkerUpdate,
+};
 use copycost::internals::sys::socket::{SendFlags, Socket};
 use copycost::message::{Buffers, Spec, content};
 use copycost::recv::{self, ReceivePath};
 use copycost::rig::{Rig, RigError, Sample, Work};
 use copycost::scenario::Scenario;
-use copycost::send::{self, Budget, Release, SendPath, Terms};
+use copycost::send::{self, Budget, Release, SendPath, SenderConfig};
 use crossbeam::channel::{Receiver, unbounded};
 
 pub use rules::{full, lock_is_bounded, skip, take_turn_with_locked_memory};
@@ -202,8 +204,8 @@ pub fn verified(path: &'static SendPath, spec: Spec, clients: usize) -> Scenario
 }
 
 /// Options whose waits end after `stall`.
-pub fn impatient(stall: Duration) -> Options {
-    Options { stall, ..Options::for_this_machine() }
+pub fn impatient(stall: Duration) -> ConnectionOptions {
+    ConnectionOptions { stall_timeout: stall, ..ConnectionOptions::for_this_machine() }
 }
 
 /// The text of the error of a rig's end; panics on every other outcome.
@@ -216,12 +218,12 @@ pub fn end_of<T: std::fmt::Debug>(result: Result<T, RigError>) -> String {
 
 /// A server whose clients are made by hand.
 pub struct Host {
-    _offered: Offered,
+    _offered: ServiceGuard,
     pub path: &'static SendPath,
     pub server: Server,
-    pub news: Receiver<News>,
+    pub news: Receiver<WorkerUpdate>,
     pub ticket: Ticket,
-    pub options: Options,
+    pub options: ConnectionOptions,
     pub spec: Spec,
 }
 
@@ -250,21 +252,21 @@ impl Host {
             path,
             spec,
             verify: true,
-            seats: vec![Seat::default(); clients],
-            terms: Terms::within(Budget { bytes: 1 << 20, notifications: 64, pages: None }),
+            placements: vec![ThreadPlacement::default(); clients],
+            sender_config: SenderConfig::within(Budget { bytes: 1 << 20, notifications: 64, pages: None }),
             counted_threads: 0,
             pollution_table: None,
             idle_steps: 0,
             ticket: Ticket::new().unwrap(),
-            options: Options::for_this_machine(),
+            options: ConnectionOptions::for_this_machine(),
             drain_timeout: Duration::from_secs(5),
         };
         change(&mut service);
         let (ticket, options) = (service.ticket, service.options);
         let (news_to, news) = unbounded();
         let listener = connection::listen(address, &options).unwrap();
-        let server = Server::start(listener, options, Doors::default()).unwrap();
-        let offered = server.desk().offer(service, news_to);
+        let server = Server::start(listener, options, Handlers::default()).unwrap();
+        let offered = server.registry().offer(service, news_to);
         Self { _offered: offered, path, server, news, ticket, options, spec }
     }
 
@@ -276,7 +278,7 @@ impl Host {
     /// The same, by another address of the server.
     pub fn stranger_at(&self, address: SocketAddr) -> Guest {
         // A guest waits long, whatever the server does.
-        let options = Options { stall: LONG, ..self.options };
+        let options = ConnectionOptions { stall_timeout: LONG, ..self.options };
         Guest { socket: connection::connect(address, &options).unwrap(), spec: self.spec, at: 0 }
     }
 
@@ -291,26 +293,31 @@ impl Host {
     /// Waits until the server has seated a client.
     pub fn await_ready(&self, client: u32) {
         let news = self.next_news();
-        assert!(matches!(news.told, Told::Ready { .. }) && news.client == client as usize, "{news:?}");
+        assert!(
+            matches!(news.event, WorkerEvent::Ready { .. }) && news.client == client as usize,
+            "{news:?}"
+        );
     }
 
     /// The next news.
-    pub fn next_news(&self) -> News {
+    pub fn next_news(&self) -> WorkerUpdate {
         self.news.recv_timeout(LONG).expect("no news")
     }
 
     /// The report of the next run that ends; panics on a failure.
-    pub fn report(&self) -> Report {
+    pub fn report(&self) -> SenderReport {
         match self.next_news() {
-            News { told: Told::Report(report), .. } => *report,
+            WorkerUpdate { event: WorkerEvent::Report(report), .. } => *report,
             other => panic!("not a report: {other:?}"),
         }
     }
 
     /// The failure of `client`, which is told next.
-    pub fn failure(&self, client: usize) -> Failure {
+    pub fn failure(&self, client: usize) -> SenderFailure {
         match self.next_news() {
-            News { told: Told::Failed(failure), client: failed } if failed == client => failure,
+            WorkerUpdate { event: WorkerEvent::Failed(failure), client: failed } if failed == client => {
+                failure
+            }
             other => panic!("not a failure of client {client}: {other:?}"),
         }
     }

@@ -6,12 +6,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::common::{available, receivers, spec};
-use copycost::internals::supply::Supply;
+use copycost::internals::pool::MessagePool;
 use copycost::message::{Fields, Layout, Message, Spec};
-use copycost::offset::{Begin, Offset, Offsets, PERIOD, is_slow};
+use copycost::offset::{BufferStart, Offset, Offsets, PERIOD, is_slow};
 use copycost::rig::{BufferOffsets, Rig, Work};
 use copycost::scenario::{Placement, Scenario};
-use copycost::send::{Budget, Socket, Terms};
+use copycost::send::{Budget, SenderConfig, Socket};
 
 fn offset_of(bytes: &[u8]) -> usize {
     bytes.as_ptr() as usize % PERIOD
@@ -49,7 +49,7 @@ fn what_is_drawn_copies_fast_and_is_decided_by_the_seed() {
             for seed in 0..50 {
                 let spec = Spec { layout: *layout, fields: *fields, ..Spec::new(65_536).unwrap() };
                 let spec = spec.beginning(Offset::Drawn, seed);
-                assert_eq!(spec, Spec { begin: Begin::Malloc, ..spec }.beginning(Offset::Drawn, seed));
+                assert_eq!(spec, Spec { begin: BufferStart::Malloc, ..spec }.beginning(Offset::Drawn, seed));
                 let message = Message::new(&spec).unwrap();
                 let mut position = 0;
                 for field in message.slices() {
@@ -68,7 +68,7 @@ fn every_receive_path_begins_its_buffer_where_it_was_asked_to() {
         for offset in [0, 16, 64, 4032] {
             let listener = TcpListener::bind("127.0.0.1:0").unwrap();
             let socket = Socket::from(TcpStream::connect(listener.local_addr().unwrap()).unwrap());
-            let receiver = (path.open)(socket, Begin::At(offset)).unwrap();
+            let receiver = (path.open)(socket, BufferStart::At(offset)).unwrap();
             let read_back = receiver.buffer_offset();
             assert!(read_back.is_none_or(|read| read == usize::from(offset)), "{}: {read_back:?}", path.name);
             // The one without a buffer has nothing to copy to.
@@ -80,19 +80,19 @@ fn every_receive_path_begins_its_buffer_where_it_was_asked_to() {
 #[test]
 fn every_send_path_gathers_where_no_copy_is_slow_or_where_it_was_asked_to() {
     for path in available(&spec(16_384, false)) {
-        for asked in [None, Some(Begin::At(4080))] {
+        for asked in [None, Some(BufferStart::At(4080))] {
             let listener = TcpListener::bind("127.0.0.1:0").unwrap();
             let _peer = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
             let socket = Socket::from(listener.accept().unwrap().0);
-            let supply = Supply::new(&path.nearest(&spec(16_384, false)).unwrap(), false).unwrap();
-            let terms = Terms { staging: asked, ..Terms::within(Budget::unbounded()) };
+            let supply = MessagePool::new(&path.nearest(&spec(16_384, false)).unwrap(), false).unwrap();
+            let terms = SenderConfig { staging: asked, ..SenderConfig::within(Budget::unbounded()) };
             let mut sender = (path.open)(socket, &supply, terms).unwrap();
             let message = Arc::clone(&supply.messages()[0]);
             sender.send(&message).unwrap();
             sender.flush().unwrap();
             let Some(staging) = sender.staging_offset() else { continue };
             match asked {
-                Some(Begin::At(offset)) => assert_eq!(staging, usize::from(offset), "{}", path.name),
+                Some(BufferStart::At(offset)) => assert_eq!(staging, usize::from(offset), "{}", path.name),
                 _ => {
                     let mut position = staging;
                     for field in message.slices() {

@@ -7,25 +7,29 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::common::{available, fitting, spec, within};
-use copycost::internals::connection::{self, Options};
-use copycost::internals::supply::Supply;
+use copycost::internals::connection::{self, ConnectionOptions};
+use copycost::internals::pool::MessagePool;
 use copycost::internals::sys::socket::Socket;
 use copycost::message::{Message, content};
-use copycost::send::{Budget, Release, SendPath, Sender, Terms};
+use copycost::send::{Budget, Release, SendPath, Sender, SenderConfig};
 
 /// Fits the socket buffers whole.
 const SIZE: usize = 65_536;
 
 /// A sender, its peer, and a message that it takes.
 fn connected(path: &SendPath) -> (Box<dyn Sender>, Socket, Arc<Message>) {
-    let options = Options::for_this_machine();
+    let options = ConnectionOptions::for_this_machine();
     let listener = connection::listen(([127, 0, 0, 1], 0).into(), &options).unwrap();
     let client = connection::connect(listener.local_addr().unwrap(), &options).unwrap();
     let (socket, _) = listener.accept().unwrap();
     let spec = fitting(path, spec(SIZE, false));
-    let supply = Supply::new(&spec, false).unwrap();
-    let sender =
-        (path.open)(socket, &supply, Terms { urgent: true, ..Terms::within(Budget::unbounded()) }).unwrap();
+    let supply = MessagePool::new(&spec, false).unwrap();
+    let sender = (path.open)(
+        socket,
+        &supply,
+        SenderConfig { urgent: true, ..SenderConfig::within(Budget::unbounded()) },
+    )
+    .unwrap();
     (sender, client, Arc::new(Message::new(&spec).unwrap()))
 }
 

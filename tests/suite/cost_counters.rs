@@ -8,12 +8,12 @@ use copycost::cost::Missing;
 use copycost::cost::counters::Counters;
 use copycost::cost::counts::{CounterScope, Counts};
 use copycost::cost::cpu::{CpuScope, ThreadCpu};
-use copycost::cost::opener::{Event, Opener, Reach, Reading, Tally};
+use copycost::cost::opener::{CounterReach, Event, OpenCounter, Opener, Reading};
 
 /// A machine: what it answers to an open, and what its counters say.
 struct Machine {
     paranoid: i32,
-    answer: fn(Event, Reach) -> Result<Behaviour, i32>,
+    answer: fn(Event, CounterReach) -> Result<Behaviour, i32>,
     open: Rc<Cell<u32>>,
 }
 
@@ -35,7 +35,7 @@ struct Fake {
 const WHOLE: Behaviour = Behaviour::Counts { count: 1000, ran_percent: 100 };
 
 impl Machine {
-    fn new(paranoid: i32, answer: fn(Event, Reach) -> Result<Behaviour, i32>) -> Machine {
+    fn new(paranoid: i32, answer: fn(Event, CounterReach) -> Result<Behaviour, i32>) -> Machine {
         Machine { paranoid, answer, open: Rc::default() }
     }
 
@@ -48,7 +48,7 @@ impl Machine {
 }
 
 impl Opener for Machine {
-    fn open(&self, event: Event, reach: Reach) -> io::Result<Box<dyn Tally>> {
+    fn open(&self, event: Event, reach: CounterReach) -> io::Result<Box<dyn OpenCounter>> {
         let behaviour = (self.answer)(event, reach).map_err(io::Error::from_raw_os_error)?;
         self.open.set(self.open.get() + 1);
         Ok(Box::new(Fake {
@@ -69,7 +69,7 @@ impl Opener for Machine {
     }
 }
 
-impl Tally for Fake {
+impl OpenCounter for Fake {
     fn enable(&mut self) -> io::Result<()> {
         self.enabled = true;
         match self.behaviour {
@@ -131,8 +131,8 @@ fn nothing_is_counted_outside_the_clock() {
 #[test]
 fn an_ordinary_user_under_paranoid_2() {
     let machine = Machine::new(2, |_, reach| match reach {
-        Reach::Kernel => Err(libc::EACCES),
-        Reach::UserOnly => Ok(WHOLE),
+        CounterReach::Kernel => Err(libc::EACCES),
+        CounterReach::UserOnly => Ok(WHOLE),
     });
     let counts = machine.run();
     assert_eq!(counts.scope.to_string(), "user-only (perf_event_paranoid=2)");
@@ -149,7 +149,7 @@ fn an_ordinary_user_under_paranoid_2() {
 fn paranoid_4_refuses_everything() {
     for errno in [libc::EACCES, libc::EPERM] {
         // A function pointer captures nothing, so each errno has its own.
-        let answer: fn(Event, Reach) -> Result<Behaviour, i32> = match errno {
+        let answer: fn(Event, CounterReach) -> Result<Behaviour, i32> = match errno {
             libc::EACCES => |_, _| Err(libc::EACCES),
             _ => |_, _| Err(libc::EPERM),
         };
@@ -165,15 +165,16 @@ fn paranoid_4_refuses_everything() {
 #[test]
 fn a_virtual_machine_without_a_pmu() {
     // As root, and as an ordinary user, to whom the kernel refuses first and then has nothing.
-    let root: fn(Event, Reach) -> Result<Behaviour, i32> = |event, _| match event.is_hardware() {
+    let root: fn(Event, CounterReach) -> Result<Behaviour, i32> = |event, _| match event.is_hardware() {
         true => Err(libc::ENOENT),
         false => Ok(WHOLE),
     };
-    let user: fn(Event, Reach) -> Result<Behaviour, i32> = |event, reach| match (reach, event.is_hardware()) {
-        (Reach::Kernel, _) => Err(libc::EACCES),
-        (_, true) => Err(libc::ENOENT),
-        (_, false) => Ok(WHOLE),
-    };
+    let user: fn(Event, CounterReach) -> Result<Behaviour, i32> =
+        |event, reach| match (reach, event.is_hardware()) {
+            (CounterReach::Kernel, _) => Err(libc::EACCES),
+            (_, true) => Err(libc::ENOENT),
+            (_, false) => Ok(WHOLE),
+        };
     for answer in [root, user] {
         let counts = Machine::new(2, answer).run();
         assert_eq!(counts.scope.to_string(), "software only: this machine exposes no PMU");
@@ -213,7 +214,7 @@ fn a_multiplexed_event_is_scaled_and_named() {
 #[test]
 fn multiplexed_and_user_only_says_both() {
     let machine = Machine::new(2, |event, reach| match (reach, event.is_hardware()) {
-        (Reach::Kernel, _) => Err(libc::EACCES),
+        (CounterReach::Kernel, _) => Err(libc::EACCES),
         (_, true) => Ok(Behaviour::Counts { count: 10, ran_percent: 50 }),
         (_, false) => Ok(WHOLE),
     });
@@ -244,7 +245,7 @@ fn a_counter_that_never_ran_is_not_zero() {
 fn failures_are_reasons() {
     let reasons = [(libc::EMFILE, Missing::TooManyFiles), (libc::ENOSYS, Missing::NoPerf)];
     for (errno, reason) in reasons {
-        let answer: fn(Event, Reach) -> Result<Behaviour, i32> = match errno {
+        let answer: fn(Event, CounterReach) -> Result<Behaviour, i32> = match errno {
             libc::EMFILE => |_, _| Err(libc::EMFILE),
             _ => |_, _| Err(libc::ENOSYS),
         };
@@ -310,8 +311,8 @@ fn cpu_time_falls_back_with_a_reason() {
     assert!(cpu.since(begun).is_ok());
     // Granted without the kernel, the task clock counts the same (measured, see cost/cpu.rs).
     let user = Machine::new(2, |_, reach| match reach {
-        Reach::Kernel => Err(libc::EACCES),
-        Reach::UserOnly => Ok(WHOLE),
+        CounterReach::Kernel => Err(libc::EACCES),
+        CounterReach::UserOnly => Ok(WHOLE),
     });
     let cpu = ThreadCpu::open_with(&user);
     assert_eq!(cpu.scope(), CpuScope::TaskClock);

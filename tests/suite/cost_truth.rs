@@ -13,7 +13,7 @@ use std::{fs, thread};
 
 use copycost::cost::counters::Counters;
 use copycost::cost::cpu::{CpuScope, ThreadCpu, process_now, process_since};
-use copycost::cost::opener::{Event, Opener, Perf, Reach};
+use copycost::cost::opener::{CounterReach, Event, Opener, Perf};
 use copycost::cost::system::SystemCpu;
 use copycost::cost::wire::{Wire, tcp_info};
 use socket2::{Domain, SockAddr, Socket, Type};
@@ -169,7 +169,7 @@ fn switches_of_a_known_ping_pong() {
 
 #[test]
 fn software_counters_count() {
-    if let Err(error) = Perf.open(Event::PageFaults, Reach::Kernel) {
+    if let Err(error) = Perf.open(Event::PageFaults, CounterReach::Kernel) {
         return skip(&format!("no software events with the kernel in them: {error}"));
     }
     let mut counters = Counters::open();

@@ -11,13 +11,13 @@ use crate::common::{
     verified, window_with_bytes, within,
 };
 use copycost::internals::connection;
-use copycost::internals::supply::Supply;
+use copycost::internals::pool::MessagePool;
 use copycost::internals::sys::sched;
-use copycost::internals::sys::socket::Woken;
+use copycost::internals::sys::socket::WakeReason;
 use copycost::message::{Buffers, Fields, Footprint, Layout, Spec, content};
 use copycost::rig::{Rig, Sample, Work};
-use copycost::scenario::{Options, Placement, Scenario};
-use copycost::send::{Budget, Copies, Release, SendPath, Socket, Terms, drain};
+use copycost::scenario::{ConnectionOptions, Placement, Scenario};
+use copycost::send::{Budget, Copies, Release, SendPath, SenderConfig, Socket, drain};
 
 const SIZES: [usize; 5] = [8, 1024, 4097, 65536, 1 << 20];
 
@@ -150,8 +150,12 @@ fn every_kind_of_work_on_one_rig() {
 #[test]
 fn through_a_send_buffer_far_smaller_than_the_message() {
     // With Nagle on or a larger window every buffer full of bytes waits 40 ms for an acknowledgement.
-    let options =
-        Options { send_buffer: 4096, receive_buffer: 16384, nodelay: true, ..Options::for_this_machine() };
+    let options = ConnectionOptions {
+        send_buffer: 4096,
+        receive_buffer: 16384,
+        nodelay: true,
+        ..ConnectionOptions::for_this_machine()
+    };
     for (p, path) in available(&spec(1 << 20, true)).into_iter().enumerate() {
         for fields in one_or_all(&[Fields::Even, Fields::Single], p) {
             let spec = Spec { fields, ..spec(1 << 20, true) };
@@ -163,12 +167,17 @@ fn through_a_send_buffer_far_smaller_than_the_message() {
 /// The client and the server of a connection whose buffers hold less than a MiB together, and how long each waits.
 fn narrow_pair(server_stall: Duration, client_stall: Duration) -> [Socket; 2] {
     let (send_buffer, receive_buffer) = (64 << 10, 64 << 10);
-    let options = Options { stall: server_stall, send_buffer, receive_buffer, ..Options::for_this_machine() };
+    let options = ConnectionOptions {
+        stall_timeout: server_stall,
+        send_buffer,
+        receive_buffer,
+        ..ConnectionOptions::for_this_machine()
+    };
     let listener = connection::listen(([127, 0, 0, 1], 0).into(), &options).unwrap();
-    let client = Options { stall: client_stall, ..options };
+    let client = ConnectionOptions { stall_timeout: client_stall, ..options };
     let client = connection::connect(listener.local_addr().unwrap(), &client).unwrap();
     let (server, _) = listener.accept().unwrap();
-    connection::accepted(&server, &options).unwrap();
+    connection::set_timeouts(&server, &options).unwrap();
     [client, server]
 }
 
@@ -182,9 +191,9 @@ fn short_counts_where_the_send_timeout_ends_a_call() {
     at_once(paths, SIZE, |path| {
         let [client, socket] = narrow_pair(STALL, STALL);
         let spec = fitting(path, spec(SIZE, false));
-        let (calls, supply) = (socket.calls(), Supply::new(&spec, false).unwrap());
+        let (calls, supply) = (socket.calls(), MessagePool::new(&spec, false).unwrap());
         let sending = thread::Builder::new().spawn(move || {
-            let mut sender = (path.open)(socket, &supply, Terms::within(Budget::unbounded())).unwrap();
+            let mut sender = (path.open)(socket, &supply, SenderConfig::within(Budget::unbounded())).unwrap();
             sender.send(&supply.messages()[0]).unwrap();
             drain(&mut *sender, Instant::now() + LONG).unwrap();
             sender.ledger()
@@ -192,7 +201,7 @@ fn short_counts_where_the_send_timeout_ends_a_call() {
         // Nobody reads, so the first call that waits returns what it could queue, in the middle of a field. A call is counted
         // when it begins: the one after it continues there. Calls that do not wait come before it (of vmsplice(), of
         // fields that fit), and sendfile() and splice() return after twice the time (splice_to_socket, fs/splice.c).
-        eventually(path.name, || client.readable_by(Instant::now()).unwrap() == Woken::Ready);
+        eventually(path.name, || client.readable_by(Instant::now()).unwrap() == WakeReason::Ready);
         thread::sleep(STALL / 4);
         match calls.get() {
             // Counted when the message is sent.
@@ -219,8 +228,8 @@ fn nothing_is_sent_behind_what_failed() {
         let [client, socket] = narrow_pair(STALL, LONG);
         let spec = fitting(path, spec(SIZE, false));
         let sending = thread::Builder::new().spawn(move || {
-            let supply = Supply::new(&spec, false).unwrap();
-            let mut sender = (path.open)(socket, &supply, Terms::within(Budget::unbounded())).unwrap();
+            let supply = MessagePool::new(&spec, false).unwrap();
+            let mut sender = (path.open)(socket, &supply, SenderConfig::within(Budget::unbounded())).unwrap();
             sender.send(&supply.messages()[0]).and_then(|()| sender.flush())
         });
         // One call returns a short count and the next one an error, each after the timeout. Whoever goes on with another
@@ -252,7 +261,7 @@ fn calls_cut_to_the_budget_continue_in_the_middle_of_a_field() {
             for fields in one_or_all(Fields::ALL, pages as usize + p) {
                 let spec = Spec { fields, ..spec(70_001, true) };
                 within(path.name, move || {
-                    let host = Host::start(path, spec, 1, |service| service.terms.budget = budget);
+                    let host = Host::start(path, spec, 1, |service| service.sender_config.budget = budget);
                     let mut guest = host.guest(0);
                     guest.ask(6, true);
                     guest.read_messages(6);

@@ -10,7 +10,7 @@ use crate::common::{
 };
 use copycost::internals::sys::socket::{SendFlags, Socket};
 use copycost::message::{Buffers, Message, Spec};
-use copycost::offset::Begin;
+use copycost::offset::BufferStart;
 use copycost::recv::{self, ReceivePath, Receiver};
 use copycost::rig::{Rig, Work};
 use copycost::scenario::Scenario;
@@ -117,14 +117,14 @@ impl Receiver for Mortal {
     }
 }
 
-fn mortal(socket: Socket, begin: Begin, death: Death) -> io::Result<Box<dyn Receiver>> {
+fn mortal(socket: Socket, begin: BufferStart, death: Death) -> io::Result<Box<dyn Receiver>> {
     let inner = (recv::ALL[0].open)(socket.try_clone()?, begin)?;
     Ok(Box::new(Mortal { inner, socket, left: 4 << 20, death }))
 }
 
 const fn dying_receiver(
     name: &'static str,
-    open: fn(Socket, Begin) -> io::Result<Box<dyn Receiver>>,
+    open: fn(Socket, BufferStart) -> io::Result<Box<dyn Receiver>>,
 ) -> ReceivePath {
     ReceivePath { name, about: "for tests", probe: |_| Ok(()), open }
 }

@@ -6,23 +6,26 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::common::{at_once, fitting, spec, waiting};
-use copycost::internals::connection::{self, Options};
-use copycost::internals::supply::Supply;
+use copycost::internals::connection::{self, ConnectionOptions};
+use copycost::internals::pool::MessagePool;
 use copycost::internals::sys::socket::Socket;
 use copycost::message::{Fields, Message, Spec};
-use copycost::send::{Budget, Ledger, SendPath, Sender, Terms, drain};
+use copycost::send::{Budget, Ledger, SendPath, Sender, SenderConfig, drain};
 
 /// A sender on a new connection, whose waits are short, and its peer.
 fn connected(path: &SendPath) -> (Box<dyn Sender>, Socket, Arc<Message>) {
-    let options = Options { stall: Duration::from_millis(200), ..Options::for_this_machine() };
+    let options = ConnectionOptions {
+        stall_timeout: Duration::from_millis(200),
+        ..ConnectionOptions::for_this_machine()
+    };
     let listener = connection::listen(([127, 0, 0, 1], 0).into(), &options).unwrap();
     let client = connection::connect(listener.local_addr().unwrap(), &options).unwrap();
     let (socket, _) = listener.accept().unwrap();
-    connection::accepted(&socket, &options).unwrap();
+    connection::set_timeouts(&socket, &options).unwrap();
     // One field: large for every path.
     let spec = fitting(path, Spec { fields: Fields::Single, ..spec(65536, true) });
-    let supply = Supply::new(&spec, false).unwrap();
-    let sender = (path.open)(socket, &supply, Terms::within(Budget::unbounded())).unwrap();
+    let supply = MessagePool::new(&spec, false).unwrap();
+    let sender = (path.open)(socket, &supply, SenderConfig::within(Budget::unbounded())).unwrap();
     // One that the path may have registered.
     (sender, client, Arc::clone(&supply.messages()[0]))
 }

@@ -126,7 +126,7 @@ fn a_client_that_never_reads() {
     beside_an_honest_client(
         4,
         |service| {
-            service.options.stall = Duration::from_millis(500);
+            service.options.stall_timeout = Duration::from_millis(500);
             service.drain_timeout = Duration::from_millis(300);
         },
         |host, guest| {
@@ -179,7 +179,8 @@ fn an_ask_that_is_none() {
 fn strangers_are_shown_the_door_and_do_not_disturb() {
     within("strangers", || {
         let timeout = Duration::from_millis(300);
-        let host = Host::start(&send::ALL[0], spec(64, true), 2, |service| service.options.hello = timeout);
+        let host =
+            Host::start(&send::ALL[0], spec(64, true), 2, |service| service.options.hello_timeout = timeout);
         let mut honest = host.guest(0);
         let hello = |client, ticket| Hello::data(client, ticket).encode().to_vec();
         let changed = |at: usize| {
@@ -225,8 +226,8 @@ fn a_server_with_waiting_silent_and_greedy_clients_stops_at_once_when_dropped() 
         let host = Host::start(path, large(), 3, |service| {
             service.drain_timeout = Duration::from_millis(500);
             // Whoever waited for one of these would wait longer than `within` does.
-            service.options.stall = 4 * LONG;
-            service.options.hello = 4 * LONG;
+            service.options.stall_timeout = 4 * LONG;
+            service.options.hello_timeout = 4 * LONG;
         });
         let (_silent, _waiting, mut greedy) = (host.stranger(), host.guest(0), host.guest(1));
         greedy.ask(MANY, true);

@@ -11,14 +11,14 @@ use crate::common::child::{Running, Wanted, is_root, role, this_test, works};
 use crate::common::forgetful::turn_zero_copy_on;
 use crate::common::slow::SLOW;
 use crate::common::{all_pass, skip, spec, take_turn_with_locked_memory, verified};
-use copycost::internals::connection::{self, Options};
+use copycost::internals::connection::{self, ConnectionOptions};
 use copycost::internals::sys::limits;
 use copycost::internals::sys::socket::Socket;
 use copycost::message::{Buffers, Spec};
 use copycost::recv;
 use copycost::rig::{Rig, RigError, Work};
 use copycost::scenario::Scenario;
-use copycost::send::{self, Ledger, Limits, Release, SendPath};
+use copycost::send::{self, Ledger, Release, SendPath, ZeroCopyLimits};
 use socket2::SockRef;
 
 /// Runs verified rounds of small and large messages; returns what the kernel told over all of them, and the
@@ -115,7 +115,7 @@ fn a_small_memory_lock() {
     if let Some(bytes) = role(test) {
         let locked_pages = Some(bytes.parse::<u64>().unwrap() >> 12);
         assert!(!limits::can_lock_memory());
-        assert_eq!(Limits::of_process().locked_pages, locked_pages);
+        assert_eq!(ZeroCopyLimits::of_process().locked_pages, locked_pages);
         // Of 8 MiB a call of 1 MiB takes less than half, and no socket holds more.
         return deliver_within_bounds(bytes != (8 << 20).to_string());
     }
@@ -175,7 +175,11 @@ fn another_process_of_the_user_fills_the_lock() {
 /// Sends by reference to peers that never read until the lock is full, says so, and holds it until its standard
 /// input ends.
 fn hog(sizes: &[usize]) {
-    let options = Options { send_buffer: 4 << 20, receive_buffer: 4096, ..Options::for_this_machine() };
+    let options = ConnectionOptions {
+        send_buffer: 4 << 20,
+        receive_buffer: 4096,
+        ..ConnectionOptions::for_this_machine()
+    };
     let listener = connection::listen(([127, 0, 0, 1], 0).into(), &options).unwrap();
     let bytes = vec![7; sizes[0]];
     let mut held: Vec<(Socket, Socket)> = Vec::new();
@@ -236,7 +240,7 @@ fn a_tiny_option_memory() {
 fn capabilities_of_a_user_namespace_do_not_lift_the_lock() {
     let test = this_test!();
     if role(test).is_some() {
-        assert_eq!(Limits::of_process().locked_pages, Some(16));
+        assert_eq!(ZeroCopyLimits::of_process().locked_pages, Some(16));
         return deliver_within_bounds(true);
     }
     let mut wanted =

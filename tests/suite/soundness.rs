@@ -7,19 +7,19 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use crate::common::{LONG, available, spec, waiting};
-use copycost::internals::supply::Supply;
+use copycost::internals::pool::MessagePool;
 use copycost::message::Message;
-use copycost::send::{Budget, Release, SendPath, Sender, Socket, Terms, drain};
+use copycost::send::{Budget, Release, SendPath, Sender, SenderConfig, Socket, drain};
 
 /// A sender of `path` and the peer of its connection, which reads nothing until it is asked to.
-fn connected(path: &SendPath) -> (Box<dyn Sender>, TcpStream, Supply) {
+fn connected(path: &SendPath) -> (Box<dyn Sender>, TcpStream, MessagePool) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let peer = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
     peer.set_read_timeout(Some(LONG)).unwrap();
     let socket = Socket::from(listener.accept().unwrap().0);
     socket.options().set_write_timeout(Some(LONG)).unwrap();
-    let supply = Supply::new(&path.nearest(&spec(16_384, false)).unwrap(), false).unwrap();
-    let sender = (path.open)(socket, &supply, Terms::within(Budget::unbounded())).unwrap();
+    let supply = MessagePool::new(&path.nearest(&spec(16_384, false)).unwrap(), false).unwrap();
+    let sender = (path.open)(socket, &supply, SenderConfig::within(Budget::unbounded())).unwrap();
     (sender, peer, supply)
 }
 

@@ -19,7 +19,7 @@ use std::time::Duration;
 use clap::Parser;
 
 use copycost::internals::cgroup;
-use copycost::internals::supply::Supply;
+use copycost::internals::pool::MessagePool;
 use copycost::internals::sys::memory::trim;
 use copycost::message::{Fields, Footprint, Layout, Spec};
 use copycost::rig::{Loopback, Site, Work};
@@ -27,7 +27,7 @@ use copycost::scenario::Placement;
 use copycost::scenario::{self, Scenario};
 use copycost::send::{self, Release, SendPath};
 use copycost::units::ByteSize;
-use copycost_cli::compare::cell::{Cell, Contestant, Ended};
+use copycost_cli::compare::cell::{Cell, Contestant, SetUpEnd};
 use copycost_cli::compare::metric::Metric;
 use copycost_cli::compare::stats::{Better, Middle, Unusable};
 use copycost_cli::lab::{Lab, LabSite};
@@ -196,7 +196,7 @@ fn judge(
     spec: Spec,
     clients: usize,
 ) -> Result<Vec<Found>, String> {
-    let memory = Supply::memory(&spec).saturating_mul(clients).saturating_mul(paths.len());
+    let memory = MessagePool::memory(&spec).saturating_mul(clients).saturating_mul(paths.len());
     trim();
     let limit = cgroup::memory::available().map_or(0, |available| available.bytes) / 2;
     if memory > limit {
@@ -204,9 +204,9 @@ fn judge(
     }
     // In the lab the relay takes a CPU of its own.
     let placement = if flags.over_lab { Placement::Split } else { Placement::Paired };
-    let mut lab = copycost::internals::connection::Options::for_this_machine();
+    let mut lab = copycost::internals::connection::ConnectionOptions::for_this_machine();
     if flags.over_lab {
-        lab = copycost::internals::connection::Options::for_a_lab();
+        lab = copycost::internals::connection::ConnectionOptions::for_a_lab();
     }
     let contestant = |path: &&'static SendPath| Contestant {
         name: path.name.to_owned(),
@@ -216,7 +216,7 @@ fn judge(
     let mut cell = Cell::new(paths.iter().map(contestant).collect(), 1, None);
     for _ in 0..flags.setups {
         if cell.set_up(flags.turns, Work::Window(Duration::from_millis(flags.turn)), &mut || true)
-            != Ended::Complete
+            != SetUpEnd::Complete
         {
             break;
         }

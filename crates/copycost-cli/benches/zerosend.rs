@@ -20,7 +20,7 @@ use clap::Parser;
 use tokio::io::AsyncWriteExt as _;
 use tokio::runtime::Runtime;
 
-use copycost::internals::connection::{self, Options};
+use copycost::internals::connection::{self, ConnectionOptions};
 use copycost::internals::sys::clock::thread_cpu_time;
 use copycost::internals::sys::sched::{allowed_cpus, pin};
 use copycost::message::{Fields, Layout, Message, Spec};
@@ -267,13 +267,13 @@ fn over_lab(flags: &Flags) -> Result<(), Failure> {
     lab.arrange(Placement::Split, 1, &allowed_cpus()?)?;
     let (ours, theirs) = seats(true)?;
     pin(&[ours])?;
-    let options = Options::for_a_lab();
+    let options = ConnectionOptions::for_a_lab();
     let connect = || -> Result<_, Failure> {
         let listener = lab.listen(&options)?;
         let address = listener.options().local_addr()?.as_socket().ok_or("the lab has an address")?;
         let client = lab.connect(address, &options)?;
         let (accepted, _) = listener.accept()?;
-        connection::accepted(&accepted, &options)?;
+        connection::set_timeouts(&accepted, &options)?;
         Ok((accepted.into_stream().0, reading(client.into_stream().0, theirs)?))
     };
     for (size, target) in [(1 << 20, 0.5), (256 << 10, 0.65)] {

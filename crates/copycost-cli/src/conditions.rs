@@ -9,7 +9,7 @@ use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
-use copycost::internals::connection::Applied;
+use copycost::internals::connection::AppliedOptions;
 
 pub use link::LinkConditions;
 pub use system::SystemConditions;
@@ -95,7 +95,7 @@ impl Conditions {
     }
 
     /// Takes what the connections have, and what about it distorts.
-    pub fn connected(&mut self, applied: &Applied) {
+    pub fn connected(&mut self, applied: &AppliedOptions) {
         self.congestion_control.clone_from(&applied.congestion_control);
         self.send_buffer_bytes = applied.send_buffer;
         self.receive_buffer_bytes = applied.receive_buffer;

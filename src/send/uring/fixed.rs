@@ -17,8 +17,8 @@ use std::io;
 
 use super::{Operation, Operations, Uring, can_lock, operations};
 use crate::message::{Layout, Spec};
-use crate::send::{Release, SendPath, Sender, Terms, Unsupported};
-use crate::supply::Supply;
+use crate::pool::MessagePool;
+use crate::send::{Release, SendPath, Sender, SenderConfig, Unsupported};
 use crate::sys::socket::Socket;
 use crate::sys::uring::MOST_BUFFERS;
 
@@ -44,7 +44,7 @@ fn probe(spec: &Spec) -> Result<(), Unsupported> {
         );
         return Err(Unsupported(told));
     }
-    let messages = Supply::count(spec);
+    let messages = MessagePool::count(spec);
     if messages > MOST_BUFFERS {
         let told = format!(
             "a ring can register at most {MOST_BUFFERS} messages, but this run has {messages}: use a smaller \
@@ -55,7 +55,7 @@ fn probe(spec: &Spec) -> Result<(), Unsupported> {
     can_lock(messages as u64 * (spec.size as u64).div_ceil(4096))
 }
 
-fn open(socket: Socket, supply: &Supply, terms: Terms) -> io::Result<Box<dyn Sender>> {
+fn open(socket: Socket, supply: &MessagePool, terms: SenderConfig) -> io::Result<Box<dyn Sender>> {
     let mut sender = Uring::open(socket, Operation::SendZc, terms)?;
     sender.sends.register(supply.messages().iter().map(|message| &**message)).map_err(|error| match error
         .raw_os_error()

@@ -27,10 +27,10 @@ use std::time::{Duration, Instant};
 use arrayvec::ArrayVec;
 
 use super::budget::pages_charged;
-use super::{Budget, Ledger, Limits, Sender, Terms, Unsupported};
+use super::{Budget, Ledger, Sender, SenderConfig, Unsupported, ZeroCopyLimits};
 use crate::message::{FIELDS, Message};
 use crate::sys::socket::Socket;
-use crate::sys::uring::{self, Operation, Operations, Sends};
+use crate::sys::uring::{self, Operation, Operations, SendRing};
 
 /// Messages in flight at once: with four a system call is made for four messages.
 pub const CHAIN: usize = 4;
@@ -62,7 +62,7 @@ const ENDLESS: Duration = Duration::from_secs(1 << 32);
 /// Sends messages by chains of requests to the kernel.
 #[derive(Debug)]
 pub struct Uring {
-    sends: Sends<Part>,
+    sends: SendRing<RequestInfo>,
     operation: Operation,
     budget: Budget,
     /// SO_SNDTIMEO: the end of every wait for the peer.
@@ -73,7 +73,7 @@ pub struct Uring {
     /// So many messages are waited for.
     hold: usize,
     /// The requests of the chain in flight, in order.
-    chain: ArrayVec<Link, REQUESTS>,
+    chain: ArrayVec<ChainLink, REQUESTS>,
     in_flight: InFlight,
     /// What was in flight when the chain was begun.
     held_before: usize,
@@ -90,7 +90,7 @@ pub struct Uring {
 
 /// What is known of a request while it is in flight.
 #[derive(Debug, Clone, Copy)]
-struct Part {
+struct RequestInfo {
     bytes: u32,
     /// Its place in the chain.
     place: u16,
@@ -98,7 +98,7 @@ struct Part {
     timed: bool,
 }
 
-impl Part {
+impl RequestInfo {
     /// Charged to the user's locked memory.
     fn pages(self) -> u64 {
         if self.by_reference { pages_charged(self.bytes as usize) } else { 0 }
@@ -107,7 +107,7 @@ impl Part {
 
 /// A request of the chain in flight.
 #[derive(Debug, Clone, Copy)]
-struct Link {
+struct ChainLink {
     bytes: usize,
     result: Option<Result<usize, i32>>,
 }
@@ -122,11 +122,11 @@ struct InFlight {
 }
 
 impl Uring {
-    fn open(socket: Socket, operation: Operation, terms: Terms) -> io::Result<Self> {
+    fn open(socket: Socket, operation: Operation, terms: SenderConfig) -> io::Result<Self> {
         let stall = socket.options().write_timeout()?.unwrap_or(ENDLESS);
-        let locked = Limits::of_process().locked_pages;
+        let locked = ZeroCopyLimits::of_process().locked_pages;
         let unread = if locked.is_some() { UNREAD_WHERE_LOCKED } else { UNREAD };
-        let sends = Sends::open(socket, REQUESTS as u16, (HELD + REQUESTS) as u16, unread)?;
+        let sends = SendRing::open(socket, REQUESTS as u16, (HELD + REQUESTS) as u16, unread)?;
         // Twice: the ring of the sender before may not be gone yet.
         let pages = terms.budget.pages.map(|pages| pages.saturating_sub(2 * sends.locked_pages()));
         Ok(Self {
@@ -223,7 +223,7 @@ fn operations() -> Result<Operations, Unsupported> {
 
 /// Whether the user may lock `pages` of memory and what a ring needs besides.
 fn can_lock(pages: u64) -> Result<(), Unsupported> {
-    match Limits::of_process().locked_pages {
+    match ZeroCopyLimits::of_process().locked_pages {
         Some(limit) if limit < pages + LEAST_PAGES => {
             let (needs, has) = (4 * (pages + LEAST_PAGES), 4 * limit);
             Err(Unsupported(format!(

@@ -3,9 +3,9 @@
 use std::io;
 use std::time::Instant;
 
-use super::{InFlight, Part, Uring};
+use super::{InFlight, RequestInfo, Uring};
 use crate::send::released_soon;
-use crate::sys::uring::Seen;
+use crate::sys::uring::CompletionInfo;
 
 impl Uring {
     /// Waits a moment for the kernel to release something. False: copying is the faster way on.
@@ -28,9 +28,9 @@ impl Uring {
         }
     }
 
-    fn take(&mut self, seen: Seen<Part>) {
+    fn take(&mut self, seen: CompletionInfo<RequestInfo>) {
         let part = match seen {
-            Seen::Over { note, result, keeps } => {
+            CompletionInfo::Over { note, result, keeps } => {
                 if let Some(link) = self.chain.get_mut(usize::from(note.place)) {
                     link.result = Some(result);
                 }
@@ -45,7 +45,7 @@ impl Uring {
                 }
                 note
             }
-            Seen::Released { note, sent, copied } => {
+            CompletionInfo::Released { note, sent, copied } => {
                 if sent {
                     self.count_release(copied);
                 }

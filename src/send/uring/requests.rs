@@ -5,9 +5,9 @@ use std::time::Instant;
 
 use arrayvec::ArrayVec;
 
-use super::{HELD, InFlight, Link, Part, Uring};
+use super::{ChainLink, HELD, InFlight, RequestInfo, Uring};
 use crate::send::budget::pages_charged;
-use crate::sys::uring::{After, Excerpt, JOINED, Operation, Refused};
+use crate::sys::uring::{After, Excerpt, JOINED, Operation, RequestRefused};
 
 /// After so many bytes by reference a packet ends with a message (MSG_EOR). Sends that share a packet have their
 /// notifications linked, and linked ones are told together, when the last has been released (io_link_skb,
@@ -26,7 +26,7 @@ struct Position {
 }
 
 /// How the next request may be made.
-enum Room {
+enum RequestRoom {
     ByReference(usize),
     /// Not now: what is in the chain goes first.
     AfterChain,
@@ -45,9 +45,9 @@ impl Uring {
                 break;
             }
             let (operation, bytes) = match self.room_for(left, copy)? {
-                Room::AfterChain => break,
-                Room::CopyOnly => (Operation::SendMsg, left),
-                Room::ByReference(bytes) => self.cut(from, bytes),
+                RequestRoom::AfterChain => break,
+                RequestRoom::CopyOnly => (Operation::SendMsg, left),
+                RequestRoom::ByReference(bytes) => self.cut(from, bytes),
             };
             from = self.push(operation, from, bytes)?;
             // Alone, so that no other refusal can end it.
@@ -89,7 +89,7 @@ impl Uring {
         let by_reference = matches!(operation, Operation::SendMsgZc | Operation::SendZc);
         let timed = by_reference && self.timed.is_none();
         // A message is 1 GiB at most, those that share a request less, and a chain has few places.
-        let part = Part { bytes: bytes as u32, place: self.chain.len() as u16, by_reference, timed };
+        let part = RequestInfo { bytes: bytes as u32, place: self.chain.len() as u16, by_reference, timed };
         let mut excerpts = ArrayVec::<_, JOINED>::new();
         let (mut at, mut left) = (from, bytes);
         while left > 0 {
@@ -112,14 +112,14 @@ impl Uring {
         };
         self.unbroken = if after == After::Break { 0 } else { unbroken };
         self.sends.push(operation, &excerpts, after, part).map_err(|refused| match refused {
-            Refused::Full => io::Error::other("the ring refuses a request although it has room"),
-            Refused::Broken => io::Error::other("the ring has failed before and sends nothing more"),
-            Refused::Scattered => io::Error::other("the bytes of a request are not contiguous"),
+            RequestRefused::Full => io::Error::other("the ring refuses a request although it has room"),
+            RequestRefused::Broken => io::Error::other("the ring has failed before and sends nothing more"),
+            RequestRefused::Scattered => io::Error::other("the bytes of a request are not contiguous"),
         })?;
         if timed {
             self.timed = Some(Instant::now());
         }
-        self.chain.push(Link { bytes, result: None });
+        self.chain.push(ChainLink { bytes, result: None });
         self.in_flight.requests += 1;
         self.in_flight.bytes += bytes;
         self.in_flight.pages += part.pages();
@@ -133,27 +133,29 @@ impl Uring {
     }
 
     /// How a request for `left` bytes may be made.
-    fn room_for(&mut self, left: usize, copy: bool) -> io::Result<Room> {
+    fn room_for(&mut self, left: usize, copy: bool) -> io::Result<RequestRoom> {
         if !self.by_reference() {
-            return Ok(Room::ByReference(left));
+            return Ok(RequestRoom::ByReference(left));
         }
-        let Some(longest) = self.budget.longest_call().filter(|_| !copy) else { return Ok(Room::CopyOnly) };
+        let Some(longest) = self.budget.longest_call().filter(|_| !copy) else {
+            return Ok(RequestRoom::CopyOnly);
+        };
         let bytes = left.min(longest);
         while !self.fits(bytes) {
             if !self.chain.is_empty() {
-                return Ok(Room::AfterChain);
+                return Ok(RequestRoom::AfterChain);
             }
             if self.see()? > 0 {
                 self.held_before = self.in_flight.bytes;
             } else {
                 self.ledger.waits += 1;
                 if !self.released_soon()? {
-                    return Ok(Room::CopyOnly);
+                    return Ok(RequestRoom::CopyOnly);
                 }
                 self.held_before = self.in_flight.bytes;
             }
         }
-        Ok(Room::ByReference(bytes))
+        Ok(RequestRoom::ByReference(bytes))
     }
 
     /// A sender with nothing in flight may always send: a message larger than the bound would wait for ever. The bytes
@@ -178,7 +180,7 @@ mod tests {
     use super::super::{CHAIN, sendzc};
     use super::*;
     use crate::message::{Message, Spec};
-    use crate::send::{Budget, Ledger, Sender as _, Terms, drain};
+    use crate::send::{Budget, Ledger, Sender as _, SenderConfig, drain};
     use crate::sys::socket::Socket;
     use crate::test_rules::{skip, take_turn_with_locked_memory};
 
@@ -201,7 +203,7 @@ mod tests {
         let mut received = vec![0; sizes.iter().sum()];
         let read = move || client.read_exact(&mut received).map(|()| received).unwrap();
         let reader = std::thread::Builder::new().spawn(read).unwrap();
-        let terms = Terms::within(budget);
+        let terms = SenderConfig::within(budget);
         let mut sender = Uring::open(socket, Operation::SendMsgZc, terms).unwrap();
         for message in &messages {
             sender.send(&Arc::new(Message::from_bytes(message.clone()))).unwrap();
@@ -239,7 +241,8 @@ mod tests {
         for operation in [Operation::SendMsgZc, Operation::SendZc, Operation::SendMsg, Operation::Send] {
             let Some((socket, mut client)) = connected() else { return };
             socket.options().set_send_buffer_size(BREAK).unwrap();
-            let mut sender = Uring::open(socket, operation, Terms::within(Budget::unbounded())).unwrap();
+            let mut sender =
+                Uring::open(socket, operation, SenderConfig::within(Budget::unbounded())).unwrap();
             let messages: Vec<_> = (1..).zip(SIZES).map(|(fill, size)| vec![fill; size]).collect();
             let wrap = |message: &Vec<u8>| Arc::new(Message::from_bytes(message.clone()));
             sender.waiting.extend(messages.iter().map(wrap));

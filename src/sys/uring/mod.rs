@@ -14,15 +14,15 @@ use std::time::Duration;
 use io_uring::types::{Fd, SubmitArgs, Timespec};
 use io_uring::{IoUring, Probe, opcode};
 
-use super::socket::{Calls, Socket};
+use super::socket::{CallCounter, Socket};
 
-pub use receives::Receives;
-pub use sends::{After, Excerpt, JOINED, MOST_BUFFERS, Operation, Refused, Seen, Sends};
+pub use receives::ReceiveRing;
+pub use sends::{After, CompletionInfo, Excerpt, JOINED, MOST_BUFFERS, Operation, RequestRefused, SendRing};
 
 /// Which operations the kernel's io_uring knows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Operations {
-    /// What [`Sends`] needs of the ring itself (IORING_SETUP_SUBMIT_ALL), Linux 5.18.
+    /// What [`SendRing`] needs of the ring itself (IORING_SETUP_SUBMIT_ALL), Linux 5.18.
     pub chains: bool,
     /// IORING_OP_SEND_ZC, Linux 6.0.
     pub send_zc: bool,
@@ -102,7 +102,7 @@ struct Ring {
     /// The kernel took a part of what was submitted at once, or the call failed: what lies in the queue must not follow
     /// later.
     torn: bool,
-    calls: Calls,
+    calls: CallCounter,
 }
 
 impl Ring {
@@ -110,7 +110,7 @@ impl Ring {
     ///
     /// # Errors
     /// As [`probe`]; EINVAL before Linux 5.18, which would stop at a bad request and leave the rest in the queue.
-    fn open(requests: u32, completions: u32, calls: Calls) -> io::Result<Self> {
+    fn open(requests: u32, completions: u32, calls: CallCounter) -> io::Result<Self> {
         let deferred = <IoUring>::builder()
             .setup_submit_all()
             .setup_single_issuer()

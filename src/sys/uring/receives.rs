@@ -1,7 +1,7 @@
 //! The receives of one socket: one request that goes on (multishot), into buffers that are lent to the kernel.
 //!
 //! Why this is safe: the kernel writes only into buffers that lie in the buffer ring, and a buffer is put there when
-//! nobody can have a slice of it: [`Receives::recv`] lends one until its next call. The memory is dropped when the
+//! nobody can have a slice of it: [`ReceiveRing::recv`] lends one until its next call. The memory is dropped when the
 //! request has ended, and leaked if it does not end in time.
 
 use std::fmt;
@@ -32,7 +32,7 @@ const TAIL_AT: usize = 14;
 const CANCELLED_WITHIN: Duration = Duration::from_millis(100);
 
 /// A socket and the request that receives from it.
-pub struct Receives {
+pub struct ReceiveRing {
     ring: Ring,
     socket: Socket,
     /// The buffer ring in its first pages, then the buffers.
@@ -47,7 +47,7 @@ pub struct Receives {
 }
 
 // SAFETY: the pointer leads into the memory that is moved along.
-unsafe impl Send for Receives {}
+unsafe impl Send for ReceiveRing {}
 
 /// A buffer that the kernel has filled, and how much of it was seen.
 #[derive(Debug, Clone, Copy)]
@@ -57,7 +57,7 @@ struct Chunk {
     filled: usize,
 }
 
-impl Receives {
+impl ReceiveRing {
     /// On a connected socket, with `count` buffers (a power of two) of `size` bytes.
     ///
     /// # Errors
@@ -210,7 +210,7 @@ impl Receives {
     }
 }
 
-impl fmt::Debug for Receives {
+impl fmt::Debug for ReceiveRing {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Receives")
             .field("ring", &self.ring)
@@ -219,7 +219,7 @@ impl fmt::Debug for Receives {
     }
 }
 
-impl Drop for Receives {
+impl Drop for ReceiveRing {
     fn drop(&mut self) {
         let ended = self.cancel();
         let submitter = self.ring.ring.submitter();
@@ -242,7 +242,7 @@ mod tests {
 
     const SOON: Duration = Duration::from_millis(50);
 
-    fn connected(count: u16, size: u32) -> Option<(Receives, TcpStream)> {
+    fn connected(count: u16, size: u32) -> Option<(ReceiveRing, TcpStream)> {
         take_turn_with_locked_memory();
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
@@ -250,7 +250,7 @@ mod tests {
             skip(&format!("no io_uring: {error}"));
             return None;
         }
-        Some((Receives::open(client.into(), count, size, 64).unwrap(), listener.accept().unwrap().0))
+        Some((ReceiveRing::open(client.into(), count, size, 64).unwrap(), listener.accept().unwrap().0))
     }
 
     #[test]

@@ -20,7 +20,7 @@ use std::time::Duration;
 
 use clap::Parser;
 
-use copycost::internals::seat::{self, Placement};
+use copycost::internals::placement::{self, Placement};
 use copycost::message::Spec;
 use copycost::rig::{Rig, Sample, Work};
 use copycost::scenario::{self, Scenario};
@@ -108,7 +108,7 @@ fn main() {
 
 fn run(flags: &Flags) -> Result<(), Box<dyn Error>> {
     let program = Program::compile()?;
-    let cpus = seat::cpus()?;
+    let cpus = placement::cpus()?;
     let effort = flags.effort();
     println!(
         "{} set-ups of {} turns of {:?} each, {}",

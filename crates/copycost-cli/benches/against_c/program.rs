@@ -12,7 +12,7 @@ use std::thread;
 use std::time::Duration;
 
 use copycost::message::Message;
-use copycost::offset::{Begin, PERIOD};
+use copycost::offset::{BufferStart, PERIOD};
 use copycost::scenario::Scenario;
 use tempfile::TempDir;
 
@@ -58,7 +58,7 @@ impl Program {
     pub fn start(&self, scenario: &Scenario, reap_bytes: usize, cpus: &[usize]) -> io::Result<Plain> {
         let Scenario { path, spec, clients, placement, options, .. } = scenario;
         let cpus: Vec<_> = cpus.iter().map(usize::to_string).collect();
-        let Begin::At(receive) = scenario.offsets.receive_begin() else {
+        let BufferStart::At(receive) = scenario.offsets.receive_begin() else {
             return Err(io::Error::other("the C program cannot follow an allocator"));
         };
         // As they lie in a message of ours, from the page in which the first begins.

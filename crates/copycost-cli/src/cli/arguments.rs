@@ -10,8 +10,8 @@ use crate::record::{BadLoad, Load};
 use copycost::cost::pollution::Chase;
 use copycost::message::{BadMessageSize, Spec};
 use copycost::recv::{self, ReceivePath};
+use copycost::scenario::ConnectionOptions;
 use copycost::scenario::MAX_CLIENTS;
-use copycost::scenario::Options;
 use copycost::send::{self, SendPath, Unsupported};
 use copycost::units::ByteSize;
 
@@ -181,7 +181,7 @@ pub fn duration(text: &str) -> Result<Duration, String> {
 
 /// Two paths whose crossover is looked for, and up to which size.
 #[derive(Debug, Clone, Copy)]
-pub struct Crossing {
+pub struct CrossoverRequest {
     /// The one that is to win.
     pub path: &'static SendPath,
     /// Against this one.
@@ -191,7 +191,7 @@ pub struct Crossing {
 }
 
 /// `A:B`, or `A:B:SIZE`.
-pub fn crossing(text: &str) -> Result<Crossing, String> {
+pub fn crossing(text: &str) -> Result<CrossoverRequest, String> {
     let form = "write PATH:PATH, or PATH:PATH:SIZE with the largest size (default 1MiB, at most 4MiB)";
     let mut parts = text.split(':');
     let (Some(path), Some(against), most, None) = (parts.next(), parts.next(), parts.next(), parts.next())
@@ -210,17 +210,17 @@ pub fn crossing(text: &str) -> Result<Crossing, String> {
     if !(2 * crossover::SMALLEST..=crossover::MOST_ALLOWED).contains(&most) {
         return Err("the largest size must be between 2KiB and 4MiB".to_owned());
     }
-    Ok(Crossing { path, against, most })
+    Ok(CrossoverRequest { path, against, most })
 }
 
 /// The options for this machine, with another end to every wait if it is given.
-pub fn options(stall: Option<Duration>) -> Options {
-    patient(Options::for_this_machine(), stall)
+pub fn options(stall: Option<Duration>) -> ConnectionOptions {
+    patient(ConnectionOptions::for_this_machine(), stall)
 }
 
 /// These options, with another end to every wait if it is given.
-pub fn patient(options: Options, stall: Option<Duration>) -> Options {
-    Options { stall: stall.unwrap_or(options.stall), ..options }
+pub fn patient(options: ConnectionOptions, stall: Option<Duration>) -> ConnectionOptions {
+    ConnectionOptions { stall_timeout: stall.unwrap_or(options.stall_timeout), ..options }
 }
 
 /// Each value once, in the order in which it was first given.

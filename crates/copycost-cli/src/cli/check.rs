@@ -7,7 +7,7 @@ use super::progress::Progress;
 use super::{Done, Failure, signals};
 use crate::compare::iperf3::Contest;
 use crate::compare::self_test::{
-    self, ALARMS_OF_100, DRIFT, FOUND_OF_100, Findings, Report, SLOWED_BY, Series,
+    self, ALARMS_OF_100, CellSeries, DRIFT, FOUND_OF_100, Findings, SLOWED_BY, SelfTestReport,
 };
 use crate::compare::stats::{Estimate, Interval, Pair, Unusable};
 use crate::compare::trial::SETUPS;
@@ -35,7 +35,7 @@ pub fn self_test(cells: usize) -> Result<Done, Failure> {
     let scenario = Scenario::new(path, Spec::new(SIZE).map_err(|error| failed(&error))?, 1);
     let mut progress = Progress::of_steps(cells, CELL);
     let mut interrupted = false;
-    let mut go_on = |report: &Report| {
+    let mut go_on = |report: &SelfTestReport| {
         let Findings { equal, slowed, .. } = &report.cpu;
         let told = format!(
             "{} cells of each kind: {} false alarms, {} slowdowns found",
@@ -59,8 +59,8 @@ pub fn self_test(cells: usize) -> Result<Done, Failure> {
     Ok(if good { Done::Yes } else { Done::AnswerIsNo })
 }
 
-fn told(report: &Report) -> String {
-    let Report { cpu, throughput } = report;
+fn told(report: &SelfTestReport) -> String {
+    let SelfTestReport { cpu, throughput } = report;
     let load = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
     let load = load.split(' ').next().unwrap_or("?").to_owned();
     let verdict = match (cpu.calm() && throughput.calm(), cpu.keen()) {
@@ -83,7 +83,7 @@ fn told(report: &Report) -> String {
 }
 
 fn series(findings: &Findings) -> String {
-    let line = |what: &str, counted: usize, series: &Series| {
+    let line = |what: &str, counted: usize, series: &CellSeries| {
         let (ratio, spread) = series.ratio();
         let (cells, spread) = (series.cells, 100.0 * spread);
         format!("  {what}: {counted} of {cells} (ratio {ratio:.3}, from cell to cell ±{spread:.1} %)\n")

@@ -9,11 +9,11 @@ use indicatif::{ProgressBar, ProgressStyle};
 use super::{Done, Failure, arguments, output, over, signals};
 use crate::remote::raw;
 use copycost::recv;
-use copycost::scenario::Options;
+use copycost::scenario::ConnectionOptions;
 use copycost::units::{Rate, significant, thousands};
 
 #[derive(Debug, Args)]
-pub struct Arguments {
+pub struct ClientArguments {
     /// The raw server: HOST:PORT
     #[arg(value_name = "HOST:PORT")]
     server: String,
@@ -22,7 +22,7 @@ pub struct Arguments {
     seconds: Duration,
 }
 
-impl Arguments {
+impl ClientArguments {
     pub fn run(&self) -> Result<Done, Failure> {
         let addresses = over::addresses(&self.server, "HOST:PORT")?;
         let signals = signals::listen()?;
@@ -46,7 +46,7 @@ impl Arguments {
             called_off |= signals.try_recv().is_ok();
             !called_off
         };
-        let options = Options::for_this_machine();
+        let options = ConnectionOptions::for_this_machine();
         let received = raw::receive(&addresses, &recv::ALL[0], self.seconds, &options, &mut progress)
             .map_err(|error| Failure::Failed(format!("receiving from {} failed: {error}", self.server)))?;
         bar.finish_and_clear();

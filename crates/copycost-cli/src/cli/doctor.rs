@@ -7,15 +7,15 @@ use clap::Args;
 use super::arguments;
 use super::check;
 use super::output;
-use super::zone::{BadZone, Zoned};
+use super::zone::{BadZone, ZonedAddress};
 use super::{Done, Failure};
-use crate::doctor::{Finding, Machine, Plan, Status, examine, exit_code, print};
+use crate::doctor::{Finding, Machine, PlannedRun, Status, examine, exit_code, print};
 use copycost::scenario;
-use copycost::scenario::Options;
+use copycost::scenario::ConnectionOptions;
 use copycost::units::ByteSize;
 
 #[derive(Debug, Args)]
-pub struct Arguments {
+pub struct DoctorArguments {
     /// The host to measure against, or HOST:PORT [default: loopback]
     #[arg(long, value_name = "HOST")]
     over: Option<String>,
@@ -42,7 +42,7 @@ pub struct Arguments {
     cells: u32,
 }
 
-impl Arguments {
+impl DoctorArguments {
     pub fn run(&self) -> Result<Done, Failure> {
         if self.self_test {
             return check::self_test(self.cells as usize);
@@ -50,16 +50,16 @@ impl Arguments {
         if self.iperf3 {
             return check::iperf3();
         }
-        let options = Options::for_this_machine();
+        let options = ConnectionOptions::for_this_machine();
         let over = self.over.as_deref().map(address).transpose()?;
-        let plan = Plan {
+        let plan = PlannedRun {
             sizes: self.sizes.iter().map(|size| size.0).collect(),
             clients: self.clients.clone(),
             send_buffer: options.send_buffer,
             receive_buffer: options.receive_buffer,
             server_threads: self.clients.iter().copied().max().unwrap_or(1),
             address: over.map(|over| over.ip),
-            zone: over.and_then(Zoned::interface),
+            zone: over.and_then(ZonedAddress::interface),
         };
         let findings = examine(&Machine::measured(), &plan);
         let text = if self.format == "json" {
@@ -76,15 +76,15 @@ impl Arguments {
 const OF_THIS_MACHINE: [&str; 6] = ["cpus", "cpu-quota", "memory-limit", "governor", "steal", "load"];
 
 /// A run of these sizes and numbers of clients.
-pub fn plan(sizes: &[usize], clients: &[usize], serves_elsewhere: bool) -> Plan {
+pub fn plan(sizes: &[usize], clients: &[usize], serves_elsewhere: bool) -> PlannedRun {
     let most = clients.iter().copied().max().unwrap_or(1);
     let server_threads = if serves_elsewhere { 0 } else { most };
-    Plan { sizes: sizes.to_vec(), clients: clients.to_vec(), server_threads, ..Plan::default() }
+    PlannedRun { sizes: sizes.to_vec(), clients: clients.to_vec(), server_threads, ..PlannedRun::default() }
 }
 
 /// What distorts such a run, each with its fix in a sentence of its own. What concerns the way between the ends is looked at
 /// over loopback only.
-pub fn distortions(plan: &Plan, over_loopback: bool) -> Vec<String> {
+pub fn distortions(plan: &PlannedRun, over_loopback: bool) -> Vec<String> {
     let findings = examine(&Machine::measured(), plan).into_iter();
     let matters = |finding: &Finding| {
         // Notes, which concern a run all the same: more threads than CPUs, and what a server's own buffers may meet.
@@ -101,10 +101,10 @@ pub fn distortions(plan: &Plan, over_loopback: bool) -> Vec<String> {
 }
 
 /// The address of a host, given with a port or without, as a number or as a name.
-fn address(text: &str) -> Result<Zoned, Failure> {
+fn address(text: &str) -> Result<ZonedAddress, Failure> {
     let usage = |what: String| Failure::Usage(format!("invalid value for --over: {what}"));
     let bare = text.strip_prefix('[').and_then(|rest| rest.split_once(']')).map_or(text, |(host, _)| host);
-    match bare.parse::<Zoned>() {
+    match bare.parse::<ZonedAddress>() {
         Ok(zoned) => return Ok(zoned),
         Err(BadZone::NoAddress(_)) => {}
         Err(bad) => return Err(usage(bad.to_string())),
@@ -114,6 +114,6 @@ fn address(text: &str) -> Result<Zoned, Failure> {
         with_port().or_else(|| (text, 0).to_socket_addrs().ok()?.next())
     });
     resolved
-        .map(|address| Zoned { ip: address.ip(), zone: 0 })
+        .map(|address| ZonedAddress { ip: address.ip(), zone: 0 })
         .ok_or_else(|| usage(format!("'{text}' is not an address, and no host of this name is known")))
 }

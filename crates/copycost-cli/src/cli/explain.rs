@@ -15,8 +15,8 @@ use super::{Done, Failure, output, signals, values};
 use crate::compare::cell::Contestant;
 use crate::compare::trial::SETUPS;
 use crate::compare::turns::Turns;
-use crate::explain::{self, Connected, Explanation};
-use crate::profile::perf::Machine;
+use crate::explain::{self, Connected, ExplainSession};
+use crate::profile::perf::PerfSampler;
 use crate::profile::profiler::Profiler;
 use crate::record::{self, Results};
 use crate::report::Format;
@@ -30,7 +30,7 @@ const USUAL: usize = 65_536;
 
 /// What to explain.
 #[derive(Debug, Clone, Args)]
-pub struct Arguments {
+pub struct ExplainArguments {
     /// Send paths, separated by commas; each is compared with the first
     #[arg(short, long = "path", value_name = "PATH", value_delimiter = ',', value_parser = values::path(),
           hide_possible_values = true,
@@ -57,7 +57,7 @@ pub struct Arguments {
     output: Vec<PathBuf>,
 }
 
-impl Arguments {
+impl ExplainArguments {
     pub fn run(&self) -> Result<Done, Failure> {
         let files = Files::open(&self.output)?;
         let spec = self
@@ -78,7 +78,7 @@ impl Arguments {
                 site: site.clone(),
             })
             .collect();
-        let profiler = Profiler::open(&Machine);
+        let profiler = Profiler::open(&PerfSampler);
         let mut called_off = false;
         let measured = self.measure(contestants, profiler, &signals, &mut called_off)?;
         let Some((explanation, connected)) = measured else { return Ok(Done::Interrupted) };
@@ -103,7 +103,7 @@ impl Arguments {
     ) -> Result<Option<(record::Explanation, Connected)>, Failure> {
         let paths = contestants.len() as u32;
         let mut progress = Progress::of_steps(SETUPS, 2 * self.seconds * paths / SETUPS as u32);
-        let mut explanation = Explanation::new(contestants, profiler, 1);
+        let mut explanation = ExplainSession::new(contestants, profiler, 1);
         let turns = Turns::of(self.seconds / SETUPS as u32, explanation.rows_per_block(), self.clients);
         for number in 1..=SETUPS {
             progress.begin(&format!("set-up {number} of {SETUPS}"));

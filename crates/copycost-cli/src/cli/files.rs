@@ -17,10 +17,10 @@ use copycost::internals::sys::xattr;
 
 /// Files that results are written to, each in the form of its extension.
 #[derive(Debug, Default)]
-pub struct Files(Vec<Output>);
+pub struct Files(Vec<OutputFile>);
 
 #[derive(Debug)]
-struct Output {
+struct OutputFile {
     /// As the user named it.
     named: PathBuf,
     /// The file itself, links followed.
@@ -36,7 +36,7 @@ impl Files {
             let format = Format::of_file(path).map_err(usage)?;
             let unwritable = |error| usage(format!("'{}' cannot be written: {error}", path.display()));
             let target = writable(path).map_err(unwritable)?;
-            Ok(Output { named: path.clone(), target, format })
+            Ok(OutputFile { named: path.clone(), target, format })
         };
         paths.iter().map(open).collect::<Result<_, _>>().map(Self)
     }

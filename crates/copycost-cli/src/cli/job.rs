@@ -28,7 +28,7 @@ pub trait Job: fmt::Debug {
 /// What this process is.
 #[derive(Debug)]
 #[cfg_attr(not(feature = "mpi"), expect(dead_code, reason = "without MPI there is one process"))]
-pub enum Part {
+pub enum ProcessRole {
     /// The only one.
     Alone,
     /// Rank 0.
@@ -44,10 +44,10 @@ pub use with_mpi::join;
 #[cfg(not(feature = "mpi"))]
 pub fn join(
     _: usize,
-    _: Option<crate::remote::Network>,
+    _: Option<crate::remote::IpNetwork>,
     _: usize,
-    _: copycost::internals::connection::Options,
-) -> Result<Part, Failure> {
+    _: copycost::internals::connection::ConnectionOptions,
+) -> Result<ProcessRole, Failure> {
     Err(Failure::Usage(
         "--over mpi needs a build with MPI: run `cargo install copycost-cli --features mpi` (on Debian, \
          first run `apt-get install openmpi-bin libopenmpi-dev libclang-dev`)"
@@ -60,9 +60,9 @@ mod with_mpi {
     use super::super::{output, signals};
     use super::*;
     use crate::many::mpi::{self, Mpi};
-    use crate::many::{Director, Left, Link as _, Received, Terms, follow};
-    use crate::remote::Network;
-    use copycost::scenario::Options;
+    use crate::many::{Director, HostReceived, JobConfig, JobEnd, RankLink as _, follow};
+    use crate::remote::IpNetwork;
+    use copycost::scenario::ConnectionOptions;
 
     /// How a job is started.
     const COMMAND: &str = "mpirun -n 4 --hostfile HOSTS --map-by node --bind-to none copycost run --over mpi \
@@ -78,10 +78,10 @@ mod with_mpi {
     /// Joins the job that a launcher has started; every other rank stays here until it is done.
     pub fn join(
         servers: usize,
-        network: Option<Network>,
+        network: Option<IpNetwork>,
         most_clients: usize,
-        options: Options,
-    ) -> Result<Part, Failure> {
+        options: ConnectionOptions,
+    ) -> Result<ProcessRole, Failure> {
         if !mpi::launched() {
             return Err(Failure::Usage(format!("--over mpi needs a launcher: {COMMAND}")));
         }
@@ -91,7 +91,7 @@ mod with_mpi {
             mpi.leave();
             // Once is enough.
             if rank > 0 {
-                return Ok(Part::Followed);
+                return Ok(ProcessRole::Followed);
             }
             return Err(Failure::Usage(format!(
                 "--over mpi with --servers {servers} needs at least {} processes, but this job has {size}: \
@@ -101,18 +101,18 @@ mod with_mpi {
         }
         if rank > 0 {
             return match follow(&mpi) {
-                Ok(Left::Done) => {
+                Ok(JobEnd::Done) => {
                     mpi.leave();
-                    Ok(Part::Followed)
+                    Ok(ProcessRole::Followed)
                 }
-                Ok(Left::Abandoned) => mpi.abort(1),
+                Ok(JobEnd::Abandoned) => mpi.abort(1),
                 Err(why) => give_up(mpi, &format!("rank {rank}: {why}")),
             };
         }
         let terms =
-            Terms { servers, network, most_clients, options, called_off: || signals::caught().is_some() };
+            JobConfig { servers, network, most_clients, options, called_off: || signals::caught().is_some() };
         match Director::start(Arc::new(mpi), terms) {
-            Ok(director) => Ok(Part::Directs(Box::new(MpiJob { director, mpi }))),
+            Ok(director) => Ok(ProcessRole::Directs(Box::new(MpiJob { director, mpi }))),
             Err(why) => give_up(mpi, &why),
         }
     }
@@ -153,16 +153,16 @@ mod with_mpi {
     }
 
     /// What the hosts received, so that who reads the results can check the sums.
-    fn tell(received: &[Received]) {
+    fn tell(received: &[HostReceived]) {
         /// More lines than this are not read.
         const MOST: usize = 8;
-        for Received { host, own, .. } in received.iter().take(MOST) {
+        for HostReceived { host, own, .. } in received.iter().take(MOST) {
             output::message(&format!(
                 "note: by its own count {host} received {} bytes in {} windows",
                 own.0, own.1
             ));
         }
-        for Received { host, own, gathered } in received.iter().filter(|host| host.own != host.gathered) {
+        for HostReceived { host, own, gathered } in received.iter().filter(|host| host.own != host.gathered) {
             output::message(&format!(
                 "warning: {host} received {} bytes in {} windows by its own count, but {} in {} are in the \
                  results: a path failed, or the run was interrupted",

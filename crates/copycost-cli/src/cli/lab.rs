@@ -9,12 +9,12 @@ use crossbeam::channel::RecvTimeoutError;
 
 use super::{Done, Failure, output, over, signals};
 use crate::lab::Lab;
-use copycost::internals::seat::{self, Placement};
+use copycost::internals::placement::{self, Placement};
 use copycost::internals::sys::process;
 
 /// What to run in the lab.
 #[derive(Debug, Clone, Args)]
-pub struct Arguments {
+pub struct LabArguments {
     /// A command to run at the clients' end; the lab ends with it. Without one it ends with Ctrl-C
     #[arg(last = true, value_name = "COMMAND")]
     command: Vec<OsString>,
@@ -26,12 +26,12 @@ const LOOK: Duration = Duration::from_millis(20);
 /// How long a command may take to end when it is asked to.
 const GRACE: Duration = Duration::from_secs(5);
 
-impl Arguments {
+impl LabArguments {
     pub fn run(&self) -> Result<Done, Failure> {
         let signals = signals::listen()?;
         let lab = over::lab()?;
         let failed = |error: &dyn std::fmt::Display| Failure::Failed(error.to_string());
-        let cpus = seat::cpus().map_err(|error| failed(&error))?;
+        let cpus = placement::cpus().map_err(|error| failed(&error))?;
         // Nobody knows where other tools sit: both ends may have all CPUs but the relay's.
         lab.arrange(Placement::Free, 1, &cpus).map_err(|error| failed(&error))?;
         output::print(&how_to_enter(&lab));

@@ -10,14 +10,14 @@ use copycost::recv;
 use copycost::send;
 
 #[derive(Debug, Args)]
-pub struct Arguments {
+pub struct ListArguments {
     /// The format: table or json
     #[arg(long, default_value = "table", value_parser = ["table", "json"])]
     format: String,
 }
 
 #[derive(Debug, Serialize)]
-struct Entry {
+struct ListEntry {
     /// `send` or `receive`.
     family: &'static str,
     path: &'static str,
@@ -30,14 +30,15 @@ struct Entry {
     needs: Option<String>,
 }
 
-impl Arguments {
+impl ListArguments {
     pub fn run(&self) -> Result<Done, Failure> {
         let entries = entries()?;
         if self.format == "json" {
             let text = serde_json::to_string_pretty(&entries).map_err(|e| Failure::Failed(e.to_string()))?;
             output::print(&format!("{text}\n"));
         } else {
-            let rows = |family| entries.iter().filter(move |entry| entry.family == family).map(Entry::row);
+            let rows =
+                |family| entries.iter().filter(move |entry| entry.family == family).map(ListEntry::row);
             let [send, receive] = ["send", "receive"].map(|family| rows(family).collect::<Vec<_>>());
             let screen = output::screen();
             output::print(&list_table("path", &send, screen));
@@ -47,13 +48,13 @@ impl Arguments {
     }
 }
 
-fn entries() -> Result<Vec<Entry>, Failure> {
+fn entries() -> Result<Vec<ListEntry>, Failure> {
     let spec = Spec::new(65_536).map_err(|e| Failure::Failed(e.to_string()))?;
-    let send = send::ALL.iter().map(|path| Entry::of_send(path, &spec));
-    Ok(send.chain(recv::ALL.iter().map(Entry::of_receive)).collect())
+    let send = send::ALL.iter().map(|path| ListEntry::of_send(path, &spec));
+    Ok(send.chain(recv::ALL.iter().map(ListEntry::of_receive)).collect())
 }
 
-impl Entry {
+impl ListEntry {
     fn of_send(path: &send::SendPath, spec: &Spec) -> Self {
         let nearest = path.nearest(spec);
         let needs = nearest.as_ref().ok().filter(|nearest| nearest.layout != spec.layout);

@@ -68,38 +68,38 @@ enum Verb {
     #[command(
         after_help = "Examples:\n  copycost run --path onecopy,zerocopy --size 1KiB,64KiB\n  copycost run --fields 300,24KiB --clients 8 --budget 2m\n  copycost run -o before.json"
     )]
-    Run(Box<run::Arguments>),
+    Run(Box<run::RunArguments>),
     /// Show where the CPU time of paths goes: copying, pinning, system calls, TCP, wake-ups
     #[command(after_help = "Example:\n  copycost explain --path onecopy,zerocopy --size 64KiB")]
-    Explain(Box<explain::Arguments>),
+    Explain(Box<explain::ExplainArguments>),
     /// Predict which path is the cheapest for a message that was not measured
     #[command(after_help = "Example:\n  copycost predict --fields 300,24KiB")]
-    Predict(Box<predict::Arguments>),
+    Predict(Box<predict::PredictArguments>),
     /// Turn saved results, or Criterion's, into a page, a table or a comparison for a pull request
     #[command(
         after_help = "Examples:\n  copycost report before.json after.json -o both.html\n  copycost report target/criterion -o criterion.html"
     )]
-    Report(report::Arguments),
+    Report(report::ReportArguments),
     /// Show every send path, what it does, and whether it is available here
     #[command(after_help = "Example:\n  copycost list")]
-    List(list::Arguments),
+    List(list::ListArguments),
     /// Serve another host's `copycost run --over`, or raw messages to any TCP client
     #[command(
         after_help = "Examples:\n  copycost serve --bind 10.0.0.1 --token-file token\n  copycost serve --raw zerocopy --size 64KiB"
     )]
-    Serve(Box<serve::Arguments>),
+    Serve(Box<serve::ServeArguments>),
     /// Receive from a raw server for a while
     #[command(after_help = "Example:\n  copycost client 127.0.0.1:9000 10")]
-    Client(client::Arguments),
+    Client(client::ClientArguments),
     /// Keep the lab up for other tools: two ends with a network card in software between them (needs root)
     #[command(after_help = "Example:\n  copycost lab")]
-    Lab(lab::Arguments),
+    Lab(lab::LabArguments),
     /// Show what will distort or break a measurement on this machine, and how to fix it
     #[command(after_help = "Examples:\n  copycost doctor\n  copycost doctor --over 10.0.0.1:9000")]
-    Doctor(doctor::Arguments),
+    Doctor(doctor::DoctorArguments),
     /// Show how much of a running process's CPU time goes into copies that some CPUs make slowly
     #[command(after_help = "Example:\n  copycost watch 4242 --seconds 30")]
-    Watch(watch::Arguments),
+    Watch(watch::WatchArguments),
     /// Print completions for a shell: bash, elvish, fish, powershell or zsh
     #[command(
         after_help = "Example:\n  copycost completions bash > ~/.local/share/bash-completion/completions/copycost"
@@ -214,7 +214,7 @@ pub fn parses<T: Into<OsString> + Clone>(arguments: impl IntoIterator<Item = T>)
 
 /// Without a verb: a first answer, and what distorts it.
 fn quick() -> Result<Done, Failure> {
-    run::Arguments::given(&["--quick"]).run()
+    run::RunArguments::given(&["--quick"]).run()
 }
 
 #[cfg(test)]

@@ -8,16 +8,16 @@ use std::sync::Arc;
 
 use clap::Args;
 
-use super::job::{self, Part};
-use super::zone::{BadZone, Zoned};
+use super::job::{self, ProcessRole};
+use super::zone::{BadZone, ZonedAddress};
 use super::{Failure, arguments, output};
 use crate::doctor;
 use crate::lab::{Lab, LabSite};
 use crate::record::Conditions;
-use crate::remote::{Network, RemoteSite, Token};
+use crate::remote::{IpNetwork, RemoteSite, Token};
 use copycost::message::Spec;
 use copycost::rig::{Loopback, Site};
-use copycost::scenario::Options;
+use copycost::scenario::ConnectionOptions;
 use copycost::scenario::Placement;
 use copycost::send::{SendPath, Unsupported};
 
@@ -27,7 +27,7 @@ pub struct Over {
     /// Measure against `copycost serve` on another host (HOST:PORT), through a network card in software (lab, needs
     /// root), or with many client hosts (mpi, under mpirun or srun, in a build with the feature mpi) [default: loopback]
     #[arg(long, value_name = "HOST:PORT|lab|mpi")]
-    over: Option<Way>,
+    over: Option<Transport>,
     /// The file with the secret that `copycost serve` uses
     #[arg(long, value_name = "FILE", requires = "over")]
     token_file: Option<PathBuf>,
@@ -36,12 +36,12 @@ pub struct Over {
     servers: Option<usize>,
     /// With --over mpi: reach servers by their address in this network (10.0.0.0/8) [default: any that answers]
     #[arg(long, value_name = "CIDR", requires = "over")]
-    network: Option<Network>,
+    network: Option<IpNetwork>,
 }
 
 /// What lies between the ends, other than loopback.
 #[derive(Debug, Clone, PartialEq, Eq)]
-enum Way {
+enum Transport {
     /// The lab.
     Lab,
     /// A job of many hosts.
@@ -50,7 +50,7 @@ enum Way {
     Host(String),
 }
 
-impl FromStr for Way {
+impl FromStr for Transport {
     type Err = Infallible;
 
     fn from_str(text: &str) -> Result<Self, Infallible> {
@@ -66,15 +66,15 @@ impl Over {
     /// Whether `path` can be had, as far as this host can tell: of another host's kernel it knows nothing, but a path
     /// that can be had here for other messages refuses such messages everywhere.
     pub fn probe(&self, path: &SendPath, spec: &Spec) -> Result<(), Unsupported> {
-        let other_kernel = matches!(self.over, Some(Way::Host(_))) && path.nearest(spec).is_err();
+        let other_kernel = matches!(self.over, Some(Transport::Host(_))) && path.nearest(spec).is_err();
         if other_kernel { Ok(()) } else { (path.probe)(spec) }
     }
 
     /// How connections are made on that way.
-    pub fn options(&self) -> Options {
+    pub fn options(&self) -> ConnectionOptions {
         match self.over {
-            Some(Way::Lab) => Options::for_a_lab(),
-            _ => Options::for_this_machine(),
+            Some(Transport::Lab) => ConnectionOptions::for_a_lab(),
+            _ => ConnectionOptions::for_this_machine(),
         }
     }
 
@@ -82,16 +82,16 @@ impl Over {
     /// charged to whichever of the two runs at the moment.
     pub fn placement(&self) -> Placement {
         match self.over {
-            Some(Way::Lab) => Placement::Split,
+            Some(Transport::Lab) => Placement::Split,
             _ => Placement::default(),
         }
     }
 
     /// What this process is in a job of many hosts, each with so many clients at most; every rank but the first comes
     /// back only when the job is done.
-    pub fn join(&self, most_clients: usize, options: Options) -> Result<Part, Failure> {
+    pub fn join(&self, most_clients: usize, options: ConnectionOptions) -> Result<ProcessRole, Failure> {
         let usage = |text: &str| Err(Failure::Usage(text.to_owned()));
-        if self.over == Some(Way::Mpi) {
+        if self.over == Some(Transport::Mpi) {
             if self.token_file.is_some() {
                 return usage("--over mpi makes its own token: leave out --token-file");
             }
@@ -100,7 +100,7 @@ impl Over {
         if self.servers.is_some() || self.network.is_some() {
             return usage("--servers and --network need --over mpi");
         }
-        Ok(Part::Alone)
+        Ok(ProcessRole::Alone)
     }
 
     /// Whether both ends are here, with nothing between them but loopback.
@@ -110,7 +110,7 @@ impl Over {
 
     /// Whether another process sends, so that the messages are in its memory.
     pub fn serves_elsewhere(&self) -> bool {
-        matches!(self.over, Some(Way::Host(_) | Way::Mpi))
+        matches!(self.over, Some(Transport::Host(_) | Transport::Mpi))
     }
 
     /// How many hosts serve.
@@ -124,7 +124,7 @@ impl Over {
         let mut conditions = Conditions::here();
         match &self.over {
             None => conditions.leaving_by("lo", IpAddr::from([127, 0, 0, 1])),
-            Some(Way::Host(host)) => {
+            Some(Transport::Host(host)) => {
                 // What is wrong with the name is an error where the site is made.
                 let peer = addresses(host, "--over").ok().and_then(|addresses| addresses.first().copied());
                 if let Some((peer, interface)) =
@@ -133,14 +133,14 @@ impl Over {
                     conditions.leaving_by(&interface, peer.ip());
                 }
             }
-            Some(Way::Lab | Way::Mpi) => {}
+            Some(Transport::Lab | Transport::Mpi) => {}
         }
         conditions
     }
 
     /// The site that the flags name, for a command that knows two ends and no job of many hosts.
     pub fn site_of_two(&self) -> Result<Arc<dyn Site>, Failure> {
-        let of_a_job = self.over == Some(Way::Mpi) || self.servers.is_some() || self.network.is_some();
+        let of_a_job = self.over == Some(Transport::Mpi) || self.servers.is_some() || self.network.is_some();
         if of_a_job {
             let text = "only `copycost run` measures many hosts: give --over HOST:PORT or lab here";
             return Err(Failure::Usage(text.to_owned()));
@@ -152,13 +152,13 @@ impl Over {
     pub fn site(&self) -> Result<Arc<dyn Site>, Failure> {
         match &self.over {
             None => Ok(Arc::new(Loopback)),
-            Some(Way::Lab) if self.token_file.is_some() => Err(Failure::Usage(
+            Some(Transport::Lab) if self.token_file.is_some() => Err(Failure::Usage(
                 "--over lab has no other host that needs a token: leave out --token-file".to_owned(),
             )),
             // Who directs a job knows its hosts.
-            Some(Way::Mpi) => Ok(Arc::new(Loopback)),
-            Some(Way::Lab) => lab().map(|lab| -> Arc<dyn Site> { Arc::new(LabSite(Arc::new(lab))) }),
-            Some(Way::Host(host)) => {
+            Some(Transport::Mpi) => Ok(Arc::new(Loopback)),
+            Some(Transport::Lab) => lab().map(|lab| -> Arc<dyn Site> { Arc::new(LabSite(Arc::new(lab))) }),
+            Some(Transport::Host(host)) => {
                 let addresses = addresses(host, "--over")?;
                 let token = token(self.token_file.as_ref())?;
                 Ok(Arc::new(RemoteSite::new(addresses, token)))
@@ -179,7 +179,7 @@ pub fn lab() -> Result<Lab, Failure> {
 }
 
 /// Makes sure that another host is there and lets this one in.
-pub fn check(site: &dyn Site, options: &Options) -> Result<(), Failure> {
+pub fn check(site: &dyn Site, options: &ConnectionOptions) -> Result<(), Failure> {
     site.check(options).map_err(|error| Failure::Failed(error.to_string()))
 }
 
@@ -197,7 +197,7 @@ pub fn addresses(text: &str, flag: &str) -> Result<Vec<SocketAddr>, Failure> {
     if host.is_empty() || bracketed != host.contains(':') {
         return Err(no_form());
     }
-    match host.parse::<Zoned>() {
+    match host.parse::<ZonedAddress>() {
         Ok(zoned) => return Ok(vec![zoned.with_port(port)]),
         // A name, which only the resolver can read.
         Err(BadZone::NoAddress(_)) => {}

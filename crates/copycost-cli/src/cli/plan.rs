@@ -6,7 +6,7 @@ use copycost::units::plural;
 
 /// What a run is going to do.
 #[derive(Debug, Clone)]
-pub struct Plan {
+pub struct RunPlan {
     /// Paths side by side in each cell.
     pub paths: usize,
     /// How long each cell is expected to take.
@@ -19,7 +19,7 @@ pub struct Plan {
     pub budget: Option<Duration>,
 }
 
-impl Plan {
+impl RunPlan {
     /// The whole of it.
     pub fn expected(&self) -> Duration {
         self.budget.unwrap_or_else(|| self.cells.iter().sum())
@@ -47,7 +47,7 @@ impl Plan {
 /// How much time is left, learned from how long the cells so far took.
 #[derive(Debug)]
 pub struct Remaining {
-    plan: Plan,
+    plan: RunPlan,
     done: usize,
     began: Instant,
     /// When the running cell began.
@@ -58,12 +58,12 @@ pub struct Remaining {
 
 impl Remaining {
     /// Of a plan that begins at `now`.
-    pub fn of(plan: Plan, now: Instant) -> Self {
+    pub fn of(plan: RunPlan, now: Instant) -> Self {
         Self { plan, done: 0, began: now, cell_began: now, stretch: 1.0 }
     }
 
     /// What is still planned, and was.
-    pub fn plan(&self) -> &Plan {
+    pub fn plan(&self) -> &RunPlan {
         &self.plan
     }
 
@@ -124,9 +124,9 @@ fn clock(at: SystemTime) -> String {
 mod tests {
     use super::*;
 
-    fn plan(cells: &[u64]) -> Plan {
+    fn plan(cells: &[u64]) -> RunPlan {
         let cells = cells.iter().map(|seconds| Duration::from_secs(*seconds)).collect();
-        Plan { paths: 3, cells, setups: 8, open: false, budget: None }
+        RunPlan { paths: 3, cells, setups: 8, open: false, budget: None }
     }
 
     #[test]
@@ -136,12 +136,12 @@ mod tests {
             plan(&[5, 16]).sentence(now),
             "3 paths in 2 cells, 8 set-ups each: about 21 s, until 14:03:21 UTC"
         );
-        let open = Plan { open: true, ..plan(&[125]) };
+        let open = RunPlan { open: true, ..plan(&[125]) };
         assert_eq!(
             open.sentence(now),
             "3 paths in 1 cell, 8 set-ups each or more: at least 2 min 5 s, until 14:05:05 UTC"
         );
-        let budget = Plan { budget: Some(Duration::from_secs(3780)), open: true, ..plan(&[5]) };
+        let budget = RunPlan { budget: Some(Duration::from_secs(3780)), open: true, ..plan(&[5]) };
         assert!(budget.sentence(now).ends_with("at most 1 h 3 min, until 15:06:00 UTC"));
     }
 
@@ -167,7 +167,7 @@ mod tests {
     fn of_a_budget_the_clock_is_what_is_left() {
         let now = Instant::now();
         let budget = Some(Duration::from_secs(30));
-        let left = Remaining::of(Plan { budget, ..plan(&[10, 10]) }, now);
+        let left = Remaining::of(RunPlan { budget, ..plan(&[10, 10]) }, now);
         assert_eq!(left.left(now + Duration::from_secs(12)).as_secs(), 18);
         assert_eq!(left.left(now + Duration::from_secs(31)), Duration::ZERO);
     }

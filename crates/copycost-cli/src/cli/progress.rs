@@ -5,7 +5,7 @@ use std::io::IsTerminal as _;
 use std::time::{Duration, Instant, SystemTime};
 
 use super::output;
-use super::plan::{Plan, Remaining, length};
+use super::plan::{Remaining, RunPlan, length};
 use copycost::units::plural;
 use indicatif::{ProgressBar, ProgressStyle};
 
@@ -31,7 +31,7 @@ pub struct Progress {
 
 impl Progress {
     /// Of a run that does so; the plan is the first line, when the first cell begins.
-    pub fn of(plan: Plan) -> Self {
+    pub fn of(plan: RunPlan) -> Self {
         let progress = Self::unannounced(plan);
         progress.announced.set(false);
         progress
@@ -39,10 +39,16 @@ impl Progress {
 
     /// Of so many steps that take so long each.
     pub fn of_steps(steps: usize, each: Duration) -> Self {
-        Self::unannounced(Plan { paths: 1, cells: vec![each; steps], setups: 1, open: false, budget: None })
+        Self::unannounced(RunPlan {
+            paths: 1,
+            cells: vec![each; steps],
+            setups: 1,
+            open: false,
+            budget: None,
+        })
     }
 
-    fn unannounced(plan: Plan) -> Self {
+    fn unannounced(plan: RunPlan) -> Self {
         let piped = !std::io::stderr().is_terminal();
         let bar = if piped { ProgressBar::hidden() } else { ProgressBar::new(MARKS) };
         // A message that is too long for the line is cut; a line that wraps would be left behind. The template is a
@@ -125,7 +131,7 @@ mod tests {
     #[test]
     fn the_bar_says_when_connections_are_being_made_and_what_is_left() {
         let cells = vec![Duration::from_secs(90); 2];
-        let plan = Plan { paths: 3, cells, setups: 8, open: false, budget: None };
+        let plan = RunPlan { paths: 3, cells, setups: 8, open: false, budget: None };
         let progress = Progress {
             bar: ProgressBar::hidden(),
             piped: false,

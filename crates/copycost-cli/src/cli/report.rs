@@ -11,13 +11,13 @@ use super::{Done, Failure, arguments, input, output};
 use crate::record::{Load, Results};
 use crate::report::Format;
 use crate::report::criterion::{self, Benchmark};
-use crate::report::dated::{RUNS, Runs};
+use crate::report::dated::{BenchRuns, RUNS};
 use crate::report::screen::Screen;
-use crate::report::set::{self, Set};
+use crate::report::set::{self, RecordSet};
 
 /// What to read, and what to write.
 #[derive(Debug, Args)]
-pub struct Arguments {
+pub struct ReportArguments {
     /// JSON files of `copycost run`, or a Criterion folder such as target/criterion. Files of one machine that
     /// measured different cells are joined; other runs are shown side by side
     #[arg(required = true, value_name = "FILE")]
@@ -34,12 +34,12 @@ pub struct Arguments {
 }
 
 /// What a file held.
-enum Input {
+enum ReportInput {
     Results(Box<Results>),
-    Criterion(Box<Set>),
+    Criterion(Box<RecordSet>),
 }
 
-impl Arguments {
+impl ReportArguments {
     pub fn run(&self) -> Result<Done, Failure> {
         // One file given twice is one file.
         let first = |place: &usize| !self.inputs[..*place].contains(&self.inputs[*place]);
@@ -50,11 +50,11 @@ impl Arguments {
         let mut runs = Vec::new();
         for (path, input) in inputs {
             match input {
-                Input::Results(results) => {
+                ReportInput::Results(results) => {
                     sets.extend(set::of_results(&path.display().to_string(), &results));
                     runs.push(results);
                 }
-                Input::Criterion(set) => sets.push(*set),
+                ReportInput::Criterion(set) => sets.push(*set),
             }
         }
         let mut sets = set::side_by_side(sets);
@@ -83,31 +83,31 @@ impl Arguments {
     }
 }
 
-fn read(path: &Path) -> Result<Input, Failure> {
+fn read(path: &Path) -> Result<ReportInput, Failure> {
     let usage = |what: String| Failure::Usage(format!("'{}' {what}", path.display()));
     if path.is_dir() {
-        return folder(path).map(|set| Input::Criterion(Box::new(set))).map_err(usage);
+        return folder(path).map(|set| ReportInput::Criterion(Box::new(set))).map_err(usage);
     }
     let text = input::text(path).map_err(|error| usage(format!("cannot be read: {error}")))?;
     let results = Results::read(&text).map_err(usage)?;
     if results.is_empty() {
         return Err(usage("holds no measurement".to_owned()));
     }
-    Ok(Input::Results(Box::new(results)))
+    Ok(ReportInput::Results(Box::new(results)))
 }
 
 /// Folders deeper than Criterion's own are not looked into.
 const DEEPEST: usize = 4;
 
 /// The benchmarks in a folder of Criterion.
-fn folder(path: &Path) -> Result<Set, String> {
+fn folder(path: &Path) -> Result<RecordSet, String> {
     let mut leaves = Vec::new();
     find(path, DEEPEST, &mut leaves).map_err(|error| format!("cannot be read: {error}"))?;
     leaves.sort();
     if leaves.is_empty() {
         return Err("holds no Criterion benchmark: give target/criterion after `cargo bench`".to_owned());
     }
-    let runs = Runs::read(&fs::read_to_string(path.join(RUNS)).unwrap_or_default());
+    let runs = BenchRuns::read(&fs::read_to_string(path.join(RUNS)).unwrap_or_default());
     let mut benchmarks = Vec::new();
     for leaf in leaves {
         let said = |error: String| format!("is damaged: {}: {error}", leaf.display());

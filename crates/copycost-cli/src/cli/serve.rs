@@ -10,25 +10,25 @@ use crossbeam::channel::{Receiver, unbounded};
 use crossbeam::select;
 
 use super::arguments::{self, PathChoice};
-use super::zone::Zoned;
+use super::zone::ZonedAddress;
 use super::{Done, Failure, output, over, signals, values};
 use crate::remote::raw::{Departure, RawHost};
-use crate::remote::{Host, HostTerms};
-use copycost::internals::connection::{self, Applied, Options};
-use copycost::internals::server::{Doors, Server};
+use crate::remote::{HostTerms, RemoteServer};
+use copycost::internals::connection::{self, AppliedOptions, ConnectionOptions};
+use copycost::internals::server::{Handlers, Server};
 use copycost::internals::sys::limits;
 use copycost::message::{Buffers, Fields, Layout, Spec};
-use copycost::send::{Budget, Limits, SendPath, Terms};
+use copycost::send::{Budget, SendPath, SenderConfig, ZeroCopyLimits};
 use copycost::units::{ByteSize, Rate, thousands};
 
 /// How many clients a host serves unless told otherwise.
 const MOST_CLIENTS: usize = 64;
 
 #[derive(Debug, Args)]
-pub struct Arguments {
+pub struct ServeArguments {
     /// The address to listen on; a link-local one with its interface: fe80::1%eth0
     #[arg(long, default_value = "127.0.0.1", value_name = "ADDRESS")]
-    bind: Zoned,
+    bind: ZonedAddress,
     /// The port to listen on; 0 picks one
     #[arg(long, default_value_t = 9000)]
     port: u16,
@@ -65,14 +65,15 @@ pub struct Arguments {
     buffers: Buffers,
 }
 
-impl Arguments {
+impl ServeArguments {
     pub fn run(&self) -> Result<Done, Failure> {
         let token = over::token(self.token_file.as_ref())?;
         self.check_openness(token.is_some())?;
         raise_open_files(self.max_clients);
         let signals = signals::listen()?;
         let options = arguments::options(self.stall);
-        let options = Options { hello: self.hello.unwrap_or(options.hello), ..options };
+        let options =
+            ConnectionOptions { hello_timeout: self.hello.unwrap_or(options.hello_timeout), ..options };
         let address = self.bind.with_port(self.port);
         let listener = connection::listen(address, &options).map_err(|error| {
             Failure::Usage(format!(
@@ -82,13 +83,13 @@ impl Arguments {
         match self.raw {
             Some(choice) => self.serve_raw(choice, listener, options, &signals),
             None => {
-                let host = Host::new(HostTerms { token, most_clients: self.max_clients }, options);
-                let doors = Doors { control: Some(Arc::new(host)), raw: None };
+                let host = RemoteServer::new(HostTerms { token, most_clients: self.max_clients }, options);
+                let doors = Handlers { control: Some(Arc::new(host)), raw: None };
                 let server = Server::start(listener, options, doors).map_err(failed)?;
                 self.announce(&server);
                 let _ = signals.recv();
-                server.desk().finish(options.stall);
-                output::print(&format!("served {} scenarios\n", server.desk().offered()));
+                server.registry().finish(options.stall_timeout);
+                output::print(&format!("served {} scenarios\n", server.registry().offered()));
                 Ok(Done::Yes)
             }
         }
@@ -130,31 +131,31 @@ impl Arguments {
         &self,
         choice: PathChoice,
         listener: copycost::internals::sys::socket::Socket,
-        options: Options,
+        options: ConnectionOptions,
         signals: &Receiver<()>,
     ) -> Result<Done, Failure> {
         let PathChoice::One(path) = choice else {
             return Err(Failure::Usage("invalid value for --raw: give one path, not all".to_owned()));
         };
         let spec = self.spec(path)?;
-        let applied = Applied::of(&listener).map_err(failed)?;
-        let budget = Budget::share(&Limits::of_process(), self.max_clients, applied.send_buffer);
+        let applied = AppliedOptions::of(&listener).map_err(failed)?;
+        let budget = Budget::share(&ZeroCopyLimits::of_process(), self.max_clients, applied.send_buffer);
         let (departures, departed) = unbounded();
         let (serving, stopping) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicBool::new(false)));
         let host = RawHost {
             path,
             spec,
-            terms: Terms::within(budget),
-            stall: options.stall,
+            terms: SenderConfig::within(budget),
+            stall: options.stall_timeout,
             most_clients: self.max_clients,
             serving: Arc::clone(&serving),
             stopping: Arc::clone(&stopping),
             departures,
         };
-        let doors = Doors { raw: Some(Arc::new(host)), control: None };
+        let doors = Handlers { raw: Some(Arc::new(host)), control: None };
         let server = Server::start(listener, options, doors).map_err(failed)?;
         self.announce(&server);
-        let mut total = Total::default();
+        let mut total = ServedTotals::default();
         loop {
             select! {
                 recv(departed) -> departure => if let Ok(departure) = departure { total.tell(&departure); },
@@ -162,7 +163,7 @@ impl Arguments {
             }
         }
         stopping.store(true, Ordering::SeqCst);
-        let by = Instant::now() + options.stall;
+        let by = Instant::now() + options.stall_timeout;
         while serving.load(Ordering::SeqCst) > 0 && Instant::now() < by {
             if let Ok(departure) = departed.recv_timeout(Duration::from_millis(10)) {
                 total.tell(&departure);
@@ -187,12 +188,12 @@ impl Arguments {
 
 /// What all clients were sent.
 #[derive(Debug, Default)]
-struct Total {
+struct ServedTotals {
     clients: u64,
     bytes: u64,
 }
 
-impl Total {
+impl ServedTotals {
     fn tell(&mut self, departure: &Departure) {
         self.clients += 1;
         self.bytes += departure.bytes;

@@ -31,7 +31,7 @@ pub fn exit_code(signal: i32) -> u8 {
 
 /// What a signal asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Asked {
+enum SignalRequest {
     /// To come to an end.
     End,
     /// Nothing new.
@@ -41,11 +41,11 @@ enum Asked {
 }
 
 /// What a signal asks for that comes at `now`, where the first came at `first`.
-fn asked(first: Option<Duration>, now: Duration) -> Asked {
+fn asked(first: Option<Duration>, now: Duration) -> SignalRequest {
     match first {
-        None => Asked::End,
-        Some(first) if now.saturating_sub(first) < ONE => Asked::Nothing,
-        Some(_) => Asked::EndNow,
+        None => SignalRequest::End,
+        Some(first) if now.saturating_sub(first) < ONE => SignalRequest::Nothing,
+        Some(_) => SignalRequest::EndNow,
     }
 }
 
@@ -58,13 +58,13 @@ pub fn listen() -> Result<Receiver<()>, Failure> {
         let mut first = None;
         while let Ok(arrival) = signals.wait() {
             match asked(first, arrival.at) {
-                Asked::End => {
+                SignalRequest::End => {
                     first = Some(arrival.at);
                     CAUGHT.store(arrival.signal, Ordering::SeqCst);
                     let _ = signalled.send(());
                 }
-                Asked::Nothing => {}
-                Asked::EndNow => {
+                SignalRequest::Nothing => {}
+                SignalRequest::EndNow => {
                     // Nothing is unwound any more.
                     lab::remove_all();
                     std::process::exit(exit_code(arrival.signal).into());
@@ -83,14 +83,14 @@ mod tests {
     #[test]
     fn signals_close_together_are_one_and_a_later_one_is_impatience() {
         let ms = Duration::from_millis;
-        assert_eq!(asked(None, ms(7)), Asked::End);
+        assert_eq!(asked(None, ms(7)), SignalRequest::End);
         // As timeout(1) sends them, and a finger that trembles.
         for later in [0, 1, 499] {
-            assert_eq!(asked(Some(ms(7)), ms(7 + later)), Asked::Nothing, "{later}");
+            assert_eq!(asked(Some(ms(7)), ms(7 + later)), SignalRequest::Nothing, "{later}");
         }
         // Counted from the first: who presses a key again and again is not put off.
-        assert_eq!(asked(Some(ms(7)), ms(507)), Asked::EndNow);
-        assert_eq!(asked(Some(ms(7)), ms(6)), Asked::Nothing, "threads may write in any order");
+        assert_eq!(asked(Some(ms(7)), ms(507)), SignalRequest::EndNow);
+        assert_eq!(asked(Some(ms(7)), ms(6)), SignalRequest::Nothing, "threads may write in any order");
     }
 
     #[test]

@@ -15,12 +15,12 @@ use copycost::send;
 
 /// A parser, and words that it takes.
 #[derive(Debug, Clone)]
-pub struct Words<T> {
+pub struct WordParser<T> {
     read: fn(&str) -> Result<T, String>,
     words: Vec<&'static str>,
 }
 
-impl<T: Clone + Send + Sync + 'static> TypedValueParser for Words<T> {
+impl<T: Clone + Send + Sync + 'static> TypedValueParser for WordParser<T> {
     type Value = T;
 
     fn parse_ref(&self, command: &Command, argument: Option<&Arg>, value: &OsStr) -> Result<T, Error> {
@@ -33,31 +33,31 @@ impl<T: Clone + Send + Sync + 'static> TypedValueParser for Words<T> {
 }
 
 /// Send paths, and all.
-pub fn path() -> Words<PathChoice> {
+pub fn path() -> WordParser<PathChoice> {
     let words = send::ALL.iter().map(|path| path.name).chain(["all"]);
-    Words { read: arguments::path, words: words.collect() }
+    WordParser { read: arguments::path, words: words.collect() }
 }
 
 /// Receive paths.
-pub fn receive() -> Words<&'static ReceivePath> {
-    Words { read: arguments::receive, words: recv::ALL.iter().map(|path| path.name).collect() }
+pub fn receive() -> WordParser<&'static ReceivePath> {
+    WordParser { read: arguments::receive, words: recv::ALL.iter().map(|path| path.name).collect() }
 }
 
 /// Where threads sit.
-pub fn placement() -> Words<Placement> {
+pub fn placement() -> WordParser<Placement> {
     of(Placement::WORDS)
 }
 
 /// Where fields lie.
-pub fn layout() -> Words<Layout> {
+pub fn layout() -> WordParser<Layout> {
     of(Layout::WORDS)
 }
 
 /// How much memory messages cover.
-pub fn footprint() -> Words<Footprint> {
+pub fn footprint() -> WordParser<Footprint> {
     of(Footprint::WORDS)
 }
 
-fn of<T: FromStr<Err = String>>(words: &[&'static str]) -> Words<T> {
-    Words { read: |text| text.parse(), words: words.to_vec() }
+fn of<T: FromStr<Err = String>>(words: &[&'static str]) -> WordParser<T> {
+    WordParser { read: |text| text.parse(), words: words.to_vec() }
 }

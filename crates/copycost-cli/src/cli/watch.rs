@@ -8,11 +8,11 @@ use serde::Serialize;
 
 use super::{Done, Failure, arguments, output, signals};
 use crate::doctor;
-use crate::profile::perf::Machine;
-use crate::watch::{self, Direction, Place, Seen};
+use crate::profile::perf::PerfSampler;
+use crate::watch::{self, Direction, HazardousCopies, WatchResult};
 
 #[derive(Debug, Args)]
-pub struct Arguments {
+pub struct WatchArguments {
     /// The process; its children are watched too
     #[arg(value_name = "PID", value_parser = clap::value_parser!(i32).range(1..))]
     pid: i32,
@@ -65,7 +65,7 @@ struct PlaceReport {
     frames: Vec<String>,
 }
 
-impl Arguments {
+impl WatchArguments {
     pub fn run(&self) -> Result<Done, Failure> {
         let signals = signals::listen()?;
         let mut interrupted = false;
@@ -77,7 +77,7 @@ impl Arguments {
         if !there(self.pid) {
             return Err(Failure::Usage(format!("there is no process {}", self.pid)));
         }
-        let seen = watch::watch(&Machine, self.pid, self.seconds, &mut go_on)
+        let seen = watch::watch(&PerfSampler, self.pid, self.seconds, &mut go_on)
             .map_err(|why| Failure::Failed(format!("process {} cannot be watched: {why}", self.pid)))?;
         let slower = doctor::slowness();
         if self.format == "json" {
@@ -90,7 +90,7 @@ impl Arguments {
     }
 }
 
-fn report(pid: i32, seen: &Seen, slower_here: Option<f64>) -> WatchReport {
+fn report(pid: i32, seen: &WatchResult, slower_here: Option<f64>) -> WatchReport {
     let counts = &seen.counts;
     let percent = |samples: u64| 100.0 * counts.share(samples);
     let known = counts.with_registers > 0;
@@ -120,7 +120,7 @@ fn report(pid: i32, seen: &Seen, slower_here: Option<f64>) -> WatchReport {
     }
 }
 
-fn by_weight(seen: &Seen) -> Vec<(&Place, u64)> {
+fn by_weight(seen: &WatchResult) -> Vec<(&HazardousCopies, u64)> {
     let mut places: Vec<_> = seen.counts.hazardous.iter().map(|(place, samples)| (place, *samples)).collect();
     places.sort_by_key(|(_, samples)| std::cmp::Reverse(*samples));
     places
@@ -135,7 +135,7 @@ fn word(direction: Direction) -> &'static str {
 }
 
 /// What to do about it. The kernel's own pages mostly begin a copy at 0, so that the program's end is what can be moved.
-fn advice(place: &Place) -> String {
+fn advice(place: &HazardousCopies) -> String {
     let distance = place.distance;
     match place.direction {
         Direction::FromKernel => format!(
@@ -154,7 +154,7 @@ fn advice(place: &Place) -> String {
     }
 }
 
-fn text(pid: i32, seen: &Seen, slower: Option<f64>) -> String {
+fn text(pid: i32, seen: &WatchResult, slower: Option<f64>) -> String {
     let counts = &seen.counts;
     let mut text = format!(
         "Process {pid}: {} in {}, {:.1} s, {:.2} CPUs, {}.\n",

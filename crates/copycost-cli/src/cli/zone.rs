@@ -11,7 +11,7 @@ use copycost::internals::sys::interfaces;
 
 /// An IP address, and the interface that it belongs to where that is needed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Zoned {
+pub struct ZonedAddress {
     /// The address.
     pub ip: IpAddr,
     /// The number of the interface; 0: none was given.
@@ -35,7 +35,7 @@ pub enum BadZone {
     NotV6(String),
 }
 
-impl Zoned {
+impl ZonedAddress {
     /// With a port.
     pub fn with_port(self, port: u16) -> SocketAddr {
         match self.ip {
@@ -50,7 +50,7 @@ impl Zoned {
     }
 }
 
-impl FromStr for Zoned {
+impl FromStr for ZonedAddress {
     type Err = BadZone;
 
     fn from_str(text: &str) -> Result<Self, BadZone> {
@@ -71,7 +71,7 @@ impl FromStr for Zoned {
     }
 }
 
-impl fmt::Display for Zoned {
+impl fmt::Display for ZonedAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.interface() {
             Some(interface) => write!(f, "{}%{interface}", self.ip),
@@ -96,7 +96,7 @@ mod tests {
     use super::*;
 
     fn read(text: &str) -> Result<SocketAddr, String> {
-        text.parse::<Zoned>().map(|zoned| zoned.with_port(9)).map_err(|error| error.to_string())
+        text.parse::<ZonedAddress>().map(|zoned| zoned.with_port(9)).map_err(|error| error.to_string())
     }
 
     #[test]
@@ -107,7 +107,7 @@ mod tests {
         }
         assert_eq!(read("::1").unwrap().to_string(), "[::1]:9");
         assert_eq!(read("10.0.0.1").unwrap().to_string(), "10.0.0.1:9");
-        assert_eq!("fe80::1%lo".parse::<Zoned>().unwrap().to_string(), "fe80::1%lo");
+        assert_eq!("fe80::1%lo".parse::<ZonedAddress>().unwrap().to_string(), "fe80::1%lo");
     }
 
     #[test]

@@ -5,7 +5,7 @@
 //! for that there is `--with`, which runs both builds interleaved.
 
 use super::metric::Metric;
-use super::stats::{Interval, Word};
+use super::stats::{Interval, Judgement};
 pub use crate::record::BASELINE;
 use crate::record::{Comparison, Record, Results, UNRECORDED};
 
@@ -44,7 +44,7 @@ fn change(here: &Comparison, there: &Comparison) -> Option<Comparison> {
         high: (log + reach).exp(),
         alpha: crate::record::ALPHA,
     };
-    let word = Word::of(&interval, metric.better());
+    let word = Judgement::of(&interval, metric.better());
     Some(Comparison {
         reference: format!("{}@{BASELINE}", here.path),
         ratio: Some(interval.ratio),
@@ -65,13 +65,13 @@ fn logs(comparison: &Comparison) -> Option<(f64, f64)> {
 }
 
 /// A setting of a record: what it is called, and how it is read.
-type OfRecord = (&'static str, fn(&Record) -> &str);
+type RecordSetting = (&'static str, fn(&Record) -> &str);
 
 /// In what the conditions of two runs differ, each as `what: there, here`.
 pub fn differences(now: &Results, before: &Results) -> Vec<String> {
     let mut told = now.conditions.differences(&before.conditions);
     if let (Some(there), Some(here)) = (before.records.first(), now.records.first()) {
-        let records: [OfRecord; 7] = [
+        let records: [RecordSetting; 7] = [
             ("transport", |r| &r.transport),
             ("placement", |r| &r.placement),
             ("layout", |r| &r.layout),

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::measured::{Measured, Sum, Taken, Warm, time_messages};
+use super::measured::{ContestantResult, SetUpSum, TurnResult, WarmRig, time_messages};
 use super::metric::Metric;
 use super::schedule::Schedule;
 use super::stats::Pair;
@@ -49,7 +49,7 @@ impl Contestant {
 /// Why a contestant was not measured.
 #[derive(Debug, thiserror::Error)]
 #[error("{error} (in set-up {setup})")]
-pub struct Failed {
+pub struct ContestantFailure {
     /// The set-up in which it failed, from 1.
     pub setup: usize,
     /// Why.
@@ -58,7 +58,7 @@ pub struct Failed {
 
 /// How a set-up ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Ended {
+pub enum SetUpEnd {
     /// Every turn was taken.
     Complete,
     /// It was called off, and counts for nothing.
@@ -70,7 +70,7 @@ pub enum Ended {
 /// A cell that is being measured.
 #[derive(Debug)]
 pub struct Cell {
-    entries: Vec<Entry>,
+    entries: Vec<CellEntry>,
     schedule: Schedule,
     baseline: Option<IdleBaseline>,
     setups: usize,
@@ -79,19 +79,19 @@ pub struct Cell {
 }
 
 #[derive(Debug)]
-struct Entry {
+struct CellEntry {
     contestant: Contestant,
-    state: Result<State, Failed>,
+    state: Result<CellState, ContestantFailure>,
 }
 
 /// What the set-ups so far have come to.
 #[derive(Debug, Default)]
-struct State {
-    sum: Option<Sum>,
+struct CellState {
+    sum: Option<SetUpSum>,
     /// Of each set-up its figures, in the order of [`Metric::ALL`].
     setups: Vec<Vec<Figure<f64>>>,
     /// Of each set-up its turns.
-    turns: Vec<Vec<Taken>>,
+    turns: Vec<Vec<TurnResult>>,
 }
 
 impl Cell {
@@ -99,7 +99,7 @@ impl Cell {
     /// the idle machine is, nothing is said of the system.
     pub fn new(contestants: Vec<Contestant>, seed: u64, baseline: Option<IdleBaseline>) -> Self {
         let schedule = Schedule::new(contestants.len(), seed);
-        let entry = |contestant| Entry { contestant, state: Ok(State::default()) };
+        let entry = |contestant| CellEntry { contestant, state: Ok(CellState::default()) };
         Self {
             entries: contestants.into_iter().map(entry).collect(),
             schedule,
@@ -116,7 +116,7 @@ impl Cell {
 
     /// Builds everyone anew and lets each take so many turns of `work`. After each turn `go_on` is asked. Who fails takes
     /// no more turns, in this set-up and in later ones.
-    pub fn set_up(&mut self, turns: usize, work: Work, go_on: &mut dyn FnMut() -> bool) -> Ended {
+    pub fn set_up(&mut self, turns: usize, work: Work, go_on: &mut dyn FnMut() -> bool) -> SetUpEnd {
         let number = self.setups + 1;
         let mut warm = self.build(number);
         let began = *self.began.get_or_insert_with(Instant::now);
@@ -125,16 +125,16 @@ impl Cell {
                 if let Some(warm_one) = &mut warm[index]
                     && let Err(error) = warm_one.take_turn(work, began)
                 {
-                    self.entries[index].state = Err(Failed { setup: number, error });
+                    self.entries[index].state = Err(ContestantFailure { setup: number, error });
                     warm[index] = None;
                 }
                 if !go_on() {
-                    return Ended::CalledOff;
+                    return SetUpEnd::CalledOff;
                 }
             }
         }
         if warm.iter().all(Option::is_none) {
-            return Ended::NobodyLeft;
+            return SetUpEnd::NobodyLeft;
         }
         for (entry, warm) in self.entries.iter_mut().zip(warm) {
             if let (Ok(state), Some(warm)) = (&mut entry.state, warm) {
@@ -142,21 +142,21 @@ impl Cell {
             }
         }
         self.setups = number;
-        Ended::Complete
+        SetUpEnd::Complete
     }
 
     /// Rigs of all who have not failed. Who is built first changes from set-up to set-up: it gets other pages.
-    fn build(&mut self, number: usize) -> Vec<Option<Warm>> {
+    fn build(&mut self, number: usize) -> Vec<Option<WarmRig>> {
         let count = self.entries.len();
-        let mut warm: Vec<Option<Warm>> = (0..count).map(|_| None).collect();
+        let mut warm: Vec<Option<WarmRig>> = (0..count).map(|_| None).collect();
         for place in 0..count {
             let index = (place + number) % count;
-            let Entry { contestant, state } = &mut self.entries[index];
+            let CellEntry { contestant, state } = &mut self.entries[index];
             let Ok(so_far) = state else { continue };
-            let system = self.baseline.map(|_| so_far.sum.as_ref().map(Sum::system).unwrap_or_default());
-            match Warm::build(contestant, number, system) {
+            let system = self.baseline.map(|_| so_far.sum.as_ref().map(SetUpSum::system).unwrap_or_default());
+            match WarmRig::build(contestant, number, system) {
                 Ok(built) => warm[index] = Some(built),
-                Err(error) => *state = Err(Failed { setup: number, error }),
+                Err(error) => *state = Err(ContestantFailure { setup: number, error }),
             }
         }
         warm
@@ -175,8 +175,8 @@ impl Cell {
     /// The values of `path` and `reference` by `metric`, a pair for each set-up; or the sentence why there are none.
     pub fn pairs(&self, path: usize, reference: usize, metric: Metric) -> Result<Vec<Pair>, String> {
         let values = |index: usize| {
-            let Entry { contestant, state } = &self.entries[index];
-            let failed = |error: &Failed| format!("{} failed: {error}", contestant.name);
+            let CellEntry { contestant, state } = &self.entries[index];
+            let failed = |error: &ContestantFailure| format!("{} failed: {error}", contestant.name);
             let state = state.as_ref().map_err(failed)?;
             let value = |figures: &Vec<Figure<f64>>| {
                 figures[metric as usize].clone().map_err(|missing| missing.to_string())
@@ -188,7 +188,7 @@ impl Cell {
     }
 
     /// The turns of a contestant, by set-up; none where it failed.
-    pub fn turns(&self, index: usize) -> &[Vec<Taken>] {
+    pub fn turns(&self, index: usize) -> &[Vec<TurnResult>] {
         self.entries[index].state.as_ref().map_or(&[], |state| &state.turns)
     }
 
@@ -201,7 +201,7 @@ impl Cell {
     pub fn take_failure(&mut self) -> Result<(), RigError> {
         for entry in &mut self.entries {
             if entry.state.is_err() {
-                return std::mem::replace(&mut entry.state, Ok(State::default()))
+                return std::mem::replace(&mut entry.state, Ok(CellState::default()))
                     .map(drop)
                     .map_err(|failed| failed.error);
             }
@@ -214,15 +214,16 @@ impl Cell {
         self,
         latency: Option<Duration>,
         progress: &mut dyn FnMut(Duration),
-    ) -> Vec<(Contestant, Result<Measured, Failed>)> {
+    ) -> Vec<(Contestant, Result<ContestantResult, ContestantFailure>)> {
         let (baseline, setups) = (self.baseline, self.setups);
-        let finish = |Entry { contestant, state }: Entry| {
-            let never = || Failed { setup: setups + 1, error: RigError::Broken };
+        let finish = |CellEntry { contestant, state }: CellEntry| {
+            let never = || ContestantFailure { setup: setups + 1, error: RigError::Broken };
             let result = state.and_then(|state| state.sum.ok_or_else(never)).and_then(|sum| {
                 let mut measured = sum.finish(&*contestant.site, baseline);
                 if let Some(time) = latency {
                     let timed = time_messages(&contestant, time);
-                    let (all, hosts) = timed.map_err(|error| Failed { setup: setups + 1, error })?;
+                    let (all, hosts) =
+                        timed.map_err(|error| ContestantFailure { setup: setups + 1, error })?;
                     (measured.latency, measured.host_latencies) = (Some(all), hosts);
                     progress(time);
                 }
@@ -234,14 +235,14 @@ impl Cell {
     }
 }
 
-impl State {
-    fn add(&mut self, warm: Warm, size: usize) {
+impl CellState {
+    fn add(&mut self, warm: WarmRig, size: usize) {
         self.turns.push(warm.turns().to_vec());
         if let Some(sample) = warm.sample() {
             self.setups.push(Metric::ALL.iter().map(|metric| metric.of(sample, size)).collect());
         }
         match &mut self.sum {
-            None => self.sum = Sum::first(warm),
+            None => self.sum = SetUpSum::first(warm),
             Some(sum) => sum.add(warm),
         }
     }

@@ -41,11 +41,11 @@ pub enum Standing {
 pub type Standings = [Standing; 3];
 
 /// Measures the path and its opponent at a size. `None`: it was called off, or a path failed.
-pub type Look<'a> = dyn FnMut(usize) -> Option<Standings> + 'a;
+pub type MeasureSize<'a> = dyn FnMut(usize) -> Option<Standings> + 'a;
 
 /// The interval in which a crossover lies. Sizes in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Between {
+pub struct CrossoverInterval {
     /// The largest size, below `high`, at which the path measurably does not win; `None`: there is none.
     pub low: Option<usize>,
     /// The smallest size from which it wins wherever it was looked at; `None`: it does not win at the largest.
@@ -54,8 +54,8 @@ pub struct Between {
 
 /// The crossover of each metric, in the order of [`Metric::ALL`], with sizes up to `most` bytes. A size is looked at
 /// once for all metrics. `None` when a look was called off.
-pub fn find(most: usize, look: &mut Look<'_>) -> Option<Vec<(Metric, Between)>> {
-    let mut seen = Seen { standings: BTreeMap::new(), look };
+pub fn find(most: usize, look: &mut MeasureSize<'_>) -> Option<Vec<(Metric, CrossoverInterval)>> {
+    let mut seen = SizesSeen { standings: BTreeMap::new(), look };
     for size in coarse(most) {
         seen.at(size)?;
     }
@@ -74,12 +74,12 @@ fn coarse(most: usize) -> impl Iterator<Item = usize> {
     powers.take_while(move |size| *size < most).chain([most])
 }
 
-struct Seen<'a, 'b> {
+struct SizesSeen<'a, 'b> {
     standings: BTreeMap<usize, Standings>,
-    look: &'a mut Look<'b>,
+    look: &'a mut MeasureSize<'b>,
 }
 
-impl Seen<'_, '_> {
+impl SizesSeen<'_, '_> {
     fn at(&mut self, size: usize) -> Option<Standings> {
         if let Some(standings) = self.standings.get(&size) {
             return Some(*standings);
@@ -105,7 +105,7 @@ impl Seen<'_, '_> {
     }
 }
 
-fn bisect(metric: usize, seen: &mut Seen<'_, '_>) -> Option<Between> {
+fn bisect(metric: usize, seen: &mut SizesSeen<'_, '_>) -> Option<CrossoverInterval> {
     // The upper edge: between the smallest win and the largest size below that is none.
     while let Some(high) = seen.high(metric) {
         let below = seen.below(metric, high, |standing| standing != Standing::Wins);
@@ -119,7 +119,7 @@ fn bisect(metric: usize, seen: &mut Seen<'_, '_>) -> Option<Between> {
         let low = seen.below(metric, edge, |standing| standing == Standing::DoesNotWin);
         let unknown = low.and_then(|low| seen.standings.range(low + 1..edge).next()).map(|(size, _)| *size);
         let Some(size) = low.zip(unknown).and_then(|(low, unknown)| middle(low, unknown)) else {
-            return Some(Between { low, high });
+            return Some(CrossoverInterval { low, high });
         };
         seen.at(size)?;
     }

@@ -14,7 +14,7 @@ use serde::Deserialize;
 
 use super::metric::Metric;
 use super::stats::Pair;
-use copycost::internals::seat;
+use copycost::internals::placement;
 use copycost::internals::sys::process;
 use copycost::message::{Fields, Spec};
 use copycost::rig::{Rig, RigError, Work};
@@ -34,7 +34,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// Why there is no comparison; the text says what to do.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
-pub enum Error {
+pub enum Iperf3Error {
     /// It is not there.
     #[error(
         "iperf3 is not installed: `apt-get install iperf3`, `dnf install iperf3` or your system's package \
@@ -52,13 +52,13 @@ pub enum Error {
     Setup(String),
 }
 
-fn iperf3(error: impl std::fmt::Display) -> Error {
-    Error::Iperf3(error.to_string())
+fn iperf3(error: impl std::fmt::Display) -> Iperf3Error {
+    Iperf3Error::Iperf3(error.to_string())
 }
 
 /// What both came to.
 #[derive(Debug, Clone, Default)]
-pub struct Outcome {
+pub struct Iperf3Comparison {
     /// Of iperf3.
     pub version: String,
     /// Congestion control and buffers, as both have them.
@@ -80,17 +80,17 @@ impl Contest {
     /// Our side as iperf3 can be told to be: both of its buffers have one size, that of our send buffer.
     ///
     /// # Errors
-    /// [`Error::NotInstalled`], or what the machine refuses.
-    pub fn new() -> Result<Self, Error> {
+    /// [`Iperf3Error::NotInstalled`], or what the machine refuses.
+    pub fn new() -> Result<Self, Iperf3Error> {
         let asked =
             Command::new("iperf3").arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status();
-        asked.map_err(|_| Error::NotInstalled)?;
-        let setup = |error: &dyn std::fmt::Display| Error::Setup(error.to_string());
+        asked.map_err(|_| Iperf3Error::NotInstalled)?;
+        let setup = |error: &dyn std::fmt::Display| Iperf3Error::Setup(error.to_string());
         let path = send::by_name("twocopy").ok_or_else(|| setup(&"there is no path twocopy"))?;
         let spec = Spec { fields: Fields::Single, ..Spec::new(BLOCK).map_err(|error| setup(&error))? };
         let mut scenario = Scenario::new(path, spec, 1);
         scenario.options.receive_buffer = scenario.options.send_buffer;
-        let cpu = *seat::cpus()
+        let cpu = *placement::cpus()
             .map_err(|error| setup(&error))?
             .first()
             .ok_or_else(|| setup(&"no CPU is available"))?;
@@ -101,8 +101,12 @@ impl Contest {
     ///
     /// # Errors
     /// Whatever fails on either side.
-    pub fn hold(&self, setups: usize, go_on: &mut dyn FnMut(usize, &str) -> bool) -> Result<Outcome, Error> {
-        let mut outcome = Outcome::default();
+    pub fn hold(
+        &self,
+        setups: usize,
+        go_on: &mut dyn FnMut(usize, &str) -> bool,
+    ) -> Result<Iperf3Comparison, Iperf3Error> {
+        let mut outcome = Iperf3Comparison::default();
         for number in 0..setups {
             // Who comes first changes, so that a drift hits both.
             let (ours, theirs) = if number.is_multiple_of(2) {
@@ -122,16 +126,16 @@ impl Contest {
         Ok(outcome)
     }
 
-    fn ours(&self) -> Result<Figures, Error> {
+    fn ours(&self) -> Result<Figures, Iperf3Error> {
         let mut rig = Rig::build(&self.scenario)?;
         let sample = rig.run(Work::Window(TURN))?;
         let ns_per_kib = Metric::Demand.of(&sample, BLOCK).unwrap_or(f64::NAN);
         Ok(Figures { rate: sample.throughput(), ns_per_kib })
     }
 
-    fn theirs(&self, outcome: &mut Outcome) -> Result<Figures, Error> {
-        let port = free_port().map_err(|error| Error::Setup(format!("no free port: {error}")))?;
-        let _server = Tied::server(port, self.cpu)?;
+    fn theirs(&self, outcome: &mut Iperf3Comparison) -> Result<Figures, Iperf3Error> {
+        let port = free_port().map_err(|error| Iperf3Error::Setup(format!("no free port: {error}")))?;
+        let _server = ChildGuard::server(port, self.cpu)?;
         let buffer = self.scenario.options.send_buffer.to_string();
         let block = BLOCK.to_string();
         let port = port.to_string();
@@ -139,8 +143,8 @@ impl Contest {
         client.args(["-c", "127.0.0.1", "-p", &port, "-J", "-t", "1", "-w", &buffer, "-l", &block]);
         client.args(["--congestion", "cubic"]);
         client.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
-        let client = Tied(process::spawn_tied(&mut client, Some(self.cpu)).map_err(iperf3)?);
-        let told = Told::read(&client.said_within(TURN + PATIENCE)?)?;
+        let client = ChildGuard(process::spawn_tied(&mut client, Some(self.cpu)).map_err(iperf3)?);
+        let told = Iperf3Output::read(&client.said_within(TURN + PATIENCE)?)?;
         outcome.version.clone_from(&told.start.version);
         outcome.conditions = told.conditions();
         Ok(told.figures())
@@ -155,11 +159,11 @@ struct Figures {
 
 /// An iperf3 that ends with this.
 #[derive(Debug)]
-struct Tied(Child);
+struct ChildGuard(Child);
 
-impl Tied {
+impl ChildGuard {
     /// A server for one test, which listens.
-    fn server(port: u16, cpu: usize) -> Result<Self, Error> {
+    fn server(port: u16, cpu: usize) -> Result<Self, Iperf3Error> {
         let mut command = Command::new("iperf3");
         command.args(["-s", "-1", "--forceflush", "-p", &port.to_string()]);
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
@@ -179,7 +183,7 @@ impl Tied {
     }
 
     /// All that a client prints until it ends.
-    fn said_within(mut self, limit: Duration) -> Result<Vec<u8>, Error> {
+    fn said_within(mut self, limit: Duration) -> Result<Vec<u8>, Iperf3Error> {
         let mut stdout = self.0.stdout.take().ok_or_else(|| iperf3("it has no output"))?;
         let (said_to, said) = bounded(1);
         let read = move || {
@@ -191,7 +195,7 @@ impl Tied {
     }
 }
 
-impl Drop for Tied {
+impl Drop for ChildGuard {
     fn drop(&mut self) {
         let _ = self.0.kill();
         let _ = self.0.wait();
@@ -205,15 +209,15 @@ fn free_port() -> std::io::Result<u16> {
 /// What `iperf3 -J` prints, as far as it is used.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
-struct Told {
+struct Iperf3Output {
     error: Option<String>,
-    start: Start,
-    end: End,
+    start: Iperf3Start,
+    end: Iperf3End,
 }
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
-struct Start {
+struct Iperf3Start {
     version: String,
     sndbuf_actual: usize,
     rcvbuf_actual: usize,
@@ -221,32 +225,32 @@ struct Start {
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
-struct End {
-    sum_received: Received,
-    cpu_utilization_percent: Cpu,
+struct Iperf3End {
+    sum_received: Iperf3Received,
+    cpu_utilization_percent: Iperf3Cpu,
     sender_tcp_congestion: String,
 }
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
-struct Received {
+struct Iperf3Received {
     bytes: u64,
     seconds: f64,
 }
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
-struct Cpu {
+struct Iperf3Cpu {
     host_total: f64,
     remote_total: f64,
 }
 
-impl Told {
-    fn read(json: &[u8]) -> Result<Self, Error> {
+impl Iperf3Output {
+    fn read(json: &[u8]) -> Result<Self, Iperf3Error> {
         let told: Self = serde_json::from_slice(json)
             .map_err(|error| iperf3(format!("its output is not JSON: {error}")))?;
         match told.error {
-            Some(error) => Err(Error::Iperf3(error)),
+            Some(error) => Err(Iperf3Error::Iperf3(error)),
             None if told.end.sum_received.bytes == 0 => Err(iperf3("it received nothing")),
             None => Ok(told),
         }
@@ -262,7 +266,7 @@ impl Told {
     }
 
     fn figures(&self) -> Figures {
-        let Received { bytes, seconds } = self.end.sum_received;
+        let Iperf3Received { bytes, seconds } = self.end.sum_received;
         let busy = (self.end.cpu_utilization_percent.host_total
             + self.end.cpu_utilization_percent.remote_total)
             / 100.0;
@@ -280,13 +284,13 @@ mod tests {
         let json = br#"{"start": {"version": "iperf 3.12", "sndbuf_actual": 524288, "rcvbuf_actual": 524288, "x": []},
             "end": {"sum_received": {"bytes": 2097152, "seconds": 2.0}, "sender_tcp_congestion": "cubic",
             "cpu_utilization_percent": {"host_total": 60.0, "remote_total": 40.0}}}"#;
-        let told = Told::read(json).unwrap();
+        let told = Iperf3Output::read(json).unwrap();
         let Figures { rate, ns_per_kib } = told.figures();
         assert_eq!((rate, ns_per_kib), (1_048_576.0, 2e9 / 2048.0));
         assert_eq!(told.conditions(), "cubic, SO_SNDBUF 512 KiB, SO_RCVBUF 512 KiB");
-        let error = Told::read(br#"{"error": "unable to connect"}"#).unwrap_err().to_string();
+        let error = Iperf3Output::read(br#"{"error": "unable to connect"}"#).unwrap_err().to_string();
         assert_eq!(error, "iperf3 failed: unable to connect");
-        assert!(Told::read(b"{}").unwrap_err().to_string().contains("nothing"));
-        assert!(Told::read(b"usage").is_err());
+        assert!(Iperf3Output::read(b"{}").unwrap_err().to_string().contains("nothing"));
+        assert!(Iperf3Output::read(b"usage").is_err());
     }
 }

@@ -8,18 +8,18 @@ use copycost::cost::meter::Spent;
 use copycost::cost::pollution::Walk;
 use copycost::cost::system::{IdleBaseline, MIN_WINDOW, SystemMeter, SystemSpent};
 use copycost::cost::{Measured as Figure, Missing};
-use copycost::internals::connection::Applied;
-use copycost::internals::seat::Placed;
+use copycost::internals::connection::AppliedOptions;
+use copycost::internals::placement::CpuUsage;
 use copycost::latency::Latencies;
 use copycost::rig::{BufferOffsets, HostShare, Rig, RigError, Sample, Site, Work};
 
 /// What one contestant came to, over all set-ups.
 #[derive(Debug)]
-pub struct Measured {
+pub struct ContestantResult {
     /// The sum of its turns.
     pub sample: Sample,
     /// What its connections had.
-    pub applied: Applied,
+    pub applied: AppliedOptions,
     /// What lay between the ends.
     pub transport: &'static str,
     /// The conditions of the other host, where there is one.
@@ -48,11 +48,11 @@ pub struct Measured {
 
 /// The set-ups of one contestant so far.
 #[derive(Debug)]
-pub(super) struct Sum {
+pub(super) struct SetUpSum {
     sample: Sample,
     system: SystemMeter,
-    applied: Applied,
-    placed: Placed,
+    applied: AppliedOptions,
+    placed: CpuUsage,
     copied_because: Option<String>,
     probed: Option<crate::lab::Probed>,
     huge_share: Option<f64>,
@@ -61,10 +61,10 @@ pub(super) struct Sum {
     host: Option<crate::conditions::Conditions>,
 }
 
-impl Sum {
+impl SetUpSum {
     /// The first set-up.
-    pub(super) fn first(warm: Warm) -> Option<Self> {
-        let Warm { rig, sum, system, .. } = warm;
+    pub(super) fn first(warm: WarmRig) -> Option<Self> {
+        let WarmRig { rig, sum, system, .. } = warm;
         Some(Self {
             sample: sum?,
             system: system.unwrap_or_default(),
@@ -80,14 +80,14 @@ impl Sum {
     }
 
     /// Adds another set-up, whose system meter began where this sum's ended.
-    pub(super) fn add(&mut self, warm: Warm) {
-        let Warm { rig, sum, system, .. } = warm;
+    pub(super) fn add(&mut self, warm: WarmRig) {
+        let WarmRig { rig, sum, system, .. } = warm;
         self.system = system.unwrap_or_default();
         self.idle_walk += rig.idle_walk();
         self.offsets.push(rig.offsets());
         self.huge_share = self.huge_share.zip(rig.huge_share()).map(|(mine, theirs)| mine.min(theirs));
         if let Some(sample) = &sum {
-            self.sample.add(sample);
+            self.sample.merge_sequential(sample);
         }
     }
 
@@ -96,7 +96,7 @@ impl Sum {
         self.system.clone()
     }
 
-    pub(super) fn finish(self, site: &dyn Site, baseline: Option<IdleBaseline>) -> Measured {
+    pub(super) fn finish(self, site: &dyn Site, baseline: Option<IdleBaseline>) -> ContestantResult {
         let wall = self.sample.wall;
         let system = if wall < MIN_WINDOW {
             Err(Missing::TooShort { figure: "CPU time of the system", needs: MIN_WINDOW, had: wall })
@@ -105,7 +105,7 @@ impl Sum {
         } else {
             self.system.spent(wall, baseline)
         };
-        Measured {
+        ContestantResult {
             limiter: Limiter::of(&evidence(&self.sample, self.placed)),
             applied: self.applied,
             transport: site.transport(),
@@ -126,7 +126,7 @@ impl Sum {
 
 /// One turn, for those who look into a set-up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Taken {
+pub struct TurnResult {
     /// The middle of the turn, from the beginning of the cell's first.
     pub at: Duration,
     /// Bytes received within the clock.
@@ -141,15 +141,15 @@ pub struct Taken {
 
 /// A rig and what its turns have come to.
 #[derive(Debug)]
-pub(super) struct Warm {
+pub(super) struct WarmRig {
     rig: Rig,
     sum: Option<Sample>,
-    turns: Vec<Taken>,
+    turns: Vec<TurnResult>,
     /// The system's files are read around each turn, which takes a millisecond: only where they are of use.
     system: Option<SystemMeter>,
 }
 
-impl Warm {
+impl WarmRig {
     /// A rig for the set-up with this number; `system` is what the set-ups before have used of the machine.
     pub(super) fn build(
         contestant: &Contestant,
@@ -165,7 +165,7 @@ impl Warm {
     }
 
     /// The turns taken.
-    pub(super) fn turns(&self) -> &[Taken] {
+    pub(super) fn turns(&self) -> &[TurnResult] {
         &self.turns
     }
 
@@ -179,19 +179,19 @@ impl Warm {
         let at = (from + began.elapsed()) / 2;
         let (bytes, elapsed, messages) = (sample.bytes, sample.elapsed, sample.messages);
         let cpu = sample.sender.cpu_time() + sample.receiver.cpu_time();
-        self.turns.push(Taken { at, bytes, elapsed, messages, cpu });
+        self.turns.push(TurnResult { at, bytes, elapsed, messages, cpu });
         if let Some(system) = &mut self.system {
             system.stop();
         }
         match &mut self.sum {
-            Some(sum) => sum.add(&sample),
+            Some(sum) => sum.merge_sequential(&sample),
             None => self.sum = Some(sample),
         }
         Ok(())
     }
 }
 
-fn evidence(sample: &Sample, placed: Placed) -> Evidence {
+fn evidence(sample: &Sample, placed: CpuUsage) -> Evidence {
     // The clients' time: the senders' holds the drain too, in which nothing runs.
     let wall = sample.receiver.wall;
     let busy = |spent: &Spent| {
@@ -219,7 +219,7 @@ pub(super) fn time_messages(
     let began = Instant::now();
     let mut all = rig.run(Work::Single(PORTION))?;
     while began.elapsed() < time {
-        all.add(&rig.run(Work::Single(PORTION))?);
+        all.merge_sequential(&rig.run(Work::Single(PORTION))?);
     }
     Ok((all.latency, all.hosts))
 }

@@ -24,4 +24,4 @@ pub mod trial;
 pub mod turns;
 pub mod verdict;
 
-pub use measured::{Measured, Taken};
+pub use measured::{ContestantResult, TurnResult};

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::cell::{Cell, Ended};
+use super::cell::{Cell, SetUpEnd};
 use super::metric::Metric;
 use super::stats::{Estimate, Unusable};
 use super::trial::Measurer;
@@ -32,7 +32,7 @@ impl std::fmt::Debug for Rigs<'_> {
 }
 
 impl Measurer for Rigs<'_> {
-    fn set_up(&mut self) -> Ended {
+    fn set_up(&mut self) -> SetUpEnd {
         (self.setting_up)(self.cell.setups() + 1);
         self.cell.set_up(self.turns.rows, Work::Window(self.turns.length), self.go_on)
     }

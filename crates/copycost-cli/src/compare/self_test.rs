@@ -11,9 +11,9 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::cell::{Cell, Contestant, Ended};
-use super::measured::Taken;
-use super::stats::{self, Better, Estimate, Pair, Unusable, Word, judge};
+use super::cell::{Cell, Contestant, SetUpEnd};
+use super::measured::TurnResult;
+use super::stats::{self, Better, Estimate, Judgement, Pair, Unusable, judge};
 use super::trial::{self, Effort, MOST_SETUPS, Measurer, SETUPS};
 use copycost::rig::{Loopback, RigError, Work};
 use copycost::scenario::Scenario;
@@ -66,7 +66,7 @@ const CALIBRATED_FOR: usize = 10;
 
 /// What a series of cells came to.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub struct Series {
+pub struct CellSeries {
     /// How many cells were judged.
     pub cells: usize,
     /// Of them, how many were called slower or faster.
@@ -77,13 +77,13 @@ pub struct Series {
     pub logs: Vec<f64>,
 }
 
-impl Series {
+impl CellSeries {
     fn add(&mut self, pairs: &[Pair]) {
-        let judged = judge(&[stats::Cell { pairs, better: Better::Higher }], ALPHA);
+        let judged = judge(&[stats::PairedCell { pairs, better: Better::Higher }], ALPHA);
         for comparison in judged {
             self.cells += 1;
-            self.different += usize::from(matches!(comparison.word, Word::Faster | Word::Slower));
-            self.slower += usize::from(comparison.word == Word::Slower);
+            self.different += usize::from(matches!(comparison.word, Judgement::Faster | Judgement::Slower));
+            self.slower += usize::from(comparison.word == Judgement::Slower);
             self.logs.extend(comparison.interval.ok().map(|interval| interval.ratio.ln()));
         }
     }
@@ -99,7 +99,7 @@ impl Series {
 
 /// What is judged: both so that more is better.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Figure {
+enum TestFigure {
     /// Messages for each second of CPU time of both ends: what a busy neighbour hardly moves.
     Cpu,
     /// Bytes for each second: on a busy machine mostly the neighbours' doing.
@@ -110,18 +110,18 @@ enum Figure {
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Findings {
     /// A path beside itself.
-    pub equal: Series,
+    pub equal: CellSeries,
     /// The same, with a drift laid over it.
-    pub equal_drifting: Series,
+    pub equal_drifting: CellSeries,
     /// A slowed path beside itself.
-    pub slowed: Series,
+    pub slowed: CellSeries,
     /// The same, with a drift laid over it.
-    pub slowed_drifting: Series,
+    pub slowed_drifting: CellSeries,
 }
 
 /// What a self-test finds.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub struct Report {
+pub struct SelfTestReport {
     /// By CPU time.
     pub cpu: Findings,
     /// By throughput.
@@ -131,17 +131,17 @@ pub struct Report {
 impl Findings {
     /// Whether equal paths pass for equal.
     pub fn calm(&self) -> bool {
-        let few = |series: &Series| series.different * 100 <= ALARMS_OF_100 * series.cells;
+        let few = |series: &CellSeries| series.different * 100 <= ALARMS_OF_100 * series.cells;
         few(&self.equal) && few(&self.equal_drifting)
     }
 
     /// Whether a slowed path is found.
     pub fn keen(&self) -> bool {
-        let most = |series: &Series| series.slower * 100 >= FOUND_OF_100 * series.cells;
+        let most = |series: &CellSeries| series.slower * 100 >= FOUND_OF_100 * series.cells;
         most(&self.slowed) && most(&self.slowed_drifting)
     }
 
-    fn add(&mut self, equal: &Cell, slowed: &Cell, figure: Figure) {
+    fn add(&mut self, equal: &Cell, slowed: &Cell, figure: TestFigure) {
         self.equal.add(&pairs(equal, 0.0, figure));
         self.equal_drifting.add(&pairs(equal, DRIFT, figure));
         self.slowed.add(&pairs(slowed, 0.0, figure));
@@ -156,8 +156,8 @@ impl Findings {
 pub fn run(
     scenario: &Scenario,
     cells: usize,
-    go_on: &mut dyn FnMut(&Report) -> bool,
-) -> Result<Report, RigError> {
+    go_on: &mut dyn FnMut(&SelfTestReport) -> bool,
+) -> Result<SelfTestReport, RigError> {
     run_to(WHOLE, scenario, cells, go_on)
 }
 
@@ -165,9 +165,9 @@ fn run_to(
     extent: Extent,
     scenario: &Scenario,
     cells: usize,
-    go_on: &mut dyn FnMut(&Report) -> bool,
-) -> Result<Report, RigError> {
-    let mut report = Report::default();
+    go_on: &mut dyn FnMut(&SelfTestReport) -> bool,
+) -> Result<SelfTestReport, RigError> {
+    let mut report = SelfTestReport::default();
     let mut slow = scenario.clone();
     for number in 0..cells {
         let seed = 2 * number as u64;
@@ -176,8 +176,8 @@ fn run_to(
         }
         let equal = measure(extent, scenario, scenario, seed)?;
         let slowed = measure(extent, &slow, scenario, seed + 1)?;
-        report.cpu.add(&equal, &slowed, Figure::Cpu);
-        report.throughput.add(&equal, &slowed, Figure::Rate);
+        report.cpu.add(&equal, &slowed, TestFigure::Cpu);
+        report.throughput.add(&equal, &slowed, TestFigure::Rate);
         if !go_on(&report) {
             break;
         }
@@ -192,7 +192,7 @@ fn measure(extent: Extent, path: &Scenario, reference: &Scenario, seed: u64) -> 
         scenario: scenario.clone(),
         site: Arc::new(Loopback),
     };
-    let mut trial = Trial {
+    let mut trial = SelfTestCell {
         cell: Cell::new(vec![contestant(path), contestant(reference)], seed, None),
         messages: extent.messages,
         began: Instant::now(),
@@ -203,23 +203,23 @@ fn measure(extent: Extent, path: &Scenario, reference: &Scenario, seed: u64) -> 
 }
 
 /// A cell under measurement.
-struct Trial {
+struct SelfTestCell {
     cell: Cell,
     messages: u64,
     began: Instant,
 }
 
-impl Measurer for Trial {
-    fn set_up(&mut self) -> Ended {
+impl Measurer for SelfTestCell {
+    fn set_up(&mut self) -> SetUpEnd {
         match self.cell.set_up(TURNS, Work::Rounds(self.messages), &mut || true) {
             // Who fails once is out, and a cell of one says nothing.
-            Ended::Complete if self.cell.has_failed() => Ended::NobodyLeft,
+            SetUpEnd::Complete if self.cell.has_failed() => SetUpEnd::NobodyLeft,
             ended => ended,
         }
     }
 
     fn estimates(&self) -> Vec<Result<Estimate, Unusable>> {
-        vec![Estimate::new(&pairs(&self.cell, 0.0, Figure::Cpu))]
+        vec![Estimate::new(&pairs(&self.cell, 0.0, TestFigure::Cpu))]
     }
 
     fn elapsed(&self) -> Duration {
@@ -228,16 +228,16 @@ impl Measurer for Trial {
 }
 
 /// What both came to in each set-up, during all of which everything became faster by `drift`.
-fn pairs(cell: &Cell, drift: f64, figure: Figure) -> Vec<Pair> {
+fn pairs(cell: &Cell, drift: f64, figure: TestFigure) -> Vec<Pair> {
     let turns = || cell.turns(0).iter().chain(cell.turns(1)).flatten();
     let last = turns().map(|turn| turn.at).max().unwrap_or_default().as_secs_f64().max(f64::MIN_POSITIVE);
-    let speed = |turn: &Taken| 1.0 + drift * turn.at.as_secs_f64() / last;
-    let value = |turns: &Vec<Taken>| match figure {
-        Figure::Rate => {
+    let speed = |turn: &TurnResult| 1.0 + drift * turn.at.as_secs_f64() / last;
+    let value = |turns: &Vec<TurnResult>| match figure {
+        TestFigure::Rate => {
             let bytes: f64 = turns.iter().map(|turn| turn.bytes as f64 * speed(turn)).sum();
             bytes / turns.iter().map(|turn| turn.elapsed).sum::<Duration>().as_secs_f64()
         }
-        Figure::Cpu => {
+        TestFigure::Cpu => {
             let messages: f64 = turns.iter().map(|turn| turn.messages as f64 * speed(turn)).sum();
             messages / turns.iter().map(|turn| turn.cpu).sum::<Duration>().as_secs_f64()
         }
@@ -269,7 +269,7 @@ mod tests {
 
     #[test]
     fn counts_are_held_against_their_shares() {
-        let series = |cells, different, slower| Series { cells, different, slower, logs: Vec::new() };
+        let series = |cells, different, slower| CellSeries { cells, different, slower, logs: Vec::new() };
         let findings = |alarms, found| Findings {
             equal: series(100, alarms, alarms / 2),
             equal_drifting: series(100, 0, 0),

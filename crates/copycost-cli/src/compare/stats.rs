@@ -20,7 +20,7 @@ mod student;
 #[cfg(test)]
 mod tests;
 
-pub use judge::{Better, Cell, Comparison, EQUIVALENT_WITHIN, Word, holm, judge};
+pub use judge::{Better, EQUIVALENT_WITHIN, JudgedCell, Judgement, PairedCell, holm, judge};
 pub use mean::Mean;
 pub use middle::Middle;
 pub use student::two_sided_quantile;

@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use super::cell::Ended;
+use super::cell::SetUpEnd;
 use super::stats::{Estimate, Unusable};
 
 /// The fewest set-ups of a measurement that has the time: the unit of the statistics is the set-up, and with eight
@@ -21,7 +21,7 @@ pub const MOST_SETUPS: usize = 8 * SETUPS;
 /// Something that can be set up and measured again and again.
 pub trait Measurer {
     /// Measures one more set-up.
-    fn set_up(&mut self) -> Ended;
+    fn set_up(&mut self) -> SetUpEnd;
     /// What the complete set-ups say so far, of every ratio that can be had here at all.
     fn estimates(&self) -> Vec<Result<Estimate, Unusable>>;
     /// The time that has passed since the measurement began.
@@ -45,7 +45,7 @@ pub struct Effort {
 
 /// Why no further set-up was made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum End {
+pub enum TrialEnd {
     /// Every ratio is known as well as was asked for.
     Precise,
     /// All set-ups were made.
@@ -62,26 +62,26 @@ pub enum End {
 ///
 /// Looking after each set-up whether the interval is narrow enough makes it a little too narrow: set-ups that agree by
 /// chance end the measurement. With eight at least this is below what Holm's correction adds.
-pub fn run(measurer: &mut dyn Measurer, effort: &Effort) -> End {
+pub fn run(measurer: &mut dyn Measurer, effort: &Effort) -> TrialEnd {
     let (mut setups, mut longest) = (0, Duration::ZERO);
     loop {
         if setups >= effort.at_most {
-            return End::Full;
+            return TrialEnd::Full;
         }
         let began = measurer.elapsed();
         if setups >= FEWEST && effort.time.is_some_and(|time| began + longest > time) {
-            return End::OutOfTime;
+            return TrialEnd::OutOfTime;
         }
         match measurer.set_up() {
-            Ended::Complete => setups += 1,
-            Ended::CalledOff => return End::CalledOff,
-            Ended::NobodyLeft => return End::NobodyLeft,
+            SetUpEnd::Complete => setups += 1,
+            SetUpEnd::CalledOff => return TrialEnd::CalledOff,
+            SetUpEnd::NobodyLeft => return TrialEnd::NobodyLeft,
         }
         longest = longest.max(measurer.elapsed().saturating_sub(began));
         if setups >= effort.at_least
             && effort.precision.is_some_and(|precision| is_precise(measurer, precision, effort.alpha))
         {
-            return End::Precise;
+            return TrialEnd::Precise;
         }
     }
 }
@@ -102,19 +102,19 @@ mod tests {
     struct Simulated {
         spread: f64,
         pairs: Vec<Pair>,
-        ends: Ended,
+        ends: SetUpEnd,
         after: usize,
     }
 
     impl Measurer for Simulated {
-        fn set_up(&mut self) -> Ended {
+        fn set_up(&mut self) -> SetUpEnd {
             if self.pairs.len() == self.after {
                 return self.ends;
             }
             let up = self.pairs.len().is_multiple_of(2);
             let path = if up { 1.0 + self.spread } else { 1.0 - self.spread };
             self.pairs.push(Pair { path, reference: 1.0 });
-            Ended::Complete
+            SetUpEnd::Complete
         }
 
         fn estimates(&self) -> Vec<Result<Estimate, Unusable>> {
@@ -127,7 +127,7 @@ mod tests {
     }
 
     fn simulated(spread: f64) -> Simulated {
-        Simulated { spread, pairs: Vec::new(), ends: Ended::Complete, after: usize::MAX }
+        Simulated { spread, pairs: Vec::new(), ends: SetUpEnd::Complete, after: usize::MAX }
     }
 
     const EFFORT: Effort =
@@ -136,13 +136,13 @@ mod tests {
     #[test]
     fn set_ups_are_added_until_the_precision_is_reached() {
         let mut quiet = simulated(0.001);
-        assert_eq!(run(&mut quiet, &EFFORT), End::Precise);
+        assert_eq!(run(&mut quiet, &EFFORT), TrialEnd::Precise);
         assert_eq!(quiet.pairs.len(), SETUPS);
         let mut restless = simulated(0.05);
-        assert_eq!(run(&mut restless, &EFFORT), End::Precise);
+        assert_eq!(run(&mut restless, &EFFORT), TrialEnd::Precise);
         assert!((SETUPS + 1..MOST_SETUPS).contains(&restless.pairs.len()), "{}", restless.pairs.len());
         let mut hopeless = simulated(0.5);
-        assert_eq!(run(&mut hopeless, &EFFORT), End::Full);
+        assert_eq!(run(&mut hopeless, &EFFORT), TrialEnd::Full);
         assert_eq!(hopeless.pairs.len(), MOST_SETUPS);
     }
 
@@ -150,11 +150,11 @@ mod tests {
     fn the_time_ends_a_measurement_before_a_set_up_that_would_not_fit() {
         let mut measurer = simulated(0.5);
         let effort = Effort { time: Some(Duration::from_millis(20_500)), ..EFFORT };
-        assert_eq!(run(&mut measurer, &effort), End::OutOfTime);
+        assert_eq!(run(&mut measurer, &effort), TrialEnd::OutOfTime);
         assert_eq!(measurer.pairs.len(), 20);
         let mut hurried = simulated(0.001);
         let none = Effort { time: Some(Duration::ZERO), ..EFFORT };
-        assert_eq!(run(&mut hurried, &none), End::OutOfTime);
+        assert_eq!(run(&mut hurried, &none), TrialEnd::OutOfTime);
         assert_eq!(hurried.pairs.len(), FEWEST, "an interval needs two");
     }
 
@@ -162,13 +162,15 @@ mod tests {
     fn without_a_precision_all_set_ups_are_made() {
         let mut measurer = simulated(0.001);
         let effort = Effort { at_most: 11, precision: None, ..EFFORT };
-        assert_eq!(run(&mut measurer, &effort), End::Full);
+        assert_eq!(run(&mut measurer, &effort), TrialEnd::Full);
         assert_eq!(measurer.pairs.len(), 11);
     }
 
     #[test]
     fn what_ends_from_outside_ends_at_once() {
-        for (ends, end) in [(Ended::CalledOff, End::CalledOff), (Ended::NobodyLeft, End::NobodyLeft)] {
+        for (ends, end) in
+            [(SetUpEnd::CalledOff, TrialEnd::CalledOff), (SetUpEnd::NobodyLeft, TrialEnd::NobodyLeft)]
+        {
             let mut measurer = Simulated { ends, after: 3, ..simulated(0.001) };
             assert_eq!(run(&mut measurer, &EFFORT), end);
             assert_eq!(measurer.pairs.len(), 3);
@@ -179,6 +181,6 @@ mod tests {
     fn a_set_up_that_moved_nothing_never_becomes_precise() {
         let mut measurer = simulated(0.001);
         measurer.pairs.push(Pair { path: 0.0, reference: 1.0 });
-        assert_eq!(run(&mut measurer, &Effort { at_most: 20, ..EFFORT }), End::Full);
+        assert_eq!(run(&mut measurer, &Effort { at_most: 20, ..EFFORT }), TrialEnd::Full);
     }
 }

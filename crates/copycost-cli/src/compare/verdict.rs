@@ -14,11 +14,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::metric::Metric;
 use crate::record::{CANNOT_TELL, Comparison, Crossover, DELAYS, Record, Results};
-use copycost::units::{ByteSize, Clients, plural, significant};
+use copycost::units::{ByteSize, ClientCount, plural, significant};
 pub use headline::{LONGEST, headline};
 pub use limits::LAB;
 pub use ranking::VAGUE;
-use ranking::{Answer, ranges};
+use ranking::{SizeAnswer, ranges};
 
 /// What was compared with each number of client hosts, as results of its own.
 fn by_hosts(results: &Results) -> Vec<(usize, Results)> {
@@ -92,7 +92,7 @@ pub fn lead<'a>(records: impl IntoIterator<Item = &'a Record>) -> Metric {
 const LOOPBACK: &str = "loopback";
 
 /// Which path for so many clients by `metric`, for each size of which there is an answer.
-fn answers(results: &Results, clients: usize, metric: Metric) -> Vec<(usize, Answer)> {
+fn answers(results: &Results, clients: usize, metric: Metric) -> Vec<(usize, SizeAnswer)> {
     let of_metric: Vec<_> = of_paths(results)
         .filter(|comparison| comparison.clients == clients && comparison.metric == metric.to_string())
         .filter(|comparison| is_ranked(results, comparison))
@@ -100,28 +100,29 @@ fn answers(results: &Results, clients: usize, metric: Metric) -> Vec<(usize, Ans
     let sizes: BTreeSet<usize> = of_metric.iter().map(|comparison| comparison.size).collect();
     let answer = |size| {
         let of_size: Vec<_> = of_metric.iter().copied().filter(|c| c.size == size).collect();
-        Some((size, Answer::of(&of_size, metric)?))
+        Some((size, SizeAnswer::of(&of_size, metric)?))
     };
     sizes.into_iter().filter_map(answer).collect()
 }
 
 /// Numbers of clients with the same answers at the same sizes, and these answers by the metric that leads and by CPU time.
-struct Group {
+struct ClientGroup {
     clients: Vec<usize>,
-    answers: [Vec<(usize, Answer)>; 2],
+    answers: [Vec<(usize, SizeAnswer)>; 2],
 }
 
 /// The numbers of clients, those together for which the same is to be said.
-fn alike(results: &Results, clients: BTreeSet<usize>) -> Vec<Group> {
+fn alike(results: &Results, clients: BTreeSet<usize>) -> Vec<ClientGroup> {
     let metrics = [lead(&results.records), Metric::Demand];
-    let same = |one: &[(usize, Answer)], other: &[(usize, Answer)]| {
+    let same = |one: &[(usize, SizeAnswer)], other: &[(usize, SizeAnswer)]| {
         one.len() == other.len()
             && one.iter().zip(other).all(|(one, other)| one.0 == other.0 && one.1.alike(&other.1))
     };
-    let mut groups: Vec<Group> = Vec::new();
+    let mut groups: Vec<ClientGroup> = Vec::new();
     for clients in clients {
         let own = metrics.map(|metric| answers(results, clients, metric));
-        let known = |group: &&mut Group| group.answers.iter().zip(&own).all(|(one, other)| same(one, other));
+        let known =
+            |group: &&mut ClientGroup| group.answers.iter().zip(&own).all(|(one, other)| same(one, other));
         match groups.iter_mut().find(known) {
             Some(group) => {
                 group.clients.push(clients);
@@ -129,22 +130,22 @@ fn alike(results: &Results, clients: BTreeSet<usize>) -> Vec<Group> {
                 all.flat_map(|(one, other)| one.iter_mut().zip(other))
                     .for_each(|(one, other)| one.1.join(&other.1));
             }
-            None => groups.push(Group { clients: vec![clients], answers: own }),
+            None => groups.push(ClientGroup { clients: vec![clients], answers: own }),
         }
     }
     groups
 }
 
 /// Which path for so many clients, by the metric that leads and then by CPU time.
-fn of_clients(results: &Results, group: &Group) -> Vec<String> {
+fn of_clients(results: &Results, group: &ClientGroup) -> Vec<String> {
     let with = match group.clients.as_slice() {
-        [one] => Clients(*one).to_string(),
+        [one] => ClientCount(*one).to_string(),
         several => {
             format!("{} clients", listed(&several.iter().map(ToString::to_string).collect::<Vec<_>>()))
         }
     };
-    let sentences = |answers: &[(usize, Answer)], metric: Metric| -> Vec<String> {
-        let sentence = |(sizes, range): (String, ranking::Range<'_>)| {
+    let sentences = |answers: &[(usize, SizeAnswer)], metric: Metric| -> Vec<String> {
+        let sentence = |(sizes, range): (String, ranking::SizeRange<'_>)| {
             format!("With {with}, {sizes}, {}.", range.sentence(metric))
         };
         ranges(answers).map(sentence).collect()
@@ -168,7 +169,7 @@ pub fn crossovers(crossovers: &[Crossover]) -> Vec<String> {
     type Under<'a> = Vec<(String, &'a str)>;
     let mut answers: Vec<(String, Under<'_>)> = Vec::new();
     for crossover in crossovers {
-        let answer = format!("With {} {}", Clients(crossover.clients), crossing(crossover));
+        let answer = format!("With {} {}", ClientCount(crossover.clients), crossing(crossover));
         let metric = crossover
             .metric
             .parse()

@@ -3,9 +3,9 @@
 use super::Conditions;
 
 /// A condition that every version has recorded: what it is called, and how it is read.
-type Always = (&'static str, fn(&Conditions) -> String);
+type ConditionField = (&'static str, fn(&Conditions) -> String);
 
-const ALWAYS: [Always; 7] = [
+const ALWAYS: [ConditionField; 7] = [
     ("kernel", |c| c.kernel.clone()),
     ("CPU", |c| c.cpu_model.clone()),
     ("CPUs", |c| c.cpus.to_string()),

@@ -3,37 +3,37 @@
 //! Buffer sizes decide which end pays: with a closed window the sender's transmit work moves into the receiver's thread.
 
 use super::Machine;
-use super::Plan;
-use super::finding::Answer;
+use super::PlannedRun;
+use super::finding::CheckResult;
 use super::machine::Unread;
 use super::plan::spelled;
 
 /// net.core.wmem_max against the planned SO_SNDBUF.
-pub(super) fn send_buffer(machine: &Machine, plan: &Plan) -> Result<Answer, Unread> {
+pub(super) fn send_buffer(machine: &Machine, plan: &PlannedRun) -> Result<CheckResult, Unread> {
     granted(machine, "wmem_max", "SO_SNDBUF", plan.send_buffer)
 }
 
 /// net.core.rmem_max against the planned SO_RCVBUF.
-pub(super) fn receive_buffer(machine: &Machine, plan: &Plan) -> Result<Answer, Unread> {
+pub(super) fn receive_buffer(machine: &Machine, plan: &PlannedRun) -> Result<CheckResult, Unread> {
     granted(machine, "rmem_max", "SO_RCVBUF", plan.receive_buffer)
 }
 
 /// setsockopt cuts the value to the sysctl without an error (net/core/sock.c).
-fn granted(machine: &Machine, sysctl: &str, option: &str, planned: usize) -> Result<Answer, Unread> {
+fn granted(machine: &Machine, sysctl: &str, option: &str, planned: usize) -> Result<CheckResult, Unread> {
     // Kernels that keep the limit for the whole machine hide it from all but the first network namespace.
     let Some(limit) = machine.number_if_there::<u64>(&format!("/proc/sys/net/core/{sysctl}"))? else {
-        return Ok(Answer::note(format!("{sysctl} is not shown in this network namespace."))
+        return Ok(CheckResult::note(format!("{sysctl} is not shown in this network namespace."))
             .effect(format!("copycost reads {option} back and records what it got.")));
     };
     let planned = planned as u64;
     if limit >= planned {
-        return Ok(Answer::ready(format!(
+        return Ok(CheckResult::ready(format!(
             "{sysctl} of {} grants the planned {option} of {}.",
             spelled(limit),
             spelled(planned)
         )));
     }
-    Ok(Answer::distorts(format!(
+    Ok(CheckResult::distorts(format!(
         "{sysctl} cuts the planned {option} of {} to {}.",
         spelled(planned),
         spelled(limit)
@@ -46,10 +46,10 @@ fn granted(machine: &Machine, sysctl: &str, option: &str, planned: usize) -> Res
 }
 
 /// tcp_mem, in pages: beyond its second number all TCP sockets of the machine get smaller windows (ip-sysctl.rst).
-pub(super) fn tcp_mem(machine: &Machine, plan: &Plan) -> Result<Answer, Unread> {
+pub(super) fn tcp_mem(machine: &Machine, plan: &PlannedRun) -> Result<CheckResult, Unread> {
     const PATH: &str = "/proc/sys/net/ipv4/tcp_mem";
     let Some(text) = machine.read_if_there(PATH)? else {
-        return Ok(Answer::note("tcp_mem is not shown in this network namespace."));
+        return Ok(CheckResult::note("tcp_mem is not shown in this network namespace."));
     };
     let limits: Option<Vec<u64>> = text.split_whitespace().map(|word| word.parse().ok()).collect();
     let Some(&[_, pressure, most]) = limits.as_deref() else {
@@ -63,10 +63,10 @@ pub(super) fn tcp_mem(machine: &Machine, plan: &Plan) -> Result<Answer, Unread> 
         "Full buffers take {planned} pages, {used} are used now; TCP comes under pressure at {pressure}."
     );
     if need <= pressure {
-        return Ok(Answer::ready(told));
+        return Ok(CheckResult::ready(told));
     }
     let (low, high) = (need, need.saturating_mul(2));
-    Ok(Answer::distorts(told)
+    Ok(CheckResult::distorts(told)
         .effect("Under pressure windows shrink, and at the limit sends wait or connections are dropped.")
         .fix(format!("sysctl -w net.ipv4.tcp_mem=\"{low} {high} {}\"", most.max(high.saturating_mul(2)))))
 }

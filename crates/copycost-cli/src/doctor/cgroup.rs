@@ -5,11 +5,11 @@
 
 use std::thread;
 
-use copycost::internals::cgroup::memory::Left;
+use copycost::internals::cgroup::memory::GroupHeadroom;
 
 use super::Machine;
-use super::Plan;
-use super::finding::Answer;
+use super::PlannedRun;
+use super::finding::CheckResult;
 use super::machine::Unread;
 
 /// A limit in CPUs, where it was found, and how to lift it.
@@ -21,7 +21,7 @@ struct Quota {
 
 /// The tightest CPU quota from this process' group up to the root, against the CPUs planned; and whether the groups are
 /// being stopped now. What they were since they were made may be long ago.
-pub(super) fn quota(machine: &Machine, plan: &Plan) -> Result<Answer, Unread> {
+pub(super) fn quota(machine: &Machine, plan: &PlannedRun) -> Result<CheckResult, Unread> {
     let directories = directories(machine, "cpu")?;
     let mut tightest: Option<Quota> = None;
     for directory in &directories {
@@ -33,7 +33,7 @@ pub(super) fn quota(machine: &Machine, plan: &Plan) -> Result<Answer, Unread> {
         }
     }
     let Some(Quota { cpus, file, lift }) = tightest else {
-        return Ok(Answer::ready("No control group limits the CPU time."));
+        return Ok(CheckResult::ready("No control group limits the CPU time."));
     };
     let before = throttlings(machine, &directories)?;
     thread::sleep(machine.facts.watch);
@@ -48,9 +48,9 @@ pub(super) fn quota(machine: &Machine, plan: &Plan) -> Result<Answer, Unread> {
     };
     let sentence = format!("{file} allows {cpus:.2} CPUs; the plan keeps {used} busy.{now}");
     if cpus >= used as f64 && stopped == 0 {
-        return Ok(Answer::ready(sentence));
+        return Ok(CheckResult::ready(sentence));
     }
-    Ok(Answer::distorts(sentence)
+    Ok(CheckResult::distorts(sentence)
         .effect("Threads stop in the middle of a message until the next period begins.")
         .fix(format!("{lift} (a container: start it without --cpus)")))
 }
@@ -101,13 +101,14 @@ fn throttlings(machine: &Machine, directories: &[String]) -> Result<u64, Unread>
 }
 
 /// The memory that control groups leave: a process that takes more is killed without a word.
-pub(super) fn memory(machine: &Machine, plan: &Plan) -> Result<Answer, Unread> {
+pub(super) fn memory(machine: &Machine, plan: &PlannedRun) -> Result<CheckResult, Unread> {
     if machine.read_if_there("/proc/self/cgroup")?.is_none() {
-        return Ok(Answer::note("This kernel has no control groups."));
+        return Ok(CheckResult::note("This kernel has no control groups."));
     }
-    let Some(Left { group, limit, bytes }) = copycost::internals::cgroup::memory::left_below(machine.root())
+    let Some(GroupHeadroom { group, limit, bytes }) =
+        copycost::internals::cgroup::memory::left_below(machine.root())
     else {
-        return Ok(Answer::ready("No control group limits the memory."));
+        return Ok(CheckResult::ready("No control group limits the memory."));
     };
     // Whole numbers of MiB, the limit rounded down and what is needed up.
     let mib = |bytes: u64| format!("{} MiB", bytes >> 20);
@@ -115,7 +116,7 @@ pub(super) fn memory(machine: &Machine, plan: &Plan) -> Result<Answer, Unread> {
     let sentence = format!("The control group {group} allows {}, and {} are left.", mib(limit), mib(bytes));
     let fix = format!("raise the limit of {group} (a container: start it with a larger --memory)");
     if needed > bytes / 2 {
-        return Ok(Answer::distorts(sentence)
+        return Ok(CheckResult::distorts(sentence)
             .effect(format!(
                 "The plan's messages and full socket buffers need {}: copycost refuses cells, or the kernel \
                  kills the process.",
@@ -123,7 +124,7 @@ pub(super) fn memory(machine: &Machine, plan: &Plan) -> Result<Answer, Unread> {
             ))
             .fix(fix));
     }
-    Ok(Answer::note(sentence)
+    Ok(CheckResult::note(sentence)
         .effect(
             "Messages may take half of that; cells that need more, as with `--footprint cold`, are refused.",
         )

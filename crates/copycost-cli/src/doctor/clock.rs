@@ -6,13 +6,13 @@
 use std::process::{Command, Stdio};
 
 use super::Machine;
-use super::Plan;
+use super::PlannedRun;
 use super::facts::Support;
-use super::finding::Answer;
+use super::finding::CheckResult;
 use super::machine::Unread;
 
 /// The frequency governor of the allowed CPUs.
-pub(super) fn governor(machine: &Machine, _: &Plan) -> Result<Answer, Unread> {
+pub(super) fn governor(machine: &Machine, _: &PlannedRun) -> Result<CheckResult, Unread> {
     let mut seen: Vec<String> = Vec::new();
     for cpu in &machine.facts.allowed_cpus {
         let path = format!("/sys/devices/system/cpu/cpu{cpu}/cpufreq/scaling_governor");
@@ -23,21 +23,21 @@ pub(super) fn governor(machine: &Machine, _: &Plan) -> Result<Answer, Unread> {
     seen.sort_unstable();
     seen.dedup();
     if seen.is_empty() {
-        return Ok(Answer::note(
+        return Ok(CheckResult::note(
             "No frequency governor is visible: the firmware or the hypervisor sets the clock.",
         )
         .effect("Trust ratios within one run more than absolute figures."));
     }
     if seen == ["performance"] {
-        return Ok(Answer::ready("The frequency governor is performance."));
+        return Ok(CheckResult::ready("The frequency governor is performance."));
     }
-    Ok(Answer::distorts(format!("The frequency governor is {}.", seen.join(" and ")))
+    Ok(CheckResult::distorts(format!("The frequency governor is {}.", seen.join(" and ")))
         .effect("The clock follows the load, so light cells look more expensive than they are.")
         .fix("echo performance | tee /sys/devices/system/cpu/cpu*/cpufreq/scaling_governor"))
 }
 
 /// Turbo or boost: a clock that depends on how many cores are busy and how warm they are.
-pub(super) fn turbo(machine: &Machine, _: &Plan) -> Result<Answer, Unread> {
+pub(super) fn turbo(machine: &Machine, _: &PlannedRun) -> Result<CheckResult, Unread> {
     // intel_pstate has a switch of its own, with the opposite sense (Documentation/admin-guide/pm/).
     const SWITCHES: [(&str, u64, &str); 2] = [
         ("/sys/devices/system/cpu/intel_pstate/no_turbo", 0, "1"),
@@ -48,17 +48,17 @@ pub(super) fn turbo(machine: &Machine, _: &Plan) -> Result<Answer, Unread> {
             continue;
         };
         if value != on {
-            return Ok(Answer::ready("Turbo is off."));
+            return Ok(CheckResult::ready("Turbo is off."));
         }
-        return Ok(Answer::note("Turbo is on.")
+        return Ok(CheckResult::note("Turbo is on.")
             .effect("The clock falls as more cores get busy, so do not compare client counts by CPU time.")
             .fix(format!("echo {off} > {path}")));
     }
-    Ok(Answer::note("No turbo switch is visible, so turbo may be on."))
+    Ok(CheckResult::note("No turbo switch is visible, so turbo may be on."))
 }
 
 /// CPU time that the hypervisor gave to others since boot.
-pub(super) fn steal(machine: &Machine, _: &Plan) -> Result<Answer, Unread> {
+pub(super) fn steal(machine: &Machine, _: &PlannedRun) -> Result<CheckResult, Unread> {
     // Paths within 2 % count as equal; a per cent of steal can hide or invent half of that.
     const TOO_MUCH_PERCENT: f64 = 1.0;
     const PATH: &str = "/proc/stat";
@@ -73,18 +73,18 @@ pub(super) fn steal(machine: &Machine, _: &Plan) -> Result<Answer, Unread> {
     let percent = 100.0 * ticks[7] as f64 / total as f64;
     let told = format!("The hypervisor took {percent:.2} % of the CPU time since boot.");
     if percent < TOO_MUCH_PERCENT {
-        return Ok(Answer::ready(told));
+        return Ok(CheckResult::ready(told));
     }
-    Ok(Answer::distorts(told)
+    Ok(CheckResult::distorts(told)
         .effect("Stolen time passes on the wall clock and in no thread's CPU time.")
         .fix("use a machine with dedicated CPUs, or repeat when the host is quiet"))
 }
 
 /// IRQ_TIME_ACCOUNTING: with it a thread's own clock leaves out softirq, where loopback does its copies.
-pub(super) fn irq_time(machine: &Machine, _: &Plan) -> Result<Answer, Unread> {
+pub(super) fn irq_time(machine: &Machine, _: &PlannedRun) -> Result<CheckResult, Unread> {
     let (on, source) = match irq_accounting(machine)? {
         None => {
-            return Ok(Answer::note(
+            return Ok(CheckResult::note(
                 "Whether this kernel has IRQ_TIME_ACCOUNTING is unknown: no kernel configuration is visible.",
             )
             .effect("copycost calibrates the thread clock before it trusts it."));
@@ -92,17 +92,16 @@ pub(super) fn irq_time(machine: &Machine, _: &Plan) -> Result<Answer, Unread> {
         Some(known) => known,
     };
     if !on {
-        return Ok(Answer::ready(format!(
+        return Ok(CheckResult::ready(format!(
             "IRQ_TIME_ACCOUNTING is off ({source}): thread clocks include softirq."
         )));
     }
     let told = format!("IRQ_TIME_ACCOUNTING is on ({source}): thread clocks leave out softirq.");
     if machine.facts.task_clock == Support::Present {
-        return Ok(
-            Answer::note(told).effect("copycost counts with the perf event task-clock, which includes it.")
-        );
+        return Ok(CheckResult::note(told)
+            .effect("copycost counts with the perf event task-clock, which includes it."));
     }
-    Ok(Answer::distorts(told)
+    Ok(CheckResult::distorts(told)
         .effect(
             "The perf event task-clock, which includes it, cannot be opened: copycost gives no verdict on \
              senders.",

@@ -11,8 +11,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::Machine;
-use super::Plan;
-use super::finding::Answer;
+use super::PlannedRun;
+use super::finding::CheckResult;
 use super::machine::Unread;
 use copycost::internals::sys::{sched, splice};
 use copycost::offset::{PERIOD, Pages, is_slow};
@@ -75,13 +75,13 @@ const DISTANCES: [usize; 6] = [0, 8, 16, 31, 32, 64];
 const SLOW_FROM: f64 = 2.0;
 
 /// Copies, and says how long it took.
-pub trait Copying {
+pub trait CopyTimer {
     /// Copies `bytes` once, the offsets of destination and source `distance` apart.
     fn copy(&mut self, by: Copier, bytes: usize, distance: usize) -> io::Result<Duration>;
 }
 
 /// The times on `cpu` of every kind of copy that can be made here.
-pub fn times(copying: &mut dyn Copying, cpu: usize) -> Vec<CopyTime> {
+pub fn times(copying: &mut dyn CopyTimer, cpu: usize) -> Vec<CopyTime> {
     const TRIES: usize = 7;
     let mut times = Vec::new();
     for by in Copier::ALL {
@@ -145,7 +145,7 @@ pub fn slowness() -> Option<f64> {
 }
 
 /// Whether copies depend on where in a page their ends begin.
-pub(super) fn hazard(machine: &Machine, _: &Plan) -> Result<Answer, Unread> {
+pub(super) fn hazard(machine: &Machine, _: &PlannedRun) -> Result<CheckResult, Unread> {
     let all = &machine.facts.copies;
     let mut cpus: Vec<usize> = all.iter().map(|time| time.cpu).collect();
     cpus.dedup();
@@ -157,7 +157,7 @@ pub(super) fn hazard(machine: &Machine, _: &Plan) -> Result<Answer, Unread> {
     };
     let hit: Vec<(Copier, f64)> = Copier::ALL.into_iter().filter_map(worst_of).collect();
     if cpus.is_empty() {
-        return Ok(Answer::note("It was not measured whether copies depend on where buffers begin."));
+        return Ok(CheckResult::note("It was not measured whether copies depend on where buffers begin."));
     }
     let allowed = machine.facts.allowed_cpus.len();
     let measured = match cpus.len() {
@@ -166,7 +166,7 @@ pub(super) fn hazard(machine: &Machine, _: &Plan) -> Result<Answer, Unread> {
         _ => "every CPU".to_owned(),
     };
     let Some(worst) = hit.iter().map(|(_, factor)| *factor).reduce(f64::max) else {
-        return Ok(Answer::ready(format!(
+        return Ok(CheckResult::ready(format!(
             "No copy hazard: on {measured}, copies take equally long wherever in a page the buffers begin."
         )));
     };
@@ -176,7 +176,7 @@ pub(super) fn hazard(machine: &Machine, _: &Plan) -> Result<Answer, Unread> {
     } else {
         format!(" on {slow_cpus} of {} CPUs", cpus.len())
     };
-    Ok(Answer::note(format!(
+    Ok(CheckResult::note(format!(
         "Copy hazard{cpus}: copies are up to {worst:.1} times slower where destination minus source, modulo 4096, is 1 to 31 \
          ({}).",
         each.join(", ")
@@ -226,7 +226,7 @@ fn timed<T>(act: impl FnOnce() -> io::Result<T>) -> io::Result<Duration> {
     Ok(began.elapsed())
 }
 
-impl Copying for Here {
+impl CopyTimer for Here {
     fn copy(&mut self, by: Copier, bytes: usize, distance: usize) -> io::Result<Duration> {
         // Pages of the kernel begin at 0, so that the program's end alone decides the distance.
         let source = (PERIOD - distance) % PERIOD;
@@ -278,7 +278,7 @@ mod tests {
     /// Copies a byte in a nanosecond, and where `slow` says so five times slower.
     struct Fake(fn(Copier, usize) -> bool);
 
-    impl Copying for Fake {
+    impl CopyTimer for Fake {
         fn copy(&mut self, by: Copier, bytes: usize, distance: usize) -> io::Result<Duration> {
             Ok(Duration::from_nanos(bytes as u64) * if (self.0)(by, distance) { 5 } else { 1 })
         }
@@ -286,7 +286,7 @@ mod tests {
 
     fn found(copies: Vec<CopyTime>) -> super::super::Finding {
         let machine = Machine::at("/nonexistent", Facts { copies, ..Facts::default() });
-        hazard(&machine, &Plan::default()).unwrap().of("copy-hazard")
+        hazard(&machine, &PlannedRun::default()).unwrap().of("copy-hazard")
     }
 
     #[test]
@@ -315,7 +315,7 @@ mod tests {
     #[test]
     fn what_was_not_measured_is_not_told() {
         struct Broken;
-        impl Copying for Broken {
+        impl CopyTimer for Broken {
             fn copy(&mut self, _: Copier, _: usize, _: usize) -> io::Result<Duration> {
                 Err(io::ErrorKind::Unsupported.into())
             }

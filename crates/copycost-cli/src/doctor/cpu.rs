@@ -3,8 +3,8 @@
 //! copycost pins its threads, so it is the number and the kind of CPUs that matter, not the scheduler's mood.
 
 use super::Machine;
-use super::Plan;
-use super::finding::Answer;
+use super::PlannedRun;
+use super::finding::CheckResult;
 use super::machine::{Unread, parse_cpus, spell_cpus};
 
 const ONLINE: &str = "/sys/devices/system/cpu/online";
@@ -12,11 +12,11 @@ const ONLINE: &str = "/sys/devices/system/cpu/online";
 const UNKNOWN: &str = "The CPUs that this process may use are not known.";
 
 /// The CPUs allowed, against the threads planned.
-pub(super) fn cpus(machine: &Machine, plan: &Plan) -> Result<Answer, Unread> {
+pub(super) fn cpus(machine: &Machine, plan: &PlannedRun) -> Result<CheckResult, Unread> {
     let allowed = machine.facts.allowed_cpus.len() as u64;
     let threads = plan.threads_here();
     if allowed == 0 {
-        return Ok(Answer::note(UNKNOWN));
+        return Ok(CheckResult::note(UNKNOWN));
     }
     if allowed == 1 {
         let online = online(machine)?;
@@ -25,27 +25,27 @@ pub(super) fn cpus(machine: &Machine, plan: &Plan) -> Result<Answer, Unread> {
         } else {
             "give this machine a second CPU".into()
         };
-        return Ok(Answer::distorts(format!("Only one CPU for {threads} threads."))
+        return Ok(CheckResult::distorts(format!("Only one CPU for {threads} threads."))
             .effect("Both ends and the rest of the system take turns on it; `split` cannot run.")
             .fix(fix));
     }
     let told = format!("{allowed} CPUs for {threads} threads.");
     if plan.most_clients() <= allowed {
-        return Ok(Answer::ready(told));
+        return Ok(CheckResult::ready(told));
     }
-    Ok(Answer::note(told)
+    Ok(CheckResult::note(told)
         .effect(format!("Cells with more than {allowed} clients also measure how threads take turns.")))
 }
 
 /// Whether a cpuset or a mask hides CPUs of this machine.
-pub(super) fn cpuset(machine: &Machine, _: &Plan) -> Result<Answer, Unread> {
+pub(super) fn cpuset(machine: &Machine, _: &PlannedRun) -> Result<CheckResult, Unread> {
     let online = online(machine)?;
     let allowed = &machine.facts.allowed_cpus;
     if allowed.is_empty() {
-        return Ok(Answer::note(UNKNOWN));
+        return Ok(CheckResult::note(UNKNOWN));
     }
     if allowed.len() >= online.len() {
-        return Ok(Answer::ready(format!("Every online CPU may be used ({}).", spell_cpus(allowed))));
+        return Ok(CheckResult::ready(format!("Every online CPU may be used ({}).", spell_cpus(allowed))));
     }
     let told = format!(
         "{} of {} online CPUs may be used ({}): a cpuset or taskset excludes the others.",
@@ -53,13 +53,13 @@ pub(super) fn cpuset(machine: &Machine, _: &Plan) -> Result<Answer, Unread> {
         online.len(),
         spell_cpus(allowed)
     );
-    Ok(Answer::note(told)
+    Ok(CheckResult::note(told)
         .effect("Processes on the others share caches and memory with the measurement.")
         .fix(format!("taskset -pc {} $$ (a container: start it without --cpuset-cpus)", spell_cpus(&online))))
 }
 
 /// Whether two of the allowed CPUs are threads of one core.
-pub(super) fn smt(machine: &Machine, _: &Plan) -> Result<Answer, Unread> {
+pub(super) fn smt(machine: &Machine, _: &PlannedRun) -> Result<CheckResult, Unread> {
     let allowed = &machine.facts.allowed_cpus;
     let mut cores = Vec::new();
     for cpu in allowed {
@@ -69,13 +69,13 @@ pub(super) fn smt(machine: &Machine, _: &Plan) -> Result<Answer, Unread> {
         }
     }
     if cores.is_empty() {
-        return Ok(Answer::note("This machine does not show which CPUs share a core."));
+        return Ok(CheckResult::note("This machine does not show which CPUs share a core."));
     }
     cores.sort_unstable();
     cores.dedup();
     let shared = cores.iter().find(|core| core.iter().filter(|cpu| allowed.contains(cpu)).count() > 1);
     let Some(core) = shared else {
-        return Ok(Answer::ready("No two of the allowed CPUs share a core."));
+        return Ok(CheckResult::ready("No two of the allowed CPUs share a core."));
     };
     let told = format!(
         "{} CPUs are threads of {} cores (CPUs {} share one).",
@@ -83,7 +83,7 @@ pub(super) fn smt(machine: &Machine, _: &Plan) -> Result<Answer, Unread> {
         cores.len(),
         spell_cpus(core)
     );
-    Ok(Answer::note(told)
+    Ok(CheckResult::note(told)
         .effect(format!(
             "Pairs fill whole cores first; with more than {} clients two pairs share a first-level cache.",
             cores.len()

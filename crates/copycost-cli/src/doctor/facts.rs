@@ -8,7 +8,7 @@ use std::io;
 use std::time::Duration;
 
 use super::copying::CopyTime;
-use copycost::cost::opener::{Event, Opener, Perf, Reach};
+use copycost::cost::opener::{CounterReach, Event, Opener, Perf};
 pub use copycost::internals::sys::ethtool::Offloads;
 pub use copycost::internals::sys::rtnetlink::Qdisc;
 use copycost::internals::sys::rtnetlink::{self, Interface};
@@ -54,7 +54,7 @@ pub enum IoUring {
 
 /// A network interface.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Link {
+pub struct LinkFacts {
     /// The driver's name, where it gives one.
     pub driver: Option<String>,
     /// Its offloads, where it tells them.
@@ -91,7 +91,7 @@ pub struct Facts {
     /// io_uring and its zero-copy operations.
     pub io_uring: IoUring,
     /// Interfaces by name.
-    pub links: BTreeMap<String, Link>,
+    pub links: BTreeMap<String, LinkFacts>,
     /// How long copies take, by the offsets of their ends; empty where that was not measured.
     pub copies: Vec<CopyTime>,
     /// How long the checks watch what changes with time: two periods of a CPU quota, 100 ms each where nobody has changed that.
@@ -138,8 +138,8 @@ impl Facts {
             // Not Cpus_allowed_list, which still has CPUs that are offline.
             allowed_cpus: sched::allowed_cpus().unwrap_or_default(),
             msg_zerocopy: supported(has_zero_copy()),
-            task_clock: supported(Perf.open(Event::TaskClock, Reach::UserOnly).map(drop)),
-            pmu: supported(Perf.open(Event::Cycles, Reach::UserOnly).map(drop)),
+            task_clock: supported(Perf.open(Event::TaskClock, CounterReach::UserOnly).map(drop)),
+            pmu: supported(Perf.open(Event::Cycles, CounterReach::UserOnly).map(drop)),
             io_uring: match uring::probe() {
                 Ok(operations) => {
                     IoUring::Opens { send_zc: operations.send_zc, sendmsg_zc: operations.sendmsg_zc }
@@ -173,7 +173,7 @@ fn missing(why: &io::Error) -> Support {
 }
 
 /// Not from /sys/class/net, which shows the network namespace that mounted it.
-fn links() -> BTreeMap<String, Link> {
+fn links() -> BTreeMap<String, LinkFacts> {
     let (Ok(ethtool), Ok(interfaces)) = (Ethtool::open(), rtnetlink::interfaces()) else {
         return BTreeMap::new();
     };
@@ -182,7 +182,7 @@ fn links() -> BTreeMap<String, Link> {
         let driver = ethtool.driver(&name).ok().filter(|driver| !driver.is_empty());
         let offloads = ethtool.offloads(&name).ok();
         let qdiscs = qdiscs.iter().filter(|qdisc| qdisc.index == index).cloned().collect();
-        (name, Link { driver, offloads, up: Some(up), mtu: Some(mtu), qdiscs })
+        (name, LinkFacts { driver, offloads, up: Some(up), mtu: Some(mtu), qdiscs })
     };
     interfaces.into_iter().map(link).collect()
 }

@@ -50,40 +50,40 @@ pub struct Finding {
 
 /// A finding before its check's id is known: ids are spelled once, in the list of checks.
 #[derive(Debug)]
-pub(super) struct Answer {
+pub(super) struct CheckResult {
     status: Status,
     told: String,
     effect: Option<String>,
     fix: Option<String>,
 }
 
-impl Answer {
-    fn new(status: Status, told: impl Into<String>) -> Answer {
-        Answer { status, told: told.into(), effect: None, fix: None }
+impl CheckResult {
+    fn new(status: Status, told: impl Into<String>) -> CheckResult {
+        CheckResult { status, told: told.into(), effect: None, fix: None }
     }
 
-    pub(super) fn ready(told: impl Into<String>) -> Answer {
-        Answer::new(Status::Ready, told)
+    pub(super) fn ready(told: impl Into<String>) -> CheckResult {
+        CheckResult::new(Status::Ready, told)
     }
 
-    pub(super) fn note(told: impl Into<String>) -> Answer {
-        Answer::new(Status::Note, told)
+    pub(super) fn note(told: impl Into<String>) -> CheckResult {
+        CheckResult::new(Status::Note, told)
     }
 
-    pub(super) fn distorts(told: impl Into<String>) -> Answer {
-        Answer::new(Status::Distorts, told)
+    pub(super) fn distorts(told: impl Into<String>) -> CheckResult {
+        CheckResult::new(Status::Distorts, told)
     }
 
-    pub(super) fn unreadable(told: impl Into<String>) -> Answer {
-        Answer::new(Status::Unreadable, told)
+    pub(super) fn unreadable(told: impl Into<String>) -> CheckResult {
+        CheckResult::new(Status::Unreadable, told)
     }
 
-    pub(super) fn effect(self, effect: impl Into<String>) -> Answer {
-        Answer { effect: Some(effect.into()), ..self }
+    pub(super) fn effect(self, effect: impl Into<String>) -> CheckResult {
+        CheckResult { effect: Some(effect.into()), ..self }
     }
 
-    pub(super) fn fix(self, fix: impl Into<String>) -> Answer {
-        Answer { fix: Some(fix.into()), ..self }
+    pub(super) fn fix(self, fix: impl Into<String>) -> CheckResult {
+        CheckResult { fix: Some(fix.into()), ..self }
     }
 
     pub(super) fn of(self, check: &'static str) -> Finding {

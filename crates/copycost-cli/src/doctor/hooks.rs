@@ -3,25 +3,25 @@
 //! A tap forces a copy of every zero-copy send, and a socket map can take loopback traffic past TCP altogether.
 
 use super::Machine;
-use super::Plan;
-use super::finding::{Answer, Status};
+use super::PlannedRun;
+use super::finding::{CheckResult, Status};
 use super::machine::Unread;
 use super::processes;
 use super::route;
 
 /// A socket of /proc/net/packet that hears every packet.
 #[derive(Debug)]
-pub struct Tap {
+pub struct PacketSocket {
     inode: String,
     interface: u64,
 }
 
 /// The sockets of a /proc/net/packet that hear every packet.
-pub fn taps(text: &str) -> Vec<Tap> {
-    text.lines().filter_map(Tap::parse).collect()
+pub fn taps(text: &str) -> Vec<PacketSocket> {
+    text.lines().filter_map(PacketSocket::parse).collect()
 }
 
-impl Tap {
+impl PacketSocket {
     /// Whether it listens on every interface of its network namespace.
     pub fn is_everywhere(&self) -> bool {
         self.interface == 0
@@ -38,25 +38,25 @@ impl Tap {
     }
 
     /// A line `sk RefCnt Type Proto Iface R Rmem User Inode`, if its protocol is ETH_P_ALL (net/packet/af_packet.c).
-    fn parse(line: &str) -> Option<Tap> {
+    fn parse(line: &str) -> Option<PacketSocket> {
         let words: Vec<&str> = line.split_whitespace().collect();
         let [_, _, _, "0003", interface, "1", _, _, inode] = words[..] else {
             return None;
         };
-        Some(Tap { inode: inode.into(), interface: interface.parse().ok()? })
+        Some(PacketSocket { inode: inode.into(), interface: interface.parse().ok()? })
     }
 }
 
 /// A tap on the way to the planned address, as a reason for copies.
-pub(super) fn tapped(machine: &Machine, plan: &Plan) -> Result<Option<&'static str>, Unread> {
+pub(super) fn tapped(machine: &Machine, plan: &PlannedRun) -> Result<Option<&'static str>, Unread> {
     let status = packet_taps(machine, plan)?.of("packet-taps").status;
     Ok((status == Status::Distorts).then_some("a packet tap bound to all protocols"))
 }
 
 /// Sockets that receive a clone of every packet; MSG_ZEROCOPY data is copied for them (dev_queue_xmit_nit, net/core/dev.c).
-pub(super) fn packet_taps(machine: &Machine, plan: &Plan) -> Result<Answer, Unread> {
+pub(super) fn packet_taps(machine: &Machine, plan: &PlannedRun) -> Result<CheckResult, Unread> {
     let Some(text) = machine.read_if_there("/proc/net/packet")? else {
-        return Ok(Answer::ready("This kernel has no packet sockets, so nothing taps the traffic."));
+        return Ok(CheckResult::ready("This kernel has no packet sockets, so nothing taps the traffic."));
     };
     let interface = route::interface(machine, plan)?;
     let index = match &interface {
@@ -64,11 +64,12 @@ pub(super) fn packet_taps(machine: &Machine, plan: &Plan) -> Result<Answer, Unre
         None => None,
     };
     // 0 listens on every interface; where ours is not known, any tap may be on it.
-    let hears_us = |tap: &Tap| tap.interface == 0 || index.is_none_or(|index| index == tap.interface);
+    let hears_us =
+        |tap: &PacketSocket| tap.interface == 0 || index.is_none_or(|index| index == tap.interface);
     let taps = taps(&text);
     let Some(tap) = taps.iter().find(|tap| hears_us(tap)) else {
         let others = if taps.is_empty() { "" } else { " (there are taps on other interfaces)" };
-        return Ok(Answer::ready(format!("No packet tap listens{others}.")));
+        return Ok(CheckResult::ready(format!("No packet tap listens{others}.")));
     };
     let owner = processes::holding(machine, &format!("socket:[{}]", tap.inode)).into_iter().next();
     let (who, fix) = match owner {
@@ -82,7 +83,7 @@ pub(super) fn packet_taps(machine: &Machine, plan: &Plan) -> Result<Answer, Unre
     };
     let place =
         if tap.interface == 0 { "every interface" } else { interface.as_deref().unwrap_or("an interface") };
-    Ok(Answer::distorts(format!("{who} taps {place}."))
+    Ok(CheckResult::distorts(format!("{who} taps {place}."))
         .effect(
             "The kernel clones each packet for it, so every MSG_ZEROCOPY send is copied and reported as \
              copied.",
@@ -91,7 +92,7 @@ pub(super) fn packet_taps(machine: &Machine, plan: &Plan) -> Result<Answer, Unre
 }
 
 /// Firewall rules and connection tracking, as far as files tell.
-pub(super) fn netfilter(machine: &Machine, _: &Plan) -> Result<Answer, Unread> {
+pub(super) fn netfilter(machine: &Machine, _: &PlannedRun) -> Result<CheckResult, Unread> {
     let mut found = Vec::new();
     for (family, path) in
         [("iptables", "/proc/net/ip_tables_names"), ("ip6tables", "/proc/net/ip6_tables_names")]
@@ -111,18 +112,18 @@ pub(super) fn netfilter(machine: &Machine, _: &Plan) -> Result<Answer, Unread> {
         found.push("nf_tables is loaded".into());
     }
     if found.is_empty() {
-        return Ok(Answer::ready(
+        return Ok(CheckResult::ready(
             "No iptables table is loaded and no connection is tracked; no file shows nftables rules (nft \
              list ruleset does).",
         ));
     }
-    Ok(Answer::note(format!("Netfilter may inspect each packet: {}.", found.join("; ")))
+    Ok(CheckResult::note(format!("Netfilter may inspect each packet: {}.", found.join("; ")))
         .effect("Paths that send many small packets pay for it most.")
         .fix("iptables -t raw -I OUTPUT -o lo -j NOTRACK; nft list ruleset (shows the rest)"))
 }
 
 /// eBPF socket maps, which can hand data from socket to socket past TCP.
-pub(super) fn socket_maps(machine: &Machine, plan: &Plan) -> Result<Answer, Unread> {
+pub(super) fn socket_maps(machine: &Machine, plan: &PlannedRun) -> Result<CheckResult, Unread> {
     // enum bpf_map_type, include/uapi/linux/bpf.h: SOCKMAP and SOCKHASH.
     const KINDS: [&str; 2] = ["15", "18"];
     let holds = |map: &processes::Descriptor| {
@@ -135,18 +136,18 @@ pub(super) fn socket_maps(machine: &Machine, plan: &Plan) -> Result<Answer, Unre
         let told = format!("{} holds an eBPF socket map.", map.owner(machine));
         let effect = "Such a map can pass loopback data around TCP: then no path measures what it claims to.";
         let local = route::interface(machine, plan)?.is_none_or(|name| name == "lo");
-        let answer = if local { Answer::distorts(told) } else { Answer::note(told) };
+        let answer = if local { CheckResult::distorts(told) } else { CheckResult::note(told) };
         return Ok(answer
             .effect(effect)
             .fix(format!("measure without it: kill {}, then bpftool prog show", map.pid)));
     }
     if machine.facts.uid != 0 {
-        return Ok(Answer::note(
+        return Ok(CheckResult::note(
             "No process of this user holds an eBPF socket map; the processes of other users are hidden.",
         )
         .fix("run `copycost doctor` as root"));
     }
-    Ok(Answer::ready(
+    Ok(CheckResult::ready(
         "No process holds an eBPF socket map; no file shows maps that only the kernel holds, or XDP on lo \
          (bpftool map and ip link show lo do).",
     ))

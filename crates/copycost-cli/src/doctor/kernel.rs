@@ -3,85 +3,91 @@
 //! Where a feature is missing copycost leaves its path or column out; here it says so before the run.
 
 use super::Machine;
-use super::Plan;
+use super::PlannedRun;
 use super::facts::{IoUring, Support};
-use super::finding::Answer;
+use super::finding::CheckResult;
 use super::machine::Unread;
 
 /// perf_event_paranoid: who may count what (Documentation/admin-guide/sysctl/kernel.rst).
-pub(super) fn perf_paranoid(machine: &Machine, _: &Plan) -> Result<Answer, Unread> {
+pub(super) fn perf_paranoid(machine: &Machine, _: &PlannedRun) -> Result<CheckResult, Unread> {
     const PATH: &str = "/proc/sys/kernel/perf_event_paranoid";
     const FIX: &str = "sysctl -w kernel.perf_event_paranoid=1";
     let Some(level) = machine.number_if_there::<i64>(PATH)? else {
-        return Ok(Answer::note("This kernel has no perf events.")
+        return Ok(CheckResult::note("This kernel has no perf events.")
             .effect("CPU time comes from thread clocks; counters stay null."));
     };
     if machine.facts.capabilities.perfmon {
-        return Ok(Answer::ready(format!("perf_event_paranoid is {level}; CAP_PERFMON overrides it.")));
+        return Ok(CheckResult::ready(format!("perf_event_paranoid is {level}; CAP_PERFMON overrides it.")));
     }
     if level <= 1 {
-        return Ok(Answer::ready(format!("perf_event_paranoid is {level}: kernel events may be counted.")));
+        return Ok(CheckResult::ready(format!(
+            "perf_event_paranoid is {level}: kernel events may be counted."
+        )));
     }
     // Mainline knows no level above 2; Debian and Ubuntu refuse every event from 3 on. The probe knows which it is.
     if level == 2 || machine.facts.task_clock == Support::Present {
-        return Ok(Answer::note(format!(
+        return Ok(CheckResult::note(format!(
             "perf_event_paranoid is {level}: hardware counters count user mode only."
         ))
         .effect("The copies happen in the kernel, so their cache misses stay hidden.")
         .fix(FIX));
     }
-    Ok(Answer::distorts(format!("perf_event_paranoid is {level}: this user can open no event."))
+    Ok(CheckResult::distorts(format!("perf_event_paranoid is {level}: this user can open no event."))
         .effect("CPU time comes from thread clocks, which may leave out softirq; counters stay null.")
         .fix(FIX))
 }
 
 /// Hardware counters.
-pub(super) fn pmu(machine: &Machine, _: &Plan) -> Result<Answer, Unread> {
+pub(super) fn pmu(machine: &Machine, _: &PlannedRun) -> Result<CheckResult, Unread> {
     Ok(match machine.facts.pmu {
-        Support::Present => Answer::ready("Hardware counters are available."),
-        Support::Absent => Answer::note("This machine exposes no PMU: cycles and cache misses stay null.")
-            .effect("The pointer chase still shows cache pollution."),
-        Support::Unknown => Answer::note("This user may not check whether there are hardware counters.")
+        Support::Present => CheckResult::ready("Hardware counters are available."),
+        Support::Absent => {
+            CheckResult::note("This machine exposes no PMU: cycles and cache misses stay null.")
+                .effect("The pointer chase still shows cache pollution.")
+        }
+        Support::Unknown => CheckResult::note("This user may not check whether there are hardware counters.")
             .fix("sysctl -w kernel.perf_event_paranoid=1"),
     })
 }
 
 /// SO_ZEROCOPY and with it MSG_ZEROCOPY.
-pub(super) fn msg_zerocopy(machine: &Machine, _: &Plan) -> Result<Answer, Unread> {
+pub(super) fn msg_zerocopy(machine: &Machine, _: &PlannedRun) -> Result<CheckResult, Unread> {
     Ok(match machine.facts.msg_zerocopy {
-        Support::Present => Answer::ready("TCP sockets accept MSG_ZEROCOPY."),
-        Support::Absent => Answer::distorts("TCP sockets do not accept MSG_ZEROCOPY.")
+        Support::Present => CheckResult::ready("TCP sockets accept MSG_ZEROCOPY."),
+        Support::Absent => CheckResult::distorts("TCP sockets do not accept MSG_ZEROCOPY.")
             .effect("The path zerocopy cannot run.")
             .fix("boot Linux 4.14 or later"),
-        Support::Unknown => Answer::note("copycost could not check whether TCP sockets accept MSG_ZEROCOPY."),
+        Support::Unknown => {
+            CheckResult::note("copycost could not check whether TCP sockets accept MSG_ZEROCOPY.")
+        }
     })
 }
 
 /// io_uring and its zero-copy operations.
-pub(super) fn io_uring(machine: &Machine, _: &Plan) -> Result<Answer, Unread> {
+pub(super) fn io_uring(machine: &Machine, _: &PlannedRun) -> Result<CheckResult, Unread> {
     const EFFECT: &str = "The io_uring paths are left out.";
     // Documentation/admin-guide/sysctl/kernel.rst; the file came with Linux 6.6.
     let disabled = machine.number_if_there::<u64>("/proc/sys/kernel/io_uring_disabled")?.unwrap_or(0);
     Ok(match &machine.facts.io_uring {
         _ if disabled == 2 => {
-            Answer::note("io_uring is disabled for everyone (kernel.io_uring_disabled is 2).")
+            CheckResult::note("io_uring is disabled for everyone (kernel.io_uring_disabled is 2).")
                 .effect(EFFECT)
                 .fix("sysctl -w kernel.io_uring_disabled=0")
         }
         IoUring::Refused(_) if disabled == 1 => {
-            Answer::note("io_uring is disabled for this user (kernel.io_uring_disabled is 1).")
+            CheckResult::note("io_uring is disabled for this user (kernel.io_uring_disabled is 1).")
                 .effect(EFFECT)
                 .fix("sysctl -w kernel.io_uring_disabled=0")
         }
-        IoUring::Refused(why) => Answer::note(format!("io_uring could not be opened: {why}."))
+        IoUring::Refused(why) => CheckResult::note(format!("io_uring could not be opened: {why}."))
             .effect(EFFECT)
             .fix("use a kernel with CONFIG_IO_URING; in a container, a seccomp profile that allows it"),
         IoUring::Opens { send_zc: true, sendmsg_zc: true } => {
-            Answer::ready("io_uring is available with SEND_ZC and SENDMSG_ZC.")
+            CheckResult::ready("io_uring is available with SEND_ZC and SENDMSG_ZC.")
         }
         IoUring::Opens { send_zc, .. } => {
             let lacks = if *send_zc { "SENDMSG_ZC" } else { "SEND_ZC and SENDMSG_ZC" };
-            Answer::note(format!("io_uring is available but lacks {lacks}."))
+            CheckResult::note(format!("io_uring is available but lacks {lacks}."))
                 .effect("The paths that need them are left out.")
                 .fix("boot Linux 6.1 or later")
         }
@@ -89,19 +95,19 @@ pub(super) fn io_uring(machine: &Machine, _: &Plan) -> Result<Answer, Unread> {
 }
 
 /// RLIMIT_NOFILE against the sockets and counters planned.
-pub(super) fn open_files(machine: &Machine, plan: &Plan) -> Result<Answer, Unread> {
+pub(super) fn open_files(machine: &Machine, plan: &PlannedRun) -> Result<CheckResult, Unread> {
     // Both ends of each connection, up to ten perf events a thread (three hardware, four cache, three software),
     // and room for what every process holds: listeners, epoll, results, the standard streams.
     const EVENTS_PER_THREAD: u64 = 10;
     const SPARE: u64 = 64;
     let needed = 2 * plan.most_clients() + EVENTS_PER_THREAD * plan.threads_here() + SPARE;
     Ok(match machine.facts.open_files {
-        None => Answer::ready("The number of open files is not limited."),
+        None => CheckResult::ready("The number of open files is not limited."),
         Some(limit) if limit >= needed => {
-            Answer::ready(format!("{limit} files may be open; the plan needs up to {needed}."))
+            CheckResult::ready(format!("{limit} files may be open; the plan needs up to {needed}."))
         }
         Some(limit) => {
-            Answer::distorts(format!("Only {limit} files may be open; the plan needs up to {needed}."))
+            CheckResult::distorts(format!("Only {limit} files may be open; the plan needs up to {needed}."))
                 .effect("Connections or counters fail to open.")
                 .fix(format!("ulimit -n {}", needed.next_power_of_two()))
         }

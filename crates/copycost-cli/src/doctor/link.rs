@@ -3,31 +3,31 @@
 //! Whether a zero-copy send stays one is decided here: only a device that gathers and checksums can take the pages as they are.
 
 use super::Machine;
-use super::Plan;
+use super::PlannedRun;
 use super::facts::Offloads;
-use super::finding::Answer;
+use super::finding::CheckResult;
 use super::machine::Unread;
 use super::route::{interface, planned};
 
 const NO_ROUTE: &str = "was not checked: there is no route.";
 
 /// Whether the planned address is reached, and over which interface.
-pub(super) fn route(machine: &Machine, plan: &Plan) -> Result<Answer, Unread> {
+pub(super) fn route(machine: &Machine, plan: &PlannedRun) -> Result<CheckResult, Unread> {
     let Some(address) = plan.address else {
-        return Ok(Answer::ready("No address was given: both ends run here, over lo."));
+        return Ok(CheckResult::ready("No address was given: both ends run here, over lo."));
     };
     Ok(match planned(machine, plan)? {
-        None => Answer::distorts(format!("There is no route to {address}."))
+        None => CheckResult::distorts(format!("There is no route to {address}."))
             .effect("Nothing can be measured to this address.")
             .fix(format!("ip route get {address} (shows what is missing)")),
         Some(route) if route.own => {
-            Answer::note(format!("{address} is an address of this host: its traffic stays on lo."))
+            CheckResult::note(format!("{address} is an address of this host: its traffic stays on lo."))
                 .effect("No network card takes part.")
                 .fix("give the address of another host")
         }
         Some(route) => {
             let via = route.gateway.map(|gateway| format!(" through {gateway}")).unwrap_or_default();
-            Answer::ready(format!(
+            CheckResult::ready(format!(
                 "{address} is reached over {}{via} (main routing table; no file shows policy rules).",
                 route.interface
             ))
@@ -36,13 +36,13 @@ pub(super) fn route(machine: &Machine, plan: &Plan) -> Result<Answer, Unread> {
 }
 
 /// What kind of interface it is: virtual ones copy zero-copy data at some point.
-pub(super) fn link(machine: &Machine, plan: &Plan) -> Result<Answer, Unread> {
+pub(super) fn link(machine: &Machine, plan: &PlannedRun) -> Result<CheckResult, Unread> {
     let Some(name) = interface(machine, plan)? else {
-        return Ok(Answer::note(format!("The interface {NO_ROUTE}")));
+        return Ok(CheckResult::note(format!("The interface {NO_ROUTE}")));
     };
     if name == "lo" {
         // ip_local_deliver_finish (net/ipv4/ip_input.c), before 6.17 __netif_receive_skb_core (net/core/dev.c).
-        return Ok(Answer::note("Over lo every MSG_ZEROCOPY send is copied before it is delivered.")
+        return Ok(CheckResult::note("Over lo every MSG_ZEROCOPY send is copied before it is delivered.")
             .effect("Zero-copy cannot win here; this is a property of loopback, not an error.")
             .fix("give the address of a host behind a network card"));
     }
@@ -50,13 +50,13 @@ pub(super) fn link(machine: &Machine, plan: &Plan) -> Result<Answer, Unread> {
     let device = format!("/sys/class/net/{name}");
     if machine.has(&format!("{device}/tun_flags")) || driver == Some("tun") {
         // tun_net_xmit calls skb_orphan_frags_rx (drivers/net/tun.c).
-        return Ok(Answer::note(format!(
+        return Ok(CheckResult::note(format!(
             "{name} is a tun or tap device: every zero-copy send is copied on its way in."
         ))
         .effect("Zero-copy cannot win here."));
     }
     if driver == Some("veth") {
-        return Ok(Answer::note(format!(
+        return Ok(CheckResult::note(format!(
             "{name} is one end of a veth pair: a zero-copy send is copied on delivery at the other end."
         ))
         .effect(
@@ -69,27 +69,27 @@ pub(super) fn link(machine: &Machine, plan: &Plan) -> Result<Answer, Unread> {
         .filter_map(|entry| entry.strip_prefix("lower_").map(Into::into))
         .collect();
     if !lower.is_empty() {
-        return Ok(Answer::note(format!(
+        return Ok(CheckResult::note(format!(
             "{name} is built on {}: check there what the hardware does.",
             lower.join(" and ")
         )));
     }
     if !machine.has(&format!("{device}/device")) {
-        return Ok(Answer::note(format!(
+        return Ok(CheckResult::note(format!(
             "{name} is a virtual interface ({}).",
             driver.unwrap_or("no driver named")
         ))
         .effect("Zero-copy sends may be copied on their way."));
     }
     if driver == Some("virtio_net") {
-        return Ok(Answer::note(format!("{name} is a virtio card: completions cover only this guest."))
+        return Ok(CheckResult::note(format!("{name} is a virtio card: completions cover only this guest."))
             .effect("The host may still copy each packet, and this kernel cannot see it."));
     }
-    Ok(Answer::ready(format!("{name} is a network card ({}).", driver.unwrap_or("no driver named"))))
+    Ok(CheckResult::ready(format!("{name} is a network card ({}).", driver.unwrap_or("no driver named"))))
 }
 
 /// An interface whose packets this machine delivers itself, as a reason for copies.
-pub(super) fn delivered_here(machine: &Machine, plan: &Plan) -> Result<Option<&'static str>, Unread> {
+pub(super) fn delivered_here(machine: &Machine, plan: &PlannedRun) -> Result<Option<&'static str>, Unread> {
     let Some(name) = interface(machine, plan)? else { return Ok(None) };
     let driver = machine.facts.links.get(&name).and_then(|link| link.driver.as_deref());
     Ok(match driver {
@@ -101,7 +101,10 @@ pub(super) fn delivered_here(machine: &Machine, plan: &Plan) -> Result<Option<&'
 }
 
 /// An interface that takes one piece of memory a packet, as a reason for copies.
-pub(super) fn without_scatter_gather(machine: &Machine, plan: &Plan) -> Result<Option<&'static str>, Unread> {
+pub(super) fn without_scatter_gather(
+    machine: &Machine,
+    plan: &PlannedRun,
+) -> Result<Option<&'static str>, Unread> {
     let Some(name) = interface(machine, plan)? else { return Ok(None) };
     let offloads = machine.facts.links.get(&name).and_then(|link| link.offloads);
     let without = offloads.is_some_and(|offloads| !offloads.scatter_gather);
@@ -109,26 +112,26 @@ pub(super) fn without_scatter_gather(machine: &Machine, plan: &Plan) -> Result<O
 }
 
 /// Whether loopback is up: in a network namespace that somebody has just made it is not.
-pub(super) fn loopback(machine: &Machine, plan: &Plan) -> Result<Answer, Unread> {
+pub(super) fn loopback(machine: &Machine, plan: &PlannedRun) -> Result<CheckResult, Unread> {
     const FIX: &str = "ip link set lo up";
     let up = machine.facts.links.get("lo").and_then(|link| link.up);
     let needed = interface(machine, plan)?.is_none_or(|name| name == "lo");
     Ok(match up {
-        Some(true) => Answer::ready("lo is up."),
-        Some(false) if needed => Answer::distorts("lo is down.")
+        Some(true) => CheckResult::ready("lo is up."),
+        Some(false) if needed => CheckResult::distorts("lo is down.")
             .effect("Nothing reaches 127.0.0.1, and nothing can be measured over loopback.")
             .fix(FIX),
         Some(false) => {
-            Answer::note("lo is down.").effect("You can measure only against another host.").fix(FIX)
+            CheckResult::note("lo is down.").effect("You can measure only against another host.").fix(FIX)
         }
-        None => Answer::note("This machine does not show whether lo is up."),
+        None => CheckResult::note("This machine does not show whether lo is up."),
     })
 }
 
 /// Whether a queueing discipline of the interface decides when packets leave.
-pub(super) fn qdisc(machine: &Machine, plan: &Plan) -> Result<Answer, Unread> {
+pub(super) fn qdisc(machine: &Machine, plan: &PlannedRun) -> Result<CheckResult, Unread> {
     let Some(name) = interface(machine, plan)? else {
-        return Ok(Answer::note(format!("Queueing disciplines {NO_ROUTE}").replacen("was", "were", 1)));
+        return Ok(CheckResult::note(format!("Queueing disciplines {NO_ROUTE}").replacen("was", "were", 1)));
     };
     let none = Vec::new();
     let qdiscs = machine.facts.links.get(&name).map_or(&none, |link| &link.qdiscs);
@@ -137,7 +140,7 @@ pub(super) fn qdisc(machine: &Machine, plan: &Plan) -> Result<Answer, Unread> {
         .filter_map(|qdisc| qdisc.shaping.as_ref().map(|does| format!("{} {does}", qdisc.kind)))
         .collect();
     if !shapers.is_empty() {
-        return Ok(Answer::distorts(format!(
+        return Ok(CheckResult::distorts(format!(
             "{name} has a queueing discipline that shapes traffic: {}.",
             shapers.join("; ")
         ))
@@ -147,18 +150,18 @@ pub(super) fn qdisc(machine: &Machine, plan: &Plan) -> Result<Answer, Unread> {
     let mut kinds: Vec<&str> = qdiscs.iter().map(|qdisc| qdisc.kind.as_str()).collect();
     kinds.dedup();
     Ok(if kinds.is_empty() {
-        Answer::ready(format!("{name} has no queueing discipline that shapes traffic."))
+        CheckResult::ready(format!("{name} has no queueing discipline that shapes traffic."))
     } else {
-        Answer::ready(format!("{name} has {}, which only queues.", kinds.join(" and ")))
+        CheckResult::ready(format!("{name} has {}, which only queues.", kinds.join(" and ")))
     })
 }
 
 /// The interface's MTU.
-pub(super) fn mtu(machine: &Machine, plan: &Plan) -> Result<Answer, Unread> {
+pub(super) fn mtu(machine: &Machine, plan: &PlannedRun) -> Result<CheckResult, Unread> {
     // drivers/net/loopback.c
     const LOOPBACK_MTU: u64 = 65536;
     let Some(name) = interface(machine, plan)? else {
-        return Ok(Answer::note(format!("The MTU {NO_ROUTE}")));
+        return Ok(CheckResult::note(format!("The MTU {NO_ROUTE}")));
     };
     // The file shows the interfaces of the network namespace that mounted /sys, which may be another one.
     let bytes: u64 = match machine.facts.links.get(&name).and_then(|link| link.mtu) {
@@ -167,23 +170,23 @@ pub(super) fn mtu(machine: &Machine, plan: &Plan) -> Result<Answer, Unread> {
     };
     let told = format!("The MTU of {name} is {bytes} bytes.");
     if name == "lo" && bytes != LOOPBACK_MTU {
-        return Ok(Answer::note(told)
+        return Ok(CheckResult::note(told)
             .effect(
                 "Segments differ from those of a loopback with the default MTU, and so does the cost of each \
                  message.",
             )
             .fix(format!("ip link set lo mtu {LOOPBACK_MTU}")));
     }
-    Ok(Answer::ready(told))
+    Ok(CheckResult::ready(told))
 }
 
 /// Scatter-gather, checksum and segmentation offload.
-pub(super) fn offloads(machine: &Machine, plan: &Plan) -> Result<Answer, Unread> {
+pub(super) fn offloads(machine: &Machine, plan: &PlannedRun) -> Result<CheckResult, Unread> {
     let Some(name) = interface(machine, plan)? else {
-        return Ok(Answer::note(format!("Offloads {NO_ROUTE}").replacen("was", "were", 1)));
+        return Ok(CheckResult::note(format!("Offloads {NO_ROUTE}").replacen("was", "were", 1)));
     };
     let Some(offloads) = machine.facts.links.get(&name).and_then(|link| link.offloads) else {
-        return Ok(Answer::note(format!("{name} does not report its offloads."))
+        return Ok(CheckResult::note(format!("{name} does not report its offloads."))
             .fix(format!("ethtool -k {name} (to see them)")));
     };
     let Offloads { scatter_gather, tx_checksum, tso, gso, .. } = offloads;
@@ -198,14 +201,14 @@ pub(super) fn offloads(machine: &Machine, plan: &Plan) -> Result<Answer, Unread>
     if let Some((off, fix)) =
         missing(&[("scatter-gather", "sg", scatter_gather), ("tx checksum", "tx", tx_checksum)])
     {
-        return Ok(Answer::distorts(format!("{name} has {off} off."))
+        return Ok(CheckResult::distorts(format!("{name} has {off} off."))
             .effect("Every zero-copy send is copied.")
             .fix(fix));
     }
     if let Some((off, fix)) = missing(&[("TSO", "tso", tso), ("GSO", "gso", gso)]) {
-        return Ok(Answer::note(format!("{name} has {off} off."))
+        return Ok(CheckResult::note(format!("{name} has {off} off."))
             .effect("The CPU splits data into segments, which costs every path time.")
             .fix(fix));
     }
-    Ok(Answer::ready(format!("{name} has scatter-gather, tx checksum, TSO and GSO on.")))
+    Ok(CheckResult::ready(format!("{name} has scatter-gather, tx checksum, TSO and GSO on.")))
 }

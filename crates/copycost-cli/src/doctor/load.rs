@@ -1,8 +1,8 @@
 //! What else runs on this machine now: who competes for the CPUs decides the figures more than any path does.
 
 use super::Machine;
-use super::Plan;
-use super::finding::Answer;
+use super::PlannedRun;
+use super::finding::CheckResult;
 use super::machine::Unread;
 
 const PRESSURE: &str = "/proc/pressure/cpu";
@@ -13,7 +13,7 @@ const WAITING_PERCENT: f64 = 10.0;
 
 /// Whether other programs use the CPUs: by the time that threads wait for one, or where the kernel does not say
 /// (Documentation/accounting/psi.rst), by the load average.
-pub(super) fn load(machine: &Machine, _: &Plan) -> Result<Answer, Unread> {
+pub(super) fn load(machine: &Machine, _: &PlannedRun) -> Result<CheckResult, Unread> {
     let cpus = machine.facts.allowed_cpus.len().max(1);
     let load = machine.read(LOAD)?;
     let of_minute: f64 = load
@@ -36,9 +36,9 @@ pub(super) fn load(machine: &Machine, _: &Plan) -> Result<Answer, Unread> {
         ),
     };
     if !busy {
-        return Ok(Answer::ready(told));
+        return Ok(CheckResult::ready(told));
     }
-    Ok(Answer::distorts(told)
+    Ok(CheckResult::distorts(told)
         .effect("Programs that run beside copycost take CPU time and caches from the paths, and intervals get wide. Its own last run counts too.")
         .fix("wait some seconds, or stop what runs (`top` shows it)"))
 }

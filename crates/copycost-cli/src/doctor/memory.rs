@@ -4,19 +4,19 @@
 //! What counts is whether a limit comes before the send buffer is full.
 
 use super::Machine;
-use super::Plan;
-use super::finding::Answer;
+use super::PlannedRun;
+use super::finding::CheckResult;
 use super::machine::Unread;
 use super::plan::spelled;
 
 /// What one size at the most clients may have outstanding, against what the send buffers hold.
-struct Room {
+struct SendBufferRoom {
     size: u64,
     granted: u64,
     wanted: u64,
 }
 
-impl Room {
+impl SendBufferRoom {
     // A sender that sleeps on a full buffer wakes when a third of it is free (sk_stream_is_writeable,
     // include/net/sock.h); with half of it in flight the peer still does not wait.
     fn starves(&self) -> bool {
@@ -30,21 +30,21 @@ impl Room {
 
 /// RLIMIT_MEMLOCK: each zero-copy send is charged `(length >> PAGE_SHIFT) + 2` pages, for all sockets of a user together,
 /// unless it has CAP_IPC_LOCK (mm_account_pinned_pages, net/core/skbuff.c).
-pub(super) fn memory_lock(machine: &Machine, plan: &Plan) -> Result<Answer, Unread> {
+pub(super) fn memory_lock(machine: &Machine, plan: &PlannedRun) -> Result<CheckResult, Unread> {
     let facts = &machine.facts;
     if facts.capabilities.ipc_lock {
-        return Ok(Answer::ready("CAP_IPC_LOCK: zero-copy sends are not charged to the memory lock."));
+        return Ok(CheckResult::ready("CAP_IPC_LOCK: zero-copy sends are not charged to the memory lock."));
     }
     let Some(limit) = facts.memory_lock_bytes else {
-        return Ok(Answer::ready("Locked memory is not limited."));
+        return Ok(CheckResult::ready("Locked memory is not limited."));
     };
     let page = machine.page_bytes();
     let pages = limit / page;
     let charged = |size: u64| size / page + 2;
     let clients = plan.most_clients();
-    let rooms: Vec<Room> = plan
+    let rooms: Vec<SendBufferRoom> = plan
         .sizes()
-        .map(|size| Room {
+        .map(|size| SendBufferRoom {
             size,
             granted: pages / charged(size),
             wanted: clients * plan.sends_in_flight(size, page),
@@ -66,18 +66,22 @@ pub(super) fn memory_lock(machine: &Machine, plan: &Plan) -> Result<Answer, Unre
 ///
 /// msg_zerocopy_alloc (net/core/skbuff.c) takes one small packet for each send that does not continue the one before;
 /// sock_omalloc (net/core/sock.c) refuses it when SKB_TRUESIZE(0) more would pass the limit.
-pub(super) fn optmem(machine: &Machine, plan: &Plan) -> Result<Answer, Unread> {
+pub(super) fn optmem(machine: &Machine, plan: &PlannedRun) -> Result<CheckResult, Unread> {
     // SKB_TRUESIZE(0), and what the packet is then charged. Measured on Linux 6.18, x86-64, by lowering optmem_max in a
     // network namespace until the nth send failed: limits of 576, 1408, 2240, 3072 bytes allow 1, 2, 3, 4 sends.
     const ASKED: u64 = 576;
     const CHARGED: u64 = 832;
     let Some(limit) = machine.number_if_there::<u64>("/proc/sys/net/core/optmem_max")? else {
-        return Ok(Answer::note("optmem_max is not shown in this network namespace."));
+        return Ok(CheckResult::note("optmem_max is not shown in this network namespace."));
     };
     let granted = if limit < ASKED { 0 } else { (limit - ASKED) / CHARGED + 1 };
-    let rooms: Vec<Room> = plan
+    let rooms: Vec<SendBufferRoom> = plan
         .sizes()
-        .map(|size| Room { size, granted, wanted: plan.sends_in_flight(size, machine.page_bytes()) })
+        .map(|size| SendBufferRoom {
+            size,
+            granted,
+            wanted: plan.sends_in_flight(size, machine.page_bytes()),
+        })
         .collect();
     let first = rooms.iter().filter(|room| room.short()).map(|room| room.size).max();
     let told = match first {
@@ -98,7 +102,7 @@ pub(super) fn optmem(machine: &Machine, plan: &Plan) -> Result<Answer, Unread> {
 }
 
 /// `8 zero-copy sends of 1 KiB, 5 of 4 KiB, 0 of 64 KiB`.
-fn listed(rooms: &[Room]) -> String {
+fn listed(rooms: &[SendBufferRoom]) -> String {
     let mut unit = " zero-copy sends";
     let each: Vec<String> = rooms
         .iter()
@@ -107,40 +111,40 @@ fn listed(rooms: &[Room]) -> String {
     each.join(", ")
 }
 
-fn judged(told: String, rooms: &[Room], clients: u64) -> Answer {
+fn judged(told: String, rooms: &[SendBufferRoom], clients: u64) -> CheckResult {
     if let Some(room) = rooms.iter().rev().find(|room| room.starves()) {
         let whose = if clients > 1 {
             format!("The send buffers of {clients} clients hold")
         } else {
             "A send buffer holds".into()
         };
-        return Answer::distorts(told).effect(format!(
+        return CheckResult::distorts(told).effect(format!(
             "{whose} {} sends of {}, so the path waits for completions or falls back to copying.",
             room.wanted,
             spelled(room.size)
         ));
     }
-    if rooms.iter().any(Room::short) {
-        return Answer::note(told).effect(
+    if rooms.iter().any(SendBufferRoom::short) {
+        return CheckResult::note(told).effect(
             "Full send buffers can reach this limit; copycost then waits for completions and counts the \
              waits.",
         );
     }
-    Answer::ready(told)
+    CheckResult::ready(told)
 }
 
-impl Answer {
-    fn fix_where_short(self, rooms: &[Room], fix: String) -> Answer {
-        if rooms.iter().any(Room::short) { self.fix(fix) } else { self }
+impl CheckResult {
+    fn fix_where_short(self, rooms: &[SendBufferRoom], fix: String) -> CheckResult {
+        if rooms.iter().any(SendBufferRoom::short) { self.fix(fix) } else { self }
     }
 }
 
 /// Transparent huge pages, which the layout `huge` stands on.
-pub(super) fn huge_pages(machine: &Machine, _: &Plan) -> Result<Answer, Unread> {
+pub(super) fn huge_pages(machine: &Machine, _: &PlannedRun) -> Result<CheckResult, Unread> {
     const PATH: &str = "/sys/kernel/mm/transparent_hugepage/enabled";
     const FIX: &str = "echo madvise > /sys/kernel/mm/transparent_hugepage/enabled";
     let Some(enabled) = machine.read_if_there(PATH)? else {
-        return Ok(Answer::note("This kernel has no transparent huge pages.")
+        return Ok(CheckResult::note("This kernel has no transparent huge pages.")
             .effect("The layout `huge` uses small pages."));
     };
     let defrag = machine.read_if_there("/sys/kernel/mm/transparent_hugepage/defrag")?.unwrap_or_default();
@@ -148,9 +152,9 @@ pub(super) fn huge_pages(machine: &Machine, _: &Plan) -> Result<Answer, Unread> 
     let enabled = chosen(&enabled).ok_or_else(|| Unread::strange(PATH, &enabled))?;
     let told = format!("Transparent huge pages: {enabled} (defrag: {defrag}).");
     Ok(match enabled {
-        "madvise" => Answer::ready(told),
-        "never" => Answer::note(told).effect("The layout `huge` uses small pages.").fix(FIX),
-        _ => Answer::note(told)
+        "madvise" => CheckResult::ready(told),
+        "never" => CheckResult::note(told).effect("The layout `huge` uses small pages.").fix(FIX),
+        _ => CheckResult::note(told)
             .effect("Other layouts may get huge pages too, and then need fewer fragments.")
             .fix(FIX),
     })

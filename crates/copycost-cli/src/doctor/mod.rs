@@ -1,7 +1,7 @@
 //! What on this machine will distort or break a measurement, each with its fix.
 //!
 //! A wrong default is silent: a quota, a tap or a small limit changes the numbers and leaves no trace in them.
-//! So each suspicion is a check: a function from a [`Machine`] and a [`Plan`] to one finding. A check is `distorts` only
+//! So each suspicion is a check: a function from a [`Machine`] and a [`PlannedRun`] to one finding. A check is `distorts` only
 //! where the measurement itself suffers; what copycost sets for itself (congestion control, pinning, SCHED_BATCH, buffer
 //! sizes) is at most a note. Checks only read; they find and never print.
 //!
@@ -27,16 +27,16 @@ mod processes;
 mod route;
 
 pub use copying::{Copier, CopyTime, slowness};
-pub use facts::{Capabilities, Facts, IoUring, Link, Offloads, Qdisc, Support};
+pub use facts::{Capabilities, Facts, IoUring, LinkFacts, Offloads, Qdisc, Support};
 pub use finding::{Finding, Status};
 pub use machine::Machine;
-pub use plan::Plan;
+pub use plan::PlannedRun;
 
 use std::net::SocketAddr;
 
 use copycost::internals::sys::interfaces;
 
-use finding::Answer;
+use finding::CheckResult;
 use machine::Unread;
 
 /// One thing to look at.
@@ -44,10 +44,10 @@ use machine::Unread;
 pub struct Check {
     /// Stable id; scripts may rely on it.
     pub id: &'static str,
-    look: fn(&Machine, &Plan) -> Result<Answer, Unread>,
+    look: fn(&Machine, &PlannedRun) -> Result<CheckResult, Unread>,
 }
 
-const fn check(id: &'static str, look: fn(&Machine, &Plan) -> Result<Answer, Unread>) -> Check {
+const fn check(id: &'static str, look: fn(&Machine, &PlannedRun) -> Result<CheckResult, Unread>) -> Check {
     Check { id, look }
 }
 
@@ -91,10 +91,10 @@ pub const CHECKS: &[Check] = &[
 /// Runs every check: exactly one finding each, in the order of [`CHECKS`].
 ///
 /// A file that cannot be read costs its own check only.
-pub fn examine(machine: &Machine, plan: &Plan) -> Vec<Finding> {
+pub fn examine(machine: &Machine, plan: &PlannedRun) -> Vec<Finding> {
     let answered = |check: &Check| {
         let answer = (check.look)(machine, plan).unwrap_or_else(|unread| {
-            let answer = Answer::unreadable(format!("{unread}."));
+            let answer = CheckResult::unreadable(format!("{unread}."));
             if unread.forbidden() { answer.fix("run `copycost doctor` as root") } else { answer }
         });
         answer.of(check.id)
@@ -106,8 +106,9 @@ pub fn examine(machine: &Machine, plan: &Plan) -> Vec<Finding> {
 /// a reason.
 pub fn why_copied(peer: SocketAddr) -> Option<String> {
     let (machine, plan) = (Machine::live(), towards(peer));
-    let reason =
-        |look: fn(&Machine, &Plan) -> Result<Option<&'static str>, Unread>| look(&machine, &plan).ok()?;
+    let reason = |look: fn(&Machine, &PlannedRun) -> Result<Option<&'static str>, Unread>| {
+        look(&machine, &plan).ok()?
+    };
     let looks = [link::delivered_here, hooks::tapped, link::without_scatter_gather];
     looks.into_iter().find_map(reason).map(str::to_owned)
 }
@@ -117,12 +118,12 @@ pub fn interface_to(peer: SocketAddr) -> Option<String> {
     route::interface(&Machine::at("/", Facts::default()), &towards(peer)).ok()?
 }
 
-fn towards(peer: SocketAddr) -> Plan {
+fn towards(peer: SocketAddr) -> PlannedRun {
     let zone = match peer {
         SocketAddr::V6(peer) => interfaces::name(peer.scope_id()).ok(),
         SocketAddr::V4(_) => None,
     };
-    Plan { address: Some(peer.ip()), zone, ..Plan::default() }
+    PlannedRun { address: Some(peer.ip()), zone, ..PlannedRun::default() }
 }
 
 /// The command's exit code: 3 when something will distort the measurement, otherwise 0.

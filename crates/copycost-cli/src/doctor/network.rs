@@ -3,13 +3,13 @@
 //! Both are system settings that a program rarely looks at and that moved measurements by a factor of two and more.
 
 use super::Machine;
-use super::Plan;
-use super::finding::Answer;
+use super::PlannedRun;
+use super::finding::CheckResult;
 use super::machine::Unread;
 use super::route;
 
 /// The default congestion control, and what copycost can set instead.
-pub(super) fn congestion_control(machine: &Machine, _: &Plan) -> Result<Answer, Unread> {
+pub(super) fn congestion_control(machine: &Machine, _: &PlannedRun) -> Result<CheckResult, Unread> {
     let ipv4 = |name: &str| format!("/proc/sys/net/ipv4/{name}");
     let default = machine.read(&ipv4("tcp_congestion_control"))?;
     let default = default.trim();
@@ -27,30 +27,34 @@ pub(super) fn congestion_control(machine: &Machine, _: &Plan) -> Result<Answer, 
         } else {
             "modprobe tcp_cubic"
         };
-        return Ok(Answer::distorts(format!("Neither cubic nor reno can be set; {default} is the default."))
-            .effect("With a control that paces, such as bbr, the same sender measured three times slower.")
-            .fix(fix));
+        return Ok(CheckResult::distorts(format!(
+            "Neither cubic nor reno can be set; {default} is the default."
+        ))
+        .effect("With a control that paces, such as bbr, the same sender measured three times slower.")
+        .fix(fix));
     };
     if default == ours {
-        return Ok(Answer::ready(format!("{default} is the default congestion control.")));
+        return Ok(CheckResult::ready(format!("{default} is the default congestion control.")));
     }
-    Ok(Answer::note(format!("{default} is the default congestion control; copycost sets {ours} itself."))
-        .effect(format!("Your own server inherits {default}."))
-        .fix(format!(
-            "sysctl -w net.ipv4.tcp_congestion_control={}",
-            if has(&available, "cubic") { "cubic" } else { ours }
-        )))
+    Ok(CheckResult::note(format!(
+        "{default} is the default congestion control; copycost sets {ours} itself."
+    ))
+    .effect(format!("Your own server inherits {default}."))
+    .fix(format!(
+        "sysctl -w net.ipv4.tcp_congestion_control={}",
+        if has(&available, "cubic") { "cubic" } else { ours }
+    )))
 }
 
 /// RPS and RFS: received packets, and on loopback every packet is one, are handed to another CPU.
 ///
 /// Sources: Documentation/networking/scaling.rst; get_rps_cpu, net/core/dev.c.
-pub(super) fn packet_steering(machine: &Machine, plan: &Plan) -> Result<Answer, Unread> {
+pub(super) fn packet_steering(machine: &Machine, plan: &PlannedRun) -> Result<CheckResult, Unread> {
     const EFFECT: &str =
         "Softirq work (on loopback also the copy of a zero-copy send) is charged to a thread on another CPU.";
     const ENTRIES: &str = "/proc/sys/net/core/rps_sock_flow_entries";
     let Some(interface) = route::interface(machine, plan)? else {
-        return Ok(Answer::note("Packet steering was not checked: there is no route."));
+        return Ok(CheckResult::note("Packet steering was not checked: there is no route."));
     };
     let queues = format!("/sys/class/net/{interface}/queues");
     let flows = machine.number_if_there::<u64>(ENTRIES)?.unwrap_or(0);
@@ -60,16 +64,19 @@ pub(super) fn packet_steering(machine: &Machine, plan: &Plan) -> Result<Answer, 
         // A mask such as `00000000,00000003`.
         let mask = machine.read_if_there(&cpus)?.unwrap_or_default();
         if mask.chars().any(|digit| digit.is_ascii_hexdigit() && digit != '0') {
-            return Ok(Answer::distorts(format!("RPS is on for {interface}: {cpus} is {}.", mask.trim()))
-                .effect(EFFECT)
-                .fix(format!("echo 0 | tee {queues}/rx-*/rps_cpus")));
+            return Ok(CheckResult::distorts(format!(
+                "RPS is on for {interface}: {cpus} is {}.",
+                mask.trim()
+            ))
+            .effect(EFFECT)
+            .fix(format!("echo 0 | tee {queues}/rx-*/rps_cpus")));
         }
         let table = machine.number_if_there::<u64>(&format!("{queues}/{queue}/rps_flow_cnt"))?;
         if flows > 0 && table.is_some_and(|entries| entries > 0) {
-            return Ok(Answer::distorts(format!("RFS is on for {interface} ({flows} flows)."))
+            return Ok(CheckResult::distorts(format!("RFS is on for {interface} ({flows} flows)."))
                 .effect(EFFECT)
                 .fix(format!("echo 0 > {ENTRIES}")));
         }
     }
-    Ok(Answer::ready(format!("Neither RPS nor RFS moves packets of {interface} to other CPUs.")))
+    Ok(CheckResult::ready(format!("Neither RPS nor RFS moves packets of {interface} to other CPUs.")))
 }

@@ -8,7 +8,7 @@ use copycost::units::ByteSize;
 
 /// The planned measurement.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Plan {
+pub struct PlannedRun {
     /// Message sizes in bytes.
     pub sizes: Vec<usize>,
     /// Client counts.
@@ -33,10 +33,10 @@ fn bounded(number: usize, most: u64) -> u64 {
     (number as u64).min(most)
 }
 
-impl Default for Plan {
+impl Default for PlannedRun {
     /// The mission's matrix over loopback: {1, 4, 16, 64} KiB × {1, 2, 4, 8} clients, a server thread each.
-    fn default() -> Plan {
-        Plan {
+    fn default() -> PlannedRun {
+        PlannedRun {
             sizes: vec![1024, 4096, 16384, 65536],
             clients: vec![1, 2, 4, 8],
             send_buffer: 256 << 10,
@@ -48,7 +48,7 @@ impl Default for Plan {
     }
 }
 
-impl Plan {
+impl PlannedRun {
     /// The largest planned client count, at least 1.
     pub fn most_clients(&self) -> u64 {
         bounded(self.clients.iter().copied().max().unwrap_or(1).max(1), MOST_THREADS)
@@ -98,8 +98,8 @@ mod tests {
 
     #[test]
     fn small_messages_are_charged_a_page_each() {
-        assert_eq!(Plan::default().sends_in_flight(1024, 4096), 128);
-        assert_eq!(Plan::default().sends_in_flight(65536, 4096), 8);
-        assert_eq!(Plan::default().sends_in_flight(64 << 20, 4096), 1);
+        assert_eq!(PlannedRun::default().sends_in_flight(1024, 4096), 128);
+        assert_eq!(PlannedRun::default().sends_in_flight(65536, 4096), 8);
+        assert_eq!(PlannedRun::default().sends_in_flight(64 << 20, 4096), 1);
     }
 }

@@ -6,7 +6,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::Machine;
-use super::Plan;
+use super::PlannedRun;
 use super::machine::Unread;
 
 const LOOPBACK: &str = "lo";
@@ -27,7 +27,7 @@ const RTF_UP: u32 = 0x1;
 const RTF_REJECT: u32 = 0x200;
 
 /// The interface of the plan: loopback without an address, `None` where an address has no route.
-pub(super) fn interface(machine: &Machine, plan: &Plan) -> Result<Option<String>, Unread> {
+pub(super) fn interface(machine: &Machine, plan: &PlannedRun) -> Result<Option<String>, Unread> {
     match plan.address {
         None => Ok(Some(LOOPBACK.into())),
         Some(_) => Ok(planned(machine, plan)?.map(|route| route.interface)),
@@ -35,7 +35,7 @@ pub(super) fn interface(machine: &Machine, plan: &Plan) -> Result<Option<String>
 }
 
 /// The way to the planned address, `None` where there is none.
-pub(super) fn planned(machine: &Machine, plan: &Plan) -> Result<Option<Route>, Unread> {
+pub(super) fn planned(machine: &Machine, plan: &PlannedRun) -> Result<Option<Route>, Unread> {
     let Some(address) = plan.address else { return Ok(None) };
     let found = find(machine, address)?;
     // A link-local address belongs to every link; the zone says which one is meant.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::profile::classes::Class;
-use crate::profile::threads::Role;
+use crate::profile::threads::ThreadRole;
 use crate::record::{ALL, ClassDifference, ExplainedPath, Explanation};
 use copycost::send::{self, Release};
 use copycost::units::{signed, significant};
@@ -27,7 +27,8 @@ pub fn headline(explanation: &Explanation) -> Option<String> {
         send::by_name(&path.path).is_some_and(|known| known.release == Release::OnReturn)
     };
     let path = explanation.paths.iter().find(copies)?;
-    let sender = path.ends.iter().find(|end| is_of(&end.end, &[Role::Sender]) && !end.classes.is_empty())?;
+    let sender =
+        path.ends.iter().find(|end| is_of(&end.end, &[ThreadRole::Sender]) && !end.classes.is_empty())?;
     let copying = sender
         .classes
         .iter()
@@ -43,25 +44,25 @@ pub fn headline(explanation: &Explanation) -> Option<String> {
 }
 
 /// Whose time an answer is about: in the lab the sender's, which is all that the lab stands for (`lab/mod.rs`).
-fn ends(explanation: &Explanation) -> (&'static [Role], &'static str) {
+fn ends(explanation: &Explanation) -> (&'static [ThreadRole], &'static str) {
     let in_a_lab = explanation.settings.first().is_some_and(|way| way == "lab");
     if in_a_lab {
-        (&[Role::Sender], "at the sender")
+        (&[ThreadRole::Sender], "at the sender")
     } else {
-        (&[Role::Sender, Role::Receiver], "at both ends")
+        (&[ThreadRole::Sender, ThreadRole::Receiver], "at both ends")
     }
 }
 
-fn is_of(end: &str, roles: &[Role]) -> bool {
+fn is_of(end: &str, roles: &[ThreadRole]) -> bool {
     roles.iter().any(|role| role.to_string() == end)
 }
 
-fn spent(path: &ExplainedPath, roles: &[Role]) -> f64 {
+fn spent(path: &ExplainedPath, roles: &[ThreadRole]) -> f64 {
     path.ends.iter().filter(|end| is_of(&end.end, roles)).map(|end| end.demand.value).sum()
 }
 
 /// ` at the receiver`, where only its threads have samples; nothing where all have.
-fn where_sampled(path: &ExplainedPath, roles: &[Role]) -> String {
+fn where_sampled(path: &ExplainedPath, roles: &[ThreadRole]) -> String {
     let ends = path.ends.iter().filter(|end| is_of(&end.end, roles));
     let (with, without): (Vec<_>, Vec<_>) = ends.partition(|end| !end.classes.is_empty());
     match with.as_slice() {

@@ -17,9 +17,9 @@ use crate::compare::turns::Turns;
 use crate::conditions::Conditions;
 use crate::profile::profiler::Profiler;
 use crate::profile::stacks::Stacks;
-use crate::profile::threads::{self, Role, Threads};
+use crate::profile::threads::{self, ThreadRole, Threads};
 use copycost::cost::Measured;
-use copycost::internals::connection::Applied;
+use copycost::internals::connection::AppliedOptions;
 use copycost::rig::{Rig, RigError, Sample, Work};
 
 /// What one path came to.
@@ -30,21 +30,21 @@ pub struct Explained {
     /// What its connections had.
     pub connected: Connected,
     /// Each complete set-up.
-    pub setups: Vec<SetUp>,
+    pub setups: Vec<ExplainedSetUp>,
 }
 
 /// What a path's connections had, as the conditions of results keep it.
 #[derive(Debug, Clone, Default)]
 pub struct Connected {
     /// Their options.
-    pub applied: Applied,
+    pub applied: AppliedOptions,
     /// The other host, where there is one.
     pub host: Option<Box<Conditions>>,
 }
 
 /// One path in one set-up.
 #[derive(Debug, Default)]
-pub struct SetUp {
+pub struct ExplainedSetUp {
     /// What was sampled.
     pub stacks: Stacks,
     /// Samples for which there was no room.
@@ -57,20 +57,20 @@ pub struct SetUp {
 
 /// Paths that are being explained.
 #[derive(Debug)]
-pub struct Explanation<'a> {
+pub struct ExplainSession<'a> {
     profiler: Measured<Profiler<'a>>,
     schedule: Schedule,
     paths: Vec<Explained>,
 }
 
 /// A rig with its threads and what its turns have come to.
-struct Warm {
+struct SampledRig {
     rig: Rig,
     threads: Threads,
-    so_far: SetUp,
+    so_far: ExplainedSetUp,
 }
 
-impl<'a> Explanation<'a> {
+impl<'a> ExplainSession<'a> {
     /// Nothing is measured yet. Without a profiler only the turns without sampling are taken.
     pub fn new(contestants: Vec<Contestant>, profiler: Measured<Profiler<'a>>, seed: u64) -> Self {
         let schedule = Schedule::new(contestants.len(), seed);
@@ -117,9 +117,9 @@ impl<'a> Explanation<'a> {
     }
 
     /// Rigs of all paths, in their order. Who is built first changes from set-up to set-up: it gets other pages.
-    fn build(&self, number: usize) -> Result<Vec<Warm>, RigError> {
+    fn build(&self, number: usize) -> Result<Vec<SampledRig>, RigError> {
         let count = self.paths.len();
-        let mut warm: Vec<Option<Warm>> = (0..count).map(|_| None).collect();
+        let mut warm: Vec<Option<SampledRig>> = (0..count).map(|_| None).collect();
         for place in 0..count {
             let index = (place + number) % count;
             let before = threads::of_process();
@@ -127,9 +127,9 @@ impl<'a> Explanation<'a> {
             let rig = contestant.build(number + 1)?;
             let mut threads = threads::of_process();
             // A rig's ends are new; what lies between them is there before and stays.
-            threads.retain(|thread, role| *role == Role::Relay || !before.contains_key(thread));
+            threads.retain(|thread, role| *role == ThreadRole::Relay || !before.contains_key(thread));
             threads.extend(threads::of_kernel());
-            warm[index] = Some(Warm { rig, threads, so_far: SetUp::default() });
+            warm[index] = Some(SampledRig { rig, threads, so_far: ExplainedSetUp::default() });
         }
         Ok(warm.into_iter().flatten().collect())
     }
@@ -140,7 +140,7 @@ impl<'a> Explanation<'a> {
     }
 }
 
-impl Warm {
+impl SampledRig {
     /// A turn with sampling. Samples that could not be begun or ended are as good as lost: the turn then has none.
     fn sample(&mut self, profiler: &mut Profiler<'_>, work: Work) -> Result<(), RigError> {
         let begun = profiler.begin(&threads::with_workers(&self.threads));
@@ -157,7 +157,7 @@ impl Warm {
 
 fn add(sum: &mut Option<Sample>, sample: Sample) {
     match sum {
-        Some(sum) => sum.add(&sample),
+        Some(sum) => sum.merge_sequential(&sample),
         None => *sum = Some(sample),
     }
 }

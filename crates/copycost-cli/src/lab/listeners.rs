@@ -3,7 +3,7 @@
 use std::fs;
 
 use super::Lab;
-use crate::doctor::hooks::{Tap, taps};
+use crate::doctor::hooks::{PacketSocket, taps};
 
 /// Before this version of Linux a tap on every interface of one namespace heard those of all others first
 /// (per-namespace ptype_all, net/core/dev.c).
@@ -22,7 +22,7 @@ impl Lab {
                 return None;
             }
             let sockets = fs::read_to_string("/proc/net/packet").unwrap_or_default();
-            let everywhere = taps(&sockets).into_iter().find(Tap::is_everywhere)?;
+            let everywhere = taps(&sockets).into_iter().find(PacketSocket::is_everywhere)?;
             Some(format!(
                 "{} taps every interface of the host, and on this kernel that includes those of the lab",
                 everywhere.owner()

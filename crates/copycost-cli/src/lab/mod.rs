@@ -23,9 +23,9 @@ mod error;
 mod iproute;
 mod listeners;
 mod network;
+mod placement;
 mod probe;
 mod relay;
-mod seats;
 mod site;
 mod sweep;
 
@@ -33,35 +33,35 @@ use std::io;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use copycost::cost::relayed::Relayed;
+use copycost::cost::relayed::RelayCost;
 use copycost::cost::system::Ksoftirqd;
 use copycost::cost::{Measured, Missing};
 use copycost::internals::sys::limits;
 use copycost::scenario::Scenario;
 
 pub use error::LabError;
-pub use network::{CLIENTS, End, Network, SERVER, remove_all};
+pub use network::{CLIENTS, LabNetwork, NetworkEnd, SERVER, remove_all};
 pub use probe::Probed;
-pub use relay::Held;
+pub use relay::HeldRelay;
 pub use site::LabSite;
 
-use probe::Key;
-use relay::{Account, Relay};
+use probe::ProbeKey;
+use relay::{Relay, RelayCounters};
 
 /// A lab that stands. It is removed when dropped.
 #[derive(Debug)]
 pub struct Lab {
     // Dropped in this order: the relay has the taps open.
     relay: Relay,
-    network: Network,
+    network: LabNetwork,
     ksoftirqd: Measured<Ksoftirqd>,
-    probed: Mutex<Vec<(Key, Probed)>>,
+    probed: Mutex<Vec<(ProbeKey, Probed)>>,
 }
 
 /// The state of everything that a run between the ends is charged with. Only differences mean anything.
 #[derive(Debug, Clone)]
-pub struct Books {
-    relay: Option<Account>,
+pub struct CounterSnapshot {
+    relay: Option<RelayCounters>,
     ksoftirqd: Measured<Duration>,
     dropped: u64,
 }
@@ -81,13 +81,13 @@ impl Lab {
             return Err(LabError::NotAllowed(missing));
         }
         sweep::sweep();
-        let (network, taps) = Network::build()?;
+        let (network, taps) = LabNetwork::build()?;
         let relay = Relay::start(taps).map_err(LabError::os("the relay could not be started"))?;
         Ok(Self { relay, network, ksoftirqd: Ksoftirqd::find(), probed: Mutex::default() })
     }
 
     /// The network.
-    pub fn network(&self) -> &Network {
+    pub fn network(&self) -> &LabNetwork {
         &self.network
     }
 
@@ -95,13 +95,13 @@ impl Lab {
     ///
     /// # Errors
     /// `TimedOut` where the relay does not answer.
-    pub fn hold(&self) -> io::Result<Held> {
+    pub fn hold(&self) -> io::Result<HeldRelay> {
         self.relay.hold()
     }
 
     /// How things stand now.
-    pub fn books(&self) -> Books {
-        Books {
+    pub fn books(&self) -> CounterSnapshot {
+        CounterSnapshot {
             relay: self.relay.account(),
             ksoftirqd: self.ksoftirqd.as_ref().map_err(Missing::clone).and_then(Ksoftirqd::now),
             dropped: self.network.dropped(),
@@ -109,7 +109,7 @@ impl Lab {
     }
 
     /// What was spent since `earlier`.
-    pub fn since(&self, earlier: &Books) -> Relayed {
+    pub fn since(&self, earlier: &CounterSnapshot) -> RelayCost {
         let now = self.books();
         let (before, after) = (earlier.relay.unwrap_or_default(), now.relay.unwrap_or_default());
         let cpu = before.cpu.zip(after.cpu).map(|(before, mut after)| {
@@ -117,7 +117,7 @@ impl Lab {
             after
         });
         let ksoftirqd = now.ksoftirqd.and_then(|now| Ok(now.saturating_sub(earlier.ksoftirqd.clone()?)));
-        Relayed {
+        RelayCost {
             cpu,
             ksoftirqd,
             frames: after.frames - before.frames,
@@ -128,7 +128,7 @@ impl Lab {
 
     /// Whether the scenario's path sends such messages by reference. Probed once for each path and message.
     pub fn probed(&self, scenario: &Scenario) -> Probed {
-        let key = Key::of(scenario);
+        let key = ProbeKey::of(scenario);
         // Held to the end: no two probes stop the wire at once.
         let mut probed = self.probed.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((_, known)) = probed.iter().find(|(known, _)| *known == key) {

@@ -43,12 +43,12 @@ const QUEUE: u32 = 16_384;
 
 /// One of the two ends.
 #[derive(Debug)]
-pub struct End {
+pub struct NetworkEnd {
     /// Its name.
     pub name: String,
     /// Its namespace.
     pub netns: Netns,
-    watched: Watched,
+    watched: NamespaceStats,
 }
 
 /// Which CPUs take what arrives off a link: `rps_cpus`. A kernel without CONFIG_RPS has no such file.
@@ -57,20 +57,20 @@ struct Steering(Option<File>);
 
 /// What the kernel tells of the links and the packet sockets of a namespace, to be read from anywhere.
 #[derive(Debug)]
-struct Watched {
+struct NamespaceStats {
     links: File,
     packet_sockets: File,
 }
 
 /// A network that stands. Its names are removed when it is dropped; it is gone when nobody uses it any more.
 #[derive(Debug)]
-pub struct Network {
+pub struct LabNetwork {
     /// Where the server is.
-    pub server: End,
+    pub server: NetworkEnd,
     /// Where the clients are.
-    pub clients: End,
+    pub clients: NetworkEnd,
     /// Where the relay's links are.
-    wire: End,
+    wire: NetworkEnd,
     /// At the server's end and on its wire.
     of_server: [Steering; 2],
     /// Likewise at the clients'.
@@ -85,7 +85,7 @@ struct Names([String; 3]);
 /// The names of all networks of this process: for an end without unwinding.
 static STANDING: Mutex<Vec<String>> = Mutex::new(Vec::new());
 
-impl Network {
+impl LabNetwork {
     /// Builds one, and opens the taps at the server's and at the clients' wire.
     pub fn build() -> Result<(Self, [Tap; 2]), LabError> {
         let names = Names::new();
@@ -97,13 +97,13 @@ impl Network {
         let (server, steer_server) = end(&names.0[0], server, SERVER, CLIENTS)?;
         let (clients, steer_clients) = end(&names.0[2], clients, CLIENTS, SERVER)?;
         let (taps, [steer_a, steer_b], watched) = inside(&wire, open_wire)?;
-        let wire = End { name: names.0[1].clone(), netns: wire, watched };
+        let wire = NetworkEnd { name: names.0[1].clone(), netns: wire, watched };
         let (of_server, of_clients) = ([steer_server, steer_a], [steer_clients, steer_b]);
         Ok((Self { server, clients, wire, of_server, of_clients, _names: names }, taps))
     }
 
     /// The three namespaces.
-    pub fn ends(&self) -> [&End; 3] {
+    pub fn ends(&self) -> [&NetworkEnd; 3] {
         [&self.server, &self.wire, &self.clients]
     }
 
@@ -123,7 +123,7 @@ impl Network {
     }
 }
 
-impl End {
+impl NetworkEnd {
     /// `/proc/net/packet` of this namespace.
     pub fn packet_sockets(&self) -> String {
         read(&self.watched.packet_sockets)
@@ -241,7 +241,7 @@ fn of_kind(kind: &'static str) -> impl FnOnce(LabError) -> LabError {
     }
 }
 
-fn end(name: &str, netns: Netns, own: Ipv4Addr, other: Ipv4Addr) -> Result<(End, Steering), LabError> {
+fn end(name: &str, netns: Netns, own: Ipv4Addr, other: Ipv4Addr) -> Result<(NetworkEnd, Steering), LabError> {
     let (steering, watched) = inside(&netns, || {
         quiet();
         // After a pause a connection would begin anew with ten segments, and a turn follows a pause.
@@ -257,9 +257,9 @@ fn end(name: &str, netns: Netns, own: Ipv4Addr, other: Ipv4Addr) -> Result<(End,
             format!("neighbour add {other} lladdr {} dev eth0 nud permanent", hardware(other)),
         ];
         batch("set an end up", &lines, false)?;
-        with_own_sysfs(|| Ok((Steering::of("eth0"), Watched::open()?)))
+        with_own_sysfs(|| Ok((Steering::of("eth0"), NamespaceStats::open()?)))
     })?;
-    Ok((End { name: name.to_owned(), netns, watched }, steering))
+    Ok((NetworkEnd { name: name.to_owned(), netns, watched }, steering))
 }
 
 /// No neighbour discovery: frames on the wire are those of the measurement.
@@ -280,7 +280,7 @@ fn with_own_sysfs<T>(work: impl FnOnce() -> Result<T, LabError>) -> Result<T, La
     work()
 }
 
-impl Watched {
+impl NamespaceStats {
     fn open() -> Result<Self, LabError> {
         // A process' /proc/net is that of its main thread.
         let open = |name| {
@@ -291,7 +291,7 @@ impl Watched {
 }
 
 /// From within the wire's namespace: both taps, and both links to the ends.
-fn open_wire() -> Result<([Tap; 2], [Steering; 2], Watched), LabError> {
+fn open_wire() -> Result<([Tap; 2], [Steering; 2], NamespaceStats), LabError> {
     with_own_sysfs(|| {
         // The nodes lie where only this thread sees them, and go with it.
         let nodes = Path::new("/dev");
@@ -299,7 +299,7 @@ fn open_wire() -> Result<([Tap; 2], [Steering; 2], Watched), LabError> {
         let b = device("tap-b")?;
         netns::mount_tmpfs(nodes).map_err(LabError::os("a place for device nodes could not be mounted"))?;
         let taps = [open_tap(&nodes.join("tap-a"), a)?, open_tap(&nodes.join("tap-b"), b)?];
-        Ok((taps, [Steering::of("wire-a"), Steering::of("wire-b")], Watched::open()?))
+        Ok((taps, [Steering::of("wire-a"), Steering::of("wire-b")], NamespaceStats::open()?))
     })
 }
 

@@ -19,13 +19,13 @@ use super::Lab;
 use super::error::LabError;
 use super::iproute::inside;
 use super::network;
-use copycost::internals::connection::{self, Applied, Options};
-use copycost::internals::supply::Supply;
+use copycost::internals::connection::{self, AppliedOptions, ConnectionOptions};
+use copycost::internals::pool::MessagePool;
 use copycost::internals::sys::socket::Socket;
 use copycost::internals::sys::tcp_info::tcp_info;
 use copycost::message::{Buffers, Footprint, Message, Spec, content};
 use copycost::scenario::Scenario;
-use copycost::send::{Budget, Copies, Limits, SendPath, Sender, Terms, drain};
+use copycost::send::{Budget, Copies, SendPath, Sender, SenderConfig, ZeroCopyLimits, drain};
 
 /// The largest message that is sent: it must fit into a send buffer with all its pages, or the send would wait for the
 /// relay that is held. What a path does with larger ones it does with this one.
@@ -49,12 +49,12 @@ pub struct Probed {
 
 /// What was probed: for another message a path may do something else.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Key {
+pub(super) struct ProbeKey {
     path: &'static str,
     spec: Spec,
 }
 
-impl Key {
+impl ProbeKey {
     pub(super) fn of(scenario: &Scenario) -> Self {
         // One message, whatever the scenario does with several.
         let size = scenario.spec.size.min(MOST);
@@ -65,15 +65,17 @@ impl Key {
 }
 
 /// Probes the scenario's path with one of its messages, or the largest that can be.
-pub(super) fn probe(lab: &Lab, scenario: &Scenario, key: Key) -> Probed {
-    match Trial::open(lab, scenario.path, key.spec, scenario.options).and_then(|trial| trial.run(lab)) {
+pub(super) fn probe(lab: &Lab, scenario: &Scenario, key: ProbeKey) -> Probed {
+    match ProbeConnection::open(lab, scenario.path, key.spec, scenario.options)
+        .and_then(|trial| trial.run(lab))
+    {
         Ok(seen) => seen.judge(),
         Err(error) => Probed { word: Copies::Unknown, told: format!("the probe failed: {error}") },
     }
 }
 
 /// A connection through the lab, with a message to send.
-struct Trial {
+struct ProbeConnection {
     sender: Box<dyn Sender>,
     /// Another handle on the sender's socket.
     near: Socket,
@@ -82,25 +84,28 @@ struct Trial {
     patience: Duration,
 }
 
-impl Trial {
-    fn open(lab: &Lab, path: &SendPath, spec: Spec, options: Options) -> io::Result<Self> {
+impl ProbeConnection {
+    fn open(lab: &Lab, path: &SendPath, spec: Spec, options: ConnectionOptions) -> io::Result<Self> {
         // Nothing is to wait for an acknowledgement.
-        let options = Options { nodelay: true, ..options };
+        let options = ConnectionOptions { nodelay: true, ..options };
         let listener = lab.listen(&options).map_err(io::Error::other)?;
         let address = listener.local_addr()?;
         let far = lab.connect(address, &options).map_err(io::Error::other)?;
         let (near, _) = listener.accept()?;
-        connection::accepted(&near, &options)?;
-        let supply = Supply::new(&spec, true)?;
+        connection::set_timeouts(&near, &options)?;
+        let supply = MessagePool::new(&spec, true)?;
         let message = supply.messages().first().cloned().ok_or(io::ErrorKind::InvalidInput)?;
-        let applied = Applied::of(&near)?;
-        let budget = Budget::share(&Limits::of_process(), 1, applied.send_buffer);
-        let sender =
-            (path.open)(near.try_clone()?, &supply, Terms { urgent: true, ..Terms::within(budget) })?;
-        Ok(Self { sender, near, far, message, patience: options.stall })
+        let applied = AppliedOptions::of(&near)?;
+        let budget = Budget::share(&ZeroCopyLimits::of_process(), 1, applied.send_buffer);
+        let sender = (path.open)(
+            near.try_clone()?,
+            &supply,
+            SenderConfig { urgent: true, ..SenderConfig::within(budget) },
+        )?;
+        Ok(Self { sender, near, far, message, patience: options.stall_timeout })
     }
 
-    fn run(mut self, lab: &Lab) -> io::Result<Seen> {
+    fn run(mut self, lab: &Lab) -> io::Result<SeenSegments> {
         let size = self.message.size();
         let mut arrived = vec![0; size];
         for _ in 0..WARM_UP.div_ceil(size).min(64) {
@@ -121,7 +126,7 @@ impl Trial {
         drop(held);
         self.receive(&mut arrived)?;
         drain(&mut *self.sender, Instant::now() + self.patience)?;
-        Ok(Seen::of(&arrived[..gone]))
+        Ok(SeenSegments::of(&arrived[..gone]))
     }
 
     fn send(&mut self) -> io::Result<()> {
@@ -157,7 +162,7 @@ fn flip(message: &Message) -> io::Result<()> {
 
 /// Bytes of one message as they arrived.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-struct Seen {
+struct SeenSegments {
     /// As they were when the message was sent.
     as_sent: usize,
     /// As they were changed to.
@@ -166,7 +171,7 @@ struct Seen {
     strange: usize,
 }
 
-impl Seen {
+impl SeenSegments {
     fn of(arrived: &[u8]) -> Self {
         let mut sent = vec![0; arrived.len()];
         content(0, 0, &mut sent);
@@ -209,7 +214,7 @@ impl Seen {
 
 impl Lab {
     /// A listener at the server's end.
-    pub fn listen(&self, options: &Options) -> Result<Socket, LabError> {
+    pub fn listen(&self, options: &ConnectionOptions) -> Result<Socket, LabError> {
         let address = SocketAddr::from((network::SERVER, 0));
         inside(&self.network.server.netns, || {
             connection::listen(address, options)
@@ -218,7 +223,7 @@ impl Lab {
     }
 
     /// A connection from the clients' end.
-    pub fn connect(&self, address: SocketAddr, options: &Options) -> Result<Socket, LabError> {
+    pub fn connect(&self, address: SocketAddr, options: &ConnectionOptions) -> Result<Socket, LabError> {
         inside(&self.network.clients.netns, || {
             connection::connect(address, options)
                 .map_err(LabError::os("a client could not connect in the lab"))
@@ -237,7 +242,7 @@ mod tests {
         let changed: Vec<u8> = sent.iter().map(|byte| !byte).collect();
         let half: Vec<u8> = sent[..50].iter().chain(&changed[50..]).copied().collect();
         let zeroes = vec![0; 100];
-        let word = |bytes: &[u8]| Seen::of(bytes).judge().word;
+        let word = |bytes: &[u8]| SeenSegments::of(bytes).judge().word;
         assert_eq!(word(&sent), Copies::Copied);
         assert_eq!(word(&changed), Copies::ByReference);
         assert_eq!(word(&half), Copies::Mixed);

@@ -15,7 +15,7 @@ use crossbeam::channel::{Receiver, Sender, bounded, unbounded};
 use copycost::cost::cpu::{CpuSpent, ThreadCpu};
 use copycost::internals::server::STACK_BYTES;
 use copycost::internals::sys::sched;
-use copycost::internals::sys::tap::{self, Bell, HEADER_BYTES, Tap};
+use copycost::internals::sys::tap::{self, HEADER_BYTES, Tap, TapWaker};
 use copycost::offset::Pages;
 
 /// The largest frame: 64 KiB of segmentation offload with an Ethernet header, and a VLAN tag, which the lab has not.
@@ -44,7 +44,7 @@ const PATIENCE: Duration = Duration::from_secs(1);
 
 /// What the relay has done so far. Only differences mean anything.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Account {
+pub struct RelayCounters {
     /// CPU time of its thread, whatever ran on top of it included.
     pub cpu: Option<CpuSpent>,
     /// Frames that passed from the server to the clients.
@@ -58,8 +58,8 @@ pub struct Account {
 }
 
 /// What it is told.
-enum Order {
-    Account(Sender<Account>),
+enum RelayCommand {
+    Account(Sender<RelayCounters>),
     /// Stop, say so, and wait for the end of the other channel.
     Hold(Sender<()>, Receiver<()>),
     Sit {
@@ -72,14 +72,14 @@ enum Order {
 /// A running relay. It stops when dropped.
 #[derive(Debug)]
 pub struct Relay {
-    orders: Sender<Order>,
-    bell: Arc<Bell>,
+    orders: Sender<RelayCommand>,
+    bell: Arc<TapWaker>,
     thread: Option<JoinHandle<()>>,
 }
 
 /// While this lives nothing passes.
 #[derive(Debug)]
-pub struct Held {
+pub struct HeldRelay {
     _go_on: Sender<()>,
 }
 
@@ -87,38 +87,38 @@ impl Relay {
     /// Starts to carry frames between the server's tap and the clients'.
     pub fn start(taps: [Tap; 2]) -> io::Result<Self> {
         let (orders, taken) = unbounded();
-        let bell = Arc::new(Bell::new()?);
+        let bell = Arc::new(TapWaker::new()?);
         let of_thread = Arc::clone(&bell);
         let thread = thread::Builder::new()
             .name("relay".into())
             .stack_size(STACK_BYTES)
-            .spawn(move || Wire::new(taps, taken, of_thread).carry())?;
+            .spawn(move || RelayThread::new(taps, taken, of_thread).carry())?;
         Ok(Self { orders, bell, thread: Some(thread) })
     }
 
     /// What it has done so far. Not while it is held.
-    pub fn account(&self) -> Option<Account> {
+    pub fn account(&self) -> Option<RelayCounters> {
         let (told, account) = bounded(1);
-        self.order(Order::Account(told));
+        self.order(RelayCommand::Account(told));
         account.recv_timeout(PATIENCE).ok()
     }
 
     /// Has it stop, and waits until it has.
-    pub fn hold(&self) -> io::Result<Held> {
+    pub fn hold(&self) -> io::Result<HeldRelay> {
         let (held, wait) = bounded(1);
         let (go_on, until) = bounded(1);
-        self.order(Order::Hold(held, until));
+        self.order(RelayCommand::Hold(held, until));
         wait.recv_timeout(PATIENCE)
             .map_err(|_| io::Error::new(io::ErrorKind::TimedOut, "the relay does not stop"))?;
-        Ok(Held { _go_on: go_on })
+        Ok(HeldRelay { _go_on: go_on })
     }
 
     /// Moves it to these CPUs; where it shares them with an end, as a thread that preempts nobody.
     pub fn sit(&self, cpus: &[usize], shared: bool) {
-        self.order(Order::Sit { cpus: cpus.to_vec(), shared });
+        self.order(RelayCommand::Sit { cpus: cpus.to_vec(), shared });
     }
 
-    fn order(&self, order: Order) {
+    fn order(&self, order: RelayCommand) {
         // A relay that has ended answers nothing, and the caller finds that out.
         let _ = self.orders.send(order);
         self.bell.ring();
@@ -127,7 +127,7 @@ impl Relay {
 
 impl Drop for Relay {
     fn drop(&mut self) {
-        self.order(Order::Stop);
+        self.order(RelayCommand::Stop);
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();
         }
@@ -135,26 +135,26 @@ impl Drop for Relay {
 }
 
 /// What the thread has.
-struct Wire {
+struct RelayThread {
     taps: [Tap; 2],
-    orders: Receiver<Order>,
-    bell: Arc<Bell>,
+    orders: Receiver<RelayCommand>,
+    bell: Arc<TapWaker>,
     cpu: ThreadCpu,
-    passed: [Passed; 2],
+    passed: [RelayDirection; 2],
     buffer: Pages,
 }
 
 /// One way.
 #[derive(Debug, Default)]
-struct Passed {
+struct RelayDirection {
     frames: u64,
     bytes: u64,
     unfit: u64,
     refused: u64,
 }
 
-impl Wire {
-    fn new(taps: [Tap; 2], orders: Receiver<Order>, bell: Arc<Bell>) -> Self {
+impl RelayThread {
+    fn new(taps: [Tap; 2], orders: Receiver<RelayCommand>, bell: Arc<TapWaker>) -> Self {
         let buffer = Pages::new(BUFFER);
         Self { taps, orders, bell, cpu: ThreadCpu::open(), passed: Default::default(), buffer }
     }
@@ -192,28 +192,28 @@ impl Wire {
         self.bell.silence();
         while let Ok(order) = self.orders.try_recv() {
             match order {
-                Order::Account(told) => drop(told.send(self.account())),
-                Order::Hold(held, until) => {
+                RelayCommand::Account(told) => drop(told.send(self.account())),
+                RelayCommand::Hold(held, until) => {
                     let _ = held.send(());
                     // An end, even if whoever holds it never lets go.
                     let _ = until.recv_timeout(10 * PATIENCE);
                 }
                 // Where it may not, it stays where it is.
-                Order::Sit { cpus, shared } => {
+                RelayCommand::Sit { cpus, shared } => {
                     let _ = sched::pin(&cpus);
                     if shared {
                         let _ = sched::batch();
                     }
                 }
-                Order::Stop => return false,
+                RelayCommand::Stop => return false,
             }
         }
         true
     }
 
-    fn account(&mut self) -> Account {
+    fn account(&mut self) -> RelayCounters {
         let [there, back] = &self.passed;
-        Account {
+        RelayCounters {
             cpu: self.cpu.since(Duration::ZERO).ok(),
             frames: there.frames,
             bytes: there.bytes,
@@ -223,7 +223,7 @@ impl Wire {
     }
 }
 
-impl Passed {
+impl RelayDirection {
     /// Passes what waits at `from` on to `to`, [`BATCH`] frames at most; true: there may be more.
     #[inline]
     fn pass(&mut self, from: &Tap, to: &Tap, buffer: &mut [u8]) -> bool {
@@ -254,7 +254,7 @@ mod tests {
     use std::os::unix::net::UnixDatagram;
     use std::time::Instant;
 
-    use super::super::network::Network;
+    use super::super::network::LabNetwork;
     use super::*;
 
     /// A relay between two sockets of datagrams; the far ends of both.
@@ -332,7 +332,7 @@ mod tests {
         if copycost::internals::sys::limits::user() != 0 {
             return crate::rules::skip("a tap needs root");
         }
-        let (network, [_, tap_b]) = Network::build().unwrap();
+        let (network, [_, tap_b]) = LabNetwork::build().unwrap();
         let (near, far) = UnixDatagram::pair().unwrap();
         near.set_nonblocking(true).unwrap();
         let relay = Relay::start([Tap::stand_in(near), tap_b]).unwrap();

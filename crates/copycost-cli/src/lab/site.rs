@@ -5,10 +5,10 @@ use std::sync::Arc;
 use crossbeam::channel::Sender;
 
 use super::{Lab, LabError};
-use copycost::cost::relayed::Relayed;
-use copycost::internals::seat::Seats;
-use copycost::internals::server::News;
-use copycost::rig::{Reached, RelayMeter, Rig, RigError, ServerSite, Site, SiteError, available, serve};
+use copycost::cost::relayed::RelayCost;
+use copycost::internals::placement::PlacementPlan;
+use copycost::internals::server::WorkerUpdate;
+use copycost::rig::{RelayMeter, Rig, RigError, ServerHandle, ServerSite, Site, SiteError, available, serve};
 use copycost::scenario::Scenario;
 
 /// A lab as a [`Site`], whose report is what a [`super::Probed`] says of the path.
@@ -26,12 +26,17 @@ impl Site for LabSite {
 }
 
 impl ServerSite for LabSite {
-    fn seats(&self, scenario: &Scenario, cpus: &[usize]) -> Seats {
+    fn seats(&self, scenario: &Scenario, cpus: &[usize]) -> PlacementPlan {
         self.0.seats(scenario.placement, scenario.clients, cpus)
     }
 
     /// The server is first asked what it does with the path's messages.
-    fn reach(&self, scenario: &Scenario, cpus: &[usize], news: Sender<News>) -> Result<Reached, RigError> {
+    fn reach(
+        &self,
+        scenario: &Scenario,
+        cpus: &[usize],
+        news: Sender<WorkerUpdate>,
+    ) -> Result<ServerHandle, RigError> {
         let lab = &self.0;
         available(scenario)?;
         lab.arrange(scenario.placement, scenario.clients, cpus)?;
@@ -39,12 +44,17 @@ impl ServerSite for LabSite {
         let listener = lab.listen(&scenario.options)?;
         let reached = serve(scenario, listener, self.seats(scenario, cpus).servers, news)?;
         let relay: Arc<dyn RelayMeter> = lab.clone();
-        Ok(Reached { copied_because: tapped, relay: Some(relay), report: Some(Arc::new(probed)), ..reached })
+        Ok(ServerHandle {
+            copied_because: tapped,
+            relay: Some(relay),
+            report: Some(Arc::new(probed)),
+            ..reached
+        })
     }
 }
 
 impl RelayMeter for Lab {
-    fn start(&self) -> Box<dyn FnOnce() -> Relayed + '_> {
+    fn start(&self) -> Box<dyn FnOnce() -> RelayCost + '_> {
         let books = self.books();
         Box::new(move || self.since(&books))
     }

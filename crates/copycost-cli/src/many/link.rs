@@ -8,7 +8,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 /// What carries messages between the ranks. Those from one rank to another arrive whole and in their order.
-pub trait Link: fmt::Debug + Send + Sync {
+pub trait RankLink: fmt::Debug + Send + Sync {
     /// The number of this rank, from 0.
     fn rank(&self) -> usize;
 
@@ -23,13 +23,13 @@ pub trait Link: fmt::Debug + Send + Sync {
 }
 
 /// Sends `word`.
-pub fn tell<T: Serialize>(link: &dyn Link, to: usize, word: &T) {
+pub fn tell<T: Serialize>(link: &dyn RankLink, to: usize, word: &T) {
     // Nothing that is said here has a key that is no string, or a number that JSON has not.
     link.send(to, &serde_json::to_vec(word).unwrap_or_default());
 }
 
 /// The next word that has arrived; one that is not understood is as good as its sender's silence.
-pub fn hear<T: DeserializeOwned>(link: &dyn Link) -> Option<(usize, T)> {
+pub fn hear<T: DeserializeOwned>(link: &dyn RankLink) -> Option<(usize, T)> {
     let (from, bytes) = link.poll()?;
     serde_json::from_slice(&bytes).ok().map(|word| (from, word))
 }

@@ -4,27 +4,27 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 
-use crate::remote::{Host, HostTerms, Network, Token};
-use copycost::internals::connection::{self, Options};
-use copycost::internals::server::{Doors, Server};
+use crate::remote::{HostTerms, IpNetwork, RemoteServer, Token};
+use copycost::internals::connection::{self, ConnectionOptions};
+use copycost::internals::server::{Handlers, Server};
 use copycost::internals::sys::{interfaces, limits};
 
 /// A server in this process for guests who know the token.
 #[derive(Debug)]
-pub struct Local {
+pub struct RankServer {
     _server: Server,
     /// Where it is reached.
     pub addresses: Vec<SocketAddr>,
 }
 
-impl Local {
+impl RankServer {
     /// A server for so many clients over all guests, reached in `network`, or where that is not said by any address
     /// that this host has.
     pub fn start(
         token: Token,
-        network: Option<Network>,
+        network: Option<IpNetwork>,
         most_clients: usize,
-        options: Options,
+        options: ConnectionOptions,
     ) -> Result<Self, String> {
         let failed = |error: io::Error| format!("a server could not start: {error}");
         raise_open_files();
@@ -36,8 +36,8 @@ impl Local {
             (None, IpAddr::V6(_)) => Ipv6Addr::UNSPECIFIED.into(),
         };
         let listener = connection::listen((bind, 0).into(), &options).map_err(failed)?;
-        let host = Host::new(HostTerms { token: Some(token), most_clients }, options);
-        let doors = Doors { control: Some(Arc::new(host)), raw: None };
+        let host = RemoteServer::new(HostTerms { token: Some(token), most_clients }, options);
+        let doors = Handlers { control: Some(Arc::new(host)), raw: None };
         let server = Server::start(listener, options, doors).map_err(failed)?;
         let port = server.address().port();
         let bound = |address: &&IpAddr| address.is_ipv4() == reached[0].is_ipv4();
@@ -61,7 +61,7 @@ fn raise_open_files() {
 
 /// The addresses at which others can reach this host, IPv4 first; at least one. Those of loopback only where there are
 /// no others: on another host they are its own.
-fn reached(own: &[IpAddr], network: Option<Network>) -> Result<Vec<IpAddr>, String> {
+fn reached(own: &[IpAddr], network: Option<IpNetwork>) -> Result<Vec<IpAddr>, String> {
     let usable = |address: &&IpAddr| match (network, address) {
         (Some(network), address) => network.holds(**address),
         // Without the name of an interface nobody can use those of a link.

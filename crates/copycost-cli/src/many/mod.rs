@@ -10,7 +10,7 @@
 //! - `follower`: every other rank
 //!
 //! Only control goes over the link: what to set up, when to begin, what was measured. The data flow over TCP as
-//! everywhere, from [`copycost::internals::server`] to [`copycost::internals::fleet`], past the proof of a token that rank 0 has made for this job.
+//! everywhere, from [`copycost::internals::server`] to [`copycost::internals::clients`], past the proof of a token that rank 0 has made for this job.
 //!
 //! **The clock.** Hosts have no clock in common, so order is made by messages alone. A client host says when all of
 //! its clients receive; when all hosts have said so, rank 0 lets the windows open; a host whose window is closed says so,
@@ -22,18 +22,18 @@
 //! spin). A window opens a lead after the word for it, in which that word reaches everyone, and after its end a host
 //! is silent for as long; rank 0 and other servers do not look for as long as a window lasts.
 
-mod director;
+mod cluster;
+mod control_messages;
 mod follower;
 pub mod link;
 mod local;
+mod membership;
 pub mod mpi;
-mod roll;
 mod sharing;
 #[cfg(test)]
 mod tests;
-mod words;
 
-pub use director::{Director, Received, Terms};
-pub use follower::{Left, follow};
-pub use link::Link;
-pub use roll::{Member, Role};
+pub use cluster::{Director, HostReceived, JobConfig};
+pub use follower::{JobEnd, follow};
+pub use link::RankLink;
+pub use membership::{Member, RankRole};

@@ -14,7 +14,7 @@ use mpi::point_to_point::{Destination as _, Source as _};
 use mpi::topology::Communicator as _;
 use mpi::traits::Equivalence as _;
 
-use super::link::{Assembly, Link, pieces};
+use super::link::{Assembly, RankLink, pieces};
 
 /// Bytes that may have been sent and not yet been taken over by the library: a message of rank 0 is a few hundred
 /// bytes, and the largest of another rank, with the histograms of a run, is below a tenth of this.
@@ -25,10 +25,10 @@ const LAUNCHED: [&str; 4] = ["OMPI_COMM_WORLD_SIZE", "PMIX_RANK", "PMI_RANK", "P
 
 thread_local! {
     /// MPI is used by the thread that has begun it and by no other.
-    static JOB: RefCell<Option<Job>> = const { RefCell::new(None) };
+    static JOB: RefCell<Option<MpiWorld>> = const { RefCell::new(None) };
 }
 
-struct Job {
+struct MpiWorld {
     universe: Universe,
     unfinished: HashMap<usize, Assembly>,
 }
@@ -59,7 +59,7 @@ impl Mpi {
         let world = universe.world();
         let place = |number: mpi::Rank| usize::try_from(number).unwrap_or_default();
         let (rank, size) = (place(world.rank()), place(world.size()));
-        JOB.set(Some(Job { universe, unfinished: HashMap::new() }));
+        JOB.set(Some(MpiWorld { universe, unfinished: HashMap::new() }));
         Some(Self { rank, size })
     }
 
@@ -79,7 +79,7 @@ impl Mpi {
     }
 }
 
-impl Link for Mpi {
+impl RankLink for Mpi {
     fn rank(&self) -> usize {
         self.rank
     }

@@ -1,8 +1,8 @@
 //! Which clients of all share a server, and which share the CPUs of a machine.
 
-use super::roll::Member;
-use crate::remote::Shares;
-use copycost::internals::seat::Among;
+use super::membership::Member;
+use crate::remote::ClientShares;
+use copycost::internals::placement::ClientRange;
 
 /// The server of a client host: hosts take the servers in turn.
 pub fn server_of(host: usize, servers: usize) -> usize {
@@ -11,10 +11,10 @@ pub fn server_of(host: usize, servers: usize) -> usize {
 
 /// For each of the first `hosts` client hosts, with so many clients each: which of all its clients are, at its server and
 /// on its own machine.
-pub fn shares(servers: &[Member], clients: &[Member], hosts: usize, each: usize) -> Vec<Shares> {
+pub fn shares(servers: &[Member], clients: &[Member], hosts: usize, each: usize) -> Vec<ClientShares> {
     let among = |host: usize, with: &dyn Fn(usize) -> bool| {
         let of = |hosts: std::ops::Range<usize>| hosts.filter(|other| with(*other)).count() * each;
-        Among { before: of(0..host), all: of(0..hosts) }
+        ClientRange { before: of(0..host), all: of(0..hosts) }
     };
     let hosts_shares = |host: usize| {
         let server = server_of(host, servers.len());
@@ -26,7 +26,7 @@ pub fn shares(servers: &[Member], clients: &[Member], hosts: usize, each: usize)
         } else {
             among(host, &|other| clients[other].greeting.machine == *machine)
         };
-        Shares { server: at_server, client }
+        ClientShares { server: at_server, client }
     };
     (0..hosts).map(hosts_shares).collect()
 }

@@ -7,14 +7,14 @@ use std::time::{Duration, Instant};
 
 use crossbeam::channel::{Receiver, Sender, unbounded};
 
-use super::director::{Director, Terms};
-use super::follower::{Left, follow};
-use super::link::Link;
+use super::cluster::{Director, JobConfig};
+use super::control_messages::{Command, VERSION};
+use super::follower::{JobEnd, follow};
+use super::link::RankLink;
 use super::sharing::shares;
-use super::words::{Say, VERSION};
 use copycost::message::Spec;
 use copycost::rig::{Rig, RigError, Work};
-use copycost::scenario::Options;
+use copycost::scenario::ConnectionOptions;
 use copycost::scenario::Placement;
 use copycost::scenario::Scenario;
 use copycost::send;
@@ -29,7 +29,7 @@ struct Channels {
     stopped: Arc<AtomicBool>,
 }
 
-impl Link for Channels {
+impl RankLink for Channels {
     fn rank(&self) -> usize {
         self.rank
     }
@@ -63,18 +63,18 @@ fn spawn<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> JoinHa
 /// A job under way.
 struct Job {
     director: Arc<Director>,
-    followers: Vec<JoinHandle<Result<Left, String>>>,
+    followers: Vec<JoinHandle<Result<JobEnd, String>>>,
     stopped: Vec<Arc<AtomicBool>>,
 }
 
 const STALL: Duration = Duration::from_secs(1);
 
-fn options() -> Options {
-    Options { stall: STALL, ..Options::for_this_machine() }
+fn options() -> ConnectionOptions {
+    ConnectionOptions { stall_timeout: STALL, ..ConnectionOptions::for_this_machine() }
 }
 
-fn terms(servers: usize) -> Terms {
-    Terms {
+fn terms(servers: usize) -> JobConfig {
+    JobConfig {
         servers,
         network: Some("127.0.0.0/8".parse().unwrap()),
         most_clients: 64,
@@ -102,7 +102,7 @@ impl Job {
         for received in self.director.finish() {
             assert_eq!(received.own, received.gathered, "{}", received.host);
         }
-        let done = |follower: JoinHandle<_>| assert_eq!(follower.join().unwrap(), Ok(Left::Done));
+        let done = |follower: JoinHandle<_>| assert_eq!(follower.join().unwrap(), Ok(JobEnd::Done));
         self.followers.into_iter().for_each(done);
     }
 }
@@ -126,7 +126,7 @@ fn hosts_measure_together_and_the_sum_is_that_of_their_shares() {
         for path in ["onecopy", "zerocopy"] {
             let mut rig = job.rig(3, path, 2).unwrap();
             let mut sum = rig.run(WINDOW).unwrap();
-            sum.add(&rig.run(WINDOW).unwrap());
+            sum.merge_sequential(&rig.run(WINDOW).unwrap());
             assert_eq!(sum.hosts.len(), 3);
             assert_eq!(sum.bytes, sum.hosts.iter().map(|host| host.bytes).sum::<u64>());
             assert_eq!(sum.messages, sum.hosts.iter().map(|host| host.messages).sum::<u64>());
@@ -188,7 +188,7 @@ fn a_host_that_hangs_ends_the_job_with_its_name() {
     job.director.abandon();
     job.stopped[1].store(false, Ordering::SeqCst);
     let ends: Vec<_> = job.followers.into_iter().map(|follower| follower.join().unwrap()).collect();
-    assert_eq!(ends, [Ok(Left::Abandoned), Ok(Left::Abandoned), Ok(Left::Abandoned)]);
+    assert_eq!(ends, [Ok(JobEnd::Abandoned), Ok(JobEnd::Abandoned), Ok(JobEnd::Abandoned)]);
 }
 
 #[test]
@@ -198,7 +198,7 @@ fn a_signal_ends_the_waiting_with_the_names_of_those_who_are_missing() {
     let other = links.pop().unwrap();
     let stopped = Arc::clone(&other.stopped);
     let follower = spawn(move || follow(&other));
-    let terms = Terms { called_off: || SIGNALLED.load(Ordering::SeqCst), ..terms(1) };
+    let terms = JobConfig { called_off: || SIGNALLED.load(Ordering::SeqCst), ..terms(1) };
     let director = Director::start(Arc::new(links.pop().unwrap()), terms).unwrap();
     stopped.store(true, Ordering::SeqCst);
     SIGNALLED.store(true, Ordering::SeqCst);
@@ -206,7 +206,7 @@ fn a_signal_ends_the_waiting_with_the_names_of_those_who_are_missing() {
     assert!(error.contains("signal") && error.contains("(rank 1)"), "{error}");
     stopped.store(false, Ordering::SeqCst);
     director.finish();
-    assert_eq!(follower.join().unwrap(), Ok(Left::Done));
+    assert_eq!(follower.join().unwrap(), Ok(JobEnd::Done));
 }
 
 #[test]
@@ -217,11 +217,11 @@ fn another_language_is_refused_by_the_name_of_its_speaker() {
         let until = Instant::now() + Duration::from_secs(20);
         while Instant::now() < until {
             if let Some((_, bytes)) = other.poll() {
-                assert!(matches!(serde_json::from_slice(&bytes).unwrap(), Say::Welcome { .. }));
-                let mut greeting = super::roll::Greeting::here(Vec::new());
+                assert!(matches!(serde_json::from_slice(&bytes).unwrap(), Command::Welcome { .. }));
+                let mut greeting = super::membership::Greeting::here(Vec::new());
                 greeting.words = VERSION + 1;
                 greeting.conditions.version = "9.9.9".into();
-                let answer = super::words::Answer::Greeting(Box::new(greeting));
+                let answer = super::control_messages::Reply::Greeting(Box::new(greeting));
                 other.send(0, &serde_json::to_vec(&answer).unwrap());
                 return;
             }
@@ -239,7 +239,7 @@ fn windows_lie_within_the_time_in_which_all_receive() {
     type Log = Arc<Mutex<Vec<(usize, usize, String)>>>;
     #[derive(Debug)]
     struct Logged(Channels, Log);
-    impl Link for Logged {
+    impl RankLink for Logged {
         fn rank(&self) -> usize {
             self.0.rank()
         }
@@ -284,20 +284,20 @@ fn windows_lie_within_the_time_in_which_all_receive() {
     assert_eq!(open[2] + 1, closed[0], "{words:?}");
     drop(rig);
     director.finish();
-    followers.into_iter().for_each(|follower| assert_eq!(follower.join().unwrap(), Ok(Left::Done)));
+    followers.into_iter().for_each(|follower| assert_eq!(follower.join().unwrap(), Ok(JobEnd::Done)));
 }
 
 #[test]
 fn hosts_share_servers_in_turn_and_machines_as_they_are() {
     let member = |rank: usize, machine: &str| {
-        let mut greeting = super::roll::Greeting::here(Vec::new());
+        let mut greeting = super::membership::Greeting::here(Vec::new());
         greeting.machine = machine.to_owned();
-        super::roll::Member { rank, role: super::roll::Role::Receives, greeting }
+        super::membership::Member { rank, role: super::membership::RankRole::Receives, greeting }
     };
     let servers = [member(0, "s0"), member(1, "s1")];
     let clients = [member(2, "a"), member(3, "a"), member(4, "s0"), member(5, "b")];
     let shares = shares(&servers, &clients, 4, 8);
-    let at = |of: fn(&crate::remote::Shares) -> copycost::internals::seat::Among| -> Vec<_> {
+    let at = |of: fn(&crate::remote::ClientShares) -> copycost::internals::placement::ClientRange| -> Vec<_> {
         shares.iter().map(|shares| (of(shares).before, of(shares).all)).collect()
     };
     assert_eq!(at(|shares| shares.server), [(0, 16), (0, 16), (8, 16), (8, 16)]);

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::fit::{ALPHA, Prediction};
-use crate::compare::stats::{Better, Interval, Word, two_sided_quantile};
+use crate::compare::stats::{Better, Interval, Judgement, two_sided_quantile};
 use copycost::units::significant;
 
 /// The cheapest path for a message, and how far the next one is behind.
@@ -29,7 +29,7 @@ impl Choice {
 
     /// Whether the interval says that it is the cheapest.
     pub fn decided(&self) -> bool {
-        self.next.as_ref().is_none_or(|(_, ratio)| Word::of(ratio, Better::Lower) == Word::Slower)
+        self.next.as_ref().is_none_or(|(_, ratio)| Judgement::of(ratio, Better::Lower) == Judgement::Slower)
     }
 }
 

@@ -7,10 +7,10 @@
 use copycost::message::{Fields, Footprint, Layout, Spec};
 
 /// A form of message: size, division, whether fields begin on pages, whether from the other footprint.
-type Form = (usize, &'static str, bool, bool);
+type MessageForm = (usize, &'static str, bool, bool);
 
 /// What the model is fitted to.
-const TRAINING: [Form; 14] = [
+const TRAINING: [MessageForm; 14] = [
     (1024, "single", false, false),
     (1024, "even", false, false),
     (4096, "even", false, false),
@@ -28,7 +28,7 @@ const TRAINING: [Form; 14] = [
 ];
 
 /// What it is checked by.
-const HELD_OUT: [Form; 4] = [
+const HELD_OUT: [MessageForm; 4] = [
     (8192, "even", false, false),
     (98_304, "headed", false, false),
     (32_768, "single", false, false),
@@ -45,13 +45,13 @@ pub fn held_out(like: &Spec) -> Vec<Spec> {
     of(&HELD_OUT, like)
 }
 
-fn of(forms: &[Form], like: &Spec) -> Vec<Spec> {
+fn of(forms: &[MessageForm], like: &Spec) -> Vec<Spec> {
     // Whoever asks about one footprint wants that, and cold memory is what tells most about copying.
     let other = match like.footprint {
         Footprint::Hot => Footprint::Cold,
         asked => asked,
     };
-    let spec = |(size, fields, on_pages, other_footprint): &Form| Spec {
+    let spec = |(size, fields, on_pages, other_footprint): &MessageForm| Spec {
         size: *size,
         fields: fields.parse().unwrap_or(Fields::Even),
         layout: if *on_pages { Layout::Page } else { like.layout },

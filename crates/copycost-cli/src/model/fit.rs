@@ -5,7 +5,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use super::features::Features;
-use super::linear::{self, Fit, Refused, Row};
+use super::linear::{self, Fit, FitRow, NoFit};
 use super::noise::Noise;
 use crate::compare::stats::two_sided_quantile;
 use copycost::message::{Footprint, words};
@@ -65,7 +65,7 @@ impl<'de> Deserialize<'de> for Term {
 
 /// What was counted for each message of a cell.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
-pub struct Counts {
+pub struct MessageCounts {
     /// System calls of the sender.
     pub calls: f64,
     /// Segments with payload; 0 where they are not counted.
@@ -76,17 +76,17 @@ pub struct Counts {
 
 /// One measured cell of a path.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Measured {
+pub struct MeasuredCell {
     /// Its message.
     pub features: Features,
     /// What was counted.
-    pub counts: Counts,
+    pub counts: MessageCounts,
     /// CPU time of a message in ns, in each set-up; at least one.
     pub ns: Vec<f64>,
 }
 
 /// How a count follows from a message: so much for each message, each field and each KiB.
-pub type Rate = [f64; 3];
+pub type CountRate = [f64; 3];
 
 /// The cost model of a path, for the CPU time of one end or of both.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -96,7 +96,7 @@ pub struct Model {
     /// ns for each.
     pub fit: Fit,
     /// Of calls, segments and notifications.
-    pub rates: [Rate; 3],
+    pub rates: [CountRate; 3],
     /// How far off the cells are.
     #[serde(default)]
     pub noise: Noise,
@@ -120,7 +120,7 @@ pub struct Prediction {
     pub freedom: usize,
 }
 
-impl Measured {
+impl MeasuredCell {
     /// CPU time of a message in ns: the mean over set-ups.
     pub fn mean(&self) -> f64 {
         mean(&self.ns)
@@ -134,25 +134,25 @@ impl Model {
     /// criterion), and so is one whose coefficient comes out negative: nothing gives time back.
     ///
     /// # Errors
-    /// [`Refused`] where the cells are too few, or cannot tell even the bytes of a message from its calls.
-    pub fn fit(cells: &[Measured]) -> Result<Self, Refused> {
+    /// [`NoFit`] where the cells are too few, or cannot tell even the bytes of a message from its calls.
+    pub fn fit(cells: &[MeasuredCell]) -> Result<Self, NoFit> {
         // How much a cell counts follows from how far off cells and set-ups are, and that from a first fit.
         let alike = Self::weighted(cells, &vec![1.0; cells.len()])?;
         Self::weighted(cells, &alike.noise.weights(cells))
     }
 
-    fn weighted(cells: &[Measured], weights: &[f64]) -> Result<Self, Refused> {
+    fn weighted(cells: &[MeasuredCell], weights: &[f64]) -> Result<Self, NoFit> {
         let used = |term: &Term| cells.iter().any(|cell| amount(*term, &cell.features, &cell.counts) > 0.0);
         let mut terms: Vec<Term> = Term::ALL.iter().copied().filter(used).collect();
         let mut notes = Vec::new();
         let fit = loop {
-            let row = |(cell, weight): (&Measured, &f64)| Row {
+            let row = |(cell, weight): (&MeasuredCell, &f64)| FitRow {
                 terms: terms.iter().map(|term| amount(*term, &cell.features, &cell.counts)).collect(),
                 value: cell.mean(),
                 weight: *weight,
             };
             match linear::fit(&cells.iter().zip(weights).map(row).collect::<Vec<_>>()) {
-                Err(Refused::Collinear { column }) if can_go(terms[column]) => {
+                Err(NoFit::Collinear { column }) if can_go(terms[column]) => {
                     notes.push(format!(
                         "the {} varies with the other terms in every cell, so their cost includes it",
                         terms[column]
@@ -169,7 +169,7 @@ impl Model {
                 },
             }
         };
-        let rate = |of: fn(&Counts) -> f64| rate(cells, of);
+        let rate = |of: fn(&MessageCounts) -> f64| rate(cells, of);
         let rates = [
             rate(|counts| counts.calls),
             rate(|counts| counts.segments),
@@ -181,9 +181,9 @@ impl Model {
 
     /// The CPU time of a message with these features.
     pub fn predict(&self, features: &Features) -> Prediction {
-        let count = |rate: &Rate| rate[0] + rate[1] * features.fields + rate[2] * features.kib;
+        let count = |rate: &CountRate| rate[0] + rate[1] * features.fields + rate[2] * features.kib;
         let [calls, segments, notifications] = [0, 1, 2].map(|at| count(&self.rates[at]));
-        let counts = Counts { calls, segments, notifications };
+        let counts = MessageCounts { calls, segments, notifications };
         let amounts: Vec<_> = self.terms.iter().map(|term| amount(*term, features, &counts)).collect();
         let (ns, relative_error) = (self.fit.value(&amounts), self.fit.relative_error(&amounts));
         let reach = ns * two_sided_quantile(ALPHA, self.fit.freedom) * relative_error;
@@ -239,7 +239,7 @@ fn lowest(fit: &Fit) -> Option<usize> {
 /// Automatic Control 19 (1974), 716-723).
 const AKAIKE: f64 = std::f64::consts::SQRT_2;
 
-fn amount(term: Term, features: &Features, counts: &Counts) -> f64 {
+fn amount(term: Term, features: &Features, counts: &MessageCounts) -> f64 {
     match term {
         Term::Calls => counts.calls,
         Term::Fields => features.fields,
@@ -257,11 +257,11 @@ fn amount(term: Term, features: &Features, counts: &Counts) -> f64 {
 }
 
 /// How a count follows from a message; without a message that has any it is none.
-fn rate(cells: &[Measured], of: fn(&Counts) -> f64) -> Rate {
+fn rate(cells: &[MeasuredCell], of: fn(&MessageCounts) -> f64) -> CountRate {
     let mut columns = vec![0, 1, 2];
-    let basis = |cell: &Measured| [1.0, cell.features.fields, cell.features.kib];
+    let basis = |cell: &MeasuredCell| [1.0, cell.features.fields, cell.features.kib];
     loop {
-        let row = |cell: &Measured| Row {
+        let row = |cell: &MeasuredCell| FitRow {
             terms: columns.iter().map(|column| basis(cell)[*column]).collect(),
             value: of(&cell.counts),
             weight: 1.0,
@@ -279,7 +279,7 @@ fn rate(cells: &[Measured], of: fn(&Counts) -> f64) -> Rate {
                     return rate;
                 }
             },
-            Err(Refused::Collinear { column }) if columns.len() > 1 => drop(columns.remove(column)),
+            Err(NoFit::Collinear { column }) if columns.len() > 1 => drop(columns.remove(column)),
             Err(_) => return [0.0; 3],
         }
     }

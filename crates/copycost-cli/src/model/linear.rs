@@ -9,7 +9,7 @@ const LEFT_OVER: f64 = 0.1;
 
 /// Why there is no fit.
 #[derive(Debug, Clone, Copy, PartialEq, thiserror::Error)]
-pub enum Refused {
+pub enum NoFit {
     /// No degree of freedom would be left to tell how far off the fit is.
     #[error("{rows} cells are too few to fit {columns} terms and estimate their error: measure at least {}", columns + 2)]
     TooFew {
@@ -34,7 +34,7 @@ pub enum Refused {
 
 /// One measured cell.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Row {
+pub struct FitRow {
     /// How much of each term it has.
     pub terms: Vec<f64>,
     /// What it came to; positive.
@@ -60,18 +60,18 @@ pub struct Fit {
 /// its size, and by its own weight.
 ///
 /// # Errors
-/// [`Refused`]
-pub fn fit(rows: &[Row]) -> Result<Fit, Refused> {
+/// [`NoFit`]
+pub fn fit(rows: &[FitRow]) -> Result<Fit, NoFit> {
     let columns = rows.first().map_or(0, |row| row.terms.len());
     if rows.len() < columns + 2 || columns == 0 {
-        return Err(Refused::TooFew { rows: rows.len(), columns });
+        return Err(NoFit::TooFew { rows: rows.len(), columns });
     }
     let positive = |value: f64| value > 0.0 && value.is_finite();
-    let good = |row: &Row| {
+    let good = |row: &FitRow| {
         positive(row.value) && positive(row.weight) && row.terms.iter().all(|term| term.is_finite())
     };
     if let Some(row) = rows.iter().position(|row| !good(row)) {
-        return Err(Refused::NotPositive { row });
+        return Err(NoFit::NotPositive { row });
     }
     let mut basis: Vec<Vec<f64>> = Vec::new();
     // Of each column, how much it has of each basis vector up to its own.
@@ -88,7 +88,7 @@ pub fn fit(rows: &[Row]) -> Result<Fit, Refused> {
         }
         let left = length(&vector);
         if !(left > LEFT_OVER * whole && left > 0.0) {
-            return Err(Refused::Collinear { column });
+            return Err(NoFit::Collinear { column });
         }
         own.push(left);
         shares.push(own);

@@ -9,7 +9,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::fit::Measured;
+use super::fit::MeasuredCell;
 
 /// Standard deviations, relative to a cell's value: 0.05 is 5 %.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
@@ -22,7 +22,7 @@ pub struct Noise {
 
 impl Noise {
     /// Of `cells` that lie around a model by `spread`, their set-ups included.
-    pub fn of(cells: &[Measured], spread: f64) -> Self {
+    pub fn of(cells: &[MeasuredCell], spread: f64) -> Self {
         let (mut squares, mut freedom) = (0.0, 0);
         for cell in cells {
             let mean = cell.mean();
@@ -35,10 +35,10 @@ impl Noise {
     }
 
     /// How much each cell counts: all alike where they have as many set-ups, less where it has fewer.
-    pub fn weights(&self, cells: &[Measured]) -> Vec<f64> {
+    pub fn weights(&self, cells: &[MeasuredCell]) -> Vec<f64> {
         let variance = |inverse: f64| self.cells.powi(2) + self.setups.powi(2) * inverse;
         let usual = variance(inverse_setups(cells));
-        let weight = |cell: &Measured| {
+        let weight = |cell: &MeasuredCell| {
             let weight = usual / variance(1.0 / cell.ns.len() as f64);
             // Without any noise all count alike.
             if weight.is_finite() && weight > 0.0 { weight } else { 1.0 }
@@ -48,7 +48,7 @@ impl Noise {
 }
 
 /// One by the number of set-ups, on average over cells.
-fn inverse_setups(cells: &[Measured]) -> f64 {
+fn inverse_setups(cells: &[MeasuredCell]) -> f64 {
     let inverses = cells.iter().map(|cell| 1.0 / cell.ns.len().max(1) as f64);
     inverses.sum::<f64>() / cells.len().max(1) as f64
 }
@@ -57,13 +57,13 @@ fn inverse_setups(cells: &[Measured]) -> f64 {
 mod tests {
     use super::super::features::Features;
     use super::*;
-    use crate::model::fit::Counts;
+    use crate::model::fit::MessageCounts;
     use copycost::message::Spec;
     use copycost::send::Release;
 
-    fn cell(ns: &[f64]) -> Measured {
+    fn cell(ns: &[f64]) -> MeasuredCell {
         let features = Features::of(&Spec::new(8).unwrap(), Release::OnReturn);
-        Measured { features, counts: Counts::default(), ns: ns.to_vec() }
+        MeasuredCell { features, counts: MessageCounts::default(), ns: ns.to_vec() }
     }
 
     #[test]

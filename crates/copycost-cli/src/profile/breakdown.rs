@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::classes::{self, Class};
 use super::stacks::{HAZARDOUS, Stacks, USER};
-use super::threads::Role;
+use super::threads::ThreadRole;
 
 /// The samples of one role by class.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -19,7 +19,7 @@ pub struct Breakdown {
 
 impl Breakdown {
     /// Of the samples of `role`.
-    pub fn of(stacks: &Stacks, role: Role) -> Self {
+    pub fn of(stacks: &Stacks, role: ThreadRole) -> Self {
         let mut breakdown = Self::default();
         let mut rest: BTreeMap<&str, u64> = BTreeMap::new();
         for ((_, frames), count) in stacks.counts.iter().filter(|((of, _), _)| *of == role) {

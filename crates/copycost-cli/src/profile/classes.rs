@@ -69,10 +69,10 @@ pub fn has_the_copy(name: &str) -> bool {
 
 /// A line of the table: a class, a file of the kernel, and functions in it. A name that ends in `*` stands for all that
 /// begin so; where several fit the longest counts.
-type Line = (Class, &'static str, &'static [&'static str]);
+type ClassLine = (Class, &'static str, &'static [&'static str]);
 
 /// The table.
-pub const TABLE: &[Line] = &[
+pub const TABLE: &[ClassLine] = &[
     (
         Class::Copy,
         "lib/iov_iter.c",
@@ -1133,24 +1133,25 @@ pub const GENERIC: &[&str] = &[
 
 /// What a name stands for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Word {
+enum NameMatch {
     Class(Class),
     Generic,
 }
 
 /// The table by names.
-struct Book {
-    exact: HashMap<&'static str, Word>,
+struct ClassIndex {
+    exact: HashMap<&'static str, NameMatch>,
     /// Longest first.
-    prefixes: Vec<(&'static str, Word)>,
+    prefixes: Vec<(&'static str, NameMatch)>,
 }
 
-fn book() -> &'static Book {
-    static BOOK: OnceLock<Book> = OnceLock::new();
+fn book() -> &'static ClassIndex {
+    static BOOK: OnceLock<ClassIndex> = OnceLock::new();
     BOOK.get_or_init(|| {
-        let classed =
-            TABLE.iter().flat_map(|(class, _, names)| names.iter().map(|name| (*name, Word::Class(*class))));
-        let generic = GENERIC.iter().map(|name| (*name, Word::Generic));
+        let classed = TABLE
+            .iter()
+            .flat_map(|(class, _, names)| names.iter().map(|name| (*name, NameMatch::Class(*class))));
+        let generic = GENERIC.iter().map(|name| (*name, NameMatch::Generic));
         let (mut exact, mut prefixes) = (HashMap::new(), Vec::new());
         for (name, word) in classed.chain(generic) {
             match name.strip_suffix('*') {
@@ -1159,11 +1160,11 @@ fn book() -> &'static Book {
             }
         }
         prefixes.sort_by_key(|(prefix, _)| std::cmp::Reverse(prefix.len()));
-        Book { exact, prefixes }
+        ClassIndex { exact, prefixes }
     })
 }
 
-fn word(name: &str) -> Option<Word> {
+fn word(name: &str) -> Option<NameMatch> {
     let book = book();
     let by_prefix =
         || book.prefixes.iter().find(|(prefix, _)| name.starts_with(prefix)).map(|(_, word)| *word);
@@ -1174,10 +1175,10 @@ fn word(name: &str) -> Option<Word> {
 pub fn of<'a>(frames: impl Iterator<Item = &'a str>) -> Class {
     let mut words = frames.map(word);
     match words.next() {
-        Some(Some(Word::Class(class))) => class,
-        Some(Some(Word::Generic)) => words
+        Some(Some(NameMatch::Class(class))) => class,
+        Some(Some(NameMatch::Generic)) => words
             .find_map(|word| match word {
-                Some(Word::Class(class)) => Some(class),
+                Some(NameMatch::Class(class)) => Some(class),
                 _ => None,
             })
             .unwrap_or(Class::Rest),

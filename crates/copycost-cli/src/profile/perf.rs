@@ -7,8 +7,8 @@ use std::str::FromStr;
 use perf_event::events::Software;
 use perf_event::{Builder, SampleFlag, Sampler};
 
-use super::source::{Copying, Ring, Sample, Source};
-use copycost::cost::opener::Reach;
+use super::source::{CopyRegisters, SampleRing, SampleSource, StackSample};
+use copycost::cost::opener::CounterReach;
 
 /// The sizes of a ring in bytes, the first that can be had: a quarter of a second at 4 kHz, and less where the memory
 /// that perf may lock (`perf_event_mlock_kb`) is short, or there are few samples.
@@ -33,15 +33,21 @@ const MODE: (u16, u16) = (7, 2);
 
 /// This machine.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct Machine;
+pub struct PerfSampler;
 
-impl Machine {
-    fn open_with(self, thread: i32, reach: Reach, hertz: u64, registers: bool) -> io::Result<Box<dyn Ring>> {
+impl PerfSampler {
+    fn open_with(
+        self,
+        thread: i32,
+        reach: CounterReach,
+        hertz: u64,
+        registers: bool,
+    ) -> io::Result<Box<dyn SampleRing>> {
         let mut builder = Builder::new(Software::CPU_CLOCK);
         builder
             .observe_pid(thread)
             .any_cpu()
-            .exclude_kernel(reach == Reach::UserOnly)
+            .exclude_kernel(reach == CounterReach::UserOnly)
             .exclude_callchain_user(true)
             .sample(SampleFlag::IP | SampleFlag::TID | SampleFlag::CALLCHAIN)
             .sample_max_stack(DEEPEST)
@@ -57,11 +63,11 @@ impl Machine {
     }
 }
 
-impl Source for Machine {
+impl SampleSource for PerfSampler {
     /// Of the thread and not of its CPU: the timer of a CPU runs on through switches and comes late in a virtual machine, so
     /// that the end of a turn is charged to whoever runs next. In the lab, whose sender sleeps between bursts of 100 µs, the
     /// samples of a CPU missed the sender's clock by up to 45 % (64 KiB, split), and those of each thread by at most 2.5 %.
-    fn open(&self, thread: i32, reach: Reach, hertz: u64) -> io::Result<Box<dyn Ring>> {
+    fn open(&self, thread: i32, reach: CounterReach, hertz: u64) -> io::Result<Box<dyn SampleRing>> {
         self.open_with(thread, reach, hertz, REGISTERS != 0).or_else(|error| match error.raw_os_error() {
             // Of a kernel that has no registers to show.
             Some(libc::EOPNOTSUPP | libc::EINVAL | libc::ENOSYS) => {
@@ -92,7 +98,7 @@ fn setting<T: FromStr>(name: &str) -> Option<T> {
     fs::read_to_string(format!("/proc/sys/kernel/{name}")).ok()?.trim().parse().ok()
 }
 
-impl Ring for Sampler {
+impl SampleRing for Sampler {
     fn enable(&mut self) -> io::Result<()> {
         perf_event::Counter::enable(self)
     }
@@ -101,7 +107,7 @@ impl Ring for Sampler {
         perf_event::Counter::disable(self)
     }
 
-    fn take(&mut self, see: &mut dyn FnMut(Sample)) -> u64 {
+    fn take(&mut self, see: &mut dyn FnMut(StackSample)) -> u64 {
         let mut lost = 0;
         while let Some(record) = self.next_record() {
             let user = record.misc() & MODE.0 == MODE.1;
@@ -135,14 +141,14 @@ fn decode(bytes: &[u8]) -> Option<(i32, Vec<u64>)> {
 }
 
 /// `words`: process and thread, how long the chain is, the chain, the kind of registers (0: none), RSI, RDI.
-fn sample(thread: i32, user: bool, address: u64, words: &[u64]) -> Sample {
+fn sample(thread: i32, user: bool, address: u64, words: &[u64]) -> StackSample {
     let length = words.get(1).map_or(0, |length| usize::try_from(*length).unwrap_or(usize::MAX));
     let chain = words.iter().skip(2).take(length).copied().filter(|address| *address < MARKS);
     let copying = match words.get(length.saturating_add(2)..) {
-        Some(&[kind, source, destination, ..]) if kind != 0 => Some(Copying { destination, source }),
+        Some(&[kind, source, destination, ..]) if kind != 0 => Some(CopyRegisters { destination, source }),
         _ => None,
     };
-    Sample { thread, user, address, chain: chain.collect(), copying }
+    StackSample { thread, user, address, chain: chain.collect(), copying }
 }
 
 #[cfg(test)]
@@ -162,12 +168,12 @@ mod tests {
             let (thread, words) = decode(&record).unwrap();
             assert_eq!(
                 sample(thread, false, 0x40, &words),
-                Sample { thread: 9, user: false, address: 0x40, chain: read.to_vec(), copying: None }
+                StackSample { thread: 9, user: false, address: 0x40, chain: read.to_vec(), copying: None }
             );
             let with_registers =
                 bytes(&[&[0x40, ids, chain.len() as u64], chain, &[2, 0x1000, 0x2010]].concat());
             let copying = sample(9, false, 0x40, &decode(&with_registers).unwrap().1).copying;
-            assert_eq!(copying, Some(Copying { destination: 0x2010, source: 0x1000 }));
+            assert_eq!(copying, Some(CopyRegisters { destination: 0x2010, source: 0x1000 }));
         }
         assert_eq!(decode(&bytes(&[1, 17])).unwrap().1, [17]);
     }

@@ -2,11 +2,11 @@
 
 use std::fmt;
 
-use super::source::{Ring, Source};
+use super::source::{SampleRing, SampleSource};
 use super::stacks::Stacks;
 use super::symbols::Symbols;
-use super::threads::{Role, Threads};
-use copycost::cost::opener::Reach;
+use super::threads::{ThreadRole, Threads};
+use copycost::cost::opener::CounterReach;
 use copycost::cost::{Measured, Missing};
 
 /// Samples a second of each thread, if the kernel allows as many: a prime, so that they never keep step with the
@@ -33,11 +33,11 @@ impl fmt::Display for Scope {
 
 /// Takes samples.
 pub struct Profiler<'a> {
-    source: &'a dyn Source,
+    source: &'a dyn SampleSource,
     symbols: Symbols,
     hertz: u64,
     scope: Scope,
-    rings: Vec<Box<dyn Ring>>,
+    rings: Vec<Box<dyn SampleRing>>,
 }
 
 impl<'a> Profiler<'a> {
@@ -45,7 +45,7 @@ impl<'a> Profiler<'a> {
     ///
     /// # Errors
     /// Why there are no kernel samples or no symbols here, with what to set.
-    pub fn open(source: &'a dyn Source) -> Measured<Self> {
+    pub fn open(source: &'a dyn SampleSource) -> Measured<Self> {
         let hertz = source.most_hertz().map_or(HERTZ, |most| HERTZ.min(most)).max(1);
         // Whether threads of this process may be sampled shows on the calling one.
         open_thread(source, 0, hertz)?;
@@ -71,11 +71,11 @@ impl<'a> Profiler<'a> {
     pub fn begin(&mut self, threads: &Threads) -> Measured<()> {
         self.rings.clear();
         for (thread, role) in threads {
-            match self.source.open(*thread, Reach::Kernel, self.hertz) {
+            match self.source.open(*thread, CounterReach::Kernel, self.hertz) {
                 Ok(ring) => self.rings.push(ring),
                 // The kernel's workers for an io_uring come and go.
                 Err(error) if error.raw_os_error() == Some(libc::ESRCH) => {}
-                Err(_) if *role == Role::Ksoftirqd => self.scope = Scope::Own,
+                Err(_) if *role == ThreadRole::Ksoftirqd => self.scope = Scope::Own,
                 Err(_) => self.rings.push(open_thread(self.source, *thread, self.hertz)?),
             }
         }
@@ -106,12 +106,12 @@ fn failed(what: &'static str) -> impl FnOnce(std::io::Error) -> Missing {
 }
 
 /// A ring of a thread; the reason tells a user who may sample nothing from one who may not look into the kernel.
-fn open_thread(source: &dyn Source, thread: i32, hertz: u64) -> Measured<Box<dyn Ring>> {
+fn open_thread(source: &dyn SampleSource, thread: i32, hertz: u64) -> Measured<Box<dyn SampleRing>> {
     let open = |reach| source.open(thread, reach, hertz);
-    open(Reach::Kernel).map_err(|error| {
+    open(CounterReach::Kernel).map_err(|error| {
         let paranoid = source.paranoid();
         match Missing::of_perf(&error, "cpu-clock", paranoid) {
-            Missing::NotPermitted { .. } if open(Reach::UserOnly).is_ok() => {
+            Missing::NotPermitted { .. } if open(CounterReach::UserOnly).is_ok() => {
                 Missing::KernelOnly { event: "nearly all of a send", paranoid }
             }
             reason => reason,

@@ -7,9 +7,9 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use super::classes;
-use super::source::{Copying, Sample};
+use super::source::{CopyRegisters, StackSample};
 use super::symbols::Symbols;
-use super::threads::Role;
+use super::threads::ThreadRole;
 
 /// The only frame of a sample in user space: whose code that is, this project does not divide.
 pub const USER: &str = "user space";
@@ -25,19 +25,20 @@ const UNKNOWN: &str = "?";
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Stacks {
     /// By role and by frames, the outermost first.
-    pub counts: BTreeMap<(Role, Vec<Rc<str>>), u64>,
+    pub counts: BTreeMap<(ThreadRole, Vec<Rc<str>>), u64>,
 }
 
 impl Stacks {
     /// Counts `sample` for `role`.
-    pub fn add(&mut self, role: Role, sample: &Sample, symbols: &Symbols) {
+    pub fn add(&mut self, role: ThreadRole, sample: &StackSample, symbols: &Symbols) {
         let frames = match sample.user {
             true => vec![Rc::from(USER)],
             false => {
                 let name = |address: &u64| Rc::from(symbols.name(*address).unwrap_or(UNKNOWN));
                 let mut frames: Vec<Rc<str>> = sample.chain.iter().rev().map(name).collect();
                 let copies = frames.last().is_some_and(|innermost| classes::has_the_copy(innermost));
-                let hazardous = |copying: Copying| copying.crosses().is_some() && copying.is_hazardous();
+                let hazardous =
+                    |copying: CopyRegisters| copying.crosses().is_some() && copying.is_hazardous();
                 if copies && sample.copying.is_some_and(hazardous) {
                     frames.push(Rc::from(HAZARDOUS));
                 }
@@ -55,12 +56,12 @@ impl Stacks {
     }
 
     /// How many samples a role has.
-    pub fn of(&self, role: Role) -> u64 {
+    pub fn of(&self, role: ThreadRole) -> u64 {
         self.counts.iter().filter(|((of, _), _)| *of == role).map(|(_, count)| count).sum()
     }
 
     /// The roles that have samples.
-    pub fn roles(&self) -> Vec<Role> {
+    pub fn roles(&self) -> Vec<ThreadRole> {
         let mut roles: Vec<_> = self.counts.keys().map(|(role, _)| *role).collect();
         roles.dedup();
         roles
@@ -72,7 +73,7 @@ impl Stacks {
     pub fn pruned(&self, least: f64) -> Self {
         let all: u64 = self.counts.values().sum();
         let least = (all as f64 * least).ceil() as u64;
-        let mut within: BTreeMap<(Role, &[Rc<str>]), u64> = BTreeMap::new();
+        let mut within: BTreeMap<(ThreadRole, &[Rc<str>]), u64> = BTreeMap::new();
         for ((role, frames), count) in &self.counts {
             for depth in 1..=frames.len() {
                 *within.entry((*role, &frames[..depth])).or_default() += count;
@@ -89,7 +90,7 @@ impl Stacks {
 
     /// As lines.
     pub fn folded(&self) -> Vec<String> {
-        let line = |((role, frames), count): (&(Role, Vec<Rc<str>>), &u64)| {
+        let line = |((role, frames), count): (&(ThreadRole, Vec<Rc<str>>), &u64)| {
             let frames: String = frames.iter().flat_map(|frame| [";", frame]).collect();
             format!("{role}{frames} {count}")
         };
@@ -134,8 +135,8 @@ mod tests {
         let symbols = Symbols::parse("10 T entry\n20 T send\n30 T copy\n");
         let mut stacks = Stacks::default();
         for (user, chain) in [(false, vec![0x31, 0x22, 0x15]), (true, vec![]), (false, vec![0x2, 0x22])] {
-            let sample = Sample { thread: 1, user, address: 0, chain, copying: None };
-            stacks.add(Role::Sender, &sample, &symbols);
+            let sample = StackSample { thread: 1, user, address: 0, chain, copying: None };
+            stacks.add(ThreadRole::Sender, &sample, &symbols);
         }
         assert_eq!(stacks.folded(), ["sender;entry;send;copy 1", "sender;send;? 1", "sender;user space 1"]);
     }
@@ -147,10 +148,10 @@ mod tests {
         // Only where the instruction is are the registers those of a copy.
         let user = 0x7f00_0000_9000;
         for (at, destination) in [(0x22, user + 16), (0x22, user + 64), (0x22, user), (0x33, user + 16)] {
-            let copying = Some(Copying { destination, source: 0xffff_8880_0000_5000 });
+            let copying = Some(CopyRegisters { destination, source: 0xffff_8880_0000_5000 });
             stacks.add(
-                Role::Receiver,
-                &Sample { thread: 1, user: false, address: at, chain: vec![at, 0x15], copying },
+                ThreadRole::Receiver,
+                &StackSample { thread: 1, user: false, address: at, chain: vec![at, 0x15], copying },
                 &symbols,
             );
         }
@@ -160,7 +161,7 @@ mod tests {
             "receiver;entry;rep_movs_alternative;at a hazardous distance 1",
         ];
         assert_eq!(stacks.folded(), expected);
-        let breakdown = super::super::breakdown::Breakdown::of(&stacks, Role::Receiver);
+        let breakdown = super::super::breakdown::Breakdown::of(&stacks, ThreadRole::Receiver);
         assert_eq!(
             (breakdown.classes[&classes::Class::Hazard], breakdown.classes[&classes::Class::Copy]),
             (1, 2)
@@ -171,8 +172,8 @@ mod tests {
     fn narrow_branches_go_back_to_their_stem() {
         let pruned = stacks().pruned(0.05);
         assert_eq!(pruned.folded(), ["sender 4", "sender;entry;send;copy 95", "receiver;entry;recv 101"]);
-        assert_eq!(pruned.of(Role::Sender), stacks().of(Role::Sender));
-        assert_eq!(stacks().roles(), [Role::Sender, Role::Receiver]);
+        assert_eq!(pruned.of(ThreadRole::Sender), stacks().of(ThreadRole::Sender));
+        assert_eq!(stacks().roles(), [ThreadRole::Sender, ThreadRole::Receiver]);
     }
 
     proptest! {

@@ -1,6 +1,6 @@
 //! Names of kernel addresses, from `/proc/kallsyms`.
 
-use super::source::Source;
+use super::source::SampleSource;
 use copycost::cost::{Measured, Missing};
 
 /// The kernel's functions by their addresses.
@@ -15,7 +15,7 @@ impl Symbols {
     ///
     /// # Errors
     /// [`Missing::SymbolsHidden`] where every address is zero, [`Missing::File`] where there is no such file.
-    pub fn read(source: &dyn Source) -> Measured<Self> {
+    pub fn read(source: &dyn SampleSource) -> Measured<Self> {
         let text = source.kallsyms().map_err(|error| Missing::file("/proc/kallsyms", error))?;
         let symbols = Self::parse(&text);
         if symbols.functions.is_empty() {

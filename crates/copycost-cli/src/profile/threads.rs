@@ -9,7 +9,7 @@ use copycost::message::words;
 
 /// What a thread does in a measurement.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Role {
+pub enum ThreadRole {
     /// Hands messages to the kernel. On loopback it also does what the receiving half of TCP does in softirq.
     Sender,
     /// Takes bytes from a socket.
@@ -20,9 +20,9 @@ pub enum Role {
     Ksoftirqd,
 }
 
-words!(Role: Sender = "sender", Receiver = "receiver", Relay = "relay", Ksoftirqd = "ksoftirqd");
+words!(ThreadRole: Sender = "sender", Receiver = "receiver", Relay = "relay", Ksoftirqd = "ksoftirqd");
 
-impl Role {
+impl ThreadRole {
     /// By a thread's name, which is the only thing that all who start threads agree on; `None` for others, such as the
     /// one that asks.
     fn of(name: &str) -> Option<Self> {
@@ -38,7 +38,7 @@ impl Role {
 }
 
 /// Threads by their ids.
-pub type Threads = BTreeMap<i32, Role>;
+pub type Threads = BTreeMap<i32, ThreadRole>;
 
 /// The threads of this process that take part.
 pub fn of_process() -> Threads {
@@ -49,7 +49,7 @@ pub fn of_process() -> Threads {
 pub fn of_kernel() -> Threads {
     let mut all = named_in(Path::new("/proc"));
     // Processes of others may have any name.
-    all.retain(|_, role| *role == Role::Ksoftirqd);
+    all.retain(|_, role| *role == ThreadRole::Ksoftirqd);
     all
 }
 
@@ -65,7 +65,7 @@ pub fn with_workers(threads: &Threads) -> Threads {
 }
 
 fn named_in(folder: &Path) -> Threads {
-    names_in(folder).filter_map(|(thread, name)| Some((thread, Role::of(&name)?))).collect()
+    names_in(folder).filter_map(|(thread, name)| Some((thread, ThreadRole::of(&name)?))).collect()
 }
 
 /// The threads in a folder of /proc, and their names; none where it cannot be read.
@@ -85,17 +85,17 @@ mod tests {
     #[test]
     fn a_name_tells_the_role() {
         for (name, role) in [
-            ("serve-1", Some(Role::Sender)),
-            ("client-17", Some(Role::Receiver)),
-            ("relay", Some(Role::Relay)),
+            ("serve-1", Some(ThreadRole::Sender)),
+            ("client-17", Some(ThreadRole::Receiver)),
+            ("relay", Some(ThreadRole::Relay)),
             ("relay-7", None),
             ("iou-sqp-77", None),
-            ("ksoftirqd/12", Some(Role::Ksoftirqd)),
+            ("ksoftirqd/12", Some(ThreadRole::Ksoftirqd)),
             ("copycost", None),
             ("accept", None),
             ("", None),
         ] {
-            assert_eq!(Role::of(name), role, "{name}");
+            assert_eq!(ThreadRole::of(name), role, "{name}");
         }
     }
 
@@ -110,8 +110,8 @@ mod tests {
             ended.recv().unwrap_err();
         });
         let id = id.recv().unwrap();
-        assert_eq!(of_process().get(&id), Some(&Role::Receiver));
-        assert_eq!(with_workers(&of_process()).get(&id), Some(&Role::Receiver));
+        assert_eq!(of_process().get(&id), Some(&ThreadRole::Receiver));
+        assert_eq!(with_workers(&of_process()).get(&id), Some(&ThreadRole::Receiver));
         drop(end);
         thread.unwrap().join().unwrap();
         assert_eq!(of_process().get(&id), None);

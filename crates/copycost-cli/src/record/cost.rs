@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::compare::Measured;
+use crate::compare::ContestantResult;
 use copycost::cost::counts::Counts;
 use copycost::cost::meter::Spent;
 use copycost::cost::pollution::Walk;
@@ -117,7 +117,7 @@ pub(super) fn known<T>(figure: Figure<T>, name: &str, missing: &mut Reasons) -> 
 }
 
 impl CpuRecord {
-    pub(super) fn new(measured: &Measured, size: usize) -> Self {
+    pub(super) fn new(measured: &ContestantResult, size: usize) -> Self {
         let sample = &measured.sample;
         let bytes = sample.messages * size as u64;
         let mut missing = Reasons::new();
@@ -155,7 +155,7 @@ impl CpuRecord {
 
 impl CountersRecord {
     /// `None` where no thread was counted.
-    pub(super) fn new(measured: &Measured, size: usize, clients: usize) -> Option<Self> {
+    pub(super) fn new(measured: &ContestantResult, size: usize, clients: usize) -> Option<Self> {
         let sample = &measured.sample;
         let (Some(sender), Some(receiver)) = (&sample.sender.counts, &sample.receiver.counts) else {
             return None;
@@ -224,7 +224,7 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::compare::cell::{Cell, Contestant, Ended};
+    use crate::compare::cell::{Cell, Contestant, SetUpEnd};
     use copycost::message::Spec;
     use copycost::rig::{Loopback, Work};
     use copycost::scenario::Scenario;
@@ -238,7 +238,7 @@ mod tests {
         let contestant = Contestant { name: path.name.to_owned(), scenario, site: Arc::new(Loopback) };
         let mut cell = Cell::new(vec![contestant], 1, None);
         for _ in 0..2 {
-            assert_eq!(cell.set_up(2, Work::Rounds(50), &mut || true), Ended::Complete);
+            assert_eq!(cell.set_up(2, Work::Rounds(50), &mut || true), SetUpEnd::Complete);
         }
         let (_, measured) = cell.finish(None, &mut |_| ()).pop().unwrap();
         let measured = measured.unwrap();

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::compare::cell::Contestant;
 use crate::explain::Explained;
-use crate::explain::figures::{self, End, Figure};
+use crate::explain::figures::{self, MeanFigure, RoleCost};
 use crate::profile::classes::Class;
 
 /// Innermost functions without a class are named from this share of all samples on.
@@ -123,8 +123,8 @@ pub struct ClassDifference {
     pub decided: bool,
 }
 
-impl From<Figure> for FigureRecord {
-    fn from(figure: Figure) -> Self {
+impl From<MeanFigure> for FigureRecord {
+    fn from(figure: MeanFigure) -> Self {
         let (low, high) = figure.interval.unzip();
         Self { value: figure.value, low, high }
     }
@@ -191,11 +191,11 @@ impl ExplainedPath {
     }
 }
 
-impl From<End> for ExplainedEnd {
-    fn from(end: End) -> Self {
+impl From<RoleCost> for ExplainedEnd {
+    fn from(end: RoleCost) -> Self {
         let percent = |count: u64| 100.0 * count as f64 / end.breakdown.samples.max(1) as f64;
         let named = end.breakdown.rest.iter().map(|(name, count)| (name.clone(), percent(*count)));
-        let class = |(class, figure): &(Class, Figure)| ClassRecord {
+        let class = |(class, figure): &(Class, MeanFigure)| ClassRecord {
             class: class.to_string(),
             ns_per_kib: (*figure).into(),
         };

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::LatencyRecord;
-use crate::compare::Measured;
+use crate::compare::ContestantResult;
 use copycost::rig::HostShare;
 
 /// The client hosts of a cell.
@@ -44,7 +44,7 @@ pub struct HostRecord {
 
 impl HostsRecord {
     /// `None` where one host received.
-    pub(super) fn new(measured: &Measured, size: usize) -> Option<Self> {
+    pub(super) fn new(measured: &ContestantResult, size: usize) -> Option<Self> {
         let hosts = &measured.sample.hosts;
         if hosts.is_empty() {
             return None;

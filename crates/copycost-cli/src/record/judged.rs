@@ -2,7 +2,7 @@
 
 use super::Comparison;
 use crate::compare::metric::Metric;
-use crate::compare::stats::{self, Cell, Pair};
+use crate::compare::stats::{self, Pair, PairedCell};
 use copycost::units::significant;
 
 /// The probability of calling any two equal paths different in a whole run.
@@ -30,8 +30,8 @@ pub struct Paired {
 }
 
 impl Paired {
-    fn cell(&self) -> Cell<'_> {
-        Cell { pairs: self.pairs.as_deref().unwrap_or_default(), better: self.metric.better() }
+    fn cell(&self) -> PairedCell<'_> {
+        PairedCell { pairs: self.pairs.as_deref().unwrap_or_default(), better: self.metric.better() }
     }
 }
 
@@ -39,13 +39,13 @@ impl Comparison {
     /// The comparisons of a run. `kept` is how many comparisons of an earlier, resumed run stand beside them: they count
     /// among the many.
     pub fn judged(paired: &[Paired], kept: usize) -> Vec<Self> {
-        let none = Cell { pairs: &[], better: stats::Better::Higher };
+        let none = PairedCell { pairs: &[], better: stats::Better::Higher };
         let cells: Vec<_> = paired.iter().map(Paired::cell).chain((0..kept).map(|_| none)).collect();
         let judged = stats::judge(&cells, ALPHA);
         paired.iter().zip(judged).map(|(paired, judged)| Self::of(paired, &judged)).collect()
     }
 
-    fn of(paired: &Paired, judged: &stats::Comparison) -> Self {
+    fn of(paired: &Paired, judged: &stats::JudgedCell) -> Self {
         let interval = judged.interval.ok();
         let missing = paired.pairs.as_ref().err().cloned();
         let note = [missing.or_else(|| judged.why_undecided()), missed(paired, judged)];
@@ -68,7 +68,7 @@ impl Comparison {
 }
 
 /// That the precision asked for was not reached, and why.
-fn missed(paired: &Paired, judged: &stats::Comparison) -> Option<String> {
+fn missed(paired: &Paired, judged: &stats::JudgedCell) -> Option<String> {
     let (goal, why) = paired.goal?;
     let reached = judged.interval.ok()?.precision();
     (reached > goal).then(|| {

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::cost::{Reasons, known};
-use crate::compare::Measured;
+use crate::compare::ContestantResult;
 use copycost::cost::{Missing, ns_per_kib};
 
 /// What the relay did and cost, and what the probe saw.
@@ -31,7 +31,7 @@ pub struct LabRecord {
 
 impl LabRecord {
     /// `None` for a measurement that was not made in a lab. `size` is that of its messages.
-    pub(super) fn new(measured: &Measured, size: usize) -> Option<Self> {
+    pub(super) fn new(measured: &ContestantResult, size: usize) -> Option<Self> {
         let (sample, probed) = (&measured.sample, measured.probed.as_ref()?);
         let relayed = sample.relayed.as_ref()?;
         let bytes = sample.messages * size as u64;

@@ -15,7 +15,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
 
-use crate::compare::{Measured, verdict};
+use crate::compare::{ContestantResult, verdict};
 use crate::lab::Probed;
 use copycost::cost::limiter::Limiter;
 use copycost::internals::cgroup::throttle::Throttled;
@@ -33,7 +33,7 @@ pub use hosts::{HostRecord, HostsRecord};
 pub use judged::{ALPHA, Paired};
 pub use lab::LabRecord;
 pub use load::{BadLoad, Load};
-pub use model::{Asked, CostModel, MISS_TOLERATED, ModelCell, PathModel};
+pub use model::{AskedMessage, CostModel, MISS_TOLERATED, ModelCell, PathModel};
 pub use read::{LARGEST, few_cells};
 
 /// The version of this form.
@@ -351,8 +351,8 @@ impl Record {
     }
 
     /// The record of what one scenario came to.
-    pub fn new(scenario: &Scenario, measured: &Measured) -> Self {
-        let Measured { sample, .. } = measured;
+    pub fn new(scenario: &Scenario, measured: &ContestantResult) -> Self {
+        let ContestantResult { sample, .. } = measured;
         let spec = &scenario.spec;
         let told = scenario.path.release == Release::OnCompletion;
         let (copies, reason) = sample.ledger.judged(measured.copied_because.as_deref());
@@ -454,8 +454,8 @@ pub const THROTTLED: &str = "a CPU quota stopped the threads";
 /// The flag of a cell whose limit was not the sender.
 pub const CANNOT_TELL: &str = "the sender was not the limit: this cell cannot tell send paths apart";
 
-fn flags(scenario: &Scenario, measured: &Measured) -> Vec<String> {
-    let Measured { sample, applied, huge_share, limiter, .. } = measured;
+fn flags(scenario: &Scenario, measured: &ContestantResult) -> Vec<String> {
+    let ContestantResult { sample, applied, huge_share, limiter, .. } = measured;
     let mut flags = Vec::new();
     if sample.bytes == 0 {
         flags.push(MOVED_NOTHING.to_owned());

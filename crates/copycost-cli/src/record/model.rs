@@ -22,14 +22,14 @@ pub struct CostModel {
     /// What lay between the ends, and the other settings that hold for all cells.
     pub settings: Vec<String>,
     /// The message that was asked about.
-    pub asked: Asked,
+    pub asked: AskedMessage,
     /// One for each path and each of `sender` and `both ends`.
     pub models: Vec<PathModel>,
 }
 
 /// A message.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Asked {
+pub struct AskedMessage {
     /// Bytes.
     pub size: usize,
     /// How it is divided.
@@ -65,7 +65,7 @@ pub struct PathModel {
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct ModelCell {
     /// Its message.
-    pub message: Asked,
+    pub message: AskedMessage,
     /// Whether the model was checked by it and not fitted to it.
     pub held_out: bool,
     /// CPU time for a message in ns, the mean over set-ups.
@@ -94,7 +94,7 @@ pub(super) fn settings(scenario: &Scenario, site: &dyn Site) -> Vec<String> {
     ]
 }
 
-impl Asked {
+impl AskedMessage {
     /// The message of `spec`.
     pub fn of(spec: &Spec) -> Self {
         Self {
@@ -141,7 +141,12 @@ impl PathModel {
 impl CostModel {
     /// The models for messages such as that of `any`, served at `site`.
     pub fn new(any: &Scenario, site: &dyn Site, models: Vec<PathModel>) -> Self {
-        Self { clients: any.clients, settings: settings(any, site), asked: Asked::of(&any.spec), models }
+        Self {
+            clients: any.clients,
+            settings: settings(any, site),
+            asked: AskedMessage::of(&any.spec),
+            models,
+        }
     }
 
     /// The layout that the question was about.

@@ -24,7 +24,7 @@ const MOST_OTHERS: usize = 3 * MOST_RECORDS;
 
 /// What is looked at first: in a newer form the rest may be anything.
 #[derive(Deserialize)]
-struct Head {
+struct SchemaHead {
     schema: Option<u32>,
 }
 
@@ -35,7 +35,7 @@ impl Results {
     /// No JSON, no results, or those of a newer version.
     pub fn read(text: &str) -> Result<Self, String> {
         let text = &*disarmed(text);
-        match serde_json::from_str::<Head>(text).map_err(|error| refused(&error))?.schema {
+        match serde_json::from_str::<SchemaHead>(text).map_err(|error| refused(&error))?.schema {
             None => return Err("is not a result of copycost run: it has no schema".to_owned()),
             Some(schema) if schema > SCHEMA => {
                 return Err(format!(

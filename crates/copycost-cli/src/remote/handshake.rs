@@ -13,8 +13,8 @@ use std::io;
 use std::time::Instant;
 
 use super::frame::send_bytes;
-use super::token::{Role, Token};
-use copycost::internals::protocol::{Hello, Misunderstood, Purpose, VERSION};
+use super::token::{ProvingEnd, Token};
+use copycost::internals::protocol::{BadHello, Hello, Purpose, VERSION};
 use copycost::internals::sys::socket::Socket;
 
 /// A fresh number of one handshake.
@@ -34,7 +34,7 @@ pub struct Challenge {
 
 /// What a host answers to a proof.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Verdict {
+pub struct ProofVerdict {
     /// The guest is let in.
     pub good: bool,
     /// The host's own proof.
@@ -91,13 +91,13 @@ impl Challenge {
     }
 }
 
-impl Verdict {
+impl ProofVerdict {
     /// As it is sent.
     pub fn encode(&self) -> [u8; ANSWER] {
         answer(if self.good { b"good" } else { b"deny" }, &self.proof)
     }
 
-    /// Reads what [`Verdict::encode`] wrote; `None` for anything else.
+    /// Reads what [`ProofVerdict::encode`] wrote; `None` for anything else.
     pub fn decode(bytes: &[u8; ANSWER]) -> Option<Self> {
         let good = match &bytes[..8] {
             b"good\0\0\0\0" => true,
@@ -151,16 +151,16 @@ pub fn greet_guest(socket: &Socket, token: Option<&Token>, by: Instant) -> io::R
     let nonce = fresh()?;
     send_bytes(socket, &Challenge { wants_proof: token.is_some(), nonce }.encode())?;
     let proof: [u8; 32] = read(socket, by)?;
-    let good = token.is_none_or(|token| token.proves(&proof, Role::Guest, &nonce, &guest));
-    let own = token.filter(|_| good).map(|token| token.prove(Role::Host, &nonce, &guest));
-    send_bytes(socket, &Verdict { good, proof: own.unwrap_or_default() }.encode())?;
+    let good = token.is_none_or(|token| token.proves(&proof, ProvingEnd::Guest, &nonce, &guest));
+    let own = token.filter(|_| good).map(|token| token.prove(ProvingEnd::Host, &nonce, &guest));
+    send_bytes(socket, &ProofVerdict { good, proof: own.unwrap_or_default() }.encode())?;
     Ok(good)
 }
 
 /// The host's first answer, which is a hello where it speaks another version.
 fn read_challenge(socket: &Socket, by: Instant) -> Result<Challenge, HandshakeError> {
     let head: [u8; Hello::BYTES] = read(socket, by)?;
-    if let Err(Misunderstood::Version(version)) = Hello::decode(&head) {
+    if let Err(BadHello::Version(version)) = Hello::decode(&head) {
         return Err(HandshakeError::Version(version));
     }
     let mut bytes = [0; ANSWER];
@@ -178,14 +178,14 @@ pub fn greet_host(socket: &Socket, token: Option<&Token>, by: Instant) -> Result
     send_bytes(socket, &opening)?;
     let challenge = read_challenge(socket, by)?;
     let proof = match (token, challenge.wants_proof) {
-        (Some(token), true) => token.prove(Role::Guest, &challenge.nonce, &guest),
+        (Some(token), true) => token.prove(ProvingEnd::Guest, &challenge.nonce, &guest),
         (None, false) => [0; 32],
         (None, true) => return Err(HandshakeError::NoToken),
         (Some(_), false) => return Err(HandshakeError::Unasked),
     };
     send_bytes(socket, &proof)?;
-    let verdict = Verdict::decode(&read(socket, by)?).ok_or(HandshakeError::Garbled)?;
-    let known = |token: &Token| token.proves(&verdict.proof, Role::Host, &challenge.nonce, &guest);
+    let verdict = ProofVerdict::decode(&read(socket, by)?).ok_or(HandshakeError::Garbled)?;
+    let known = |token: &Token| token.proves(&verdict.proof, ProvingEnd::Host, &challenge.nonce, &guest);
     match (verdict.good, token.is_none_or(known)) {
         (true, true) => Ok(()),
         (true, false) => Err(HandshakeError::Impostor),
@@ -203,8 +203,8 @@ mod tests {
         fn what_is_written_reads_back(word: bool, rest: [u8; 32]) {
             let challenge = Challenge { wants_proof: word, nonce: rest };
             prop_assert_eq!(Challenge::decode(&challenge.encode()), Some(challenge));
-            let verdict = Verdict { good: word, proof: rest };
-            prop_assert_eq!(Verdict::decode(&verdict.encode()), Some(verdict));
+            let verdict = ProofVerdict { good: word, proof: rest };
+            prop_assert_eq!(ProofVerdict::decode(&verdict.encode()), Some(verdict));
         }
 
         #[test]
@@ -212,7 +212,7 @@ mod tests {
             let mut bytes = [0; ANSWER];
             bytes[..20].copy_from_slice(&first);
             bytes[20..].copy_from_slice(&second);
-            let _ = (Challenge::decode(&bytes), Verdict::decode(&bytes));
+            let _ = (Challenge::decode(&bytes), ProofVerdict::decode(&bytes));
         }
     }
 }

@@ -7,22 +7,22 @@
 //!
 //! Nothing here trusts the other end: every length has a bound, every wait an end.
 
+mod client;
 pub mod frame;
-mod guest;
 pub mod handshake;
-mod host;
-mod machine;
+mod location;
 mod network;
 pub mod order;
 pub mod raw;
+mod server;
 mod token;
 
 use std::time::Duration;
 
-pub use guest::{Call, CallError, RemoteSite, Shares, news};
-pub use host::{Host, Terms as HostTerms};
-pub use machine::Machine;
-pub use network::Network;
+pub use client::{CallError, ClientShares, ControlConnection, RemoteSite, news};
+pub use location::ProcessLocation;
+pub use network::IpNetwork;
+pub use server::{HostLimits as HostTerms, RemoteServer};
 pub use token::{BadToken, Token};
 
 /// The longest that one scenario may be served: nobody watches a measurement for longer.

@@ -5,12 +5,12 @@ use std::str::FromStr;
 
 /// A network by its address and the length of its prefix: `10.0.0.0/8`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Network {
+pub struct IpNetwork {
     address: IpAddr,
     prefix: u32,
 }
 
-impl FromStr for Network {
+impl FromStr for IpNetwork {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
@@ -23,13 +23,13 @@ impl FromStr for Network {
     }
 }
 
-impl std::fmt::Display for Network {
+impl std::fmt::Display for IpNetwork {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{}/{}", self.address, self.prefix)
     }
 }
 
-impl Network {
+impl IpNetwork {
     /// Whether `address` is in it.
     pub fn holds(&self, address: IpAddr) -> bool {
         let differs = |ours: u128, theirs: u128, bits: u32| {
@@ -52,15 +52,15 @@ mod tests {
     #[test]
     fn networks_hold_what_has_their_prefix() {
         let holds = |network: &str, address: &str| {
-            network.parse::<Network>().unwrap().holds(address.parse().unwrap())
+            network.parse::<IpNetwork>().unwrap().holds(address.parse().unwrap())
         };
         assert!(holds("10.0.0.0/8", "10.200.3.4") && !holds("10.0.0.0/8", "11.0.0.0"));
         assert!(holds("10.1.2.3/32", "10.1.2.3") && !holds("10.1.2.3/32", "10.1.2.2"));
         assert!(holds("0.0.0.0/0", "1.2.3.4") && !holds("0.0.0.0/0", "::1") && holds("::/0", "fe80::1"));
         assert!(holds("fd00:1::/32", "fd00:1:2::3") && !holds("fd00:1::/32", "fd00:2::3"));
         for wrong in ["", "10.0.0.0", "10.0.0.0/33", "::/129", "a/8", "10.0.0.0/-1", "10.0.0.0/"] {
-            assert!(wrong.parse::<Network>().unwrap_err().contains("is not a network"), "{wrong}");
+            assert!(wrong.parse::<IpNetwork>().unwrap_err().contains("is not a network"), "{wrong}");
         }
-        assert_eq!("10.0.0.0/8".parse::<Network>().unwrap().to_string(), "10.0.0.0/8");
+        assert_eq!("10.0.0.0/8".parse::<IpNetwork>().unwrap().to_string(), "10.0.0.0/8");
     }
 }

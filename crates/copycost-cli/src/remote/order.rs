@@ -4,19 +4,19 @@ use serde::{Deserialize, Serialize};
 
 use crate::record::Conditions;
 use copycost::cost::pollution::{Chase, Walk};
-use copycost::internals::seat::{Among, Placement};
-use copycost::internals::server::{Failure, News, Report, Told};
-use copycost::internals::supply::Supply;
+use copycost::internals::placement::{ClientRange, Placement};
+use copycost::internals::pool::MessagePool;
+use copycost::internals::server::{SenderFailure, SenderReport, WorkerEvent, WorkerUpdate};
 use copycost::message::{BadMessageSize, Spec};
-use copycost::offset::{Begin, Offset, Offsets};
+use copycost::offset::{BufferStart, Offset, Offsets};
 use copycost::scenario::Scenario;
 use copycost::send::{self, Ledger, SendPath};
 
-use super::{CLIENT_MEMORY, Machine};
+use super::{CLIENT_MEMORY, ProcessLocation};
 
 /// What is to be served. Words are those of the flags.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Order {
+pub struct ServiceOrder {
     /// The send path.
     pub path: String,
     /// Bytes of a message.
@@ -37,7 +37,7 @@ pub struct Order {
     pub verify: bool,
     /// TCP_NODELAY
     pub nodelay: bool,
-    /// [`send::Terms::urgent`]
+    /// [`send::SenderConfig::urgent`]
     pub urgent: bool,
     /// Whether what is in flight stays within the limits.
     pub bounded: bool,
@@ -47,7 +47,7 @@ pub struct Order {
     pub pollution_table: Option<usize>,
     /// Which of all clients of several guests these are.
     #[serde(default)]
-    pub among: Among,
+    pub among: ClientRange,
     /// Where messages begin in their pages.
     #[serde(default = "drawn")]
     pub send_offset: String,
@@ -59,18 +59,18 @@ pub struct Order {
     pub offset_seed: u64,
     /// Where the guest runs; `None` from a guest of a version that did not say.
     #[serde(default)]
-    pub machine: Option<Machine>,
+    pub machine: Option<ProcessLocation>,
 }
 
 /// An order that was understood.
 #[derive(Debug, Clone)]
-pub struct Understood {
+pub struct ParsedOrder {
     /// The send path.
     pub path: &'static SendPath,
     /// The message.
     pub spec: Spec,
     /// Where a path begins the buffer that it gathers fields in.
-    pub staging: Option<Begin>,
+    pub staging: Option<BufferStart>,
     /// Where the threads sit.
     pub placement: Placement,
     /// The memory that all clients' messages take, in bytes: not less than they take.
@@ -79,18 +79,18 @@ pub struct Understood {
 
 /// What the host says.
 #[derive(Debug, Serialize, Deserialize)]
-pub enum Answer {
+pub enum ServerReply {
     /// The order is served.
-    Offered(Box<Offered>),
+    Offered(Box<OfferedService>),
     /// It is not, and why.
     Refused(String),
     /// News of a client's thread.
-    News(Box<Message>),
+    News(Box<WorkerMessage>),
 }
 
 /// What the data connections need, and what the host is.
 #[derive(Debug, Serialize, Deserialize)]
-pub struct Offered {
+pub struct OfferedService {
     /// What lets them in.
     pub ticket: [u8; 16],
     /// The host's conditions.
@@ -106,19 +106,19 @@ pub struct Offered {
     pub shared_cpus: Option<Vec<usize>>,
 }
 
-/// [`News`] as it travels.
+/// [`WorkerUpdate`] as it travels.
 #[derive(Debug, Serialize, Deserialize)]
-pub struct Message {
+pub struct WorkerMessage {
     /// The client.
     pub client: usize,
     /// What happened.
-    pub told: MessageTold,
+    pub told: WorkerMessageEvent,
 }
 
-/// [`Told`] as it travels.
+/// [`WorkerEvent`] as it travels.
 #[derive(Debug, Serialize, Deserialize)]
-pub enum MessageTold {
-    /// [`Told::Ready`]
+pub enum WorkerMessageEvent {
+    /// [`WorkerEvent::Ready`]
     Ready {
         /// The share of huge pages.
         huge_share: Option<f64>,
@@ -128,9 +128,9 @@ pub enum MessageTold {
         #[serde(default)]
         message_offset: Option<u16>,
     },
-    /// [`Told::Report`]
-    Report(Box<Report>),
-    /// [`Told::Failed`]
+    /// [`WorkerEvent::Report`]
+    Report(Box<SenderReport>),
+    /// [`WorkerEvent::Failed`]
     Failed {
         /// The error's sentence.
         error: String,
@@ -144,7 +144,7 @@ fn drawn() -> String {
     Offset::Drawn.to_string()
 }
 
-impl Order {
+impl ServiceOrder {
     /// The order for `scenario`.
     pub fn of(scenario: &Scenario) -> Self {
         let spec = &scenario.spec;
@@ -163,7 +163,7 @@ impl Order {
             bounded: scenario.bounded,
             counted_threads: scenario.counted_threads,
             pollution_table: scenario.pollution_table,
-            among: Among::default(),
+            among: ClientRange::default(),
             send_offset: scenario.offsets.send.to_string(),
             receive_offset: scenario.offsets.receive.to_string(),
             offset_seed: scenario.offsets.seed,
@@ -192,20 +192,20 @@ impl Order {
     }
 
     /// What it means, or the sentence why it cannot be served.
-    pub fn understand(&self, most_clients: usize) -> Result<Understood, String> {
+    pub fn understand(&self, most_clients: usize) -> Result<ParsedOrder, String> {
         let (path, spec) = self.named()?;
         if !(1..=most_clients).contains(&self.clients) {
             return Err(format!("this host serves 1 to {most_clients} clients (got {})", self.clients));
         }
         // Seats are planned for all of them, whoever the others are.
-        if self.among.all_of(self.clients) > most_clients {
+        if self.among.total(self.clients) > most_clients {
             return Err(format!(
                 "this host serves 1 to {most_clients} clients in all (got {})",
-                self.among.all_of(self.clients)
+                self.among.total(self.clients)
             ));
         }
         self.pollution_table.map_or(Ok(()), Chase::check).map_err(|error| error.to_string())?;
-        let memory = Supply::memory(&spec).saturating_add(self.pollution_table.unwrap_or(0));
+        let memory = MessagePool::memory(&spec).saturating_add(self.pollution_table.unwrap_or(0));
         // One message of any size is served.
         if memory > CLIENT_MEMORY.max(spec.memory(1)) {
             return Err(format!(
@@ -216,7 +216,7 @@ impl Order {
         let placement = self.placement.parse()?;
         (path.probe)(&spec).map_err(|reason| reason.to_string())?;
         let staging = self.offsets()?.staging();
-        Ok(Understood { path, spec, staging, placement, memory: memory.saturating_mul(self.clients) })
+        Ok(ParsedOrder { path, spec, staging, placement, memory: memory.saturating_mul(self.clients) })
     }
 }
 
@@ -226,33 +226,33 @@ pub fn sentence(text: &str) -> String {
     text.chars().take(LONGEST).map(|c| if c.is_control() { ' ' } else { c }).collect()
 }
 
-impl From<News> for Message {
-    fn from(news: News) -> Self {
-        let told = match news.told {
-            Told::Ready { huge_share, idle_walk, message_offset } => {
-                MessageTold::Ready { huge_share, idle_walk, message_offset }
+impl From<WorkerUpdate> for WorkerMessage {
+    fn from(news: WorkerUpdate) -> Self {
+        let told = match news.event {
+            WorkerEvent::Ready { huge_share, idle_walk, message_offset } => {
+                WorkerMessageEvent::Ready { huge_share, idle_walk, message_offset }
             }
-            Told::Report(report) => MessageTold::Report(report),
-            Told::Failed(failure) => {
-                MessageTold::Failed { error: failure.error.to_string(), ledger: failure.ledger }
+            WorkerEvent::Report(report) => WorkerMessageEvent::Report(report),
+            WorkerEvent::Failed(failure) => {
+                WorkerMessageEvent::Failed { error: failure.error.to_string(), ledger: failure.ledger }
             }
         };
         Self { client: news.client, told }
     }
 }
 
-impl From<Message> for News {
-    fn from(message: Message) -> Self {
+impl From<WorkerMessage> for WorkerUpdate {
+    fn from(message: WorkerMessage) -> Self {
         let told = match message.told {
-            MessageTold::Ready { huge_share, idle_walk, message_offset } => {
-                Told::Ready { huge_share, idle_walk, message_offset }
+            WorkerMessageEvent::Ready { huge_share, idle_walk, message_offset } => {
+                WorkerEvent::Ready { huge_share, idle_walk, message_offset }
             }
-            MessageTold::Report(report) => Told::Report(report),
-            MessageTold::Failed { error, ledger } => {
-                Told::Failed(Failure { error: std::io::Error::other(sentence(&error)), ledger })
+            WorkerMessageEvent::Report(report) => WorkerEvent::Report(report),
+            WorkerMessageEvent::Failed { error, ledger } => {
+                WorkerEvent::Failed(SenderFailure { error: std::io::Error::other(sentence(&error)), ledger })
             }
         };
-        Self { client: message.client, told }
+        Self { client: message.client, event: told }
     }
 }
 
@@ -263,8 +263,8 @@ mod tests {
     use copycost::message::{Footprint, Layout};
     use proptest::prelude::*;
 
-    fn order() -> Order {
-        Order::of(&Scenario::new(&send::ALL[0], Spec::new(64).unwrap(), 2))
+    fn order() -> ServiceOrder {
+        ServiceOrder::of(&Scenario::new(&send::ALL[0], Spec::new(64).unwrap(), 2))
     }
 
     /// The words that are meant, and any other.
@@ -273,7 +273,7 @@ mod tests {
         prop_oneof![4 => proptest::sample::select(words), 1 => ".*"]
     }
 
-    fn any_order() -> impl Strategy<Value = Order> {
+    fn any_order() -> impl Strategy<Value = ServiceOrder> {
         let words = (
             word("twocopy onecopy zerocopy"),
             word("even headed single"),
@@ -295,7 +295,7 @@ mod tests {
             )| {
                 let (path, fields, layout, buffers, footprint, placement) = words;
                 let [verify, nodelay, urgent, bounded] = flags;
-                Order {
+                ServiceOrder {
                     path,
                     size,
                     fields,
@@ -310,7 +310,7 @@ mod tests {
                     bounded,
                     counted_threads,
                     pollution_table,
-                    among: Among::default(),
+                    among: ClientRange::default(),
                     send_offset,
                     receive_offset,
                     offset_seed: size as u64,
@@ -332,13 +332,13 @@ mod tests {
                 Err(reason) => prop_assert!(!reason.is_empty()),
             }
             let frame = frame::encode(&order).unwrap();
-            prop_assert_eq!(frame::decode::<Order>(&frame[4..]), Ok(order));
+            prop_assert_eq!(frame::decode::<ServiceOrder>(&frame[4..]), Ok(order));
         }
 
         #[test]
         fn any_bytes_are_answered(bytes: Vec<u8>, text in ".*") {
             for json in [&bytes[..], text.as_bytes()] {
-                let _ = (frame::decode::<Order>(json), frame::decode::<Answer>(json));
+                let _ = (frame::decode::<ServiceOrder>(json), frame::decode::<ServerReply>(json));
             }
         }
 
@@ -346,9 +346,9 @@ mod tests {
         fn almost_an_order_is_answered(at: proptest::sample::Index, byte: u8, cut: proptest::sample::Index) {
             let mut json = serde_json::to_vec(&order()).unwrap();
             let (at, cut) = (at.index(json.len()), cut.index(json.len()));
-            let _ = frame::decode::<Order>(&json[..cut]);
+            let _ = frame::decode::<ServiceOrder>(&json[..cut]);
             json[at] = byte;
-            if let Ok(order) = frame::decode::<Order>(&json) {
+            if let Ok(order) = frame::decode::<ServiceOrder>(&json) {
                 let _ = order.understand(8);
             }
         }
@@ -363,13 +363,14 @@ mod tests {
     #[test]
     fn what_a_layout_takes_counts_and_not_what_is_sent() {
         let memory = |layout: Layout, buffers: &str| {
-            let order = Order { size: 8, layout: layout.to_string(), buffers: buffers.into(), ..order() };
+            let order =
+                ServiceOrder { size: 8, layout: layout.to_string(), buffers: buffers.into(), ..order() };
             order.understand(8).map(|understood| understood.memory)
         };
         assert!(memory(Layout::Huge, "ring:400").unwrap() >= 2 * (2 << 20));
         assert!(memory(Layout::Page, "ring:100").unwrap() >= 2 * 100 * 8 * 4096);
         assert!(memory(Layout::Page, "ring:65536").unwrap_err().contains("bytes of memory"));
-        let cold = Order { size: 8, footprint: Footprint::Cold.to_string(), ..order() };
+        let cold = ServiceOrder { size: 8, footprint: Footprint::Cold.to_string(), ..order() };
         assert!(cold.understand(8).unwrap_err().contains("bytes of memory"));
     }
 }

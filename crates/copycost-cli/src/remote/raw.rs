@@ -10,16 +10,16 @@ use std::time::{Duration, Instant};
 use crossbeam::channel::Sender as Departures;
 
 use super::LONGEST;
-use super::host::room_for;
+use super::server::room_for;
 use copycost::cost::cpu::{CpuSpent, ThreadCpu};
-use copycost::internals::connection::{self, Options};
-use copycost::internals::server::{Attendant, Visit};
-use copycost::internals::supply::Supply;
-use copycost::internals::sys::socket::{Socket, Woken};
+use copycost::internals::connection::{self, ConnectionOptions};
+use copycost::internals::pool::MessagePool;
+use copycost::internals::server::{ConnectionHandler, Incoming};
+use copycost::internals::sys::socket::{Socket, WakeReason};
 use copycost::message::Spec;
-use copycost::offset::Begin;
+use copycost::offset::BufferStart;
 use copycost::recv::ReceivePath;
-use copycost::send::{Ledger, SendPath, Sender, Terms, drain};
+use copycost::send::{Ledger, SendPath, Sender, SenderConfig, drain};
 
 /// How long the kernel may take at most to release everything when a client has gone.
 const DRAIN: Duration = Duration::from_secs(5);
@@ -32,7 +32,7 @@ pub struct RawHost {
     /// What.
     pub spec: Spec,
     /// What each sender is opened with.
-    pub terms: Terms,
+    pub terms: SenderConfig,
     /// How long a client may take nothing.
     pub stall: Duration,
     /// How many clients are served at once; one more is shown the door.
@@ -60,8 +60,8 @@ pub struct Departure {
     pub error: Option<io::Error>,
 }
 
-impl Attendant for RawHost {
-    fn attend(&self, visit: Visit) {
+impl ConnectionHandler for RawHost {
+    fn handle(&self, visit: Incoming) {
         let began = Instant::now();
         let mut bytes = 0;
         let one_more = |served| (served < self.most_clients).then_some(served + 1);
@@ -93,17 +93,17 @@ impl Attendant for RawHost {
 }
 
 impl RawHost {
-    fn serve(&self, visit: &Visit, bytes: &mut u64) -> io::Result<Option<Ledger>> {
-        room_for(Supply::memory(&self.spec)).map_err(|left| {
+    fn serve(&self, visit: &Incoming, bytes: &mut u64) -> io::Result<Option<Ledger>> {
+        room_for(MessagePool::memory(&self.spec)).map_err(|left| {
             io::Error::other(format!("its messages need more than half of the memory that is left: {left}"))
         })?;
-        let mut supply = Supply::new(&self.spec, false)?;
+        let mut supply = MessagePool::new(&self.spec, false)?;
         let terms = self.terms.clone();
         let mut sender = (self.path.open)(visit.socket.try_clone()?, &supply, terms)?;
         let result = self.send_until_gone(&mut supply, &mut *sender, bytes);
         if result.is_ok() {
             // What is on its way arrives before the end does.
-            connection::push(&visit.socket)?;
+            connection::flush_nagle(&visit.socket)?;
         }
         if drain(&mut *sender, Instant::now() + DRAIN.min(self.stall)).is_err() {
             sender.abort();
@@ -115,7 +115,7 @@ impl RawHost {
 
     fn send_until_gone(
         &self,
-        supply: &mut Supply,
+        supply: &mut MessagePool,
         sender: &mut dyn Sender,
         bytes: &mut u64,
     ) -> io::Result<()> {
@@ -154,14 +154,14 @@ fn end(socket: &Socket) {
     let by = Instant::now() + PATIENCE;
     let mut waste = [0; 4096];
     while Instant::now() < by
-        && matches!(socket.readable_by(by), Ok(Woken::Ready))
+        && matches!(socket.readable_by(by), Ok(WakeReason::Ready))
         && socket.recv(&mut waste).is_ok_and(|bytes| bytes > 0)
     {}
 }
 
 /// What a client of a raw server received.
 #[derive(Debug, Clone, Copy)]
-pub struct Received {
+pub struct RawReceived {
     /// Bytes.
     pub bytes: u64,
     /// From the connection to the last byte.
@@ -178,9 +178,9 @@ pub fn receive(
     addresses: &[SocketAddr],
     path: &ReceivePath,
     time: Duration,
-    options: &Options,
+    options: &ConnectionOptions,
     progress: &mut dyn FnMut(u64, Duration) -> bool,
-) -> io::Result<Received> {
+) -> io::Result<RawReceived> {
     const TICK: Duration = Duration::from_millis(100);
     let mut connected = Err(io::Error::other("the host has no address"));
     for address in addresses {
@@ -189,10 +189,10 @@ pub fn receive(
     let socket = connected?;
     // A silent server must not hold the last tick.
     socket.options().set_read_timeout(Some(TICK))?;
-    let mut receiver = (path.open)(socket.try_clone()?, Begin::default())?;
+    let mut receiver = (path.open)(socket.try_clone()?, BufferStart::default())?;
     let mut cpu = ThreadCpu::open();
     let (began, earlier) = (Instant::now(), cpu.now());
-    let mut received = Received { bytes: 0, elapsed: Duration::ZERO, cpu: None, ended: false };
+    let mut received = RawReceived { bytes: 0, elapsed: Duration::ZERO, cpu: None, ended: false };
     let mut next = TICK;
     let mut last_byte = began;
     while began.elapsed() < time {
@@ -206,7 +206,7 @@ pub fn receive(
                 last_byte = Instant::now();
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                if last_byte.elapsed() > options.stall {
+                if last_byte.elapsed() > options.stall_timeout {
                     return Err(io::Error::new(
                         io::ErrorKind::TimedOut,
                         "the server sent nothing before the timeout",

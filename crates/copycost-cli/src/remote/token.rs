@@ -109,21 +109,21 @@ impl Token {
     }
 
     /// The proof of an end with this `role` for the two nonces of a handshake.
-    pub fn prove(&self, role: Role, host: &[u8; 32], guest: &[u8; 32]) -> [u8; 32] {
+    pub fn prove(&self, role: ProvingEnd, host: &[u8; 32], guest: &[u8; 32]) -> [u8; 32] {
         self.mac(role, host, guest).finalize().into_bytes().into()
     }
 
     /// Whether `proof` is that of `role`; in constant time.
-    pub fn proves(&self, proof: &[u8; 32], role: Role, host: &[u8; 32], guest: &[u8; 32]) -> bool {
+    pub fn proves(&self, proof: &[u8; 32], role: ProvingEnd, host: &[u8; 32], guest: &[u8; 32]) -> bool {
         self.mac(role, host, guest).verify_slice(proof).is_ok()
     }
 
-    fn mac(&self, role: Role, host: &[u8; 32], guest: &[u8; 32]) -> Hmac<Sha256> {
+    fn mac(&self, role: ProvingEnd, host: &[u8; 32], guest: &[u8; 32]) -> Hmac<Sha256> {
         #[allow(clippy::expect_used, reason = "HMAC takes a key of any length")]
         let mut mac = Hmac::<Sha256>::new_from_slice(&self.0).expect("a key of any length");
         mac.update(match role {
-            Role::Host => b"copycost host\0",
-            Role::Guest => b"copycost guest",
+            ProvingEnd::Host => b"copycost host\0",
+            ProvingEnd::Guest => b"copycost guest",
         });
         mac.update(host);
         mac.update(guest);
@@ -133,7 +133,7 @@ impl Token {
 
 /// Which end proves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Role {
+pub enum ProvingEnd {
     /// The end that serves.
     Host,
     /// The end that measures.
@@ -186,12 +186,12 @@ mod tests {
         let token = Token::new(b"0123456789abcdef").unwrap();
         let other = Token::new(b"0123456789abcdeg").unwrap();
         let (host, guest) = ([1; 32], [2; 32]);
-        let proof = token.prove(Role::Guest, &host, &guest);
-        assert!(token.proves(&proof, Role::Guest, &host, &guest));
-        assert!(!token.proves(&proof, Role::Host, &host, &guest));
-        assert!(!token.proves(&proof, Role::Guest, &[3; 32], &guest));
-        assert!(!token.proves(&proof, Role::Guest, &host, &[3; 32]));
-        assert!(!other.proves(&proof, Role::Guest, &host, &guest));
+        let proof = token.prove(ProvingEnd::Guest, &host, &guest);
+        assert!(token.proves(&proof, ProvingEnd::Guest, &host, &guest));
+        assert!(!token.proves(&proof, ProvingEnd::Host, &host, &guest));
+        assert!(!token.proves(&proof, ProvingEnd::Guest, &[3; 32], &guest));
+        assert!(!token.proves(&proof, ProvingEnd::Guest, &host, &[3; 32]));
+        assert!(!other.proves(&proof, ProvingEnd::Guest, &host, &guest));
         assert!(!format!("{token:?}").contains("0123"));
     }
 }

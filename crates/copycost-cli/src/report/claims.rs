@@ -9,11 +9,11 @@ mod cells;
 mod tests;
 
 use super::conditions::why_not_counted;
-use super::set::Set;
+use super::set::RecordSet;
 use crate::compare::metric::Metric;
 use cells::{
-    PATHS, Test, contention, everywhere, faster, fewest_cycles, first_level_falls_most, over, scales_best,
-    shrink,
+    CellTest, PATHS, contention, everywhere, faster, fewest_cycles, first_level_falls_most, over,
+    scales_best, shrink,
 };
 use copycost::send::ORIGINAL;
 
@@ -25,12 +25,12 @@ pub struct Claim {
     /// What is tested, where the text leaves it open.
     pub tested: &'static str,
     /// Whether it is so.
-    pub check: fn(&Set) -> Finding,
+    pub check: fn(&RecordSet) -> ClaimFinding,
 }
 
 /// Whether a claim is held in a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Word {
+pub enum ClaimVerdict {
     /// In every cell.
     Held,
     /// At least one cell says otherwise.
@@ -39,7 +39,7 @@ pub enum Word {
     NotTestable,
 }
 
-impl Word {
+impl ClaimVerdict {
     /// As it is shown.
     pub fn text(self) -> &'static str {
         match self {
@@ -52,19 +52,19 @@ impl Word {
 
 /// What became of a claim.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Finding {
+pub struct ClaimFinding {
     /// In a word.
-    pub word: Word,
+    pub word: ClaimVerdict,
     /// The cell that shows it, or what is missing.
     pub evidence: String,
 }
 
 impl Claim {
     /// What becomes of it in a set. Where throughput is not the sender's, nothing follows from it.
-    pub fn judged(&self, set: &Set) -> Finding {
+    pub fn judged(&self, set: &RecordSet) -> ClaimFinding {
         if self.tested.contains("throughput") && set.lead() != Metric::Throughput {
             let evidence = "Throughput is not the sender's here.".to_owned();
-            return Finding { word: Word::NotTestable, evidence };
+            return ClaimFinding { word: ClaimVerdict::NotTestable, evidence };
         }
         (self.check)(set)
     }
@@ -86,7 +86,7 @@ pub const ALL: [Claim; 7] = [
                     [ONE, TWO].into_iter().filter_map(|other| faster(set, ZERO, other, size, clients));
                 // What speaks against it stands first, then what is undecided.
                 beside.min_by(|one, other| {
-                    let order = |test: &Test| {
+                    let order = |test: &CellTest| {
                         [Some(false), None, Some(true)].iter().position(|holds| *holds == test.holds)
                     };
                     order(one).cmp(&order(other)).then(one.margin.total_cmp(&other.margin))

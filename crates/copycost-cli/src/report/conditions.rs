@@ -3,13 +3,13 @@
 use std::collections::BTreeSet;
 
 use super::dated;
-use super::set::{SETTING_NAMES, Set};
+use super::set::{RecordSet, SETTING_NAMES};
 use crate::conditions::LinkConditions;
 use crate::record::{Conditions, RankConditions};
 use copycost::units::ByteSize;
 
 /// Names and values, in the order in which they are shown. What is not known is left out.
-pub fn pairs(set: &Set) -> Vec<(String, String)> {
+pub fn pairs(set: &RecordSet) -> Vec<(String, String)> {
     let mut pairs: Vec<(String, String)> = SETTING_NAMES
         .iter()
         .zip(&set.settings)
@@ -72,7 +72,7 @@ fn of_machine(c: &Conditions, whose: &str) -> Vec<(String, String)> {
 }
 
 /// One line on the machine.
-pub fn machine(set: &Set) -> Option<String> {
+pub fn machine(set: &RecordSet) -> Option<String> {
     let c = set.conditions.as_ref()?;
     let parts = [
         (!c.cpu_model.is_empty()).then(|| format!("{} × {}", c.cpus, c.cpu_model)),
@@ -84,7 +84,7 @@ pub fn machine(set: &Set) -> Option<String> {
 }
 
 /// What distorts records, each sentence once, with the number of records it is true of.
-pub fn flags(set: &Set) -> Vec<String> {
+pub fn flags(set: &RecordSet) -> Vec<String> {
     let mut flags: Vec<(String, usize)> = Vec::new();
     for flag in set.rows.iter().filter_map(|row| row.record.as_ref()).flat_map(|record| &record.flags) {
         match flags.iter_mut().find(|known| known.0 == *flag) {
@@ -108,7 +108,7 @@ pub fn flags(set: &Set) -> Vec<String> {
 }
 
 /// What could not be measured.
-pub fn failures(set: &Set) -> Vec<String> {
+pub fn failures(set: &RecordSet) -> Vec<String> {
     let say = |f: &crate::record::CellFailure| {
         format!("not measured: {}, {}, clients {}: {}", f.path, ByteSize(f.size), f.clients, f.error)
     };
@@ -116,7 +116,7 @@ pub fn failures(set: &Set) -> Vec<String> {
 }
 
 /// Why a set has no cycles and no cache misses: a sentence.
-pub fn why_not_counted(set: &Set) -> String {
+pub fn why_not_counted(set: &RecordSet) -> String {
     let mut records = set.rows.iter().filter_map(|row| row.record.as_ref()).peekable();
     if records.peek().is_none() {
         return "Criterion's benches count no cycles and no cache misses; `copycost run` does.".to_owned();

@@ -1,17 +1,17 @@
 //! How many cores the sender takes at the load that a reader has in mind.
 
-use super::metric::Metric;
-use super::set::{Row, Set};
+use super::metric::RecordMetric;
+use super::set::{RecordSet, SetRow};
 use crate::record::Load;
-use copycost::units::{ByteSize, Clients, significant};
+use copycost::units::{ByteSize, ClientCount, significant};
 
 /// The cores of one row's sender; `None` where its CPU time is not known.
-pub fn of_row(row: &Row, load: Load) -> Option<f64> {
-    Some(load.cores(row.figure(Metric::SenderDemand)?.value, row.size))
+pub fn of_row(row: &SetRow, load: Load) -> Option<f64> {
+    Some(load.cores(row.figure(RecordMetric::SenderDemand)?.value, row.size))
 }
 
 /// A sentence for each number of clients; none where no load was named.
-pub fn sentences(set: &Set) -> Vec<String> {
+pub fn sentences(set: &RecordSet) -> Vec<String> {
     let Some(load) = set.load else { return Vec::new() };
     let of_size = |size: usize, clients: usize| {
         let of_path = |path: &&str| {
@@ -25,7 +25,7 @@ pub fn sentences(set: &Set) -> Vec<String> {
         let sizes: Vec<_> = set.sizes().into_iter().filter_map(|size| of_size(size, clients)).collect();
         let cores = sizes.join("; ");
         (!sizes.is_empty())
-            .then(|| format!("Cores that the sender takes at {load} with {}: {cores}.", Clients(clients)))
+            .then(|| format!("Cores that the sender takes at {load} with {}: {cores}.", ClientCount(clients)))
     };
     set.clients().into_iter().filter_map(of_clients).collect()
 }

@@ -16,8 +16,8 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 
 use super::dated::Dated;
-use super::metric::{Figure, Metric};
-use super::set::{Row, Set};
+use super::metric::{RecordFigure, RecordMetric};
+use super::set::{RecordSet, SetRow};
 use crate::record::few_cells;
 
 /// One benchmark: its name and the mean of its samples for one iteration.
@@ -28,7 +28,7 @@ pub struct Benchmark {
     function: Option<String>,
     value: Option<String>,
     bytes: Option<f64>,
-    mean: Figure,
+    mean: RecordFigure,
     /// When it was measured, where that is known.
     pub measured: Option<Dated>,
 }
@@ -94,10 +94,10 @@ impl Benchmark {
     }
 
     /// The path, the cell and the figure; `None` for a benchmark that is not of a path's cell.
-    fn read(&self) -> Option<(&'static str, usize, usize, Metric, Figure)> {
+    fn read(&self) -> Option<(&'static str, usize, usize, RecordMetric, RecordFigure)> {
         let scaled = |scale: f64| {
             let interval = self.mean.interval.map(|(low, high)| (low * scale, high * scale));
-            Figure { value: self.mean.value * scale, interval }
+            RecordFigure { value: self.mean.value * scale, interval }
         };
         let (path, metric, figure) = copycost::send::ALL.iter().find_map(|path| {
             match self.group.strip_prefix(path.name)? {
@@ -106,10 +106,14 @@ impl Benchmark {
                     let bytes = self.bytes?;
                     let interval = self.mean.interval.filter(|(low, _)| *low > 0.0);
                     let interval = interval.map(|(low, high)| (bytes / high, bytes / low));
-                    Some((path.name, Metric::Throughput, Figure { value: bytes / self.mean.value, interval }))
+                    Some((
+                        path.name,
+                        RecordMetric::Throughput,
+                        RecordFigure { value: bytes / self.mean.value, interval },
+                    ))
                 }
-                "-cpu" => Some((path.name, Metric::BothDemand, scaled(1.0))),
-                "-latency" => Some((path.name, Metric::LatencyMean, scaled(1e-3))),
+                "-cpu" => Some((path.name, RecordMetric::BothDemand, scaled(1.0))),
+                "-latency" => Some((path.name, RecordMetric::LatencyMean, scaled(1e-3))),
                 _ => None,
             }
         })?;
@@ -120,18 +124,18 @@ impl Benchmark {
 }
 
 /// The set of all benchmarks that are ours; an error where none is.
-pub fn set(folder: &str, benchmarks: &[Benchmark]) -> Result<Set, String> {
-    let mut set = Set { files: vec![folder.to_owned()], ..Set::default() };
+pub fn set(folder: &str, benchmarks: &[Benchmark]) -> Result<RecordSet, String> {
+    let mut set = RecordSet { files: vec![folder.to_owned()], ..RecordSet::default() };
     for benchmark in benchmarks {
         let Some((path, size, clients, metric, figure)) = benchmark.read() else { continue };
         let dated = benchmark.measured.clone().map(|dated| (metric, dated));
-        let known = |row: &&mut Row| (row.path.as_str(), row.size, row.clients) == (path, size, clients);
+        let known = |row: &&mut SetRow| (row.path.as_str(), row.size, row.clients) == (path, size, clients);
         match set.rows.iter_mut().find(known) {
             Some(row) => {
                 row.figures.insert(metric, figure);
                 row.measured.extend(dated);
             }
-            None => set.rows.push(Row {
+            None => set.rows.push(SetRow {
                 path: path.to_owned(),
                 size,
                 clients,
@@ -155,7 +159,7 @@ pub fn set(folder: &str, benchmarks: &[Benchmark]) -> Result<Set, String> {
 /// two differ by 5 % of the interval.
 const REACH: f64 = 1.96;
 
-fn mean(values: impl Iterator<Item = f64>) -> Result<Figure, String> {
+fn mean(values: impl Iterator<Item = f64>) -> Result<RecordFigure, String> {
     let values: Vec<f64> = values.collect();
     if values.is_empty() || values.iter().any(|value| !value.is_finite() || *value <= 0.0) {
         return Err("a sample is not a positive number".to_owned());
@@ -163,11 +167,11 @@ fn mean(values: impl Iterator<Item = f64>) -> Result<Figure, String> {
     let n = values.len() as f64;
     let mean = values.iter().sum::<f64>() / n;
     if values.len() < 2 {
-        return Ok(Figure::plain(mean));
+        return Ok(RecordFigure::plain(mean));
     }
     let variance = values.iter().map(|value| (value - mean).powi(2)).sum::<f64>() / (n - 1.0);
     let reach = REACH * (variance / n).sqrt();
-    Ok(Figure { value: mean, interval: Some((mean - reach, mean + reach)) })
+    Ok(RecordFigure { value: mean, interval: Some((mean - reach, mean + reach)) })
 }
 
 #[cfg(test)]
@@ -192,7 +196,7 @@ mod tests {
         .unwrap();
         assert_eq!(csv, json);
         let set = set("target/criterion", &[csv]).unwrap();
-        let figure = set.row("onecopy", 1024, 8).unwrap().figure(Metric::Throughput).unwrap();
+        let figure = set.row("onecopy", 1024, 8).unwrap().figure(RecordMetric::Throughput).unwrap();
         // 8192 bytes in 1050 ns.
         assert!((figure.value - 7.802).abs() < 1e-3, "{figure:?}");
         let (low, high) = figure.interval.unwrap();
@@ -212,10 +216,10 @@ mod tests {
         let set = set("x", &benchmarks).unwrap();
         assert_eq!(set.rows.len(), 1);
         let figure = |metric| set.rows[0].figure(metric).map(|figure| figure.value);
-        assert_eq!(figure(Metric::Throughput), Some(4.096));
-        assert_eq!(figure(Metric::BothDemand), Some(120.5));
-        assert_eq!(figure(Metric::LatencyMean), Some(15.0));
-        assert_eq!(figure(Metric::SenderDemand), None);
+        assert_eq!(figure(RecordMetric::Throughput), Some(4.096));
+        assert_eq!(figure(RecordMetric::BothDemand), Some(120.5));
+        assert_eq!(figure(RecordMetric::LatencyMean), Some(15.0));
+        assert_eq!(figure(RecordMetric::SenderDemand), None);
     }
 
     #[test]

@@ -3,8 +3,8 @@
 
 use std::collections::BTreeSet;
 
-use super::metric::Metric;
-use super::set::{Row, Set};
+use super::metric::RecordMetric;
+use super::set::{RecordSet, SetRow};
 
 /// When a figure was measured, and from what.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -12,12 +12,12 @@ pub struct Dated {
     /// Seconds since 1970, by the time of the file that holds it.
     pub at: u64,
     /// What the bench noted of itself when it began: the commit and the conditions; `None` where it noted nothing.
-    pub build: Option<Build>,
+    pub build: Option<BenchBuild>,
 }
 
 /// What a bench was built from and ran on.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, serde::Deserialize)]
-pub struct Build {
+pub struct BenchBuild {
     /// The commit.
     #[serde(default)]
     pub commit: Option<String>,
@@ -28,16 +28,16 @@ pub struct Build {
 
 /// A run of the benches, as they note it in a line of JSON.
 #[derive(Debug, Clone, serde::Deserialize)]
-struct Run {
+struct BenchRun {
     /// Seconds since 1970.
     began: u64,
     #[serde(flatten)]
-    build: Build,
+    build: BenchBuild,
 }
 
 /// The runs of the benches that wrote into a folder of Criterion.
 #[derive(Debug, Clone, Default)]
-pub struct Runs(Vec<Run>);
+pub struct BenchRuns(Vec<BenchRun>);
 
 /// The file in Criterion's folder to which the benches add a line when they begin.
 pub const RUNS: &str = "copycost-runs.jsonl";
@@ -46,10 +46,11 @@ pub const RUNS: &str = "copycost-runs.jsonl";
 /// an hour people rebuild and change settings.
 const APART: u64 = 3600;
 
-impl Runs {
+impl BenchRuns {
     /// From the file's text; lines that are not understood are passed over.
     pub fn read(text: &str) -> Self {
-        let mut runs: Vec<Run> = text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
+        let mut runs: Vec<BenchRun> =
+            text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
         runs.sort_by_key(|run| run.began);
         Self(runs)
     }
@@ -78,17 +79,17 @@ pub fn utc(seconds: u64) -> String {
 }
 
 /// When a row's figures were measured, as a cell of a table.
-pub fn of_row(row: &Row) -> String {
+pub fn of_row(row: &SetRow) -> String {
     range(row.measured.values())
 }
 
 /// When those of its figures were that a table shows.
-pub fn of_figures(row: &Row, metrics: &[Metric]) -> String {
+pub fn of_figures(row: &SetRow, metrics: &[RecordMetric]) -> String {
     range(metrics.iter().filter_map(|metric| row.measured.get(metric)))
 }
 
 /// When all of a set was.
-pub fn span(set: &Set) -> String {
+pub fn span(set: &RecordSet) -> String {
     let own = set.rows.iter().filter_map(|row| row.record.as_ref()?.measured_at);
     of_times(set.rows.iter().flat_map(|row| row.measured.values()).map(|dated| dated.at).chain(own))
 }
@@ -107,20 +108,21 @@ fn of_times(times: impl Iterator<Item = u64>) -> String {
 }
 
 /// Whether anything of a set has a date.
-pub fn has_dates(set: &Set) -> bool {
+pub fn has_dates(set: &RecordSet) -> bool {
     set.rows.iter().any(|row| !row.measured.is_empty())
 }
 
 /// A sentence for each plot whose cells were not measured in one go.
-pub fn notes(set: &Set) -> Vec<String> {
-    let metrics: BTreeSet<Metric> = set.rows.iter().flat_map(|row| row.measured.keys().copied()).collect();
+pub fn notes(set: &RecordSet) -> Vec<String> {
+    let metrics: BTreeSet<RecordMetric> =
+        set.rows.iter().flat_map(|row| row.measured.keys().copied()).collect();
     metrics.into_iter().filter_map(|metric| note(set, metric)).collect()
 }
 
-fn note(set: &Set, metric: Metric) -> Option<String> {
+fn note(set: &RecordSet, metric: RecordMetric) -> Option<String> {
     let dated: Vec<&Dated> = set.rows.iter().filter_map(|row| row.measured.get(&metric)).collect();
     let (first, last) = (dated.iter().map(|of| of.at).min()?, dated.iter().map(|of| of.at).max()?);
-    let distinct = |of: fn(&Build) -> Option<&String>| -> Vec<String> {
+    let distinct = |of: fn(&BenchBuild) -> Option<&String>| -> Vec<String> {
         let values: BTreeSet<String> = dated
             .iter()
             .map(|of_cell| of_cell.build.as_ref().and_then(of).map_or_else(unknown, Clone::clone))
@@ -178,7 +180,7 @@ mod tests {
     #[test]
     fn a_figure_belongs_to_the_run_that_began_last_before_it() {
         let runs =
-            Runs::read("{\"began\":200,\"commit\":\"b\"}\nno line\n{\"began\":100,\"commit\":\"a\"}\n");
+            BenchRuns::read("{\"began\":200,\"commit\":\"b\"}\nno line\n{\"began\":100,\"commit\":\"a\"}\n");
         let commit = |at| runs.dated(at).build.and_then(|build| build.commit);
         assert_eq!((commit(99), commit(100), commit(199)), (None, Some("a".into()), Some("a".into())));
         assert_eq!(commit(1000), Some("b".into()));

@@ -7,7 +7,7 @@ use super::screen::Screen;
 use super::table::trimmed;
 use super::terminal::bar;
 use crate::record::{ALL, ExplainedEnd, ExplainedPath, Explanation, FigureRecord};
-use copycost::units::{ByteSize, Clients, hundredths, signed, significant, thousands};
+use copycost::units::{ByteSize, ClientCount, hundredths, signed, significant, thousands};
 
 /// Characters of a bar.
 const BAR: usize = 8;
@@ -30,7 +30,7 @@ fn one(explanation: &Explanation, screen: Screen) -> String {
 /// `CPU time in ns/KiB, 64 KiB, 1 client`
 pub(super) fn cell(explanation: &Explanation) -> String {
     let Explanation { size, clients, .. } = explanation;
-    format!("CPU time in ns/KiB, {}, {}", ByteSize(*size), Clients(*clients))
+    format!("CPU time in ns/KiB, {}, {}", ByteSize(*size), ClientCount(*clients))
 }
 
 /// What to know of the figures.
@@ -113,7 +113,7 @@ fn sampled(explanation: &Explanation) -> Vec<String> {
 }
 
 /// A line of the table.
-struct Line {
+struct ExplainedLine {
     /// Whose threads.
     end: String,
     /// In what; `None`: in all.
@@ -123,10 +123,10 @@ struct Line {
 }
 
 /// Two paths side by side, or the only one.
-type Beside<'a> = (&'a ExplainedPath, Option<&'a ExplainedPath>);
+type SideBySide<'a> = (&'a ExplainedPath, Option<&'a ExplainedPath>);
 
 /// The paths of an explanation as they stand side by side: each beside the first.
-fn pairs(explanation: &Explanation) -> Vec<Beside<'_>> {
+fn pairs(explanation: &Explanation) -> Vec<SideBySide<'_>> {
     match explanation.paths.split_first() {
         None => Vec::new(),
         Some((first, [])) => vec![(first, None)],
@@ -134,20 +134,20 @@ fn pairs(explanation: &Explanation) -> Vec<Beside<'_>> {
     }
 }
 
-fn header((first, other): &Beside<'_>) -> Vec<String> {
+fn header((first, other): &SideBySide<'_>) -> Vec<String> {
     let of_other = |other: &&ExplainedPath| [other.path.clone(), format!("{} - {}", other.path, first.path)];
     [first.path.clone()].into_iter().chain(other.iter().flat_map(of_other)).collect()
 }
 
 /// A listing of each pair of paths.
 pub(super) fn listings(explanation: &Explanation) -> Vec<Listing> {
-    let listing = |pair: Beside<'_>| {
+    let listing = |pair: SideBySide<'_>| {
         let header: Vec<_> = ["end", "class"].map(str::to_owned).into_iter().chain(header(&pair)).collect();
         let columns = header.len();
         let figure = |figure: &Option<FigureRecord>| {
             figure.map_or_else(|| UNKNOWN.to_owned(), |figure| hundredths(figure.value))
         };
-        let row = |line: Line| {
+        let row = |line: ExplainedLine| {
             let [one, two] = line.figures;
             let class = line.class.unwrap_or_else(|| ALL.to_owned());
             let cells = [line.end, class, figure(&one), figure(&two), line.difference];
@@ -158,7 +158,7 @@ pub(super) fn listings(explanation: &Explanation) -> Vec<Listing> {
     pairs(explanation).into_iter().map(listing).collect()
 }
 
-fn table(explanation: &Explanation, pair: Beside<'_>, screen: Screen) -> String {
+fn table(explanation: &Explanation, pair: SideBySide<'_>, screen: Screen) -> String {
     let lines = lines(explanation, pair);
     let inner = lines.iter().filter(|line| line.class.is_some());
     let most = inner.flat_map(|line| line.figures.iter().flatten()).map(|figure| figure.value);
@@ -170,7 +170,7 @@ fn table(explanation: &Explanation, pair: Beside<'_>, screen: Screen) -> String 
     if let Some(column) = table.column_mut(3) {
         column.set_cell_alignment(CellAlignment::Right);
     }
-    let figure = |line: &Line, figure: &Option<FigureRecord>| {
+    let figure = |line: &ExplainedLine, figure: &Option<FigureRecord>| {
         let Some(figure) = figure else { return String::new() };
         let inner = line.class.is_some() && most > 0.0;
         let drawn = if inner { bar(figure.value / most, BAR) } else { String::new() };
@@ -185,7 +185,7 @@ fn table(explanation: &Explanation, pair: Beside<'_>, screen: Screen) -> String 
     format!("{}\n", trimmed(&table))
 }
 
-fn lines(explanation: &Explanation, (first, other): Beside<'_>) -> Vec<Line> {
+fn lines(explanation: &Explanation, (first, other): SideBySide<'_>) -> Vec<ExplainedLine> {
     let end_of = |path: &ExplainedPath, name: &str| path.ends.iter().find(|end| end.end == name).cloned();
     let paths = [Some(first), other];
     let mut names: Vec<&str> = Vec::new();
@@ -199,7 +199,7 @@ fn lines(explanation: &Explanation, (first, other): Beside<'_>) -> Vec<Line> {
         let ends = paths.map(|path| end_of(path?, name));
         let difference =
             |class: &str| other.map_or_else(String::new, |other| difference(explanation, other, name, class));
-        lines.push(Line {
+        lines.push(ExplainedLine {
             end: name.to_owned(),
             class: None,
             figures: [0, 1].map(|at| ends[at].as_ref().map(|end| end.demand)),
@@ -209,7 +209,7 @@ fn lines(explanation: &Explanation, (first, other): Beside<'_>) -> Vec<Line> {
             let figures = [0, 1].map(|at| ends[at].as_ref()?.of(&class));
             if figures.iter().any(Option::is_some) {
                 let difference = difference(&class);
-                lines.push(Line { end: name.to_owned(), class: Some(class), figures, difference });
+                lines.push(ExplainedLine { end: name.to_owned(), class: Some(class), figures, difference });
             }
         }
     }

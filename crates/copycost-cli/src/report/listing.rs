@@ -1,8 +1,8 @@
 //! A table before it has a form: HTML and Markdown write the same one.
 
 use super::dated;
-use super::metric::{Figure, Metric};
-use super::set::{Row, Set};
+use super::metric::{RecordFigure, RecordMetric};
+use super::set::{RecordSet, SetRow};
 use copycost::units::{ByteSize, significant};
 
 /// A table.
@@ -26,8 +26,8 @@ impl Listing {
     }
 
     /// A line for each row of the sets that has one of the metrics.
-    pub fn of_metrics(sets: &[Set], metrics: &[Metric]) -> Self {
-        let with_intervals = |metric: &Metric| {
+    pub fn of_metrics(sets: &[RecordSet], metrics: &[RecordMetric]) -> Self {
+        let with_intervals = |metric: &RecordMetric| {
             let mut rows = sets.iter().flat_map(|set| &set.rows);
             rows.any(|row| row.figure(*metric).is_some_and(|figure| figure.interval.is_some()))
         };
@@ -36,7 +36,9 @@ impl Listing {
         for (metric, wide) in metrics.iter().zip(&wide) {
             header.push(metric.title().to_owned());
             if *wide {
-                header.push(if *metric == Metric::LatencyMedian { "to p99" } else { "interval" }.to_owned());
+                header.push(
+                    if *metric == RecordMetric::LatencyMedian { "to p99" } else { "interval" }.to_owned(),
+                );
             }
         }
         let dates = sets.iter().any(dated::has_dates);
@@ -63,22 +65,22 @@ impl Listing {
     }
 }
 
-fn interval(figure: Option<Figure>, metric: Metric) -> String {
+fn interval(figure: Option<RecordFigure>, metric: RecordMetric) -> String {
     match figure.and_then(|figure| figure.interval) {
-        Some((_, high)) if metric == Metric::LatencyMedian => significant(high),
+        Some((_, high)) if metric == RecordMetric::LatencyMedian => significant(high),
         Some((low, high)) => format!("{} to {}", significant(low), significant(high)),
         None => UNKNOWN.to_owned(),
     }
 }
 
 /// The header of [`cell`].
-pub fn cell_header(sets: &[Set]) -> Vec<String> {
+pub fn cell_header(sets: &[RecordSet]) -> Vec<String> {
     let set = (sets.len() > 1).then_some("set");
     set.into_iter().chain(["path", "size", "clients"]).map(str::to_owned).collect()
 }
 
 /// What names a row: its set where there are several, its path and its cell.
-pub fn cell(sets: &[Set], set: &Set, row: &Row) -> Vec<String> {
+pub fn cell(sets: &[RecordSet], set: &RecordSet, row: &SetRow) -> Vec<String> {
     let label = (sets.len() > 1).then(|| set.label.clone());
     let rest = [row.path.clone(), ByteSize(row.size).to_string(), row.clients.to_string()];
     label.into_iter().chain(rest).collect()

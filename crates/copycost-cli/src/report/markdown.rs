@@ -5,17 +5,21 @@ use std::fmt::Write;
 use super::claims;
 use super::html::charts;
 use super::listing::Listing;
-use super::metric::Metric;
-use super::set::Set;
+use super::metric::RecordMetric;
+use super::set::RecordSet;
 use super::{conditions, explained, modelled, verdict};
 use crate::record::{CostModel, Explanation};
 
 /// The figures that decide; the others are in the other forms.
-const SHOWN: [Metric; 4] =
-    [Metric::Throughput, Metric::BothDemand, Metric::SystemDemand, Metric::LatencyMedian];
+const SHOWN: [RecordMetric; 4] = [
+    RecordMetric::Throughput,
+    RecordMetric::BothDemand,
+    RecordMetric::SystemDemand,
+    RecordMetric::LatencyMedian,
+];
 
 /// The whole of it.
-pub fn report(sets: &[Set]) -> String {
+pub fn report(sets: &[RecordSet]) -> String {
     let mut out = String::from("## copycost\n\n");
     for set in sets {
         // Writing into a string does not fail.
@@ -45,10 +49,11 @@ pub fn report(sets: &[Set]) -> String {
 }
 
 /// What was measured by cells, and what the original experiment said of them.
-fn cells(sets: &[Set]) -> String {
-    let known =
-        |metric: &Metric| sets.iter().flat_map(|set| &set.rows).any(|row| row.figure(*metric).is_some());
-    let metrics: Vec<_> = SHOWN.into_iter().chain([Metric::LatencyMean]).filter(known).collect();
+fn cells(sets: &[RecordSet]) -> String {
+    let known = |metric: &RecordMetric| {
+        sets.iter().flat_map(|set| &set.rows).any(|row| row.figure(*metric).is_some())
+    };
+    let metrics: Vec<_> = SHOWN.into_iter().chain([RecordMetric::LatencyMean]).filter(known).collect();
     let mut out = table(&Listing::of_metrics(sets, &metrics));
     let compared = charts::comparison_table(sets);
     if !compared.rows.is_empty() {
@@ -86,7 +91,7 @@ fn list(sentences: impl IntoIterator<Item = String>) -> String {
     if items.is_empty() { items } else { format!("\n{items}") }
 }
 
-fn claims(sets: &[Set]) -> String {
+fn claims(sets: &[RecordSet]) -> String {
     let mut out = String::from("\n### The original experiment's claims, in this run\n\n");
     for claim in &claims::ALL {
         for set in sets {
@@ -105,7 +110,7 @@ fn claims(sets: &[Set]) -> String {
     out
 }
 
-fn measured(sets: &[Set]) -> String {
+fn measured(sets: &[RecordSet]) -> String {
     let mut out = String::from("\n<details><summary>Conditions</summary>\n\n");
     for set in sets {
         if !set.label.is_empty() {

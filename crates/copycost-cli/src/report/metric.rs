@@ -5,14 +5,14 @@ use crate::record::Record;
 
 /// A value, and how far it may be off or how far it is spread.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Figure {
+pub struct RecordFigure {
     /// In the metric's unit.
     pub value: f64,
     /// The lower and the upper end; what they are depends on the metric and on the source.
     pub interval: Option<(f64, f64)>,
 }
 
-impl Figure {
+impl RecordFigure {
     /// A value whose uncertainty is not known.
     pub const fn plain(value: f64) -> Self {
         Self { value, interval: None }
@@ -21,7 +21,7 @@ impl Figure {
 
 /// A figure of one path in one cell.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Metric {
+pub enum RecordMetric {
     /// Bytes that clients received for each second.
     Throughput,
     /// CPU time of the server's threads.
@@ -49,7 +49,7 @@ pub enum Metric {
 }
 
 /// The figure of a record that a comparison by this metric is about.
-impl From<Compared> for Metric {
+impl From<Compared> for RecordMetric {
     fn from(metric: Compared) -> Self {
         match metric {
             Compared::Throughput => Self::Throughput,
@@ -59,7 +59,7 @@ impl From<Compared> for Metric {
     }
 }
 
-impl Metric {
+impl RecordMetric {
     /// Its name and unit, as an axis says it.
     pub fn title(self) -> &'static str {
         match self {
@@ -84,7 +84,7 @@ impl Metric {
     }
 
     /// What `record` says; `None` where it does not.
-    pub fn of(self, record: &Record) -> Option<Figure> {
+    pub fn of(self, record: &Record) -> Option<RecordFigure> {
         let both = |name| per_kib(record, &[name]);
         let value = match self {
             Self::Throughput => Some(record.throughput_bytes_per_second / 1e9),
@@ -98,7 +98,7 @@ impl Metric {
             Self::LatencyMedian => {
                 let latency = record.latency_ns?;
                 let (p50, p99) = (latency.p50 as f64 / 1e3, latency.p99 as f64 / 1e3);
-                return finite(Figure { value: p50, interval: Some((p50, p99)) });
+                return finite(RecordFigure { value: p50, interval: Some((p50, p99)) });
             }
             Self::LatencyMean => None,
             Self::CyclesPerByte => both("cycles").map(|cycles| cycles / 1024.0),
@@ -106,12 +106,12 @@ impl Metric {
             Self::LastLevelMisses => per_kib(record, &["cache-misses", "LLC-load-misses"]),
             Self::Switches => Some(record.context_switches_per_message),
         };
-        finite(Figure::plain(value?))
+        finite(RecordFigure::plain(value?))
     }
 }
 
 /// A file may hold anything: what cannot be drawn is not known.
-fn finite(figure: Figure) -> Option<Figure> {
+fn finite(figure: RecordFigure) -> Option<RecordFigure> {
     let ends = figure.interval.unwrap_or((figure.value, figure.value));
     [figure.value, ends.0, ends.1].iter().all(|value| value.is_finite() && *value >= 0.0).then_some(figure)
 }

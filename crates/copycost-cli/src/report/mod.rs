@@ -34,7 +34,7 @@ use copycost::message::words;
 pub use table::list as list_table;
 
 use screen::Screen;
-use set::Set;
+use set::RecordSet;
 
 /// A form in which results are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -77,7 +77,7 @@ impl Format {
     }
 
     /// `sets` in this form, a table as `screen` shows it. JSON holds one run and no sets: there is nothing to write.
-    pub fn write_sets(self, sets: &[Set], screen: Screen) -> String {
+    pub fn write_sets(self, sets: &[RecordSet], screen: Screen) -> String {
         match self {
             Self::Table => screen.shown(terminal::report(sets, screen)),
             Self::Json => String::new(),

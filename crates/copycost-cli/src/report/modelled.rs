@@ -8,10 +8,10 @@ use super::screen::Screen;
 use super::table::trimmed;
 use crate::model::choice::time;
 use crate::model::fit::Term;
-use crate::model::surface::{self, Crossing, Standing};
+use crate::model::surface::{self, ModelCrossover, PathStanding};
 use crate::record::{CostModel, ModelCell, PathModel};
 use copycost::message::Fields;
-use copycost::units::{ByteSize, Clients, significant};
+use copycost::units::{ByteSize, ClientCount, significant};
 
 /// The coefficients, the checks and the predictions of each model.
 pub(super) fn tables(models: &[CostModel], screen: Screen) -> String {
@@ -49,7 +49,7 @@ pub(super) fn all_sentences(model: &CostModel) -> Vec<String> {
 
 /// The settings that hold for all cells.
 pub(super) fn conditions(model: &CostModel) -> String {
-    format!("{}; {}", Clients(model.clients), model.settings.join(", "))
+    format!("{}; {}", ClientCount(model.clients), model.settings.join(", "))
 }
 
 /// The terms that any path has.
@@ -192,22 +192,22 @@ pub(super) fn crossings(model: &CostModel) -> Vec<String> {
     sentences
 }
 
-fn standing(crossing: Crossing) -> String {
+fn standing(crossing: ModelCrossover) -> String {
     // Steps of 9 % are no more exact than that.
     let near = |size: usize| ByteSize((size / 1024).max(1) << 10);
     let stands = match crossing.standing {
-        Standing::Always => "costs less at every size".to_owned(),
-        Standing::Never => "costs more at every size".to_owned(),
-        Standing::From(size) => format!("costs less from {} on", near(size)),
-        Standing::UpTo(size) => format!("costs less up to {}", near(size)),
+        PathStanding::Always => "costs less at every size".to_owned(),
+        PathStanding::Never => "costs more at every size".to_owned(),
+        PathStanding::From(size) => format!("costs less from {} on", near(size)),
+        PathStanding::UpTo(size) => format!("costs less up to {}", near(size)),
     };
     let Some((least, most)) = crossing.undecided else { return stands };
     // Beyond what is undecided the sign at either end holds.
     let (below, above) = match crossing.standing {
-        Standing::Always => ("less", "less"),
-        Standing::Never => ("more", "more"),
-        Standing::From(_) => ("more", "less"),
-        Standing::UpTo(_) => ("less", "more"),
+        PathStanding::Always => ("less", "less"),
+        PathStanding::Never => ("more", "more"),
+        PathStanding::From(_) => ("more", "less"),
+        PathStanding::UpTo(_) => ("less", "more"),
     };
     let (least, most) = (
         (Some(least) != surface::sizes().next()).then(|| near(least)),

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use comfy_table::CellAlignment;
 
 use super::screen::Screen;
-use super::set::Set;
+use super::set::RecordSet;
 use super::table::trimmed;
 use crate::compare::verdict::VAGUE;
 use crate::record::Comparison;
@@ -125,7 +125,7 @@ fn figure(comparison: &Comparison, [better, worse]: [&str; 2]) -> String {
 }
 
 /// Why comparisons have no ratio: each reason once. Those with a wide interval show it, and what failed has its own line.
-pub(super) fn reasons(set: &Set, screen: Screen) -> String {
+pub(super) fn reasons(set: &RecordSet, screen: Screen) -> String {
     let failed = |comparison: &&Comparison| {
         set.failures.iter().any(|failure| {
             (failure.size, failure.clients, failure.client_hosts)

@@ -11,7 +11,7 @@ mod tests;
 use std::collections::BTreeMap;
 
 use super::dated::Dated;
-use super::metric::{Figure, Metric};
+use super::metric::{RecordFigure, RecordMetric};
 use crate::compare::metric::Metric as Compared;
 use crate::compare::verdict::{headline, lead};
 use crate::record::{
@@ -25,7 +25,7 @@ pub type Settings = [String; 9];
 
 /// One path in one cell, whoever measured it.
 #[derive(Debug, Clone)]
-pub struct Row {
+pub struct SetRow {
     /// The send path.
     pub path: String,
     /// The message's size in bytes.
@@ -35,21 +35,21 @@ pub struct Row {
     /// What `copycost run` wrote; Criterion has no such thing.
     pub record: Option<Record>,
     /// Figures that no record holds.
-    pub figures: BTreeMap<Metric, Figure>,
+    pub figures: BTreeMap<RecordMetric, RecordFigure>,
     /// When each of them was measured, where that is known.
-    pub measured: BTreeMap<Metric, Dated>,
+    pub measured: BTreeMap<RecordMetric, Dated>,
 }
 
-impl Row {
+impl SetRow {
     /// The figure, from the record or beside it.
-    pub fn figure(&self, metric: Metric) -> Option<Figure> {
+    pub fn figure(&self, metric: RecordMetric) -> Option<RecordFigure> {
         self.figures.get(&metric).copied().or_else(|| metric.of(self.record.as_ref()?))
     }
 }
 
 /// Rows measured under the same conditions and settings.
 #[derive(Debug, Clone, Default)]
-pub struct Set {
+pub struct RecordSet {
     /// What tells it from the other sets; empty where there is only one.
     pub label: String,
     /// Why its figures do not stand on one line with those of the first set, where their conditions differ.
@@ -61,7 +61,7 @@ pub struct Set {
     /// How it was measured.
     pub settings: Settings,
     /// What was measured.
-    pub rows: Vec<Row>,
+    pub rows: Vec<SetRow>,
     /// What could not be.
     pub failures: Vec<CellFailure>,
     /// Paths beside the reference path.
@@ -82,9 +82,9 @@ pub struct Set {
     pub commands: Vec<String>,
 }
 
-impl Set {
+impl RecordSet {
     /// The row of a path in a cell.
-    pub fn row(&self, path: &str, size: usize, clients: usize) -> Option<&Row> {
+    pub fn row(&self, path: &str, size: usize, clients: usize) -> Option<&SetRow> {
         self.rows.iter().find(|row| (row.path.as_str(), row.size, row.clients) == (path, size, clients))
     }
 
@@ -132,11 +132,11 @@ pub fn place(path: &str) -> usize {
 }
 
 /// The sets of one file: its records, parted by their settings.
-pub fn of_results(file: &str, results: &Results) -> Vec<Set> {
-    let mut sets: Vec<Set> = Vec::new();
+pub fn of_results(file: &str, results: &Results) -> Vec<RecordSet> {
+    let mut sets: Vec<RecordSet> = Vec::new();
     for record in &results.records {
         let settings = settings(record);
-        let row = Row {
+        let row = SetRow {
             path: record.path.clone(),
             size: record.size,
             clients: record.clients,
@@ -146,11 +146,11 @@ pub fn of_results(file: &str, results: &Results) -> Vec<Set> {
         };
         match sets.iter_mut().find(|set| set.settings == settings) {
             Some(set) => set.rows.push(row),
-            None => sets.push(Set { settings, rows: vec![row], ..Set::default() }),
+            None => sets.push(RecordSet { settings, rows: vec![row], ..RecordSet::default() }),
         }
     }
     if sets.is_empty() {
-        sets.push(Set::default());
+        sets.push(RecordSet::default());
     }
     for set in &mut sets {
         set.files = vec![file.to_owned()];
@@ -159,7 +159,7 @@ pub fn of_results(file: &str, results: &Results) -> Vec<Set> {
     }
     // Comparisons and failures do not say their settings, but for the number of hosts; a run has one of each, and it is
     // its first.
-    let place = |sets: &[Set], hosts: usize| {
+    let place = |sets: &[RecordSet], hosts: usize| {
         sets.iter().position(|set| set.client_hosts() == Some(hosts)).unwrap_or_default()
     };
     for failure in &results.failures {
@@ -180,11 +180,11 @@ pub fn of_results(file: &str, results: &Results) -> Vec<Set> {
     // Files of a version that kept none have what it is drawn from.
     sets[0].answers.extend(results.answer.clone().or_else(|| headline(results)));
     sets.iter_mut().for_each(|set| set.load = results.load());
-    sets.iter_mut().for_each(Set::add_intervals);
+    sets.iter_mut().for_each(RecordSet::add_intervals);
     sets
 }
 
-impl Set {
+impl RecordSet {
     /// By what its paths are ranked first.
     pub fn lead(&self) -> Compared {
         lead(self.rows.iter().filter_map(|row| row.record.as_ref()))
@@ -195,7 +195,9 @@ impl Set {
         for comparison in &self.comparisons {
             // In the lab the demand of both ends has the relay's in it, and no figure of a record has.
             let metric = match comparison.metric.parse() {
-                Ok(compared @ (Compared::Throughput | Compared::SenderDemand)) => Metric::from(compared),
+                Ok(compared @ (Compared::Throughput | Compared::SenderDemand)) => {
+                    RecordMetric::from(compared)
+                }
                 _ => continue,
             };
             let (size, clients) = (comparison.size, comparison.clients);
@@ -209,7 +211,7 @@ impl Set {
                 (row.path.as_str(), row.size, row.clients) == (comparison.path.as_str(), size, clients)
             });
             if let Some(row) = row {
-                row.figures.insert(metric, Figure { interval, ..own });
+                row.figures.insert(metric, RecordFigure { interval, ..own });
             }
         }
     }

@@ -2,9 +2,9 @@
 
 use comfy_table::{Cell, CellAlignment, Color};
 
-use super::metric::Metric;
+use super::metric::RecordMetric;
 use super::screen::Screen;
-use super::set::{Row, Set, place};
+use super::set::{RecordSet, SetRow, place};
 use super::table::trimmed;
 use super::{conditions, cores, dated, explained, modelled, paired, verdict};
 use crate::record::{Record, offsets_asked_for};
@@ -34,11 +34,11 @@ const BAR: usize = 8;
 const SHORT_BAR: usize = 5;
 
 /// Everything that fits.
-pub fn report(sets: &[Set], screen: Screen) -> String {
+pub fn report(sets: &[RecordSet], screen: Screen) -> String {
     sets.iter().map(|set| one(set, screen)).collect::<Vec<_>>().join("\n")
 }
 
-fn one(set: &Set, screen: Screen) -> String {
+fn one(set: &RecordSet, screen: Screen) -> String {
     let mut text = String::new();
     if !set.label.is_empty() {
         text += &format!("{}\n", screen.wrapped("", &set.label));
@@ -76,7 +76,7 @@ fn one(set: &Set, screen: Screen) -> String {
 }
 
 /// Where it was measured, in two lines; nothing where the verdict has it.
-fn measured(set: &Set, screen: Screen) -> String {
+fn measured(set: &RecordSet, screen: Screen) -> String {
     if set.verdict.iter().any(|sentence| sentence.starts_with("Measured by copycost")) {
         return String::new();
     }
@@ -115,7 +115,7 @@ fn measured(set: &Set, screen: Screen) -> String {
 }
 
 /// Why it is not known what limited some rows, each reason once.
-fn unknown_limiters(set: &Set) -> Vec<String> {
+fn unknown_limiters(set: &RecordSet) -> Vec<String> {
     let mut reasons: Vec<String> = Vec::new();
     for record in set.rows.iter().filter_map(|row| row.record.as_ref()) {
         let Some(reason) = record.limiter.strip_prefix("unknown: ") else { continue };
@@ -184,9 +184,9 @@ fn fitted(mut all: Vec<Column>, columns: usize) -> (Vec<Column>, Vec<String>) {
 }
 
 /// The table, and the columns that it has no room for.
-fn rows(set: &Set, screen: Screen) -> (String, Vec<String>) {
-    let words = |of: &dyn Fn(&Row) -> String| set.rows.iter().map(of).collect::<Vec<_>>();
-    let column = |header: &str, of: &dyn Fn(&Row) -> String, right| Column {
+fn rows(set: &RecordSet, screen: Screen) -> (String, Vec<String>) {
+    let words = |of: &dyn Fn(&SetRow) -> String| set.rows.iter().map(of).collect::<Vec<_>>();
+    let column = |header: &str, of: &dyn Fn(&SetRow) -> String, right| Column {
         header: header.to_owned(),
         words: words(of),
         bare: Vec::new(),
@@ -199,22 +199,24 @@ fn rows(set: &Set, screen: Screen) -> (String, Vec<String>) {
         Column { coloured: true, ..column("path", &|row| row.path.clone(), false) },
         column("size", &|row| ByteSize(row.size).to_string(), true),
         column("clients", &|row| row.clients.to_string(), true),
-        barred("throughput", set, Metric::Throughput, BAR + more, |value| Rate(value * 1e9).to_string()),
+        barred("throughput", set, RecordMetric::Throughput, BAR + more, |value| {
+            Rate(value * 1e9).to_string()
+        }),
     ];
     if set.rows.iter().any(|row| row.record.is_some()) {
-        columns.push(barred("ns/KiB send", set, Metric::SenderDemand, SHORT_BAR + more, significant));
-        columns.push(column("recv", &|row| value(row, Metric::ReceiverDemand), true));
+        columns.push(barred("ns/KiB send", set, RecordMetric::SenderDemand, SHORT_BAR + more, significant));
+        columns.push(column("recv", &|row| value(row, RecordMetric::ReceiverDemand), true));
         if let Some(load) = set.load {
-            let cores = |row: &Row| cores::of_row(row, load).map_or_else(|| "-".to_owned(), significant);
+            let cores = |row: &SetRow| cores::of_row(row, load).map_or_else(|| "-".to_owned(), significant);
             columns.push(column(&format!("cores at {load}"), &cores, true));
         }
-        columns.push(column("sw/msg", &|row| value(row, Metric::Switches), true));
+        columns.push(column("sw/msg", &|row| value(row, RecordMetric::Switches), true));
         columns.push(column("copied", &copied, true));
         columns.push(column("limiter", &limiter, true));
         columns.push(column("", &|row| if flagged(row) { "!".to_owned() } else { String::new() }, true));
     } else {
-        columns.push(barred("ns/KiB, both ends", set, Metric::BothDemand, BAR, significant));
-        columns.push(barred("mean latency, µs", set, Metric::LatencyMean, BAR, significant));
+        columns.push(barred("ns/KiB, both ends", set, RecordMetric::BothDemand, BAR, significant));
+        columns.push(barred("mean latency, µs", set, RecordMetric::LatencyMean, BAR, significant));
         if dated::has_dates(set) {
             columns.push(column("measured, UTC", &dated::of_row, false));
         }
@@ -225,7 +227,7 @@ fn rows(set: &Set, screen: Screen) -> (String, Vec<String>) {
     (text, left_out)
 }
 
-fn table(set: &Set, columns: &[Column], screen: Screen) -> String {
+fn table(set: &RecordSet, columns: &[Column], screen: Screen) -> String {
     let mut table = screen.table();
     table.set_header(columns.iter().map(|column| &column.header).collect::<Vec<_>>());
     for (column, shape) in table.column_iter_mut().zip(columns) {
@@ -242,7 +244,13 @@ fn table(set: &Set, columns: &[Column], screen: Screen) -> String {
 }
 
 /// Figures to the right and then their bars, which all begin in one column.
-fn barred(header: &str, set: &Set, metric: Metric, length: usize, say: fn(f64) -> String) -> Column {
+fn barred(
+    header: &str,
+    set: &RecordSet,
+    metric: RecordMetric,
+    length: usize,
+    say: fn(f64) -> String,
+) -> Column {
     let values: Vec<_> = set.rows.iter().map(|row| row.figure(metric).map(|figure| figure.value)).collect();
     let most = values.iter().flatten().copied().fold(0.0, f64::max);
     let figures: Vec<_> = values.iter().map(|value| value.map_or_else(|| "-".to_owned(), say)).collect();
@@ -268,18 +276,18 @@ pub(super) fn bar(share: f64, length: usize) -> String {
     "█".repeat(eighths / 8) + EIGHTHS[eighths % 8]
 }
 
-fn value(row: &Row, metric: Metric) -> String {
+fn value(row: &SetRow, metric: RecordMetric) -> String {
     row.figure(metric).map_or_else(|| "-".to_owned(), |figure| significant(figure.value))
 }
 
 /// The word; the reason for "unknown" stands below the table.
-fn limiter(row: &Row) -> String {
+fn limiter(row: &SetRow) -> String {
     let limiter = row.record.as_ref().map_or("", |record| record.limiter.as_str());
     limiter.split(':').next().unwrap_or_default().to_owned()
 }
 
 /// Of the sends that asked for zero copy, the share that was copied; and where not all asked, the share that did.
-fn copied(row: &Row) -> String {
+fn copied(row: &SetRow) -> String {
     let Some(Record { ledger: Some(ledger), .. }) = &row.record else { return String::new() };
     let by_choice = ledger.plain.saturating_add(ledger.fallbacks);
     let share = |part: u64, whole: u64| match 100.0 * part as f64 / whole.max(1) as f64 {
@@ -300,7 +308,7 @@ fn copied(row: &Row) -> String {
     }
 }
 
-fn flagged(row: &Row) -> bool {
+fn flagged(row: &SetRow) -> bool {
     row.record.as_ref().is_some_and(|record| !record.flags.is_empty())
 }
 

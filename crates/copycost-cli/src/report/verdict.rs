@@ -2,14 +2,14 @@
 //! be said, which is less.
 
 use super::cores;
-use super::metric::Metric;
-use super::set::Set;
+use super::metric::RecordMetric;
+use super::set::RecordSet;
 use super::winner;
 use crate::compare::verdict::crossovers;
 use copycost::units::{ByteSize, Rate};
 
 /// The sentences for a set; never empty.
-pub fn sentences(set: &Set) -> Vec<String> {
+pub fn sentences(set: &RecordSet) -> Vec<String> {
     if !set.verdict.is_empty() {
         return cores::sentences(set).into_iter().chain(set.verdict.iter().cloned()).collect();
     }
@@ -30,12 +30,12 @@ pub fn sentences(set: &Set) -> Vec<String> {
 }
 
 /// Which path is ahead at which sizes.
-fn ahead(set: &Set, clients: usize) -> Option<String> {
+fn ahead(set: &RecordSet, clients: usize) -> Option<String> {
     let mut parts: Vec<(String, Vec<usize>)> = Vec::new();
     let mut best: Option<(f64, usize)> = None;
     for size in set.sizes() {
         let Some(winner) = winner::of_cell(set, size, clients) else { continue };
-        let rate = set.row(winner.path, size, clients).and_then(|row| row.figure(Metric::Throughput));
+        let rate = set.row(winner.path, size, clients).and_then(|row| row.figure(RecordMetric::Throughput));
         let rate = rate.map_or(0.0, |figure| figure.value * 1e9);
         if best.is_none_or(|best| rate > best.0) {
             best = Some((rate, size));

@@ -1,7 +1,7 @@
 //! Which path is ahead in a cell, and whether that is shown or only looks so.
 
-use super::metric::Metric;
-use super::set::{Row, Set};
+use super::metric::RecordMetric;
+use super::set::{RecordSet, SetRow};
 use crate::compare::metric::Metric as Compared;
 use crate::record::{CANNOT_TELL, Comparison, DELAYS, LIMITED_BY_RELAY};
 
@@ -18,10 +18,10 @@ pub struct Winner<'a> {
 }
 
 /// The best path of a cell by the metric that leads, of those that hold no messages back; `None` where none was measured.
-pub fn of_cell(set: &Set, size: usize, clients: usize) -> Option<Winner<'_>> {
+pub fn of_cell(set: &RecordSet, size: usize, clients: usize) -> Option<Winner<'_>> {
     let lead_by = set.lead();
-    let metric = Metric::from(lead_by);
-    let mut rows: Vec<(&Row, f64)> = set
+    let metric = RecordMetric::from(lead_by);
+    let mut rows: Vec<(&SetRow, f64)> = set
         .rows
         .iter()
         .filter(|row| (row.size, row.clients) == (size, clients) && !has_flag(row, DELAYS))
@@ -35,25 +35,25 @@ pub fn of_cell(set: &Set, size: usize, clients: usize) -> Option<Winner<'_>> {
     let ratio = |second: f64| if metric.more_is_better() { first.1 / second } else { second / first.1 };
     let lead = others.first().map(|second| ratio(second.1)).filter(|lead| lead.is_finite());
     // Of a sender that was not the limit throughput says nothing, and its CPU time what it always does.
-    let blind = metric == Metric::Throughput
+    let blind = metric == RecordMetric::Throughput
         && rows.iter().any(|(row, _)| has_flag(row, CANNOT_TELL) || has_flag(row, LIMITED_BY_RELAY));
     let shown = others.iter().all(|(other, _)| is_better(set, lead_by, first.0, other));
     Some(Winner { path: &first.0.path, lead, decided: !others.is_empty() && !blind && shown })
 }
 
-fn has_flag(row: &Row, flag: &str) -> bool {
+fn has_flag(row: &SetRow, flag: &str) -> bool {
     row.record.as_ref().is_some_and(|record| record.flags.iter().any(|has| has == flag))
 }
 
 /// Whether an interval shows that `one` is better than `other`: the comparison's word where one of them is the
 /// reference, intervals that do not touch otherwise.
-fn is_better(set: &Set, compared_by: Compared, one: &Row, other: &Row) -> bool {
-    let metric = Metric::from(compared_by);
+fn is_better(set: &RecordSet, compared_by: Compared, one: &SetRow, other: &SetRow) -> bool {
+    let metric = RecordMetric::from(compared_by);
     match (word(set, compared_by, one, other), word(set, compared_by, other, one)) {
         (Some(word), _) => word == "faster",
         (None, Some(word)) => word == "slower",
         (None, None) => {
-            let interval = |row: &Row| row.figure(metric)?.interval;
+            let interval = |row: &SetRow| row.figure(metric)?.interval;
             let apart = |one: (f64, f64), other: (f64, f64)| match metric.more_is_better() {
                 true => one.0 > other.1,
                 false => one.1 < other.0,
@@ -63,7 +63,7 @@ fn is_better(set: &Set, compared_by: Compared, one: &Row, other: &Row) -> bool {
     }
 }
 
-fn word<'a>(set: &'a Set, by: Compared, path: &'a Row, reference: &Row) -> Option<&'a str> {
+fn word<'a>(set: &'a RecordSet, by: Compared, path: &'a SetRow, reference: &SetRow) -> Option<&'a str> {
     let name = by.to_string();
     let found = set.comparisons.iter().find(|c| {
         (&c.path, c.size, c.clients, &c.metric, &c.reference)
@@ -74,7 +74,7 @@ fn word<'a>(set: &'a Set, by: Compared, path: &'a Row, reference: &Row) -> Optio
 
 /// A path's comparisons in a cell.
 pub fn compared<'a>(
-    set: &'a Set,
+    set: &'a RecordSet,
     path: &'a str,
     size: usize,
     clients: usize,

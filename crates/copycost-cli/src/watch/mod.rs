@@ -10,14 +10,14 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use crate::profile::classes::has_the_copy;
-use crate::profile::source::{Copying, Crossing, Ring, Sample, Source};
+use crate::profile::source::{CopyDirection, CopyRegisters, SampleRing, SampleSource, StackSample};
 use crate::profile::symbols::Symbols;
-use copycost::cost::opener::Reach;
+use copycost::cost::opener::CounterReach;
 use copycost::cost::{Measured, Missing};
 use copycost::internals::sys::limits;
 use copycost::offset::PERIOD;
 
-use processes::Memory;
+use processes::ProcessMemory;
 pub use processes::Processes;
 
 /// Samples a second of each thread: a prime. Within the noise of a server's own figures.
@@ -42,7 +42,7 @@ pub enum Direction {
 
 /// Copies of one kind at a hazardous distance.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Place {
+pub struct HazardousCopies {
     /// Who copied.
     pub direction: Direction,
     /// Destination less source, modulo 4096: 1 to 31. It stays the same while a copy goes on.
@@ -53,7 +53,7 @@ pub struct Place {
 
 /// Samples, by what they were inside of.
 #[derive(Debug, Default)]
-pub struct Counts {
+pub struct SampleCounts {
     /// All of them.
     pub samples: u64,
     /// Those whose registers the kernel showed.
@@ -63,12 +63,12 @@ pub struct Counts {
     /// Of these those inside a copying instruction.
     pub copies: u64,
     /// Of these those at a hazardous distance.
-    pub hazardous: BTreeMap<Place, u64>,
+    pub hazardous: BTreeMap<HazardousCopies, u64>,
 }
 
 /// What was seen.
 #[derive(Debug, Default)]
-pub struct Seen {
+pub struct WatchResult {
     /// For how long.
     pub time: Duration,
     /// Samples for each second of CPU time.
@@ -82,21 +82,21 @@ pub struct Seen {
     /// Why the first of them could not.
     pub refusal: Option<String>,
     /// What was sampled.
-    pub counts: Counts,
+    pub counts: SampleCounts,
     /// Samples that were lost for want of room.
     pub lost: u64,
     /// Whether the process ended meanwhile.
     pub ended: bool,
 }
 
-impl Seen {
+impl WatchResult {
     /// CPU time for each second, as the samples have it: 1.5 is one and a half CPUs.
     pub fn cpus(&self) -> f64 {
         self.counts.samples as f64 / self.hertz.max(1) as f64 / self.time.as_secs_f64().max(1e-9)
     }
 }
 
-impl Counts {
+impl SampleCounts {
     /// Samples of hazardous copies.
     pub fn hits(&self) -> u64 {
         self.hazardous.values().sum()
@@ -113,11 +113,11 @@ impl Counts {
 /// # Errors
 /// Why nothing of it can be sampled, with what to set.
 pub fn watch(
-    source: &dyn Source,
+    source: &dyn SampleSource,
     pid: i32,
     time: Duration,
     go_on: &mut dyn FnMut() -> bool,
-) -> Measured<Seen> {
+) -> Measured<WatchResult> {
     let hertz = source.most_hertz().map_or(HERTZ, |most| HERTZ.min(most)).max(1);
     // A file for each thread, and one for each process's memory; what is not allowed shows as threads that are refused.
     if let Ok(limit) = limits::open_files() {
@@ -126,9 +126,9 @@ pub fn watch(
     // What is missing is said at once: the rights first, which are the first thing to mend.
     probe(source, pid, hertz)?;
     let symbols = Symbols::read(source)?;
-    let mut rings: BTreeMap<i32, Box<dyn Ring>> = BTreeMap::new();
+    let mut rings: BTreeMap<i32, Box<dyn SampleRing>> = BTreeMap::new();
     let mut processes = Processes::of(pid);
-    let mut seen = Seen { hertz, ..Seen::default() };
+    let mut seen = WatchResult { hertz, ..WatchResult::default() };
     let began = Instant::now();
     loop {
         let threads = processes.threads();
@@ -136,7 +136,9 @@ pub fn watch(
             if rings.contains_key(&thread) || processes.was_refused(thread) {
                 continue;
             }
-            match source.open(thread, Reach::Kernel, hertz).and_then(|mut ring| ring.enable().map(|()| ring))
+            match source
+                .open(thread, CounterReach::Kernel, hertz)
+                .and_then(|mut ring| ring.enable().map(|()| ring))
             {
                 Ok(ring) => {
                     rings.insert(thread, ring);
@@ -156,7 +158,7 @@ pub fn watch(
         seen.ended = threads.is_empty();
         let left = time.saturating_sub(began.elapsed());
         std::thread::sleep(left.min(ROUND));
-        let Seen { counts, lost, .. } = &mut seen;
+        let WatchResult { counts, lost, .. } = &mut seen;
         rings.retain(|id, ring| {
             // Once more after its end, when its memory is gone.
             let process = threads.get(id);
@@ -174,14 +176,14 @@ pub fn watch(
 }
 
 /// Whether the process's first thread may be sampled, and the reason.
-fn probe(source: &dyn Source, pid: i32, hertz: u64) -> Measured<()> {
-    let error = match source.open(pid, Reach::Kernel, hertz) {
+fn probe(source: &dyn SampleSource, pid: i32, hertz: u64) -> Measured<()> {
+    let error = match source.open(pid, CounterReach::Kernel, hertz) {
         Ok(_) => return Ok(()),
         Err(error) => error,
     };
     let paranoid = source.paranoid();
     Err(match Missing::of_perf(&error, "cpu-clock", paranoid) {
-        Missing::NotPermitted { .. } if source.open(pid, Reach::UserOnly, hertz).is_ok() => {
+        Missing::NotPermitted { .. } if source.open(pid, CounterReach::UserOnly, hertz).is_ok() => {
             Missing::KernelOnly { event: "nearly all of a copy", paranoid }
         }
         reason => reason,
@@ -189,7 +191,12 @@ fn probe(source: &dyn Source, pid: i32, hertz: u64) -> Measured<()> {
 }
 
 /// Adds a sample.
-fn count(counts: &mut Counts, sample: &Sample, symbols: &Symbols, memory: Option<&mut Memory>) {
+fn count(
+    counts: &mut SampleCounts,
+    sample: &StackSample,
+    symbols: &Symbols,
+    memory: Option<&mut ProcessMemory>,
+) {
     counts.samples += 1;
     let Some(copying) = sample.copying else { return };
     counts.with_registers += 1;
@@ -209,18 +216,18 @@ fn count(counts: &mut Counts, sample: &Sample, symbols: &Symbols, memory: Option
     counts.copies += 1;
     if copying.is_hazardous() {
         let distance = (copying.destination.wrapping_sub(copying.source) % PERIOD as u64) as u16;
-        *counts.hazardous.entry(Place { direction, distance, frames }).or_default() += 1;
+        *counts.hazardous.entry(HazardousCopies { direction, distance, frames }).or_default() += 1;
     }
 }
 
 /// Who copies in the kernel, where a copying instruction is what ran.
-fn in_kernel(copying: Copying, frames: &[Rc<str>]) -> Option<Direction> {
+fn in_kernel(copying: CopyRegisters, frames: &[Rc<str>]) -> Option<Direction> {
     if !has_the_copy(frames.first()?) {
         return None;
     }
     Some(match copying.crosses()? {
-        Crossing::OutOfKernel => Direction::FromKernel,
-        Crossing::IntoKernel => Direction::ToKernel,
+        CopyDirection::OutOfKernel => Direction::FromKernel,
+        CopyDirection::IntoKernel => Direction::ToKernel,
     })
 }
 
@@ -231,16 +238,22 @@ mod tests {
     const USER: u64 = 0x7f00_0000_0000;
     const KERNEL: u64 = 0xffff_8880_0000_0000;
 
-    fn counted(samples: &[Sample], mut memory: Option<Memory>) -> Counts {
+    fn counted(samples: &[StackSample], mut memory: Option<ProcessMemory>) -> SampleCounts {
         let symbols = Symbols::parse("10 T entry\n20 T rep_movs_alternative\n30 T kfree\n");
-        let mut counts = Counts::default();
+        let mut counts = SampleCounts::default();
         samples.iter().for_each(|sample| count(&mut counts, sample, &symbols, memory.as_mut()));
         counts
     }
 
-    fn sample(user: bool, at: u64, destination: u64, source: u64) -> Sample {
+    fn sample(user: bool, at: u64, destination: u64, source: u64) -> StackSample {
         let chain = if user { Vec::new() } else { vec![at, 0x15] };
-        Sample { thread: 1, user, address: at, chain, copying: Some(Copying { destination, source }) }
+        StackSample {
+            thread: 1,
+            user,
+            address: at,
+            chain,
+            copying: Some(CopyRegisters { destination, source }),
+        }
     }
 
     #[test]
@@ -269,7 +282,7 @@ mod tests {
         let memory = tempfile::tempfile().unwrap();
         std::os::unix::fs::FileExt::write_all_at(&memory, &[0x90, 0xf3, 0xa4, 0xc3, 0, 0], 0).unwrap();
         let at = |address| sample(true, address, USER + 0x1010, USER);
-        let seen = counted(&[at(1), at(0), at(3)], Some(Memory::in_file(memory)));
+        let seen = counted(&[at(1), at(0), at(3)], Some(ProcessMemory::in_file(memory)));
         assert_eq!((seen.samples, seen.copies, seen.hits()), (3, 1, 1));
         assert_eq!(seen.hazardous.keys().next().unwrap().direction, Direction::Within);
         // Without rights to read nothing is claimed.

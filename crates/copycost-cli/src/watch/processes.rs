@@ -11,7 +11,7 @@ use copycost::internals::sys::text;
 pub struct Processes {
     first: i32,
     /// Every process that belongs to it and runs, with its memory.
-    living: BTreeMap<i32, Memory>,
+    living: BTreeMap<i32, ProcessMemory>,
     count: usize,
     refused: BTreeSet<i32>,
 }
@@ -49,7 +49,7 @@ impl Processes {
             }
             let memory = self.living.remove(&process).unwrap_or_else(|| {
                 self.count += 1;
-                Memory::of(process)
+                ProcessMemory::of(process)
             });
             living.insert(process, memory);
             threads.extend(running.into_iter().map(|thread| (thread, process)));
@@ -66,7 +66,7 @@ impl Processes {
     }
 
     /// The memory of a process that ran when threads were last looked for.
-    pub fn memory(&mut self, process: i32) -> Option<&mut Memory> {
+    pub fn memory(&mut self, process: i32) -> Option<&mut ProcessMemory> {
         self.living.get_mut(&process)
     }
 
@@ -83,12 +83,12 @@ impl Processes {
 
 /// The memory of a process, to be read. It takes the right to attach to it, which is more than the right to sample it.
 #[derive(Debug)]
-pub struct Memory {
+pub struct ProcessMemory {
     process: i32,
     file: Option<File>,
 }
 
-impl Memory {
+impl ProcessMemory {
     fn of(process: i32) -> Self {
         Self { process, file: open(process) }
     }

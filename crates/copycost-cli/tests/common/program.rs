@@ -14,7 +14,7 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use copycost::internals::sys::socket::Socket;
-use copycost::offset::Begin;
+use copycost::offset::BufferStart;
 use copycost::recv::ReceivePath;
 use copycost::send::SendPath;
 use copycost_cli::record::{Record, Results};
@@ -308,7 +308,7 @@ pub fn received_by(record: &Record, receive: &ReceivePath) {
     assert_eq!(record.receive, receive.name);
     assert!(record.messages > 0 && record.throughput_bytes_per_second > 0.0, "{record:?}");
     let receiver = Socket::tcp((Ipv4Addr::LOCALHOST, 0).into())
-        .and_then(|socket| (receive.open)(socket, Begin::default()))
+        .and_then(|socket| (receive.open)(socket, BufferStart::default()))
         .unwrap();
     assert_eq!(record.mapped_share.is_some(), receiver.mapped().is_some(), "{record:?}");
     assert!(record.mapped_share.is_none_or(|share| (0.0..=1.0).contains(&share)), "{record:?}");

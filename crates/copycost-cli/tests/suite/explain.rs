@@ -11,24 +11,24 @@ use crate::common::child::{Wanted, is_root, role, works};
 use crate::common::skip;
 use crate::program::{Program, results, sized};
 use copycost::cost::Missing;
-use copycost::cost::opener::Reach;
+use copycost::cost::opener::CounterReach;
 use copycost::message::Spec;
 use copycost::rig::{Loopback, Site};
-use copycost::scenario::Options;
+use copycost::scenario::ConnectionOptions;
 use copycost::scenario::Placement;
 use copycost::scenario::Scenario;
 use copycost::send;
 use copycost_cli::compare::cell::Contestant;
 use copycost_cli::compare::turns::Turns;
-use copycost_cli::explain::{Explained, Explanation, answer};
+use copycost_cli::explain::{ExplainSession, Explained, answer};
 use copycost_cli::lab::{Lab, LabSite};
 use copycost_cli::profile::breakdown::Breakdown;
 use copycost_cli::profile::classes::Class;
-use copycost_cli::profile::perf::Machine;
+use copycost_cli::profile::perf::PerfSampler;
 use copycost_cli::profile::profiler::{Profiler, Scope};
-use copycost_cli::profile::source::{Ring, Sample, Source};
+use copycost_cli::profile::source::{SampleRing, SampleSource, StackSample};
 use copycost_cli::profile::stacks::Stacks;
-use copycost_cli::profile::threads::Role;
+use copycost_cli::profile::threads::ThreadRole;
 use copycost_cli::record;
 
 /// Recorded with `copycost explain` on Linux 6.18, two CPUs of an AMD EPYC, 64 KiB, one client over loopback.
@@ -42,7 +42,7 @@ fn a_recorded_profile_has_its_classes() {
     let mut text = String::new();
     for (path, recorded) in RECORDED {
         let stacks = Stacks::parse(recorded.lines());
-        for role in [Role::Sender, Role::Receiver] {
+        for role in [ThreadRole::Sender, ThreadRole::Receiver] {
             let breakdown = Breakdown::of(&stacks, role);
             assert_eq!(breakdown.classes.values().sum::<u64>(), breakdown.samples);
             assert_eq!(breakdown.samples, stacks.of(role));
@@ -66,7 +66,7 @@ fn a_recorded_profile_has_its_classes() {
 #[test]
 fn zero_copy_pins_and_is_notified_where_plain_sending_is_not() {
     let share = |(_, recorded): (&str, &str), class| {
-        Breakdown::of(&Stacks::parse(recorded.lines()), Role::Sender).share(class).unwrap()
+        Breakdown::of(&Stacks::parse(recorded.lines()), ThreadRole::Sender).share(class).unwrap()
     };
     for class in [Class::Pin, Class::Notification] {
         let [plain, zero] = RECORDED.map(|recorded| share(recorded, class));
@@ -86,8 +86,8 @@ fn loopback() -> Arc<dyn Site> {
 
 fn contestants(paths: &[&str], site: &Arc<dyn Site>) -> Vec<Contestant> {
     let (options, placement) = match site.transport() {
-        "lab" => (Options::for_a_lab(), Placement::Split),
-        _ => (Options::for_this_machine(), Placement::Paired),
+        "lab" => (ConnectionOptions::for_a_lab(), Placement::Split),
+        _ => (ConnectionOptions::for_this_machine(), Placement::Paired),
     };
     let scenario =
         |path| Scenario { options, placement, ..Scenario::new(path, Spec::new(65_536).unwrap(), 1) };
@@ -101,7 +101,7 @@ fn contestants(paths: &[&str], site: &Arc<dyn Site>) -> Vec<Contestant> {
 
 /// Two set-ups of both paths.
 fn explained(profiler: Result<Profiler<'_>, Missing>, site: &Arc<dyn Site>) -> (Vec<Explained>, Option<u64>) {
-    let mut explanation = Explanation::new(contestants(&["onecopy", "zerocopy"], site), profiler, 3);
+    let mut explanation = ExplainSession::new(contestants(&["onecopy", "zerocopy"], site), profiler, 3);
     for _ in 0..2 {
         let turns = Turns { rows: 4, length: Duration::from_millis(60) };
         assert!(explanation.set_up(turns, &mut || true).unwrap());
@@ -119,12 +119,12 @@ fn tries() -> (usize, f64) {
 }
 
 /// That at `site` the classes of each of `roles` sum up to its demand, and its samples to its clock.
-fn adds_up(site: &Arc<dyn Site>, roles: &[Role], says: &[&str]) {
+fn adds_up(site: &Arc<dyn Site>, roles: &[ThreadRole], says: &[&str]) {
     let _alone = alone();
     let (tries, within) = tries();
     let mut closest = f64::INFINITY;
     for _ in 0..tries {
-        let profiler = match Profiler::open(&Machine) {
+        let profiler = match Profiler::open(&PerfSampler) {
             Ok(profiler) => profiler,
             Err(missing) => return skip(&missing.to_string()),
         };
@@ -161,7 +161,11 @@ fn adds_up(site: &Arc<dyn Site>, roles: &[Role], says: &[&str]) {
 
 #[test]
 fn samples_add_up_to_the_cpu_clock_and_classes_to_the_demand() {
-    adds_up(&loopback(), &[Role::Sender, Role::Receiver], &["zerocopy spends", "ns/KiB", "at both ends"]);
+    adds_up(
+        &loopback(),
+        &[ThreadRole::Sender, ThreadRole::Receiver],
+        &["zerocopy spends", "ns/KiB", "at both ends"],
+    );
 }
 
 #[test]
@@ -170,7 +174,7 @@ fn in_the_lab_the_relay_has_its_part() {
         return skip("the lab needs root and iproute2");
     }
     let site: Arc<dyn Site> = Arc::new(LabSite(Arc::new(Lab::start().unwrap())));
-    let roles = [Role::Sender, Role::Receiver, Role::Relay];
+    let roles = [ThreadRole::Sender, ThreadRole::Receiver, ThreadRole::Relay];
     adds_up(&site, &roles, &["zerocopy spends", "ns/KiB", "at the sender"]);
 }
 
@@ -180,7 +184,10 @@ fn without_samples_the_demand_is_still_there() {
     let (paths, _) = explained(Err(Missing::NotPermitted { paranoid: Some(4) }), &loopback());
     for path in &paths {
         let ends = path.ends(0);
-        assert_eq!(ends.iter().map(|end| end.role).collect::<Vec<_>>(), [Role::Sender, Role::Receiver]);
+        assert_eq!(
+            ends.iter().map(|end| end.role).collect::<Vec<_>>(),
+            [ThreadRole::Sender, ThreadRole::Receiver]
+        );
         for end in ends {
             assert!(end.demand.value > 0.0 && end.classes.is_empty() && end.unscaled_error.is_none());
             assert_eq!(end.breakdown.samples, 0);
@@ -195,7 +202,7 @@ fn without_samples_the_demand_is_still_there() {
 
 /// A machine: what it answers to an open, and what its files say.
 struct Fake {
-    open: fn(i32, Reach) -> Result<(), i32>,
+    open: fn(i32, CounterReach) -> Result<(), i32>,
     paranoid: i32,
     kptr_restrict: Option<i32>,
     kallsyms: Option<&'static str>,
@@ -204,7 +211,7 @@ struct Fake {
 /// A ring with one sample in the kernel and one in user space for thread 7, and one of a stranger.
 struct Three;
 
-impl Ring for Three {
+impl SampleRing for Three {
     fn enable(&mut self) -> io::Result<()> {
         Ok(())
     }
@@ -213,17 +220,17 @@ impl Ring for Three {
         Ok(())
     }
 
-    fn take(&mut self, see: &mut dyn FnMut(Sample)) -> u64 {
+    fn take(&mut self, see: &mut dyn FnMut(StackSample)) -> u64 {
         for (thread, user, chain) in [(7, false, vec![0x2f, 0x15]), (7, true, vec![]), (8, false, vec![0x10])]
         {
-            see(Sample { thread, user, address: 0, chain, copying: None });
+            see(StackSample { thread, user, address: 0, chain, copying: None });
         }
         2
     }
 }
 
-impl Source for Fake {
-    fn open(&self, thread: i32, reach: Reach, _hertz: u64) -> io::Result<Box<dyn Ring>> {
+impl SampleSource for Fake {
+    fn open(&self, thread: i32, reach: CounterReach, _hertz: u64) -> io::Result<Box<dyn SampleRing>> {
         (self.open)(thread, reach).map_err(io::Error::from_raw_os_error)?;
         Ok(Box::new(Three))
     }
@@ -253,7 +260,7 @@ const WHOLE: Fake =
 #[test]
 fn every_missing_right_is_a_sentence_that_says_what_to_set() {
     let refused = |_, _| Err(libc::EACCES);
-    let user_only = |_, reach| if reach == Reach::Kernel { Err(libc::EACCES) } else { Ok(()) };
+    let user_only = |_, reach| if reach == CounterReach::Kernel { Err(libc::EACCES) } else { Ok(()) };
     let hidden = |kptr_restrict, paranoid| Fake { kptr_restrict, paranoid, kallsyms: Some(HIDDEN), ..WHOLE };
     for (fake, says) in [
         (Fake { open: refused, paranoid: 4, ..WHOLE }, &["perf_event_paranoid=4", "root", "CAP_PERFMON"][..]),
@@ -285,7 +292,8 @@ fn who_may_not_look_at_the_kernels_threads_looks_at_its_own() {
     for (open, scope) in [(WHOLE.open, Scope::All), (own_only, Scope::Own)] {
         let fake = Fake { open, ..WHOLE };
         let mut profiler = Profiler::open(&fake).unwrap();
-        let threads = BTreeMap::from([(7, Role::Sender), (9, Role::Ksoftirqd), (11, Role::Sender)]);
+        let threads =
+            BTreeMap::from([(7, ThreadRole::Sender), (9, ThreadRole::Ksoftirqd), (11, ThreadRole::Sender)]);
         profiler.begin(&threads).unwrap();
         assert_eq!((profiler.scope(), profiler.hertz()), (scope, 1000));
         let mut stacks = Stacks::default();
@@ -301,7 +309,7 @@ fn who_may_not_look_at_the_kernels_threads_looks_at_its_own() {
 fn an_ordinary_user_is_told_what_to_set() {
     const THIS: &str = "explain::an_ordinary_user_is_told_what_to_set";
     if role(THIS).is_some() {
-        match Profiler::open(&Machine) {
+        match Profiler::open(&PerfSampler) {
             Ok(profiler) => println!("may sample: {}", profiler.scope()),
             Err(missing) => println!("missing: {missing}"),
         }

@@ -15,7 +15,7 @@ use copycost::internals::protocol::{Ask, Hello, Purpose, Ticket};
 use copycost::message::Spec;
 use copycost::scenario::Scenario;
 use copycost::send;
-use copycost_cli::remote::order::{Answer, Order};
+use copycost_cli::remote::order::{ServerReply, ServiceOrder};
 use copycost_cli::remote::{CLIENT_MEMORY, frame};
 
 /// What a host may hold when it serves next to nothing, whatever is done to it: 256 threads of a debug build are a
@@ -434,7 +434,7 @@ fn guest(address: SocketAddr) -> TcpStream {
     stream
 }
 
-fn answer(stream: &mut TcpStream) -> Answer {
+fn answer(stream: &mut TcpStream) -> ServerReply {
     let mut header = [0; 4];
     stream.read_exact(&mut header).unwrap();
     let mut json = vec![0; frame::length(header, frame::MOST_FROM_HOST).unwrap()];
@@ -444,13 +444,13 @@ fn answer(stream: &mut TcpStream) -> Answer {
 
 fn refusal(stream: &mut TcpStream) -> String {
     match answer(stream) {
-        Answer::Refused(reason) => reason,
+        ServerReply::Refused(reason) => reason,
         other => panic!("not refused: {other:?}"),
     }
 }
 
-fn order(size: usize, clients: usize) -> Order {
-    Order::of(&Scenario::new(&send::ALL[1], Spec::new(size).unwrap(), clients))
+fn order(size: usize, clients: usize) -> ServiceOrder {
+    ServiceOrder::of(&Scenario::new(&send::ALL[1], Spec::new(size).unwrap(), clients))
 }
 
 #[test]
@@ -488,7 +488,7 @@ fn frames_that_are_none_are_refused_with_a_reason() {
 #[test]
 fn orders_beyond_the_bounds_are_refused_with_a_reason() {
     let (server, address) = Program::serve(&["--max-clients", "3"]);
-    type Change = fn(&mut Order);
+    type Change = fn(&mut ServiceOrder);
     let cases: &[(Change, &str)] = &[
         (|order| order.size = (1 << 30) + 1, "1 GiB"),
         (|order| order.size = usize::MAX, "1 GiB"),
@@ -521,7 +521,7 @@ fn orders_beyond_the_bounds_are_refused_with_a_reason() {
     // Within the bounds, but not beside what others have.
     let mut first = guest(address);
     first.write_all(&frame::encode(&order(64, 2)).unwrap()).unwrap();
-    assert!(matches!(answer(&mut first), Answer::Offered(_)));
+    assert!(matches!(answer(&mut first), ServerReply::Offered(_)));
     let mut second = guest(address);
     second.write_all(&frame::encode(&order(64, 2)).unwrap()).unwrap();
     let reason = refusal(&mut second);
@@ -529,7 +529,7 @@ fn orders_beyond_the_bounds_are_refused_with_a_reason() {
     drop(first);
     let mut third = guest(address);
     third.write_all(&frame::encode(&order(64, 3)).unwrap()).unwrap();
-    assert!(matches!(answer(&mut third), Answer::Offered(_)));
+    assert!(matches!(answer(&mut third), ServerReply::Offered(_)));
     drop(third);
     // The same as a user sees it.
     let cell =
@@ -554,7 +554,7 @@ fn a_ticket_lets_each_client_in_once() {
     let (server, address) = Program::serve(&[]);
     let mut control = guest(address);
     control.write_all(&frame::encode(&order(64, 2)).unwrap()).unwrap();
-    let Answer::Offered(offered) = answer(&mut control) else { panic!("not offered") };
+    let ServerReply::Offered(offered) = answer(&mut control) else { panic!("not offered") };
     let ticket = Ticket::from(offered.ticket);
     let data = |client, ticket| {
         let mut stream = connect(address);
@@ -562,10 +562,10 @@ fn a_ticket_lets_each_client_in_once() {
         stream
     };
     let mut client = data(0, ticket);
-    assert!(matches!(answer(&mut control), Answer::News(news) if news.client == 0));
+    assert!(matches!(answer(&mut control), ServerReply::News(news) if news.client == 0));
     client.write_all(&Ask { messages: 3, last: true }.encode()).unwrap();
     client.read_exact(&mut [0; 3 * 64]).unwrap();
-    assert!(matches!(answer(&mut control), Answer::News(news) if news.client == 0));
+    assert!(matches!(answer(&mut control), ServerReply::News(news) if news.client == 0));
     let mut wrong = offered.ticket;
     wrong[15] ^= 1;
     for (number, ticket) in
@@ -578,12 +578,12 @@ fn a_ticket_lets_each_client_in_once() {
     // What is no ask ends that client, and the owner is told.
     client.write_all(&[7; Ask::BYTES]).unwrap();
     assert_eq!(rest(&mut client).len(), 0);
-    let Answer::News(news) = answer(&mut control) else { panic!("no news") };
+    let ServerReply::News(news) = answer(&mut control) else { panic!("no news") };
     let told = format!("{:?}", news.told);
     assert!(news.client == 0 && told.contains("something other than a request"), "{told}");
     // With the control connection everything ends that was served for it.
     let mut other = data(1, ticket);
-    assert!(matches!(answer(&mut control), Answer::News(news) if news.client == 1));
+    assert!(matches!(answer(&mut control), ServerReply::News(news) if news.client == 1));
     drop(control);
     assert_eq!(rest(&mut other).len(), 0);
     let mut late = data(1, ticket);

@@ -11,7 +11,7 @@ pub const MOST_BUFFERS: usize = 1 << 14;
 
 /// Memory that the kernel has pinned.
 #[derive(Debug, Default)]
-pub(super) struct Buffers {
+pub(super) struct RegisteredBuffers {
     /// First address and length of each, in the order of their addresses; and its index in the kernel.
     spans: Vec<(usize, usize, u16)>,
     /// Where the last one was found: messages come in turn.
@@ -20,11 +20,11 @@ pub(super) struct Buffers {
     _leases: Vec<Lease>,
 }
 
-impl Buffers {
+impl RegisteredBuffers {
     /// Registers the memory of those that lie in one mapping.
     ///
     /// # Errors
-    /// As [`super::Sends::register`].
+    /// As [`super::SendRing::register`].
     pub(super) fn register<'a>(ring: &Ring, messages: impl Iterator<Item = &'a Message>) -> io::Result<Self> {
         let (mut iovecs, mut spans, mut leases) = (Vec::new(), Vec::new(), Vec::new());
         for message in messages {

@@ -34,9 +34,9 @@ use crate::sys::message::Message;
 use crate::sys::socket::Socket;
 
 pub use buffers::MOST_BUFFERS;
-pub use request::{After, Excerpt, JOINED, Operation, Refused};
+pub use request::{After, Excerpt, JOINED, Operation, RequestRefused};
 
-use buffers::Buffers;
+use buffers::RegisteredBuffers;
 use request::Header;
 
 /// IORING_NOTIF_USAGE_ZC_COPIED, in the result of a notification.
@@ -44,14 +44,14 @@ const COPIED: u32 = 1 << 31;
 
 /// What a completion tells of the request that `note` was given with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Seen<N> {
+pub enum CompletionInfo<N> {
     /// It is over: bytes that the socket took, or an errno. The memory is free unless the kernel `keeps` it.
     Over {
         /// What the request was pushed with.
         note: N,
         /// Bytes, or an errno.
         result: Result<usize, i32>,
-        /// [`Seen::Released`] will follow.
+        /// [`CompletionInfo::Released`] will follow.
         keeps: bool,
     },
     /// The kernel is done with the memory.
@@ -66,10 +66,10 @@ pub enum Seen<N> {
 }
 
 /// A socket and the requests that send on it.
-pub struct Sends<N> {
+pub struct SendRing<N> {
     ring: Ring,
     socket: Socket,
-    slots: Vec<Slot<N>>,
+    slots: Vec<RequestSlot<N>>,
     free: Vec<u16>,
     /// What was pushed and not yet submitted: the slots, in order.
     chain: Vec<(u16, Entry)>,
@@ -77,7 +77,7 @@ pub struct Sends<N> {
     headers: Box<[Header]>,
     /// Requests that are not over.
     going: usize,
-    buffers: Buffers,
+    buffers: RegisteredBuffers,
 }
 
 /// How many times a slot was used, and its place: what a completion carries.
@@ -85,7 +85,7 @@ fn ticket(uses: u32, number: u16) -> u64 {
     u64::from(uses) << 32 | u64::from(number)
 }
 
-struct Slot<N> {
+struct RequestSlot<N> {
     /// How many requests it has been used for.
     uses: u32,
     /// What the kernel may read, until it has said that it is done.
@@ -96,7 +96,7 @@ struct Slot<N> {
     sent: bool,
 }
 
-impl<N: Copy> Sends<N> {
+impl<N: Copy> SendRing<N> {
     /// On a connected socket, with so many requests in a chain at most, so many that hold memory, and room for so many
     /// unread completions.
     ///
@@ -109,12 +109,14 @@ impl<N: Copy> Sends<N> {
         Ok(Self {
             ring,
             socket,
-            slots: (0..slots).map(|_| Slot { uses: 0, held: None, going: false, sent: false }).collect(),
+            slots: (0..slots)
+                .map(|_| RequestSlot { uses: 0, held: None, going: false, sent: false })
+                .collect(),
             free: (0..slots).rev().collect(),
             chain: Vec::with_capacity(chain.into()),
             headers: (0..chain).map(|_| Header::default()).collect(),
             going: 0,
-            buffers: Buffers::default(),
+            buffers: RegisteredBuffers::default(),
         })
     }
 
@@ -123,7 +125,7 @@ impl<N: Copy> Sends<N> {
     /// # Errors
     /// ENOMEM beyond RLIMIT_MEMLOCK, EINVAL beyond [`MOST_BUFFERS`].
     pub fn register<'a>(&mut self, messages: impl IntoIterator<Item = &'a Message>) -> io::Result<()> {
-        self.buffers = Buffers::register(&self.ring, messages.into_iter())?;
+        self.buffers = RegisteredBuffers::register(&self.ring, messages.into_iter())?;
         Ok(())
     }
 
@@ -150,29 +152,29 @@ impl<N: Copy> Sends<N> {
     /// all of its bytes, and ends with ECANCELED when that one has not.
     ///
     /// # Errors
-    /// [`Refused`]; nothing was added.
+    /// [`RequestRefused`]; nothing was added.
     pub fn push(
         &mut self,
         operation: Operation,
         excerpts: &[Excerpt<'_>],
         after: After,
         note: N,
-    ) -> Result<(), Refused> {
+    ) -> Result<(), RequestRefused> {
         // Requests that the kernel has not yet taken still point at their headers.
         if self.ring.torn || self.ring.has_unsubmitted() {
-            return Err(Refused::Broken);
+            return Err(RequestRefused::Broken);
         }
         if self.room() == 0 {
-            return Err(Refused::Full);
+            return Err(RequestRefused::Full);
         }
         let header = &mut self.headers[self.chain.len()];
         let entry = header.entry(operation, excerpts, after, &mut self.buffers);
-        let Some(entry) = entry else { return Err(Refused::Scattered) };
-        let Some(number) = self.free.pop() else { return Err(Refused::Full) };
+        let Some(entry) = entry else { return Err(RequestRefused::Scattered) };
+        let Some(number) = self.free.pop() else { return Err(RequestRefused::Full) };
         let messages = excerpts.iter().map(|excerpt| Arc::clone(excerpt.of)).collect();
         let slot = &mut self.slots[usize::from(number)];
         let uses = slot.uses.wrapping_add(1);
-        *slot = Slot { uses, held: Some((messages, note)), going: false, sent: false };
+        *slot = RequestSlot { uses, held: Some((messages, note)), going: false, sent: false };
         self.chain.push((number, entry.user_data(ticket(uses, number))));
         Ok(())
     }
@@ -202,7 +204,7 @@ impl<N: Copy> Sends<N> {
     /// Waits until `want` completions are unread or until `patience` is over.
     ///
     /// # Errors
-    /// As [`Sends::submit`].
+    /// As [`SendRing::submit`].
     pub fn wait(&mut self, want: usize, patience: Duration) -> io::Result<()> {
         self.ring.enter(want, patience)?;
         if self.ring.torn {
@@ -219,7 +221,7 @@ impl<N: Copy> Sends<N> {
     /// Asks the kernel to give up the requests that are not over. Their completions tell how far each had come.
     ///
     /// # Errors
-    /// As [`Sends::submit`].
+    /// As [`SendRing::submit`].
     pub fn cancel(&mut self) -> io::Result<()> {
         // One after the other: where the first of a chain ends so, the others do.
         for (slot, number) in self.slots.iter().zip(0..).filter(|(slot, _)| slot.going) {
@@ -234,7 +236,7 @@ impl<N: Copy> Sends<N> {
 
     /// What the next unread completion tells.
     #[inline]
-    pub fn next_seen(&mut self) -> Option<Seen<N>> {
+    pub fn next_seen(&mut self) -> Option<CompletionInfo<N>> {
         loop {
             let completion = self.ring.ring.completion().next()?;
             let number = completion.user_data() as u16;
@@ -255,18 +257,22 @@ impl<N: Copy> Sends<N> {
                 self.free.push(number);
             }
             if cqueue::notif(flags) {
-                return Some(Seen::Released { note, sent: slot.sent, copied: result as u32 & COPIED != 0 });
+                return Some(CompletionInfo::Released {
+                    note,
+                    sent: slot.sent,
+                    copied: result as u32 & COPIED != 0,
+                });
             }
             slot.sent = result > 0;
             let result = usize::try_from(result).map_err(|_| -result);
-            return Some(Seen::Over { note, result, keeps });
+            return Some(CompletionInfo::Over { note, result, keeps });
         }
     }
 
     /// Brings the completions that did not fit into the queue. False: there are none.
     ///
     /// # Errors
-    /// As [`Sends::submit`].
+    /// As [`SendRing::submit`].
     pub fn fetch_overflow(&mut self) -> io::Result<bool> {
         let overflown = self.ring.has_overflown();
         if overflown {
@@ -286,13 +292,13 @@ impl<N: Copy> Sends<N> {
 /// How long a cancelled request may take: it only has to be taken off a list.
 const CANCELLED_WITHIN: Duration = Duration::from_millis(100);
 
-impl<N> fmt::Debug for Sends<N> {
+impl<N> fmt::Debug for SendRing<N> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Sends").field("ring", &self.ring).field("going", &self.going).finish_non_exhaustive()
     }
 }
 
-impl<N> Drop for Sends<N> {
+impl<N> Drop for SendRing<N> {
     fn drop(&mut self) {
         // Closing the ring lets go of them only some time later.
         let _ = self.ring.ring.submitter().unregister_buffers();
@@ -316,7 +322,7 @@ mod tests {
     const SOON: Duration = Duration::from_secs(10);
 
     /// A ring of a new connection with room for `unread` completions, and its peer; `None` without SENDMSG_ZC.
-    fn connected(unread: u32) -> Option<(Sends<usize>, TcpStream)> {
+    fn connected(unread: u32) -> Option<(SendRing<usize>, TcpStream)> {
         take_turn_with_locked_memory();
         if !super::super::probe().is_ok_and(|operations| operations.sendmsg_zc && operations.reports_usage) {
             skip("this machine has no SENDMSG_ZC of io_uring that reports copies (Linux 6.2 or later)");
@@ -324,7 +330,7 @@ mod tests {
         }
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
-        Some((Sends::open(client.into(), 2, 64, unread).unwrap(), listener.accept().unwrap().0))
+        Some((SendRing::open(client.into(), 2, 64, unread).unwrap(), listener.accept().unwrap().0))
     }
 
     fn message(fill: u8) -> Arc<Message> {
@@ -359,11 +365,11 @@ mod tests {
         let until = std::time::Instant::now() + SOON;
         while released.len() < 2 * CHAINS {
             match sends.next_seen() {
-                Some(Seen::Over { note, result, keeps }) => {
+                Some(CompletionInfo::Over { note, result, keeps }) => {
                     assert_eq!((result, keeps), (Ok(3000), true));
                     over.push(note);
                 }
-                Some(Seen::Released { note, sent, .. }) => {
+                Some(CompletionInfo::Released { note, sent, .. }) => {
                     assert!(sent);
                     assert_eq!(Arc::strong_count(&messages[note]), 1, "it is let go of at once");
                     released.push(note);
@@ -422,7 +428,7 @@ mod tests {
     }
 
     /// Takes what is there and what comes within a moment.
-    fn see_all(sends: &mut Sends<usize>) -> Vec<Seen<usize>> {
+    fn see_all(sends: &mut SendRing<usize>) -> Vec<CompletionInfo<usize>> {
         let mut seen = Vec::new();
         for _ in 0..10 {
             seen.extend(std::iter::from_fn(|| sends.next_seen()));
@@ -440,7 +446,7 @@ mod tests {
         socket.options().set_send_buffer_size(64 << 10).unwrap();
         let large = Arc::new(Message::neighbours(Block::pages(LARGE).unwrap(), 0, &[LARGE]));
         let small = [message(1), message(2)];
-        let push = |sends: &mut Sends<usize>, of: &Arc<Message>, bytes, note| {
+        let push = |sends: &mut SendRing<usize>, of: &Arc<Message>, bytes, note| {
             let excerpt = [Excerpt { of, range: 0..bytes }];
             assert_eq!(sends.push(Operation::SendMsgZc, &excerpt, After::Anything, note), Ok(()));
         };
@@ -469,11 +475,11 @@ mod tests {
             std::thread::Builder::new().spawn(move || std::io::copy(&mut peer, &mut std::io::sink()));
         let until = std::time::Instant::now() + SOON;
         let mut seen = Vec::new();
-        while !seen.iter().any(|seen| matches!(seen, Seen::Released { note: 2, .. })) {
+        while !seen.iter().any(|seen| matches!(seen, CompletionInfo::Released { note: 2, .. })) {
             assert!(std::time::Instant::now() < until, "{seen:?}");
             seen.extend(see_all(&mut sends));
         }
-        assert!(seen.contains(&Seen::Over { note: 2, result: Ok(3000), keeps: true }), "{seen:?}");
+        assert!(seen.contains(&CompletionInfo::Over { note: 2, result: Ok(3000), keeps: true }), "{seen:?}");
         assert_eq!(Arc::strong_count(&small[1]), 1);
         drop(sends);
         reader.unwrap().join().unwrap().unwrap();
@@ -488,7 +494,7 @@ mod tests {
     #[test]
     fn what_another_thread_could_not_submit_is_never_sent() {
         let Some((mut sends, mut peer)) = connected(64) else { return };
-        let push = |sends: &mut Sends<usize>, of: &Arc<Message>| {
+        let push = |sends: &mut SendRing<usize>, of: &Arc<Message>| {
             sends.push(Operation::SendMsg, &[Excerpt { of, range: 0..3000 }], After::Anything, 0)
         };
         let (first, second) = (message(1), message(2));
@@ -508,7 +514,7 @@ mod tests {
             // Without IORING_SETUP_DEFER_TASKRUN (before Linux 6.1) any thread may submit.
             return;
         }
-        assert_eq!(push(&mut sends, &first), Err(Refused::Broken));
+        assert_eq!(push(&mut sends, &first), Err(RequestRefused::Broken));
         assert!(sends.wait(0, Duration::ZERO).is_err());
         drop(sends);
         let mut received = Vec::new();
@@ -523,8 +529,8 @@ mod tests {
         let many = Arc::new(Message::allocated(fields));
         let mut push =
             |range| sends.push(Operation::SendMsg, &[Excerpt { of: &many, range }], After::Anything, 0);
-        assert_eq!(push(0..399), Err(Refused::Scattered), "40 pieces");
-        assert_eq!(push(390..401), Err(Refused::Scattered), "a byte beyond the message");
+        assert_eq!(push(0..399), Err(RequestRefused::Scattered), "40 pieces");
+        assert_eq!(push(390..401), Err(RequestRefused::Scattered), "a byte beyond the message");
         assert_eq!(push(0..320), Ok(()));
     }
 
@@ -534,11 +540,11 @@ mod tests {
         let far = Arc::new(Message::mapped([10, 20].map(|length| Block::pages(length).unwrap()).into(), 0));
         let excerpt = |range| Excerpt { of: &far, range };
         let mut push = |excerpts: &[Excerpt<'_>]| sends.push(Operation::Send, excerpts, After::Anything, 0);
-        assert_eq!(push(&[]), Err(Refused::Scattered));
-        assert_eq!(push(&[excerpt(5..15)]), Err(Refused::Scattered));
-        assert_eq!(push(&[excerpt(5..7), excerpt(7..10)]), Err(Refused::Scattered));
+        assert_eq!(push(&[]), Err(RequestRefused::Scattered));
+        assert_eq!(push(&[excerpt(5..15)]), Err(RequestRefused::Scattered));
+        assert_eq!(push(&[excerpt(5..7), excerpt(7..10)]), Err(RequestRefused::Scattered));
         assert_eq!(push(&[excerpt(5..10)]), Ok(()));
         assert_eq!(push(&[excerpt(10..30)]), Ok(()));
-        assert_eq!(push(&[excerpt(0..1)]), Err(Refused::Full));
+        assert_eq!(push(&[excerpt(0..1)]), Err(RequestRefused::Full));
     }
 }

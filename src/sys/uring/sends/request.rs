@@ -8,7 +8,7 @@ use io_uring::squeue::Entry;
 use io_uring::types::Fixed;
 
 use super::super::REPORT_USAGE;
-use super::buffers::Buffers;
+use super::buffers::RegisteredBuffers;
 use crate::sys::message::Message;
 
 /// Messages that one request may take from, at most.
@@ -52,7 +52,7 @@ pub enum After {
 
 /// Why a request was not taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Refused {
+pub enum RequestRefused {
     /// As many are in flight as there is room for.
     Full,
     /// More than [`JOINED`] excerpts or than 32 pieces of memory, or none, or bytes beyond a message; or the operation takes
@@ -84,7 +84,7 @@ impl Header {
         operation: Operation,
         excerpts: &[Excerpt<'_>],
         after: After,
-        buffers: &mut Buffers,
+        buffers: &mut RegisteredBuffers,
     ) -> Option<Entry> {
         let after = match after {
             After::More => libc::MSG_MORE,

@@ -5,16 +5,16 @@ use std::time::{Duration, Instant};
 
 use crossbeam::channel::Receiver;
 
-use crate::cli::plan::Plan;
+use crate::cli::plan::RunPlan;
 use crate::cli::progress::Progress;
 use crate::cli::{Failure, output};
-use crate::compare::cell::{Cell, Contestant, Ended};
+use crate::compare::cell::{Cell, Contestant, SetUpEnd};
 use crate::compare::metric::Metric;
 use crate::compare::turns::Turns;
 use crate::model::choice::time;
 use crate::model::design;
-use crate::model::fit::{Counts, mean};
-use crate::record::{Asked, Conditions};
+use crate::model::fit::{MessageCounts, mean};
+use crate::record::{AskedMessage, Conditions};
 use copycost::message::{Layout, Spec};
 use copycost::rig::{RigError, Sample, Site, Work, check_memory};
 use copycost::scenario::Scenario;
@@ -25,22 +25,22 @@ const SETUPS: usize = 4;
 
 /// What one path came to in one cell.
 #[derive(Debug, Clone)]
-pub struct Observed {
+pub struct MeasuredPath {
     /// Its message.
     pub spec: Spec,
     /// Whether the model is to be checked by it.
     pub held_out: bool,
     /// What was counted for a message.
-    pub counts: Counts,
+    pub counts: MessageCounts,
     /// CPU time of a message in ns, of the sender and of both ends, in each set-up; or why there is none.
     pub ns: [Result<Vec<f64>, String>; 2],
 }
 
 /// What was measured.
 #[derive(Debug)]
-pub struct Outcome {
+pub struct MeasuredPaths {
     /// The cells of each path.
-    pub cells: Vec<Vec<Observed>>,
+    pub cells: Vec<Vec<MeasuredPath>>,
     /// The conditions, with what the connections had.
     pub conditions: Conditions,
     /// How many cells there was no time for, or no patience.
@@ -67,9 +67,9 @@ pub struct Measurement<'a> {
 
 impl Measurement<'_> {
     /// Measures cell after cell, until all are or the budget is over.
-    pub fn run(&self, mut conditions: Conditions) -> Result<Outcome, Failure> {
+    pub fn run(&self, mut conditions: Conditions) -> Result<MeasuredPaths, Failure> {
         let cells = self.cells();
-        let mut progress = Progress::of(Plan {
+        let mut progress = Progress::of(RunPlan {
             paths: self.paths.len(),
             cells: vec![self.budget / cells.len().max(1) as u32; cells.len()],
             setups: SETUPS,
@@ -84,8 +84,8 @@ impl Measurement<'_> {
                 interrupted |= self.signals.try_recv().is_ok();
                 interrupted || Instant::now() > until + self.budget.mul_f64(OVERRUN)
             };
-            let what =
-                Asked::of(spec).words() + if spec.layout == self.any.spec.layout { "" } else { ", on pages" };
+            let what = AskedMessage::of(spec).words()
+                + if spec.layout == self.any.spec.layout { "" } else { ", on pages" };
             progress.begin(&what);
             let left = until.saturating_duration_since(Instant::now());
             let share = left / (cells.len() - number) as u32;
@@ -98,7 +98,7 @@ impl Measurement<'_> {
         }
         progress.finish();
         let left_out = cells.len() - observed.first().map_or(0, Vec::len);
-        Ok(Outcome { cells: observed, conditions, left_out, interrupted })
+        Ok(MeasuredPaths { cells: observed, conditions, left_out, interrupted })
     }
 
     /// Whether messages of `spec` fit into memory, all paths at once, where they lie in this process.
@@ -139,7 +139,7 @@ impl Measurement<'_> {
         share: Duration,
         called_off: &mut dyn FnMut() -> bool,
         conditions: &mut Conditions,
-    ) -> Option<Vec<Observed>> {
+    ) -> Option<Vec<MeasuredPath>> {
         let contestant = |path: &&'static SendPath| Contestant {
             name: path.name.to_owned(),
             scenario: self.scenario(path, spec),
@@ -159,9 +159,9 @@ impl Measurement<'_> {
                 break;
             }
             match cell.set_up(turns.rows, Work::Window(turns.length), &mut || !called_off()) {
-                Ended::Complete => {}
-                Ended::CalledOff if cell.setups() < 2 => return None,
-                Ended::CalledOff | Ended::NobodyLeft => break,
+                SetUpEnd::Complete => {}
+                SetUpEnd::CalledOff if cell.setups() < 2 => return None,
+                SetUpEnd::CalledOff | SetUpEnd::NobodyLeft => break,
             }
         }
         let of_message = spec.size as f64 / 1024.0;
@@ -174,16 +174,17 @@ impl Measurement<'_> {
         };
         let ns: Vec<_> = (0..self.paths.len()).map(ns).collect();
         let finished = cell.finish(None, &mut |_| ());
-        let observe = |((_, measured), ns): ((Contestant, Result<crate::compare::Measured, _>), _)| {
-            let counts = measured.map(|measured| {
-                conditions.connected(&measured.applied);
-                if let Some(host) = measured.host {
-                    conditions.host = Some(Box::new(host));
-                }
-                counts(&measured.sample)
-            });
-            Observed { spec: *spec, held_out, counts: counts.unwrap_or_default(), ns }
-        };
+        let observe =
+            |((_, measured), ns): ((Contestant, Result<crate::compare::ContestantResult, _>), _)| {
+                let counts = measured.map(|measured| {
+                    conditions.connected(&measured.applied);
+                    if let Some(host) = measured.host {
+                        conditions.host = Some(Box::new(host));
+                    }
+                    counts(&measured.sample)
+                });
+                MeasuredPath { spec: *spec, held_out, counts: counts.unwrap_or_default(), ns }
+            };
         Some(finished.into_iter().zip(ns).map(observe).collect())
     }
 }
@@ -203,17 +204,17 @@ fn interleaved<T>(training: Vec<T>, held_out: Vec<T>) -> Vec<T> {
     all
 }
 
-fn counts(sample: &Sample) -> Counts {
+fn counts(sample: &Sample) -> MessageCounts {
     let each = |count: u64| count as f64 / sample.messages.max(1) as f64;
     let segments = sample.wire.as_ref().and_then(|wire| wire.segments.clone().ok());
-    Counts {
+    MessageCounts {
         calls: each(sample.calls),
         segments: each(segments.unwrap_or(0)),
         notifications: each(sample.ledger.completed),
     }
 }
 
-fn figure(path: &SendPath, cell: &Observed) -> String {
+fn figure(path: &SendPath, cell: &MeasuredPath) -> String {
     match &cell.ns[1] {
         Ok(ns) => format!("{} {}", path.name, time(mean(ns))),
         // It begins with the path's name.

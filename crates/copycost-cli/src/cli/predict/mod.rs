@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use clap::Args;
 
-use self::measure::{Measurement, Observed};
+use self::measure::{MeasuredPath, Measurement};
 use super::arguments::{self, PathChoice};
 use super::files::Files;
 use super::over::{self, Over};
@@ -18,19 +18,19 @@ use super::{Done, Failure, output, signals, values};
 use crate::compare::verdict::LONGEST;
 use crate::model::choice::Choice;
 use crate::model::features::Features;
-use crate::model::fit::{Measured, Model, mean_miss};
-use crate::record::{Asked, CostModel, MISS_TOLERATED, ModelCell, PathModel, Results};
+use crate::model::fit::{MeasuredCell, Model, mean_miss};
+use crate::record::{AskedMessage, CostModel, MISS_TOLERATED, ModelCell, PathModel, Results};
 use crate::report::Format;
 use copycost::message::Spec;
 use copycost::send::{self, Release, SendPath};
-use copycost::units::{ByteSize, Clients, plural};
+use copycost::units::{ByteSize, ClientCount, plural};
 
-/// Whose CPU time is predicted, in the order of [`Observed::ns`].
+/// Whose CPU time is predicted, in the order of [`MeasuredPath::ns`].
 const ENDS: [&str; 2] = ["sender", "both ends"];
 
 /// Which message to predict for.
 #[derive(Debug, Clone, Args)]
-pub struct Arguments {
+pub struct PredictArguments {
     /// Send paths, separated by commas, or all
     #[arg(short, long = "path", value_name = "PATH", value_delimiter = ',', value_parser = values::path(),
           hide_possible_values = true,
@@ -57,7 +57,7 @@ pub struct Arguments {
     output: Vec<PathBuf>,
 }
 
-impl Arguments {
+impl PredictArguments {
     pub fn run(&self) -> Result<Done, Failure> {
         let files = Files::open(&self.output)?;
         let asked = self.asked()?;
@@ -126,21 +126,25 @@ impl Arguments {
 }
 
 /// The models of one path, for each of the ends.
-fn models(path: &'static SendPath, observed: &[Observed], asked: &Spec) -> Vec<PathModel> {
+fn models(path: &'static SendPath, observed: &[MeasuredPath], asked: &Spec) -> Vec<PathModel> {
     ENDS.iter().enumerate().map(|(end, _)| model(path, observed, asked, end)).collect()
 }
 
-fn model(path: &'static SendPath, observed: &[Observed], asked: &Spec, end: usize) -> PathModel {
-    let measured = |observed: &Observed| {
+fn model(path: &'static SendPath, observed: &[MeasuredPath], asked: &Spec, end: usize) -> PathModel {
+    let measured = |observed: &MeasuredPath| {
         let ns = observed.ns[end].as_ref().ok().cloned()?;
-        Some(Measured { features: Features::of(&observed.spec, path.release), counts: observed.counts, ns })
+        Some(MeasuredCell {
+            features: Features::of(&observed.spec, path.release),
+            counts: observed.counts,
+            ns,
+        })
     };
     let training = observed.iter().filter(|cell| !cell.held_out);
     let fitted = Model::fit(&training.filter_map(measured).collect::<Vec<_>>());
-    let cell = |observed: &Observed| {
+    let cell = |observed: &MeasuredPath| {
         let measured = measured(observed)?;
         Some(ModelCell {
-            message: Asked::of(&observed.spec),
+            message: AskedMessage::of(&observed.spec),
             held_out: observed.held_out,
             ns: measured.mean(),
             predicted_ns: fitted.as_ref().ok().map(|model| model.predict(&measured.features).ns),
@@ -209,7 +213,7 @@ fn answers(model: &CostModel) -> Vec<String> {
     let said: Vec<_> = ENDS.iter().filter_map(answer).collect();
     let way = &model.settings[0];
     let way = if way == "lab" { "in the lab".to_owned() } else { format!("over {way}") };
-    let about = format!("{}, {}, {way}", model.asked.words(), Clients(model.clients));
+    let about = format!("{}, {}, {way}", model.asked.words(), ClientCount(model.clients));
     if said.is_empty() {
         return vec![format!("Nothing can be said of {about}: no model is good enough.")];
     }

@@ -6,12 +6,12 @@
 //! - `course`: cell after cell; `crossing`: from which size one path beats another
 //! - `regression`: what was measured before, and whether a path has become slower
 
-mod course;
-mod crossing;
-mod field;
-mod pace;
+mod budget;
+mod contestants;
+mod crossovers;
+mod other_build;
 mod regression;
-mod served;
+mod session;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -19,17 +19,17 @@ use std::time::{Duration, Instant};
 
 use clap::{Args, Parser};
 
-use self::course::Course;
-use self::crossing::{FOOTPRINTS, Looker};
-use self::field::Field;
-use self::pace::Pace;
-use self::regression::Baseline;
-use self::served::Both;
-use super::arguments::{self, Crossing, PathChoice};
+use self::budget::TimeBudget;
+use self::contestants::Contestants;
+use self::crossovers::{CrossoverSearch, FOOTPRINTS};
+use self::other_build::BothBuilds;
+use self::regression::BaselineRun;
+use self::session::RunSession;
+use super::arguments::{self, CrossoverRequest, PathChoice};
 use super::files::Files;
-use super::job::{Job, Part};
+use super::job::{Job, ProcessRole};
 use super::over::Over;
-use super::plan::Plan;
+use super::plan::RunPlan;
 use super::setting::Setting;
 use super::{Done, Failure, doctor, input, output, signals, values};
 use crate::compare::cell::Contestant;
@@ -41,14 +41,14 @@ use crate::record::{ALPHA, Conditions, Load, Results};
 use crate::report::{self, Format};
 use copycost::cost::system::{IdleBaseline, MIN_WINDOW};
 use copycost::rig::{self, Site};
-use copycost::scenario::Options;
+use copycost::scenario::ConnectionOptions;
 use copycost::scenario::{self, Scenario};
 use copycost::send::{self, SendPath};
 use copycost::units::ByteSize;
 
 /// What to measure, and where the results go.
 #[derive(Debug, Clone, Args)]
-pub struct Arguments {
+pub struct RunArguments {
     /// Send paths, separated by commas, or all
     #[arg(short, long = "path", value_name = "PATH", value_delimiter = ',', value_parser = values::path(),
           hide_possible_values = true,
@@ -89,7 +89,7 @@ pub struct Arguments {
     reference: Option<PathChoice>,
     /// From which size the first path beats the second, hot and cold: PATH:PATH, or PATH:PATH:LARGEST
     #[arg(long, value_name = "A:B", value_parser = arguments::crossing, conflicts_with = "with")]
-    crossover: Option<Crossing>,
+    crossover: Option<CrossoverRequest>,
     /// Compare ratios with those in this result of an earlier run
     #[arg(long, value_name = "FILE", conflicts_with = "with")]
     baseline: Option<PathBuf>,
@@ -134,13 +134,13 @@ pub struct Arguments {
     no_bound: bool,
 }
 
-impl Arguments {
+impl RunArguments {
     /// As if only these flags had been given.
     pub fn given(flags: &[&str]) -> Self {
         #[derive(Parser)]
         struct Bare {
             #[command(flatten)]
-            arguments: Arguments,
+            arguments: RunArguments,
         }
         Bare::parse_from([&["copycost"], flags].concat()).arguments
     }
@@ -153,21 +153,21 @@ impl Arguments {
         // Every path of a cell has its clients ready at once, and so has each host.
         let most_clients = MAX_CLIENTS_OF_JOB;
         match self.over.join(most_clients, arguments::options(self.stall))? {
-            Part::Alone if !self.client_hosts.is_empty() => {
+            ProcessRole::Alone if !self.client_hosts.is_empty() => {
                 Err(Failure::Usage("--client-hosts belongs to --over mpi".to_owned()))
             }
-            Part::Alone => self.measure(None),
-            Part::Directs(job) => {
+            ProcessRole::Alone => self.measure(None),
+            ProcessRole::Directs(job) => {
                 let result = self.measure(Some(&*job));
                 job.end(result)
             }
-            Part::Followed => Ok(Done::Yes),
+            ProcessRole::Followed => Ok(Done::Yes),
         }
     }
 
     fn measure(&self, job: Option<&dyn Job>) -> Result<Done, Failure> {
         let files = Files::open(&self.output)?;
-        let baseline = self.baseline.as_deref().map(Baseline::read).transpose()?;
+        let baseline = self.baseline.as_deref().map(BaselineRun::read).transpose()?;
         if self.fail_on_regression.is_some() && baseline.is_none() && self.with.is_none() {
             return Err(Failure::Usage(
                 "--fail-on-regression needs --with BINARY or --baseline FILE".to_owned(),
@@ -208,7 +208,7 @@ impl Arguments {
     }
 
     /// Whether the messages of every cell fit into memory, all paths of it at once, where this process has them.
-    fn check_memory(&self, field: &Field) -> Result<(), Failure> {
+    fn check_memory(&self, field: &Contestants) -> Result<(), Failure> {
         if self.over.serves_elsewhere() {
             return Ok(());
         }
@@ -224,7 +224,7 @@ impl Arguments {
     /// Measures all there is to be measured.
     fn cells(
         &self,
-        course: &mut Course<'_>,
+        course: &mut RunSession<'_>,
         cells: &[(usize, usize)],
         sites: &[Arc<dyn Site>],
     ) -> Result<(), Failure> {
@@ -284,7 +284,7 @@ impl Arguments {
     }
 
     /// Who takes part, and where.
-    fn field(&self) -> Result<Field, Failure> {
+    fn field(&self) -> Result<Contestants, Failure> {
         let site = self.over.site()?;
         let reference = match self.reference {
             Some(PathChoice::All) => {
@@ -307,28 +307,28 @@ impl Arguments {
         if self.with.is_some() && arms.len() > 1 {
             return Err(Failure::Usage("--with compares builds: give it one offset of each kind".to_owned()));
         }
-        Field::new(paths.clone(), site.clone(), None, arms.clone(), reference)?;
-        let both = self.with.as_deref().map(Both::start).transpose()?;
-        Field::new(paths, site, both, arms, reference)
+        Contestants::new(paths.clone(), site.clone(), None, arms.clone(), reference)?;
+        let both = self.with.as_deref().map(BothBuilds::start).transpose()?;
+        Contestants::new(paths, site, both, arms, reference)
     }
 
     /// A run that is about to begin, and its cells.
     fn course<'a>(
         &self,
-        field: Field,
+        field: Contestants,
         files: &'a Files,
         results: Results,
         signals: &'a crossbeam::channel::Receiver<()>,
         sites: usize,
-    ) -> (Course<'a>, Vec<(usize, usize)>) {
+    ) -> (RunSession<'a>, Vec<(usize, usize)>) {
         let began = Instant::now();
         let sizes = self.sizes();
         let clients = arguments::distinct(&self.clients);
         let cells: Vec<_> = scenario::matrix(&sizes, &clients).collect();
-        let budget = self.budget.or(self.quick.then_some(pace::QUICK));
+        let budget = self.budget.or(self.quick.then_some(budget::QUICK));
         let measured = cells.len() * sites.max(1);
         let comparisons = measured * field.pairs().len() * Metric::ALL.len();
-        let pace = Pace {
+        let pace = TimeBudget {
             each: self.seconds,
             setups: self.setups,
             budgeted: budget.is_some(),
@@ -361,14 +361,14 @@ impl Arguments {
         let least: Duration = cells.iter().map(|&(size, clients)| 2 * making(size, clients)).sum();
         let looks = crossovers / clients.len().max(1);
         let of_looks = clients.iter().flat_map(|&clients| vec![expected(2, clients); looks]);
-        let plan = Plan {
+        let plan = RunPlan {
             paths,
             cells: cells.iter().flat_map(of_cell).chain(of_looks).collect(),
             setups: allot(paths, 1).effort.at_least,
             open: budget.is_some() || self.precision.is_some(),
             budget: budget.map(|budget| budget.max(least)),
         };
-        let mut course = Course::new(field, pace, files, results, signals, plan, until);
+        let mut course = RunSession::new(field, pace, files, results, signals, plan, until);
         let planned = doctor::plan(&self.sizes(), &self.clients, self.over.serves_elsewhere());
         course.to_examine = Some((planned, self.over.is_loopback()));
         // Two seconds of looking on are worth it only where figures of the machine can come of it.
@@ -379,7 +379,7 @@ impl Arguments {
         (course, cells)
     }
 
-    fn crossovers(&self, course: &mut Course<'_>) -> Result<(), Failure> {
+    fn crossovers(&self, course: &mut RunSession<'_>) -> Result<(), Failure> {
         let Some(crossing) = &self.crossover else { return Ok(()) };
         course.field.reach(&self.options())?;
         let site = course.field.site().clone();
@@ -398,7 +398,10 @@ impl Arguments {
                         .filter_map(|path| scenario(path).ok())
                         .collect()
                 };
-                course.crossover(crossing, &Looker { clients, footprint, contestants: &contestants })?;
+                course.crossover(
+                    crossing,
+                    &CrossoverSearch { clients, footprint, contestants: &contestants },
+                )?;
             }
         }
         Ok(())
@@ -428,7 +431,7 @@ impl Arguments {
         let spec = self.setting.spec(self.sizes().first().copied().unwrap_or(65_536))?;
         // Another host probes by itself.
         let probe = |path: &'static SendPath| self.over.probe(path, &spec);
-        if let Some(Crossing { path, against, .. }) = &self.crossover {
+        if let Some(CrossoverRequest { path, against, .. }) = &self.crossover {
             arguments::paths(&[PathChoice::One(path), PathChoice::One(against)], probe)?;
         }
         arguments::paths(&self.paths, probe)
@@ -444,7 +447,7 @@ impl Arguments {
     }
 
     /// How connections are made.
-    fn options(&self) -> Options {
+    fn options(&self) -> ConnectionOptions {
         arguments::patient(self.over.options(), self.stall)
     }
 

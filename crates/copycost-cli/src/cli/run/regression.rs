@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use crate::cli::{Failure, input};
 use crate::compare::baseline;
 use crate::compare::metric::Metric;
-use crate::compare::stats::{Better, Word};
+use crate::compare::stats::{Better, Judgement};
 use crate::record::{Comparison, Results};
 use copycost::units::ByteSize;
 
@@ -14,12 +14,12 @@ const OTHER_CONDITIONS: &str = "measured under other conditions";
 
 /// The results of an earlier run.
 #[derive(Debug)]
-pub struct Baseline {
+pub struct BaselineRun {
     file: PathBuf,
     results: Results,
 }
 
-impl Baseline {
+impl BaselineRun {
     /// Reads what `copycost run -o FILE.json` has written, before anything is measured.
     pub fn read(file: &Path) -> Result<Self, Failure> {
         let results = input::results("--baseline", file)?;
@@ -46,7 +46,7 @@ impl Baseline {
         // What somebody has set otherwise is no change of a path.
         if let Some(settings) = self.other_settings(results) {
             for change in &mut changes {
-                change.word = Word::Undecided.to_string();
+                change.word = Judgement::Undecided.to_string();
                 change.note = Some(format!("{OTHER_CONDITIONS}: {settings}"));
             }
         }
@@ -60,7 +60,7 @@ impl Baseline {
     }
 }
 
-impl Baseline {
+impl BaselineRun {
     /// Why it cannot be said whether a path became slower, if it cannot: a sentence.
     pub fn incomparable(&self, results: &Results) -> Option<String> {
         self.other_settings(results).map(|settings| {

@@ -19,21 +19,21 @@ fn contestant(name: &str, site: impl Site + 'static) -> Contestant {
     }
 }
 
-fn set_up(cell: &mut Cell) -> Ended {
+fn set_up(cell: &mut Cell) -> SetUpEnd {
     cell.set_up(2, WORK, &mut || true)
 }
 
 #[test]
 fn every_set_up_gives_a_pair_of_each_metric() {
     let mut cell = Cell::new(vec![contestant("a", Loopback), contestant("b", Loopback)], 1, None);
-    assert_eq!((set_up(&mut cell), set_up(&mut cell)), (Ended::Complete, Ended::Complete));
+    assert_eq!((set_up(&mut cell), set_up(&mut cell)), (SetUpEnd::Complete, SetUpEnd::Complete));
     for metric in Metric::ALL {
         let pairs = cell.pairs(0, 1, *metric).unwrap();
         assert_eq!(pairs.len(), 2);
         assert!(pairs.iter().all(|pair| pair.path > 0.0 && pair.reference > 0.0), "{metric} {pairs:?}");
     }
     // A pair's first is the path, and its second the reference.
-    let rate = |turns: &Vec<Taken>| {
+    let rate = |turns: &Vec<TurnResult>| {
         let bytes: u64 = turns.iter().map(|turn| turn.bytes).sum();
         bytes as f64 / turns.iter().map(|turn| turn.elapsed).sum::<Duration>().as_secs_f64()
     };
@@ -49,7 +49,7 @@ fn the_time_of_a_sum_is_that_of_its_turns() {
     const LENGTH: Duration = Duration::from_millis(2);
     let mut cell = Cell::new(vec![contestant("a", Loopback), contestant("b", Loopback)], 1, None);
     for _ in 0..2 {
-        assert_eq!(cell.set_up(2, Work::Window(LENGTH), &mut || true), Ended::Complete);
+        assert_eq!(cell.set_up(2, Work::Window(LENGTH), &mut || true), SetUpEnd::Complete);
     }
     let turns = |index: usize| cell.turns(index).iter().flatten().map(|turn| turn.elapsed).sum::<Duration>();
     let elapsed = [turns(0), turns(1)];
@@ -62,32 +62,32 @@ fn the_time_of_a_sum_is_that_of_its_turns() {
 #[test]
 fn a_set_up_that_is_called_off_counts_for_nothing() {
     let mut cell = Cell::new(vec![contestant("a", Loopback), contestant("b", Loopback)], 1, None);
-    assert_eq!(set_up(&mut cell), Ended::Complete);
+    assert_eq!(set_up(&mut cell), SetUpEnd::Complete);
     let mut turns = 0;
     let ended = cell.set_up(2, Work::Rounds(10), &mut || {
         turns += 1;
         turns < 3
     });
-    assert_eq!((ended, turns, cell.setups()), (Ended::CalledOff, 3, 1));
+    assert_eq!((ended, turns, cell.setups()), (SetUpEnd::CalledOff, 3, 1));
     assert_eq!(cell.pairs(0, 1, Metric::Throughput).unwrap().len(), 1);
 }
 
 #[test]
 fn one_that_fails_in_a_later_set_up_is_told_and_the_others_go_on() {
-    use crate::remote::{self, Host, HostTerms};
-    use copycost::internals::connection::{self, Options};
-    use copycost::internals::server::{Doors, Server};
+    use crate::remote::{self, HostTerms, RemoteServer};
+    use copycost::internals::connection::{self, ConnectionOptions};
+    use copycost::internals::server::{Handlers, Server};
 
-    let options = Options::for_this_machine();
-    let host = Host::new(HostTerms { token: None, most_clients: 4 }, options);
+    let options = ConnectionOptions::for_this_machine();
+    let host = RemoteServer::new(HostTerms { token: None, most_clients: 4 }, options);
     let listener = connection::listen(SocketAddr::from(([127, 0, 0, 1], 0)), &options).unwrap();
     let server =
-        Server::start(listener, options, Doors { control: Some(Arc::new(host)), raw: None }).unwrap();
+        Server::start(listener, options, Handlers { control: Some(Arc::new(host)), raw: None }).unwrap();
     let there = remote::RemoteSite::new(vec![server.address()], None);
     let mut cell = Cell::new(vec![contestant("a", Loopback), contestant("b", there)], 1, None);
-    assert_eq!(set_up(&mut cell), Ended::Complete);
+    assert_eq!(set_up(&mut cell), SetUpEnd::Complete);
     drop(server);
-    assert_eq!((set_up(&mut cell), set_up(&mut cell)), (Ended::Complete, Ended::Complete));
+    assert_eq!((set_up(&mut cell), set_up(&mut cell)), (SetUpEnd::Complete, SetUpEnd::Complete));
     let why = cell.pairs(0, 1, Metric::Throughput).unwrap_err();
     assert!(why.starts_with("b failed: ") && why.ends_with("(in set-up 2)"), "{why}");
     let [(_, a), (_, b)] = <[_; 2]>::try_from(cell.finish(None, &mut |_| ())).unwrap();
@@ -100,6 +100,6 @@ fn where_nobody_is_left_there_is_nothing_to_wait_for() {
     let nowhere = SocketAddr::from(([127, 0, 0, 1], 1));
     let site = crate::remote::RemoteSite::new(vec![nowhere], None);
     let mut cell = Cell::new(vec![contestant("a", site)], 1, None);
-    assert_eq!((set_up(&mut cell), cell.setups()), (Ended::NobodyLeft, 0));
+    assert_eq!((set_up(&mut cell), cell.setups()), (SetUpEnd::NobodyLeft, 0));
     assert!(cell.finish(None, &mut |_| ())[0].1.is_err());
 }

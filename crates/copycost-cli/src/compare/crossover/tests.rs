@@ -16,7 +16,7 @@ fn simulated(at: usize, blind: f64, looks: &mut Vec<usize>) -> impl FnMut(usize)
     }
 }
 
-fn between(at: usize, blind: f64) -> (Between, Vec<usize>) {
+fn between(at: usize, blind: f64) -> (CrossoverInterval, Vec<usize>) {
     let mut looks = Vec::new();
     let found = find(MOST, &mut simulated(at, blind, &mut looks)).unwrap();
     assert_eq!(found.iter().map(|(metric, _)| *metric).collect::<Vec<_>>(), Metric::ALL);
@@ -26,7 +26,7 @@ fn between(at: usize, blind: f64) -> (Between, Vec<usize>) {
 
 #[test]
 fn a_sharp_crossover_is_found_to_the_resolution() {
-    let (Between { low, high }, looks) = between(48 << 10, 1.0);
+    let (CrossoverInterval { low, high }, looks) = between(48 << 10, 1.0);
     let (low, high) = (low.unwrap(), high.unwrap());
     assert!(low < 48 << 10 && 48 << 10 <= high, "{low} {high}");
     assert!(high as f64 / low as f64 <= RESOLUTION);
@@ -36,7 +36,7 @@ fn a_sharp_crossover_is_found_to_the_resolution() {
 
 #[test]
 fn sizes_that_cannot_tell_stay_inside() {
-    let (Between { low, high }, _) = between(64 << 10, 1.8);
+    let (CrossoverInterval { low, high }, _) = between(64 << 10, 1.8);
     let (low, high) = (low.unwrap() as f64, high.unwrap() as f64);
     assert!(low < 65_536.0 / 1.8 && low * RESOLUTION >= 65_536.0 / 1.8, "{low}");
     assert!(high >= 65_536.0 * 1.8 && high / RESOLUTION <= 65_536.0 * 1.8, "{high}");
@@ -44,9 +44,9 @@ fn sizes_that_cannot_tell_stay_inside() {
 
 #[test]
 fn never_always_and_nothing_known() {
-    assert_eq!(between(usize::MAX / 2, 1.0).0, Between { low: Some(MOST), high: None });
-    assert_eq!(between(1, 1.0).0, Between { low: None, high: Some(SMALLEST) });
-    assert_eq!(between(32 << 10, 1e9).0, Between { low: None, high: None });
+    assert_eq!(between(usize::MAX / 2, 1.0).0, CrossoverInterval { low: Some(MOST), high: None });
+    assert_eq!(between(1, 1.0).0, CrossoverInterval { low: None, high: Some(SMALLEST) });
+    assert_eq!(between(32 << 10, 1e9).0, CrossoverInterval { low: None, high: None });
 }
 
 #[test]
@@ -55,7 +55,7 @@ fn one_win_in_between_is_no_crossover() {
         let wins = size == 4096 || size >= 256 << 10;
         Some([if wins { Standing::Wins } else { Standing::DoesNotWin }; 3])
     };
-    let (_, Between { low, high }) = find(MOST, &mut look).unwrap()[0];
+    let (_, CrossoverInterval { low, high }) = find(MOST, &mut look).unwrap()[0];
     assert!(low.unwrap() > 64 << 10 && high.unwrap() <= 256 << 10);
 }
 
@@ -90,7 +90,7 @@ proptest! {
     fn any_crossover_lies_within_its_interval(at in 1usize..4 << 20, blind in 1.0..4.0f64, most in 1024usize..4 << 20) {
         let mut looks = Vec::new();
         let found = find(most, &mut simulated(at, blind, &mut looks)).unwrap();
-        let Between { low, high } = found[0].1;
+        let CrossoverInterval { low, high } = found[0].1;
         prop_assert!(low.is_none_or(|low| low < at));
         prop_assert!(high.is_none_or(|high| high >= at));
         prop_assert!(looks.len() < 20, "{:?}", looks);

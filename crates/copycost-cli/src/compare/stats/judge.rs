@@ -21,7 +21,7 @@ pub enum Better {
 
 /// What is compared: one path against its reference, for one size, client count and metric.
 #[derive(Clone, Copy, Debug)]
-pub struct Cell<'a> {
+pub struct PairedCell<'a> {
     /// A pair of values for each set-up.
     pub pairs: &'a [Pair],
     /// How to read them.
@@ -30,7 +30,7 @@ pub struct Cell<'a> {
 
 /// What a comparison came to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Word {
+pub enum Judgement {
     /// The path is better than its reference: the whole interval says so.
     Faster,
     /// The path is worse than its reference: the whole interval says so.
@@ -41,7 +41,7 @@ pub enum Word {
     Undecided,
 }
 
-impl Word {
+impl Judgement {
     /// What `interval` says of a metric of which `better` is the good direction.
     pub fn of(interval: &Interval, better: Better) -> Self {
         if interval.within(EQUIVALENT_WITHIN) {
@@ -56,7 +56,7 @@ impl Word {
     }
 }
 
-impl fmt::Display for Word {
+impl fmt::Display for Judgement {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(match self {
             Self::Faster => "faster",
@@ -67,21 +67,21 @@ impl fmt::Display for Word {
     }
 }
 
-/// The outcome of one [`Cell`].
+/// The outcome of one [`PairedCell`].
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Comparison {
+pub struct JudgedCell {
     /// In a word.
-    pub word: Word,
-    /// The evidence, or why there is none; then the word is [`Word::Undecided`].
+    pub word: Judgement,
+    /// The evidence, or why there is none; then the word is [`Judgement::Undecided`].
     pub interval: Result<Interval, Unusable>,
     /// How many set-ups were given.
     pub setups: usize,
 }
 
-impl Comparison {
-    /// For [`Word::Undecided`], a sentence that says why.
+impl JudgedCell {
+    /// For [`Judgement::Undecided`], a sentence that says why.
     pub fn why_undecided(&self) -> Option<String> {
-        if self.word != Word::Undecided {
+        if self.word != Judgement::Undecided {
             return None;
         }
         Some(match self.interval {
@@ -103,7 +103,7 @@ impl Comparison {
 ///
 /// Source: S. Holm, "A simple sequentially rejective multiple test procedure", Scandinavian Journal of Statistics 6
 /// (1979), 65-70.
-pub fn judge(cells: &[Cell<'_>], alpha: f64) -> Vec<Comparison> {
+pub fn judge(cells: &[PairedCell<'_>], alpha: f64) -> Vec<JudgedCell> {
     let alpha = if alpha >= 0.0 { alpha.min(1.0) } else { 0.0 };
     let estimates: Vec<_> = cells.iter().map(|cell| Estimate::new(cell.pairs)).collect();
     let levels = levels(&estimates, alpha);
@@ -112,8 +112,9 @@ pub fn judge(cells: &[Cell<'_>], alpha: f64) -> Vec<Comparison> {
         .zip(estimates.into_iter().zip(levels))
         .map(|(cell, (estimate, level))| {
             let interval = estimate.map(|estimate| estimate.interval(level));
-            let word = interval.map_or(Word::Undecided, |interval| Word::of(&interval, cell.better));
-            Comparison { word, interval, setups: cell.pairs.len() }
+            let word =
+                interval.map_or(Judgement::Undecided, |interval| Judgement::of(&interval, cell.better));
+            JudgedCell { word, interval, setups: cell.pairs.len() }
         })
         .collect()
 }

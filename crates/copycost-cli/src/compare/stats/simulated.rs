@@ -4,12 +4,12 @@ use super::*;
 use crate::compare::schedule::Schedule;
 use fastrand::Rng;
 
-fn word(pairs: &[Pair]) -> Word {
-    judge(&[Cell { pairs, better: Better::Higher }], 0.05)[0].word
+fn word(pairs: &[Pair]) -> Judgement {
+    judge(&[PairedCell { pairs, better: Better::Higher }], 0.05)[0].word
 }
 
 /// A machine on which speed drifts, set-ups have their luck and turns are noisy.
-struct Machine {
+struct SimulatedMachine {
     rng: Rng,
     /// Standard deviations, as shares: of what a set-up does to all paths, to one path, and of a turn.
     setup: f64,
@@ -19,7 +19,7 @@ struct Machine {
     drift: f64,
 }
 
-impl Machine {
+impl SimulatedMachine {
     fn new(seed: u64, drift: f64) -> Self {
         Self { rng: Rng::with_seed(seed), setup: 0.2, luck: 0.02, turn: 0.03, drift }
     }
@@ -53,7 +53,7 @@ impl Machine {
 /// With nothing but drift, both paths move the same to the last digits: the balanced order cancels it.
 #[test]
 fn linear_drift_cancels() {
-    let mut quiet = Machine { setup: 0.2, luck: 0.0, turn: 0.0, ..Machine::new(1, 0.3) };
+    let mut quiet = SimulatedMachine { setup: 0.2, luck: 0.0, turn: 0.0, ..SimulatedMachine::new(1, 0.3) };
     for pair in quiet.measure(1.0, 3) {
         assert!((pair.path / pair.reference - 1.0).abs() < 1e-12, "{pair:?}");
     }
@@ -63,7 +63,7 @@ fn linear_drift_cancels() {
 #[test]
 fn false_alarms_keep_to_the_level() {
     for drift in [0.0, 0.3] {
-        let mut machine = Machine::new(11, drift);
+        let mut machine = SimulatedMachine::new(11, drift);
         let alarms = (0..1_000)
             .filter(|_| {
                 let interval = Estimate::new(&machine.measure(1.0, 2)).unwrap().interval(0.05);
@@ -78,11 +78,12 @@ fn false_alarms_keep_to_the_level() {
 /// In families of twelve cells Holm keeps the share of families with any alarm at the level.
 #[test]
 fn families_keep_to_the_level() {
-    let mut machine = Machine::new(12, 0.3);
+    let mut machine = SimulatedMachine::new(12, 0.3);
     let families = (0..300)
         .filter(|_| {
             let measured: Vec<_> = (0..12).map(|_| machine.measure(1.0, 1)).collect();
-            let cells: Vec<_> = measured.iter().map(|pairs| Cell { pairs, better: Better::Higher }).collect();
+            let cells: Vec<_> =
+                measured.iter().map(|pairs| PairedCell { pairs, better: Better::Higher }).collect();
             judge(&cells, 0.05).iter().any(|c| c.interval.is_ok_and(|i| i.low > 1.0 || i.high < 1.0))
         })
         .count();
@@ -93,7 +94,7 @@ fn families_keep_to_the_level() {
 /// A path slowed by 5 % is found, by cells of eight set-ups with 1 % of luck, under drift.
 #[test]
 fn five_per_cent_are_found() {
-    let mut machine = Machine { luck: 0.01, ..Machine::new(13, 0.3) };
-    let found = (0..200).filter(|_| word(&machine.measure(0.95, 4)) == Word::Slower).count();
+    let mut machine = SimulatedMachine { luck: 0.01, ..SimulatedMachine::new(13, 0.3) };
+    let found = (0..200).filter(|_| word(&machine.measure(0.95, 4)) == Judgement::Slower).count();
     assert!(found >= 180, "{found} of 200");
 }

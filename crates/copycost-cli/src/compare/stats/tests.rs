@@ -8,11 +8,11 @@ fn pairs_of(logs: &[f64]) -> Vec<Pair> {
     logs.iter().map(|log| Pair { path: 5.0 * log.exp(), reference: 5.0 }).collect()
 }
 
-fn cell(pairs: &[Pair]) -> Cell<'_> {
-    Cell { pairs, better: Better::Higher }
+fn cell(pairs: &[Pair]) -> PairedCell<'_> {
+    PairedCell { pairs, better: Better::Higher }
 }
 
-fn judge_one(pairs: &[Pair]) -> Comparison {
+fn judge_one(pairs: &[Pair]) -> JudgedCell {
     judge(&[cell(pairs)], 0.05)[0]
 }
 
@@ -37,17 +37,17 @@ fn three_setups_by_hand() {
 fn each_word_has_its_interval() {
     let around = |log: f64, spread: f64| pairs_of(&[log - spread, log, log + spread, log]);
     let word = |pairs: &[Pair]| judge_one(pairs).word;
-    assert_eq!(word(&around(0.10, 0.01)), Word::Faster);
-    assert_eq!(word(&around(-0.10, 0.01)), Word::Slower);
-    assert_eq!(word(&around(0.0, 0.005)), Word::Equivalent);
+    assert_eq!(word(&around(0.10, 0.01)), Judgement::Faster);
+    assert_eq!(word(&around(-0.10, 0.01)), Judgement::Slower);
+    assert_eq!(word(&around(0.0, 0.005)), Judgement::Equivalent);
     assert_eq!(
         word(&around(0.01, 0.001)),
-        Word::Equivalent,
+        Judgement::Equivalent,
         "a difference that is there, but too small to matter"
     );
-    assert_eq!(word(&around(0.01, 0.1)), Word::Undecided);
+    assert_eq!(word(&around(0.01, 0.1)), Judgement::Undecided);
     let slow = around(0.10, 0.01);
-    assert_eq!(judge(&[Cell { pairs: &slow, better: Better::Lower }], 0.05)[0].word, Word::Slower);
+    assert_eq!(judge(&[PairedCell { pairs: &slow, better: Better::Lower }], 0.05)[0].word, Judgement::Slower);
 }
 
 /// The usual example: of p = 0.01, 0.04, 0.03, 0.005 at 0.05, 0.005 passes at 0.05/4, 0.01 at 0.05/3, and 0.03 fails
@@ -68,7 +68,7 @@ fn holm_by_hand() {
     let levels: Vec<_> = found.iter().map(|comparison| comparison.interval.unwrap().alpha).collect();
     assert_eq!(levels, [0.05 / 3.0, 0.05 / 2.0, 0.05 / 2.0, 0.05 / 4.0]);
     let words: Vec<_> = found.iter().map(|comparison| comparison.word).collect();
-    assert_eq!(words, [Word::Faster, Word::Undecided, Word::Undecided, Word::Faster]);
+    assert_eq!(words, [Judgement::Faster, Judgement::Undecided, Judgement::Undecided, Judgement::Faster]);
     assert!(found[1].why_undecided().unwrap().contains("both sides of 1"));
     assert_eq!(found[0].why_undecided(), None);
 }
@@ -89,7 +89,7 @@ fn degenerate_input_is_undecided_with_a_reason() {
         (vec![pair(f64::NAN, 1.0)], "set-up 0 measured NaN"),
     ] {
         let comparison = judge_one(&pairs);
-        assert_eq!(comparison.word, Word::Undecided);
+        assert_eq!(comparison.word, Judgement::Undecided);
         assert_eq!(comparison.setups, pairs.len());
         let why = comparison.why_undecided().unwrap();
         assert!(why.contains(reason), "{why}");
@@ -109,10 +109,10 @@ fn some_logs() -> impl Strategy<Value = Vec<f64>> {
     prop::collection::vec(-2.0..2.0f64, 2..12)
 }
 
-fn opposite(word: Word) -> Word {
+fn opposite(word: Judgement) -> Judgement {
     match word {
-        Word::Faster => Word::Slower,
-        Word::Slower => Word::Faster,
+        Judgement::Faster => Judgement::Slower,
+        Judgement::Slower => Judgement::Faster,
         other => other,
     }
 }
@@ -132,7 +132,7 @@ proptest! {
                 prop_assert!(interval.ratio <= interval.high && interval.high.is_finite());
                 prop_assert!(interval.precision() >= 0.0 && interval.precision().is_finite());
             }
-            prop_assert_eq!(comparison.why_undecided().is_some(), comparison.word == Word::Undecided);
+            prop_assert_eq!(comparison.why_undecided().is_some(), comparison.word == Judgement::Undecided);
         }
     }
 
@@ -150,7 +150,7 @@ proptest! {
     #[test]
     fn lower_is_better_mirrors_the_word_alone(logs in some_logs()) {
         let pairs = pairs_of(&logs);
-        let lower = judge(&[Cell { pairs: &pairs, better: Better::Lower }], 0.05)[0];
+        let lower = judge(&[PairedCell { pairs: &pairs, better: Better::Lower }], 0.05)[0];
         prop_assert_eq!(lower.word, opposite(judge_one(&pairs).word));
         prop_assert_eq!(lower.interval, judge_one(&pairs).interval);
     }

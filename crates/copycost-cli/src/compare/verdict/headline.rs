@@ -5,11 +5,11 @@
 
 use std::collections::BTreeSet;
 
-use super::ranking::Answer;
+use super::ranking::SizeAnswer;
 use super::{answers, by_hosts, is_ranked, lead, limits, listed, of_paths};
 use crate::compare::metric::Metric;
 use crate::record::{BASELINE, Comparison, OLD, Results};
-use copycost::units::{ByteSize, Clients, significant};
+use copycost::units::{ByteSize, ClientCount, significant};
 
 /// Characters of the sentence: one line of a usual terminal.
 pub const LONGEST: usize = 100;
@@ -53,11 +53,11 @@ fn paths(results: &Results) -> String {
     let main = if rest.iter().all(|other| other.1 == first.1) {
         first.1.clone()
     } else {
-        let each = said.iter().map(|(clients, said)| format!("with {} {said}", Clients(*clients)));
+        let each = said.iter().map(|(clients, said)| format!("with {} {said}", ClientCount(*clients)));
         each.collect::<Vec<_>>().join("; ")
     };
     let opening = match (clients.len(), first.0) {
-        (1, clients) if clients > 1 => format!("{place} with {}", Clients(clients)),
+        (1, clients) if clients > 1 => format!("{place} with {}", ClientCount(clients)),
         _ => place.to_owned(),
     };
     let only_size = of_paths(results).map(|comparison| comparison.size).collect::<BTreeSet<_>>();
@@ -102,7 +102,7 @@ fn place(results: &Results) -> &'static str {
 }
 
 /// `flatten to 4 KiB, onecopy from 16 KiB`; `None` without any answer.
-fn recommended(answers: &[(usize, Answer)]) -> Option<String> {
+fn recommended(answers: &[(usize, SizeAnswer)]) -> Option<String> {
     let mut parts: Vec<(usize, usize, String)> = Vec::new();
     for (size, answer) in answers {
         let label = label(answer);
@@ -131,7 +131,7 @@ fn recommended(answers: &[(usize, Answer)]) -> Option<String> {
 
 const NO_DIFFERENCE: &str = "no difference";
 
-fn label(answer: &Answer) -> String {
+fn label(answer: &SizeAnswer) -> String {
     if answer.is_vague() {
         return format!("{NO_DIFFERENCE} shown (too few set-ups)");
     }

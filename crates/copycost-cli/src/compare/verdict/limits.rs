@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::{listed, of_paths};
 use crate::record::{DELAYS, NEVER_RELEASED, Record, Results, THROTTLED, offsets_asked_for};
 use copycost::send::USUAL;
-use copycost::units::{ByteSize, Clients};
+use copycost::units::{ByteSize, ClientCount};
 
 /// What a lab stands for, and what not.
 pub const LAB: &str = "The lab stands for a server whose network card reads the pages: the sender's CPU time and the sizes \
@@ -106,7 +106,8 @@ fn flagged(results: &Results, mark: &str) -> Option<String> {
 }
 
 fn cell_list(cells: &BTreeSet<(usize, usize)>) -> String {
-    let cell = |(clients, size): &(usize, usize)| format!("{} with {}", ByteSize(*size), Clients(*clients));
+    let cell =
+        |(clients, size): &(usize, usize)| format!("{} with {}", ByteSize(*size), ClientCount(*clients));
     listed(&cells.iter().map(cell).collect::<Vec<_>>())
 }
 

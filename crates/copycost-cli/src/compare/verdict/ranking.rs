@@ -11,7 +11,7 @@ use copycost::units::ByteSize;
 
 /// What one cell says by one metric.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Answer {
+pub struct SizeAnswer {
     reference: String,
     /// Nobody is surely better.
     best: String,
@@ -25,7 +25,7 @@ pub struct Answer {
     ratios: BTreeMap<String, (f64, f64)>,
 }
 
-impl Answer {
+impl SizeAnswer {
     /// From the comparisons of one cell with one reference; `None` where none has an interval. A comparison without one
     /// is of a path that failed or of a figure that is missing, and says nothing.
     pub fn of(comparisons: &[&Comparison], metric: Metric) -> Option<Self> {
@@ -112,20 +112,20 @@ fn overlap(a: &Comparison, b: &Comparison) -> bool {
 
 /// Neighbouring sizes with the same answer.
 #[derive(Debug, Clone, Copy)]
-pub struct Range<'a>(&'a [(usize, Answer)]);
+pub struct SizeRange<'a>(&'a [(usize, SizeAnswer)]);
 
 /// The ranges of `answers`, which are in the order of sizes, each with its sizes in words.
-pub fn ranges(answers: &[(usize, Answer)]) -> impl Iterator<Item = (String, Range<'_>)> {
+pub fn ranges(answers: &[(usize, SizeAnswer)]) -> impl Iterator<Item = (String, SizeRange<'_>)> {
     answers.chunk_by(|(_, one), (_, next)| one.alike(next)).map(|range| {
         let size =
-            |answer: Option<&(usize, Answer)>| ByteSize(answer.map_or(0, |(size, _)| *size)).to_string();
+            |answer: Option<&(usize, SizeAnswer)>| ByteSize(answer.map_or(0, |(size, _)| *size)).to_string();
         let (first, last) = (size(range.first()), size(range.last()));
         let sizes = if range.len() == 1 { format!("at {first}") } else { format!("from {first} to {last}") };
-        (sizes, Range(range))
+        (sizes, SizeRange(range))
     })
 }
 
-impl Range<'_> {
+impl SizeRange<'_> {
     /// What to use, without the sizes and the full stop.
     pub fn sentence(&self, metric: Metric) -> String {
         let Some((_, answer)) = self.0.first() else { return String::new() };
@@ -150,7 +150,7 @@ impl Range<'_> {
     }
 
     /// The ratios of the others, over the sizes of the range.
-    fn ratios(&self, answer: &Answer) -> String {
+    fn ratios(&self, answer: &SizeAnswer) -> String {
         let mut spans: BTreeMap<&str, (f64, f64)> = BTreeMap::new();
         for (path, (least, most)) in self.0.iter().flat_map(|(_, answer)| &answer.ratios) {
             let (low, high) = spans.entry(path).or_insert((*least, *most));

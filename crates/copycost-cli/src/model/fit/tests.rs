@@ -38,7 +38,7 @@ const PINNED: Path = Path {
 };
 
 impl Path {
-    fn measure(&self, spec: &Spec, noise: f64) -> Measured {
+    fn measure(&self, spec: &Spec, noise: f64) -> MeasuredCell {
         let features = Features::of(spec, self.release);
         let calls = (self.calls)(&features);
         let kib = if features.footprint == Footprint::Hot { self.hot } else { self.cold };
@@ -47,8 +47,8 @@ impl Path {
             + self.page * features.pages
             + kib * features.kib;
         let notifications = if self.release == Release::OnCompletion { 1.0 } else { 0.0 };
-        let counts = Counts { calls, segments: features.kib / 63.9, notifications };
-        Measured { features, counts, ns: vec![ns * noise] }
+        let counts = MessageCounts { calls, segments: features.kib / 63.9, notifications };
+        MeasuredCell { features, counts, ns: vec![ns * noise] }
     }
 
     fn model(&self, mut noise: impl FnMut() -> f64) -> Model {
@@ -118,11 +118,11 @@ fn a_cost_below_zero_is_left_out() {
 fn too_few_cells_and_cells_of_one_size_are_refused() {
     let spec = |size, fields| Spec { fields, layout: Layout::Heap, ..Spec::new(size).unwrap() };
     let few: Vec<_> = [1024, 4096].map(|size| GATHERED.measure(&spec(size, Fields::Even), 1.0)).to_vec();
-    assert!(matches!(Model::fit(&few), Err(Refused::TooFew { .. })));
+    assert!(matches!(Model::fit(&few), Err(NoFit::TooFew { .. })));
     let alike: Vec<_> = (0..9).map(|_| GATHERED.measure(&spec(4096, Fields::Single), 1.0)).collect();
     let error = Model::fit(&alike).unwrap_err();
     assert!(
-        matches!(error, Refused::Collinear { .. }) && error.to_string().contains("measure cells"),
+        matches!(error, NoFit::Collinear { .. }) && error.to_string().contains("measure cells"),
         "{error}"
     );
     assert!(Model::fit(&[]).is_err());
@@ -143,12 +143,12 @@ fn normal(rng: &mut Rng) -> f64 {
 }
 
 /// Cells of four set-ups or fewer, each with luck of its own, around a truth that the model's form misses by 5 %.
-fn set_ups(path: &Path, rng: &mut Rng) -> Vec<Measured> {
+fn set_ups(path: &Path, rng: &mut Rng) -> Vec<MeasuredCell> {
     let cell = |(number, spec): (usize, Spec)| {
         let missed = (0.05 * normal(rng)).exp();
         let exact = path.measure(&spec, missed);
         let ns = (0..4 - number % 3).map(|_| exact.mean() * (0.03 * normal(rng)).exp()).collect();
-        Measured { ns, ..exact }
+        MeasuredCell { ns, ..exact }
     };
     design::training(&Spec::new(8).unwrap()).into_iter().enumerate().map(cell).collect()
 }
@@ -162,8 +162,9 @@ fn intervals_hold_with_luck_of_set_ups_and_with_what_the_form_misses() {
     for _ in 0..RUNS {
         let cells = set_ups(&GATHERED, &mut rng);
         // Each set-up as if it were a cell of its own.
-        let apart =
-            cells.iter().flat_map(|cell| cell.ns.iter().map(|ns| Measured { ns: vec![*ns], ..cell.clone() }));
+        let apart = cells
+            .iter()
+            .flat_map(|cell| cell.ns.iter().map(|ns| MeasuredCell { ns: vec![*ns], ..cell.clone() }));
         let [model, naive] = [Model::fit(&cells).unwrap(), Model::fit(&apart.collect::<Vec<_>>()).unwrap()];
         assert!((0.01..0.06).contains(&model.noise.setups), "{:?}", model.noise);
         for (at, (term, value)) in truth.iter().enumerate() {

@@ -21,16 +21,17 @@ fn cells() -> Vec<Vec<f64>> {
     cells
 }
 
-fn rows(truth: &[f64], mut noise: impl FnMut() -> f64) -> Vec<Row> {
-    let row = |terms: Vec<f64>| Row { value: product(truth, &terms) * noise(), terms, weight: 1.0 };
+fn rows(truth: &[f64], mut noise: impl FnMut() -> f64) -> Vec<FitRow> {
+    let row = |terms: Vec<f64>| FitRow { value: product(truth, &terms) * noise(), terms, weight: 1.0 };
     cells().into_iter().map(row).collect()
 }
 
 #[test]
 fn a_line_through_three_points_by_hand() {
     // Without noise: 2 + 3x at 1, 2, 4 and 8.
-    let rows: Vec<_> =
-        [1.0, 2.0, 4.0, 8.0].map(|x| Row { terms: vec![1.0, x], value: 2.0 + 3.0 * x, weight: 1.0 }).to_vec();
+    let rows: Vec<_> = [1.0, 2.0, 4.0, 8.0]
+        .map(|x| FitRow { terms: vec![1.0, x], value: 2.0 + 3.0 * x, weight: 1.0 })
+        .to_vec();
     let fit = fit(&rows).unwrap();
     assert!((fit.coefficients[0] - 2.0).abs() < 1e-9 && (fit.coefficients[1] - 3.0).abs() < 1e-9, "{fit:?}");
     assert!(fit.spread < 1e-12 && fit.freedom == 2);
@@ -61,7 +62,7 @@ fn intervals_hold_the_truth_as_often_as_they_say() {
 
 #[test]
 fn a_cell_of_twice_the_weight_counts_as_two() {
-    let row = |x: f64, value: f64, weight: f64| Row { terms: vec![1.0, x], value, weight };
+    let row = |x: f64, value: f64, weight: f64| FitRow { terms: vec![1.0, x], value, weight };
     let apart = [
         row(1.0, 5.0, 1.0),
         row(2.0, 8.5, 1.0),
@@ -79,21 +80,21 @@ fn a_cell_of_twice_the_weight_counts_as_two() {
 #[test]
 fn what_cannot_be_told_is_refused() {
     let row =
-        |terms: &[f64]| Row { terms: terms.to_vec(), value: 1.0 + terms.iter().sum::<f64>(), weight: 1.0 };
+        |terms: &[f64]| FitRow { terms: terms.to_vec(), value: 1.0 + terms.iter().sum::<f64>(), weight: 1.0 };
     let few: Vec<_> = [[1.0, 2.0], [1.0, 3.0], [1.0, 5.0]].iter().map(|terms| row(terms)).collect();
     let error = fit(&few).unwrap_err();
-    assert_eq!(error, Refused::TooFew { rows: 3, columns: 2 });
+    assert_eq!(error, NoFit::TooFew { rows: 3, columns: 2 });
     assert!(error.to_string().contains("at least 4"), "{error}");
     let together: Vec<_> = (1..9).map(|n| row(&[1.0, f64::from(n), 3.0 * f64::from(n) + 2.0])).collect();
-    assert_eq!(fit(&together), Err(Refused::Collinear { column: 2 }));
+    assert_eq!(fit(&together), Err(NoFit::Collinear { column: 2 }));
     let never: Vec<_> = (1..9).map(|n| row(&[f64::from(n), 0.0])).collect();
-    assert_eq!(fit(&never), Err(Refused::Collinear { column: 1 }));
+    assert_eq!(fit(&never), Err(NoFit::Collinear { column: 1 }));
     for value in [0.0, -1.0, f64::NAN, f64::INFINITY] {
         let mut rows = rows(&[1.0, 1.0, 1.0], || 1.0);
         rows[4].value = value;
-        assert_eq!(fit(&rows), Err(Refused::NotPositive { row: 4 }));
+        assert_eq!(fit(&rows), Err(NoFit::NotPositive { row: 4 }));
     }
-    assert!(matches!(fit(&[]), Err(Refused::TooFew { .. })));
+    assert!(matches!(fit(&[]), Err(NoFit::TooFew { .. })));
 }
 
 proptest! {
@@ -108,7 +109,7 @@ proptest! {
 
     #[test]
     fn any_rows_give_numbers_or_a_refusal(values in prop::collection::vec((any::<f64>(), any::<f64>(), any::<f64>()), 0..12)) {
-        let rows: Vec<_> = values.iter().map(|(a, b, value)| Row { terms: vec![*a, *b], value: *value, weight: a.abs() }).collect();
+        let rows: Vec<_> = values.iter().map(|(a, b, value)| FitRow { terms: vec![*a, *b], value: *value, weight: a.abs() }).collect();
         let _ = fit(&rows);
     }
 }

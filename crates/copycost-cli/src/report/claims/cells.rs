@@ -1,15 +1,15 @@
 //! What the cells of a set say of the claims, and what that comes to.
 
-use super::{Finding, ONE, TWO, Word, ZERO};
+use super::{ClaimFinding, ClaimVerdict, ONE, TWO, ZERO};
 use crate::compare::stats::EQUIVALENT_WITHIN;
-use crate::report::metric::Metric;
-use crate::report::set::{Row, Set};
+use crate::report::metric::RecordMetric;
+use crate::report::set::{RecordSet, SetRow};
 use crate::report::winner::compared;
 use copycost::send::ORIGINAL;
 use copycost::units::{ByteSize, significant};
 
 /// What one cell says of a claim.
-pub(super) struct Test {
+pub(super) struct CellTest {
     /// Above 1 where the claim holds; the further, the more clearly.
     pub margin: f64,
     /// Whether it holds; `None` where a comparison is undecided.
@@ -18,22 +18,22 @@ pub(super) struct Test {
 }
 
 /// The evidence is the test that speaks against the claim most, or for it least.
-fn judged(mut tests: Vec<Test>, missing: &str) -> Finding {
+fn judged(mut tests: Vec<CellTest>, missing: &str) -> ClaimFinding {
     let count = |holds| tests.iter().filter(|test| test.holds == holds).count();
     let (yes, no, open) = (count(Some(true)), count(Some(false)), count(None));
     let word = match (yes, no) {
-        (_, 1..) => Word::NotHeld,
-        (1.., 0) => Word::Held,
-        (0, 0) => Word::NotTestable,
+        (_, 1..) => ClaimVerdict::NotHeld,
+        (1.., 0) => ClaimVerdict::Held,
+        (0, 0) => ClaimVerdict::NotTestable,
     };
-    let shows = |test: &Test| match word {
-        Word::NotHeld => test.holds == Some(false),
-        Word::Held => test.holds == Some(true),
-        Word::NotTestable => true,
+    let shows = |test: &CellTest| match word {
+        ClaimVerdict::NotHeld => test.holds == Some(false),
+        ClaimVerdict::Held => test.holds == Some(true),
+        ClaimVerdict::NotTestable => true,
     };
     tests.retain(shows);
     let Some(weakest) = tests.into_iter().min_by(|one, other| one.margin.total_cmp(&other.margin)) else {
-        return Finding { word, evidence: missing.to_owned() };
+        return ClaimFinding { word, evidence: missing.to_owned() };
     };
     let mut evidence = weakest.says;
     if yes + no + open > 1 {
@@ -42,17 +42,21 @@ fn judged(mut tests: Vec<Test>, missing: &str) -> Finding {
     } else if open > 0 {
         evidence += " (undecided)";
     }
-    Finding { word, evidence }
+    ClaimFinding { word, evidence }
 }
 
 /// What is missing where a throughput is.
 pub(super) const PATHS: &str = "A path of the three was not measured.";
 
-pub(super) fn everywhere(set: &Set, missing: &str, test: impl Fn(usize, usize) -> Option<Test>) -> Finding {
+pub(super) fn everywhere(
+    set: &RecordSet,
+    missing: &str,
+    test: impl Fn(usize, usize) -> Option<CellTest>,
+) -> ClaimFinding {
     judged(set.cells().into_iter().filter_map(|(size, clients)| test(size, clients)).collect(), missing)
 }
 
-pub(super) fn over(values: &[usize], what: &str, test: impl Fn(usize) -> Option<Test>) -> Finding {
+pub(super) fn over(values: &[usize], what: &str, test: impl Fn(usize) -> Option<CellTest>) -> ClaimFinding {
     judged(
         values.iter().filter_map(|value| test(*value)).collect(),
         &format!("Needs all three paths and several {what}."),
@@ -63,14 +67,20 @@ fn at(size: usize, clients: usize) -> String {
     format!("{} × {clients}", ByteSize(size))
 }
 
-fn figure(row: Option<&Row>, metric: Metric) -> Option<f64> {
+fn figure(row: Option<&SetRow>, metric: RecordMetric) -> Option<f64> {
     row?.figure(metric).map(|figure| figure.value).filter(|value| *value > 0.0)
 }
 
 /// Throughputs beside each other: by the comparison's word where there is one, beyond the margin of equivalence
 /// otherwise.
-pub(super) fn faster(set: &Set, one: &str, other: &str, size: usize, clients: usize) -> Option<Test> {
-    let of = |path| figure(set.row(path, size, clients), Metric::Throughput);
+pub(super) fn faster(
+    set: &RecordSet,
+    one: &str,
+    other: &str,
+    size: usize,
+    clients: usize,
+) -> Option<CellTest> {
+    let of = |path| figure(set.row(path, size, clients), RecordMetric::Throughput);
     let (a, b) = (of(one)?, of(other)?);
     let word = |path: &str, reference: &str| {
         let found = compared(set, path, size, clients, "throughput").find(|c| c.reference == reference);
@@ -83,11 +93,11 @@ pub(super) fn faster(set: &Set, one: &str, other: &str, size: usize, clients: us
         (None, None) => Some(a / b > 1.0 + EQUIVALENT_WITHIN),
     };
     let says = format!("{}: {one} {} GB/s, {other} {}", at(size, clients), significant(a), significant(b));
-    Some(Test { margin: a / b, holds, says })
+    Some(CellTest { margin: a / b, holds, says })
 }
 
-pub(super) fn fewest_cycles(set: &Set, size: usize, clients: usize) -> Option<Test> {
-    let of = |path| figure(set.row(path, size, clients), Metric::CyclesPerByte);
+pub(super) fn fewest_cycles(set: &RecordSet, size: usize, clients: usize) -> Option<CellTest> {
+    let of = |path| figure(set.row(path, size, clients), RecordMetric::CyclesPerByte);
     let (zero, one, two) = (of(ZERO)?, of(ONE)?, of(TWO)?);
     let margin = one.min(two) / zero;
     let says = format!(
@@ -97,12 +107,12 @@ pub(super) fn fewest_cycles(set: &Set, size: usize, clients: usize) -> Option<Te
         significant(one),
         significant(two)
     );
-    Some(Test { margin, holds: Some(margin > 1.0 + EQUIVALENT_WITHIN), says })
+    Some(CellTest { margin, holds: Some(margin > 1.0 + EQUIVALENT_WITHIN), says })
 }
 
-pub(super) fn shrink(set: &Set, clients: usize) -> Option<Test> {
+pub(super) fn shrink(set: &RecordSet, clients: usize) -> Option<CellTest> {
     let ratio = |size: usize| {
-        let of = |path| figure(set.row(path, size, clients), Metric::Throughput);
+        let of = |path| figure(set.row(path, size, clients), RecordMetric::Throughput);
         Some((size, of(ZERO)? / of(ONE)?))
     };
     let ratios: Vec<_> = set.sizes().into_iter().filter_map(ratio).collect();
@@ -115,20 +125,25 @@ pub(super) fn shrink(set: &Set, clients: usize) -> Option<Test> {
         significant(large.1),
         ByteSize(large.0)
     );
-    Some(Test { margin, holds: Some(margin > 1.0 + EQUIVALENT_WITHIN), says })
+    Some(CellTest { margin, holds: Some(margin > 1.0 + EQUIVALENT_WITHIN), says })
 }
 
 /// The fewest and the most clients with which a path has the figure at a size.
-fn growth(set: &Set, path: &str, size: usize, metric: Metric) -> Option<(usize, usize, f64, f64)> {
+fn growth(
+    set: &RecordSet,
+    path: &str,
+    size: usize,
+    metric: RecordMetric,
+) -> Option<(usize, usize, f64, f64)> {
     let of = |clients: usize| Some((clients, set.row(path, size, clients)?.figure(metric)?.value));
     let known: Vec<_> = set.clients().into_iter().filter_map(of).collect();
     let (fewest, most) = (known.first()?, known.last().filter(|_| known.len() > 1)?);
     Some((fewest.0, most.0, fewest.1, most.1))
 }
 
-pub(super) fn scales_best(set: &Set, size: usize) -> Option<Test> {
+pub(super) fn scales_best(set: &RecordSet, size: usize) -> Option<CellTest> {
     let speedup = |path| {
-        let (fewest, most, from, to) = growth(set, path, size, Metric::Throughput)?;
+        let (fewest, most, from, to) = growth(set, path, size, RecordMetric::Throughput)?;
         (from > 0.0 && to > 0.0).then_some((fewest, most, to / from))
     };
     let (zero, one, two) = (speedup(ZERO)?, speedup(ONE)?, speedup(TWO)?);
@@ -142,15 +157,15 @@ pub(super) fn scales_best(set: &Set, size: usize) -> Option<Test> {
         significant(one.2),
         significant(two.2)
     );
-    Some(Test { margin, holds: Some(margin > 1.0 + EQUIVALENT_WITHIN), says })
+    Some(CellTest { margin, holds: Some(margin > 1.0 + EQUIVALENT_WITHIN), says })
 }
 
-pub(super) fn first_level_falls_most(set: &Set, size: usize, clients: usize) -> Option<Test> {
+pub(super) fn first_level_falls_most(set: &RecordSet, size: usize, clients: usize) -> Option<CellTest> {
     let left = |metric| {
         let of = |path| figure(set.row(path, size, clients), metric);
         Some(of(ZERO)? / of(TWO)?)
     };
-    let (first, last) = (left(Metric::FirstLevelMisses)?, left(Metric::LastLevelMisses)?);
+    let (first, last) = (left(RecordMetric::FirstLevelMisses)?, left(RecordMetric::LastLevelMisses)?);
     let percent = |share: f64| format!("{:.0} %", 100.0 * share);
     let says = format!(
         "{}: {} of the L1 misses are left, {} of the last level's",
@@ -158,13 +173,13 @@ pub(super) fn first_level_falls_most(set: &Set, size: usize, clients: usize) -> 
         percent(first),
         percent(last)
     );
-    Some(Test { margin: last / first, holds: Some(first < 1.0 && first < last), says })
+    Some(CellTest { margin: last / first, holds: Some(first < 1.0 && first < last), says })
 }
 
 /// Of the three paths, the one whose switches rise least.
-pub(super) fn contention(set: &Set, size: usize) -> Option<Test> {
+pub(super) fn contention(set: &RecordSet, size: usize) -> Option<CellTest> {
     let test = |path: &str| {
-        let (fewest, most, from, to) = growth(set, path, size, Metric::Switches)?;
+        let (fewest, most, from, to) = growth(set, path, size, RecordMetric::Switches)?;
         let says = format!(
             "{path}, {}: {} switches a message at clients {fewest}, {} at {most}",
             ByteSize(size),
@@ -172,7 +187,7 @@ pub(super) fn contention(set: &Set, size: usize) -> Option<Test> {
             significant(to)
         );
         let margin = to / from.max(f64::MIN_POSITIVE);
-        Some(Test { margin, holds: Some(margin > 1.0 + EQUIVALENT_WITHIN), says })
+        Some(CellTest { margin, holds: Some(margin > 1.0 + EQUIVALENT_WITHIN), says })
     };
     ORIGINAL.iter().filter_map(|path| test(path)).min_by(|one, other| one.margin.total_cmp(&other.margin))
 }

@@ -5,7 +5,7 @@ use crate::record::Results;
 use crate::report::fixture::{counted, full};
 use crate::report::set::of_results;
 
-fn words(results: &Results) -> Vec<Word> {
+fn words(results: &Results) -> Vec<ClaimVerdict> {
     let set = of_results("", results).remove(0);
     ALL.iter().map(|claim| (claim.check)(&set).word).collect()
 }
@@ -16,7 +16,7 @@ fn each_claim_is_told_with_the_cell_that_shows_it() {
     let told: Vec<_> = ALL
         .iter()
         .map(|claim| {
-            let Finding { word, evidence } = (claim.check)(&set);
+            let ClaimFinding { word, evidence } = (claim.check)(&set);
             format!("{}: {}: {evidence}", claim.text, word.text())
         })
         .collect();
@@ -31,15 +31,15 @@ fn counters_make_two_more_testable() {
         *record = counted(record.clone(), cycles, first, 2.0);
     }
     let counted = words(&results);
-    assert_eq!((counted[2], counted[5]), (Word::Held, Word::Held));
+    assert_eq!((counted[2], counted[5]), (ClaimVerdict::Held, ClaimVerdict::Held));
     let plain = words(&full());
-    assert_eq!((plain[2], plain[5]), (Word::NotTestable, Word::NotTestable));
+    assert_eq!((plain[2], plain[5]), (ClaimVerdict::NotTestable, ClaimVerdict::NotTestable));
 }
 
 #[test]
 fn nothing_is_held_or_refused_without_figures() {
-    assert_eq!(words(&Results::new(crate::report::fixture::conditions())), [Word::NotTestable; 7]);
+    assert_eq!(words(&Results::new(crate::report::fixture::conditions())), [ClaimVerdict::NotTestable; 7]);
     let mut one = full();
     one.records.truncate(1);
-    assert_eq!(words(&one), [Word::NotTestable; 7]);
+    assert_eq!(words(&one), [ClaimVerdict::NotTestable; 7]);
 }

@@ -7,8 +7,8 @@
 use super::number;
 use crate::record::{LatencyRecord, Record};
 use crate::report::dated;
-use crate::report::metric::Metric;
-use crate::report::set::{Row, Set};
+use crate::report::metric::RecordMetric;
+use crate::report::set::{RecordSet, SetRow};
 
 const ORIGINAL: [&str; 9] = [
     "Impl",
@@ -85,23 +85,23 @@ pub(super) fn header() -> Vec<String> {
 }
 
 /// Every row of every set.
-pub(super) fn lines(sets: &[Set]) -> Vec<Vec<String>> {
-    let line = |set: &Set, row: &Row| original(row).into_iter().chain(ours(set, row)).collect();
+pub(super) fn lines(sets: &[RecordSet]) -> Vec<Vec<String>> {
+    let line = |set: &RecordSet, row: &SetRow| original(row).into_iter().chain(ours(set, row)).collect();
     sets.iter().flat_map(|set| set.rows.iter().map(move |row| line(set, row))).collect()
 }
 
-fn figure(row: &Row, metric: Metric) -> Option<f64> {
+fn figure(row: &SetRow, metric: RecordMetric) -> Option<f64> {
     row.figure(metric).map(|figure| figure.value)
 }
 
-fn original(row: &Row) -> [String; ORIGINAL.len()] {
+fn original(row: &SetRow) -> [String; ORIGINAL.len()] {
     let record = row.record.as_ref();
     let total = |metric, of_each: fn(&Record) -> f64| {
         let total = figure(row, metric)? * of_each(record?);
         Some(total.round())
     };
     let kib = |record: &Record| record.bytes as f64 / 1024.0;
-    let throughput = figure(row, Metric::Throughput);
+    let throughput = figure(row, RecordMetric::Throughput);
     // One message to each client takes a round, which is all that Criterion tells.
     let round = throughput.map(|rate| row.size as f64 * row.clients as f64 / rate / 1e3);
     [
@@ -110,15 +110,15 @@ fn original(row: &Row) -> [String; ORIGINAL.len()] {
         row.clients.to_string(),
         number(throughput.map(|rate| rate * 8.0)),
         number(record.map_or(round, |record| record.ns_per_message.map(|time| time / 1e3))),
-        number(total(Metric::CyclesPerByte, |record| record.bytes as f64)),
-        number(total(Metric::FirstLevelMisses, kib)),
-        number(total(Metric::LastLevelMisses, kib)),
-        number(total(Metric::Switches, |record| record.messages as f64)),
+        number(total(RecordMetric::CyclesPerByte, |record| record.bytes as f64)),
+        number(total(RecordMetric::FirstLevelMisses, kib)),
+        number(total(RecordMetric::LastLevelMisses, kib)),
+        number(total(RecordMetric::Switches, |record| record.messages as f64)),
     ]
 }
 
 /// What Criterion does not tell is empty.
-fn ours(set: &Set, row: &Row) -> [String; COLUMNS.len()] {
+fn ours(set: &RecordSet, row: &SetRow) -> [String; COLUMNS.len()] {
     let mut ours: [String; COLUMNS.len()] =
         row.record.as_ref().map_or_else(|| [const { String::new() }; COLUMNS.len()], recorded);
     let fill = [
@@ -126,9 +126,9 @@ fn ours(set: &Set, row: &Row) -> [String; COLUMNS.len()] {
         ("path", row.path.clone()),
         ("size", row.size.to_string()),
         ("clients", row.clients.to_string()),
-        ("throughput_bytes_per_second", number(figure(row, Metric::Throughput).map(|rate| rate * 1e9))),
-        ("both_ends_ns_per_kib", number(figure(row, Metric::BothDemand))),
-        ("latency_mean_ns", number(figure(row, Metric::LatencyMean).map(|us| us * 1e3))),
+        ("throughput_bytes_per_second", number(figure(row, RecordMetric::Throughput).map(|rate| rate * 1e9))),
+        ("both_ends_ns_per_kib", number(figure(row, RecordMetric::BothDemand))),
+        ("latency_mean_ns", number(figure(row, RecordMetric::LatencyMean).map(|us| us * 1e3))),
         ("measured_utc", dated::of_row(row)),
     ];
     for (name, value) in fill {

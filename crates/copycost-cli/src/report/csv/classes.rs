@@ -2,7 +2,7 @@
 
 use super::number;
 use crate::record::{ALL, ExplainedEnd, ExplainedPath, Explanation, FigureRecord};
-use crate::report::set::Set;
+use crate::report::set::RecordSet;
 
 /// `class` is `all` where it is the whole demand; what is `more` is more than the first path spends.
 const COLUMNS: [&str; 16] = [
@@ -30,7 +30,7 @@ pub(super) fn header() -> Vec<String> {
 }
 
 /// Every class of every end of every path.
-pub(super) fn lines(sets: &[Set]) -> Vec<Vec<String>> {
+pub(super) fn lines(sets: &[RecordSet]) -> Vec<Vec<String>> {
     let mut lines = Vec::new();
     for set in sets {
         for explanation in &set.explanations {
@@ -47,7 +47,7 @@ pub(super) fn lines(sets: &[Set]) -> Vec<Vec<String>> {
 }
 
 fn line(
-    set: &Set,
+    set: &RecordSet,
     explanation: &Explanation,
     path: &ExplainedPath,
     end: &ExplainedEnd,

@@ -9,11 +9,11 @@ mod cells;
 mod classes;
 mod models;
 
-use super::set::Set;
+use super::set::RecordSet;
 
 /// The table.
-pub(super) fn report(sets: &[Set]) -> String {
-    let any = |holds: fn(&Set) -> bool| sets.iter().any(holds);
+pub(super) fn report(sets: &[RecordSet]) -> String {
+    let any = |holds: fn(&RecordSet) -> bool| sets.iter().any(holds);
     let (header, lines) = match () {
         () if any(|set| !set.rows.is_empty()) => (cells::header(), cells::lines(sets)),
         () if any(|set| !set.explanations.is_empty()) => (classes::header(), classes::lines(sets)),

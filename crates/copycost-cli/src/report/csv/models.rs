@@ -2,7 +2,7 @@
 
 use super::number;
 use crate::record::{CostModel, ModelCell, PathModel};
-use crate::report::set::Set;
+use crate::report::set::RecordSet;
 
 const COLUMNS: [&str; 16] = [
     "set",
@@ -29,7 +29,7 @@ pub(super) fn header() -> Vec<String> {
 }
 
 /// Every cell of every model.
-pub(super) fn lines(sets: &[Set]) -> Vec<Vec<String>> {
+pub(super) fn lines(sets: &[RecordSet]) -> Vec<Vec<String>> {
     let mut lines = Vec::new();
     for set in sets {
         for model in &set.models {
@@ -41,7 +41,7 @@ pub(super) fn lines(sets: &[Set]) -> Vec<Vec<String>> {
     lines
 }
 
-fn line(set: &Set, model: &CostModel, path: &PathModel, cell: &ModelCell) -> Vec<String> {
+fn line(set: &RecordSet, model: &CostModel, path: &PathModel, cell: &ModelCell) -> Vec<String> {
     vec![
         set.label.clone(),
         path.path.clone(),

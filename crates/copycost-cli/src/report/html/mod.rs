@@ -8,15 +8,15 @@ mod style;
 
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
-use super::claims::{self, Word};
+use super::claims::{self, ClaimVerdict};
 use super::listing::Listing;
-use super::plot::mark::Look;
-use super::set::{Set, place};
+use super::plot::mark::SeriesStyle;
+use super::set::{RecordSet, place};
 use super::{conditions, plot, verdict};
 use charts::{Chart, Content};
 
 /// The whole page.
-pub fn page(sets: &[Set]) -> String {
+pub fn page(sets: &[RecordSet]) -> String {
     html! {
         (DOCTYPE)
         html lang="en" {
@@ -47,7 +47,7 @@ pub fn page(sets: &[Set]) -> String {
     .into_string()
 }
 
-fn head(sets: &[Set]) -> Markup {
+fn head(sets: &[RecordSet]) -> Markup {
     let machines: Vec<_> = sets.iter().filter_map(conditions::machine).collect();
     html! {
         header {
@@ -62,16 +62,16 @@ fn head(sets: &[Set]) -> Markup {
 }
 
 /// Each path's marker, and each set's way of drawing.
-fn legend(sets: &[Set]) -> Markup {
+fn legend(sets: &[RecordSet]) -> Markup {
     let mut paths: Vec<&str> = Vec::new();
-    for path in sets.iter().flat_map(Set::paths) {
+    for path in sets.iter().flat_map(RecordSet::paths) {
         if !paths.contains(&path) {
             paths.push(path);
         }
     }
     paths.sort_by_key(|path| place(path));
     let marker = |path: &str, set: usize| {
-        let look = Look { place: place(path), set };
+        let look = SeriesStyle { place: place(path), set };
         let svg = plot::svg(path, (16, 16), |canvas| look.draw(canvas, (8 * plot::DOTS, 8 * plot::DOTS), 50));
         PreEscaped(svg.replace("class=\"plot\"", "class=\"key\""))
     };
@@ -87,7 +87,7 @@ fn legend(sets: &[Set]) -> Markup {
     }
 }
 
-fn answer(sets: &[Set]) -> Markup {
+fn answer(sets: &[RecordSet]) -> Markup {
     html! {
         section.verdict #verdict {
             h2 { "Verdict" }
@@ -132,7 +132,7 @@ fn glossary(anchor: &str) -> String {
     format!("{}/blob/main/docs/glossary.md#{anchor}", env!("CARGO_PKG_REPOSITORY"))
 }
 
-fn warnings(sets: &[Set]) -> Markup {
+fn warnings(sets: &[RecordSet]) -> Markup {
     html! {
         section.warnings #warnings {
             h2 { "What distorts it" }
@@ -147,12 +147,12 @@ fn warnings(sets: &[Set]) -> Markup {
     }
 }
 
-fn claims(sets: &[Set]) -> Markup {
-    let badge = |word: Word| {
+fn claims(sets: &[RecordSet]) -> Markup {
+    let badge = |word: ClaimVerdict| {
         let (class, sign) = match word {
-            Word::Held => ("held", "✓"),
-            Word::NotHeld => ("not-held", "✗"),
-            Word::NotTestable => ("untestable", "–"),
+            ClaimVerdict::Held => ("held", "✓"),
+            ClaimVerdict::NotHeld => ("not-held", "✗"),
+            ClaimVerdict::NotTestable => ("untestable", "–"),
         };
         html! { span class=(format!("badge {class}")) { (sign) " " (word.text()) } }
     };
@@ -237,7 +237,7 @@ fn table(listing: &Listing) -> Markup {
     }
 }
 
-fn measured(sets: &[Set]) -> Markup {
+fn measured(sets: &[RecordSet]) -> Markup {
     html! {
         section #conditions {
             h2 { "Conditions" }
@@ -249,7 +249,7 @@ fn measured(sets: &[Set]) -> Markup {
     }
 }
 
-fn again(sets: &[Set]) -> Markup {
+fn again(sets: &[RecordSet]) -> Markup {
     html! {
         section #again {
             h2 { "Measure it again" }

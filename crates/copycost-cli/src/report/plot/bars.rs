@@ -8,7 +8,7 @@ use super::{Canvas, DOTS, Drawn, TEXT, WIDTH, short, stroke, svg, text, width_of
 
 /// A part of a bar.
 #[derive(Debug, Clone)]
-pub struct Segment {
+pub struct BarSegment {
     /// How long.
     pub value: f64,
     /// In what.
@@ -23,7 +23,7 @@ pub struct Bar {
     /// To its left.
     pub label: String,
     /// From the left.
-    pub segments: Vec<Segment>,
+    pub segments: Vec<BarSegment>,
     /// To its right.
     pub figure: String,
 }

@@ -4,12 +4,12 @@ use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, VPos};
 
 use super::ink::Ink;
-use super::mark::Look;
+use super::mark::SeriesStyle;
 use super::{Canvas, DOTS, Drawn, TEXT, WIDTH, short, svg, text, width_of};
 
 /// One cell.
 #[derive(Debug, Clone)]
-pub struct Cell {
+pub struct GridCell {
     /// The winner's place.
     pub place: usize,
     /// The winner.
@@ -32,7 +32,7 @@ pub struct Grid {
     /// Left of the rows, from below.
     pub rows: Vec<String>,
     /// Row by row, from below; `None` where nothing was measured.
-    pub cells: Vec<Vec<Option<Cell>>>,
+    pub cells: Vec<Vec<Option<GridCell>>>,
 }
 
 /// The least size of a cell in CSS pixels, wide enough for the longest name.
@@ -79,7 +79,7 @@ impl Grid {
     }
 }
 
-fn draw_cell(canvas: &Canvas<'_>, content: Option<&Cell>, corner: (i32, i32), size: (i32, i32)) -> Drawn {
+fn draw_cell(canvas: &Canvas<'_>, content: Option<&GridCell>, corner: (i32, i32), size: (i32, i32)) -> Drawn {
     let at = |x: i32, y: i32| ((corner.0 + x) * DOTS, (corner.1 + y) * DOTS);
     let corners = [at(1, 1), at(size.0 - 1, size.1 - 1)];
     let Some(cell) = content else {
@@ -91,7 +91,7 @@ fn draw_cell(canvas: &Canvas<'_>, content: Option<&Cell>, corner: (i32, i32), si
     if !cell.decided {
         canvas.draw(&Rectangle::new(corners, Ink::Hatch.colour().filled()))?;
     }
-    let look = Look { place: cell.place, set: usize::from(!cell.decided) };
+    let look = SeriesStyle { place: cell.place, set: usize::from(!cell.decided) };
     look.draw(canvas, at(11, 16), 35)?;
     let line = |ink| text(ink, TEXT, (HPos::Left, VPos::Center));
     let room = ((size.0 - 22) / 7).max(4) as usize;

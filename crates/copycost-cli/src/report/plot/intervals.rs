@@ -5,9 +5,9 @@ use plotters::style::text_anchor::{HPos, VPos};
 
 use super::axis::Axis;
 use super::ink::Ink;
-use super::mark::Look;
+use super::mark::SeriesStyle;
 use super::{Canvas, DOTS, Drawn, TEXT, WIDTH, short, stroke, svg, text, width_of};
-use crate::report::metric::Figure;
+use crate::report::metric::RecordFigure;
 
 /// One ratio.
 #[derive(Debug, Clone)]
@@ -15,9 +15,9 @@ pub struct Ratio {
     /// To the left.
     pub label: String,
     /// The path's colour and shape; hollow where it is undecided.
-    pub look: Look,
+    pub look: SeriesStyle,
     /// `None` where it is undecided.
-    pub figure: Option<Figure>,
+    pub figure: Option<RecordFigure>,
     /// To the right.
     pub word: String,
 }

@@ -6,26 +6,26 @@ use plotters::style::text_anchor::{HPos, VPos};
 
 use super::axis::Axis;
 use super::ink::Ink;
-use super::mark::Look;
+use super::mark::SeriesStyle;
 use super::{Canvas, DOTS, Drawn, TEXT, WIDTH, short, stroke, svg, text, width_of};
-use crate::report::metric::Figure;
+use crate::report::metric::RecordFigure;
 
 /// A line through points of ascending `x`.
 #[derive(Debug, Clone)]
-pub struct Series {
+pub struct LineSeries {
     /// Its name, at its end; may be empty.
     pub label: String,
     /// Colour, shape and dashes.
-    pub look: Look,
+    pub look: SeriesStyle,
     /// What is drawn of it.
-    pub form: Form,
+    pub form: SeriesForm,
     /// Where, and what.
-    pub points: Vec<(f64, Figure)>,
+    pub points: Vec<(f64, RecordFigure)>,
 }
 
 /// What is drawn of a series.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Form {
+pub enum SeriesForm {
     /// Markers, joined by a line.
     #[default]
     Joined,
@@ -45,7 +45,7 @@ pub struct Lines {
     /// Upwards.
     pub y: Axis,
     /// The lines.
-    pub series: Vec<Series>,
+    pub series: Vec<LineSeries>,
     /// A dashed line to compare with; the caption says what it means. May be empty.
     pub guide: Vec<(f64, f64)>,
 }
@@ -57,7 +57,7 @@ const HEIGHT: i32 = 290;
 const LONGEST_NAME: usize = 18;
 
 /// A line's end, the height of its name, and the line.
-type End<'a> = ((i32, i32), i32, &'a Series);
+type LineEnd<'a> = ((i32, i32), i32, &'a LineSeries);
 
 impl Lines {
     /// As an SVG element.
@@ -109,12 +109,12 @@ impl Lines {
 /// The lines, over them all markers, beside them the names. `corner`: the right and the lower end of the plot's area.
 fn draw_all(
     canvas: &Canvas<'_>,
-    all: &[Series],
+    all: &[LineSeries],
     dot: &impl Fn(f64, f64) -> (i32, i32),
     corner: (i32, i32),
 ) -> Drawn {
     let apart = dodge(all);
-    let mut ends: Vec<End<'_>> = Vec::new();
+    let mut ends: Vec<LineEnd<'_>> = Vec::new();
     for (series, by) in all.iter().zip(&apart) {
         let dot = |x: f64, y: f64| (dot(x, y).0 + by, dot(x, y).1);
         let points: Vec<_> = series.points.iter().map(|(x, figure)| dot(*x, figure.value)).collect();
@@ -122,7 +122,7 @@ fn draw_all(
         let named = points.last().filter(|_| !series.label.is_empty());
         ends.extend(named.map(|end| (*end, end.1, series)));
     }
-    for (series, by) in all.iter().zip(&apart).filter(|(series, _)| series.form != Form::Curve) {
+    for (series, by) in all.iter().zip(&apart).filter(|(series, _)| series.form != SeriesForm::Curve) {
         for (x, figure) in &series.points {
             let at = dot(*x, figure.value);
             series.look.draw(canvas, (at.0 + by, at.1), 42)?;
@@ -133,18 +133,18 @@ fn draw_all(
 }
 
 /// How far each series moves to the side, so that their intervals do not lie on each other.
-fn dodge(series: &[Series]) -> Vec<i32> {
+fn dodge(series: &[LineSeries]) -> Vec<i32> {
     const STEP: i32 = 4 * DOTS;
     let intervals = series.iter().flat_map(|series| &series.points).any(|point| point.1.interval.is_some());
     // Points that belong to a curve stay where they are.
-    let joined = series.iter().all(|series| series.form == Form::Joined);
+    let joined = series.iter().all(|series| series.form == SeriesForm::Joined);
     let step = if intervals && joined && series.len() < 8 { STEP } else { 0 };
     (0..series.len() as i32).map(|number| number * step - (series.len() as i32 - 1) * step / 2).collect()
 }
 
 fn draw_series(
     canvas: &Canvas<'_>,
-    series: &Series,
+    series: &LineSeries,
     points: &[(i32, i32)],
     dot: &impl Fn(f64, f64) -> (i32, i32),
 ) -> Drawn {
@@ -158,7 +158,7 @@ fn draw_series(
             canvas.draw(&PathElement::new(cap, stroke(ink, 12)))?;
         }
     }
-    if series.form == Form::Points {
+    if series.form == SeriesForm::Points {
         return Ok(());
     }
     match series.look.dashes() {
@@ -173,7 +173,7 @@ fn dashed(canvas: &Canvas<'_>, points: &[(i32, i32)], ink: Ink, (on, off): (i32,
 }
 
 /// Moves names apart that would overlap, keeping their order, and all above `lowest`.
-fn spread(ends: &mut [End<'_>], gap: i32, lowest: i32) {
+fn spread(ends: &mut [LineEnd<'_>], gap: i32, lowest: i32) {
     ends.sort_by_key(|end| end.0.1);
     let mut above = i32::MIN / 2;
     for end in ends.iter_mut() {
@@ -188,7 +188,7 @@ fn spread(ends: &mut [End<'_>], gap: i32, lowest: i32) {
 }
 
 /// A name in the margin, with its marker and a hair from the line's end to it.
-fn name(canvas: &Canvas<'_>, (end, height, series): &End<'_>, edge: i32) -> Drawn {
+fn name(canvas: &Canvas<'_>, (end, height, series): &LineEnd<'_>, edge: i32) -> Drawn {
     let at = (edge + 12 * DOTS, *height);
     let hair = vec![(end.0 + 5 * DOTS, end.1), (edge + 6 * DOTS, *height)];
     canvas.draw(&PathElement::new(hair, stroke(Ink::Grid, 10)))?;
@@ -201,13 +201,15 @@ fn name(canvas: &Canvas<'_>, (end, height, series): &End<'_>, edge: i32) -> Draw
 mod tests {
     use super::*;
 
-    fn line(label: &str, look: Look, values: &[f64]) -> Series {
-        let points =
-            values.iter().enumerate().map(|(n, value)| (1024.0 * 4f64.powi(n as i32), Figure::plain(*value)));
-        Series { label: label.to_owned(), look, form: Form::Joined, points: points.collect() }
+    fn line(label: &str, look: SeriesStyle, values: &[f64]) -> LineSeries {
+        let points = values
+            .iter()
+            .enumerate()
+            .map(|(n, value)| (1024.0 * 4f64.powi(n as i32), RecordFigure::plain(*value)));
+        LineSeries { label: label.to_owned(), look, form: SeriesForm::Joined, points: points.collect() }
     }
 
-    fn plot(series: Vec<Series>) -> String {
+    fn plot(series: Vec<LineSeries>) -> String {
         let values: Vec<_> = series.iter().flat_map(|s| s.points.iter().map(|point| point.1.value)).collect();
         let y = Axis::values("throughput, GB/s", values.into_iter());
         Lines { title: "1 client".into(), x: Axis::sizes(&[1024, 4096]), y, series, guide: Vec::new() }.svg()
@@ -215,15 +217,19 @@ mod tests {
 
     #[test]
     fn a_plot_is_as_it_was_drawn() {
-        let mut solid = line("onecopy", Look { place: 1, set: 0 }, &[1.0, 3.0]);
+        let mut solid = line("onecopy", SeriesStyle { place: 1, set: 0 }, &[1.0, 3.0]);
         solid.points[1].1.interval = Some((2.5, 3.5));
-        insta::assert_snapshot!(plot(vec![solid, line("x <b>", Look { place: 0, set: 1 }, &[2.0, 2.9])]));
+        insta::assert_snapshot!(plot(vec![
+            solid,
+            line("x <b>", SeriesStyle { place: 0, set: 1 }, &[2.0, 2.9])
+        ]));
     }
 
     #[test]
     fn names_never_lie_on_each_other() {
-        let all: Vec<_> = (0..12).map(|n| line("a path", Look { place: n, set: 0 }, &[1.0, 5.0])).collect();
-        let mut ends: Vec<End<'_>> = all.iter().map(|series| ((0, 300), 300, series)).collect();
+        let all: Vec<_> =
+            (0..12).map(|n| line("a path", SeriesStyle { place: n, set: 0 }, &[1.0, 5.0])).collect();
+        let mut ends: Vec<LineEnd<'_>> = all.iter().map(|series| ((0, 300), 300, series)).collect();
         spread(&mut ends, 60, 900);
         assert!(ends.windows(2).all(|pair| pair[1].1 - pair[0].1 >= 60), "{ends:?}");
         assert!(ends.last().unwrap().1 <= 900);
@@ -233,7 +239,7 @@ mod tests {
     fn every_marker_and_every_dash_can_be_drawn() {
         for set in 0..4 {
             for place in 0..10 {
-                let single = line("one point", Look { place, set }, &[1.0]);
+                let single = line("one point", SeriesStyle { place, set }, &[1.0]);
                 assert!(plot(vec![single]).contains("one point"));
             }
         }

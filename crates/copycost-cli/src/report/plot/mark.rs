@@ -7,14 +7,14 @@ use super::{Canvas, DOTS, Drawn, stroke};
 
 /// How a set's series differ from those of the others.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Look {
+pub struct SeriesStyle {
     /// The path's place: colour and shape.
     pub place: usize,
     /// The set's: solid with full markers, dashed with hollow ones, dotted.
     pub set: usize,
 }
 
-impl Look {
+impl SeriesStyle {
     /// The colour.
     pub fn ink(self) -> Ink {
         Ink::Series(self.place)

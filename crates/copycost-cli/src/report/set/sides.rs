@@ -1,11 +1,11 @@
 //! Which sets are one, and what tells the others apart.
 
-use super::Set;
+use super::RecordSet;
 use crate::record::Conditions;
 
 /// Joins what belongs together and labels what stands side by side.
-pub fn side_by_side(all: impl IntoIterator<Item = Set>) -> Vec<Set> {
-    let mut sets: Vec<Set> = Vec::new();
+pub fn side_by_side(all: impl IntoIterator<Item = RecordSet>) -> Vec<RecordSet> {
+    let mut sets: Vec<RecordSet> = Vec::new();
     for set in all {
         match sets.iter_mut().find(|known| known.joins(&set)) {
             Some(known) => known.join(set),
@@ -25,7 +25,7 @@ pub fn side_by_side(all: impl IntoIterator<Item = Set>) -> Vec<Set> {
 }
 
 /// The sentence on the conditions in which a set differs from the first.
-fn differs(set: &Set, first: &Set) -> Option<String> {
+fn differs(set: &RecordSet, first: &RecordSet) -> Option<String> {
     let (here, there) = (set.conditions.as_ref()?, first.conditions.as_ref()?);
     let mut differences = here.differences(there);
     let build = |c: &Conditions| format!("{} {}", c.version, c.commit.as_deref().unwrap_or_default());
@@ -42,8 +42,8 @@ fn differs(set: &Set, first: &Set) -> Option<String> {
 }
 
 /// The file's name where files differ, and the settings in which the sets of one file differ.
-fn label(set: &Set, sets: &[Set]) -> String {
-    let same_file = |other: &&Set| other.files == set.files;
+fn label(set: &RecordSet, sets: &[RecordSet]) -> String {
+    let same_file = |other: &&RecordSet| other.files == set.files;
     let mut parts = Vec::new();
     if !sets.iter().all(|other| same_file(&other)) {
         let stems: Vec<_> = sets.iter().filter(|other| !same_file(other)).map(stem).collect();
@@ -58,7 +58,7 @@ fn label(set: &Set, sets: &[Set]) -> String {
     parts.join(", ")
 }
 
-fn stem(set: &Set) -> String {
+fn stem(set: &RecordSet) -> String {
     let stem = |file: &String| {
         let path = std::path::Path::new(file);
         path.file_stem().map_or_else(|| file.clone(), |stem| stem.to_string_lossy().into_owned())
@@ -66,7 +66,7 @@ fn stem(set: &Set) -> String {
     set.files.iter().map(stem).collect::<Vec<_>>().join(" + ")
 }
 
-impl Set {
+impl RecordSet {
     fn joins(&self, other: &Self) -> bool {
         let same_place = match (&self.conditions, &other.conditions) {
             (Some(ours), Some(theirs)) => comparable(ours) == comparable(theirs),

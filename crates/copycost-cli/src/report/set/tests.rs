@@ -3,7 +3,7 @@
 use super::*;
 use crate::report::fixture::{full, record};
 
-fn labels(sets: &[Set]) -> Vec<&str> {
+fn labels(sets: &[RecordSet]) -> Vec<&str> {
     sets.iter().map(|set| set.label.as_str()).collect()
 }
 

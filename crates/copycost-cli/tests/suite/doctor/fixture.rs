@@ -6,8 +6,8 @@ use std::os::unix::fs::symlink;
 use std::time::Duration;
 
 use copycost_cli::doctor::{
-    Capabilities, Copier, CopyTime, Facts, Finding, IoUring, Link, Machine, Offloads, Plan, Status, Support,
-    examine,
+    Capabilities, Copier, CopyTime, Facts, Finding, IoUring, LinkFacts, Machine, Offloads, PlannedRun,
+    Status, Support, examine,
 };
 use tempfile::TempDir;
 
@@ -15,7 +15,7 @@ use tempfile::TempDir;
 pub struct Fixture {
     root: TempDir,
     pub facts: Facts,
-    pub plan: Plan,
+    pub plan: PlannedRun,
 }
 
 const FILES: &[(&str, &str)] = &[
@@ -87,7 +87,7 @@ impl Fixture {
         let fixture = Fixture {
             root: tempfile::tempdir().expect("a temporary directory"),
             facts: facts(),
-            plan: Plan::default(),
+            plan: PlannedRun::default(),
         };
         for (path, text) in FILES {
             fixture.write(path, text);
@@ -173,11 +173,11 @@ pub fn expect(finding: &Finding, status: Status, told: &str, fix: Option<&str>) 
 
 fn facts() -> Facts {
     let all = Offloads { scatter_gather: true, tx_checksum: true, tso: true, gso: true, gro: true };
-    let link = |driver: Option<&str>| Link {
+    let link = |driver: Option<&str>| LinkFacts {
         driver: driver.map(Into::into),
         offloads: Some(all),
         up: Some(true),
-        ..Link::default()
+        ..LinkFacts::default()
     };
     // Copies take as long everywhere.
     let took = Duration::from_micros(1);

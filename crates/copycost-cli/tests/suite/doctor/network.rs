@@ -1,6 +1,6 @@
 //! Congestion control, taps, hooks and routes.
 
-use copycost_cli::doctor::{Link, Offloads, Status};
+use copycost_cli::doctor::{LinkFacts, Offloads, Status};
 
 use super::fixture::{Fixture, expect};
 
@@ -148,16 +148,16 @@ fn ipv6_routes_are_read_too() {
 fn a_device_that_cannot_gather_distorts() {
     let mut machine = Fixture::healthy().over("192.168.1.9");
     let off = Offloads { scatter_gather: false, tx_checksum: true, tso: false, gso: true, gro: true };
-    machine
-        .facts
-        .links
-        .insert("eth0".into(), Link { driver: Some("ice".into()), offloads: Some(off), ..Link::default() });
+    machine.facts.links.insert(
+        "eth0".into(),
+        LinkFacts { driver: Some("ice".into()), offloads: Some(off), ..LinkFacts::default() },
+    );
     expect(&machine.only("offloads"), Status::Distorts, "scatter-gather off", Some("ethtool -K eth0 sg on"));
     let off = Offloads { scatter_gather: true, ..off };
-    machine
-        .facts
-        .links
-        .insert("eth0".into(), Link { driver: Some("ice".into()), offloads: Some(off), ..Link::default() });
+    machine.facts.links.insert(
+        "eth0".into(),
+        LinkFacts { driver: Some("ice".into()), offloads: Some(off), ..LinkFacts::default() },
+    );
     expect(&machine.only("offloads"), Status::Note, "TSO off", Some("ethtool -K eth0 tso on"));
 }
 
@@ -165,10 +165,10 @@ fn a_device_that_cannot_gather_distorts() {
 fn virtual_interfaces_are_told() {
     let mut machine = Fixture::healthy().over("192.168.1.9");
     for (driver, told) in [("veth", "veth pair"), ("tun", "tun or tap"), ("virtio_net", "virtio card")] {
-        machine
-            .facts
-            .links
-            .insert("eth0".into(), Link { driver: Some(driver.into()), offloads: None, ..Link::default() });
+        machine.facts.links.insert(
+            "eth0".into(),
+            LinkFacts { driver: Some(driver.into()), offloads: None, ..LinkFacts::default() },
+        );
         expect(&machine.of("link"), Status::Note, told, None);
     }
     machine.write("sys/class/net/eth0/lower_eth1", "");

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use copycost_cli::doctor::{CHECKS, Facts, Finding, Machine, Plan, Status, examine, exit_code, print};
+use copycost_cli::doctor::{CHECKS, Facts, Finding, Machine, PlannedRun, Status, examine, exit_code, print};
 
 use super::fixture::{Fixture, expect};
 
@@ -66,7 +66,7 @@ fn nothing_at_all_is_no_reason_to_panic() {
         Facts::default(),
         Facts { page_bytes: 0, memory_lock_bytes: Some(0), open_files: Some(0), ..Facts::default() },
     ] {
-        let nothing = Plan {
+        let nothing = PlannedRun {
             sizes: vec![],
             clients: vec![],
             send_buffer: 0,
@@ -75,7 +75,7 @@ fn nothing_at_all_is_no_reason_to_panic() {
             address: None,
             zone: None,
         };
-        let most = Plan {
+        let most = PlannedRun {
             sizes: vec![0, usize::MAX],
             clients: vec![usize::MAX],
             send_buffer: usize::MAX,
@@ -84,7 +84,7 @@ fn nothing_at_all_is_no_reason_to_panic() {
             address: None,
             zone: None,
         };
-        for plan in [Plan::default(), nothing, most] {
+        for plan in [PlannedRun::default(), nothing, most] {
             let findings = examine(&Machine::at(empty.path(), facts.clone()), &plan);
             assert_eq!(findings.len(), CHECKS.len());
         }
@@ -107,7 +107,7 @@ fn garbage_in_every_file_is_no_reason_to_panic() {
 #[test]
 fn this_machine_gives_one_finding_for_each_check() {
     for address in [None, Some([127, 0, 0, 1].into()), Some([203, 0, 113, 1].into())] {
-        let findings = examine(&Machine::live(), &Plan { address, ..Plan::default() });
+        let findings = examine(&Machine::live(), &PlannedRun { address, ..PlannedRun::default() });
         let ids: Vec<&str> = findings.iter().map(|finding| finding.check).collect();
         assert_eq!(ids, CHECKS.iter().map(|check| check.id).collect::<Vec<_>>());
         assert!(findings.iter().all(|finding| finding.told.ends_with('.')), "{findings:?}");

@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use copycost::message::{Layout, Spec};
 use copycost::rig::{Site, Work};
-use copycost::scenario::Options;
+use copycost::scenario::ConnectionOptions;
 use copycost::scenario::Placement;
 use copycost::scenario::Scenario;
-use copycost::send::{Copies, Reason, Release, SendPath, USUAL, Way, by_name};
+use copycost::send::{Copies, Reason, Release, SendMethod, SendPath, USUAL, by_name};
 use copycost_cli::lab::{Lab, LabSite};
 
 use super::{ip, possible, xdp};
@@ -18,7 +18,7 @@ use crate::program::{Program, length, received_by, results, sample};
 
 fn in_lab(path: &'static SendPath, spec: Spec, clients: usize) -> Scenario {
     let placement = Placement::Split;
-    Scenario { options: Options::for_a_lab(), placement, ..verified(path, spec, clients) }
+    Scenario { options: ConnectionOptions::for_a_lab(), placement, ..verified(path, spec, clients) }
 }
 
 #[test]
@@ -119,7 +119,7 @@ fn adaptive_goes_by_reference_where_nothing_is_copied_and_delivers_what_it_holds
     within("adaptive", move || {
         let sample = LabSite(lab).build(&scenario).unwrap().run(Work::Rounds(200)).unwrap();
         let (ledger, decisions) = (&sample.ledger, &sample.ledger.decisions);
-        assert!(decisions.of_way(Way::Reference) > 200, "{decisions}");
+        assert!(decisions.by_method(SendMethod::Reference) > 200, "{decisions}");
         assert!(ledger.completed > 0 && ledger.completed == ledger.sends, "{ledger:?}");
         assert_eq!((ledger.copied, decisions.messages(Reason::KernelCopies)), (0, 0), "{decisions}");
     });
@@ -222,14 +222,18 @@ fn the_wire_can_be_held_and_goes_on() {
         return;
     }
     let lab = Lab::start().unwrap();
-    let options = Options { stall: Duration::from_secs(5), nodelay: true, ..Options::for_a_lab() };
+    let options = ConnectionOptions {
+        stall_timeout: Duration::from_secs(5),
+        nodelay: true,
+        ..ConnectionOptions::for_a_lab()
+    };
     let listener = lab.listen(&options).unwrap();
     let far = lab.connect(listener.local_addr().unwrap(), &options).unwrap();
     let (near, _) = listener.accept().unwrap();
     let held = lab.hold().unwrap();
     assert_eq!(near.send(b"held", copycost::internals::sys::socket::SendFlags::NONE).unwrap(), 4);
     let soon = std::time::Instant::now() + Duration::from_millis(100);
-    assert_eq!(far.readable_by(soon).unwrap(), copycost::internals::sys::socket::Woken::Late);
+    assert_eq!(far.readable_by(soon).unwrap(), copycost::internals::sys::socket::WakeReason::Late);
     drop(held);
     let mut bytes = [0; 4];
     assert!(far.recv_exact(&mut bytes, std::time::Instant::now() + Duration::from_secs(5)).unwrap());

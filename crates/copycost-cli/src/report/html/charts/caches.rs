@@ -4,22 +4,23 @@
 use super::{Chart, Content, Plots, all_of, cell_word, leads, named, of_each_set, over_sizes};
 use crate::report::conditions::why_not_counted;
 use crate::report::listing::{Listing, cell, cell_header};
-use crate::report::metric::Metric;
-use crate::report::plot::bars::{Bar, Bars, Segment};
+use crate::report::metric::RecordMetric;
+use crate::report::plot::bars::{Bar, BarSegment, Bars};
 use crate::report::plot::ink::Ink;
 use crate::report::plot::lines::Lines;
-use crate::report::set::{Row, Set, place};
-use copycost::units::{ByteSize, Clients, significant};
+use crate::report::set::{RecordSet, SetRow, place};
+use copycost::units::{ByteSize, ClientCount, significant};
 
 pub(super) const CHART: Chart = Chart { id: "caches", title: "Caches and cycles", content };
 
-const COUNTED: [Metric; 3] = [Metric::CyclesPerByte, Metric::FirstLevelMisses, Metric::LastLevelMisses];
+const COUNTED: [RecordMetric; 3] =
+    [RecordMetric::CyclesPerByte, RecordMetric::FirstLevelMisses, RecordMetric::LastLevelMisses];
 
 /// More bars than this are not read; the table has the rest.
 const MOST_BARS: usize = 24;
 
-fn content(sets: &[Set]) -> Content {
-    let fewest = all_of(sets, Set::clients).into_iter().next().unwrap_or(1);
+fn content(sets: &[RecordSet]) -> Content {
+    let fewest = all_of(sets, RecordSet::clients).into_iter().next().unwrap_or(1);
     let mut panels: Vec<_> =
         COUNTED.iter().filter_map(|metric| over_sizes(sets, *metric, fewest)).map(Lines::svg).collect();
     let mut caption = Vec::new();
@@ -45,19 +46,19 @@ fn content(sets: &[Set]) -> Content {
                 Some(format!("{}. {}", metric.title(), leads(set, metric)?))
             }));
         }
-        caption.push(format!("Plotted for {}.", Clients(fewest)));
+        caption.push(format!("Plotted for {}.", ClientCount(fewest)));
     }
     Plots::content(panels, caption, table)
 }
 
 /// Why nothing was counted, each reason once.
-fn reason(sets: &[Set]) -> String {
+fn reason(sets: &[RecordSet]) -> String {
     let mut reasons: Vec<String> = sets.iter().map(why_not_counted).collect();
     reasons.dedup();
     reasons.join(" ")
 }
 
-fn chase(sets: &[Set]) -> (Vec<Bar>, Listing) {
+fn chase(sets: &[RecordSet]) -> (Vec<Bar>, Listing) {
     let mut header = cell_header(sets);
     header.extend(["ns between messages", "ns without sending", "table"].map(str::to_owned));
     let mut listing = Listing { header, rows: Vec::new() };
@@ -77,10 +78,10 @@ fn chase(sets: &[Set]) -> (Vec<Bar>, Listing) {
     (bars, listing)
 }
 
-fn bar(set: &Set, row: &Row, busy: f64, idle: f64) -> Bar {
+fn bar(set: &RecordSet, row: &SetRow, busy: f64, idle: f64) -> Bar {
     let ink = Ink::Series(place(&row.path));
     let label = format!("{}, {}", named(&row.path, set), cell_word(row.size, row.clients));
-    let segment = |value: f64, hatched| Segment { value, ink, hatched };
+    let segment = |value: f64, hatched| BarSegment { value, ink, hatched };
     let segments = vec![segment(busy.min(idle), true), segment((busy - idle).max(0.0), false)];
     Bar { label, segments, figure: format!("{} ns", significant(busy)) }
 }

@@ -4,13 +4,13 @@ use super::{Chart, Content, Plots, all_of, of_each_set};
 use crate::compare::stats::EQUIVALENT_WITHIN;
 use crate::record::Comparison;
 use crate::report::listing::{Listing, UNKNOWN};
-use crate::report::metric::Figure;
+use crate::report::metric::RecordFigure;
 use crate::report::plot::axis::Axis;
 use crate::report::plot::intervals::{Intervals, Ratio};
-use crate::report::plot::mark::Look;
+use crate::report::plot::mark::SeriesStyle;
 use crate::report::plot::short;
-use crate::report::set::{Set, place};
-use copycost::units::{ByteSize, Clients, significant};
+use crate::report::set::{RecordSet, place};
+use copycost::units::{ByteSize, ClientCount, significant};
 
 pub(super) const CHART: Chart =
     Chart { id: "comparisons", title: "Paths compared with the reference, with intervals", content };
@@ -22,12 +22,12 @@ const METRICS: [(&str, &str); 3] = [
     ("sender-demand", "CPU time of the sender, left is cheaper"),
 ];
 
-fn content(sets: &[Set]) -> Content {
+fn content(sets: &[RecordSet]) -> Content {
     let mut panels = Vec::new();
     for (metric, x_title) in METRICS {
         let x = axis(sets, metric, x_title);
         // Sets side by side, cell beside cell.
-        for clients in all_of(sets, Set::clients) {
+        for clients in all_of(sets, RecordSet::clients) {
             panels.extend(sets.iter().filter_map(|set| panel(set, metric, &x, clients)));
         }
     }
@@ -46,21 +46,21 @@ fn content(sets: &[Set]) -> Content {
     Plots::content(panels, caption, table(sets))
 }
 
-fn panel(set: &Set, metric: &str, x: &Axis, clients: usize) -> Option<String> {
+fn panel(set: &RecordSet, metric: &str, x: &Axis, clients: usize) -> Option<String> {
     let mut rows: Vec<&Comparison> =
         set.comparisons.iter().filter(|c| c.metric == metric && c.clients == clients).collect();
     let reference = rows.first()?.reference.clone();
     rows.sort_by_key(|c| (place(&c.path), c.size));
     let title = match set.label.as_str() {
-        "" => format!("compared with {reference}, {}", Clients(clients)),
-        label => format!("compared with {reference}, {} · {label}", Clients(clients)),
+        "" => format!("compared with {reference}, {}", ClientCount(clients)),
+        label => format!("compared with {reference}, {} · {label}", ClientCount(clients)),
     };
     let ratios = rows.into_iter().map(ratio).collect();
     Some(Intervals { title, x: x.clone(), equal_within: EQUIVALENT_WITHIN, ratios }.svg())
 }
 
 /// One axis for all plots of a metric, so that they compare.
-fn axis(sets: &[Set], metric: &str, title: &str) -> Axis {
+fn axis(sets: &[RecordSet], metric: &str, title: &str) -> Axis {
     let all = sets.iter().flat_map(|set| &set.comparisons).filter(|comparison| comparison.metric == metric);
     Axis::ratios(title, all.flat_map(|c| [c.ratio, c.low, c.high]).flatten())
 }
@@ -70,13 +70,16 @@ fn ratio(comparison: &Comparison) -> Ratio {
     let interval = comparison.low.zip(comparison.high).filter(|(low, high)| usable(low) && usable(high));
     Ratio {
         label: format!("{} {}", comparison.path, ByteSize(comparison.size)),
-        look: Look { place: place(&comparison.path), set: usize::from(comparison.word == "undecided") },
-        figure: comparison.ratio.filter(usable).map(|value| Figure { value, interval }),
+        look: SeriesStyle {
+            place: place(&comparison.path),
+            set: usize::from(comparison.word == "undecided"),
+        },
+        figure: comparison.ratio.filter(usable).map(|value| RecordFigure { value, interval }),
         word: short(&comparison.word, 12),
     }
 }
 
-fn sentence(set: &Set) -> Option<String> {
+fn sentence(set: &RecordSet) -> Option<String> {
     let mut words: Vec<(&str, usize)> = Vec::new();
     for comparison in set.comparisons.iter().filter(|comparison| comparison.metric == "throughput") {
         match words.iter_mut().find(|word| word.0 == comparison.word) {
@@ -89,13 +92,13 @@ fn sentence(set: &Set) -> Option<String> {
 }
 
 /// Every comparison of the sets.
-pub(in crate::report) fn table(sets: &[Set]) -> Listing {
+pub(in crate::report) fn table(sets: &[RecordSet]) -> Listing {
     let header = [
         "set", "metric", "path", "beside", "size", "clients", "ratio", "interval", "word", "set-ups", "note",
     ];
     let skipped = usize::from(sets.len() < 2);
     let number = |value: Option<f64>| value.map_or_else(|| UNKNOWN.to_owned(), significant);
-    let line = |set: &Set, c: &Comparison| {
+    let line = |set: &RecordSet, c: &Comparison| {
         let interval = format!("{} to {}", number(c.low), number(c.high));
         let words = [set.label.clone(), c.metric.clone(), c.path.clone(), c.reference.clone()];
         let cell = [ByteSize(c.size).to_string(), c.clients.to_string(), number(c.ratio), interval];

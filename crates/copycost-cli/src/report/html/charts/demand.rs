@@ -3,60 +3,62 @@
 
 use super::{Chart, Content, Plots, all_of, leads, of_each_set, over_sizes};
 use crate::report::listing::Listing;
-use crate::report::metric::Metric;
+use crate::report::metric::RecordMetric;
 use crate::report::plot::lines::Lines;
-use crate::report::set::Set;
-use copycost::units::Clients;
+use crate::report::set::RecordSet;
+use copycost::units::ClientCount;
 
 pub(super) const CHART: Chart =
     Chart { id: "demand", title: "Service demand: CPU time for each KiB moved", content };
 
 /// The two ends apart where they are known, together where they are not (Criterion).
-const APART: [Metric; 3] = [Metric::SenderDemand, Metric::ReceiverDemand, Metric::SystemDemand];
+const APART: [RecordMetric; 3] =
+    [RecordMetric::SenderDemand, RecordMetric::ReceiverDemand, RecordMetric::SystemDemand];
 
-fn content(sets: &[Set]) -> Content {
-    let has =
-        |metric: &Metric| sets.iter().flat_map(|set| &set.rows).any(|row| row.figure(*metric).is_some());
+fn content(sets: &[RecordSet]) -> Content {
+    let has = |metric: &RecordMetric| {
+        sets.iter().flat_map(|set| &set.rows).any(|row| row.figure(*metric).is_some())
+    };
     let mut metrics: Vec<_> = APART.into_iter().filter(has).collect();
     // Beside its two parts the sum says nothing, but a set may have only the sum.
     let only_sum = sets.iter().flat_map(|set| &set.rows);
     let only_sum = only_sum
-        .filter(|row| row.figure(Metric::SenderDemand).is_none())
-        .any(|row| row.figure(Metric::BothDemand).is_some());
+        .filter(|row| row.figure(RecordMetric::SenderDemand).is_none())
+        .any(|row| row.figure(RecordMetric::BothDemand).is_some());
     if only_sum {
-        metrics.insert(0, Metric::BothDemand);
+        metrics.insert(0, RecordMetric::BothDemand);
     }
-    let clients = all_of(sets, Set::clients);
+    let clients = all_of(sets, RecordSet::clients);
     let Some(fewest) =
         clients.iter().copied().find(|n| metrics.iter().any(|m| over_sizes(sets, *m, *n).is_some()))
     else {
         return Content::Missing(missing(sets));
     };
-    let panel = |metric: &Metric| {
+    let panel = |metric: &RecordMetric| {
         let lines = over_sizes(sets, *metric, fewest)?;
         Some(Lines { title: format!("{}, {}", who(*metric), lines.title), ..lines }.svg())
     };
     let panels = metrics.iter().filter_map(panel).collect();
-    let judged = metrics.first().copied().unwrap_or(Metric::BothDemand);
+    let judged = metrics.first().copied().unwrap_or(RecordMetric::BothDemand);
     let mut caption = of_each_set(sets, |set| Some(format!("{}. {}", who(judged), leads(set, judged)?)));
     if clients.len() > 1 {
-        caption.push(format!("Plotted for {}; the table has all.", Clients(fewest)));
+        caption.push(format!("Plotted for {}; the table has all.", ClientCount(fewest)));
     }
     caption.extend(without_system(sets));
     Plots::content(panels, caption, Listing::of_metrics(sets, &metrics))
 }
 
-fn who(metric: Metric) -> &'static str {
+fn who(metric: RecordMetric) -> &'static str {
     match metric {
-        Metric::SenderDemand => "Sender",
-        Metric::ReceiverDemand => "Receiver",
-        Metric::SystemDemand => "System",
+        RecordMetric::SenderDemand => "Sender",
+        RecordMetric::ReceiverDemand => "Receiver",
+        RecordMetric::SystemDemand => "System",
         _ => "Both ends",
     }
 }
 
 /// Why the system's share is not there, where it is not.
-fn without_system(sets: &[Set]) -> Option<String> {
+fn without_system(sets: &[RecordSet]) -> Option<String> {
     let records = || sets.iter().flat_map(|set| &set.rows).filter_map(|row| row.record.as_ref());
     let without = || records().filter(|record| record.cpu.system_ns_per_kib.is_none());
     let reason = without().find_map(|record| record.cpu.missing.get("system"))?;
@@ -64,7 +66,7 @@ fn without_system(sets: &[Set]) -> Option<String> {
     Some(format!("No figure of the system for {count} of {all}: {reason}."))
 }
 
-fn missing(sets: &[Set]) -> String {
+fn missing(sets: &[RecordSet]) -> String {
     let mut records = sets.iter().flat_map(|set| &set.rows).filter_map(|row| row.record.as_ref());
     let reason = records.find_map(|record| record.cpu.missing.get("sender").cloned());
     reason.map_or_else(

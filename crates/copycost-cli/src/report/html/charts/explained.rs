@@ -9,10 +9,10 @@ use crate::profile::stacks::USER;
 use crate::record::{ALL, ExplainedEnd, ExplainedPath, Explanation};
 use crate::report::explained::{cell, difference, sentences};
 use crate::report::listing::{Listing, UNKNOWN};
-use crate::report::plot::bars::{Bar, Bars, Segment};
+use crate::report::plot::bars::{Bar, BarSegment, Bars};
 use crate::report::plot::ink::Ink;
 use crate::report::plot::{self, Canvas, DOTS, Drawn, TEXT, WIDTH, flame, text};
-use crate::report::set::Set;
+use crate::report::set::RecordSet;
 use copycost::units::{ByteSize, hundredths, significant};
 
 /// Stacked bars.
@@ -24,11 +24,11 @@ pub(super) const FLAMES: Chart = Chart { id: "flames", title: "Which function ca
 /// A bar shorter than this share of the longest is not seen; the table has it.
 const SEEN_FROM: f64 = 0.005;
 
-fn all(sets: &[Set]) -> impl Iterator<Item = &Explanation> {
+fn all(sets: &[RecordSet]) -> impl Iterator<Item = &Explanation> {
     sets.iter().flat_map(|set| &set.explanations)
 }
 
-fn classes(sets: &[Set]) -> Content {
+fn classes(sets: &[RecordSet]) -> Content {
     if all(sets).next().is_none() {
         return Content::Absent;
     }
@@ -74,7 +74,7 @@ fn stacked(path: &ExplainedPath, end: &ExplainedEnd) -> Bar {
     let segment = |class: &Class| {
         let value = end.of(&class.to_string())?.value;
         let (ink, hatched) = look(*class);
-        Some(Segment { value, ink, hatched })
+        Some(BarSegment { value, ink, hatched })
     };
     Bar {
         label: format!("{}, {}", path.path, end.end),
@@ -101,7 +101,7 @@ fn legend(canvas: &Canvas<'_>) -> Drawn {
     Ok(())
 }
 
-fn table(sets: &[Set]) -> Listing {
+fn table(sets: &[RecordSet]) -> Listing {
     let header =
         ["size", "clients", "path", "end", "class", "ns/KiB", "low", "high", "more than the first path"];
     let mut rows = Vec::new();
@@ -141,7 +141,7 @@ fn tint(name: &str) -> Ink {
     }
 }
 
-fn flames(sets: &[Set]) -> Content {
+fn flames(sets: &[RecordSet]) -> Content {
     let drawn = |explanation: &Explanation, path: &ExplainedPath| {
         let title = format!("{}, {}", path.path, ByteSize(explanation.size));
         flame::svg(&title, &path.folded, tint).map(|svg| (title, svg))

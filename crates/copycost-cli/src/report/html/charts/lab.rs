@@ -7,10 +7,10 @@
 use super::{Chart, Content, Plots, over_sizes, reach};
 use crate::compare::verdict::LAB;
 use crate::report::listing::Listing;
-use crate::report::metric::Metric;
+use crate::report::metric::RecordMetric;
 use crate::report::plot::lines::Lines;
-use crate::report::set::Set;
-use copycost::units::{ByteSize, Clients};
+use crate::report::set::RecordSet;
+use copycost::units::{ByteSize, ClientCount};
 
 pub(super) const CHART: Chart = Chart {
     id: "lab",
@@ -18,8 +18,8 @@ pub(super) const CHART: Chart = Chart {
     content,
 };
 
-fn content(sets: &[Set]) -> Content {
-    let in_lab: Vec<&Set> = sets.iter().filter(|set| set.settings[0] == "lab").collect();
+fn content(sets: &[RecordSet]) -> Content {
+    let in_lab: Vec<&RecordSet> = sets.iter().filter(|set| set.settings[0] == "lab").collect();
     if in_lab.is_empty() {
         return Content::Absent;
     }
@@ -28,8 +28,8 @@ fn content(sets: &[Set]) -> Content {
         let footprint = &set.settings[5];
         for clients in set.clients() {
             let of_set = std::slice::from_ref(*set);
-            let Some(lines) = over_sizes(of_set, Metric::SenderDemand, clients) else { continue };
-            let title = format!("{footprint}, {}", Clients(clients));
+            let Some(lines) = over_sizes(of_set, RecordMetric::SenderDemand, clients) else { continue };
+            let title = format!("{footprint}, {}", ClientCount(clients));
             let found = crossing(set, clients, "sender-demand");
             let guide = found.as_ref().map(|found| found.guide(of_set)).unwrap_or_default();
             panels.push(Lines { title: title.clone(), guide, ..lines }.svg());
@@ -42,7 +42,11 @@ fn content(sets: &[Set]) -> Content {
         }
     }
     caption.push("Dashed: the smallest size from which it is cheaper at every size measured.".to_owned());
-    Plots::content(panels, caption, Listing::of_metrics(sets, &[Metric::SenderDemand, Metric::LabSum]))
+    Plots::content(
+        panels,
+        caption,
+        Listing::of_metrics(sets, &[RecordMetric::SenderDemand, RecordMetric::LabSum]),
+    )
 }
 
 /// The first path that goes by reference, and the sizes between which it begins to win.
@@ -53,7 +57,7 @@ struct Found {
     high: Option<usize>,
 }
 
-fn crossing(set: &Set, clients: usize, metric: &str) -> Option<Found> {
+fn crossing(set: &RecordSet, clients: usize, metric: &str) -> Option<Found> {
     let by_reference = |path: &&str| {
         let mut records =
             set.rows.iter().filter(|row| row.path == **path).filter_map(|row| row.record.as_ref());
@@ -78,9 +82,9 @@ const BY_REFERENCE: &str = "by reference (probed)";
 
 impl Found {
     /// A line from the bottom to the top of the plot.
-    fn guide(&self, sets: &[Set]) -> Vec<(f64, f64)> {
+    fn guide(&self, sets: &[RecordSet]) -> Vec<(f64, f64)> {
         let Some(high) = self.high else { return Vec::new() };
-        let values: Vec<f64> = reach(sets, Metric::SenderDemand).collect();
+        let values: Vec<f64> = reach(sets, RecordMetric::SenderDemand).collect();
         let most = values.iter().copied().fold(f64::MIN, f64::max);
         let least = values.iter().copied().fold(f64::MAX, f64::min);
         vec![(high as f64, least), (high as f64, most)]

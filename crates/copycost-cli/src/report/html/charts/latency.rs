@@ -2,23 +2,27 @@
 
 use super::{Chart, Content, Plots, all_of, leads, of_each_set, over_clients};
 use crate::report::listing::Listing;
-use crate::report::metric::Metric;
+use crate::report::metric::RecordMetric;
 use crate::report::plot::lines::Lines;
-use crate::report::set::Set;
+use crate::report::set::RecordSet;
 
 pub(super) const CHART: Chart =
     Chart { id: "latency", title: "Message latency against the number of clients", content };
 
-fn content(sets: &[Set]) -> Content {
-    let sizes = all_of(sets, Set::sizes);
+fn content(sets: &[RecordSet]) -> Content {
+    let sizes = all_of(sets, RecordSet::sizes);
     let panels = |metric| sizes.iter().filter_map(move |size| over_clients(sets, metric, *size));
     let (median, mean): (Vec<_>, Vec<_>) =
-        (panels(Metric::LatencyMedian).collect(), panels(Metric::LatencyMean).collect());
+        (panels(RecordMetric::LatencyMedian).collect(), panels(RecordMetric::LatencyMean).collect());
     let mut caption = Vec::new();
     let mut metrics = Vec::new();
     for (metric, panels, note) in [
-        (Metric::LatencyMedian, &median, "Lines: the median; bars reach up to the 99th percentile."),
-        (Metric::LatencyMean, &mean, "Lines: the mean, as Criterion measures it, with its 95 % interval."),
+        (RecordMetric::LatencyMedian, &median, "Lines: the median; bars reach up to the 99th percentile."),
+        (
+            RecordMetric::LatencyMean,
+            &mean,
+            "Lines: the mean, as Criterion measures it, with its 95 % interval.",
+        ),
     ] {
         if !panels.is_empty() {
             metrics.push(metric);

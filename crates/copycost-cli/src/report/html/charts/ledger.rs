@@ -3,9 +3,9 @@
 use super::{Chart, Content, Plots, named, of_each_set};
 use crate::record::LedgerRecord;
 use crate::report::listing::{Listing, cell, cell_header};
-use crate::report::plot::bars::{Bar, Bars, Segment};
+use crate::report::plot::bars::{Bar, BarSegment, Bars};
 use crate::report::plot::ink::Ink;
-use crate::report::set::{Row, Set, place};
+use crate::report::set::{RecordSet, SetRow, place};
 use copycost::units::{ByteSize, thousands};
 
 pub(super) const CHART: Chart =
@@ -14,8 +14,8 @@ pub(super) const CHART: Chart =
 /// More bars than this are not read; the table has the rest.
 const MOST_BARS: usize = 24;
 
-fn content(sets: &[Set]) -> Content {
-    let with = |set: &Set| {
+fn content(sets: &[RecordSet]) -> Content {
+    let with = |set: &RecordSet| {
         set.rows.iter().filter_map(|row| Some((row.clone(), ledger(row)?.clone()))).collect::<Vec<_>>()
     };
     let mut bars = Vec::new();
@@ -52,18 +52,18 @@ fn content(sets: &[Set]) -> Content {
     Plots::content(vec![Bars { title, bars }.svg()], caption, table(sets))
 }
 
-fn ledger(row: &Row) -> Option<&LedgerRecord> {
+fn ledger(row: &SetRow) -> Option<&LedgerRecord> {
     row.record.as_ref()?.ledger.as_ref()
 }
 
-fn bar(set: &Set, row: &Row, ledger: &LedgerRecord) -> Bar {
+fn bar(set: &RecordSet, row: &SetRow, ledger: &LedgerRecord) -> Bar {
     let place = place(&row.path);
     let all = ledger.sends.saturating_add(ledger.fallbacks).saturating_add(ledger.plain).max(1) as f64;
     let copied = ledger.copied.min(ledger.completed);
     // Where the marks prove nothing, nothing is drawn as known.
     let by_reference = if ledger.doubtful > 0 { 0 } else { ledger.completed - copied };
     let rest = (all - (copied + by_reference) as f64).max(0.0);
-    let segment = |value: f64, ink, hatched| Segment { value: 100.0 * value / all, ink, hatched };
+    let segment = |value: f64, ink, hatched| BarSegment { value: 100.0 * value / all, ink, hatched };
     let segments = vec![
         segment(by_reference as f64, Ink::Series(place), false),
         segment(copied as f64, Ink::Tint(place), true),
@@ -82,7 +82,7 @@ fn bar(set: &Set, row: &Row, ledger: &LedgerRecord) -> Bar {
     }
 }
 
-fn sentence(rows: &[(Row, LedgerRecord)]) -> Option<String> {
+fn sentence(rows: &[(SetRow, LedgerRecord)]) -> Option<String> {
     let sum = |of: fn(&LedgerRecord) -> u64| rows.iter().map(|row| of(&row.1)).fold(0, u64::saturating_add);
     let (sends, completed, copied) = (sum(|l| l.sends), sum(|l| l.completed), sum(|l| l.copied));
     let share = 100.0 * copied as f64 / completed.max(1) as f64;
@@ -103,7 +103,7 @@ fn sentence(rows: &[(Row, LedgerRecord)]) -> Option<String> {
     (!rows.is_empty()).then(|| text + ".")
 }
 
-fn table(sets: &[Set]) -> Listing {
+fn table(sets: &[RecordSet]) -> Listing {
     let mut header = cell_header(sets);
     let figures = [
         "sends",

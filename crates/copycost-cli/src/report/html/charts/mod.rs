@@ -15,12 +15,12 @@ mod throughput;
 mod winners;
 
 use crate::report::listing::Listing;
-use crate::report::metric::Metric;
+use crate::report::metric::RecordMetric;
 use crate::report::plot::axis::Axis;
-use crate::report::plot::lines::{Form, Lines, Series};
-use crate::report::plot::mark::Look;
-use crate::report::set::{Row, Set, place};
-use copycost::units::{ByteSize, Clients, significant};
+use crate::report::plot::lines::{LineSeries, Lines, SeriesForm};
+use crate::report::plot::mark::SeriesStyle;
+use crate::report::set::{RecordSet, SetRow, place};
+use copycost::units::{ByteSize, ClientCount, significant};
 
 /// Every chart of cells, in the order of the page.
 pub static ALL: &[Chart] = &[
@@ -41,7 +41,7 @@ static BESIDE: &[Chart] = &[explained::CHART, explained::FLAMES, model::CHART];
 
 /// The charts of a page, each with its content: those of cells where there are any, and of the others those that have
 /// something to say.
-pub fn of(sets: &[Set]) -> Vec<(&'static Chart, Content)> {
+pub fn of(sets: &[RecordSet]) -> Vec<(&'static Chart, Content)> {
     let cells = if sets.iter().any(|set| !set.rows.is_empty()) { ALL } else { &[] };
     let drawn = cells.iter().chain(BESIDE).map(|chart| (chart, (chart.content)(sets)));
     drawn.filter(|(_, content)| !matches!(content, Content::Absent)).collect()
@@ -58,7 +58,7 @@ pub struct Chart {
     /// Its heading.
     pub title: &'static str,
     /// What it shows of the sets.
-    pub content: fn(&[Set]) -> Content,
+    pub content: fn(&[RecordSet]) -> Content,
 }
 
 /// What a chart has to show.
@@ -101,12 +101,12 @@ impl Plots {
 }
 
 /// The name of a path's line: with its set where there are several.
-fn named(path: &str, set: &Set) -> String {
+fn named(path: &str, set: &RecordSet) -> String {
     if set.label.is_empty() { path.to_owned() } else { format!("{path} · {}", set.label) }
 }
 
 /// A line for each path of each set: `at` says where a row stands, `None` that it is not of this plot.
-fn series(sets: &[Set], metric: Metric, at: impl Fn(&Row) -> Option<f64>) -> Vec<Series> {
+fn series(sets: &[RecordSet], metric: RecordMetric, at: impl Fn(&SetRow) -> Option<f64>) -> Vec<LineSeries> {
     let mut all = Vec::new();
     for (number, set) in sets.iter().enumerate() {
         for path in set.paths() {
@@ -114,8 +114,8 @@ fn series(sets: &[Set], metric: Metric, at: impl Fn(&Row) -> Option<f64>) -> Vec
             let mut points: Vec<_> = rows.filter_map(|row| Some((at(row)?, row.figure(metric)?))).collect();
             points.sort_by(|one, other| one.0.total_cmp(&other.0));
             if !points.is_empty() {
-                let look = Look { place: place(path), set: number };
-                all.push(Series { label: named(path, set), look, form: Form::Joined, points });
+                let look = SeriesStyle { place: place(path), set: number };
+                all.push(LineSeries { label: named(path, set), look, form: SeriesForm::Joined, points });
             }
         }
     }
@@ -123,7 +123,7 @@ fn series(sets: &[Set], metric: Metric, at: impl Fn(&Row) -> Option<f64>) -> Vec
 }
 
 /// Every value that a plot of the metric must have room for: one axis for all its panels, so that they compare.
-fn reach(sets: &[Set], metric: Metric) -> impl Iterator<Item = f64> + '_ {
+fn reach(sets: &[RecordSet], metric: RecordMetric) -> impl Iterator<Item = f64> + '_ {
     let figures = sets.iter().flat_map(|set| &set.rows).filter_map(move |row| row.figure(metric));
     figures.flat_map(|figure| {
         let ends = figure.interval.unwrap_or((figure.value, figure.value));
@@ -132,11 +132,12 @@ fn reach(sets: &[Set], metric: Metric) -> impl Iterator<Item = f64> + '_ {
 }
 
 /// The metric against the message size, for one number of clients.
-fn over_sizes(sets: &[Set], metric: Metric, clients: usize) -> Option<Lines> {
+fn over_sizes(sets: &[RecordSet], metric: RecordMetric, clients: usize) -> Option<Lines> {
     let series = series(sets, metric, |row| (row.clients == clients).then_some(row.size as f64));
-    let (x, y) = (Axis::sizes(&all_of(sets, Set::sizes)), Axis::values(metric.title(), reach(sets, metric)));
+    let (x, y) =
+        (Axis::sizes(&all_of(sets, RecordSet::sizes)), Axis::values(metric.title(), reach(sets, metric)));
     (!series.is_empty()).then(|| Lines {
-        title: Clients(clients).to_string(),
+        title: ClientCount(clients).to_string(),
         x,
         y,
         series,
@@ -145,15 +146,15 @@ fn over_sizes(sets: &[Set], metric: Metric, clients: usize) -> Option<Lines> {
 }
 
 /// The metric against the clients, for one message size.
-fn over_clients(sets: &[Set], metric: Metric, size: usize) -> Option<Lines> {
+fn over_clients(sets: &[RecordSet], metric: RecordMetric, size: usize) -> Option<Lines> {
     let series = series(sets, metric, |row| (row.size == size).then_some(row.clients as f64));
     let (x, y) =
-        (Axis::clients(&all_of(sets, Set::clients)), Axis::values(metric.title(), reach(sets, metric)));
+        (Axis::clients(&all_of(sets, RecordSet::clients)), Axis::values(metric.title(), reach(sets, metric)));
     (!series.is_empty()).then(|| Lines { title: ByteSize(size).to_string(), x, y, series, guide: Vec::new() })
 }
 
 /// What `of` gives for all sets, ascending.
-fn all_of(sets: &[Set], of: fn(&Set) -> Vec<usize>) -> Vec<usize> {
+fn all_of(sets: &[RecordSet], of: fn(&RecordSet) -> Vec<usize>) -> Vec<usize> {
     let mut values: Vec<_> = sets.iter().flat_map(of).collect();
     values.sort_unstable();
     values.dedup();
@@ -162,12 +163,12 @@ fn all_of(sets: &[Set], of: fn(&Set) -> Vec<usize>) -> Vec<usize> {
 
 /// `64 KiB, 8 clients`
 fn cell_word(size: usize, clients: usize) -> String {
-    format!("{}, {}", ByteSize(size), Clients(clients))
+    format!("{}, {}", ByteSize(size), ClientCount(clients))
 }
 
 /// A sentence of each set, with the set's name where there are several.
-fn of_each_set(sets: &[Set], sentence: impl Fn(&Set) -> Option<String>) -> Vec<String> {
-    let said = |set: &Set| {
+fn of_each_set(sets: &[RecordSet], sentence: impl Fn(&RecordSet) -> Option<String>) -> Vec<String> {
+    let said = |set: &RecordSet| {
         let sentence = sentence(set)?;
         Some(if set.label.is_empty() { sentence } else { format!("{}: {sentence}", set.label) })
     };
@@ -175,7 +176,7 @@ fn of_each_set(sets: &[Set], sentence: impl Fn(&Set) -> Option<String>) -> Vec<S
 }
 
 /// In how many cells each path is ahead by the metric, and where the widest gap lies.
-fn leads(set: &Set, metric: Metric) -> Option<String> {
+fn leads(set: &RecordSet, metric: RecordMetric) -> Option<String> {
     let mut ahead: Vec<(&str, usize)> = set.paths().into_iter().map(|path| (path, 0)).collect();
     let (mut cells, mut widest) = (0, (0.0, String::new()));
     for (size, clients) in set.cells() {
@@ -224,7 +225,7 @@ fn leads(set: &Set, metric: Metric) -> Option<String> {
 }
 
 /// What is said under every plot of plain figures.
-fn spread_note(sets: &[Set], metric: Metric) -> Option<String> {
+fn spread_note(sets: &[RecordSet], metric: RecordMetric) -> Option<String> {
     let with = sets.iter().flat_map(|set| &set.rows).filter_map(|row| row.figure(metric));
     let with = with.filter(|figure| figure.interval.is_some()).count();
     (with > 0).then(|| match sets.iter().any(|set| set.conditions.is_none()) {

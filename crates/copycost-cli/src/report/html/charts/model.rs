@@ -7,13 +7,13 @@ use crate::model::choice::Choice;
 use crate::model::surface;
 use crate::record::{CostModel, ModelCell, PathModel};
 use crate::report::listing::Listing;
-use crate::report::metric::Figure;
+use crate::report::metric::RecordFigure;
 use crate::report::modelled::{FORMS, coefficient, crossings, miss, notes, sentences, terms, the};
 use crate::report::plot::axis::Axis;
-use crate::report::plot::grid::{Cell, Grid};
-use crate::report::plot::lines::{Form, Lines, Series};
-use crate::report::plot::mark::Look;
-use crate::report::set::{Set, place};
+use crate::report::plot::grid::{Grid, GridCell};
+use crate::report::plot::lines::{LineSeries, Lines, SeriesForm};
+use crate::report::plot::mark::SeriesStyle;
+use crate::report::set::{RecordSet, place};
 use copycost::message::{Fields, Footprint};
 use copycost::units::{ByteSize, significant};
 
@@ -32,7 +32,7 @@ const MOST_BANDS: usize = 3;
 /// The probability with which the interval of a measured ratio misses.
 const ALPHA: f64 = 0.05;
 
-fn content(sets: &[Set]) -> Content {
+fn content(sets: &[RecordSet]) -> Content {
     let models: Vec<_> = sets.iter().flat_map(|set| &set.models).collect();
     if models.is_empty() {
         return Content::Absent;
@@ -78,7 +78,7 @@ fn surface(model: &CostModel) -> Option<String> {
         let choice = Choice::among(&model.usable(end).filter_map(predict).collect::<Vec<_>>())?;
         let times = |(_, ratio): &(String, Interval)| format!("{}×", significant(ratio.ratio));
         let (decided, figure) = (choice.decided(), choice.next.as_ref().map(times).unwrap_or_default());
-        Some(Cell { place: place(&choice.path), name: choice.path, figure, decided })
+        Some(GridCell { place: place(&choice.path), name: choice.path, figure, decided })
     };
     let row = |(_, fields, footprint): &(String, Fields, Footprint)| {
         SIZES.iter().map(|size| cell(*size, *fields, *footprint)).collect()
@@ -103,12 +103,12 @@ fn curves(model: &CostModel) -> Vec<String> {
         for path in &others {
             let ratio = |size| model.ratio(path, reference, (size, fields, footprint));
             let all: Vec<_> = surface::sizes().filter_map(|size| Some((size as f64, ratio(size)?))).collect();
-            let look = |set| Look { place: place(&path.path), set };
-            let curve = |label: &str, set, of: fn(&Interval) -> f64| Series {
+            let look = |set| SeriesStyle { place: place(&path.path), set };
+            let curve = |label: &str, set, of: fn(&Interval) -> f64| LineSeries {
                 label: label.to_owned(),
                 look: look(set),
-                form: Form::Curve,
-                points: all.iter().map(|(size, ratio)| (*size, Figure::plain(of(ratio)))).collect(),
+                form: SeriesForm::Curve,
+                points: all.iter().map(|(size, ratio)| (*size, RecordFigure::plain(of(ratio)))).collect(),
             };
             series.push(curve(&path.path, 0, |ratio| ratio.ratio));
             if others.len() <= MOST_BANDS {
@@ -118,10 +118,10 @@ fn curves(model: &CostModel) -> Vec<String> {
                 let shown =
                     |cell: &&ModelCell| cell.held_out == held_out && is_of(cell, model, fields, footprint);
                 let points = path.cells.iter().filter(shown).filter_map(|cell| measured(cell, reference));
-                series.push(Series {
+                series.push(LineSeries {
                     label: String::new(),
                     look: look(usize::from(held_out)),
-                    form: Form::Points,
+                    form: SeriesForm::Points,
                     points: points.collect(),
                 });
             }
@@ -147,16 +147,16 @@ fn is_of(cell: &ModelCell, model: &CostModel, fields: Fields, footprint: Footpri
 }
 
 /// A cell's ratio to the same cell of the reference, in the set-ups that both had.
-fn measured(cell: &ModelCell, reference: &PathModel) -> Option<(f64, Figure)> {
+fn measured(cell: &ModelCell, reference: &PathModel) -> Option<(f64, RecordFigure)> {
     let other = reference.cells.iter().find(|other| other.message == cell.message)?;
     let pair = |(path, reference): (&f64, &f64)| Pair { path: *path, reference: *reference };
     let pairs: Vec<_> = cell.setups_ns.iter().zip(&other.setups_ns).map(pair).collect();
     let figure = match Estimate::new(&pairs) {
         Ok(estimate) => {
             let Interval { ratio, low, high, .. } = estimate.interval(ALPHA);
-            Figure { interval: Some((low, high)), ..Figure::plain(ratio) }
+            RecordFigure { interval: Some((low, high)), ..RecordFigure::plain(ratio) }
         }
-        Err(_) => Figure::plain(cell.ns / other.ns),
+        Err(_) => RecordFigure::plain(cell.ns / other.ns),
     };
     Some((cell.message.size as f64, figure))
 }

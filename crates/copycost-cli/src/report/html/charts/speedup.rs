@@ -2,24 +2,24 @@
 
 use super::{Chart, Content, Plots, all_of, cell_word, of_each_set, series};
 use crate::report::listing::{Listing, UNKNOWN, cell, cell_header};
-use crate::report::metric::{Figure, Metric};
+use crate::report::metric::{RecordFigure, RecordMetric};
 use crate::report::plot::axis::Axis;
 use crate::report::plot::lines::Lines;
-use crate::report::set::{Row, Set};
+use crate::report::set::{RecordSet, SetRow};
 use copycost::units::{ByteSize, significant};
 
 pub(super) const CHART: Chart =
     Chart { id: "speedup", title: "Speed-up against the number of clients", content };
 
-fn content(sets: &[Set]) -> Content {
-    let clients = all_of(sets, Set::clients);
+fn content(sets: &[RecordSet]) -> Content {
+    let clients = all_of(sets, RecordSet::clients);
     if clients.len() < 2 {
         return Content::Missing(
             "These results have one number of clients: `copycost run --clients 1,2,8` shows how paths scale."
                 .to_owned(),
         );
     }
-    let sizes = all_of(sets, Set::sizes);
+    let sizes = all_of(sets, RecordSet::sizes);
     let most =
         sets.iter().flat_map(|set| set.rows.iter().filter_map(|row| of_row(set, row))).fold(1.0, f64::max);
     let panels = sizes.iter().filter_map(|size| panel(sets, *size, &clients, most)).collect();
@@ -27,18 +27,19 @@ fn content(sets: &[Set]) -> Content {
 }
 
 /// Its throughput for each of its path's with the fewest clients.
-fn of_row(set: &Set, row: &Row) -> Option<f64> {
+fn of_row(set: &RecordSet, row: &SetRow) -> Option<f64> {
     let rows = set.rows.iter().filter(|other| (&other.path, other.size) == (&row.path, row.size));
-    let base = rows.min_by_key(|row| row.clients)?.figure(Metric::Throughput)?.value;
-    let ratio = row.figure(Metric::Throughput)?.value / base;
+    let base = rows.min_by_key(|row| row.clients)?.figure(RecordMetric::Throughput)?.value;
+    let ratio = row.figure(RecordMetric::Throughput)?.value / base;
     ratio.is_finite().then_some(ratio)
 }
 
-fn panel(sets: &[Set], size: usize, clients: &[usize], most: f64) -> Option<String> {
-    let mut lines = series(sets, Metric::Throughput, |row| (row.size == size).then_some(row.clients as f64));
+fn panel(sets: &[RecordSet], size: usize, clients: &[usize], most: f64) -> Option<String> {
+    let mut lines =
+        series(sets, RecordMetric::Throughput, |row| (row.size == size).then_some(row.clients as f64));
     for line in &mut lines {
         let base = line.points.first()?.1.value;
-        line.points.iter_mut().for_each(|point| point.1 = Figure::plain(point.1.value / base));
+        line.points.iter_mut().for_each(|point| point.1 = RecordFigure::plain(point.1.value / base));
     }
     let (fewest, last) = (*clients.first()? as f64, *clients.last()? as f64);
     // Beyond the CPUs there is nothing to scale to.
@@ -51,8 +52,8 @@ fn panel(sets: &[Set], size: usize, clients: &[usize], most: f64) -> Option<Stri
     (!lines.is_empty()).then(|| Lines { title, x: Axis::clients(clients), y, series: lines, guide }.svg())
 }
 
-fn best(set: &Set) -> Option<String> {
-    let of = |row: &Row| Some((row.path.clone(), row.size, row.clients, of_row(set, row)?));
+fn best(set: &RecordSet) -> Option<String> {
+    let of = |row: &SetRow| Some((row.path.clone(), row.size, row.clients, of_row(set, row)?));
     let all: Vec<_> = set.rows.iter().filter_map(of).filter(|row| row.3 != 1.0).collect();
     let by =
         |one: &&(String, usize, usize, f64), other: &&(String, usize, usize, f64)| one.3.total_cmp(&other.3);
@@ -68,10 +69,10 @@ fn best(set: &Set) -> Option<String> {
     Some(format!("Highest: {}; lowest: {}.{ideal}", say(most), say(least)))
 }
 
-fn table(sets: &[Set]) -> Listing {
+fn table(sets: &[RecordSet]) -> Listing {
     let mut header = cell_header(sets);
     header.push("speed-up".to_owned());
-    let line = |set: &Set, row: &Row| {
+    let line = |set: &RecordSet, row: &SetRow| {
         let ratio = of_row(set, row).map_or_else(|| UNKNOWN.to_owned(), significant);
         cell(sets, set, row).into_iter().chain([ratio]).collect()
     };

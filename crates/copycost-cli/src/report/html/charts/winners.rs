@@ -3,20 +3,20 @@
 use super::{Chart, Content, Plots, of_each_set};
 use crate::compare::metric::Metric;
 use crate::report::listing::Listing;
-use crate::report::plot::grid::{Cell, Grid};
-use crate::report::set::{Set, place};
+use crate::report::plot::grid::{Grid, GridCell};
+use crate::report::set::{RecordSet, place};
 use crate::report::winner;
-use copycost::units::{ByteSize, Clients, significant};
+use copycost::units::{ByteSize, ClientCount, significant};
 
 pub(super) const CHART: Chart = Chart { id: "winners", title: "Which path is ahead where", content };
 
-fn content(sets: &[Set]) -> Content {
+fn content(sets: &[RecordSet]) -> Content {
     let with_rows = || sets.iter().filter(|set| set.paths().len() > 1);
     if with_rows().next().is_none() {
         return Content::Missing("These results have one path: there is nothing to be ahead of.".to_owned());
     }
     let mut caption = of_each_set(sets, sentence);
-    let figure = |set: &Set| match set.lead() {
+    let figure = |set: &RecordSet| match set.lead() {
         Metric::Throughput => "The number is the throughput, divided by that of the second-best path.",
         _ => "The number is the sender's CPU time with the second-best path, divided by that with the best.",
     };
@@ -27,12 +27,12 @@ fn content(sets: &[Set]) -> Content {
     Plots::content(with_rows().map(map).collect(), caption, table(sets))
 }
 
-fn map(set: &Set) -> String {
+fn map(set: &RecordSet) -> String {
     let (sizes, clients) = (set.sizes(), set.clients());
     let cell = |size: usize, clients: usize| {
         let winner = winner::of_cell(set, size, clients)?;
         let figure = winner.lead.map_or_else(|| "alone".to_owned(), |lead| format!("{}×", significant(lead)));
-        Some(Cell {
+        Some(GridCell {
             place: place(winner.path),
             name: winner.path.to_owned(),
             figure,
@@ -48,13 +48,13 @@ fn map(set: &Set) -> String {
             format!("message size · {}", set.label)
         },
         columns: sizes.iter().map(|size| ByteSize(*size).to_string()).collect(),
-        rows: clients.iter().map(|clients| Clients(*clients).to_string()).collect(),
+        rows: clients.iter().map(|clients| ClientCount(*clients).to_string()).collect(),
         cells: clients.iter().map(row).collect(),
     }
     .svg()
 }
 
-fn sentence(set: &Set) -> Option<String> {
+fn sentence(set: &RecordSet) -> Option<String> {
     let winners: Vec<_> =
         set.cells().into_iter().filter_map(|(size, clients)| winner::of_cell(set, size, clients)).collect();
     let shown = winners.iter().filter(|winner| winner.decided).count();
@@ -75,7 +75,7 @@ fn sentence(set: &Set) -> Option<String> {
     Some(format!("The lead is shown in {shown} of {} cells{counts}.{why}", winners.len()))
 }
 
-fn table(sets: &[Set]) -> Listing {
+fn table(sets: &[RecordSet]) -> Listing {
     let mut header: Vec<String> =
         ["size", "clients", "ahead", "times the next", "shown"].map(str::to_owned).to_vec();
     if sets.len() > 1 {

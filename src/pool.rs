@@ -23,14 +23,14 @@ enum Rewrite {
 
 /// Messages in turn.
 #[derive(Debug)]
-pub struct Supply {
+pub struct MessagePool {
     messages: Vec<Arc<Message>>,
     rewrite: Rewrite,
     turn: usize,
     sequence: u64,
 }
 
-impl Supply {
+impl MessagePool {
     /// The messages that `spec` asks for, every page touched. With `verify` a ring's messages are rewritten
     /// whole, otherwise one byte in each page.
     pub fn new(spec: &Spec, verify: bool) -> io::Result<Self> {
@@ -93,7 +93,7 @@ impl Supply {
 
     fn rewrite(&mut self, turn: usize, sender: &mut dyn Sender, patience: Duration) -> io::Result<()> {
         self.await_release(turn, sender, patience)?;
-        let message = Arc::get_mut(&mut self.messages[turn]).ok_or_else(still_held)?;
+        let message = Arc::get_mut(&mut self.messages[turn]).ok_or_else(released_too_early)?;
         match self.rewrite {
             Rewrite::Everything => message.write(self.sequence),
             Rewrite::OneBytePerPage => message.touch(self.sequence),
@@ -119,7 +119,7 @@ impl Supply {
 }
 
 /// A sender that says it holds nothing while a clone of the message is alive.
-fn still_held() -> io::Error {
+fn released_too_early() -> io::Error {
     io::Error::other("the send path still holds a message although it reported all messages as free")
 }
 
@@ -178,7 +178,7 @@ mod tests {
 
     #[test]
     fn a_ring_is_rewritten_only_after_its_release() {
-        let mut supply = Supply::new(&spec(Buffers::Ring(2)), true).unwrap();
+        let mut supply = MessagePool::new(&spec(Buffers::Ring(2)), true).unwrap();
         let mut sender = Holder::default();
         for sequence in 0..6 {
             let message = Arc::clone(supply.next(&mut sender, SOON).unwrap());
@@ -193,7 +193,7 @@ mod tests {
 
     #[test]
     fn a_constant_message_is_sent_again_at_once() {
-        let mut supply = Supply::new(&spec(Buffers::Constant), true).unwrap();
+        let mut supply = MessagePool::new(&spec(Buffers::Constant), true).unwrap();
         let mut sender = Holder::default();
         for _ in 0..4 {
             let message = Arc::clone(supply.next(&mut sender, SOON).unwrap());
@@ -212,7 +212,7 @@ mod tests {
                 Ok(())
             }
         }
-        let mut supply = Supply::new(&spec(Buffers::Ring(1)), false).unwrap();
+        let mut supply = MessagePool::new(&spec(Buffers::Ring(1)), false).unwrap();
         let mut sender = Forgetful::default();
         let message = Arc::clone(supply.next(&mut sender, SOON).unwrap());
         sender.send(&message).unwrap();
@@ -223,7 +223,7 @@ mod tests {
     #[test]
     fn a_footprint_is_covered_by_messages_that_are_not_rewritten() {
         let spec = Spec { footprint: Footprint::L2, ..Spec::new(65536).unwrap() };
-        let supply = Supply::new(&spec, false).unwrap();
+        let supply = MessagePool::new(&spec, false).unwrap();
         assert!(supply.bytes() >= footprint_bytes(Footprint::L2) && supply.messages().len() > 1);
     }
 }

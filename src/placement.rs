@@ -28,7 +28,7 @@ words!(Placement: Paired = "paired", Split = "split", Free = "free");
 
 /// Where one thread sits.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Seat {
+pub struct ThreadPlacement {
     /// The network namespace; `None`: that of the process.
     pub netns: Option<Netns>,
     /// The CPU; `None`: any.
@@ -38,9 +38,9 @@ pub struct Seat {
     pub batch: bool,
 }
 
-impl Seat {
+impl ThreadPlacement {
     /// Moves the calling thread to this seat.
-    pub fn take(&self) -> io::Result<()> {
+    pub fn apply(&self) -> io::Result<()> {
         if let Some(netns) = &self.netns {
             netns.enter()?;
         }
@@ -53,19 +53,19 @@ impl Seat {
 
 /// The seats of both ends, one for each client.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Seats {
+pub struct PlacementPlan {
     /// Of the server's threads, by client.
-    pub servers: Vec<Seat>,
+    pub servers: Vec<ThreadPlacement>,
     /// Of the clients.
-    pub clients: Vec<Seat>,
+    pub clients: Vec<ThreadPlacement>,
 }
 
-impl Seats {
+impl PlacementPlan {
     /// Seats for `clients` clients on `cpus`, which are in the order in which they should be used.
     pub fn plan(placement: Placement, clients: usize, cpus: &[usize]) -> Self {
-        let spread = |cpus: &[usize], batch| -> Vec<Seat> {
+        let spread = |cpus: &[usize], batch| -> Vec<ThreadPlacement> {
             let cpu = |i: usize| cpus.get(i % cpus.len().max(1)).copied();
-            (0..clients).map(|i| Seat { cpu: cpu(i), batch, netns: None }).collect()
+            (0..clients).map(|i| ThreadPlacement { cpu: cpu(i), batch, netns: None }).collect()
         };
         match placement {
             Placement::Paired => Self { servers: spread(cpus, true), clients: spread(cpus, true) },
@@ -80,60 +80,60 @@ impl Seats {
     }
 }
 
-impl Seats {
+impl PlacementPlan {
     /// These seats for the server's end: where the clients are on another host, both halves of `split` are free.
     #[must_use]
-    pub fn of_servers(self, one_host: bool, cpus: &[usize]) -> Self {
-        let servers = if one_host { self.servers } else { alone(&self.servers, cpus) };
+    pub fn for_servers(self, one_host: bool, cpus: &[usize]) -> Self {
+        let servers = if one_host { self.servers } else { spread_unshared(&self.servers, cpus) };
         Self { servers, clients: if one_host { self.clients } else { Vec::new() } }
     }
 
     /// Likewise for the clients' end.
     #[must_use]
-    pub fn of_clients(self, one_host: bool, cpus: &[usize]) -> Self {
-        let clients = if one_host { self.clients } else { alone(&self.clients, cpus) };
+    pub fn for_clients(self, one_host: bool, cpus: &[usize]) -> Self {
+        let clients = if one_host { self.clients } else { spread_unshared(&self.clients, cpus) };
         Self { clients, servers: if one_host { self.servers } else { Vec::new() } }
     }
 }
 
 /// Which of several clients some are, where they share CPUs with others: from so many on, of so many in all.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
-pub struct Among {
+pub struct ClientRange {
     /// How many come before them.
     pub before: usize,
     /// How many there are in all; less than those who ask: there are no others.
     pub all: usize,
 }
 
-impl Among {
+impl ClientRange {
     /// How many there are in all, `clients` of them those who ask.
-    pub fn all_of(self, clients: usize) -> usize {
+    pub fn total(self, clients: usize) -> usize {
         self.all.max(self.before.saturating_add(clients))
     }
 }
 
-impl Seats {
+impl PlacementPlan {
     /// Of seats that were planned for all, those of the `clients` who ask.
     #[must_use]
-    pub fn part(self, among: Among, clients: usize) -> Self {
-        let part = |seats: Vec<Seat>| seats.into_iter().skip(among.before).take(clients).collect();
+    pub fn range(self, among: ClientRange, clients: usize) -> Self {
+        let part = |seats: Vec<ThreadPlacement>| seats.into_iter().skip(among.before).take(clients).collect();
         Self { servers: part(self.servers), clients: part(self.clients) }
     }
 }
 
 /// Seats spread over all CPUs, pinned where they were pinned before, under the default policy: nobody shares.
-fn alone(seats: &[Seat], cpus: &[usize]) -> Vec<Seat> {
-    let pinned = |seat: &Seat| seat.cpu.is_some() && !cpus.is_empty();
-    let seat = |(i, seat): (usize, &Seat)| {
+fn spread_unshared(seats: &[ThreadPlacement], cpus: &[usize]) -> Vec<ThreadPlacement> {
+    let pinned = |seat: &ThreadPlacement| seat.cpu.is_some() && !cpus.is_empty();
+    let seat = |(i, seat): (usize, &ThreadPlacement)| {
         let cpu = pinned(seat).then(|| cpus[i % cpus.len()]);
-        Seat { cpu, batch: false, netns: seat.netns.clone() }
+        ThreadPlacement { cpu, batch: false, netns: seat.netns.clone() }
     };
     seats.iter().enumerate().map(seat).collect()
 }
 
 /// How many CPUs the threads of a measurement were placed on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Placed {
+pub struct CpuUsage {
     /// By both ends together; where nothing is pinned, as many as there are threads or CPUs.
     pub cpus: usize,
     /// By the senders.
@@ -142,18 +142,19 @@ pub struct Placed {
     pub apart: bool,
 }
 
-impl Seats {
+impl PlacementPlan {
     /// The CPUs of these seats on a machine where the process may use `allowed`.
-    pub fn placed(&self, allowed: usize) -> Placed {
-        let distinct =
-            |seats: &[Seat]| -> Option<BTreeSet<usize>> { seats.iter().map(|seat| seat.cpu).collect() };
+    pub fn cpu_usage(&self, allowed: usize) -> CpuUsage {
+        let distinct = |seats: &[ThreadPlacement]| -> Option<BTreeSet<usize>> {
+            seats.iter().map(|seat| seat.cpu).collect()
+        };
         match (distinct(&self.servers), distinct(&self.clients)) {
-            (Some(servers), Some(clients)) => Placed {
+            (Some(servers), Some(clients)) => CpuUsage {
                 cpus: servers.union(&clients).count(),
                 sender_cpus: servers.len(),
                 apart: servers.is_disjoint(&clients),
             },
-            _ => Placed {
+            _ => CpuUsage {
                 cpus: allowed.min(self.servers.len() + self.clients.len()),
                 sender_cpus: allowed.min(self.servers.len()),
                 apart: false,
@@ -165,10 +166,10 @@ impl Seats {
 /// The CPUs this process may use, in the order in which pairs should fill them: the physical cores of one NUMA
 /// node, those of the next, then the second threads of the cores.
 pub fn cpus() -> io::Result<Vec<usize>> {
-    Ok(in_order(&sched::allowed_cpus()?, Path::new("/sys/devices/system")))
+    Ok(ordered(&sched::allowed_cpus()?, Path::new("/sys/devices/system")))
 }
 
-fn in_order(allowed: &[usize], system: &Path) -> Vec<usize> {
+fn ordered(allowed: &[usize], system: &Path) -> Vec<usize> {
     let mut threads_of_core: BTreeMap<(usize, usize), usize> = BTreeMap::new();
     let mut keyed: Vec<_> = allowed
         .iter()
@@ -198,13 +199,13 @@ fn node_of(cpu: usize, system: &Path) -> usize {
 mod tests {
     use super::*;
 
-    fn cpus_of(seats: &[Seat]) -> Vec<Option<usize>> {
+    fn cpus_of(seats: &[ThreadPlacement]) -> Vec<Option<usize>> {
         seats.iter().map(|seat| seat.cpu).collect()
     }
 
     #[test]
     fn pairs_share_a_cpu_under_batch() {
-        let seats = Seats::plan(Placement::Paired, 3, &[0, 1]);
+        let seats = PlacementPlan::plan(Placement::Paired, 3, &[0, 1]);
         assert_eq!(seats.servers, seats.clients);
         assert_eq!(cpus_of(&seats.servers), [Some(0), Some(1), Some(0)]);
         assert!(seats.servers.iter().all(|seat| seat.batch));
@@ -212,7 +213,7 @@ mod tests {
 
     #[test]
     fn halves_are_disjoint_when_there_are_two() {
-        let seats = Seats::plan(Placement::Split, 4, &[0, 1, 2, 3, 4]);
+        let seats = PlacementPlan::plan(Placement::Split, 4, &[0, 1, 2, 3, 4]);
         assert_eq!(cpus_of(&seats.servers), [Some(0), Some(1), Some(0), Some(1)]);
         assert_eq!(cpus_of(&seats.clients), [Some(2), Some(3), Some(4), Some(2)]);
     }
@@ -220,18 +221,19 @@ mod tests {
     #[test]
     fn one_cpu_and_none_work_in_every_placement() {
         for placement in Placement::ALL {
-            let one = Seats::plan(*placement, 2, &[5]);
+            let one = PlacementPlan::plan(*placement, 2, &[5]);
             let expected = if *placement == Placement::Free { None } else { Some(5) };
             assert_eq!(cpus_of(&one.servers), [expected; 2]);
             assert_eq!(cpus_of(&one.clients), [expected; 2]);
-            assert_eq!(Seats::plan(*placement, 2, &[]).clients.len(), 2);
+            assert_eq!(PlacementPlan::plan(*placement, 2, &[]).clients.len(), 2);
         }
     }
 
     #[test]
     fn the_cpus_of_the_seats_are_counted_once() {
-        let placed = |placement, clients, cpus: &[usize]| Seats::plan(placement, clients, cpus).placed(4);
-        let of = |cpus, sender_cpus, apart| Placed { cpus, sender_cpus, apart };
+        let placed =
+            |placement, clients, cpus: &[usize]| PlacementPlan::plan(placement, clients, cpus).cpu_usage(4);
+        let of = |cpus, sender_cpus, apart| CpuUsage { cpus, sender_cpus, apart };
         assert_eq!(placed(Placement::Paired, 3, &[0, 1]), of(2, 2, false));
         assert_eq!(placed(Placement::Paired, 1, &[0, 1]), of(1, 1, false));
         assert_eq!(placed(Placement::Split, 3, &[0, 1]), of(2, 1, true));
@@ -251,7 +253,7 @@ mod tests {
             fs::write(topology.join("core_id"), format!("{}\n", cpu % 4 / 2)).unwrap();
         }
         let all: Vec<usize> = (0..8).collect();
-        assert_eq!(in_order(&all, root.path()), [0, 2, 1, 3, 4, 6, 5, 7]);
-        assert_eq!(in_order(&[4, 6, 7], root.path()), [4, 6, 7]);
+        assert_eq!(ordered(&all, root.path()), [0, 2, 1, 3, 4, 6, 5, 7]);
+        assert_eq!(ordered(&[4, 6, 7], root.path()), [4, 6, 7]);
     }
 }

@@ -9,25 +9,25 @@ use crossbeam::select;
 
 use super::frame::{self, MOST_FROM_GUEST};
 use super::handshake::greet_guest;
-use super::machine::{Machine, Together, together};
-use super::order::{Answer, Message, Offered, Order, Understood};
+use super::location::{Colocation, ProcessLocation, together};
+use super::order::{OfferedService, ParsedOrder, ServerReply, ServiceOrder, WorkerMessage};
 use super::token::Token;
 use super::{CLIENT_MEMORY, HANDSHAKE, LONGEST};
 use crate::conditions::Conditions;
 use crate::doctor;
 use copycost::internals::cgroup::{self, memory::Available};
-use copycost::internals::connection::{self, Applied, Options};
+use copycost::internals::connection::{self, AppliedOptions, ConnectionOptions};
+use copycost::internals::placement::{self, PlacementPlan};
 use copycost::internals::protocol::Ticket;
-use copycost::internals::seat::{self, Seats};
-use copycost::internals::server::{Attendant, News, STACK_BYTES, Service, Visit};
+use copycost::internals::server::{ConnectionHandler, Incoming, STACK_BYTES, Service, WorkerUpdate};
 use copycost::internals::sys::memory;
-use copycost::internals::sys::socket::{Socket, Woken};
-use copycost::send::{Budget, Limits, Release, Terms as SendTerms};
+use copycost::internals::sys::socket::{Socket, WakeReason};
+use copycost::send::{Budget, Release, SenderConfig as SendTerms, ZeroCopyLimits};
 use copycost::units::ByteSize;
 
 /// What a host asks of its guests.
 #[derive(Debug, Clone)]
-pub struct Terms {
+pub struct HostLimits {
     /// The secret that a guest must know; `None`: whoever comes is served.
     pub token: Option<Token>,
     /// Clients over all guests at once.
@@ -36,20 +36,20 @@ pub struct Terms {
 
 /// Serves guests.
 #[derive(Debug)]
-pub struct Host {
-    terms: Terms,
-    options: Options,
+pub struct RemoteServer {
+    terms: HostLimits,
+    options: ConnectionOptions,
     /// The memory that the messages of all guests may take, in bytes.
     most_memory: usize,
     /// What is promised to guests.
-    promised: Mutex<Share>,
+    promised: Mutex<ClientQuota>,
     /// Something was given back.
     returned: Condvar,
 }
 
 /// What a guest is promised, or all of them.
 #[derive(Debug, Clone, Copy, Default)]
-struct Share {
+struct ClientQuota {
     clients: usize,
     /// In bytes.
     memory: usize,
@@ -62,16 +62,16 @@ const GIVE_BACK: Duration = Duration::from_secs(2);
 /// How long the kernel may take to release everything at the end of a run.
 const DRAIN: Duration = Duration::from_secs(5);
 
-impl Host {
+impl RemoteServer {
     /// A host whose listener's connections have `options`.
-    pub fn new(terms: Terms, options: Options) -> Self {
+    pub fn new(terms: HostLimits, options: ConnectionOptions) -> Self {
         let (promised, returned) = Default::default();
         Self { terms, options, most_memory: memory_for_messages(), promised, returned }
     }
 
-    fn promise(&self, wanted: Share) -> Result<Promise<'_>, String> {
+    fn promise(&self, wanted: ClientQuota) -> Result<Reservation<'_>, String> {
         let (most_clients, most_memory) = (self.terms.most_clients, self.most_memory);
-        let too_much = |promised: &mut Share| {
+        let too_much = |promised: &mut ClientQuota| {
             promised.clients + wanted.clients > most_clients
                 || promised.memory.saturating_add(wanted.memory) > most_memory
         };
@@ -105,32 +105,34 @@ impl Host {
             let waited = self.returned.wait_timeout(promised, GIVE_BACK / 20);
             (promised, _) = waited.unwrap_or_else(PoisonError::into_inner);
         }
-        *promised =
-            Share { clients: promised.clients + wanted.clients, memory: promised.memory + wanted.memory };
-        Ok(Promise { host: self, share: wanted })
+        *promised = ClientQuota {
+            clients: promised.clients + wanted.clients,
+            memory: promised.memory + wanted.memory,
+        };
+        Ok(Reservation { host: self, share: wanted })
     }
 
-    fn serve(&self, order: &Order, visit: &Visit) -> io::Result<()> {
+    fn serve(&self, order: &ServiceOrder, visit: &Incoming) -> io::Result<()> {
         let understood = match order.understand(self.terms.most_clients) {
             Ok(understood) => understood,
-            Err(reason) => return frame::send(&visit.socket, &Answer::Refused(reason)),
+            Err(reason) => return frame::send(&visit.socket, &ServerReply::Refused(reason)),
         };
-        let _promise = match self.promise(Share { clients: order.clients, memory: understood.memory }) {
+        let _promise = match self.promise(ClientQuota { clients: order.clients, memory: understood.memory }) {
             Ok(promise) => promise,
-            Err(reason) => return frame::send(&visit.socket, &Answer::Refused(reason)),
+            Err(reason) => return frame::send(&visit.socket, &ServerReply::Refused(reason)),
         };
-        let cpus = seat::cpus()?;
+        let cpus = placement::cpus()?;
         let same_address = visit.socket.local_addr()?.ip() == visit.peer.ip();
-        let here = Machine::here(&cpus);
-        let Together { same_machine, shared_cpus } =
+        let here = ProcessLocation::here(&cpus);
+        let Colocation { same_machine, shared_cpus } =
             together(here.as_ref(), order.machine.as_ref(), same_address, &cpus);
         let one_host = !shared_cpus.is_empty();
         let cpus = if one_host { shared_cpus.clone() } else { cpus };
-        let all = order.among.all_of(order.clients);
-        let seats = Seats::plan(understood.placement, all, &cpus).of_servers(one_host, &cpus);
-        let seats = seats.part(order.among, order.clients);
-        let placed = seats.placed(cpus.len());
-        let applied = Applied::of(&visit.socket)?;
+        let all = order.among.total(order.clients);
+        let seats = PlacementPlan::plan(understood.placement, all, &cpus).for_servers(one_host, &cpus);
+        let seats = seats.range(order.among, order.clients);
+        let placed = seats.cpu_usage(cpus.len());
+        let applied = AppliedOptions::of(&visit.socket)?;
         let service = self.service(order, &understood, seats, &applied)?;
         let ticket = service.ticket;
         let (news_to, news) = unbounded();
@@ -148,20 +150,24 @@ impl Host {
         };
         let (ticket, sender_cpus) = (ticket.into(), placed.sender_cpus);
         let shared_cpus = Some(shared_cpus);
-        let offered = Offered { ticket, conditions, sender_cpus, copied_because, shared_cpus };
-        frame::send(&visit.socket, &Answer::Offered(Box::new(offered)))?;
+        let offered = OfferedService { ticket, conditions, sender_cpus, copied_because, shared_cpus };
+        frame::send(&visit.socket, &ServerReply::Offered(Box::new(offered)))?;
         forward(&visit.socket, &news)
     }
 
     fn service(
         &self,
-        order: &Order,
-        understood: &Understood,
-        seats: Seats,
-        applied: &Applied,
+        order: &ServiceOrder,
+        understood: &ParsedOrder,
+        seats: PlacementPlan,
+        applied: &AppliedOptions,
     ) -> io::Result<Service> {
         let budget = if order.bounded {
-            Budget::share(&Limits::of_process(), order.among.all_of(order.clients), applied.send_buffer)
+            Budget::share(
+                &ZeroCopyLimits::of_process(),
+                order.among.total(order.clients),
+                applied.send_buffer,
+            )
         } else {
             Budget::unbounded()
         };
@@ -169,8 +175,8 @@ impl Host {
             path: understood.path,
             spec: understood.spec,
             verify: order.verify,
-            seats: seats.servers,
-            terms: SendTerms {
+            placements: seats.servers,
+            sender_config: SendTerms {
                 urgent: order.urgent,
                 staging: understood.staging,
                 ..SendTerms::within(budget)
@@ -179,19 +185,19 @@ impl Host {
             pollution_table: order.pollution_table,
             idle_steps: 0,
             ticket: Ticket::new()?,
-            options: Options { nodelay: order.nodelay, ..self.options },
+            options: ConnectionOptions { nodelay: order.nodelay, ..self.options },
             drain_timeout: DRAIN,
         })
     }
 }
 
 /// What is promised to one guest, until this is dropped.
-struct Promise<'a> {
-    host: &'a Host,
-    share: Share,
+struct Reservation<'a> {
+    host: &'a RemoteServer,
+    share: ClientQuota,
 }
 
-impl Drop for Promise<'_> {
+impl Drop for Reservation<'_> {
     fn drop(&mut self) {
         let mut promised = self.host.promised.lock().unwrap_or_else(PoisonError::into_inner);
         promised.clients -= self.share.clients;
@@ -215,8 +221,8 @@ pub(super) fn room_for(bytes: usize) -> Result<(), Available> {
     lacks().map_or(Ok(()), Err)
 }
 
-impl Attendant for Host {
-    fn attend(&self, visit: Visit) {
+impl ConnectionHandler for RemoteServer {
+    fn handle(&self, visit: Incoming) {
         // A stranger learns no more than what the handshake has told it.
         let by = visit.by;
         if !matches!(greet_guest(&visit.socket, self.terms.token.as_ref(), by), Ok(true)) {
@@ -226,29 +232,29 @@ impl Attendant for Host {
         if self.terms.token.is_some() {
             visit.pending.is_over(None);
         }
-        let order = match frame::receive::<Order>(&visit.socket, MOST_FROM_GUEST, by) {
+        let order = match frame::receive::<ServiceOrder>(&visit.socket, MOST_FROM_GUEST, by) {
             Ok(Some(order)) => order,
             Ok(None) => return,
             Err(error) => {
-                let _ = frame::send(&visit.socket, &Answer::Refused(error.to_string()));
+                let _ = frame::send(&visit.socket, &ServerReply::Refused(error.to_string()));
                 return;
             }
         };
         visit.pending.is_over(None);
         // The guest has gone, or the host stops: there is nobody to tell.
-        let _ = connection::for_words(&visit.socket, self.options.stall)
+        let _ = connection::configure_control(&visit.socket, self.options.stall_timeout)
             .and_then(|()| self.serve(&order, &visit));
     }
 }
 
 /// Passes news on to the guest until it goes, or for as long as anything is served.
-fn forward(socket: &Socket, news: &Receiver<News>) -> io::Result<()> {
+fn forward(socket: &Socket, news: &Receiver<WorkerUpdate>) -> io::Result<()> {
     let (gone_to, gone) = bounded::<()>(1);
     let watched = socket.try_clone()?;
     // A guest says nothing after its order: whatever can be read is its end, or cause for one.
     let watch =
         std::thread::Builder::new().name("guest".into()).stack_size(STACK_BYTES).spawn(move || {
-            while matches!(watched.readable_by(Instant::now() + HANDSHAKE), Ok(Woken::Late)) {}
+            while matches!(watched.readable_by(Instant::now() + HANDSHAKE), Ok(WakeReason::Late)) {}
             let _ = gone_to.send(());
         })?;
     let end = after(LONGEST);
@@ -256,7 +262,7 @@ fn forward(socket: &Socket, news: &Receiver<News>) -> io::Result<()> {
         select! {
             recv(news) -> message => match message {
                 Ok(message) => {
-                    if let Err(error) = frame::send(socket, &Answer::News(Box::new(Message::from(message)))) {
+                    if let Err(error) = frame::send(socket, &ServerReply::News(Box::new(WorkerMessage::from(message)))) {
                         break Err(error);
                     }
                 }
@@ -265,7 +271,7 @@ fn forward(socket: &Socket, news: &Receiver<News>) -> io::Result<()> {
             recv(gone) -> _ => break Ok(()),
             recv(end) -> _ => {
                 let message = format!("the time limit of {} minutes is over", LONGEST.as_secs() / 60);
-                break frame::send(socket, &Answer::Refused(message));
+                break frame::send(socket, &ServerReply::Refused(message));
             }
         }
     };

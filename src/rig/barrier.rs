@@ -5,7 +5,7 @@ use std::time::Instant;
 use super::error::RigError;
 
 /// When a window opens, and when what follows it ends. Both are asked again and again; neither waits.
-pub trait Gate {
+pub trait WindowBarrier {
     /// Everyone here receives: when does the window open? `None`: not yet known.
     ///
     /// # Errors
@@ -21,9 +21,9 @@ pub trait Gate {
 
 /// For a rig that keeps step with no other.
 #[derive(Debug)]
-pub(super) struct Alone;
+pub(super) struct NoBarrier;
 
-impl Gate for Alone {
+impl WindowBarrier for NoBarrier {
     fn opens(&mut self) -> Result<Option<Instant>, RigError> {
         Ok(Some(Instant::now()))
     }

@@ -5,33 +5,33 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::link::{Link, hear, tell, wait};
-use super::local::Local;
-use super::roll::{self, Greeting, Member, Role};
+use super::control_messages::{Command, HostRigInfo, Reply, RigOrder, VERSION};
+use super::link::{RankLink, hear, tell, wait};
+use super::local::RankServer;
+use super::membership::{self, Greeting, Member, RankRole};
 use super::sharing::{server_of, shares};
-use super::words::{Answer, Known, Say, SetUp, VERSION};
 use crate::conditions::RankConditions;
-use crate::remote::Network;
+use crate::remote::IpNetwork;
 use crate::remote::Token;
-use crate::remote::order::{Order, sentence};
+use crate::remote::order::{ServiceOrder, sentence};
 use copycost::cost::cpu::{self, CpuSpent};
 use copycost::cost::pollution::Walk;
-use copycost::internals::seat::Placed;
-use copycost::rig::{About, BufferOffsets, Crew, HostShare, Rig, RigError, Sample, Site, Work};
-use copycost::scenario::Options;
+use copycost::internals::placement::CpuUsage;
+use copycost::rig::{BufferOffsets, ClientCluster, HostShare, Rig, RigError, RigInfo, Sample, Site, Work};
+use copycost::scenario::ConnectionOptions;
 use copycost::scenario::Scenario;
 
 /// What a job is asked for.
 #[derive(Debug, Clone)]
-pub struct Terms {
+pub struct JobConfig {
     /// How many ranks serve: the first ones.
     pub servers: usize,
     /// In which network the servers are reached; `None`: by any address that answers.
-    pub network: Option<Network>,
+    pub network: Option<IpNetwork>,
     /// The most clients of the job, over all hosts and all paths of a cell.
     pub most_clients: usize,
     /// How connections are made.
-    pub options: Options,
+    pub options: ConnectionOptions,
     /// Whether the process was told to end.
     pub called_off: fn() -> bool,
 }
@@ -39,20 +39,20 @@ pub struct Terms {
 /// Rank 0 of a job.
 #[derive(Debug)]
 pub struct Director {
-    link: Arc<dyn Link>,
-    terms: Terms,
+    link: Arc<dyn RankLink>,
+    terms: JobConfig,
     members: Vec<Member>,
-    state: Mutex<State>,
-    _local: Local,
+    state: Mutex<JobState>,
+    _local: RankServer,
 }
 
 #[derive(Debug, Default)]
-struct State {
+struct JobState {
     /// Numbers of rigs and runs that were given away.
     rigs: u64,
     runs: u64,
     /// The clock of each rank.
-    clocks: BTreeMap<usize, Clock>,
+    clocks: BTreeMap<usize, ClockOffset>,
     /// What was gathered of each client host: bytes and windows.
     gathered: BTreeMap<usize, (u64, u64)>,
     /// Why nothing more can be measured.
@@ -61,7 +61,7 @@ struct State {
 
 /// What is known of another rank's clock.
 #[derive(Debug, Clone, Copy)]
-struct Clock {
+struct ClockOffset {
     /// What it shows beyond ours, in seconds.
     ahead: f64,
     /// The round trip in which that was learned: half of it is how far it may be wrong.
@@ -70,7 +70,7 @@ struct Clock {
 
 /// What a client host received in the whole job: bytes within windows, and how many windows.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Received {
+pub struct HostReceived {
     /// Which host.
     pub host: String,
     /// By its own books.
@@ -80,13 +80,13 @@ pub struct Received {
 }
 
 /// How long ranks may take to say who they are: their launcher starts them one after the other.
-const JOIN: Duration = Duration::from_secs(60);
+const JOIN_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// How long a host may take to set a scenario up, beyond the time to make the messages.
-const SET_UP: Duration = Duration::from_secs(45);
+const SET_UP_TIMEOUT: Duration = Duration::from_secs(45);
 
 /// Longer than any end waits by itself, beyond the time that an end may be silent: who knows the reason speaks first.
-const BEYOND: Duration = Duration::from_secs(15);
+const REPLY_MARGIN: Duration = Duration::from_secs(15);
 
 /// Between a signal to this process and its end are no more than a few hundred milliseconds: mpirun follows up with
 /// SIGKILL after a second.
@@ -103,27 +103,27 @@ impl Director {
     ///
     /// # Errors
     /// A rank that is silent or not fit, named; or this one is not.
-    pub fn start(link: Arc<dyn Link>, terms: Terms) -> Result<Arc<Self>, String> {
+    pub fn start(link: Arc<dyn RankLink>, terms: JobConfig) -> Result<Arc<Self>, String> {
         let token = Token::fresh().map_err(|error| format!("random numbers could not be read: {error}"))?;
-        let (most_clients, stall) = (terms.most_clients, terms.options.stall);
-        let local = Local::start(token.clone(), terms.network, most_clients, terms.options)?;
-        let role = |rank| if rank < terms.servers { Role::Serves } else { Role::Receives };
+        let (most_clients, stall) = (terms.most_clients, terms.options.stall_timeout);
+        let local = RankServer::start(token.clone(), terms.network, most_clients, terms.options)?;
+        let role = |rank| if rank < terms.servers { RankRole::Serves } else { RankRole::Receives };
         for rank in 1..link.size() {
             let network = terms.network.map(|network| network.to_string());
             let welcome =
-                Say::Welcome { role: role(rank), token: token.in_words(), network, most_clients, stall };
+                Command::Welcome { role: role(rank), token: token.in_words(), network, most_clients, stall };
             tell(&*link, rank, &welcome);
         }
         let greeting = Greeting::here(local.addresses.clone());
-        let mut members = vec![Member { rank: 0, role: Role::Serves, greeting }];
+        let mut members = vec![Member { rank: 0, role: RankRole::Serves, greeting }];
         let mut unfit = Vec::new();
-        let greeted = wait(Instant::now() + JOIN, || {
-            while let Some((rank, answer)) = hear::<Answer>(&*link) {
+        let greeted = wait(Instant::now() + JOIN_TIMEOUT, || {
+            while let Some((rank, answer)) = hear::<Reply>(&*link) {
                 match answer {
-                    Answer::Greeting(greeting) => {
+                    Reply::Greeting(greeting) => {
                         members.push(Member { rank, role: role(rank), greeting: *greeting });
                     }
-                    Answer::Unfit(why) => unfit.push(format!("rank {rank}: {}", sentence(&why))),
+                    Reply::Unfit(why) => unfit.push(format!("rank {rank}: {}", sentence(&why))),
                     _ => unfit.push(format!("rank {rank} does not identify itself")),
                 }
             }
@@ -136,7 +136,7 @@ impl Director {
             let there: BTreeSet<_> = members.iter().map(|member| member.rank).collect();
             let missing: Vec<_> =
                 (0..link.size()).filter(|rank| !there.contains(rank)).map(|rank| rank.to_string()).collect();
-            let seconds = JOIN.as_secs();
+            let seconds = JOIN_TIMEOUT.as_secs();
             return Err(format!("rank {} has sent nothing for {seconds} seconds", missing.join(", ")));
         }
         members.sort_by_key(|member| member.rank);
@@ -157,17 +157,17 @@ impl Director {
 
     /// The conditions of every rank.
     pub fn conditions(&self) -> Vec<RankConditions> {
-        roll::conditions(&self.members)
+        membership::conditions(&self.members)
     }
 
     /// In what the ranks differ and what they share, in sentences.
     pub fn remarks(&self) -> Vec<String> {
-        roll::remarks(&self.members)
+        membership::remarks(&self.members)
     }
 
     /// The first `hosts` of the client hosts, as one end of rigs.
     pub fn with(self: &Arc<Self>, hosts: usize) -> Arc<dyn Site> {
-        Arc::new(Chosen { director: Arc::clone(self), hosts: hosts.clamp(1, self.client_hosts()) })
+        Arc::new(HostSubset { director: Arc::clone(self), hosts: hosts.clamp(1, self.client_hosts()) })
     }
 
     /// Why nothing more can be measured, if that is so.
@@ -176,19 +176,19 @@ impl Director {
     }
 
     /// Ends the job for all ranks, and says of each client host what it received.
-    pub fn finish(&self) -> Vec<Received> {
-        (1..self.members.len()).for_each(|rank| tell(&*self.link, rank, &Say::Finish));
+    pub fn finish(&self) -> Vec<HostReceived> {
+        (1..self.members.len()).for_each(|rank| tell(&*self.link, rank, &Command::Finish));
         let mut own: BTreeMap<usize, (u64, u64)> = BTreeMap::new();
         let hosts = self.clients(self.client_hosts());
-        let _ = self.await_all(&hosts, BEYOND, |rank, answer| match answer {
-            Answer::Books { bytes, windows } => {
+        let _ = self.await_all(&hosts, REPLY_MARGIN, |rank, answer| match answer {
+            Reply::Books { bytes, windows } => {
                 own.insert(rank, (bytes, windows));
                 Ok(true)
             }
             _ => Ok(false),
         });
         let gathered = std::mem::take(&mut self.state().gathered);
-        let books = |rank: &usize| Received {
+        let books = |rank: &usize| HostReceived {
             host: format!("{} (rank {rank})", self.members[*rank].greeting.name),
             own: own.get(rank).copied().unwrap_or_default(),
             gathered: gathered.get(rank).copied().unwrap_or_default(),
@@ -199,11 +199,11 @@ impl Director {
     /// Tells all other ranks to end at once, where one is lost: the engine may not, and nobody can take leave of a rank that
     /// is dead.
     pub fn abandon(&self) {
-        (1..self.members.len()).for_each(|rank| tell(&*self.link, rank, &Say::Abandon));
+        (1..self.members.len()).for_each(|rank| tell(&*self.link, rank, &Command::Abandon));
         thread::sleep(GRACE / 3);
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, JobState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -222,8 +222,8 @@ impl Director {
     }
 
     /// Longer than any end of `options` waits by itself.
-    fn patience(&self, options: &Options) -> Duration {
-        options.stall + BEYOND
+    fn patience(&self, options: &ConnectionOptions) -> Duration {
+        options.stall_timeout + REPLY_MARGIN
     }
 
     /// Waits until each of `ranks` has answered: `take` is shown every answer, says whether it was the one, and ends
@@ -232,12 +232,12 @@ impl Director {
         &self,
         ranks: &[usize],
         patience: Duration,
-        mut take: impl FnMut(usize, Answer) -> Result<bool, RigError>,
+        mut take: impl FnMut(usize, Reply) -> Result<bool, RigError>,
     ) -> Result<(), RigError> {
         let mut missing: BTreeSet<usize> = ranks.iter().copied().collect();
         let mut signalled = None;
         let result = wait(Instant::now() + patience, || {
-            while let Some((from, answer)) = hear::<Answer>(&*self.link) {
+            while let Some((from, answer)) = hear::<Reply>(&*self.link) {
                 match take(from, answer) {
                     Ok(true) => _ = missing.remove(&from),
                     Ok(false) => {}
@@ -270,16 +270,16 @@ impl Director {
     fn compare_clocks(&self, ranks: &[usize], patience: Duration) -> Result<(), RigError> {
         for _ in 0..ROUND_TRIPS {
             let asked = Instant::now();
-            ranks.iter().for_each(|rank| tell(&*self.link, *rank, &Say::Clock));
+            ranks.iter().for_each(|rank| tell(&*self.link, *rank, &Command::Clock));
             self.await_all(ranks, patience, |rank, answer| {
-                let Answer::Clock(shown) = answer else { return Ok(false) };
+                let Reply::Clock(shown) = answer else { return Ok(false) };
                 let round_trip = asked.elapsed();
                 let ahead = shown.as_secs_f64() - (self.clock(asked) + round_trip.as_secs_f64() / 2.0);
                 let mut state = self.state();
                 let known = state.clocks.get(&rank).copied();
                 // Clocks drift: what was learned for an earlier set-up counts only until something better comes.
                 if known.is_none_or(|known| round_trip <= known.round_trip * 2) {
-                    state.clocks.insert(rank, Clock { ahead, round_trip });
+                    state.clocks.insert(rank, ClockOffset { ahead, round_trip });
                 }
                 Ok(true)
             })?;
@@ -303,7 +303,7 @@ impl Director {
         self: &Arc<Self>,
         scenario: &Scenario,
         hosts: usize,
-    ) -> Result<(Box<dyn Crew>, About), RigError> {
+    ) -> Result<(Box<dyn ClientCluster>, RigInfo), RigError> {
         self.still_whole()?;
         let (ranks, patience) = (self.clients(hosts), self.patience(&scenario.options));
         self.compare_clocks(&ranks, patience)?;
@@ -315,30 +315,34 @@ impl Director {
         let (servers, clients) = self.members.split_at(self.terms.servers);
         let shares = shares(servers, clients, hosts, scenario.clients);
         for (host, (rank, shares)) in ranks.iter().zip(shares).enumerate() {
-            let word = SetUp {
+            let word = RigOrder {
                 rig,
-                order: Order::of(scenario),
+                order: ServiceOrder::of(scenario),
                 receive: scenario.receive.name.to_owned(),
-                stall: scenario.options.stall,
+                stall: scenario.options.stall_timeout,
                 addresses: servers[server_of(host, servers.len())].greeting.addresses.clone(),
                 shares,
             };
-            tell(&*self.link, *rank, &Say::SetUp(Box::new(word)));
+            tell(&*self.link, *rank, &Command::SetUp(Box::new(word)));
         }
         // From here on what was set up is taken down again, whatever comes.
-        let crew = Ready { director: Arc::clone(self), ranks: ranks.clone(), rig, patience };
+        let crew = ClusterRig { director: Arc::clone(self), ranks: ranks.clone(), rig, patience };
         let (mut known, mut failed) = (Vec::new(), None);
-        self.await_all(&ranks, SET_UP + scenario.preparation() + patience, |rank, answer| match answer {
-            Answer::Ready { rig: which, set_up } if which == rig => {
-                known.push((rank, *set_up));
-                Ok(true)
-            }
-            Answer::NotReady { rig: which, error } if which == rig => {
-                failed.get_or_insert((rank, error));
-                Ok(true)
-            }
-            _ => Ok(false),
-        })?;
+        self.await_all(
+            &ranks,
+            SET_UP_TIMEOUT + scenario.preparation() + patience,
+            |rank, answer| match answer {
+                Reply::Ready { rig: which, set_up } if which == rig => {
+                    known.push((rank, *set_up));
+                    Ok(true)
+                }
+                Reply::NotReady { rig: which, error } if which == rig => {
+                    failed.get_or_insert((rank, error));
+                    Ok(true)
+                }
+                _ => Ok(false),
+            },
+        )?;
         if let Some((rank, error)) = failed {
             return Err(self.failed(rank, &error));
         }
@@ -352,14 +356,14 @@ impl Director {
     }
 
     /// What there is to know of a rig whose parts are `known`.
-    fn about(&self, known: &[(usize, Known)]) -> Option<About> {
+    fn about(&self, known: &[(usize, HostRigInfo)]) -> Option<RigInfo> {
         let first = &known.first()?.1;
         let walk = known.iter().fold(Walk::default(), |mut walk, (_, known)| {
             walk += known.idle_walk;
             walk
         });
         let shares: Option<Vec<f64>> = known.iter().map(|(_, known)| known.huge_share).collect();
-        Some(About {
+        Some(RigInfo {
             applied: first.applied.clone(),
             address: first.address,
             placed: self.placed(known),
@@ -372,7 +376,7 @@ impl Director {
     }
 
     /// The CPUs of all hosts together; those of a machine that several ranks share count once.
-    fn placed(&self, known: &[(usize, Known)]) -> Placed {
+    fn placed(&self, known: &[(usize, HostRigInfo)]) -> CpuUsage {
         let (mut clients, mut servers) = (BTreeMap::new(), BTreeMap::new());
         for (rank, known) in known {
             let (cpus, sender_cpus, apart) = known.placed;
@@ -392,7 +396,7 @@ impl Director {
             let of = |member: &&Member| member.greeting.machine == *machine;
             self.members.iter().find(of).map_or(usize::MAX, |member| member.greeting.online)
         };
-        Placed {
+        CpuUsage {
             cpus: clients.iter().map(|(machine, cpus)| (*cpus).min(online(machine))).sum(),
             sender_cpus,
             apart: known.iter().all(|(_, known)| known.placed.2),
@@ -408,9 +412,9 @@ impl Director {
         };
         let servers = self.other_servers();
         let all: Vec<_> = servers.iter().chain(clients).copied().collect();
-        let say = |word: &Say| all.iter().for_each(|rank| tell(&*self.link, *rank, word));
+        let say = |word: &Command| all.iter().for_each(|rank| tell(&*self.link, *rank, word));
         let (process, began) = (cpu::process_now().ok(), Instant::now());
-        say(&Say::Run { rig, run, work: work.into() });
+        say(&Command::Run { rig, run, work: work.into() });
         let closed = match work {
             Work::Window(length) => self.conduct(run, length, clients, patience, &say),
             _ => Ok(BTreeMap::new()),
@@ -423,7 +427,7 @@ impl Director {
         let (closed, (samples, processes)) = match gathered {
             Ok(gathered) => gathered,
             Err(error) => {
-                say(&Say::CallOff { run });
+                say(&Command::CallOff { run });
                 return Err(error);
             }
         };
@@ -447,19 +451,19 @@ impl Director {
         length: Duration,
         clients: &[usize],
         patience: Duration,
-        say: &dyn Fn(&Say),
+        say: &dyn Fn(&Command),
     ) -> Result<BTreeMap<usize, Duration>, RigError> {
         self.await_all(clients, patience, |rank, answer| match answer {
-            Answer::Receives { run: which } => Ok(which == run),
+            Reply::Receives { run: which } => Ok(which == run),
             answer => self.no_failure(run, rank, &answer),
         })?;
         let lead = self.lead(clients);
-        say(&Say::Open { run, lead });
+        say(&Command::Open { run, lead });
         // Nobody looks while the clock runs, nor in the moment in which those who are late still close.
         thread::sleep(lead + length + lead);
         let mut closed = BTreeMap::new();
         self.await_all(clients, patience, |rank, answer| match answer {
-            Answer::Closed { run: which, at } if which == run => {
+            Reply::Closed { run: which, at } if which == run => {
                 closed.insert(rank, at);
                 Ok(true)
             }
@@ -477,19 +481,19 @@ impl Director {
         servers: &[usize],
         window: bool,
         patience: Duration,
-        say: &dyn Fn(&Say),
+        say: &dyn Fn(&Command),
     ) -> Result<(Vec<(usize, Sample)>, Vec<Option<CpuSpent>>), RigError> {
         if window {
-            say(&Say::Over { run });
+            say(&Command::Over { run });
         }
         let mut samples = Vec::new();
         let mut processes = Vec::new();
         let mut take = |rank, answer| match answer {
-            Answer::Done { run: which, sample } if which == run => {
+            Reply::Done { run: which, sample } if which == run => {
                 samples.push((rank, *sample));
                 Ok(true)
             }
-            Answer::Served { run: which, process } if which == run => {
+            Reply::Served { run: which, process } if which == run => {
                 processes.push(process);
                 Ok(true)
             }
@@ -500,7 +504,7 @@ impl Director {
             self.await_all(&all, patience, take)?;
         } else {
             self.await_all(clients, patience, &mut take)?;
-            say(&Say::Over { run });
+            say(&Command::Over { run });
             self.await_all(servers, patience, take)?;
         }
         samples.sort_by_key(|(rank, _)| *rank);
@@ -508,9 +512,9 @@ impl Director {
     }
 
     /// False: it is another answer; an error where it is that of a host that has failed.
-    fn no_failure(&self, run: u64, rank: usize, answer: &Answer) -> Result<bool, RigError> {
+    fn no_failure(&self, run: u64, rank: usize, answer: &Reply) -> Result<bool, RigError> {
         match answer {
-            Answer::Failed { run: which, error } if *which == run => Err(self.failed(rank, error)),
+            Reply::Failed { run: which, error } if *which == run => Err(self.failed(rank, error)),
             _ => Ok(false),
         }
     }
@@ -533,7 +537,7 @@ impl Director {
             hosts.push(HostShare::of(*rank, name, sample, late));
             match &mut total {
                 None => total = Some(sample.clone()),
-                Some(total) => total.beside(sample),
+                Some(total) => total.merge_parallel(sample),
             }
         }
         total.map(|total| Sample { hosts, ..total })
@@ -542,12 +546,12 @@ impl Director {
 
 /// Some of the client hosts, as an end of rigs.
 #[derive(Debug)]
-struct Chosen {
+struct HostSubset {
     director: Arc<Director>,
     hosts: usize,
 }
 
-impl Site for Chosen {
+impl Site for HostSubset {
     fn transport(&self) -> &'static str {
         "mpi"
     }
@@ -570,22 +574,22 @@ impl Site for Chosen {
 
 /// A rig that hosts have ready, until this is dropped.
 #[derive(Debug)]
-struct Ready {
+struct ClusterRig {
     director: Arc<Director>,
     ranks: Vec<usize>,
     rig: u64,
     patience: Duration,
 }
 
-impl Crew for Ready {
+impl ClientCluster for ClusterRig {
     fn run(&mut self, work: Work) -> Result<Sample, RigError> {
         self.director.run(self.rig, &self.ranks, self.patience, work)
     }
 }
 
-impl Drop for Ready {
+impl Drop for ClusterRig {
     fn drop(&mut self) {
-        let word = Say::TakeDown { rig: self.rig };
+        let word = Command::TakeDown { rig: self.rig };
         self.ranks.iter().for_each(|rank| tell(&*self.director.link, *rank, &word));
     }
 }

@@ -13,14 +13,14 @@ use serde_json::Value;
 use super::frame;
 use super::frame::MOST_FROM_HOST;
 use super::handshake::{HandshakeError, greet_host};
-use super::order::{Answer, Offered, Order, sentence};
+use super::order::{OfferedService, ServerReply, ServiceOrder, sentence};
 use super::token::Token;
-use super::{HANDSHAKE, LONGEST, Machine};
-use copycost::internals::connection::{self, Options};
-use copycost::internals::seat::{Among, Seats};
-use copycost::internals::server::{Failure, News, STACK_BYTES, Told};
-use copycost::internals::sys::socket::{Socket, Woken};
-use copycost::rig::{Reached, Rig, RigError, ServerEnd, ServerSite, Site, SiteError};
+use super::{HANDSHAKE, LONGEST, ProcessLocation};
+use copycost::internals::connection::{self, ConnectionOptions};
+use copycost::internals::placement::{ClientRange, PlacementPlan};
+use copycost::internals::server::{STACK_BYTES, SenderFailure, WorkerEvent, WorkerUpdate};
+use copycost::internals::sys::socket::{Socket, WakeReason};
+use copycost::rig::{Rig, RigError, ServerGuard, ServerHandle, ServerSite, Site, SiteError};
 use copycost::scenario::{MAX_CLIENTS, Scenario};
 use copycost::send::Ledger;
 
@@ -32,24 +32,24 @@ pub struct RemoteSite {
     /// The secret that both know.
     pub token: Option<Token>,
     /// Which of several guests' clients these are.
-    pub shares: Shares,
+    pub shares: ClientShares,
     /// The address that answered [`Site::check`].
     answered: OnceLock<SocketAddr>,
 }
 
 /// Which of all clients a guest's are, where several guests measure together.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Shares {
+pub struct ClientShares {
     /// Of those whom the host serves.
-    pub server: Among,
+    pub server: ClientRange,
     /// Of those on the CPUs of the guest.
-    pub client: Among,
+    pub client: ClientRange,
 }
 
 impl RemoteSite {
     /// The host at `addresses`, for a guest that measures alone.
     pub fn new(addresses: Vec<SocketAddr>, token: Option<Token>) -> Self {
-        Self { addresses, token, shares: Shares::default(), answered: OnceLock::new() }
+        Self { addresses, token, shares: ClientShares::default(), answered: OnceLock::new() }
     }
 
     /// The addresses to try: once one has answered, that one.
@@ -65,7 +65,7 @@ impl Site for RemoteSite {
         if here { "loopback" } else { "remote" }
     }
 
-    fn check(&self, options: &Options) -> Result<(), RigError> {
+    fn check(&self, options: &ConnectionOptions) -> Result<(), RigError> {
         let (_, address) = dial(self, options)?;
         let _ = self.answered.set(address);
         Ok(())
@@ -82,27 +82,32 @@ impl ServerSite for RemoteSite {
         false
     }
 
-    fn seats(&self, scenario: &Scenario, cpus: &[usize]) -> Seats {
-        Seats::plan(scenario.placement, self.shares.client.all_of(scenario.clients), cpus)
+    fn seats(&self, scenario: &Scenario, cpus: &[usize]) -> PlacementPlan {
+        PlacementPlan::plan(scenario.placement, self.shares.client.total(scenario.clients), cpus)
     }
 
     /// With the clients of other rigs on the same CPUs, beside them.
-    fn client_seats(&self, scenario: &Scenario, one_host: bool, cpus: &[usize]) -> Seats {
-        let seats = self.seats(scenario, cpus).of_clients(one_host, cpus);
-        seats.part(self.shares.client, scenario.clients)
+    fn client_seats(&self, scenario: &Scenario, one_host: bool, cpus: &[usize]) -> PlacementPlan {
+        let seats = self.seats(scenario, cpus).for_clients(one_host, cpus);
+        seats.range(self.shares.client, scenario.clients)
     }
 
     /// The server probes, plans and bounds by itself. The site's report is the [`crate::conditions::Conditions`] of its host.
-    fn reach(&self, scenario: &Scenario, cpus: &[usize], news: Sender<News>) -> Result<Reached, RigError> {
-        let machine = Machine::here(cpus);
-        let order = Order { among: self.shares.server, machine, ..Order::of(scenario) };
-        let (call, offered) = Call::place(self, &order, &scenario.options, news)?;
+    fn reach(
+        &self,
+        scenario: &Scenario,
+        cpus: &[usize],
+        news: Sender<WorkerUpdate>,
+    ) -> Result<ServerHandle, RigError> {
+        let machine = ProcessLocation::here(cpus);
+        let order = ServiceOrder { among: self.shares.server, machine, ..ServiceOrder::of(scenario) };
+        let (call, offered) = ControlConnection::place(self, &order, &scenario.options, news)?;
         // Only CPUs that this process has: what another host says is not to be trusted.
         let own = |shared: Vec<usize>| -> Vec<usize> {
             shared.into_iter().filter(|cpu| cpus.contains(cpu)).collect()
         };
         let shared_cpus = offered.shared_cpus.map(own);
-        Ok(Reached {
+        Ok(ServerHandle {
             one_host: shared_cpus.as_ref().map_or_else(|| call.one_host(), |shared| !shared.is_empty()),
             shared_cpus: shared_cpus.filter(|shared| !shared.is_empty()),
             address: call.address(),
@@ -116,7 +121,7 @@ impl ServerSite for RemoteSite {
     }
 }
 
-impl ServerEnd for Call {}
+impl ServerGuard for ControlConnection {}
 
 impl SiteError for CallError {
     fn is_refusal(&self) -> bool {
@@ -165,7 +170,7 @@ pub enum CallError {
 
 /// An open control connection. Dropped, it ends what the host serves for it.
 #[derive(Debug)]
-pub struct Call {
+pub struct ControlConnection {
     socket: Socket,
     address: SocketAddr,
     reader: Option<JoinHandle<()>>,
@@ -174,25 +179,27 @@ pub struct Call {
 /// How long a host may take to set a scenario up: cold messages are gigabytes to fill.
 const SET_UP: Duration = Duration::from_secs(30);
 
-impl Call {
+impl ControlConnection {
     /// Asks the host at `site` to serve `order`. From then on its news go to `news`.
     pub fn place(
         site: &RemoteSite,
-        order: &Order,
-        options: &Options,
-        news: Sender<News>,
-    ) -> Result<(Self, Offered), CallError> {
+        order: &ServiceOrder,
+        options: &ConnectionOptions,
+        news: Sender<WorkerUpdate>,
+    ) -> Result<(Self, OfferedService), CallError> {
         let (socket, address) = dial(site, options)?;
         let unreachable = |error| CallError::Unreachable { address, error };
         frame::send(&socket, order).map_err(unreachable)?;
         let by = Instant::now() + SET_UP;
         let answer = frame::receive_to_show(&socket, MOST_FROM_HOST, by).map_err(unreachable)?;
         let offered = match answer {
-            Some(Answer::Offered(offered)) => *offered,
-            Some(Answer::Refused(reason)) => {
+            Some(ServerReply::Offered(offered)) => *offered,
+            Some(ServerReply::Refused(reason)) => {
                 return Err(CallError::Refused { address, reason: sentence(&reason) });
             }
-            Some(Answer::News(_)) | None => return Err(unreachable(io::ErrorKind::UnexpectedEof.into())),
+            Some(ServerReply::News(_)) | None => {
+                return Err(unreachable(io::ErrorKind::UnexpectedEof.into()));
+            }
         };
         let listening = socket.try_clone().map_err(unreachable)?;
         let reader = thread::Builder::new()
@@ -223,7 +230,7 @@ const TRIES: u32 = 4;
 const PAUSE: Duration = Duration::from_millis(100);
 
 /// A control connection to the first address that answers, this end let in.
-fn dial(site: &RemoteSite, options: &Options) -> Result<(Socket, SocketAddr), CallError> {
+fn dial(site: &RemoteSite, options: &ConnectionOptions) -> Result<(Socket, SocketAddr), CallError> {
     let mut failed = CallError::Nowhere;
     for address in site.candidates().iter().copied() {
         let mut tries = 1;
@@ -245,16 +252,20 @@ fn dial(site: &RemoteSite, options: &Options) -> Result<(Socket, SocketAddr), Ca
     Err(failed)
 }
 
-fn dial_once(address: SocketAddr, token: Option<&Token>, options: &Options) -> Result<Socket, CallError> {
+fn dial_once(
+    address: SocketAddr,
+    token: Option<&Token>,
+    options: &ConnectionOptions,
+) -> Result<Socket, CallError> {
     let unreachable = |error| CallError::Unreachable { address, error };
     let socket = connection::connect(address, options).map_err(unreachable)?;
-    connection::for_words(&socket, options.stall).map_err(unreachable)?;
+    connection::configure_control(&socket, options.stall_timeout).map_err(unreachable)?;
     greet_host(&socket, token, Instant::now() + HANDSHAKE)
         .map_err(|error| CallError::Handshake { address, error })?;
     Ok(socket)
 }
 
-impl Drop for Call {
+impl Drop for ControlConnection {
     fn drop(&mut self) {
         self.socket.shutdown();
         if let Some(reader) = self.reader.take() {
@@ -267,7 +278,7 @@ impl Drop for Call {
 const MOST_UNHEARD: usize = 4 * MAX_CLIENTS;
 
 /// Passes the host's news on until the connection ends, and that it has ended.
-fn pass_on(socket: &Socket, news: &Sender<News>) {
+fn pass_on(socket: &Socket, news: &Sender<WorkerUpdate>) {
     let error = loop {
         match next(socket) {
             Ok(Some(_)) if news.len() > MOST_UNHEARD => {
@@ -284,14 +295,14 @@ fn pass_on(socket: &Socket, news: &Sender<News>) {
             }
         }
     };
-    let failed = Told::Failed(Failure { error, ledger: Ledger::default() });
-    let _ = news.send(News { client: 0, told: failed });
+    let failed = WorkerEvent::Failed(SenderFailure { error, ledger: Ledger::default() });
+    let _ = news.send(WorkerUpdate { client: 0, event: failed });
 }
 
-fn next(socket: &Socket) -> io::Result<Option<News>> {
+fn next(socket: &Socket) -> io::Result<Option<WorkerUpdate>> {
     // Between runs the host is silent for as long as others take their turns; a host that is gone is found out by
     // the keep-alive.
-    while socket.readable_by(Instant::now() + HANDSHAKE)? == Woken::Late {}
+    while socket.readable_by(Instant::now() + HANDSHAKE)? == WakeReason::Late {}
     let by = Instant::now() + HANDSHAKE;
     frame::receive_to_show::<Value>(socket, MOST_FROM_HOST, by)?.map(news).transpose()
 }
@@ -300,14 +311,14 @@ fn next(socket: &Socket) -> io::Result<Option<News>> {
 ///
 /// # Errors
 /// Another answer, or figures that cannot be.
-pub fn news(value: Value) -> io::Result<News> {
+pub fn news(value: Value) -> io::Result<WorkerUpdate> {
     if !is_believable(&value) {
         return Err(io::Error::other("the host reports impossible figures"));
     }
     match serde_json::from_value(value)? {
-        Answer::News(message) => Ok((*message).into()),
-        Answer::Refused(reason) => Err(io::Error::other(sentence(&reason))),
-        Answer::Offered(_) => Err(io::Error::other("it sent a second offer")),
+        ServerReply::News(message) => Ok((*message).into()),
+        ServerReply::Refused(reason) => Err(io::Error::other(sentence(&reason))),
+        ServerReply::Offered(_) => Err(io::Error::other("it sent a second offer")),
     }
 }
 
@@ -332,13 +343,13 @@ fn is_believable(value: &Value) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use copycost::internals::server::Report;
+    use copycost::internals::server::SenderReport;
     use proptest::prelude::*;
     use serde_json::json;
 
     #[test]
     fn figures_of_an_hour_are_believed_and_those_that_overflow_are_not() {
-        let report = serde_json::to_value(Report::default()).unwrap();
+        let report = serde_json::to_value(SenderReport::default()).unwrap();
         assert!(is_believable(&report));
         assert!(is_believable(
             &json!({"wall": {"secs": 3600, "nanos": 999_999_999}, "bytes": 360_000_000_000_000u64})

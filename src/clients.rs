@@ -11,11 +11,11 @@ use crossbeam::utils::CachePadded;
 
 use crate::cost::meter::{Meter, Spent};
 use crate::latency::Latencies;
+use crate::placement::ThreadPlacement;
 use crate::protocol::Ask;
 use crate::recv::{Mapped, Receiver, Verifier};
-use crate::seat::Seat;
 use crate::server::STACK_BYTES;
-use crate::sys::socket::{SendFlags, Socket, Woken};
+use crate::sys::socket::{SendFlags, Socket, WakeReason};
 
 /// What the clients are to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,27 +31,33 @@ pub enum Work {
 
 /// One run: what all clients of it share.
 #[derive(Debug)]
-pub struct Turn {
+pub struct RunState {
     /// Bytes received so far, by client.
     received: Vec<CachePadded<AtomicU64>>,
     /// The window is over: ask for nothing more.
-    enough: AtomicBool,
+    window_closed: AtomicBool,
     /// When the first client had everything, and what all had by then.
-    first: OnceLock<(Instant, u64)>,
+    first_finish: OnceLock<(Instant, u64)>,
     /// Of a window: clients that have yet to receive their first byte.
-    start: Mutex<usize>,
+    without_data: Mutex<usize>,
     started: Condvar,
 }
 
 /// A client that has its first byte waits at most so long for the others; then it receives, whoever is late.
-const LATEST_START: Duration = Duration::from_millis(500);
+const START_TIMEOUT: Duration = Duration::from_millis(500);
 
-impl Turn {
+impl RunState {
     /// A run of `clients` clients.
     pub fn new(clients: usize) -> Self {
         let received = (0..clients).map(|_| CachePadded::default()).collect();
         let (start, started) = (Mutex::new(clients), Condvar::new());
-        Self { received, enough: AtomicBool::new(false), first: OnceLock::new(), start, started }
+        Self {
+            received,
+            window_closed: AtomicBool::new(false),
+            first_finish: OnceLock::new(),
+            without_data: start,
+            started,
+        }
     }
 
     /// Bytes that all clients have received.
@@ -60,13 +66,13 @@ impl Turn {
     }
 
     /// The first client that has received nothing so far.
-    pub fn waits(&self) -> Option<usize> {
+    pub fn first_without_data(&self) -> Option<usize> {
         self.received.iter().position(|count| count.load(Ordering::Relaxed) == 0)
     }
 
     /// Ends a window.
-    pub fn enough(&self) {
-        self.enough.store(true, Ordering::Relaxed);
+    pub fn close_window(&self) {
+        self.window_closed.store(true, Ordering::Relaxed);
     }
 
     /// A client has its first byte: waits for the others. Each that went on at once would use up its time slice before
@@ -78,7 +84,7 @@ impl Turn {
             self.started.notify_all();
             return;
         }
-        let waited = self.started.wait_timeout_while(waiting, LATEST_START, |waiting| *waiting > 0);
+        let waited = self.started.wait_timeout_while(waiting, START_TIMEOUT, |waiting| *waiting > 0);
         drop(waited);
     }
 
@@ -89,27 +95,27 @@ impl Turn {
     }
 
     fn lock_start(&self) -> MutexGuard<'_, usize> {
-        self.start.lock().unwrap_or_else(PoisonError::into_inner)
+        self.without_data.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// When the first client had everything, and the bytes that all had by then.
     pub fn first_finish(&self) -> Option<(Instant, u64)> {
-        self.first.get().copied()
+        self.first_finish.get().copied()
     }
 }
 
 /// What a client has to say after a run.
 #[derive(Debug)]
-pub struct Outcome {
+pub struct ClientOutcome {
     /// The client's number.
     pub client: usize,
     /// What it received, or why it could not.
-    pub result: io::Result<Receipt>,
+    pub result: io::Result<ClientReport>,
 }
 
 /// What one client received in one run.
 #[derive(Debug, Clone)]
-pub struct Receipt {
+pub struct ClientReport {
     /// When it asked first.
     pub asked: Instant,
     /// Bytes.
@@ -124,9 +130,9 @@ pub struct Receipt {
 
 /// One client before its thread starts.
 #[derive(Debug)]
-pub struct Member {
+pub struct ClientConfig {
     /// Where it sits.
-    pub seat: Seat,
+    pub placement: ThreadPlacement,
     /// Its connection, hello said.
     pub socket: Socket,
     /// How it receives, on the same connection.
@@ -141,15 +147,15 @@ pub struct Member {
 
 /// The running clients.
 #[derive(Debug)]
-pub struct Fleet {
-    commands: Vec<Sender<(Arc<Turn>, Work)>>,
+pub struct Clients {
+    commands: Vec<Sender<(Arc<RunState>, Work)>>,
     connections: Vec<Socket>,
     threads: Vec<JoinHandle<()>>,
 }
 
-impl Fleet {
+impl Clients {
     /// Starts a thread for each member. Outcomes of runs go to `outcomes`.
-    pub fn start(members: Vec<Member>, outcomes: &Sender<Outcome>) -> io::Result<Self> {
+    pub fn start(members: Vec<ClientConfig>, outcomes: &Sender<ClientOutcome>) -> io::Result<Self> {
         let mut fleet = Self { commands: Vec::new(), connections: Vec::new(), threads: Vec::new() };
         for (index, member) in members.into_iter().enumerate() {
             let (command, commands) = unbounded();
@@ -159,14 +165,14 @@ impl Fleet {
             let thread = thread::Builder::new()
                 .name(format!("client-{index}"))
                 .stack_size(STACK_BYTES)
-                .spawn(move || Client::new(index, member, outcomes).follow(&commands))?;
+                .spawn(move || ClientThread::new(index, member, outcomes).follow(&commands))?;
             fleet.threads.push(thread);
         }
         Ok(fleet)
     }
 
     /// Tells all clients to do `work`.
-    pub fn begin(&self, turn: &Arc<Turn>, work: Work) {
+    pub fn begin(&self, turn: &Arc<RunState>, work: Work) {
         for command in &self.commands {
             // A client whose thread has ended has told its end already.
             let _ = command.send((Arc::clone(turn), work));
@@ -177,7 +183,7 @@ impl Fleet {
     /// something to read.
     pub fn ended(&self) -> Option<usize> {
         let now = Instant::now();
-        let over = |socket: &Socket| !matches!(socket.readable_by(now), Ok(Woken::Late));
+        let over = |socket: &Socket| !matches!(socket.readable_by(now), Ok(WakeReason::Late));
         self.connections.iter().position(over)
     }
 
@@ -187,7 +193,7 @@ impl Fleet {
     }
 }
 
-impl Drop for Fleet {
+impl Drop for Clients {
     fn drop(&mut self) {
         self.commands.clear();
         self.shutdown();
@@ -197,48 +203,48 @@ impl Drop for Fleet {
     }
 }
 
-struct Client {
+struct ClientThread {
     index: usize,
-    member: Member,
-    outcomes: Sender<Outcome>,
+    member: ClientConfig,
+    outcomes: Sender<ClientOutcome>,
     /// A run has begun and its outcome is not yet told: whoever waits for it learns even of a panic.
-    owes: bool,
+    owes_outcome: bool,
 }
 
-impl Drop for Client {
+impl Drop for ClientThread {
     fn drop(&mut self) {
-        if self.owes {
-            self.tell(Err(io::Error::other("its thread panicked")));
+        if self.owes_outcome {
+            self.report(Err(io::Error::other("its thread panicked")));
         }
     }
 }
 
-impl Client {
-    fn new(index: usize, member: Member, outcomes: Sender<Outcome>) -> Self {
-        Self { index, member, outcomes, owes: false }
+impl ClientThread {
+    fn new(index: usize, member: ClientConfig, outcomes: Sender<ClientOutcome>) -> Self {
+        Self { index, member, outcomes, owes_outcome: false }
     }
 
-    fn tell(&mut self, result: io::Result<Receipt>) {
-        self.owes = false;
-        let _ = self.outcomes.send(Outcome { client: self.index, result });
+    fn report(&mut self, result: io::Result<ClientReport>) {
+        self.owes_outcome = false;
+        let _ = self.outcomes.send(ClientOutcome { client: self.index, result });
     }
 
-    fn follow(mut self, commands: &Commands<(Arc<Turn>, Work)>) {
-        let seated = self.member.seat.take();
-        self.owes = true;
-        self.tell(seated.map(|()| Receipt::begin()));
+    fn follow(mut self, commands: &Commands<(Arc<RunState>, Work)>) {
+        let seated = self.member.placement.apply();
+        self.owes_outcome = true;
+        self.report(seated.map(|()| ClientReport::begin()));
         let mut meter = Meter::open(self.member.counted);
         while let Ok((turn, work)) = commands.recv() {
-            self.owes = true;
+            self.owes_outcome = true;
             let result = self.run(&mut meter, &turn, work);
-            self.tell(result);
+            self.report(result);
         }
     }
 
-    fn run(&mut self, meter: &mut Meter, turn: &Turn, work: Work) -> io::Result<Receipt> {
+    fn run(&mut self, meter: &mut Meter, turn: &RunState, work: Work) -> io::Result<ClientReport> {
         let before = self.member.receiver.mapped();
         meter.start();
-        let mut receipt = Receipt::begin();
+        let mut receipt = ClientReport::begin();
         match work {
             Work::Rounds(n) => {
                 let bytes = n.checked_mul(self.member.size).ok_or_else(too_many)?;
@@ -248,7 +254,7 @@ impl Client {
             Work::Window(length) => self.receive_while_open(length, &mut receipt, turn)?,
             Work::Single(n) => self.receive_one_by_one(n, &mut receipt, turn)?,
         }
-        turn.first.get_or_init(|| (Instant::now(), turn.bytes()));
+        turn.first_finish.get_or_init(|| (Instant::now(), turn.bytes()));
         // Acknowledge now what the kernel would acknowledge in 40 ms: a zero-copy sender waits for it.
         self.member.socket.options().set_tcp_quickack(true)?;
         self.member.receiver.release()?;
@@ -260,7 +266,7 @@ impl Client {
         }
     }
 
-    fn receive_until(&mut self, bytes: u64, receipt: &mut Receipt, turn: &Turn) -> io::Result<()> {
+    fn receive_until(&mut self, bytes: u64, receipt: &mut ClientReport, turn: &RunState) -> io::Result<()> {
         while receipt.bytes < bytes {
             self.receive(bytes - receipt.bytes, receipt, turn)?;
         }
@@ -268,11 +274,16 @@ impl Client {
     }
 
     /// Asks ahead, so that the sender never waits for an ask, until the window is over; then receives the rest.
-    fn receive_while_open(&mut self, length: Duration, receipt: &mut Receipt, turn: &Turn) -> io::Result<()> {
+    fn receive_while_open(
+        &mut self,
+        length: Duration,
+        receipt: &mut ClientReport,
+        turn: &RunState,
+    ) -> io::Result<()> {
         let mut portion = Portion::new(self.member.size, length);
         let mut asked = 0;
         let mut started = false;
-        while !turn.enough.load(Ordering::Relaxed) {
+        while !turn.window_closed.load(Ordering::Relaxed) {
             if asked - receipt.bytes <= portion.bytes() {
                 let messages = portion.next();
                 self.ask(messages, false)?;
@@ -289,7 +300,7 @@ impl Client {
         self.receive_until(asked, receipt, turn)
     }
 
-    fn receive_one_by_one(&mut self, n: u64, receipt: &mut Receipt, turn: &Turn) -> io::Result<()> {
+    fn receive_one_by_one(&mut self, n: u64, receipt: &mut ClientReport, turn: &RunState) -> io::Result<()> {
         if n == 0 {
             return self.ask(0, true);
         }
@@ -302,8 +313,8 @@ impl Client {
         Ok(())
     }
 
-    fn receive(&mut self, most: u64, receipt: &mut Receipt, turn: &Turn) -> io::Result<()> {
-        let Member { receiver, verifier, .. } = &mut self.member;
+    fn receive(&mut self, most: u64, receipt: &mut ClientReport, turn: &RunState) -> io::Result<()> {
+        let ClientConfig { receiver, verifier, .. } = &mut self.member;
         let most = usize::try_from(most).unwrap_or(usize::MAX);
         let got = receiver
             .recv(most, &mut |bytes| {
@@ -311,7 +322,7 @@ impl Client {
                     verifier.see(bytes);
                 }
             })
-            .map_err(silent)?;
+            .map_err(explain_timeout)?;
         if got == 0 {
             return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the server ended the connection"));
         }
@@ -328,7 +339,7 @@ impl Client {
     }
 }
 
-impl Receipt {
+impl ClientReport {
     fn begin() -> Self {
         let (spent, latency) = Default::default();
         Self { asked: Instant::now(), bytes: 0, spent, latency, mapped: None }
@@ -346,15 +357,15 @@ struct Portion {
 
 /// A portion should last about this long: short enough to end a window soon, long enough that asking (two
 /// system calls) costs nothing beside it.
-const PORTION: Duration = Duration::from_millis(8);
+const PORTION_TIME: Duration = Duration::from_millis(8);
 
 /// In a short window portions are a quarter of it, and at least this: what was asked for ahead must still be received
 /// after its end, which made a window of 10 ms last 27.
-const SHORTEST_PORTION: Duration = Duration::from_millis(4);
+const SHORTEST_PORTION_TIME: Duration = Duration::from_millis(4);
 
 impl Portion {
     fn new(size: u64, window: Duration) -> Self {
-        let target = (window / 4).clamp(SHORTEST_PORTION, PORTION);
+        let target = (window / 4).clamp(SHORTEST_PORTION_TIME, PORTION_TIME);
         Self { messages: (65_536 / size).max(1), size, asked: Instant::now(), target }
     }
 
@@ -379,7 +390,7 @@ fn too_many() -> io::Error {
     io::Error::new(io::ErrorKind::InvalidInput, "this many rounds would exceed 2^64 bytes: use fewer")
 }
 
-fn silent(error: io::Error) -> io::Error {
+fn explain_timeout(error: io::Error) -> io::Error {
     match error.kind() {
         io::ErrorKind::WouldBlock => {
             io::Error::new(io::ErrorKind::TimedOut, "the server sent nothing before the timeout")
@@ -395,7 +406,7 @@ mod tests {
     #[test]
     fn who_has_a_byte_waits_until_all_have_one_or_one_has_failed() {
         for fails in [false, true] {
-            let turn = Arc::new(Turn::new(2));
+            let turn = Arc::new(RunState::new(2));
             let first = {
                 let turn = Arc::clone(&turn);
                 thread::Builder::new().spawn(move || turn.start_together()).unwrap()
@@ -414,9 +425,9 @@ mod tests {
 
     #[test]
     fn nobody_waits_for_ever() {
-        let turn = Turn::new(2);
+        let turn = RunState::new(2);
         let began = Instant::now();
         turn.start_together();
-        assert!(began.elapsed() >= LATEST_START && *turn.lock_start() == 1);
+        assert!(began.elapsed() >= START_TIMEOUT && *turn.lock_start() == 1);
     }
 }

@@ -7,24 +7,24 @@ use std::time::{Duration, Instant};
 use crossbeam::channel::Receiver;
 use crossbeam::select;
 
+use super::barrier::WindowBarrier;
+use super::collector::RunCollector;
 use super::error::{RigError, Side};
-use super::gate::Gate;
-use super::gathered::Gathered;
 use super::sample::Sample;
-use super::site::{DRAIN_TIMEOUT, RelayMeter, ServerEnd};
-use crate::cgroup::throttle::Counters;
+use super::site::{DRAIN_TIMEOUT, RelayMeter, ServerGuard};
+use crate::cgroup::throttle::ThrottleCounters;
+use crate::clients::{ClientOutcome, Clients, RunState, Work};
 use crate::cost::cpu;
-use crate::fleet::{Fleet, Outcome, Turn, Work};
-use crate::server::News;
+use crate::server::WorkerUpdate;
 
 /// The ends of a rig whose clients are in this process.
 #[derive(Debug)]
-pub(super) struct Own {
+pub(super) struct LocalRig {
     // Dropped in this order: clients first, so that the server sees them go.
-    pub(super) fleet: Fleet,
-    pub(super) _server: Box<dyn ServerEnd>,
-    pub(super) news: Receiver<News>,
-    pub(super) outcomes: Receiver<Outcome>,
+    pub(super) fleet: Clients,
+    pub(super) _server: Box<dyn ServerGuard>,
+    pub(super) news: Receiver<WorkerUpdate>,
+    pub(super) outcomes: Receiver<ClientOutcome>,
     pub(super) clients: usize,
     /// A peer that takes or gives nothing for so long is given up.
     pub(super) stall: Duration,
@@ -33,17 +33,17 @@ pub(super) struct Own {
     /// What lies between the ends and costs something.
     pub(super) relay: Option<Arc<dyn RelayMeter>>,
     /// How often the control groups of this process stop it.
-    pub(super) throttling: Counters,
+    pub(super) throttling: ThrottleCounters,
 }
 
 /// How often something is looked at that nobody reports.
 const TICK: Duration = Duration::from_micros(500);
 
-impl Own {
+impl LocalRig {
     /// Does `work` on all clients, its window in step with `gate`.
-    pub(super) fn run(&self, work: Work, gate: &mut dyn Gate) -> Result<Sample, RigError> {
-        let turn = Arc::new(Turn::new(self.clients));
-        let mut gathered = Gathered::new(self.clients);
+    pub(super) fn run(&self, work: Work, gate: &mut dyn WindowBarrier) -> Result<Sample, RigError> {
+        let turn = Arc::new(RunState::new(self.clients));
+        let mut gathered = RunCollector::new(self.clients);
         let relay = self.relay.as_ref().map(|relay| relay.start());
         let before = self.throttling.read();
         let (process, began) = (cpu::process_now().ok(), Instant::now());
@@ -61,9 +61,9 @@ impl Own {
     fn watch(
         &self,
         work: Work,
-        turn: &Turn,
-        gathered: &mut Gathered,
-        gate: &mut dyn Gate,
+        turn: &RunState,
+        gathered: &mut RunCollector,
+        gate: &mut dyn WindowBarrier,
     ) -> Result<Sample, RigError> {
         let window = match work {
             Work::Window(length) => Some(self.window(length, turn, gathered, gate)?),
@@ -83,12 +83,12 @@ impl Own {
     fn window(
         &self,
         length: Duration,
-        turn: &Turn,
-        gathered: &mut Gathered,
-        gate: &mut dyn Gate,
+        turn: &RunState,
+        gathered: &mut RunCollector,
+        gate: &mut dyn WindowBarrier,
     ) -> Result<(u64, Duration), RigError> {
         let patience = Instant::now() + self.patience();
-        while let Some(client) = turn.waits() {
+        while let Some(client) = turn.first_without_data() {
             if Instant::now() > patience {
                 return Err(self.hung(format!("client {client} has not received a byte yet")));
             }
@@ -107,12 +107,12 @@ impl Own {
         while !gate.is_over()? {
             self.listen_for(TICK, gathered)?;
         }
-        turn.enough();
+        turn.close_window();
         Ok((after - before, ended - began))
     }
 
     /// Takes what either end says until `instant`.
-    fn listen_until(&self, instant: Instant, gathered: &mut Gathered) -> Result<(), RigError> {
+    fn listen_until(&self, instant: Instant, gathered: &mut RunCollector) -> Result<(), RigError> {
         while Instant::now() < instant {
             self.listen_for(instant.saturating_duration_since(Instant::now()), gathered)?;
         }
@@ -120,7 +120,7 @@ impl Own {
     }
 
     /// Waits until every end has said how the run was.
-    fn gather(&self, turn: &Turn, gathered: &mut Gathered) -> Result<(), RigError> {
+    fn gather(&self, turn: &RunState, gathered: &mut RunCollector) -> Result<(), RigError> {
         let mut last = (Instant::now(), turn.bytes());
         while !gathered.complete() {
             let heard = self.listen_for(Duration::from_secs(1), gathered)?;
@@ -139,7 +139,7 @@ impl Own {
     }
 
     /// Takes the next message from either end; false when there was none for so long.
-    fn listen_for(&self, wait: Duration, gathered: &mut Gathered) -> Result<bool, RigError> {
+    fn listen_for(&self, wait: Duration, gathered: &mut RunCollector) -> Result<bool, RigError> {
         select! {
             recv(self.news) -> news => match news {
                 Ok(news) => gathered.take_news(news).map(|()| true),
@@ -154,7 +154,7 @@ impl Own {
     }
 
     /// A client's error is often only the echo of its sender's: give the sender a moment to say it first.
-    fn take_outcome(&self, outcome: Outcome, gathered: &mut Gathered) -> Result<(), RigError> {
+    fn take_outcome(&self, outcome: ClientOutcome, gathered: &mut RunCollector) -> Result<(), RigError> {
         let client = outcome.client;
         match outcome.result {
             Ok(receipt) => gathered.take_receipt(client, receipt),
@@ -172,8 +172,8 @@ impl Own {
     }
 
     /// Waits until every thread of either end is in its seat.
-    pub(super) fn await_ready(&self) -> Result<Gathered, RigError> {
-        let mut gathered = Gathered::new(self.clients);
+    pub(super) fn await_ready(&self) -> Result<RunCollector, RigError> {
+        let mut gathered = RunCollector::new(self.clients);
         let patience = self.patience() + self.preparation;
         let until = Instant::now() + patience;
         while !gathered.complete() {
@@ -199,7 +199,7 @@ impl Own {
 }
 
 /// An instant and what had been received at it: again if the thread was put aside between the two readings.
-fn instant_and_bytes(turn: &Turn) -> (Instant, u64) {
+fn instant_and_bytes(turn: &RunState) -> (Instant, u64) {
     const TRIES: usize = 5;
     const APART: Duration = Duration::from_micros(50);
     let read = || {
@@ -224,30 +224,30 @@ mod tests {
     use super::super::{Loopback, ServerSite as _, members};
     use super::*;
     use crate::message::Spec;
+    use crate::placement::{self, ThreadPlacement};
     use crate::protocol::Ticket;
     use crate::scenario::Scenario;
-    use crate::seat::{self, Seat};
     use crate::send;
 
     #[test]
     fn a_connection_that_the_server_ends_before_the_first_run_is_told_at_once() {
         let scenario = Scenario::new(&send::ALL[0], Spec::new(64).unwrap(), 2);
         let (news_to, news) = unbounded();
-        let reached = Loopback.reach(&scenario, &seat::cpus().unwrap(), news_to).unwrap();
+        let reached = Loopback.reach(&scenario, &placement::cpus().unwrap(), news_to).unwrap();
         // A ticket that is not the service's: the server shows them the door, and says nothing.
-        let (seats, ticket) = (vec![Seat::default(); 2], Ticket::new().unwrap());
+        let (seats, ticket) = (vec![ThreadPlacement::default(); 2], Ticket::new().unwrap());
         let members = members(&scenario, seats, reached.address, ticket).unwrap();
         let (outcomes_to, outcomes) = unbounded();
-        let own = Own {
-            fleet: Fleet::start(members, &outcomes_to).unwrap(),
+        let own = LocalRig {
+            fleet: Clients::start(members, &outcomes_to).unwrap(),
             _server: reached.end,
             news,
             outcomes,
             clients: 2,
-            stall: scenario.options.stall,
+            stall: scenario.options.stall_timeout,
             preparation: scenario.preparation(),
             relay: None,
-            throttling: Counters::open(),
+            throttling: ThrottleCounters::open(),
         };
         let began = Instant::now();
         let error = own.await_ready().map(drop).unwrap_err();

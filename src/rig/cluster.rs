@@ -6,13 +6,13 @@ use std::net::SocketAddr;
 use super::error::RigError;
 use super::sample::Sample;
 use super::site::SiteReport;
-use crate::connection::Applied;
+use crate::clients::Work;
+use crate::connection::AppliedOptions;
 use crate::cost::pollution::Walk;
-use crate::fleet::Work;
-use crate::seat::Placed;
+use crate::placement::CpuUsage;
 
 /// What several hosts have set up; dropped, they take it down.
-pub trait Crew: fmt::Debug + Send {
+pub trait ClientCluster: fmt::Debug + Send {
     /// Does `work` on all clients of all hosts.
     fn run(&mut self, work: Work) -> Result<Sample, RigError>;
 }
@@ -28,13 +28,13 @@ pub struct BufferOffsets {
 
 /// What there is to know of a rig.
 #[derive(Debug)]
-pub struct About {
+pub struct RigInfo {
     /// What its connections have, as read back.
-    pub applied: Applied,
+    pub applied: AppliedOptions,
     /// Where its server listens; of several the first.
     pub address: SocketAddr,
     /// The CPUs its threads were placed on.
-    pub placed: Placed,
+    pub placed: CpuUsage,
     /// Why the kernel copies zero-copy sends on this way, where that is known.
     pub copied_because: Option<String>,
     /// For the layout `huge`: the share of the messages' memory, 0 to 1, that the kernel gave huge pages for.

@@ -5,15 +5,15 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::roll::{Greeting, Role};
-use crate::remote::Shares;
-use crate::remote::order::Order;
+use super::membership::{Greeting, RankRole};
+use crate::remote::ClientShares;
+use crate::remote::order::ServiceOrder;
 use copycost::cost::cpu::CpuSpent;
 use copycost::cost::pollution::Walk;
-use copycost::internals::connection::{Applied, Options};
-use copycost::internals::seat::{Placed, Placement};
+use copycost::internals::connection::{AppliedOptions, ConnectionOptions};
+use copycost::internals::placement::{CpuUsage, Placement};
 use copycost::recv;
-use copycost::rig::{About, Sample, Work};
+use copycost::rig::{RigInfo, Sample, Work};
 use copycost::scenario::Scenario;
 
 /// The version of these words. Ranks of other versions of the program may work together as long as this is the same.
@@ -21,11 +21,11 @@ pub const VERSION: u32 = 1;
 
 /// What rank 0 says.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub enum Say {
+pub enum Command {
     /// The first word: what the rank is to be.
     Welcome {
         /// Serve, or receive.
-        role: Role,
+        role: RankRole,
         /// The secret of this job, in words.
         token: String,
         /// The network in which servers are reached, if that was said.
@@ -38,7 +38,7 @@ pub enum Say {
     /// What does your clock show?
     Clock,
     /// Have this rig ready.
-    SetUp(Box<SetUp>),
+    SetUp(Box<RigOrder>),
     /// Do this with it.
     Run {
         /// Which rig.
@@ -78,7 +78,7 @@ pub enum Say {
 
 /// What the others say.
 #[derive(Debug, Serialize, Deserialize)]
-pub enum Answer {
+pub enum Reply {
     /// To the first word: who this is.
     Greeting(Box<Greeting>),
     /// Why this rank cannot take part.
@@ -90,7 +90,7 @@ pub enum Answer {
         /// Which.
         rig: u64,
         /// What there is to know of it.
-        set_up: Box<Known>,
+        set_up: Box<HostRigInfo>,
     },
     /// It cannot be had.
     NotReady {
@@ -143,11 +143,11 @@ pub enum Answer {
 
 /// A rig to be made.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct SetUp {
+pub struct RigOrder {
     /// Its number in the job.
     pub rig: u64,
     /// What it measures, in the words of a guest.
-    pub order: Order,
+    pub order: ServiceOrder,
     /// How the clients receive.
     pub receive: String,
     /// How long an end may be silent.
@@ -155,13 +155,13 @@ pub struct SetUp {
     /// Where the server of this host is reached.
     pub addresses: Vec<SocketAddr>,
     /// Which of all clients this host's are.
-    pub shares: Shares,
+    pub shares: ClientShares,
 }
 
-impl SetUp {
+impl RigOrder {
     /// The scenario as this host measures it.
     pub fn scenario(&self) -> Result<Scenario, String> {
-        let Order { clients, placement, verify, nodelay, urgent, bounded, .. } = self.order.clone();
+        let ServiceOrder { clients, placement, verify, nodelay, urgent, bounded, .. } = self.order.clone();
         let (path, spec) = self.order.named()?;
         let receive = recv::ALL.iter().find(|receive| receive.name == self.receive);
         let receive = receive.ok_or_else(|| format!("there is no receive path '{}'", self.receive))?;
@@ -170,7 +170,11 @@ impl SetUp {
             placement,
             receive,
             verify,
-            options: Options { nodelay, stall: self.stall, ..Options::for_this_machine() },
+            options: ConnectionOptions {
+                nodelay,
+                stall_timeout: self.stall,
+                ..ConnectionOptions::for_this_machine()
+            },
             urgent,
             bounded,
             counted_threads: self.order.counted_threads,
@@ -183,9 +187,9 @@ impl SetUp {
 
 /// What there is to know of a host's part of a rig.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Known {
+pub struct HostRigInfo {
     /// What its connections have.
-    pub applied: Applied,
+    pub applied: AppliedOptions,
     /// The CPUs of both ends, of the senders, and whether none is used by both.
     pub placed: (usize, usize, bool),
     /// Where its server was reached.
@@ -201,10 +205,10 @@ pub struct Known {
     pub offsets: (Option<u16>, Option<u16>),
 }
 
-impl Known {
+impl HostRigInfo {
     /// Of a rig here.
-    pub fn of(about: &About) -> Self {
-        let Placed { cpus, sender_cpus, apart } = about.placed;
+    pub fn of(about: &RigInfo) -> Self {
+        let CpuUsage { cpus, sender_cpus, apart } = about.placed;
         Self {
             applied: about.applied.clone(),
             placed: (cpus, sender_cpus, apart),

@@ -26,28 +26,28 @@ const LONGEST_LINE: u64 = 1024;
 
 /// A build that serves, for as long as this lives.
 #[derive(Debug)]
-pub struct Served {
+pub struct OtherBuild {
     child: Child,
     address: SocketAddr,
 }
 
 /// This build and the other.
 #[derive(Debug)]
-pub struct Both {
-    ours: Served,
-    theirs: Served,
+pub struct BothBuilds {
+    ours: OtherBuild,
+    theirs: OtherBuild,
 }
 
-impl Both {
+impl BothBuilds {
     /// Starts the other build at `binary` and this one.
     pub fn start(binary: &Path) -> Result<Self, Failure> {
         let usage = |why: String| {
             Failure::Usage(format!("invalid value for --with: '{}' cannot serve: {why}", binary.display()))
         };
-        let theirs = Served::start(binary).map_err(usage)?;
+        let theirs = OtherBuild::start(binary).map_err(usage)?;
         // Not by name: the file may have been replaced by the next build meanwhile.
         let this = PathBuf::from("/proc/self/exe");
-        let ours = Served::start(&this)
+        let ours = OtherBuild::start(&this)
             .map_err(|why| Failure::Failed(format!("this program cannot serve: {why}")))?;
         Ok(Self { ours, theirs })
     }
@@ -59,7 +59,7 @@ impl Both {
     }
 }
 
-impl Served {
+impl OtherBuild {
     fn start(binary: &Path) -> Result<Self, String> {
         let mut command = Command::new(binary);
         command.args(["serve", "--port", "0", "--max-clients", &MAX_CLIENTS.to_string()]);
@@ -76,7 +76,7 @@ impl Served {
     }
 }
 
-impl Drop for Served {
+impl Drop for OtherBuild {
     fn drop(&mut self) {
         let until = Instant::now() + PATIENCE;
         let _ = process::terminate(&mut self.child);
@@ -136,7 +136,7 @@ mod tests {
         for (binary, says) in
             [("/nonexistent/copycost", "No such file"), ("/bin/true", "ended without a word")]
         {
-            let error = Both::start(Path::new(binary)).unwrap_err().to_string();
+            let error = BothBuilds::start(Path::new(binary)).unwrap_err().to_string();
             assert!(error.contains("--with") && error.contains(binary) && error.contains(says), "{error}");
         }
     }

@@ -4,33 +4,33 @@ use std::time::{Duration, Instant};
 
 use crossbeam::channel::Receiver;
 
-use super::field::Field;
-use super::pace::{Allotment, Pace};
+use super::budget::{CellBudget, TimeBudget};
+use super::contestants::Contestants;
 use crate::cli::Failure;
-use crate::cli::arguments::Crossing;
+use crate::cli::arguments::CrossoverRequest;
 use crate::cli::files::Files;
-use crate::cli::plan::Plan;
+use crate::cli::plan::RunPlan;
 use crate::cli::progress::Progress;
-use crate::compare::Measured;
-use crate::compare::cell::{Cell, Contestant, Failed};
+use crate::compare::ContestantResult;
+use crate::compare::cell::{Cell, Contestant, ContestantFailure};
 use crate::compare::metric::Metric;
 use crate::compare::rigs::Rigs;
-use crate::compare::trial::{self, End};
+use crate::compare::trial::{self, TrialEnd};
 use crate::doctor;
 use crate::record::{CellFailure, Comparison, Paired, Record, Results};
 use copycost::cost::system::IdleBaseline;
 use copycost::scenario::Scenario;
 use copycost::send::SendPath;
-use copycost::units::{ByteSize, Clients, Rate};
+use copycost::units::{ByteSize, ClientCount, Rate};
 
 /// A budget may be passed by a tenth, and a short one by so much: every cell takes two set-ups at least.
 const OVERRUN: Duration = Duration::from_secs(5);
 
 /// A run under way.
 #[derive(Debug)]
-pub struct Course<'a> {
-    pub field: Field,
-    pub pace: Pace,
+pub struct RunSession<'a> {
+    pub field: Contestants,
+    pub pace: TimeBudget,
     /// When the budget is over, if there is one.
     pub until: Instant,
     pub baseline: Option<IdleBaseline>,
@@ -38,7 +38,7 @@ pub struct Course<'a> {
     budget: Duration,
     /// What `doctor` is asked when the first cell begins, and whether both ends are here: looking takes a moment, which
     /// a run that measures nothing does not need.
-    pub to_examine: Option<(doctor::Plan, bool)>,
+    pub to_examine: Option<(doctor::PlannedRun, bool)>,
     pub files: &'a Files,
     pub results: Results,
     pub progress: Progress,
@@ -52,15 +52,15 @@ pub struct Course<'a> {
     seed: u64,
 }
 
-impl<'a> Course<'a> {
+impl<'a> RunSession<'a> {
     /// A run that begins, or goes on after `results`.
     pub fn new(
-        field: Field,
-        pace: Pace,
+        field: Contestants,
+        pace: TimeBudget,
         files: &'a Files,
         results: Results,
         signals: &'a Receiver<()>,
-        plan: Plan,
+        plan: RunPlan,
         until: Instant,
     ) -> Self {
         let to_come = plan.cells.len();
@@ -149,13 +149,13 @@ impl<'a> Course<'a> {
         let began = Instant::now();
         let (cell, end, allotment) = self.measure(contestants, &pairs);
         self.still_whole()?;
-        if cell.setups() == 0 && end == End::CalledOff {
+        if cell.setups() == 0 && end == TrialEnd::CalledOff {
             return Ok(());
         }
         self.keep_pairs(&cell, &pairs, end, &allotment, (size, clients));
         let setups = cell.setups();
         let progress = &self.progress;
-        let latency = allotment.latency.filter(|_| end != End::CalledOff);
+        let latency = allotment.latency.filter(|_| end != TrialEnd::CalledOff);
         let finished = cell.finish(latency, &mut |_| progress.tick());
         self.still_whole()?;
         let told: Vec<_> = finished.iter().map(|(who, measured)| one_figure(who, measured)).collect();
@@ -193,11 +193,11 @@ impl<'a> Course<'a> {
     /// Looks for a crossover and keeps it.
     pub fn crossover(
         &mut self,
-        crossing: &Crossing,
-        look: &super::crossing::Looker<'_>,
+        crossing: &CrossoverRequest,
+        look: &super::crossovers::CrossoverSearch<'_>,
     ) -> Result<(), Failure> {
         if !self.interrupted {
-            super::crossing::find(self, crossing, look);
+            super::crossovers::find(self, crossing, look);
             self.still_whole()?;
             self.save()?;
         }
@@ -209,7 +209,7 @@ impl<'a> Course<'a> {
         &mut self,
         contestants: Vec<Contestant>,
         pairs: &[(usize, usize)],
-    ) -> (Cell, End, Allotment) {
+    ) -> (Cell, TrialEnd, CellBudget) {
         let paths = contestants.len();
         let clients = contestants.first().map_or(1, |contestant| contestant.scenario.clients);
         self.seed += 1;
@@ -240,14 +240,14 @@ impl<'a> Course<'a> {
         &mut self,
         cell: &Cell,
         pairs: &[(usize, usize)],
-        end: End,
-        allotment: &Allotment,
+        end: TrialEnd,
+        allotment: &CellBudget,
         (size, clients): (usize, usize),
     ) {
         let why = match end {
-            End::OutOfTime => "the budget was used up",
-            End::CalledOff => "it was interrupted",
-            End::Precise | End::Full | End::NobodyLeft => "no more were made",
+            TrialEnd::OutOfTime => "the budget was used up",
+            TrialEnd::CalledOff => "it was interrupted",
+            TrialEnd::Precise | TrialEnd::Full | TrialEnd::NobodyLeft => "no more were made",
         };
         let client_hosts = self.field.site().client_hosts();
         let goal = allotment.effort.precision.map(|precision| (precision, why));
@@ -265,7 +265,7 @@ impl<'a> Course<'a> {
         }
     }
 
-    fn keep(&mut self, contestant: &Contestant, measured: Result<Measured, Failed>) {
+    fn keep(&mut self, contestant: &Contestant, measured: Result<ContestantResult, ContestantFailure>) {
         let Contestant { name, scenario, .. } = contestant;
         match measured {
             Ok(measured) => {
@@ -281,7 +281,7 @@ impl<'a> Course<'a> {
     }
 
     /// Keeps that a path could not be measured.
-    pub fn fail(&mut self, path: &str, size: usize, clients: usize, error: &Failed) {
+    pub fn fail(&mut self, path: &str, size: usize, clients: usize, error: &ContestantFailure) {
         let (path, error) = (path.to_owned(), error.to_string());
         let client_hosts = self.field.site().client_hosts();
         self.results.failures.push(CellFailure { path, size, clients, client_hosts, error });
@@ -297,10 +297,10 @@ impl<'a> Course<'a> {
 
 /// What a cell is called where people read it.
 pub fn cell_name(size: usize, clients: usize) -> String {
-    format!("{}, {}", ByteSize(size), Clients(clients))
+    format!("{}, {}", ByteSize(size), ClientCount(clients))
 }
 
-fn one_figure(who: &Contestant, measured: &Result<Measured, Failed>) -> String {
+fn one_figure(who: &Contestant, measured: &Result<ContestantResult, ContestantFailure>) -> String {
     match measured {
         Ok(measured) if measured.sample.bytes == 0 => format!("{} received nothing", who.name),
         Ok(measured) => format!("{} {}", who.name, Rate(measured.sample.throughput())),

@@ -7,21 +7,21 @@ use std::net::{Ipv4Addr, SocketAddr};
 
 use serde::{Deserialize, Serialize};
 
-use super::words::VERSION;
+use super::control_messages::VERSION;
 use crate::conditions::{Conditions, RankConditions};
-use copycost::internals::connection::{self, Applied, Options};
+use copycost::internals::connection::{self, AppliedOptions, ConnectionOptions};
 use copycost::internals::sys::boot;
 
 /// What a rank is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Role {
+pub enum RankRole {
     /// It sends.
     Serves,
     /// It receives, with a fleet of its own.
     Receives,
 }
 
-impl fmt::Display for Role {
+impl fmt::Display for RankRole {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Serves => "server",
@@ -53,8 +53,9 @@ impl Greeting {
         let read = |path| fs::read_to_string(path).unwrap_or_default().trim().to_owned();
         let mut conditions = Conditions::here();
         // Only a socket tells which congestion control may be set and how large its buffers become.
-        let probe = connection::listen((Ipv4Addr::LOCALHOST, 0).into(), &Options::for_this_machine());
-        if let Ok(applied) = probe.and_then(|probe| Applied::of(&probe)) {
+        let probe =
+            connection::listen((Ipv4Addr::LOCALHOST, 0).into(), &ConnectionOptions::for_this_machine());
+        if let Ok(applied) = probe.and_then(|probe| AppliedOptions::of(&probe)) {
             conditions.connected(&applied);
         }
         Self {
@@ -84,7 +85,7 @@ pub struct Member {
     /// Its number.
     pub rank: usize,
     /// What it is.
-    pub role: Role,
+    pub role: RankRole,
     /// How it has introduced itself.
     pub greeting: Greeting,
 }
@@ -188,7 +189,7 @@ mod tests {
             conditions,
             addresses: Vec::new(),
         };
-        Member { rank, role: if rank == 0 { Role::Serves } else { Role::Receives }, greeting }
+        Member { rank, role: if rank == 0 { RankRole::Serves } else { RankRole::Receives }, greeting }
     }
 
     #[test]

@@ -7,18 +7,18 @@ use crate::cli::over;
 use crate::compare::cell::Contestant;
 use copycost::offset::Offsets;
 use copycost::rig::Site;
-use copycost::scenario::Options;
+use copycost::scenario::ConnectionOptions;
 use copycost::scenario::Scenario;
 use copycost::send::SendPath;
 
-use super::served::{Both, OLD};
+use super::other_build::{BothBuilds, OLD};
 
 /// The paths, and where they are served.
 #[derive(Debug)]
-pub struct Field {
+pub struct Contestants {
     paths: Vec<&'static SendPath>,
     site: Arc<dyn Site>,
-    both: Option<Both>,
+    both: Option<BothBuilds>,
     arms: Vec<(Option<String>, Offsets)>,
     reference: usize,
     reached: bool,
@@ -27,12 +27,12 @@ pub struct Field {
 /// The path that the others are compared with unless told otherwise: what a server would do without a second thought.
 const USUAL_REFERENCE: &str = "onecopy";
 
-impl Field {
+impl Contestants {
     /// `paths` at `site`, or with `both` each of them by both builds, each with every one of `arms`.
     pub fn new(
         paths: Vec<&'static SendPath>,
         site: Arc<dyn Site>,
-        both: Option<Both>,
+        both: Option<BothBuilds>,
         arms: Vec<(Option<String>, Offsets)>,
         reference: Option<&SendPath>,
     ) -> Result<Self, Failure> {
@@ -52,7 +52,7 @@ impl Field {
     }
 
     /// Makes sure, once, that another host is there and lets this one in.
-    pub fn reach(&mut self, options: &Options) -> Result<(), Failure> {
+    pub fn reach(&mut self, options: &ConnectionOptions) -> Result<(), Failure> {
         if !std::mem::replace(&mut self.reached, true) {
             over::check(&*self.site, options)?;
         }
@@ -132,11 +132,11 @@ mod tests {
     use copycost::rig::Loopback;
     use copycost::send;
 
-    fn field(names: &[&str], reference: Option<&str>) -> Result<Field, Failure> {
+    fn field(names: &[&str], reference: Option<&str>) -> Result<Contestants, Failure> {
         let path = |name: &&str| send::by_name(name).unwrap();
         let reference = reference.map(|name| path(&name));
         let arms = vec![(None, Offsets::default())];
-        Field::new(names.iter().map(path).collect(), Arc::new(Loopback), None, arms, reference)
+        Contestants::new(names.iter().map(path).collect(), Arc::new(Loopback), None, arms, reference)
     }
 
     #[test]
@@ -144,7 +144,7 @@ mod tests {
         let paths = vec![send::by_name("onecopy").unwrap(), send::by_name("zerocopy").unwrap()];
         let arm = |name: &str| (Some(name.to_owned()), Offsets::default());
         let arms = vec![arm("64"), arm("16")];
-        let field = Field::new(paths, Arc::new(Loopback), None, arms, None).unwrap();
+        let field = Contestants::new(paths, Arc::new(Loopback), None, arms, None).unwrap();
         assert_eq!(field.pairs(), [(1, 0), (2, 0), (3, 1), (3, 2)]);
         assert_eq!(field.count(), 4);
         let scenario = |path| Scenario::new(path, copycost::message::Spec::new(64).unwrap(), 1);

@@ -16,7 +16,7 @@ const FOR_LATENCY: u32 = 5;
 
 /// What was asked for.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Pace {
+pub struct TimeBudget {
     /// The measured time of each path in each cell, where there is no budget.
     pub each: Duration,
     /// The fewest set-ups among which it is divided.
@@ -33,7 +33,7 @@ pub struct Pace {
 
 /// What one cell gets.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Allotment {
+pub struct CellBudget {
     /// The turns of a set-up.
     pub turns: Turns,
     /// How many set-ups.
@@ -42,7 +42,7 @@ pub struct Allotment {
     pub latency: Option<Duration>,
 }
 
-impl Allotment {
+impl CellBudget {
     /// How long a cell of so many paths with so many clients takes.
     pub fn expected(&self, paths: usize, clients: usize) -> Duration {
         let setup = building(clients) + self.turns.time() + opening(clients) * self.turns.rows as u32;
@@ -52,7 +52,7 @@ impl Allotment {
     }
 }
 
-impl Pace {
+impl TimeBudget {
     /// What a cell of `paths` paths with so many clients gets, when `left` of the budget are left for it and all after it, `cells` in number.
     pub fn allot(
         &self,
@@ -60,7 +60,7 @@ impl Pace {
         rows_per_block: usize,
         left: Duration,
         cells: usize,
-    ) -> Allotment {
+    ) -> CellBudget {
         if self.budgeted {
             let share = left / u32::try_from(cells.max(1)).unwrap_or(u32::MAX);
             self.share_out(share, (paths, clients), rows_per_block)
@@ -74,7 +74,7 @@ impl Pace {
         share: Duration,
         (paths, clients): (usize, usize),
         rows_per_block: usize,
-    ) -> Allotment {
+    ) -> CellBudget {
         let latency = self.latency.then(|| share / FOR_LATENCY);
         let share = share.saturating_sub(latency.unwrap_or_default());
         // As if for one more: a set-up may take longer than foreseen.
@@ -86,7 +86,7 @@ impl Pace {
             time: Some(share),
             alpha: self.alpha,
         };
-        Allotment {
+        CellBudget {
             turns,
             effort,
             latency: latency.map(|time| time / u32::try_from(paths.max(1)).unwrap_or(1)),
@@ -94,14 +94,14 @@ impl Pace {
     }
 
     /// More time makes more set-ups rather than longer ones: they are what the statistics count.
-    fn spend(&self, rows_per_block: usize, clients: usize) -> Allotment {
+    fn spend(&self, rows_per_block: usize, clients: usize) -> CellBudget {
         let blocks = (self.each.as_secs_f64() / block_time(rows_per_block).as_secs_f64()).round() as usize;
         let setups = if self.setups < SETUPS { self.setups } else { blocks.max(self.setups) };
         let turns = Turns::of(self.each / u32::try_from(setups).unwrap_or(u32::MAX), rows_per_block, clients);
         let at_most = self.precision.map_or(setups, |_| MOST_SETUPS.max(setups));
         let effort =
             Effort { at_least: setups, at_most, precision: self.precision, time: None, alpha: self.alpha };
-        Allotment { turns, effort, latency: self.latency.then(|| self.each / 2) }
+        CellBudget { turns, effort, latency: self.latency.then(|| self.each / 2) }
     }
 }
 
@@ -109,7 +109,7 @@ impl Pace {
 mod tests {
     use super::*;
 
-    const PACE: Pace = Pace {
+    const PACE: TimeBudget = TimeBudget {
         each: Duration::from_secs(1),
         setups: SETUPS,
         budgeted: false,
@@ -125,7 +125,7 @@ mod tests {
         assert_eq!(allotment.turns.rows, 6);
         let time = allotment.turns.time() * 8;
         assert!(time <= PACE.each && time + Duration::from_millis(1) > PACE.each);
-        let long = Pace { each: Duration::from_secs(60), ..PACE }.allot((3, 1), 6, Duration::ZERO, 4);
+        let long = TimeBudget { each: Duration::from_secs(60), ..PACE }.allot((3, 1), 6, Duration::ZERO, 4);
         assert_eq!(
             (long.effort.at_least, long.turns),
             (125, Turns { rows: 6, length: Duration::from_millis(80) })
@@ -134,21 +134,21 @@ mod tests {
 
     #[test]
     fn fewer_set_ups_are_longer_ones() {
-        let allotment = Pace { setups: 2, ..PACE }.allot((3, 1), 6, Duration::ZERO, 4);
+        let allotment = TimeBudget { setups: 2, ..PACE }.allot((3, 1), 6, Duration::ZERO, 4);
         assert_eq!((allotment.effort.at_least, allotment.effort.at_most), (2, 2));
         assert_eq!(allotment.turns, Turns { rows: 6, length: PACE.each / 12 });
     }
 
     #[test]
     fn a_precision_alone_has_an_end() {
-        let allotment = Pace { precision: Some(0.01), ..PACE }.allot((3, 1), 6, Duration::ZERO, 4);
+        let allotment = TimeBudget { precision: Some(0.01), ..PACE }.allot((3, 1), 6, Duration::ZERO, 4);
         assert_eq!((allotment.effort.at_least, allotment.effort.at_most), (8, 64));
         assert_eq!(allotment.effort.precision, Some(0.01));
     }
 
     #[test]
     fn a_budget_is_shared_among_the_cells_that_are_left() {
-        let pace = Pace { budgeted: true, latency: true, ..PACE };
+        let pace = TimeBudget { budgeted: true, latency: true, ..PACE };
         let allotment = pace.allot((3, 1), 6, Duration::from_secs(20), 4);
         assert_eq!(allotment.effort.time, Some(Duration::from_secs(4)));
         assert_eq!(allotment.effort.precision, Some(USUAL_PRECISION));

@@ -1,15 +1,15 @@
 //! `--crossover`: two paths at size after size, hot and cold.
 
-use super::course::{Course, cell_name};
-use crate::cli::arguments::Crossing;
+use super::session::{RunSession, cell_name};
+use crate::cli::arguments::CrossoverRequest;
 use crate::compare::cell::Contestant;
-use crate::compare::crossover::{self, Between, Standing, Standings};
+use crate::compare::crossover::{self, CrossoverInterval, Standing, Standings};
 use crate::compare::metric::Metric;
-use crate::compare::stats::{Estimate, Word};
-use crate::compare::trial::End;
+use crate::compare::stats::{Estimate, Judgement};
+use crate::compare::trial::TrialEnd;
 use crate::record::Crossover;
 use copycost::message::Footprint;
-use copycost::units::Clients;
+use copycost::units::ClientCount;
 
 /// Hot flatters copying, cold flatters what does not copy: the truth of a server lies between.
 pub const FOOTPRINTS: [Footprint; 2] = [Footprint::Hot, Footprint::Cold];
@@ -19,7 +19,7 @@ pub const FOOTPRINTS: [Footprint; 2] = [Footprint::Hot, Footprint::Cold];
 const ALPHA: f64 = 0.01;
 
 /// Who is to be measured, given a size.
-pub struct Looker<'a> {
+pub struct CrossoverSearch<'a> {
     /// The clients.
     pub clients: usize,
     /// How much memory the messages in turn cover.
@@ -29,7 +29,7 @@ pub struct Looker<'a> {
 }
 
 /// Finds the crossover of every metric and keeps those that have an answer.
-pub fn find(course: &mut Course<'_>, crossing: &Crossing, looker: &Looker<'_>) {
+pub fn find(course: &mut RunSession<'_>, crossing: &CrossoverRequest, looker: &CrossoverSearch<'_>) {
     let (clients, footprint) = (looker.clients, looker.footprint.to_string());
     let (path, against) = (crossing.path.name.to_owned(), crossing.against.name.to_owned());
     let client_hosts = course.field.site().client_hosts();
@@ -54,7 +54,7 @@ pub fn find(course: &mut Course<'_>, crossing: &Crossing, looker: &Looker<'_>) {
     };
     let found = crossover::find(crossing.most, &mut look);
     course.to_come = course.to_come.saturating_sub(looks_left);
-    for (metric, Between { low, high }) in found.into_iter().flatten() {
+    for (metric, CrossoverInterval { low, high }) in found.into_iter().flatten() {
         // Where no size could tell, there is nothing to keep.
         if told[metric as usize] && (low.is_some() || high.is_some()) {
             course.results.crossovers.push(Crossover {
@@ -70,11 +70,16 @@ pub fn find(course: &mut Course<'_>, crossing: &Crossing, looker: &Looker<'_>) {
             });
         }
     }
-    let told = format!("crossover of {path} and {against}, {}, {footprint}: done", Clients(clients));
+    let told = format!("crossover of {path} and {against}, {}, {footprint}: done", ClientCount(clients));
     course.progress.end(looks_left, &told);
 }
 
-fn at(course: &mut Course<'_>, looker: &Looker<'_>, size: usize, told: &mut [bool; 3]) -> Option<Standings> {
+fn at(
+    course: &mut RunSession<'_>,
+    looker: &CrossoverSearch<'_>,
+    size: usize,
+    told: &mut [bool; 3],
+) -> Option<Standings> {
     // Cold messages take seconds to make: what there is no time for stays unknown.
     if course.is_out_of_time() {
         course.progress.skip();
@@ -91,9 +96,9 @@ fn at(course: &mut Course<'_>, looker: &Looker<'_>, size: usize, told: &mut [boo
         told[metric as usize] |= estimate.is_some();
         estimate.map_or(Standing::Unknown, |estimate| standing(&estimate, metric))
     });
-    let mut whole = end != End::CalledOff;
+    let mut whole = end != TrialEnd::CalledOff;
     for (contestant, measured) in cell.finish(None, &mut |_| ()) {
-        if let (Err(error), true) = (measured, end != End::CalledOff) {
+        if let (Err(error), true) = (measured, end != TrialEnd::CalledOff) {
             course.fail(&contestant.name, size, looker.clients, &error);
             whole = false;
         }
@@ -102,9 +107,9 @@ fn at(course: &mut Course<'_>, looker: &Looker<'_>, size: usize, told: &mut [boo
 }
 
 fn standing(estimate: &Estimate, metric: Metric) -> Standing {
-    match Word::of(&estimate.interval(ALPHA), metric.better()) {
-        Word::Faster => Standing::Wins,
-        Word::Slower | Word::Equivalent => Standing::DoesNotWin,
-        Word::Undecided => Standing::Unknown,
+    match Judgement::of(&estimate.interval(ALPHA), metric.better()) {
+        Judgement::Faster => Standing::Wins,
+        Judgement::Slower | Judgement::Equivalent => Standing::DoesNotWin,
+        Judgement::Undecided => Standing::Unknown,
     }
 }

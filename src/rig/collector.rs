@@ -2,12 +2,12 @@
 
 use super::error::{RigError, Side};
 use super::sample::Sample;
+use crate::clients::ClientReport;
 use crate::cost::pollution::Walk;
-use crate::fleet::Receipt;
-use crate::server::{News, Report, Told};
+use crate::server::{SenderReport, WorkerEvent, WorkerUpdate};
 
 /// What both ends have said so far.
-pub(super) struct Gathered {
+pub(super) struct RunCollector {
     /// By client: whether its sender has said that it is seated, or what the run was.
     senders: Vec<bool>,
     /// By client: whether it has said the same.
@@ -15,14 +15,14 @@ pub(super) struct Gathered {
     pub(super) huge_share: Option<f64>,
     pub(super) idle_walk: Walk,
     pub(super) message_offset: Option<u16>,
-    reports: Vec<Report>,
-    pub(super) receipts: Vec<Receipt>,
+    reports: Vec<SenderReport>,
+    pub(super) receipts: Vec<ClientReport>,
 }
 
 /// More names than this are not read.
 const MOST_NAMED: usize = 4;
 
-impl Gathered {
+impl RunCollector {
     pub(super) fn new(clients: usize) -> Self {
         let (reports, receipts) = (Vec::with_capacity(clients), Vec::with_capacity(clients));
         let (senders, clients) = (vec![false; clients], vec![false; clients]);
@@ -54,14 +54,14 @@ impl Gathered {
         if more > 0 { format!("{named} and {more} more") } else { named }
     }
 
-    pub(super) fn take_receipt(&mut self, client: usize, receipt: Receipt) {
+    pub(super) fn take_receipt(&mut self, client: usize, receipt: ClientReport) {
         self.receipts.push(receipt);
         heard(&mut self.clients, client);
     }
 
-    pub(super) fn take_news(&mut self, news: News) -> Result<(), RigError> {
-        match news.told {
-            Told::Ready { huge_share, idle_walk, message_offset } => {
+    pub(super) fn take_news(&mut self, news: WorkerUpdate) -> Result<(), RigError> {
+        match news.event {
+            WorkerEvent::Ready { huge_share, idle_walk, message_offset } => {
                 if news.client == 0 {
                     self.message_offset = message_offset;
                 }
@@ -69,11 +69,11 @@ impl Gathered {
                 self.idle_walk += idle_walk;
                 self.huge_share = self.huge_share.or(huge_share);
             }
-            Told::Report(report) => {
+            WorkerEvent::Report(report) => {
                 heard(&mut self.senders, news.client);
                 self.reports.push(*report);
             }
-            Told::Failed(failure) => {
+            WorkerEvent::Failed(failure) => {
                 let mut ledger = Box::new(self.sample().ledger);
                 ledger.add(&failure.ledger);
                 return Err(RigError::End {
@@ -92,7 +92,7 @@ impl Gathered {
         for report in &self.reports {
             sample.messages += report.messages;
             sample.calls += report.calls;
-            sample.sender.beside(&report.spent);
+            sample.sender.merge_parallel(&report.spent);
             sample.walk += report.walk;
             sample.wire = match (sample.wire.take(), report.wire.clone()) {
                 (Some(mine), Some(theirs)) => Some(mine.and(theirs)),
@@ -103,7 +103,7 @@ impl Gathered {
             sample.drain = sample.drain.max(report.drain);
         }
         for receipt in &self.receipts {
-            sample.receiver.beside(&receipt.spent);
+            sample.receiver.merge_parallel(&receipt.spent);
             sample.latency.add(&receipt.latency);
             sample.add_mapped(receipt.mapped);
         }
@@ -122,13 +122,13 @@ fn heard(ends: &mut [bool], number: usize) {
 mod tests {
     use super::*;
 
-    fn report(client: usize) -> News {
-        News { client, told: Told::Report(Box::default()) }
+    fn report(client: usize) -> WorkerUpdate {
+        WorkerUpdate { client, event: WorkerEvent::Report(Box::default()) }
     }
 
     #[test]
     fn who_has_not_spoken_is_named() {
-        let mut gathered = Gathered::new(2);
+        let mut gathered = RunCollector::new(2);
         assert_eq!(gathered.silent(), "the sender of client 0, the sender of client 1, client 0, client 1");
         gathered.take_news(report(0)).unwrap();
         // Twice is not for the other, and a number that there is not is nobody's.
@@ -136,7 +136,7 @@ mod tests {
         gathered.take_news(report(7)).unwrap();
         assert_eq!(gathered.silent(), "the sender of client 1, client 0, client 1");
         assert!(!gathered.complete());
-        assert_eq!(Gathered::new(3).silent().matches("sender").count(), 3);
-        assert!(Gathered::new(1000).silent().ends_with("the sender of client 3 and 1996 more"));
+        assert_eq!(RunCollector::new(3).silent().matches("sender").count(), 3);
+        assert!(RunCollector::new(1000).silent().ends_with("the sender of client 3 and 1996 more"));
     }
 }

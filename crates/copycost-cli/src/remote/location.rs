@@ -7,14 +7,14 @@ use copycost::internals::sys::boot;
 
 /// Where a process runs.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Machine {
+pub struct ProcessLocation {
     /// The kernel's boot id; two machines never have the same.
     pub boot_id: String,
     /// The CPUs that the process may use, in the order in which it fills them.
     pub cpus: Vec<usize>,
 }
 
-impl Machine {
+impl ProcessLocation {
     /// Of this process, which may use `cpus`; `None` where the kernel does not tell its boot id.
     pub fn here(cpus: &[usize]) -> Option<Self> {
         Some(Self { boot_id: boot::id()?, cpus: cpus.to_vec() })
@@ -23,7 +23,7 @@ impl Machine {
 
 /// What a host knows of a guest's place.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Together {
+pub struct Colocation {
     /// Both ends are on one machine.
     pub same_machine: bool,
     /// The CPUs that both may use; none on two machines, and where each end was given CPUs of its own.
@@ -33,20 +33,20 @@ pub struct Together {
 /// Compares the host's place with the guest's, as far as each is known; `same_address`: the guest has connected from the
 /// address that it has connected to.
 pub fn together(
-    here: Option<&Machine>,
-    guest: Option<&Machine>,
+    here: Option<&ProcessLocation>,
+    guest: Option<&ProcessLocation>,
     same_address: bool,
     cpus: &[usize],
-) -> Together {
+) -> Colocation {
     match (here, guest) {
-        (Some(here), Some(guest)) if here.boot_id == guest.boot_id => Together {
+        (Some(here), Some(guest)) if here.boot_id == guest.boot_id => Colocation {
             same_machine: true,
             shared_cpus: cpus.iter().copied().filter(|cpu| guest.cpus.contains(cpu)).collect(),
         },
-        (Some(_), Some(_)) => Together { same_machine: false, shared_cpus: Vec::new() },
+        (Some(_), Some(_)) => Colocation { same_machine: false, shared_cpus: Vec::new() },
         // A guest of an earlier version, or a kernel that does not tell.
-        _ if same_address => Together { same_machine: true, shared_cpus: cpus.to_vec() },
-        _ => Together { same_machine: false, shared_cpus: Vec::new() },
+        _ if same_address => Colocation { same_machine: true, shared_cpus: cpus.to_vec() },
+        _ => Colocation { same_machine: false, shared_cpus: Vec::new() },
     }
 }
 
@@ -54,15 +54,15 @@ pub fn together(
 mod tests {
     use super::*;
 
-    fn machine(boot_id: &str, cpus: &[usize]) -> Machine {
-        Machine { boot_id: boot_id.into(), cpus: cpus.to_vec() }
+    fn machine(boot_id: &str, cpus: &[usize]) -> ProcessLocation {
+        ProcessLocation { boot_id: boot_id.into(), cpus: cpus.to_vec() }
     }
 
     #[test]
     fn one_kernel_is_one_machine_whatever_the_addresses() {
         let here = machine("a", &[0, 2, 1]);
-        let of = |guest: Option<&Machine>, same_address| {
-            let Together { same_machine, shared_cpus } =
+        let of = |guest: Option<&ProcessLocation>, same_address| {
+            let Colocation { same_machine, shared_cpus } =
                 together(Some(&here), guest, same_address, &here.cpus);
             (same_machine, shared_cpus)
         };
@@ -76,6 +76,6 @@ mod tests {
 
     #[test]
     fn this_machine_has_a_boot_id() {
-        assert_eq!(Machine::here(&[3]).unwrap().cpus, [3]);
+        assert_eq!(ProcessLocation::here(&[3]).unwrap().cpus, [3]);
     }
 }
