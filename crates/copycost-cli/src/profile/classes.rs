@@ -1,10 +1,9 @@
-//! The one table: which kernel function belongs to which class of cost, and where that function stands in the kernel's
-//! source (paths of Linux 6.18).
+//! Which kernel function belongs to which class of cost. The table is `kernel_functions.txt`.
 //!
 //! A sample belongs to the class of its innermost frame, because that is the code that ran. Three kinds of frames say
 //! nothing by themselves and give way to the nearest caller that has a class:
 //!
-//! - what everybody uses ([`GENERIC`]): copying and filling memory, locks, RCU, lists, clocks, timers. So a
+//! - what everybody uses (`[generic]`): copying and filling memory, locks, RCU, lists, clocks, timers. So a
 //!   `memcpy` below `skb_copy_ubufs` is a copy, and an unlock below `__wake_up` is a wake-up;
 //! - small helpers of TCP and of buffers that are in no line of the table (`tcp_*`, `skb_*`, …): which of them a
 //!   compiler leaves as functions changes from kernel to kernel;
@@ -13,7 +12,7 @@
 use std::collections::HashMap;
 use std::sync::OnceLock;
 
-use copycost::message::words;
+use copycost::named_enum;
 
 /// What the time went into.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -45,7 +44,7 @@ pub enum Class {
     Rest,
 }
 
-words!(Class: Copy = "copy", Hazard = "hazardous copy", Pin = "pin and unpin", Allocate = "allocate and free", Entry = "system-call entry",
+named_enum!(Class: Copy = "copy", Hazard = "hazardous copy", Pin = "pin and unpin", Allocate = "allocate and free", Entry = "system-call entry",
     Transmit = "TCP transmit", Softirq = "receive softirq", Receive = "receive call", Notification = "notification",
     Scheduling = "wake-up and scheduling", User = "user space", Rest = "rest");
 
@@ -67,1096 +66,48 @@ pub fn has_the_copy(name: &str) -> bool {
     COPYING.iter().any(|begin| name.starts_with(begin))
 }
 
-/// A line of the table: a class, a file of the kernel, and functions in it. A name that ends in `*` stands for all that
-/// begin so; where several fit the longest counts.
-type ClassLine = (Class, &'static str, &'static [&'static str]);
+/// The table; its head explains it.
+const TABLE: &str = include_str!("kernel_functions.txt");
 
-/// The table.
-pub const TABLE: &[ClassLine] = &[
-    (
-        Class::Copy,
-        "lib/iov_iter.c",
-        &[
-            "_copy_from_iter*",
-            "_copy_to_iter*",
-            "copy_page_from_iter*",
-            "copy_page_to_iter*",
-            "copy_from_user_iter",
-            "copy_to_user_iter",
-            "csum_and_copy_*",
-        ],
-    ),
-    (
-        Class::Copy,
-        "arch/x86/lib/copy_user_64.S",
-        &["rep_movs_alternative", "copy_user_generic*", "copy_user_enhanced_fast_string"],
-    ),
-    (
-        Class::Copy,
-        "arch/arm64/lib/copy_from_user.S",
-        &["__arch_copy_from_user", "__arch_copy_to_user", "__pi_copy_page"],
-    ),
-    (Class::Copy, "arch/x86/lib/csum-copy_64.S", &["csum_partial_copy_generic", "csum_partial", "do_csum"]),
-    (
-        Class::Copy,
-        "net/core/skbuff.c",
-        &[
-            "skb_copy_ubufs",
-            "skb_copy_bits",
-            "skb_copy_and_csum*",
-            "skb_pp_cow_data",
-            "skb_store_bits",
-            "skb_linearize",
-            "__pskb_pull_tail",
-        ],
-    ),
-    (
-        Class::Copy,
-        "net/core/datagram.c",
-        &["__skb_datagram_iter", "skb_copy_datagram_*", "simple_copy_to_iter", "copy_from_iter*"],
-    ),
-    (Class::Copy, "mm/usercopy.c", &["__check_object_size", "check_stack_object", "__check_heap_object"]),
-    (Class::Copy, "arch/x86/mm/physaddr.c", &["__virt_addr_valid"]),
-    (
-        Class::Pin,
-        "mm/gup.c",
-        &[
-            "gup_*",
-            "__gup_*",
-            "get_user_pages*",
-            "internal_get_user_pages_fast",
-            "pin_user_pages*",
-            "unpin_user_*",
-            "try_grab_folio*",
-            "try_get_folio",
-            "follow_page_*",
-            "faultin_page",
-            "sanity_check_pinned_pages",
-            "bpf_lsm_*gup",
-        ],
-    ),
-    (
-        Class::Pin,
-        "lib/iov_iter.c",
-        &["iov_iter_get_pages*", "__iov_iter_get_pages_alloc", "iov_iter_extract_pages", "want_pages_array"],
-    ),
-    (
-        Class::Pin,
-        "net/core/datagram.c",
-        &["zerocopy_fill_skb_from_iter", "__zerocopy_sg_from_iter", "zerocopy_sg_from_iter"],
-    ),
-    (
-        Class::Pin,
-        "net/core/skbuff.c",
-        &[
-            "mm_account_pinned_pages",
-            "mm_unaccount_pinned_pages",
-            "skb_zerocopy_iter_*",
-            "skb_splice_from_iter",
-            "get_netmem",
-            "put_netmem",
-            "__skb_frag_ref",
-            "skb_append_pagefrags",
-        ],
-    ),
-    (Class::Pin, "io_uring/rsrc.c", &["io_import_*", "io_sqe_buffer*", "io_buffer_*"]),
-    (
-        Class::Pin,
-        "fs/splice.c",
-        &[
-            "iter_to_pipe",
-            "splice_*",
-            "do_splice*",
-            "vmsplice*",
-            "__do_sys_vmsplice",
-            "__do_splice",
-            "add_to_pipe",
-            "direct_splice_actor",
-            "splice_direct_to_actor",
-            "generic_pipe_buf_*",
-            "user_page_pipe_buf_*",
-            "page_cache_pipe_buf_*",
-            "copy_splice_read",
-        ],
-    ),
-    (Class::Pin, "fs/read_write.c", &["do_sendfile", "__x64_sys_sendfile64"]),
-    (Class::Pin, "mm/shmem.c", &["shmem_*"]),
-    (Class::Pin, "mm/filemap.c", &["filemap_*", "find_get_*", "next_uptodate_*", "__filemap_get_folio*"]),
-    (
-        Class::Allocate,
-        "mm/slub.c",
-        &[
-            "kmem_cache_*",
-            "kmalloc*",
-            "__kmalloc*",
-            "kfree",
-            "kfree_*",
-            "__slab_*",
-            "___slab_alloc",
-            "slab_*",
-            "new_slab",
-            "allocate_slab",
-            "get_from_*partial*",
-            "get_partial*",
-            "__kfree*",
-            "kvfree*",
-            "kvmalloc*",
-            "__put_partials",
-            "put_cpu_partial",
-            "setup_object",
-            "memset_orig_slab",
-            "ksize",
-            "__ksize",
-            "should_failslab",
-        ],
-    ),
-    (
-        Class::Allocate,
-        "mm/page_alloc.c",
-        &[
-            "__alloc_pages*",
-            "__alloc_frozen_pages*",
-            "alloc_frozen_pages*",
-            "get_page_from_freelist",
-            "rmqueue*",
-            "__rmqueue*",
-            "free_frozen_page*",
-            "__free_frozen_pages",
-            "free_unref_*",
-            "free_pcppages_bulk",
-            "free_one_page",
-            "__free_one_page",
-            "free_pages*",
-            "__free_pages*",
-            "___free_pages",
-            "prep_new_page",
-            "post_alloc_hook",
-            "__get_pfnblock_flags_mask*",
-            "get_pfnblock_*",
-            "free_page_*",
-            "nr_free_zone_pages",
-            "__zone_watermark_ok",
-            "zone_watermark*",
-            "decay_pcp_high",
-            "__free_page_frag",
-            "page_frag_*",
-            "__page_frag_*",
-            "page_pool_*",
-        ],
-    ),
-    (Class::Allocate, "mm/mempolicy.c", &["alloc_pages*", "policy_nodemask", "policy_node", "folio_alloc*"]),
-    (
-        Class::Allocate,
-        "mm/swap.c",
-        &[
-            "__folio_put*",
-            "folio_put*",
-            "folios_put_*",
-            "__page_cache_release",
-            "release_pages",
-            "free_pages_and_swap_cache",
-        ],
-    ),
-    (
-        Class::Allocate,
-        "mm/memcontrol.c",
-        &[
-            "mem_cgroup_*",
-            "__mem_cgroup_*",
-            "try_charge*",
-            "memcg_*",
-            "__memcg_*",
-            "obj_cgroup_*",
-            "refill_stock",
-            "refill_obj_stock",
-            "consume_stock",
-            "consume_obj_stock",
-            "mod_objcg_*",
-        ],
-    ),
-    (
-        Class::Allocate,
-        "mm/vmstat.c",
-        &[
-            "__mod_zone_page_state",
-            "mod_zone_page_state",
-            "__mod_node_page_state",
-            "mod_node_page_state",
-            "__inc_numa*",
-            "__count_numa*",
-        ],
-    ),
-    (Class::Allocate, "arch/x86/lib/clear_page_64.S", &["clear_page*"]),
-    (
-        Class::Allocate,
-        "net/core/skbuff.c",
-        &[
-            "__alloc_skb",
-            "alloc_skb*",
-            "kmalloc_reserve*",
-            "build_skb*",
-            "__build_skb*",
-            "__finalize_skb_around",
-            "skb_clone",
-            "__skb_clone",
-            "__copy_skb_header",
-            "skb_release_*",
-            "skb_free_head",
-            "skb_kfree_head",
-            "kfree_skb*",
-            "__kfree_skb",
-            "consume_skb",
-            "__consume_stateless_skb",
-            "skb_attempt_defer_free",
-            "skb_defer_free_flush",
-            "napi_skb_*",
-            "napi_consume_skb",
-            "napi_alloc_*",
-            "__napi_alloc_*",
-            "__netdev_alloc_*",
-            "pskb_expand_head",
-            "__pskb_copy*",
-            "skb_expand_head",
-            "skb_headers_offset_update",
-        ],
-    ),
-    (
-        Class::Allocate,
-        "net/core/sock.c",
-        &[
-            "skb_page_frag_refill",
-            "sk_page_frag_refill",
-            "sock_wmalloc",
-            "sock_omalloc",
-            "sock_ofree",
-            "sock_wfree",
-            "sock_rfree",
-            "sock_kmalloc",
-            "sock_kfree_s",
-            "sk_forced_mem_schedule",
-            "__sk_mem_*",
-            "sk_mem_*",
-            "__sk_wmem_*",
-        ],
-    ),
-    (
-        Class::Allocate,
-        "net/ipv4/tcp.c",
-        &[
-            "tcp_stream_alloc_skb",
-            "tcp_wmem_schedule",
-            "tcp_wmem_free_skb",
-            "tcp_remove_empty_skb",
-            "tcp_free_fastopen_req",
-            "tcp_enter_memory_pressure",
-            "tcp_leave_memory_pressure",
-        ],
-    ),
-    (Class::Allocate, "net/ipv4/tcp_output.c", &["tcp_wfree"]),
-    (
-        Class::Entry,
-        "arch/x86/entry/entry_64.S",
-        &[
-            "entry_SYSCALL_64*",
-            "entry_SYSRETQ*",
-            "syscall_return_via_sysret",
-            "asm_exc_*",
-            "swapgs_restore_regs_and_return_to_usermode",
-            "common_interrupt_return",
-            "error_entry",
-            "ret_from_fork*",
-        ],
-    ),
-    (Class::Entry, "arch/x86/entry/syscall_64.c", &["do_syscall_64", "x64_sys_call", "__x64_sys_*"]),
-    (
-        Class::Entry,
-        "arch/arm64/kernel/entry-common.c",
-        &["el0_svc*", "do_el0_svc", "el0t_64_sync*", "invoke_syscall", "__arm64_sys_*"],
-    ),
-    (
-        Class::Entry,
-        "kernel/entry/common.c",
-        &[
-            "syscall_enter_*",
-            "syscall_exit_*",
-            "exit_to_user_mode*",
-            "syscall_trace_*",
-            "arch_exit_to_user_mode_prepare",
-            "__audit_syscall_*",
-        ],
-    ),
-    (Class::Entry, "kernel/rseq.c", &["__rseq_handle_notify_resume", "rseq_*"]),
-    (
-        Class::Entry,
-        "net/socket.c",
-        &[
-            "__sys_send*",
-            "__sys_recv*",
-            "___sys_sendmsg",
-            "____sys_sendmsg",
-            "___sys_recvmsg",
-            "____sys_recvmsg",
-            "sock_sendmsg*",
-            "__sock_sendmsg",
-            "sock_recvmsg*",
-            "sock_write_iter",
-            "sock_read_iter",
-            "copy_msghdr_from_user",
-            "__copy_msghdr",
-            "sendmsg_copy_msghdr",
-            "recvmsg_copy_msghdr",
-            "sockfd_lookup*",
-            "move_addr_to_kernel",
-            "move_addr_to_user",
-        ],
-    ),
-    (
-        Class::Entry,
-        "lib/iov_iter.c",
-        &[
-            "import_iovec",
-            "__import_iovec",
-            "iovec_from_user*",
-            "copy_iovec_from_user",
-            "import_ubuf",
-            "iov_iter_init",
-            "iov_iter_revert",
-            "iov_iter_advance",
-        ],
-    ),
-    (Class::Entry, "fs/file.c", &["fdget*", "fget*", "__fget*", "fput", "__fput*", "__fdget*"]),
-    (
-        Class::Entry,
-        "fs/read_write.c",
-        &[
-            "vfs_write*",
-            "vfs_read*",
-            "ksys_write",
-            "ksys_read",
-            "do_writev",
-            "do_readv",
-            "do_iter_*",
-            "rw_verify_area",
-            "new_sync_*",
-        ],
-    ),
-    (
-        Class::Entry,
-        "security/security.c",
-        &[
-            "security_*",
-            "apparmor_*",
-            "aa_*",
-            "selinux_*",
-            "avc_*",
-            "sock_has_perm",
-            "smack_*",
-            "bpf_lsm_*",
-            "cap_*",
-        ],
-    ),
-    (Class::Entry, "kernel/seccomp.c", &["__seccomp_filter", "seccomp_*", "__secure_computing"]),
-    (
-        Class::Entry,
-        "net/ipv4/af_inet.c",
-        &["inet_sendmsg", "inet_recvmsg", "inet_send_prepare", "inet6_sendmsg", "inet6_recvmsg"],
-    ),
-    (
-        Class::Entry,
-        "io_uring/io_uring.c",
-        &[
-            "__do_sys_io_uring_enter",
-            "io_submit_*",
-            "io_issue_sqe",
-            "__io_issue_sqe",
-            "io_*",
-            "__io_*",
-            "ctx_flush_and_put",
-            "tctx_task_work*",
-            "handle_tw_list",
-        ],
-    ),
-    (
-        Class::Transmit,
-        "net/ipv4/tcp.c",
-        &[
-            "tcp_sendmsg*",
-            "tcp_send_mss",
-            "tcp_push",
-            "tcp_skb_entail",
-            "tcp_splice_*",
-            "tcp_sock_set_*",
-            "tcp_mark_push",
-            "tcp_tx_timestamp",
-            "tcp_downgrade_zcopy_pure",
-            "tcp_xmit_size_goal",
-        ],
-    ),
-    (
-        Class::Transmit,
-        "net/ipv4/tcp_output.c",
-        &[
-            "__tcp_push_pending_frames",
-            "tcp_push_*",
-            "tcp_write_*",
-            "__tcp_transmit_skb",
-            "tcp_transmit_*",
-            "tcp_current_mss",
-            "tcp_mtu_*",
-            "tcp_tso_*",
-            "tcp_init_tso_segs",
-            "tcp_schedule_loss_probe",
-            "tcp_event_new_data_sent",
-            "tcp_event_data_sent",
-            "tcp_event_ack_sent",
-            "tcp_established_options",
-            "tcp_options_write",
-            "tcp_update_skb_after_send",
-            "tcp_cwnd_validate",
-            "tcp_cwnd_application_limited",
-            "tcp_fragment",
-            "tso_fragment",
-            "tcp_chrono_*",
-            "tcp_select_window",
-            "__tcp_select_window",
-            "__tcp_send_ack",
-            "tcp_send_ack",
-            "tcp_send_delayed_ack",
-            "tcp_release_cb",
-            "tcp_tsq_*",
-            "tcp_pacing_*",
-            "tcp_small_queue_check",
-            "tcp_nagle_*",
-            "tcp_minshall_*",
-            "tcp_snd_wnd_test",
-            "tcp_grow_skb",
-            "tcp_trim_head",
-            "tcp_rbtree_insert",
-            "tcp_rate_skb_sent",
-            "tcp_rate_check_app_limited",
-            "tcp_send_loss_probe",
-            "tcp_retransmit_*",
-            "tcp_xmit_retransmit_queue",
-            "__tcp_retransmit_skb",
-        ],
-    ),
-    (
-        Class::Transmit,
-        "net/ipv4/tcp_ipv4.c",
-        &["tcp_v4_send_check", "__tcp_v4_send_check", "tcp_v6_send_check"],
-    ),
-    (
-        Class::Transmit,
-        "net/ipv4/ip_output.c",
-        &[
-            "ip_queue_xmit",
-            "__ip_queue_xmit",
-            "ip_local_out",
-            "__ip_local_out",
-            "ip_output",
-            "ip_finish_output*",
-            "__ip_finish_output*",
-            "ip_send_check",
-            "ip_copy_addrs",
-            "ip_build_and_send_pkt",
-            "ip6_xmit",
-            "ip6_output",
-            "ip6_finish_output*",
-            "inet6_csk_xmit",
-        ],
-    ),
-    (
-        Class::Transmit,
-        "net/ipv4/route.c",
-        &[
-            "ipv4_dst_check",
-            "ipv4_mtu",
-            "ip_route_output*",
-            "ip6_dst_check",
-            "rt_cache_valid",
-            "ipv4_neigh_lookup",
-        ],
-    ),
-    (Class::Transmit, "net/core/sock.c", &["sk_setup_caps", "__sk_dst_check", "sk_dst_check", "sk_dst_get"]),
-    (Class::Transmit, "net/core/neighbour.c", &["neigh_*", "__neigh_*", "eth_header*"]),
-    (
-        Class::Transmit,
-        "net/core/dev.c",
-        &[
-            "dev_queue_xmit*",
-            "__dev_queue_xmit",
-            "dev_hard_start_xmit",
-            "validate_xmit_*",
-            "netdev_core_pick_tx",
-            "netdev_pick_tx",
-            "netif_skb_features",
-            "passthru_features_check",
-            "skb_network_protocol",
-            "dev_qdisc_enqueue",
-            "__dev_direct_xmit",
-            "harmonize_features",
-            "skb_checksum_help",
-            "skb_csum_hwoffload_help",
-            "qdisc_pkt_len_init",
-            "dev_loopback_xmit",
-            "__dev_forward_skb*",
-            "dev_forward_skb*",
-            "__skb_gso_segment",
-            "skb_mac_gso_segment",
-            "skb_segment",
-            "tcp_gso_segment",
-            "tcp4_gso_segment",
-            "inet_gso_segment",
-        ],
-    ),
-    (
-        Class::Transmit,
-        "net/sched/sch_generic.c",
-        &["sch_direct_xmit", "__qdisc_run", "qdisc_*", "pfifo_fast_*", "fq_*", "noqueue_*"],
-    ),
-    (
-        Class::Transmit,
-        "drivers/net",
-        &[
-            "loopback_xmit",
-            "veth_xmit",
-            "macvlan_*",
-            "macvtap_*",
-            "tap_*",
-            "tun_*",
-            "ipvlan_*",
-            "netkit_xmit",
-            "virtnet_*",
-            "start_xmit",
-        ],
-    ),
-    (
-        Class::Softirq,
-        "kernel/softirq.c",
-        &[
-            "handle_softirqs",
-            "__do_softirq",
-            "do_softirq*",
-            "__local_bh_enable_ip",
-            "__local_bh_disable_ip",
-            "irq_exit_rcu",
-            "__irq_exit_rcu",
-            "run_ksoftirqd",
-            "ksoftirqd_should_run",
-            "tasklet_*",
-            "__raise_softirq_irqoff",
-            "raise_softirq_irqoff",
-            "local_bh_enable",
-            "smpboot_thread_fn",
-        ],
-    ),
-    (
-        Class::Softirq,
-        "net/core/dev.c",
-        &[
-            "net_rx_action",
-            "__napi_poll",
-            "napi_*",
-            "__napi_*",
-            "process_backlog",
-            "__netif_receive_skb*",
-            "netif_receive_skb*",
-            "netif_rx*",
-            "__netif_rx",
-            "enqueue_to_backlog",
-            "net_tx_action",
-            "get_rps_cpu",
-            "net_rps_*",
-            "netif_rx_internal",
-            "do_xdp_generic",
-            "netif_receive_generic_xdp",
-            "bpf_prog_run_generic_xdp",
-            "skb_do_redirect",
-        ],
-    ),
-    (
-        Class::Softirq,
-        "net/core/gro.c",
-        &["dev_gro_receive", "gro_*", "inet_gro_*", "tcp4_gro_*", "tcp_gro_*", "skb_gro_*", "__gro_*"],
-    ),
-    (
-        Class::Softirq,
-        "drivers/net/veth.c",
-        &["veth_poll", "veth_xdp_*", "veth_convert_skb_to_xdp_buff", "__veth_*"],
-    ),
-    (Class::Softirq, "net/ethernet/eth.c", &["eth_type_trans", "eth_gro_*"]),
-    (
-        Class::Softirq,
-        "net/ipv4/ip_input.c",
-        &[
-            "ip_rcv*",
-            "ip_local_deliver*",
-            "ip_protocol_deliver_rcu",
-            "ip_sublist_rcv*",
-            "ip_list_rcv",
-            "ip6_rcv*",
-            "ip6_input*",
-            "ip6_protocol_deliver_rcu",
-            "ipv6_rcv*",
-            "ip_route_input_*",
-            "ip_route_use_hint",
-            "fib_*",
-            "__fib_*",
-            "raw_local_deliver",
-            "raw6_local_deliver",
-            "nf_hook_slow",
-            "nf_*",
-            "ipt_*",
-        ],
-    ),
-    (
-        Class::Softirq,
-        "net/ipv4/tcp_ipv4.c",
-        &[
-            "tcp_v4_rcv",
-            "tcp_v6_rcv",
-            "tcp_v4_do_rcv",
-            "tcp_v6_do_rcv",
-            "tcp_v4_early_demux",
-            "tcp_add_backlog",
-            "tcp_filter",
-            "tcp_v4_fill_cb",
-            "tcp_inbound_*",
-            "tcp_v4_inbound_*",
-        ],
-    ),
-    (
-        Class::Softirq,
-        "net/ipv4/inet_hashtables.c",
-        &["__inet_lookup*", "inet_lookup*", "inet_ehashfn", "inet6_lookup*", "__inet6_lookup*"],
-    ),
-    (
-        Class::Softirq,
-        "net/ipv4/tcp_input.c",
-        &[
-            "tcp_rcv_established",
-            "tcp_rcv_state_process",
-            "tcp_data_queue*",
-            "tcp_queue_rcv",
-            "tcp_try_coalesce",
-            "tcp_event_data_recv",
-            "tcp_ack",
-            "tcp_ack_*",
-            "__tcp_ack_snd_check",
-            "tcp_clean_rtx_queue*",
-            "tcp_rack_*",
-            "tcp_rate_gen",
-            "tcp_rate_skb_delivered",
-            "tcp_validate_incoming",
-            "tcp_fast_parse_options",
-            "tcp_parse_*",
-            "tcp_grow_window",
-            "tcp_rcv_rtt_*",
-            "tcp_sndbuf_expand",
-            "tcp_cong_*",
-            "tcp_newly_delivered",
-            "tcp_try_rmem_schedule",
-            "tcp_check_space",
-            "tcp_fastretrans_alert",
-            "tcp_sacktag_*",
-            "tcp_update_pacing_rate",
-            "tcp_xmit_recovery",
-            "tcp_data_snd_check",
-            "tcp_rearm_rto",
-            "tcp_set_xmit_timer",
-            "tcp_process_tlp_ack",
-            "tcp_snd_una_update",
-            "tcp_in_ack_event",
-            "tcp_measure_rcv_mss",
-            "tcp_scaling_ratio*",
-            "tcp_clamp_window",
-            "tcp_store_ts_recent",
-            "tcp_urg",
-            "skb_try_coalesce",
-            "tcp_send_dupack",
-            "tcp_valid_rtt_meas",
-            "tcp_ecn_*",
-            "tcp_bpf_*",
-        ],
-    ),
-    (
-        Class::Softirq,
-        "net/ipv4/tcp_cubic.c",
-        &["cubictcp_*", "bictcp_*", "tcp_reno_*", "tcp_slow_start", "tcp_cong_avoid*", "hystart_*"],
-    ),
-    (Class::Softirq, "net/core/filter.c", &["sk_filter_trim_cap"]),
-    (
-        Class::Receive,
-        "net/ipv4/tcp.c",
-        &[
-            "tcp_recvmsg*",
-            "tcp_cleanup_rbuf",
-            "__tcp_cleanup_rbuf",
-            "tcp_eat_recv_skb",
-            "tcp_recv_*",
-            "tcp_inq_hint",
-            "tcp_peek_*",
-            "tcp_read_*",
-            "tcp_zerocopy_receive",
-            "tcp_mmap*",
-            "tcp_update_recv_tstamps",
-            "skb_advance_to_frag",
-            "tcp_zc_*",
-        ],
-    ),
-    (Class::Receive, "net/ipv4/tcp_input.c", &["tcp_rcv_space_adjust"]),
-    (Class::Receive, "net/socket.c", &["sock_recv_*", "__sock_recv_*", "put_cmsg_scm_timestamping*"]),
-    (
-        Class::Notification,
-        "net/core/skbuff.c",
-        &[
-            "msg_zerocopy_*",
-            "__msg_zerocopy_callback",
-            "skb_zerocopy_notify_extend",
-            "skb_zerocopy_clone",
-            "sock_zerocopy_*",
-            "skb_zcopy_*",
-            "sock_queue_err_skb",
-            "sock_dequeue_err_skb",
-            "__skb_complete_tx_timestamp",
-        ],
-    ),
-    (
-        Class::Notification,
-        "net/ipv4/ip_sockglue.c",
-        &[
-            "ip_recv_error",
-            "inet_recv_error",
-            "ipv6_recv_error",
-            "sock_def_error_report",
-            "sk_error_report",
-            "ip_cmsg_*",
-        ],
-    ),
-    (Class::Notification, "net/core/scm.c", &["put_cmsg"]),
-    (
-        Class::Notification,
-        "io_uring/notif.c",
-        &["io_notif_*", "io_tx_ubuf_*", "io_alloc_notif", "io_link_skb"],
-    ),
-    (
-        Class::Scheduling,
-        "kernel/sched/core.c",
-        &[
-            "schedule*",
-            "__schedule",
-            "preempt_schedule*",
-            "finish_task_switch",
-            "try_to_wake_up",
-            "ttwu_*",
-            "select_task_rq*",
-            "activate_task",
-            "deactivate_task",
-            "enqueue_*",
-            "dequeue_*",
-            "wakeup_preempt*",
-            "check_preempt_*",
-            "resched_curr*",
-            "prepare_task_switch",
-            "raw_spin_rq_*",
-            "update_rq_clock*",
-            "default_wake_function",
-            "wake_up_*",
-            "sched_*",
-            "__sched_*",
-            "yield*",
-            "do_sched_yield",
-            "__cond_resched",
-            "native_send_call_func_single_ipi",
-            "__smp_call_single_queue",
-            "call_function_single_prep_ipi",
-            "migrate_*",
-        ],
-    ),
-    (Class::Scheduling, "arch/x86/kernel/smp.c", &["native_smp_send_reschedule", "smp_reschedule_*"]),
-    (
-        Class::Scheduling,
-        "kernel/sched/fair.c",
-        &[
-            "pick_*",
-            "__pick_*",
-            "update_curr*",
-            "update_load_avg*",
-            "__update_load_avg*",
-            "set_next_*",
-            "put_prev_*",
-            "place_entity",
-            "reweight_*",
-            "task_tick_fair",
-            "entity_*",
-            "__enqueue_entity",
-            "__dequeue_entity",
-            "check_spread",
-            "newidle_balance",
-            "sched_balance_*",
-            "available_idle_cpu",
-            "select_idle_*",
-            "wake_affine*",
-            "update_cfs_*",
-            "cpu_util*",
-            "avg_vruntime",
-            "update_min_vruntime",
-            "vruntime_eligible",
-            "min_vruntime_*",
-            "dl_server_*",
-            "dl_*",
-            "put_prev_entity",
-            "hrtick_*",
-            "requeue_*",
-            "propagate_*",
-            "attach_*",
-            "detach_*",
-        ],
-    ),
-    (
-        Class::Scheduling,
-        "kernel/sched/wait.c",
-        &[
-            "__wake_up*",
-            "autoremove_wake_function",
-            "woken_wake_function",
-            "wait_woken",
-            "prepare_to_wait*",
-            "finish_wait",
-            "add_wait_queue*",
-            "remove_wait_queue",
-            "pollwake",
-            "init_wait_*",
-        ],
-    ),
-    (
-        Class::Scheduling,
-        "kernel/sched/psi.c",
-        &["psi_*", "cpuacct_*", "cgroup_*", "__cgroup_*", "record_times"],
-    ),
-    (
-        Class::Scheduling,
-        "arch/x86/kernel/process_64.c",
-        &[
-            "__switch_to*",
-            "switch_mm*",
-            "switch_fpu_*",
-            "load_new_mm_cr3",
-            "enter_lazy_tlb",
-            "restore_fpregs_*",
-            "save_fpregs_*",
-            "os_xsave",
-            "write_ibpb",
-            "cond_mitigation",
-            "native_load_tls",
-        ],
-    ),
-    (
-        Class::Scheduling,
-        "net/core/sock.c",
-        &[
-            "sock_def_readable",
-            "sock_def_write_space*",
-            "sk_wait_data",
-            "sock_def_wakeup",
-            "tcp_data_ready",
-            "sk_busy_loop*",
-        ],
-    ),
-    (Class::Scheduling, "net/core/stream.c", &["sk_stream_wait_memory", "sk_stream_write_space"]),
-    (
-        Class::Scheduling,
-        "fs/select.c",
-        &[
-            "do_sys_poll",
-            "do_poll*",
-            "poll_*",
-            "__pollwait",
-            "sock_poll",
-            "tcp_poll",
-            "tcp_stream_memory_free",
-            "do_select",
-            "core_sys_select",
-        ],
-    ),
-    (Class::Scheduling, "fs/eventpoll.c", &["ep_*", "do_epoll_*", "__ep_*", "eventfd_*"]),
-    (Class::Scheduling, "kernel/futex", &["futex_*", "do_futex", "__futex_*", "get_futex_*"]),
-    (
-        Class::Scheduling,
-        "kernel/time/sleep_timeout.c",
-        &["schedule_timeout*", "schedule_hrtimeout*", "do_nanosleep", "hrtimer_nanosleep"],
-    ),
-];
-
-/// What everybody uses, and small helpers: the nearest caller with a class decides.
-pub const GENERIC: &[&str] = &[
-    // arch/x86/lib, mm: bytes.
-    "memcpy*",
-    "__memcpy*",
-    "__pi_memcpy",
-    "memmove*",
-    "__memmove",
-    "memset*",
-    "__memset*",
-    "__pi_memset",
-    "memcmp",
-    "copy_from_kernel_nofault",
-    "copy_page*",
-    "copy_highpage",
-    "_copy_from_user",
-    "_copy_to_user",
-    "copy_from_user_nofault",
-    "__get_user_*",
-    "__put_user_*",
-    // kernel/locking, and its forms in virtual machines.
-    "_raw_*",
-    "__raw_*",
-    "native_queued_spin_*",
-    "__pv_queued_spin_*",
-    "pv_*",
-    "queued_*",
-    "mutex_*",
-    "__mutex_*",
-    "down_*",
-    "up_*",
-    "rwsem_*",
-    "osq_*",
-    "lock_sock*",
-    "__lock_sock*",
-    "release_sock",
-    "__release_sock",
-    "preempt_count_*",
-    // kernel/rcu, lib: counts, lists, trees, bits.
-    "rcu_*",
-    "__rcu_*",
-    "call_rcu*",
-    "srcu_*",
-    "__srcu_*",
-    "refcount_*",
-    "__list_*",
-    "list_*",
-    "rb_*",
-    "__rb_*",
-    "xas_*",
-    "xa_*",
-    "idr_*",
-    "_find_*",
-    "find_*_bit",
-    "__bitmap_*",
-    "sg_*",
-    "llist_*",
-    "percpu_counter_*",
-    "__this_cpu_*",
-    "percpu_ref_*",
-    "this_cpu_*",
-    "debug_smp_*",
-    "check_preemption_disabled",
-    // kernel/time.
-    "ktime_*",
-    "read_tsc",
-    "kvm_clock_*",
-    "pvclock_*",
-    "timekeeping_*",
-    "sched_clock*",
-    "native_sched_clock",
-    "local_clock*",
-    "mod_timer*",
-    "__mod_timer",
-    "timer_*",
-    "add_timer*",
-    "del_timer*",
-    "hrtimer_*",
-    "__hrtimer_*",
-    "lapic_*",
-    "tick_*",
-    "clockevents_*",
-    "enqueue_hrtimer",
-    "lock_timer_base",
-    "get_timer_*",
-    "calc_wheel_index",
-    "detach_if_pending",
-    "enqueue_timer",
-    "internal_add_timer",
-    // arch/x86/kernel/apic, arch/x86/kernel/paravirt.c, kernel/smp.c: interrupting another CPU, or setting a timer, which in
-    // a virtual machine takes the hypervisor's time. For whom, the caller says.
-    "native_write_msr",
-    "native_read_msr",
-    "x2apic_*",
-    "__x2apic_*",
-    "smp_call_function_*",
-    "generic_exec_single",
-    // What a compiler or a mitigation puts into all functions.
-    "__x86_*",
-    "srso_*",
-    "retbleed_*",
-    "entry_ibpb",
-    "zen_untrain_ret",
-    "__fentry__",
-    "ftrace_*",
-    "__cfi_*",
-    "__kcfi_*",
-    "__sanitizer_*",
-    "__fortify_*",
-    "static_call_*",
-    "__SCT__*",
-    "__SCK__*",
-    // Helpers of sockets and buffers.
-    "tcp_*",
-    "__tcp_*",
-    "inet_*",
-    "__inet_*",
-    "sk_*",
-    "__sk_*",
-    "skb_*",
-    "__skb_*",
-    "sock_*",
-    "__sock_*",
-    "ip_*",
-    "__ip_*",
-    "dst_*",
-    "net_*",
-    "netdev_*",
-    "netif_*",
-    "dev_*",
-    "minmax_*",
-    "iov_iter_*",
-    "page_counter_*",
-    "folio_*",
-    "__folio_*",
-    "page_*",
-    "bpf_*",
-    "__cgroup_bpf_*",
-    "jhash*",
-    "siphash*",
-    "lookup_*",
-];
-
-/// What a name stands for.
+/// What a name of the table stands for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum NameMatch {
     Class(Class),
+    /// The nearest caller with a class decides.
     Generic,
 }
 
-/// The table by names.
+/// The names of the table, each with what it stands for and the file above it; empty above the first file of a class.
+fn entries(table: &'static str) -> impl Iterator<Item = (&'static str, NameMatch, &'static str)> {
+    let (mut section, mut file) = (NameMatch::Generic, "");
+    let lines = table.lines().filter(|line| !line.starts_with('#') && !line.is_empty());
+    lines.flat_map(move |line| {
+        if let Some(name) = line.strip_prefix('[') {
+            let class = name.trim_end_matches(']').parse().map(NameMatch::Class);
+            (section, file) = (class.unwrap_or(NameMatch::Generic), "");
+        } else if !line.starts_with(' ') {
+            file = line;
+        }
+        let names = if line.starts_with(' ') { line } else { "" };
+        let (section, file) = (section, file);
+        names.split_whitespace().map(move |name| (name, section, file))
+    })
+}
+
 struct ClassIndex {
     exact: HashMap<&'static str, NameMatch>,
     /// Longest first.
     prefixes: Vec<(&'static str, NameMatch)>,
 }
 
-fn book() -> &'static ClassIndex {
-    static BOOK: OnceLock<ClassIndex> = OnceLock::new();
-    BOOK.get_or_init(|| {
-        let classed = TABLE
-            .iter()
-            .flat_map(|(class, _, names)| names.iter().map(|name| (*name, NameMatch::Class(*class))));
-        let generic = GENERIC.iter().map(|name| (*name, NameMatch::Generic));
+fn index() -> &'static ClassIndex {
+    static INDEX: OnceLock<ClassIndex> = OnceLock::new();
+    INDEX.get_or_init(|| {
         let (mut exact, mut prefixes) = (HashMap::new(), Vec::new());
-        for (name, word) in classed.chain(generic) {
+        for (name, meaning, _) in entries(TABLE) {
             match name.strip_suffix('*') {
-                Some(prefix) => prefixes.push((prefix, word)),
-                None => drop(exact.insert(name, word)),
+                Some(prefix) => prefixes.push((prefix, meaning)),
+                None => drop(exact.insert(name, meaning)),
             }
         }
         prefixes.sort_by_key(|(prefix, _)| std::cmp::Reverse(prefix.len()));
@@ -1164,25 +115,25 @@ fn book() -> &'static ClassIndex {
     })
 }
 
-fn word(name: &str) -> Option<NameMatch> {
-    let book = book();
+fn meaning(name: &str) -> Option<NameMatch> {
+    let index = index();
     let by_prefix =
-        || book.prefixes.iter().find(|(prefix, _)| name.starts_with(prefix)).map(|(_, word)| *word);
-    book.exact.get(name).copied().or_else(by_prefix)
+        || index.prefixes.iter().find(|(prefix, _)| name.starts_with(prefix)).map(|(_, meaning)| *meaning);
+    index.exact.get(name).copied().or_else(by_prefix)
 }
 
 /// The class of a sample in the kernel, by its frames from the innermost to the outermost.
 pub fn of<'a>(frames: impl Iterator<Item = &'a str>) -> Class {
-    let mut words = frames.map(word);
-    match words.next() {
-        Some(Some(NameMatch::Class(class))) => class,
-        Some(Some(NameMatch::Generic)) => words
-            .find_map(|word| match word {
+    let mut meanings = frames.map(meaning);
+    match meanings.next().flatten() {
+        Some(NameMatch::Class(class)) => class,
+        Some(NameMatch::Generic) => meanings
+            .find_map(|meaning| match meaning {
                 Some(NameMatch::Class(class)) => Some(class),
                 _ => None,
             })
             .unwrap_or(Class::Rest),
-        Some(None) | None => Class::Rest,
+        None => Class::Rest,
     }
 }
 
@@ -1211,7 +162,7 @@ mod tests {
 
     #[test]
     fn no_name_stands_twice() {
-        let mut names: Vec<_> = TABLE.iter().flat_map(|(_, _, names)| *names).chain(GENERIC).collect();
+        let mut names: Vec<_> = entries(TABLE).map(|(name, ..)| name).collect();
         names.sort_unstable();
         for pair in names.windows(2) {
             assert_ne!(pair[0], pair[1]);
@@ -1219,11 +170,17 @@ mod tests {
     }
 
     #[test]
-    fn every_class_of_the_kernel_has_a_line_and_every_line_a_file() {
+    fn every_class_of_the_kernel_has_functions_and_every_function_a_file() {
         for class in Class::ALL {
-            let lines = TABLE.iter().filter(|(of, _, _)| of == class).count();
-            assert_eq!(lines == 0, matches!(class, Class::Hazard | Class::User | Class::Rest), "{class}");
+            let has = entries(TABLE).any(|(_, meaning, _)| meaning == NameMatch::Class(*class));
+            assert_eq!(!has, matches!(class, Class::Hazard | Class::User | Class::Rest), "{class}");
         }
-        assert!(TABLE.iter().all(|(_, file, names)| file.contains('/') && !names.is_empty()));
+        for (name, meaning, file) in entries(TABLE) {
+            assert_eq!(meaning == NameMatch::Generic, file.is_empty(), "{name}");
+        }
+        let sections = TABLE.lines().filter(|line| line.starts_with('['));
+        for section in sections.filter(|section| *section != "[generic]") {
+            assert!(section.trim_matches(['[', ']']).parse::<Class>().is_ok(), "{section} is no class");
+        }
     }
 }
