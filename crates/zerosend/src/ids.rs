@@ -7,8 +7,7 @@
 
 use std::collections::VecDeque;
 
-use crate::Outcome;
-use crate::report::Report;
+use crate::report::{Outcome, Report};
 
 /// The calls by reference of one connection. Reports may come in any order; calls are released in their order.
 #[derive(Debug, Default)]

@@ -44,6 +44,21 @@
 //! - `tokio`: connections of a tokio runtime, in the module `tokio`.
 //! - `tracing`: an event when a route changes its answer (target `zerosend::routes`).
 //!
+//! # Layers
+//! A file imports only from rows below its own:
+//!
+//! ```text
+//! tokio                             connections of a tokio runtime
+//! blocking                          the façade that waits
+//! process  sender                   what all senders did; the core
+//! reaper                            the thread that waits for dropped senders
+//! sys::connection                   the payloads that the kernel may refer to
+//! receipt                           what comes back
+//! payload  routes                   what is sent; where the kernel copies
+//! policy  ids  stats  rota          what goes by reference; what is in flight; counts; whose turn it is
+//! sys  report  sync                 system calls; what the kernel reports
+//! ```
+//!
 //! What must hold, and why, is in DESIGN.md. Linux from 4.14 on, x86-64 and aarch64; Rust 1.88.
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
@@ -62,6 +77,7 @@ cfg_if! {
         mod ids;
         mod payload;
         mod policy;
+        mod process;
         mod reaper;
         mod receipt;
         mod report;
@@ -78,12 +94,14 @@ cfg_if! {
 
         pub use blocking::{Blocking, SendError};
         pub use payload::{Payload, Segment};
-        pub use policy::{Options, Policy};
+        pub use policy::{Limits, Options, Policy};
+        pub use process::{ProcessStats, process_stats};
         pub use reaper::{Dropped, Linger, dropped, linger, set_linger, wait_for_dropped};
-        pub use receipt::{Lost, Outcome, Receipt, Released};
+        pub use receipt::{Lost, Receipt, Released};
+        pub use report::Outcome;
         pub use routes::{Answer, RouteStats, routes};
-        pub use sender::{Cursor, Limits, ReadHalf, Refused, Sender};
-        pub use stats::{Decisions, ProcessStats, ReportTimes, Stats, process_stats};
+        pub use sender::{Cursor, ReadHalf, Refused, Sender};
+        pub use stats::{Decisions, ReportTimes, Stats};
         pub use sys::{Memory, supported};
     } else {
         compile_error!("zerosend sends by MSG_ZEROCOPY, which only Linux has, on 64-bit machines: x86-64 and aarch64");

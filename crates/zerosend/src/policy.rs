@@ -1,15 +1,9 @@
-//! Which segments go by reference.
-
-use crate::Limits;
+//! Which segments go by reference, and how much at once.
 
 /// From so many contiguous bytes on, [`Policy::Auto`] sends by reference. Where nothing is copied after all, a piece of 8 KiB costs the
 /// sender 1.24 of what its copy costs when it lies in a cache and 0.82 when it does not, one of 16 KiB 0.98 and 0.68 (and up to 2.0 on
 /// another machine), one of 32 KiB 0.80 and 0.58: `copycost run --over lab -p onecopy,zerocopy --fields single`.
 pub(crate) const LARGE: usize = 32 << 10;
-
-/// Up to so many bytes, [`Policy::Auto`] joins the pieces of a payload in one buffer: for eight pieces this moves 1.3 to 1.4 times as much
-/// as to gather them at 1 KiB, 1.06 times at 16 KiB and less at 64 KiB: `copycost run -p onecopy,flatten`.
-pub(crate) const JOINED: usize = 16 << 10;
 
 /// Which of the segments that may be sent by reference are. What is given as copied is copied in any case.
 ///
@@ -47,6 +41,26 @@ impl Policy {
             Self::Above(bytes) => bytes.max(1),
             Self::Auto => LARGE,
         }
+    }
+}
+
+/// How much a sender may have in flight by reference. Beyond it, it copies, whatever its policy is.
+///
+/// This is no backpressure: the socket's send buffer bounds what is handed to the kernel in either way. It bounds the memory that is
+/// pinned and the reports that wait.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Bytes. 0: everything is copied.
+    pub bytes: usize,
+    /// Calls; likewise. Each takes some 800 bytes of the socket's option memory (net.core.optmem_max: 128 KiB since Linux 6.8, 20 KiB
+    /// before) until its report is read.
+    pub calls: usize,
+}
+
+impl Default for Limits {
+    /// 8 MiB in 128 calls: twice the largest send buffer that Linux gives by itself (net.ipv4.tcp_wmem), and the option memory.
+    fn default() -> Self {
+        Self { bytes: 8 << 20, calls: 128 }
     }
 }
 

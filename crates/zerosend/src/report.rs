@@ -1,5 +1,21 @@
 //! One entry of the error queue, from its control data. Pure.
 
+/// What became of a payload's bytes, by the kernel's word.
+///
+/// The kernel merges the reports of neighbouring calls and keeps the mark of the first, so this is what it said of the range in
+/// which the payload's calls were reported. It is said of the sending side alone: a network card or a tap may copy without a word.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
+pub enum Outcome {
+    /// Every piece that was to go by reference did, as the payload and the policy say.
+    ByReference,
+    /// At least a part of what was to go by reference was copied: by the kernel on its way (loopback always does), or by the
+    /// sender because the kernel refused. Also where nothing was to go by reference.
+    Copied,
+    /// The connection ended before the peer had acknowledged all of it.
+    Aborted,
+}
+
 /// The calls `low` to `high`, inclusive and modulo 2^32, are released.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Report {

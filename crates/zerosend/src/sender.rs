@@ -17,26 +17,6 @@ use crate::sys::connection::{self, Connection, Shared};
 use crate::sys::socket::{self, Interest};
 use crate::{Options, Outcome, Payload, Receipt, Released, Stats, reaper};
 
-/// How much a sender may have in flight by reference. Beyond it, it copies, whatever its policy is.
-///
-/// This is no backpressure: the socket's send buffer bounds what is handed to the kernel in either way. It bounds the memory that is
-/// pinned and the reports that wait.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Limits {
-    /// Bytes. 0: everything is copied.
-    pub bytes: usize,
-    /// Calls; likewise. Each takes some 800 bytes of the socket's option memory (net.core.optmem_max: 128 KiB since Linux 6.8, 20 KiB
-    /// before) until its report is read.
-    pub calls: usize,
-}
-
-impl Default for Limits {
-    /// 8 MiB in 128 calls: twice the largest send buffer that Linux gives by itself (net.ipv4.tcp_wmem), and the option memory.
-    fn default() -> Self {
-        Self { bytes: 8 << 20, calls: 128 }
-    }
-}
-
 /// A payload on its way, and how much of it went.
 ///
 /// It may be sent by [`Sender::try_send`] in as many steps as it takes. Once its first byte went, the rest belongs behind it: no other

@@ -1,9 +1,7 @@
-//! What a sender counted, and what all of them did.
+//! What a sender counted, and the sum of all senders.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
-
-use crate::{Dropped, dropped};
 
 /// Counts of one connection since its sender was made, and what is in flight now.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -141,31 +139,13 @@ impl ReportTimes {
     }
 }
 
-/// What all senders of this process did.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct ProcessStats {
-    /// Senders that are open, with those that were dropped and are waited for.
-    pub connections: u64,
-    /// The sum of all senders, also of those that are gone. A sender adds what it counted when it reads reports, after every 64
-    /// calls, and at its end.
-    pub total: Stats,
-    /// What became of dropped senders.
-    pub dropped: Dropped,
-}
-
-/// What all senders of this process did. For a page of a server's statistics:
-///
-/// ```
-/// let stats = zerosend::process_stats();
-/// println!("{} bytes by reference, {} copied", stats.total.bytes_by_reference, stats.total.bytes_copied);
-/// ```
-pub fn process_stats() -> ProcessStats {
+/// How many senders are open, and the sum of all, also of those that are gone.
+pub(crate) fn totals() -> (u64, Stats) {
     let counts = TOTALS.each_ref().map(|count| count.load(Ordering::Relaxed));
     let mut total = Stats::from_counts(counts);
     total.peak_in_flight_bytes = PEAK.load(Ordering::Relaxed) as usize;
     total.report_times.longest = Duration::from_nanos(LONGEST.load(Ordering::Relaxed));
-    ProcessStats { connections: CONNECTIONS.load(Ordering::Relaxed), total, dropped: dropped() }
+    (CONNECTIONS.load(Ordering::Relaxed), total)
 }
 
 // Adding takes no lock, which a fork in another thread may leave locked for ever.

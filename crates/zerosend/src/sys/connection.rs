@@ -12,11 +12,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI32, Ordering};
 use std::time::{Duration, Instant};
 
-use super::joined::Joined;
+use super::joined::{JOINED, Joined};
 use super::socket::{self, Control, Pieces};
 use crate::ids::Ids;
 use crate::payload::Place;
-use crate::policy::JOINED;
 use crate::receipt::{Claim, Released};
 use crate::report::{Entry, Report};
 use crate::routes::{self, Answer, Permit, Route};
