@@ -110,6 +110,9 @@ mod tests {
         let results =
             Results { verdict: vec!["5 \u{b5}s".to_owned()], ..Results::new(Conditions::default()) };
         assert_eq!(Results::read(&serde_json::to_string(&results).unwrap()), Ok(results));
+        // Without serde_json's `float_roundtrip` the last digit changes.
+        let figure = 1.759_964_433_299_151_6e-9_f64;
+        assert_eq!(serde_json::from_str::<f64>(&serde_json::to_string(&figure).unwrap()).unwrap(), figure);
         let deep = "[".repeat(100_000);
         assert!(Results::read(&deep).unwrap_err().contains("not a result of copycost run"));
         assert!(Results::read(&format!("{{\"schema\":1,\"x\":{deep}")).is_err());
