@@ -75,10 +75,10 @@ impl Discarding {
         let peer = thread::Builder::new().spawn(move || discard(address)).expect("a thread");
         let socket = Socket::from(listener.accept().expect("the peer connects").0);
         let own = socket.try_clone().expect("a second handle");
-        let supply = MessagePool::new(spec, false).expect("memory for a message");
-        let message = Arc::clone(&supply.messages()[0]);
+        let pool = MessagePool::new(spec, false).expect("memory for a message");
+        let message = Arc::clone(&pool.messages()[0]);
         let terms = SenderConfig::within(Budget { bytes: 1 << 20, notifications: 100, pages: None });
-        let sender = (path.open)(socket, &supply, terms).expect("the path was probed");
+        let sender = (path.open)(socket, pool.messages(), terms).expect("the path was probed");
         Self { sender, message, peer: Some(peer), socket: own }
     }
 }

@@ -73,7 +73,7 @@ fn serve(stream: TcpStream) -> io::Result<Ledger> {
             sender.reap(Instant::now() + PATIENCE)?;
         }
         if let Some(message) = Arc::get_mut(response) {
-            message.fields_mut()[0].fill(turns[kind] as u8);
+            message.slices_mut().for_each(|field| field.fill(turns[kind] as u8));
         }
         sender.send(response)?;
         turns[kind] += 1;

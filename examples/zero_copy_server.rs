@@ -47,7 +47,7 @@ fn serve(stream: TcpStream) -> io::Result<()> {
             sender.reap(Instant::now() + PATIENCE)?;
         }
         if let Some(message) = Arc::get_mut(buffer) {
-            message.fields_mut()[0].fill(number as u8);
+            message.slices_mut().for_each(|field| field.fill(number as u8));
         }
         sender.send(buffer)?;
     }

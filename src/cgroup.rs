@@ -1,6 +1,6 @@
-//! The control groups of this process: which folders limit it, in version 1 and version 2.
+//! The control groups of this process: the directories with its limits, in version 1 and version 2.
 //!
-//! A group limits all that is below it, so that each group up to the mount counts. Sources:
+//! A group limits every group below it, so each group up to the mount counts. Sources:
 //! Documentation/admin-guide/cgroup-v2.rst, Documentation/admin-guide/cgroup-v1/, cgroups(7).
 
 pub mod memory;
@@ -9,8 +9,9 @@ pub mod throttle;
 use std::fs;
 use std::path::Path;
 
-/// The folders of a process' groups that may hold limits of `controller` (`cpu`, `memory`): its own group, then each
-/// parent up to the mount. `groups` is the text of /proc/self/cgroup, `mounts` that of /proc/self/mountinfo.
+/// The directories that may hold limits of `controller` (`cpu`, `memory`) for a process: that of its own
+/// group, then each parent's up to the mount. `groups` is the text of /proc/self/cgroup, `mounts` that of
+/// /proc/self/mountinfo.
 pub fn directories(controller: &str, groups: &str, mounts: &str) -> Vec<String> {
     let mut found = Vec::new();
     for mount in mounts.lines().filter_map(|line| Mount::parse(line, controller)) {
@@ -27,13 +28,12 @@ pub fn directories(controller: &str, groups: &str, mounts: &str) -> Vec<String> 
     found
 }
 
-/// The same for this process, whose `/` is `root`.
+/// As [`directories`], for this process and with `root` as `/`.
 fn directories_below(root: &Path, controller: &str) -> Vec<String> {
     let read = |path: &str| fs::read_to_string(root.join(path)).unwrap_or_default();
     directories(controller, &read("proc/self/cgroup"), &read("proc/self/mountinfo"))
 }
 
-/// A file of a group, below `root`.
 fn read(root: &Path, directory: &str, name: &str) -> Option<String> {
     let directory = directory.trim_start_matches('/');
     fs::read_to_string(root.join(directory).join(name)).ok()
@@ -45,7 +45,7 @@ fn field(text: &str, name: &str) -> Option<u64> {
     line.trim().parse().ok()
 }
 
-/// A mounted hierarchy of control groups that may have the controller.
+/// A mounted hierarchy of control groups that may hold the controller.
 struct Mount<'a> {
     root: &'a str,
     point: &'a str,
@@ -74,8 +74,8 @@ impl<'a> Mount<'a> {
     }
 
     fn ancestry(&self, path: &str, found: &mut Vec<String>) {
-        // Below a container's mount the path begins where the mount's root ends; a path that lies elsewhere
-        // (`/..`, another namespace) leaves the mount point itself as the best known group.
+        // Below a container's mount, the path continues where the mount's root ends. For a path elsewhere
+        // (`/..`, another namespace), the best known group is the mount point.
         let root = self.root.trim_end_matches('/');
         let mut inner = path.strip_prefix(root).filter(|rest| !rest.contains("/..")).unwrap_or("");
         loop {

@@ -1,4 +1,5 @@
-//! The clients of a measurement: one thread, one connection and one receiver each, told together what to ask for.
+//! The clients of a measurement: each has a thread, a connection and a receiver, and all get the same
+//! commands.
 
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -11,56 +12,57 @@ use crossbeam::utils::CachePadded;
 
 use crate::cost::meter::{Meter, Spent};
 use crate::latency::Latencies;
+use crate::placement::STACK_BYTES;
 use crate::placement::ThreadPlacement;
 use crate::protocol::Ask;
 use crate::recv::{Mapped, Receiver, Verifier};
-use crate::server::STACK_BYTES;
 use crate::sys::socket::{SendFlags, Socket, WakeReason};
 
-/// What the clients are to do.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// The task of the clients in a run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub enum Work {
-    /// Each asks once for this many messages. The clock runs from the first ask to the last byte at the first
-    /// client that has all of its own.
+    /// Each client asks once for this many messages. The clock runs from the first request until the first
+    /// client has received all of its messages.
     Rounds(u64),
-    /// All receive for this long while everyone sends; what comes before and after is not counted.
+    /// All clients receive for this long while all servers send. Data before and after the window is not
+    /// counted.
     Window(Duration),
-    /// Each asks for one message and waits for it, this many times: latency.
+    /// Each client asks for one message and waits for it, this many times. This measures latency.
     Single(u64),
 }
 
-/// One run: what all clients of it share.
+/// The state of a run that all clients share.
 #[derive(Debug)]
 pub struct RunState {
     /// Bytes received so far, by client.
     received: Vec<CachePadded<AtomicU64>>,
-    /// The window is over: ask for nothing more.
+    /// The window is over, so clients ask for no more data.
     window_closed: AtomicBool,
-    /// When the first client had everything, and what all had by then.
+    /// When the first client had all its data, and the bytes that all clients had received by then.
     first_finish: OnceLock<(Instant, u64)>,
-    /// Of a window: clients that have yet to receive their first byte.
+    /// Clients that have not yet received a first byte in this window.
     without_data: Mutex<usize>,
     started: Condvar,
 }
 
-/// A client that has its first byte waits at most so long for the others; then it receives, whoever is late.
+/// The longest time that a client with data waits for the others.
 const START_TIMEOUT: Duration = Duration::from_millis(500);
 
 impl RunState {
-    /// A run of `clients` clients.
+    /// The state at the start of a run of `clients` clients.
     pub fn new(clients: usize) -> Self {
         let received = (0..clients).map(|_| CachePadded::default()).collect();
-        let (start, started) = (Mutex::new(clients), Condvar::new());
+        let (without_data, started) = (Mutex::new(clients), Condvar::new());
         Self {
             received,
             window_closed: AtomicBool::new(false),
             first_finish: OnceLock::new(),
-            without_data: start,
+            without_data,
             started,
         }
     }
 
-    /// Bytes that all clients have received.
+    /// Bytes that all clients together have received.
     pub fn bytes(&self) -> u64 {
         self.received.iter().map(|count| count.load(Ordering::Relaxed)).sum()
     }
@@ -75,8 +77,8 @@ impl RunState {
         self.window_closed.store(true, Ordering::Relaxed);
     }
 
-    /// A client has its first byte: waits for the others. Each that went on at once would use up its time slice before
-    /// the next one gets the CPU, and with 64 clients on two CPUs the last one's first byte came 90 ms later.
+    /// Waits until every client has its first byte. Otherwise each client would use up its time slice before
+    /// the next one gets the CPU: with 64 clients on two CPUs, the last first byte came 90 ms late.
     fn start_together(&self) {
         let mut waiting = self.lock_start();
         *waiting = waiting.saturating_sub(1);
@@ -88,7 +90,7 @@ impl RunState {
         drop(waited);
     }
 
-    /// Has nobody wait for the others any more: one of them failed.
+    /// Releases the clients that wait for the others, because one has failed.
     pub fn abandon_start(&self) {
         *self.lock_start() = 0;
         self.started.notify_all();
@@ -98,50 +100,50 @@ impl RunState {
         self.without_data.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// When the first client had everything, and the bytes that all had by then.
+    /// When the first client had all its data, and the bytes that all clients had received by then.
     pub fn first_finish(&self) -> Option<(Instant, u64)> {
         self.first_finish.get().copied()
     }
 }
 
-/// What a client has to say after a run.
+/// The result of one client in one run.
 #[derive(Debug)]
 pub struct ClientOutcome {
     /// The client's number.
     pub client: usize,
-    /// What it received, or why it could not.
+    /// What the client received, or the error that stopped it.
     pub result: io::Result<ClientReport>,
 }
 
 /// What one client received in one run.
 #[derive(Debug, Clone)]
 pub struct ClientReport {
-    /// When it asked first.
+    /// When it sent its first request.
     pub asked: Instant,
-    /// Bytes.
+    /// The bytes received.
     pub bytes: u64,
-    /// From the ask to the last byte.
+    /// The cost from the first request to the last byte.
     pub spent: Spent,
-    /// Of each message, for [`Work::Single`].
+    /// The latency of each message, for [`Work::Single`].
     pub latency: Latencies,
-    /// What came without a copy, of a path that tries.
+    /// What was received without a copy, if the receive path tries to map pages.
     pub mapped: Option<Mapped>,
 }
 
-/// One client before its thread starts.
+/// What a client's thread needs to start.
 #[derive(Debug)]
 pub struct ClientConfig {
-    /// Where it sits.
+    /// Where its thread runs.
     pub placement: ThreadPlacement,
-    /// Its connection, hello said.
+    /// Its connection, on which the hello was sent.
     pub socket: Socket,
-    /// How it receives, on the same connection.
+    /// Its receive path, on the same connection.
     pub receiver: Box<dyn Receiver>,
-    /// What checks the bytes, if anything.
+    /// Checks the received bytes, if present.
     pub verifier: Option<Verifier>,
     /// The size of a message in bytes.
     pub size: u64,
-    /// Whether its thread's counters are read.
+    /// Whether its thread opens perf counters.
     pub counted: bool,
 }
 
@@ -154,40 +156,40 @@ pub struct Clients {
 }
 
 impl Clients {
-    /// Starts a thread for each member. Outcomes of runs go to `outcomes`.
-    pub fn start(members: Vec<ClientConfig>, outcomes: &Sender<ClientOutcome>) -> io::Result<Self> {
-        let mut fleet = Self { commands: Vec::new(), connections: Vec::new(), threads: Vec::new() };
-        for (index, member) in members.into_iter().enumerate() {
+    /// Starts a thread for each client. The result of each run goes to `outcomes`.
+    pub fn start(configs: Vec<ClientConfig>, outcomes: &Sender<ClientOutcome>) -> io::Result<Self> {
+        let mut clients = Self { commands: Vec::new(), connections: Vec::new(), threads: Vec::new() };
+        for (index, config) in configs.into_iter().enumerate() {
             let (command, commands) = unbounded();
-            fleet.commands.push(command);
-            fleet.connections.push(member.socket.try_clone()?);
+            clients.commands.push(command);
+            clients.connections.push(config.socket.try_clone()?);
             let outcomes = outcomes.clone();
             let thread = thread::Builder::new()
                 .name(format!("client-{index}"))
                 .stack_size(STACK_BYTES)
-                .spawn(move || ClientThread::new(index, member, outcomes).follow(&commands))?;
-            fleet.threads.push(thread);
+                .spawn(move || ClientThread::new(index, config, outcomes).run_commands(&commands))?;
+            clients.threads.push(thread);
         }
-        Ok(fleet)
+        Ok(clients)
     }
 
-    /// Tells all clients to do `work`.
-    pub fn begin(&self, turn: &Arc<RunState>, work: Work) {
+    /// Starts `work` on all clients.
+    pub fn begin(&self, state: &Arc<RunState>, work: Work) {
         for command in &self.commands {
-            // A client whose thread has ended has told its end already.
-            let _ = command.send((Arc::clone(turn), work));
+            // A client whose thread has ended has already sent its outcome.
+            let _ = command.send((Arc::clone(state), work));
         }
     }
 
-    /// The first client whose connection the server has ended before it was asked for anything: only then is there
-    /// something to read.
+    /// The first client whose connection the server has closed. Call it between runs: then a socket is
+    /// readable only at end of file.
     pub fn ended(&self) -> Option<usize> {
         let now = Instant::now();
         let over = |socket: &Socket| !matches!(socket.readable_by(now), Ok(WakeReason::Late));
         self.connections.iter().position(over)
     }
 
-    /// Ends every connection: whoever waits on one wakes up with an error.
+    /// Shuts every connection down, so that a thread that waits on one wakes up with an error.
     pub fn shutdown(&self) {
         self.connections.iter().for_each(Socket::shutdown);
     }
@@ -205,9 +207,9 @@ impl Drop for Clients {
 
 struct ClientThread {
     index: usize,
-    member: ClientConfig,
+    config: ClientConfig,
     outcomes: Sender<ClientOutcome>,
-    /// A run has begun and its outcome is not yet told: whoever waits for it learns even of a panic.
+    /// A run has begun and its outcome has not been sent. `Drop` then reports a panic.
     owes_outcome: bool,
 }
 
@@ -220,8 +222,8 @@ impl Drop for ClientThread {
 }
 
 impl ClientThread {
-    fn new(index: usize, member: ClientConfig, outcomes: Sender<ClientOutcome>) -> Self {
-        Self { index, member, outcomes, owes_outcome: false }
+    fn new(index: usize, config: ClientConfig, outcomes: Sender<ClientOutcome>) -> Self {
+        Self { index, config, outcomes, owes_outcome: false }
     }
 
     fn report(&mut self, result: io::Result<ClientReport>) {
@@ -229,92 +231,93 @@ impl ClientThread {
         let _ = self.outcomes.send(ClientOutcome { client: self.index, result });
     }
 
-    fn follow(mut self, commands: &Commands<(Arc<RunState>, Work)>) {
-        let seated = self.member.placement.apply();
+    fn run_commands(mut self, commands: &Commands<(Arc<RunState>, Work)>) {
+        let placed = self.config.placement.apply();
         self.owes_outcome = true;
-        self.report(seated.map(|()| ClientReport::begin()));
-        let mut meter = Meter::open(self.member.counted);
-        while let Ok((turn, work)) = commands.recv() {
+        self.report(placed.map(|()| ClientReport::begin()));
+        let mut meter = Meter::open(self.config.counted);
+        while let Ok((state, work)) = commands.recv() {
             self.owes_outcome = true;
-            let result = self.run(&mut meter, &turn, work);
+            let result = self.run(&mut meter, &state, work);
             self.report(result);
         }
     }
 
-    fn run(&mut self, meter: &mut Meter, turn: &RunState, work: Work) -> io::Result<ClientReport> {
-        let before = self.member.receiver.mapped();
+    fn run(&mut self, meter: &mut Meter, state: &RunState, work: Work) -> io::Result<ClientReport> {
+        let before = self.config.receiver.mapped();
         meter.start();
-        let mut receipt = ClientReport::begin();
+        let mut report = ClientReport::begin();
         match work {
             Work::Rounds(n) => {
-                let bytes = n.checked_mul(self.member.size).ok_or_else(too_many)?;
+                let bytes = n.checked_mul(self.config.size).ok_or_else(too_many)?;
                 self.ask(n, true)?;
-                self.receive_until(bytes, &mut receipt, turn)?;
+                self.receive_until(bytes, &mut report, state)?;
             }
-            Work::Window(length) => self.receive_while_open(length, &mut receipt, turn)?,
-            Work::Single(n) => self.receive_one_by_one(n, &mut receipt, turn)?,
+            Work::Window(length) => self.receive_while_open(length, &mut report, state)?,
+            Work::Single(n) => self.receive_one_by_one(n, &mut report, state)?,
         }
-        turn.first_finish.get_or_init(|| (Instant::now(), turn.bytes()));
-        // Acknowledge now what the kernel would acknowledge in 40 ms: a zero-copy sender waits for it.
-        self.member.socket.options().set_tcp_quickack(true)?;
-        self.member.receiver.release()?;
-        receipt.spent = meter.stop(receipt.bytes / self.member.size);
-        receipt.mapped = self.member.receiver.mapped().zip(before).map(|(now, before)| now.since(&before));
-        match self.member.verifier.as_ref().and_then(Verifier::wrong) {
+        state.first_finish.get_or_init(|| (Instant::now(), state.bytes()));
+        // Acknowledge now and not in 40 ms, because a zero-copy sender waits for the acknowledgement.
+        self.config.socket.options().set_tcp_quickack(true)?;
+        self.config.receiver.release()?;
+        report.spent = meter.stop(report.bytes / self.config.size);
+        report.mapped = self.config.receiver.mapped().zip(before).map(|(now, before)| now.since(&before));
+        match self.config.verifier.as_ref().and_then(Verifier::wrong) {
             Some(wrong) => Err(io::Error::new(io::ErrorKind::InvalidData, wrong)),
-            None => Ok(receipt),
+            None => Ok(report),
         }
     }
 
-    fn receive_until(&mut self, bytes: u64, receipt: &mut ClientReport, turn: &RunState) -> io::Result<()> {
-        while receipt.bytes < bytes {
-            self.receive(bytes - receipt.bytes, receipt, turn)?;
+    fn receive_until(&mut self, bytes: u64, report: &mut ClientReport, state: &RunState) -> io::Result<()> {
+        while report.bytes < bytes {
+            self.receive(bytes - report.bytes, report, state)?;
         }
         Ok(())
     }
 
-    /// Asks ahead, so that the sender never waits for an ask, until the window is over; then receives the rest.
+    /// Asks ahead until the window is over, so that the sender never waits for a request. Then it receives
+    /// the rest.
     fn receive_while_open(
         &mut self,
         length: Duration,
-        receipt: &mut ClientReport,
-        turn: &RunState,
+        report: &mut ClientReport,
+        state: &RunState,
     ) -> io::Result<()> {
-        let mut portion = Portion::new(self.member.size, length);
+        let mut portion = Portion::new(self.config.size, length);
         let mut asked = 0;
         let mut started = false;
-        while !turn.window_closed.load(Ordering::Relaxed) {
-            if asked - receipt.bytes <= portion.bytes() {
+        while !state.window_closed.load(Ordering::Relaxed) {
+            if asked - report.bytes <= portion.bytes() {
                 let messages = portion.next();
                 self.ask(messages, false)?;
-                asked += messages * self.member.size;
+                asked += messages * self.config.size;
             }
-            // With the next portion asked for, so that the sender has something to do meanwhile.
-            if receipt.bytes > 0 && !std::mem::replace(&mut started, true) {
-                turn.start_together();
+            // After the next request, so that the sender has work.
+            if report.bytes > 0 && !std::mem::replace(&mut started, true) {
+                state.start_together();
                 portion.asked = Instant::now();
             }
-            self.receive(asked - receipt.bytes, receipt, turn)?;
+            self.receive(asked - report.bytes, report, state)?;
         }
         self.ask(0, true)?;
-        self.receive_until(asked, receipt, turn)
+        self.receive_until(asked, report, state)
     }
 
-    fn receive_one_by_one(&mut self, n: u64, receipt: &mut ClientReport, turn: &RunState) -> io::Result<()> {
+    fn receive_one_by_one(&mut self, n: u64, report: &mut ClientReport, state: &RunState) -> io::Result<()> {
         if n == 0 {
             return self.ask(0, true);
         }
         for i in 1..=n {
             let asked = Instant::now();
             self.ask(1, i == n)?;
-            self.receive_until(i * self.member.size, receipt, turn)?;
-            receipt.latency.record(asked.elapsed());
+            self.receive_until(i * self.config.size, report, state)?;
+            report.latency.record(asked.elapsed());
         }
         Ok(())
     }
 
-    fn receive(&mut self, most: u64, receipt: &mut ClientReport, turn: &RunState) -> io::Result<()> {
-        let ClientConfig { receiver, verifier, .. } = &mut self.member;
+    fn receive(&mut self, most: u64, report: &mut ClientReport, state: &RunState) -> io::Result<()> {
+        let ClientConfig { receiver, verifier, .. } = &mut self.config;
         let most = usize::try_from(most).unwrap_or(usize::MAX);
         let got = receiver
             .recv(most, &mut |bytes| {
@@ -326,15 +329,15 @@ impl ClientThread {
         if got == 0 {
             return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the server ended the connection"));
         }
-        receipt.bytes += got as u64;
-        turn.received[self.index].store(receipt.bytes, Ordering::Relaxed);
+        report.bytes += got as u64;
+        state.received[self.index].store(report.bytes, Ordering::Relaxed);
         Ok(())
     }
 
     fn ask(&self, messages: u64, last: bool) -> io::Result<()> {
         let bytes = Ask { messages, last }.encode();
-        let sent = self.member.socket.send(&bytes, SendFlags::NONE)?;
-        // Sixteen bytes always fit, unless the server has left thousands of asks unread.
+        let sent = self.config.socket.send(&bytes, SendFlags::NONE)?;
+        // Sixteen bytes always fit, unless the server has left thousands of requests unread.
         if sent == bytes.len() { Ok(()) } else { Err(io::ErrorKind::WriteZero.into()) }
     }
 }
@@ -355,12 +358,12 @@ struct Portion {
     target: Duration,
 }
 
-/// A portion should last about this long: short enough to end a window soon, long enough that asking (two
-/// system calls) costs nothing beside it.
+/// A portion lasts about this long: short enough to end a window soon, long enough that a request (two system
+/// calls) costs next to nothing.
 const PORTION_TIME: Duration = Duration::from_millis(8);
 
-/// In a short window portions are a quarter of it, and at least this: what was asked for ahead must still be received
-/// after its end, which made a window of 10 ms last 27.
+/// In a short window a portion is a quarter of the window, and at least this long. A client must still
+/// receive the rest of its last portion after the window: see docs/tuning.md, "The clock and its turns".
 const SHORTEST_PORTION_TIME: Duration = Duration::from_millis(4);
 
 impl Portion {
@@ -373,7 +376,8 @@ impl Portion {
         self.messages * self.size
     }
 
-    /// The next portion: doubled or halved when the last one was used up too soon or too late.
+    /// The next portion. It doubles if the last one took less than half of the target time, and halves if it
+    /// took more than twice as long.
     fn next(&mut self) -> u64 {
         let took = self.asked.elapsed();
         self.asked = Instant::now();
@@ -404,30 +408,30 @@ mod tests {
     use super::*;
 
     #[test]
-    fn who_has_a_byte_waits_until_all_have_one_or_one_has_failed() {
+    fn a_client_with_data_waits_until_all_have_data_or_one_fails() {
         for fails in [false, true] {
-            let turn = Arc::new(RunState::new(2));
+            let state = Arc::new(RunState::new(2));
             let first = {
-                let turn = Arc::clone(&turn);
-                thread::Builder::new().spawn(move || turn.start_together()).unwrap()
+                let state = Arc::clone(&state);
+                thread::Builder::new().spawn(move || state.start_together()).unwrap()
             };
-            // Not a moment that the test depends on: whenever the other comes, the first one ends.
+            // The test does not depend on this time: the first thread ends when the other one arrives.
             thread::sleep(Duration::from_millis(5));
             if fails {
-                turn.abandon_start()
+                state.abandon_start()
             } else {
-                turn.start_together()
+                state.start_together()
             }
             first.join().unwrap();
-            assert_eq!(*turn.lock_start(), 0);
+            assert_eq!(*state.lock_start(), 0);
         }
     }
 
     #[test]
-    fn nobody_waits_for_ever() {
-        let turn = RunState::new(2);
+    fn waiting_for_the_others_has_a_timeout() {
+        let state = RunState::new(2);
         let began = Instant::now();
-        turn.start_together();
-        assert!(began.elapsed() >= START_TIMEOUT && *turn.lock_start() == 1);
+        state.start_together();
+        assert!(began.elapsed() >= START_TIMEOUT && *state.lock_start() == 1);
     }
 }

@@ -1,23 +1,22 @@
-//! Durations of many events as a histogram, because a percentile of percentiles means nothing and a histogram
-//! can be merged.
+//! Durations of many events as a histogram. Histograms can be merged; percentiles cannot.
 
 use std::fmt;
 use std::time::Duration;
 
 use hdrhistogram::Histogram;
 
-/// Two significant digits: a bucket is at most 1 % wide, finer than any two runs agree.
+/// Two significant digits: a bucket is at most 1 % wide, and runs differ by more than that.
 const DIGITS: u8 = 2;
 
-/// Longer events are counted as this long: every wait in this crate ends before.
+/// Longer events count as this long. Every wait in this crate ends earlier.
 const LONGEST: Duration = Duration::from_secs(3600);
 
-/// Counted durations in nanoseconds.
+/// A histogram of durations in nanoseconds.
 #[derive(Clone)]
 pub struct Latencies(Histogram<u64>);
 
 impl fmt::Debug for Latencies {
-    /// What there is to know, not the histogram's thousands of counts: samples and errors hold one of these.
+    /// A summary, because samples and errors hold one of these and the histogram has thousands of counts.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut shown = f.debug_struct("Latencies");
         shown
@@ -47,11 +46,11 @@ impl Latencies {
 
     /// Adds the events of another histogram.
     pub fn add(&mut self, other: &Self) {
-        // The bounds are the same for all, so that nothing can lie outside.
+        // All histograms have the same bounds, so no event can lie outside.
         let _ = self.0.add(&other.0);
     }
 
-    /// Takes away the events that `earlier`, a former state of this one, already held.
+    /// Subtracts the events of `earlier`, a former state of this histogram.
     #[must_use]
     pub fn since(&self, earlier: &Self) -> Self {
         let mut rest = self.clone();
@@ -64,7 +63,7 @@ impl Latencies {
         self.0.len()
     }
 
-    /// True without events.
+    /// Whether it has no events.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
@@ -85,14 +84,14 @@ impl Latencies {
     }
 }
 
-/// hdrhistogram's own serialised form (V2), which other programs read too.
+/// hdrhistogram's own serialised form (V2), which other programs can read.
 pub mod v2 {
     use hdrhistogram::serialization::{Deserializer as Reader, Serializer as _, V2Serializer};
     use serde::{Deserialize as _, Deserializer, Serialize as _, Serializer, de, ser};
 
     use super::Latencies;
 
-    /// Writes the bytes of the form.
+    /// Serialises a histogram as V2 bytes.
     pub fn serialize<S: Serializer>(latencies: &Latencies, serializer: S) -> Result<S::Ok, S::Error> {
         let mut bytes = Vec::new();
         V2Serializer::new()
@@ -101,7 +100,7 @@ pub mod v2 {
         bytes.serialize(serializer)
     }
 
-    /// Reads a histogram with the bounds of every other here, so that it can be merged.
+    /// Reads a histogram and checks that it has the bounds of all others, so that it can be merged.
     pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Latencies, D::Error> {
         let bytes = Vec::<u8>::deserialize(deserializer)?;
         if !alike(&bytes) {
@@ -115,23 +114,27 @@ pub mod v2 {
         Ok(latencies)
     }
 
-    /// Whether a header announces what follows it and the bounds of every histogram here: what it announces is allocated.
-    /// All numbers are big-endian: cookie (of the form that is not compressed), length, normalising index, digits of 32 bits each; lowest and highest value
-    /// and a ratio of 64.
+    /// Whether a header has the length of its payload and the usual bounds. It is checked first, because the
+    /// reader allocates what the header announces. All numbers are big-endian: the cookie of the uncompressed
+    /// form, length, normalising index and digits with 32 bits each; lowest value, highest value and a ratio
+    /// with 64 bits.
     fn alike(bytes: &[u8]) -> bool {
         const HEADER: usize = 40;
         const COOKIE: u32 = 0x1c84_9313;
-        let own = Latencies::default().0;
+        let expected = Latencies::default().0;
         let Some((header, payload)) = bytes.split_at_checked(HEADER) else { return false };
-        let bounds =
-            [&u32::from(own.sigfig()).to_be_bytes()[..], &own.low().to_be_bytes(), &own.high().to_be_bytes()];
+        let bounds = [
+            &u32::from(expected.sigfig()).to_be_bytes()[..],
+            &expected.low().to_be_bytes(),
+            &expected.high().to_be_bytes(),
+        ];
         header[..4] == COOKIE.to_be_bytes()
             && header[4..8] == (payload.len() as u32).to_be_bytes()
             && header[12..32] == *bounds.concat()
     }
 }
 
-/// As pairs of a duration in ns and how many events it had.
+/// Serialises it as pairs of a duration in ns and its number of events.
 impl serde::Serialize for Latencies {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let buckets = self.0.iter_recorded();
@@ -172,15 +175,15 @@ mod tests {
             for quantile in [0.5f64, 0.9, 0.99, 1.0] {
                 let rank = ((quantile * all.len() as f64).ceil() as usize).clamp(1, all.len());
                 let exact = all[rank - 1] as f64;
-                let told = merged.quantile(quantile).unwrap().as_nanos() as f64;
-                prop_assert!((told - exact).abs() <= exact * 0.011 + 1.0, "{quantile}: {told} for {exact}");
+                let estimate = merged.quantile(quantile).unwrap().as_nanos() as f64;
+                prop_assert!((estimate - exact).abs() <= exact * 0.011 + 1.0, "{quantile}: {estimate} for {exact}");
             }
             prop_assert_eq!(merged.since(&histogram(&a)).len(), b.len() as u64);
         }
     }
 
     #[test]
-    fn what_travels_is_what_was_counted() {
+    fn serialisation_keeps_the_counts() {
         let mut latencies = Latencies::default();
         (0..2000).for_each(|i| latencies.record(Duration::from_nanos(i * i)));
         let text = serde_json::to_string(&latencies).unwrap();
@@ -200,7 +203,7 @@ mod tests {
         let sent = serde_json::to_value(Sent(latencies)).unwrap();
         let back: Sent = serde_json::from_value(sent.clone()).unwrap();
         assert_eq!(back.0.len(), 1);
-        // Its form, its length, its digits, its highest value.
+        // The form, the length, the digits, the highest value.
         for at in [0, 4, 12, 15, 16, 24] {
             let mut changed = sent.clone();
             changed[at] = 5.into();

@@ -6,71 +6,76 @@
 //! (the crate `copycost-cli`) does what Criterion cannot: interleaved comparison, other hosts, a software network card,
 //! explanation, prediction, reports.
 //!
-//! ```no_run
+//! ```
+//! use std::time::Duration;
+//!
 //! use copycost::message::Spec;
 //! use copycost::rig::{Rig, Work};
 //! use copycost::scenario::Scenario;
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! // 16 KiB by one sendmsg() for each message, to four clients over loopback.
 //! let path = copycost::send::by_name("onecopy").ok_or("no such path")?;
 //! let mut rig = Rig::build(&Scenario::new(path, Spec::new(16 * 1024)?, 4))?;
-//! let sample = rig.run(Work::Window(std::time::Duration::from_millis(500)))?;
-//! println!("{:.2} GB/s", sample.throughput() / 1e9);
+//! let sample = rig.run(Work::Window(Duration::from_millis(50)))?;
+//! println!("{:.2} GB/s, {} system calls", sample.throughput() / 1e9, sample.calls);
 //! # Ok(())
 //! # }
 //! ```
 //!
-//! # The words
+//! # Terms
 //!
-//! | word | meaning |
+//! | term | meaning |
 //! |---|---|
-//! | message | eight *fields*; its *size* is the sum of the field lengths ([`message`]) |
+//! | message | one to eight *fields*; its *size* is the sum of the field lengths ([`message`]) |
 //! | send path | one way to hand messages to the kernel ([`send`]) |
 //! | receive path | one way to take bytes from the socket ([`recv`]) |
 //! | layout, buffers, footprint | where the fields lie, whether messages are rewritten, how much memory they cover |
 //! | placement | which CPUs the two ends of each connection use ([`scenario::Placement`]) |
 //! | round | one message to every client; one Criterion iteration is one round |
 //! | rig | a warm scenario: server, clients, connections ([`rig`]) |
-//! | sample | what one [`rig::Rig::run`] yields |
-//! | ledger | what the kernel told a sender ([`send::Ledger`]) |
+//! | sample | the result of one [`rig::Rig::run`] |
+//! | ledger | what the kernel reported to a sender ([`send::Ledger`]) |
 //! | completion | a notification that the kernel has released the pages of a send |
 //!
-//! # The way of the data
+//! # How a measurement runs
 //!
-//! A [`scenario::Scenario`] says what is measured. [`rig::Rig::build`] starts a server and a
-//! clients for it. In a run each client *asks* for messages (`protocol::Ask`); its server thread takes
-//! them from its `supply::Supply`, pushes them into its [`send::Sender`], waits at the end until the kernel has
-//! released them, and reports; the client receives and counts. The rig joins both ends into a [`rig::Sample`].
+//! A [`scenario::Scenario`] says what is measured. [`rig::Rig::build`] starts a server and its clients. In a run, each
+//! client asks for messages (`protocol::Ask`). Its server thread takes them from its `pool::MessagePool`, pushes them into
+//! its [`send::Sender`], waits at the end until the kernel has released them, and reports. The client receives and counts.
+//! The rig joins the reports of both ends into a [`rig::Sample`].
 //!
 //! Three decisions carry the rest:
 //!
-//! - **Messages are pushed into a sender, and the uniqueness of an `Arc` proves release.** A path keeps a clone of
-//!   each message for as long as the kernel may read it. So buffer policies, verification and the search for early
-//!   reuse live outside the paths, a copying path is one method, and a user's server can use [`send::ZeroCopy`] as it is.
-//! - **A window is many asks, not a deadline at the server.** A client asks ahead for portions of a few
-//!   milliseconds until the window is over. So the server has no clock in its loop, both ends know every byte that
-//!   must come, and the same protocol serves throughput, latency and remote ends.
-//! - **The clock never stops at the sender.** It counts bytes that clients have received; stopping at the sender
-//!   would time the filling of socket buffers. What the kernel still has to release is waited for outside the clock
-//!   and inside the CPU time.
+//! - **Messages are pushed into a sender, and the uniqueness of an `Arc` proves release.** A path keeps a clone of each
+//!   message for as long as the kernel may read it. So buffer policies, verification and the search for early reuse live
+//!   outside the paths, a copying path is one method, and your server can use [`send::ZeroCopy`] as it is.
+//! - **A window is many requests, not a deadline at the server.** A client asks ahead for portions of a few milliseconds
+//!   until the window is over. So the server has no clock in its loop, both ends know every byte that must come, and the
+//!   same protocol serves throughput, latency and other hosts.
+//! - **The clock never stops at the sender.** It counts bytes that clients have received; stopping at the sender would
+//!   time the filling of socket buffers. Memory that the kernel still has to release is waited for outside the clock and
+//!   inside the CPU time.
 //!
-//! Where the ends are is a [`rig::Site`]: [`rig::Loopback`] here; the command adds another host, the lab and jobs of many
-//! hosts.
+//! The ends of a connection are where a [`rig::Site`] puts them: [`rig::Loopback`] here; the command adds another host,
+//! the lab and jobs of many hosts.
 //!
-//! The layers, bottom up; a file imports only from rows below its own:
+//! # Layers
+//!
+//! From the top; a file imports only from rows below its own:
 //!
 //! ```text
 //! benches/*
-//! rig                  the two ends as one warm whole: every measurement is `rig.run(work)`
-//! server  clients      the sending end; the receiving end
-//! placement            where threads run
-//! scenario             one cell of a matrix
-//! protocol  connection
-//! cost                 what a run costs: CPU time, counters, TCP_INFO
-//! send  recv           one file a path
-//! cgroup               what control groups limit
-//! message  supply  units  latency  unsupported
-//! sys                  system calls; the only place with `unsafe`
+//! rig                                    the two ends as one warm whole: every measurement is `rig.run(work)`
+//! server  clients                        the sending end; the receiving end
+//! scenario                               one cell of a matrix
+//! placement  protocol  connection        where threads run; the first bytes of a connection; socket options
+//! cost                                   what a run costs: CPU time, counters, TCP_INFO
+//! pool                                   messages in turn, rewritten when they are free
+//! send  recv                             one file a path
+//! message  cgroup                        what is sent; what control groups limit
+//! offset  latency  units  unsupported    where buffers start; histograms; sizes and rates; why a path is not available
+//! sys  names                             system calls, and the only `unsafe`; enums of plain words
 //! ```
 
 // All or nothing: elsewhere the one error is a sentence, not a list of what is missing.
@@ -83,6 +88,7 @@ cfg_if::cfg_if! {
         pub mod latency;
         pub mod message;
         pub mod offset;
+        mod names;
         mod protocol;
         pub mod recv;
         pub mod rig;

@@ -1,30 +1,30 @@
-//! Where in a page a buffer begins.
+//! The offset in a page at which a buffer starts.
 //!
-//! On some CPUs the instruction with which the kernel copies (`rep movsb`) is 5 to 36 times slower where destination
-//! minus source, modulo 4096, is 1 to 31 (measured on AMD Zen 3; docs/buffer-offsets.md). An allocator decides such
-//! offsets by its history, so a comparison of send paths could be one of allocators. Here every buffer that bytes are
-//! copied from or to has an offset that was chosen: drawn for a set-up, the same for all of its paths, from those at which
-//! no copy is slow. The slow case is asked for, and never drawn.
+//! On some CPUs the kernel's copy instruction (`rep movsb`) is 5 to 36 times slower if destination minus
+//! source, modulo 4096, is 1 to 31 (measured on AMD Zen 3; docs/buffer-offsets.md). An allocator's history
+//! decides such offsets, so a comparison of send paths could be one of allocators. Here every buffer of a
+//! copy has a chosen offset: it is drawn for each set-up, from the offsets without slow copies, and is the
+//! same for all paths.
 
 use std::fmt;
 use std::str::FromStr;
 
-/// Copies repeat their behaviour with the distance of the two ends modulo this many bytes.
+/// The speed of a copy depends on the distance of source and destination modulo this many bytes.
 pub const PERIOD: usize = 4096;
 
-/// Distances from the source to the destination, modulo [`PERIOD`], at which a copy is slow where the CPU has the hazard.
+/// Distances from source to destination, modulo [`PERIOD`], with slow copies on a CPU that has the hazard.
 const SLOW: std::ops::RangeInclusive<usize> = 1..=31;
 
 /// Offsets are drawn from the multiples of this: a cache line.
 const GRANULE: usize = 64;
 
-/// Whether copying between these addresses, or offsets in a page, is slow on a CPU that has the hazard.
+/// Whether a copy between these addresses, or offsets in a page, is slow on a CPU that has the hazard.
 pub fn is_slow(destination: usize, source: usize) -> bool {
     SLOW.contains(&(destination.wrapping_sub(source) % PERIOD))
 }
 
-/// One of the multiples of 64 from 64 to 4032 with the fewest slow copies, by `slow_copies`; which of them is decided by
-/// `seed`. There are sizes for which every offset has some.
+/// Draws an offset by `seed`: one of the multiples of 64 from 64 to 4032 with the fewest `slow_copies`. For
+/// some sizes every offset has some.
 pub fn draw(seed: u64, slow_copies: impl Fn(usize) -> usize) -> u16 {
     let mut candidates: Vec<usize> = (GRANULE..PERIOD).step_by(GRANULE).collect();
     fastrand::Rng::with_seed(seed).shuffle(&mut candidates);
@@ -32,7 +32,7 @@ pub fn draw(seed: u64, slow_copies: impl Fn(usize) -> usize) -> u16 {
     best.unwrap_or(GRANULE) as u16
 }
 
-/// Memory in which bytes can begin at any offset.
+/// Memory in which data can start at any offset.
 #[derive(Debug)]
 pub struct Pages {
     bytes: Box<[u8]>,
@@ -40,53 +40,52 @@ pub struct Pages {
 }
 
 impl Pages {
-    /// Room for `length` bytes from any offset on, touched.
+    /// Room for `length` bytes from any offset on. Its pages are touched.
     pub fn new(length: usize) -> Self {
         let bytes = vec![1; length + 2 * PERIOD].into_boxed_slice();
         let first = bytes.as_ptr().addr().next_multiple_of(PERIOD) - bytes.as_ptr().addr();
         Self { bytes, first }
     }
 
-    /// `length` bytes that begin `offset` bytes into a page.
+    /// `length` bytes that start `offset` bytes into a page.
     ///
-    /// # Panics
-    /// Where there is no room for them.
+    /// If there is no room for them.
     pub fn at(&mut self, offset: usize, length: usize) -> &mut [u8] {
         &mut self.bytes[self.first + offset..][..length]
     }
 }
 
-/// Where in a page a buffer is to begin.
+/// The requested offset of a buffer in its page.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Offset {
-    /// Drawn anew for each set-up, the same for all paths in it, from offsets at which no copy is slow. Layouts that are
-    /// page-aligned by definition begin at 0.
+    /// Drawn for each set-up from the offsets without slow copies, the same for all its paths. Page-aligned
+    /// layouts start at 0.
     #[default]
     Drawn,
-    /// So many bytes into a page, 0 to 4095.
+    /// This many bytes into a page, 0 to 4095.
     At(u16),
-    /// Wherever the allocator puts it.
+    /// The allocator decides.
     Malloc,
 }
 
-/// Where a buffer begins, decided.
+/// The offset at which a buffer starts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum BufferStart {
-    /// So many bytes into a page, 0 to 4095.
+    /// This many bytes into a page, 0 to 4095.
     At(u16),
-    /// Wherever the allocator puts it.
+    /// The allocator decides.
     Malloc,
 }
 
 impl Default for BufferStart {
-    /// One cache line into a page: free of the hazard beside anything that begins with a page.
+    /// One cache line into a page, which is never slow with a buffer at the start of a page.
     fn default() -> Self {
         Self::At(GRANULE as u16)
     }
 }
 
 impl Offset {
-    /// Decides: where nothing else was asked for, by `drawn`.
+    /// Decides the offset, by `drawn` if it is to be drawn.
     pub fn decide(self, drawn: impl FnOnce() -> u16) -> BufferStart {
         match self {
             Self::Drawn => BufferStart::At(drawn()),
@@ -124,30 +123,30 @@ impl FromStr for Offset {
 /// The offsets of a scenario's buffers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Offsets {
-    /// Of messages, and of what a path gathers them into.
+    /// The offset of messages, and of the buffer in which a path joins fields.
     pub send: Offset,
-    /// Of the receive buffers.
+    /// The offset of receive buffers.
     pub receive: Offset,
-    /// Decides what is drawn. The same for all paths of a set-up.
+    /// The seed of drawn offsets, the same for all paths of a set-up.
     pub seed: u64,
 }
 
 impl Offsets {
-    /// Whether any of them is decided by the seed.
+    /// Whether the seed decides any of them.
     pub fn is_drawn(&self) -> bool {
         [self.send, self.receive].contains(&Offset::Drawn)
     }
 
-    /// Where a path begins the buffer that it gathers fields in, if that was asked for.
+    /// The offset of the buffer in which a path joins fields, if the user gave one.
     pub fn staging(&self) -> Option<BufferStart> {
         match self.send {
             Offset::Drawn => None,
-            asked => Some(asked.decide(|| 0)),
+            given => Some(given.decide(|| 0)),
         }
     }
 
-    /// Where receive buffers begin. The kernel copies into them from the beginning of a page, or from a multiple of 64 bytes
-    /// behind it where the messages before were such.
+    /// The offset of receive buffers. The kernel copies into them from the start of a page, or from a
+    /// multiple of 64 bytes after it if the messages before had such sizes.
     pub fn receive_begin(&self) -> BufferStart {
         self.receive.decide(|| draw(self.seed ^ 0x5245_4356, |offset| usize::from(is_slow(offset, 0))))
     }
@@ -158,7 +157,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_drawn_is_free_and_decided_by_the_seed() {
+    fn drawn_offsets_are_not_slow_and_depend_on_the_seed() {
         for seed in 0..500 {
             let slow = |offset| usize::from(is_slow(offset, 0)) + usize::from(is_slow(0, offset));
             let offset = usize::from(draw(seed, slow));
@@ -172,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn bytes_begin_where_they_are_asked_to() {
+    fn bytes_start_at_the_offset() {
         let mut pages = Pages::new(5000);
         for offset in [0, 1, 64, 4095] {
             let bytes = pages.at(offset, 5000);
@@ -181,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn the_slow_distances_are_those_that_were_measured() {
+    fn the_slow_distances() {
         for (destination, source, slow) in [
             (0, 0, false),
             (1, 0, true),
@@ -196,7 +195,7 @@ mod tests {
     }
 
     #[test]
-    fn words_read_back_and_others_name_what_is_allowed() {
+    fn names_parse_back_and_errors_list_the_choices() {
         for text in ["drawn", "malloc", "0", "16", "4095"] {
             assert_eq!(text.parse::<Offset>().unwrap().to_string(), text);
         }

@@ -1,12 +1,12 @@
-//! Where each thread of a measurement sits. Chosen, not left to luck: for two clients and 64 KiB on two CPUs
-//! `split` gave 5.6 GB/s, `paired` 16.5, and `free` anything between.
+//! Which CPU each thread of a measurement runs on. The placement changes the throughput several times over
+//! (docs/tuning.md, "Placement"), so it is chosen and not left to the scheduler.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io;
 use std::path::Path;
 
-use crate::message::words;
+use crate::names::named_enum;
 use crate::sys::netns::Netns;
 use crate::sys::sched;
 
@@ -14,32 +14,36 @@ use crate::sys::sched;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum Placement {
-    /// A client and its server thread share a CPU; pairs are spread over the CPUs. Each CPU does both ends, so
-    /// throughput is the inverse of the whole CPU cost of a byte.
+    /// A client and its server thread share a CPU, and the pairs are spread over the CPUs. Each CPU does the
+    /// work of both ends, so throughput is the inverse of the whole CPU cost of a byte.
     #[default]
     Paired,
     /// Server threads on one half of the CPUs, clients on the other.
     Split,
-    /// Where the scheduler likes.
+    /// The scheduler decides.
     Free,
 }
 
-words!(Placement: Paired = "paired", Split = "split", Free = "free");
+named_enum!(Placement: Paired = "paired", Split = "split", Free = "free");
 
-/// Where one thread sits.
+/// The stack of a measurement's threads. They call only the kernel and keep their buffers on the heap, and
+/// 1,024 clients on three paths are 6,000 threads.
+pub const STACK_BYTES: usize = 256 << 10;
+
+/// Where one thread runs.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct ThreadPlacement {
-    /// The network namespace; `None`: that of the process.
+    /// The network namespace; `None` is that of the process.
     pub netns: Option<Netns>,
-    /// The CPU; `None`: any.
+    /// The CPU; `None` is any.
     pub cpu: Option<usize>,
-    /// SCHED_BATCH: no preemption on wake-up. Two threads that share a CPU otherwise preempt each other with
-    /// every small send (1 KiB per field: 0.1 instead of 0.25 GB/s).
+    /// SCHED_BATCH: no preemption on wake-up. Otherwise two threads that share a CPU preempt each other at
+    /// every small send (docs/tuning.md, "Placement").
     pub batch: bool,
 }
 
 impl ThreadPlacement {
-    /// Moves the calling thread to this seat.
+    /// Moves the calling thread there.
     pub fn apply(&self) -> io::Result<()> {
         if let Some(netns) = &self.netns {
             netns.enter()?;
@@ -51,17 +55,17 @@ impl ThreadPlacement {
     }
 }
 
-/// The seats of both ends, one for each client.
+/// The placement of the threads of both ends, one at each end for each client.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PlacementPlan {
-    /// Of the server's threads, by client.
+    /// The server's threads, by client.
     pub servers: Vec<ThreadPlacement>,
-    /// Of the clients.
+    /// The clients' threads.
     pub clients: Vec<ThreadPlacement>,
 }
 
 impl PlacementPlan {
-    /// Seats for `clients` clients on `cpus`, which are in the order in which they should be used.
+    /// Plans `clients` clients on `cpus`, which are in the order of use.
     pub fn plan(placement: Placement, clients: usize, cpus: &[usize]) -> Self {
         let spread = |cpus: &[usize], batch| -> Vec<ThreadPlacement> {
             let cpu = |i: usize| cpus.get(i % cpus.len().max(1)).copied();
@@ -70,7 +74,7 @@ impl PlacementPlan {
         match placement {
             Placement::Paired => Self { servers: spread(cpus, true), clients: spread(cpus, true) },
             Placement::Split => {
-                // One CPU alone has no halves: both ends share it.
+                // A single CPU has no halves, so both ends share it.
                 let (low, high) = cpus.split_at(cpus.len() / 2);
                 let servers = if low.is_empty() { high } else { low };
                 Self { servers: spread(servers, false), clients: spread(high, false) }
@@ -81,14 +85,16 @@ impl PlacementPlan {
 }
 
 impl PlacementPlan {
-    /// These seats for the server's end: where the clients are on another host, both halves of `split` are free.
+    /// The part of the plan for the server's host. If the clients are on another host, the server uses all
+    /// CPUs.
     #[must_use]
     pub fn for_servers(self, one_host: bool, cpus: &[usize]) -> Self {
         let servers = if one_host { self.servers } else { spread_unshared(&self.servers, cpus) };
         Self { servers, clients: if one_host { self.clients } else { Vec::new() } }
     }
 
-    /// Likewise for the clients' end.
+    /// The part of the plan for the clients' host. If the server is on another host, the clients use all
+    /// CPUs.
     #[must_use]
     pub fn for_clients(self, one_host: bool, cpus: &[usize]) -> Self {
         let clients = if one_host { self.clients } else { spread_unshared(&self.clients, cpus) };
@@ -96,57 +102,59 @@ impl PlacementPlan {
     }
 }
 
-/// Which of several clients some are, where they share CPUs with others: from so many on, of so many in all.
+/// Which part of all clients a process has, if they share CPUs with the clients of other processes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
 pub struct ClientRange {
-    /// How many come before them.
+    /// The number of clients before them.
     pub before: usize,
-    /// How many there are in all; less than those who ask: there are no others.
+    /// The number of all clients. If it is less than the process's own number, there are no others.
     pub all: usize,
 }
 
 impl ClientRange {
-    /// How many there are in all, `clients` of them those who ask.
+    /// The number of all clients, if this process has `clients` of them.
     pub fn total(self, clients: usize) -> usize {
         self.all.max(self.before.saturating_add(clients))
     }
 }
 
 impl PlacementPlan {
-    /// Of seats that were planned for all, those of the `clients` who ask.
+    /// The part of a plan for all clients that belongs to `among`.
     #[must_use]
     pub fn range(self, among: ClientRange, clients: usize) -> Self {
-        let part = |seats: Vec<ThreadPlacement>| seats.into_iter().skip(among.before).take(clients).collect();
+        let part =
+            |threads: Vec<ThreadPlacement>| threads.into_iter().skip(among.before).take(clients).collect();
         Self { servers: part(self.servers), clients: part(self.clients) }
     }
 }
 
-/// Seats spread over all CPUs, pinned where they were pinned before, under the default policy: nobody shares.
-fn spread_unshared(seats: &[ThreadPlacement], cpus: &[usize]) -> Vec<ThreadPlacement> {
-    let pinned = |seat: &ThreadPlacement| seat.cpu.is_some() && !cpus.is_empty();
-    let seat = |(i, seat): (usize, &ThreadPlacement)| {
-        let cpu = pinned(seat).then(|| cpus[i % cpus.len()]);
-        ThreadPlacement { cpu, batch: false, netns: seat.netns.clone() }
+/// Spreads the threads over all CPUs under the default policy, because no other end shares them. Only pinned
+/// threads stay pinned.
+fn spread_unshared(threads: &[ThreadPlacement], cpus: &[usize]) -> Vec<ThreadPlacement> {
+    let pinned = |thread: &ThreadPlacement| thread.cpu.is_some() && !cpus.is_empty();
+    let placement = |(i, thread): (usize, &ThreadPlacement)| {
+        let cpu = pinned(thread).then(|| cpus[i % cpus.len()]);
+        ThreadPlacement { cpu, batch: false, netns: thread.netns.clone() }
     };
-    seats.iter().enumerate().map(seat).collect()
+    threads.iter().enumerate().map(placement).collect()
 }
 
-/// How many CPUs the threads of a measurement were placed on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// How many CPUs the threads of a measurement use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct CpuUsage {
-    /// By both ends together; where nothing is pinned, as many as there are threads or CPUs.
+    /// The CPUs of both ends; without pinning, the smaller of the number of threads and CPUs.
     pub cpus: usize,
-    /// By the senders.
+    /// The CPUs of the senders.
     pub sender_cpus: usize,
-    /// No CPU is used by both ends.
+    /// Whether no CPU is used by both ends.
     pub apart: bool,
 }
 
 impl PlacementPlan {
-    /// The CPUs of these seats on a machine where the process may use `allowed`.
+    /// The CPUs of this plan on a machine where the process may use `allowed` CPUs.
     pub fn cpu_usage(&self, allowed: usize) -> CpuUsage {
-        let distinct = |seats: &[ThreadPlacement]| -> Option<BTreeSet<usize>> {
-            seats.iter().map(|seat| seat.cpu).collect()
+        let distinct = |threads: &[ThreadPlacement]| -> Option<BTreeSet<usize>> {
+            threads.iter().map(|thread| thread.cpu).collect()
         };
         match (distinct(&self.servers), distinct(&self.clients)) {
             (Some(servers), Some(clients)) => CpuUsage {
@@ -163,8 +171,8 @@ impl PlacementPlan {
     }
 }
 
-/// The CPUs this process may use, in the order in which pairs should fill them: the physical cores of one NUMA
-/// node, those of the next, then the second threads of the cores.
+/// The CPUs that this process may use, in the order in which pairs fill them: the physical cores of one NUMA
+/// node, those of the next, then the second hardware threads of the cores.
 pub fn cpus() -> io::Result<Vec<usize>> {
     Ok(ordered(&sched::allowed_cpus()?, Path::new("/sys/devices/system")))
 }
@@ -178,7 +186,7 @@ fn ordered(allowed: &[usize], system: &Path) -> Vec<usize> {
             let number =
                 |name| fs::read_to_string(topology.join(name)).ok().and_then(|text| text.trim().parse().ok());
             let package: usize = number("physical_package_id").unwrap_or(0);
-            // Without a topology every CPU counts as a core of its own.
+            // Without a topology every CPU counts as a core.
             let core = number("core_id").unwrap_or(*cpu);
             let sibling = threads_of_core.entry((package, core)).or_default();
             *sibling += 1;
@@ -199,23 +207,23 @@ fn node_of(cpu: usize, system: &Path) -> usize {
 mod tests {
     use super::*;
 
-    fn cpus_of(seats: &[ThreadPlacement]) -> Vec<Option<usize>> {
-        seats.iter().map(|seat| seat.cpu).collect()
+    fn cpus_of(threads: &[ThreadPlacement]) -> Vec<Option<usize>> {
+        threads.iter().map(|thread| thread.cpu).collect()
     }
 
     #[test]
     fn pairs_share_a_cpu_under_batch() {
-        let seats = PlacementPlan::plan(Placement::Paired, 3, &[0, 1]);
-        assert_eq!(seats.servers, seats.clients);
-        assert_eq!(cpus_of(&seats.servers), [Some(0), Some(1), Some(0)]);
-        assert!(seats.servers.iter().all(|seat| seat.batch));
+        let plan = PlacementPlan::plan(Placement::Paired, 3, &[0, 1]);
+        assert_eq!(plan.servers, plan.clients);
+        assert_eq!(cpus_of(&plan.servers), [Some(0), Some(1), Some(0)]);
+        assert!(plan.servers.iter().all(|thread| thread.batch));
     }
 
     #[test]
     fn halves_are_disjoint_when_there_are_two() {
-        let seats = PlacementPlan::plan(Placement::Split, 4, &[0, 1, 2, 3, 4]);
-        assert_eq!(cpus_of(&seats.servers), [Some(0), Some(1), Some(0), Some(1)]);
-        assert_eq!(cpus_of(&seats.clients), [Some(2), Some(3), Some(4), Some(2)]);
+        let plan = PlacementPlan::plan(Placement::Split, 4, &[0, 1, 2, 3, 4]);
+        assert_eq!(cpus_of(&plan.servers), [Some(0), Some(1), Some(0), Some(1)]);
+        assert_eq!(cpus_of(&plan.clients), [Some(2), Some(3), Some(4), Some(2)]);
     }
 
     #[test]
@@ -230,7 +238,7 @@ mod tests {
     }
 
     #[test]
-    fn the_cpus_of_the_seats_are_counted_once() {
+    fn each_cpu_of_a_plan_counts_once() {
         let placed =
             |placement, clients, cpus: &[usize]| PlacementPlan::plan(placement, clients, cpus).cpu_usage(4);
         let of = |cpus, sender_cpus, apart| CpuUsage { cpus, sender_cpus, apart };

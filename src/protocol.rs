@@ -1,16 +1,17 @@
-//! The first bytes of every connection, in process too: a client says hello, then asks for messages.
+//! The first bytes of every connection, also within one process: a client sends a hello, then requests for
+//! messages.
 //!
-//! All numbers are little-endian. After the hello a data connection carries asks one way and nothing but
-//! messages the other way, so that what is timed is what is asked for.
+//! All numbers are little-endian. After the hello a data connection carries requests in one direction and
+//! only messages in the other, so that no protocol data is timed.
 
 use std::fmt;
 
-/// The version of everything in this file; ends that differ do not talk.
+/// The version of the protocol. Both ends must have the same.
 pub const VERSION: u16 = 1;
 
 const MAGIC: [u8; 8] = *b"copycost";
 
-/// A random number that a data connection shows to be let in, made by whoever serves.
+/// A random number that a data connection must present. The server makes it.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Ticket([u8; 16]);
 
@@ -36,13 +37,13 @@ impl From<Ticket> for [u8; 16] {
 }
 
 impl fmt::Debug for Ticket {
-    /// Tickets do not belong in logs.
+    /// Hides the ticket, which must not appear in logs.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Ticket(..)")
     }
 }
 
-/// How a connection begins.
+/// The first bytes of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Hello {
     /// What the connection is for.
@@ -56,48 +57,48 @@ pub enum Purpose {
     Data {
         /// The client's number, from 0.
         client: u32,
-        /// What lets it in.
+        /// The ticket of the service.
         ticket: Ticket,
     },
-    /// Saying what is to be measured.
+    /// Control messages, which say what to measure.
     Control,
 }
 
 /// A request for messages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Ask {
-    /// How many; 0 is allowed, to say only that it was the last.
+    /// The number of messages; 0 only marks the last request.
     pub messages: u64,
-    /// No more asks belong to this run: hand over what is held back, wait for the kernel to release everything,
-    /// and report.
+    /// This is the last request of the run: the server sends what it holds back, waits until the kernel has
+    /// released everything, and reports.
     pub last: bool,
 }
 
-/// Why the first bytes were not understood.
+/// Why the first bytes or a request are invalid.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum BadHello {
-    /// Somebody who speaks something else.
+    /// The peer uses another protocol.
     #[error("the peer does not speak copycost's protocol")]
     Magic,
-    /// Another version.
+    /// The peer uses another version.
     #[error(
         "the peer speaks version {0} of copycost's protocol, and this is version {VERSION}: use the same \
          copycost at both ends"
     )]
     Version(u16),
-    /// A purpose that this version does not know.
+    /// The purpose is unknown to this version.
     #[error(
         "the peer requested something that this version does not know: use the same copycost at both ends"
     )]
     Purpose,
-    /// Not an ask where an ask belongs.
+    /// The bytes are not a request.
     #[error("the peer sent something other than a request for messages")]
     Ask,
 }
 
 impl Hello {
-    /// The length in bytes.
+    /// The encoded length in bytes.
     pub const BYTES: usize = 32;
 
     /// The hello of a client.
@@ -105,7 +106,7 @@ impl Hello {
         Self { purpose: Purpose::Data { client, ticket } }
     }
 
-    /// As it is sent: magic, version, purpose (0 data, 1 control), a byte of zero, client, ticket.
+    /// The encoded form: magic, version, purpose (0 data, 1 control), a zero byte, client, ticket.
     pub fn encode(&self) -> [u8; Self::BYTES] {
         let mut bytes = [0; Self::BYTES];
         bytes[..8].copy_from_slice(&MAGIC);
@@ -142,12 +143,12 @@ impl Hello {
 }
 
 impl Ask {
-    /// The length in bytes.
+    /// The encoded length in bytes.
     pub const BYTES: usize = 16;
 
     const TAG: [u8; 4] = *b"ask ";
 
-    /// As it is sent: tag, last (0 or 1), 3 bytes of zero, messages.
+    /// The encoded form: tag, last (0 or 1), 3 zero bytes, messages.
     pub fn encode(&self) -> [u8; Self::BYTES] {
         let mut bytes = [0; Self::BYTES];
         bytes[..4].copy_from_slice(&Self::TAG);
@@ -174,7 +175,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_written_reads_back(client: u32, ticket: [u8; 16], messages: u64, last: bool) {
+        fn encoded_values_decode(client: u32, ticket: [u8; 16], messages: u64, last: bool) {
             for hello in [Hello::data(client, Ticket(ticket)), Hello { purpose: Purpose::Control }] {
                 prop_assert_eq!(Hello::decode(&hello.encode()), Ok(hello));
             }
@@ -183,14 +184,14 @@ mod tests {
         }
 
         #[test]
-        fn any_bytes_are_answered(hello: [u8; Hello::BYTES], ask: [u8; Ask::BYTES]) {
+        fn any_bytes_decode_or_fail(hello: [u8; Hello::BYTES], ask: [u8; Ask::BYTES]) {
             let _ = Hello::decode(&hello);
             let _ = Ask::decode(&ask);
         }
     }
 
     #[test]
-    fn strangers_and_other_versions_are_told_apart() {
+    fn other_protocols_and_versions_have_different_errors() {
         let hello = Hello::data(3, Ticket::new().unwrap());
         let mut other = hello.encode();
         other[8] = 9;

@@ -1,11 +1,10 @@
-//! What is measured: one scenario is one cell of a matrix. The only place that spells benchmark ids.
+//! What is measured: one scenario is one cell of a matrix. Only this file builds benchmark ids.
 
 use std::fmt;
 use std::time::Duration;
 
 use crate::message::Spec;
 use crate::offset::{Offset, Offsets};
-use crate::pool::MessagePool;
 use crate::recv::{self, ReceivePath};
 use crate::send::SendPath;
 use crate::units::{ByteSize, ClientCount};
@@ -13,7 +12,7 @@ use crate::units::{ByteSize, ClientCount};
 pub use crate::connection::ConnectionOptions;
 pub use crate::placement::Placement;
 
-/// The message sizes of the original experiment's range, in bytes.
+/// The message sizes of the original experiment, in bytes.
 pub const SIZES: [usize; 4] = [1024, 4096, 16_384, 65_536];
 
 /// The client counts of the benchmark's matrix.
@@ -25,32 +24,34 @@ pub const MAX_CLIENTS: usize = 1024;
 /// One cell: a path, a message, a number of clients, and the conditions.
 #[derive(Debug, Clone)]
 pub struct Scenario {
-    /// How messages are sent.
+    /// The send path.
     pub path: &'static SendPath,
-    /// What is sent.
+    /// The messages.
     pub spec: Spec,
-    /// To how many clients, each on a connection of its own.
+    /// The number of clients, each with its own connection.
     pub clients: usize,
-    /// Where the threads sit.
+    /// Where the threads run.
     pub placement: Placement,
-    /// How the clients receive.
+    /// The receive path.
     pub receive: &'static ReceivePath,
-    /// Every byte is checked at the receiver.
+    /// Whether the receiver checks every byte.
     pub verify: bool,
-    /// Where the buffers of both ends begin.
+    /// The offsets at which the buffers of both ends start.
     pub offsets: Offsets,
-    /// How the connections are made.
+    /// The options of the connections.
     pub options: ConnectionOptions,
     /// [`crate::send::SenderConfig::urgent`]
     pub urgent: bool,
-    /// Keep what is in flight within the limits of the process; otherwise let the kernel refuse.
+    /// Keep the data in flight within the limits of the process; otherwise the kernel may refuse sends.
     pub bounded: bool,
-    /// At each end, how many threads have their counters read: eight files a thread.
+    /// How many threads at each end have perf counters, which take eight files a thread.
     pub counted_threads: usize,
-    /// Each server thread chases pointers through a table of so many bytes between messages: what sending does to
-    /// the caches, on a machine without counters. Throughput and CPU time then hold the chase too.
+    /// The size in bytes of a table through which each server thread chases pointers between messages. It
+    /// shows what sending does to the caches on a machine without counters. Throughput and CPU time then
+    /// include the chase.
     pub pollution_table: Option<usize>,
-    /// A fault that is known, to check the instrument with: the server's threads count so far for each message.
+    /// A known slow-down to test copycost with: the server's threads run this many loop steps for each
+    /// message.
     #[doc(hidden)]
     pub idle_steps: u64,
 }
@@ -75,7 +76,8 @@ impl Scenario {
         }
     }
 
-    /// The same for messages that are asked for one at a time: TCP_NODELAY, and the fields of a message joined.
+    /// The same for messages that are requested one at a time: TCP_NODELAY, and the fields of a message
+    /// joined.
     #[must_use]
     pub fn for_latency(mut self) -> Self {
         self.options.nodelay = true;
@@ -83,35 +85,35 @@ impl Scenario {
         self
     }
 
-    /// The same for the set-up with this number: what is drawn of the offsets is drawn anew, alike for every path.
+    /// The same for the set-up with this number, which has new drawn offsets, the same for every path.
     #[must_use]
     pub fn of_set_up(mut self, number: usize) -> Self {
-        // Weyl steps, so that neighbours have unlike seeds.
+        // Weyl steps, so that consecutive set-ups have very different seeds.
         self.offsets.seed =
             self.offsets.seed.wrapping_add((number as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15));
         self
     }
 
-    /// The message that is sent, where it begins decided.
+    /// The message with its offset decided.
     pub fn placed_spec(&self) -> Spec {
         self.spec.beginning(self.offsets.send, self.offsets.seed)
     }
 
-    /// How long it may take at most to make the messages in turn: those of a cold cell cover gigabytes where the last-level
+    /// The longest time to make the messages. The messages of a cold cell cover gigabytes if the last-level
     /// cache is large.
     pub fn preparation(&self) -> Duration {
-        /// What even a crowded machine fills in a second.
+        /// What even a busy machine fills in a second.
         const BYTES_PER_SECOND: usize = 32 << 20;
-        let bytes = MessagePool::memory(&self.placed_spec()).saturating_mul(self.clients);
+        let bytes = self.placed_spec().pool_bytes().saturating_mul(self.clients);
         Duration::from_secs((bytes / BYTES_PER_SECOND) as u64)
     }
 
-    /// The benchmark id: `{path}/{size}/{clients}`. Where buffers do not begin at drawn offsets, the path has them in its
-    /// name: `onecopy@send-0`, `onecopy@receive-16`.
+    /// The benchmark id: `{path}/{size}/{clients}`. Offsets that are not drawn are part of the path's name:
+    /// `onecopy@send-0`, `onecopy@receive-16`.
     pub fn id(&self) -> String {
         let named = |what: &str, offset: Offset| match offset {
             Offset::Drawn => String::new(),
-            asked => format!("@{what}-{asked}"),
+            given => format!("@{what}-{given}"),
         };
         let Offsets { send, receive, .. } = self.offsets;
         let offsets = named("send", send) + &named("receive", receive);
@@ -130,13 +132,13 @@ impl fmt::Display for Scenario {
     }
 }
 
-/// The part of a benchmark id that follows its group, as Criterion joins a function and its parameter:
+/// The part of a benchmark id after its group, in Criterion's form of a function and its parameter:
 /// `{size}/{clients}`.
 pub fn cell_id(size: usize, clients: usize) -> String {
     format!("{size}/{clients}")
 }
 
-/// Every cell of a matrix, sizes outside, clients inside.
+/// Every cell of a matrix, ordered by size and then by clients.
 pub fn matrix(sizes: &[usize], clients: &[usize]) -> impl Iterator<Item = (usize, usize)> {
     sizes.iter().flat_map(move |size| clients.iter().map(move |clients| (*size, *clients)))
 }
@@ -146,7 +148,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_id_says_where_buffers_begin_that_do_not_begin_at_drawn_offsets() {
+    fn an_id_has_the_offsets_that_are_not_drawn() {
         let mut scenario = Scenario::new(&crate::send::ALL[0], Spec::new(64).unwrap(), 3);
         let name = scenario.path.name;
         assert_eq!(scenario.id(), format!("{name}/64/3"));

@@ -1,4 +1,4 @@
-//! Sizes and rates as people write and read them, because a bare number in a flag or a table hides its unit.
+//! Sizes and rates in the form that people write and read, because a bare number hides its unit.
 
 use std::fmt;
 use std::str::FromStr;
@@ -21,7 +21,7 @@ impl fmt::Display for ByteSize {
     }
 }
 
-/// A number of clients as a sentence has it: `1 client`, `8 clients`.
+/// A number of clients for a sentence: `1 client`, `8 clients`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ClientCount(pub usize);
 
@@ -37,7 +37,7 @@ pub fn plural(count: usize, noun: &str) -> String {
     format!("{count} {noun}{s}")
 }
 
-/// Why a text is no size.
+/// The text is not a size.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("'{0}' is not a size: write bytes (65536) or a binary unit (64KiB, 1MiB, 1GiB)")]
 pub struct BadSize(String);
@@ -79,8 +79,8 @@ impl fmt::Display for Rate {
     }
 }
 
-/// Three significant digits for a number that is to be read, not computed with. What has more than nine digits before the
-/// point, or more than three zeros behind it, is a power of ten.
+/// A number with three significant digits, for reading. A number with more than nine digits before the point,
+/// or more than three zeros after it, is shown as a power of ten.
 pub fn significant(value: f64) -> String {
     match value.abs() {
         v if v >= 1e9 || (v > 0.0 && v < 1e-3) => format!("{value:.1e}"),
@@ -91,12 +91,12 @@ pub fn significant(value: f64) -> String {
     }
 }
 
-/// The same with two decimals at most: for figures of one kind among which small ones do not matter.
+/// As [`significant`], with at most two decimals, for figures among which small ones do not matter.
 pub fn hundredths(value: f64) -> String {
     if value.abs() < 0.1 { format!("{value:.2}") } else { significant(value) }
 }
 
-/// A difference, with its sign.
+/// A difference with its sign.
 pub fn signed(value: f64) -> String {
     let sign = if value < 0.0 { "-" } else { "+" };
     format!("{sign}{}", hundredths(value.abs()))
@@ -137,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_size_is_named_in_the_error() {
+    fn an_error_names_the_text() {
         for text in ["", "KiB", "-1", "1.5KiB", "64KB", "99999999999999999999", "20000000000GiB"] {
             let error = text.parse::<ByteSize>().unwrap_err().to_string();
             assert!(error.contains(&format!("'{text}'")), "{error}");
@@ -159,12 +159,12 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_printed_reads_back(bytes in 0usize..1 << 40) {
+        fn printed_sizes_parse_back(bytes in 0usize..1 << 40) {
             prop_assert_eq!(ByteSize(bytes).to_string().parse(), Ok(ByteSize(bytes)));
         }
 
         #[test]
-        fn any_text_is_answered(text in ".*") {
+        fn any_text_parses_or_fails(text in ".*") {
             let _ = text.parse::<ByteSize>();
         }
     }

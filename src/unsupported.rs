@@ -1,6 +1,6 @@
-//! Why a path cannot be had here: one sentence, for send paths and receive paths alike.
+//! Why this machine does not support a path, for send paths and receive paths alike.
 
-/// Why a path cannot be measured here: one sentence.
+/// Why a path cannot be measured on this machine.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct Unsupported(pub String);

@@ -25,7 +25,7 @@ fuzz_target!(|data: &[u8]| {
         }
     }
     match frame::decode::<ServerReply>(json) {
-        Ok(ServerReply::News(message)) => drop(WorkerUpdate::from(*message)),
+        Ok(ServerReply::News(message)) => drop(message),
         Ok(ServerReply::Refused(reason)) => assert!(!sentence(&reason).contains('\n')),
         Ok(ServerReply::Offered(_)) | Err(_) => {}
     }

@@ -7,7 +7,7 @@ mod edits;
 
 use std::sync::LazyLock;
 
-use copycost_cli::compare::{baseline, verdict};
+use copycost_cli::verdict::{self, baseline};
 use copycost_cli::record::Results;
 use copycost_cli::report::screen::Screen;
 use copycost_cli::report::set::{of_results, side_by_side};

@@ -1,4 +1,5 @@
-//! The memory that control groups leave: a process that takes more is killed, without an error that it could report.
+//! How much memory the control groups leave. The kernel kills a process that takes more, so the process
+//! cannot report an error.
 
 use std::fmt;
 use std::path::Path;
@@ -7,28 +8,28 @@ use super::{directories_below, field, read};
 use crate::sys::limits;
 use crate::units::ByteSize;
 
-/// What a group leaves.
+/// The memory that a group still allows.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct GroupHeadroom {
-    /// Its folder.
+    /// The group's directory.
     pub group: String,
-    /// What it allows, in bytes.
+    /// Its limit in bytes.
     pub limit: u64,
-    /// What can still be had without swapping, in bytes.
+    /// What a process can still take without swapping, in bytes.
     pub bytes: u64,
 }
 
-/// What this process may still take.
+/// The memory that this process may still take.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Available {
-    /// In bytes.
+    /// Its size in bytes.
     pub bytes: usize,
-    /// The control group that allows no more; `None`: it is all that the machine has.
+    /// The control group that sets this limit, or `None` if the machine has no more.
     pub group: Option<String>,
 }
 
-/// The memory that this process may take without swapping and without being killed: what the machine has left, and
-/// each of its control groups. `None` where nothing is known.
+/// The memory that this process may take without swapping and without being killed: the least of what the
+/// machine has free and what each of its control groups allows. `None` if nothing is known.
 pub fn available() -> Option<Available> {
     let machine = limits::available_memory();
     let group = left().map(|left| (usize::try_from(left.bytes).unwrap_or(usize::MAX), left.group));
@@ -53,12 +54,12 @@ impl fmt::Display for Available {
     }
 }
 
-/// The group that leaves least, from this process' own up to the root; `None` where none limits memory.
+/// The group that leaves least, from the process's own up to the root. `None` if no group limits memory.
 pub fn left() -> Option<GroupHeadroom> {
     left_below(Path::new("/"))
 }
 
-/// The same on a machine whose `/` is `root`.
+/// As [`left`], with `root` as `/`.
 pub fn left_below(root: &Path) -> Option<GroupHeadroom> {
     let groups = directories_below(root, "memory").into_iter();
     groups.filter_map(|group| of(root, group)).min_by_key(|left| left.bytes)
@@ -66,7 +67,8 @@ pub fn left_below(root: &Path) -> Option<GroupHeadroom> {
 
 fn of(root: &Path, group: String) -> Option<GroupHeadroom> {
     let number = |name: &str| read(root, &group, name)?.trim().parse::<u64>().ok();
-    // Beyond memory.high nobody is killed, and everybody is stopped again and again. "max" is no number.
+    // Above memory.high the kernel does not kill a process, but it slows it down again and again. "max" is
+    // not a number.
     let (limit, used, reclaimable) = match [number("memory.max"), number("memory.high")] {
         [None, None] => {
             let limit = number("memory.limit_in_bytes").filter(|limit| *limit < UNLIMITED)?;
@@ -79,14 +81,14 @@ fn of(root: &Path, group: String) -> Option<GroupHeadroom> {
     };
     let stat = read(root, &group, "memory.stat").unwrap_or_default();
     let [inactive, active] = reclaimable.map(|name| field(&stat, name).unwrap_or(0));
-    // Of the cache of files the kernel gives back what is not in use, as MemAvailable counts it (si_mem_available,
+    // The kernel reclaims the page cache that is not in use, as MemAvailable counts it (si_mem_available,
     // mm/show_mem.c).
     let held = used.saturating_sub(inactive).saturating_sub(active / 2);
     Some(GroupHeadroom { bytes: limit.saturating_sub(held), group, limit })
 }
 
-/// Version 1 spells "no limit" as the largest number of whole pages (PAGE_COUNTER_MAX), whatever a page is; no machine
-/// has as much.
+/// Version 1 writes "no limit" as the largest number of whole pages (PAGE_COUNTER_MAX), which depends on the
+/// page size. No machine has this much.
 const UNLIMITED: u64 = 1 << 60;
 
 #[cfg(test)]
@@ -111,18 +113,18 @@ mod tests {
     }
 
     #[test]
-    fn the_tightest_group_of_version_two_counts_whichever_it_is() {
+    fn the_tightest_group_of_version_two_counts() {
         let stat = "anon 1\ninactive_file 100\nactive_file 40\nfile 140\n";
-        let files = |own: &'static str, parent: &'static str| {
+        let files = |group: &'static str, parent: &'static str| {
             [
-                ("cg/a/b/memory.max", own),
+                ("cg/a/b/memory.max", group),
                 ("cg/a/b/memory.current", "500\n"),
                 ("cg/a/b/memory.stat", stat),
                 ("cg/a/memory.max", parent),
                 ("cg/a/memory.current", "900\n"),
             ]
         };
-        let of = |own, parent| machine("0::/a/b\n", V2, &files(own, parent));
+        let of = |group, parent| machine("0::/a/b\n", V2, &files(group, parent));
         let left = of("1000\n", "max\n").unwrap();
         assert_eq!((left.group.as_str(), left.limit, left.bytes), ("/cg/a/b", 1000, 620));
         let left = of("1000\n", "1000\n").unwrap();
@@ -132,13 +134,13 @@ mod tests {
     }
 
     #[test]
-    fn what_only_slows_down_is_a_limit_too() {
+    fn memory_high_is_a_limit() {
         let files = [("cg/memory.max", "max\n"), ("cg/memory.high", "300\n"), ("cg/memory.current", "100\n")];
         assert_eq!(machine("0::/\n", V2, &files).unwrap().bytes, 200);
     }
 
     #[test]
-    fn version_one_is_read_with_its_own_names() {
+    fn version_one_has_other_file_names() {
         let files = |limit: &'static str| {
             [
                 ("cg/memory/x/memory.limit_in_bytes", limit),

@@ -1,6 +1,7 @@
 //! How often control groups have stopped this process' threads for the rest of a period: `nr_throttled` in cpu.stat.
 //!
-//! A stopped thread is stopped in the middle of a message, for up to 100 ms, and no figure of the message shows it.
+//! A throttled thread stops in the middle of a message for up to 100 ms, and no figure of the message shows
+//! this.
 
 use std::fs::File;
 use std::ops::{Add, Sub};
@@ -14,7 +15,7 @@ use super::{directories_below, field};
 pub struct Throttled {
     /// Periods in which the groups had something to run.
     pub periods: u64,
-    /// Of these, those in which they were stopped.
+    /// The periods in which the groups were stopped.
     pub stopped: u64,
 }
 
@@ -38,7 +39,8 @@ impl Sub for Throttled {
 }
 
 impl Throttled {
-    /// Of two ends that may be in the same groups: what the one had that was stopped more often.
+    /// The end that was stopped more often. The two ends may be in the same groups, so their counts cannot be
+    /// added.
     #[must_use]
     pub fn worse(self, other: Self) -> Self {
         if (other.stopped, other.periods) > (self.stopped, self.periods) { other } else { self }
@@ -50,18 +52,18 @@ impl Throttled {
 pub struct ThrottleCounters(Vec<File>);
 
 impl ThrottleCounters {
-    /// Opens those of the process' own group and of each parent.
+    /// Opens the counters of the process's own group and of each parent.
     pub fn open() -> Self {
         Self::open_below(Path::new("/"))
     }
 
-    /// The same on a machine whose `/` is `root`.
+    /// As [`ThrottleCounters::open`], with `root` as `/`.
     pub fn open_below(root: &Path) -> Self {
         let stat = |group: String| File::open(root.join(group.trim_start_matches('/')).join("cpu.stat")).ok();
         Self(directories_below(root, "cpu").into_iter().filter_map(stat).collect())
     }
 
-    /// What they show now. Groups that lie in each other are counted one by one: each stops by a limit of its own.
+    /// Reads the counters. The counts of nested groups are added, because each group has its own limit.
     pub fn read(&self) -> Throttled {
         self.0.iter().map(read).fold(Throttled::default(), Add::add)
     }

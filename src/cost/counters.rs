@@ -1,13 +1,12 @@
-//! The counters of the calling thread: opened once, counting only between `start` and `stop`.
+//! The perf counters of the calling thread. They are opened once and count only between `start` and `stop`.
 //!
-//! The original experiment asks for cycles, cache misses and context switches against message size. Each value
-//! is a difference of two reads: `PERF_EVENT_IOC_RESET` leaves the times and some counts standing, so nothing
-//! relies on it.
+//! The original experiment compares cycles, cache misses and context switches with message size. Each value
+//! is the difference of two reads, because `PERF_EVENT_IOC_RESET` does not reset the times and some counts.
 //!
-//! Software events need a warning. A context switch and a migration happen in kernel mode, so a counter that
-//! excludes the kernel opens without complaint and then says 0 for ever (measured: 100 sleeps, 0 switches as an
-//! ordinary user under `perf_event_paranoid=2`). Such a counter is not used: switches and page faults come from
-//! `getrusage(RUSAGE_THREAD)`, which counts the same events and needs no privilege, and migrations are missing.
+//! A context switch or a migration happens in kernel mode, so a counter that excludes the kernel opens
+//! without an error and then counts nothing (docs/tuning.md, "CPU time"). Such counters are not used:
+//! switches and page faults come from `getrusage(RUSAGE_THREAD)`, which needs no privilege, and migrations
+//! are missing.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -18,21 +17,21 @@ use super::opener::{CounterReach, Opener, Perf};
 use super::slot::{CounterSlot, CounterSource};
 use crate::sys::rusage::{Usage, thread_usage};
 
-/// From this share of the time on, in percent, a counter has run throughout: start and stop of several counters
-/// are some microseconds apart, which shows as a fraction of a percent in runs of a millisecond.
+/// From this share of the time on, in percent, a counter counts as not multiplexed. Several counters start
+/// and stop some microseconds apart, which is a fraction of a percent of a millisecond.
 const RAN_THROUGHOUT: f64 = 99.5;
 
-/// The counters of the thread that opened them. They stay on it: the usage they fall back to is per thread.
+/// The counters of the thread that opened them. They stay on this thread, because getrusage is per thread.
 pub struct Counters {
     slots: Vec<CounterSlot>,
-    /// The scope before a run tells about sharing.
+    /// The scope when the counters were opened; a run may turn out to be multiplexed.
     scope: CounterScope,
     usage: Option<Usage>,
-    own_thread: PhantomData<*mut ()>,
+    not_send: PhantomData<*mut ()>,
 }
 
 impl Counters {
-    /// Opens what the machine has. What it has not stands in the counts as a reason.
+    /// Opens the counters that the machine has. For a counter that it lacks, the counts have the reason.
     pub fn open() -> Counters {
         Counters::open_with(&Perf)
     }
@@ -45,15 +44,15 @@ impl Counters {
             .map(|event| CounterSlot::open(opener, event, &mut reach))
             .collect();
         let scope = scope(&mut slots, reach, opener.paranoid());
-        Counters { slots, scope, usage: None, own_thread: PhantomData }
+        Counters { slots, scope, usage: None, not_send: PhantomData }
     }
 
-    /// The scope as far as opening tells; a run may turn out to be multiplexed.
+    /// The scope when the counters were opened; a run may turn out to be multiplexed.
     pub fn scope(&self) -> &CounterScope {
         &self.scope
     }
 
-    /// Lets the counters count. A counter that fails here has its reason in the next [`Counters::stop`].
+    /// Starts the counters. If one fails, [`Counters::stop`] gives the reason.
     pub fn start(&mut self) {
         self.usage = thread_usage().ok();
         for slot in &mut self.slots {
@@ -61,7 +60,8 @@ impl Counters {
         }
     }
 
-    /// Stops the counters and gives what they counted since [`Counters::start`]; without a start, reasons.
+    /// Stops the counters and returns what they counted since [`Counters::start`], or the reasons if they
+    /// were not started.
     pub fn stop(&mut self) -> Counts {
         let before = self.usage.take();
         // All are disabled before the first is read, so that no counter counts the reading of another.
@@ -86,7 +86,7 @@ impl Counters {
     }
 }
 
-/// What was opened, in one word; without any hardware event the reason is the machine's, not the event's.
+/// The scope of the opened counters. Without any hardware event the reason is the machine's, not the event's.
 fn scope(slots: &mut [CounterSlot], reach: CounterReach, paranoid: Option<i32>) -> CounterScope {
     let hardware = |slot: &&mut CounterSlot| slot.event.is_hardware();
     let mut absent: Option<Missing> = None;

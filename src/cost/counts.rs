@@ -1,7 +1,7 @@
 //! The values of a thread's counters, their scope, and their sum over threads.
 //!
-//! A sum keeps the worst scope of its parts and loses a value that one part lacks: a partial sum would look
-//! like a small count.
+//! A sum has the worst scope of its parts. A value that one part lacks is missing in the sum, because a
+//! partial sum would look like a small count.
 
 use std::fmt;
 
@@ -15,23 +15,24 @@ pub const EVENTS: usize = 7;
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[non_exhaustive]
 pub enum CounterScope {
-    /// Everything, all the time.
+    /// User and kernel mode, for the whole run.
     UserKernel,
-    /// Events shared the hardware: values are scaled up from the given share of the time, the worst event's.
+    /// Events shared the hardware, so values are scaled up. The share is that of the event that counted
+    /// least.
     Multiplexed {
         /// Share of the time counted, in percent, 1 to 99.
         percent: u8,
     },
-    /// The kernel, where the copies happen, is not in the counts.
+    /// User mode only: the counts exclude the kernel, where the copies happen.
     UserOnly {
         /// `/proc/sys/kernel/perf_event_paranoid`, where it could be read.
         paranoid: Option<i32>,
-        /// As in [`CounterScope::Multiplexed`], if the events shared the hardware besides.
+        /// As in [`CounterScope::Multiplexed`], if the events also shared the hardware.
         percent: Option<u8>,
     },
-    /// No hardware counter; the software events are there.
+    /// Software events only.
     SoftwareOnly(Missing),
-    /// Nothing.
+    /// No counts.
     None(Missing),
 }
 
@@ -41,7 +42,7 @@ impl CounterScope {
         if self.rank() >= other.rank() { self } else { other }
     }
 
-    /// Kind first, then the share that was not counted.
+    /// The kind, then the share of the time that was not counted.
     fn rank(&self) -> (u8, u8) {
         match self {
             CounterScope::UserKernel => (0, 0),
@@ -71,9 +72,9 @@ impl fmt::Display for CounterScope {
 /// One event and how often it happened.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Count {
-    /// What was counted.
+    /// The event.
     pub event: Event,
-    /// How often, scaled where the scope says multiplexed.
+    /// How often it happened, scaled up if the scope is multiplexed.
     pub value: Measured<u64>,
 }
 
@@ -82,15 +83,15 @@ pub struct Count {
 pub struct Counts {
     /// How far the hardware counts reach.
     pub scope: CounterScope,
-    /// How many threads are in the sum. With many clients only a sample of threads is counted, and the bytes
-    /// given to [`Counts::per_kib`] must be those of the same threads.
+    /// How many threads are in the sum. With many clients only some threads are counted, so the bytes given
+    /// to [`Counts::per_kib`] must be those of the same threads.
     pub threads: u32,
     /// Cycles, instructions, first-level misses, last-level misses, context switches, migrations, page faults.
     pub counts: [Count; EVENTS],
 }
 
 impl Counts {
-    /// Counts of a thread that was not counted.
+    /// The counts of a thread that was not counted.
     pub fn missing(last_level: Event, reason: Missing) -> Counts {
         Counts {
             counts: events(last_level).map(|event| Count { event, value: Err(reason.clone()) }),
@@ -108,16 +109,16 @@ impl Counts {
         count.map_or(Err(Missing::NotMeasured), |count| count.value.clone())
     }
 
-    /// Both together: worst scope, and values only where both have one.
+    /// The sum of both: the worst scope, and values only where both have one.
     #[must_use]
     pub fn and(self, other: Counts) -> Counts {
-        let mut theirs = other.counts.into_iter();
+        let mut others = other.counts.into_iter();
         Counts {
             scope: self.scope.worst(other.scope),
             threads: self.threads.saturating_add(other.threads),
-            counts: self.counts.map(|mine| match theirs.next() {
-                Some(other) => mine.and(other),
-                None => mine,
+            counts: self.counts.map(|count| match others.next() {
+                Some(other) => count.and(other),
+                None => count,
             }),
         }
     }
@@ -151,7 +152,7 @@ impl Count {
     fn and(self, other: Count) -> Count {
         let value = match (self.value, other.value) {
             _ if self.event != other.event => Err(Missing::MixedEvents),
-            (Ok(mine), Ok(theirs)) => Ok(mine.saturating_add(theirs)),
+            (Ok(a), Ok(b)) => Ok(a.saturating_add(b)),
             (Err(reason), _) | (_, Err(reason)) => Err(reason),
         };
         Count { event: self.event, value }

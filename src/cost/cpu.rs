@@ -1,17 +1,16 @@
-//! CPU time of the calling thread and of the process, and how far each figure reaches.
+//! CPU time of the calling thread and of the process, with what each figure covers.
 //!
-//! On loopback the sender's own system call runs the receiving half of TCP in softirq. A clock that leaves softirq
-//! out makes every sender look cheap, and zero-copy cheapest, because its copy happens there. So a thread is
-//! measured by the perf software event task-clock: it is the wall clock while the thread is on a CPU, whatever runs
-//! on top of it.
+//! On loopback the sender's own system call runs the receiving half of TCP in softirq. With a clock that
+//! excludes softirq every sender looks cheap, and zero copy looks cheapest, because its copy happens there.
+//! So threads are measured by the perf software event task-clock: the wall clock while the thread is on a
+//! CPU, whatever interrupts it.
 //!
-//! Measured on Linux 6.18 with `perf_event_paranoid=2`: an ordinary user is refused the event with the kernel in it
-//! and granted it with `exclude_kernel`, and *both count the same*: over 50 ms in read(2) of /dev/zero 50.02 of
-//! 50.02 ms, over 50 ms of a loopback UDP flood (27 % softirq) 50.23 of 50.23 ms. The filter applies to samples, not
-//! to the count (kernel/events/core.c, task_clock_event_update). Hence no user-only scope here.
+//! An ordinary user may open the event only with `exclude_kernel` (`perf_event_paranoid=2`), but both forms
+//! count the same: the filter applies to samples, not to the count (kernel/events/core.c,
+//! task_clock_event_update; measurements in docs/tuning.md, "CPU time"). So there is no user-only scope here.
 //!
-//! Two differences from the thread clock: the event does not subtract the time a hypervisor stole, and it does not
-//! see the switch itself: 100 short sleeps cost 1.1 ms by the event and 1.8 ms by the clock, 7 µs a switch.
+//! The event differs from the thread clock in two ways: it includes the time that a hypervisor stole, and it
+//! excludes the context switch itself, about 7 µs.
 
 use std::fmt;
 use std::fs;
@@ -29,19 +28,20 @@ use crate::sys::clock::{process_cpu_time, thread_cpu_time};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
 #[non_exhaustive]
 pub enum CpuScope {
-    /// Everything that ran on the CPU while the thread was on it.
+    /// Everything that ran on the CPU while the thread was on it, softirq included.
     TaskClock,
-    /// The kernel's thread clock (a process: the sum of its threads'), on a kernel where it includes softirq.
+    /// The kernel's thread clock (for a process, the sum of its threads), on a kernel whose clock includes
+    /// softirq.
     ThreadClock,
-    /// The thread clock, on a kernel where it could not be found out.
+    /// The thread clock, if it is not known whether it includes softirq.
     SoftirqUnknown,
-    /// The thread clock, on a kernel that books softirq to nobody.
+    /// The thread clock, on a kernel that charges softirq to no thread.
     SoftirqExcluded,
 }
 
 impl CpuScope {
-    /// The scope of the thread and process clocks on this machine, found out once per process: the first call
-    /// takes about 20 ms, so it is best made before the first run.
+    /// The scope of the thread and process clocks on this machine. The first call in a process takes about 20
+    /// ms, so make it before the first run.
     pub fn of_clocks() -> CpuScope {
         match in_thread_clock() {
             SoftirqTime::Included => CpuScope::ThreadClock,
@@ -50,7 +50,7 @@ impl CpuScope {
         }
     }
 
-    /// Whether senders may be judged by it: only with softirq in it is a sender's cost whole.
+    /// Whether it covers the whole cost of a sender: only if softirq is included.
     pub fn judges_senders(self) -> bool {
         self <= CpuScope::ThreadClock
     }
@@ -67,17 +67,17 @@ impl fmt::Display for CpuScope {
     }
 }
 
-/// CPU time spent, by one thread or by several together.
+/// CPU time of one thread or the sum of several.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct CpuSpent {
     /// The time.
     pub time: Duration,
-    /// What it covers; of a sum, the worst of its parts.
+    /// What it covers; in a sum, the worst of the parts.
     pub scope: CpuScope,
 }
 
 impl CpuSpent {
-    /// Both together.
+    /// The sum of both.
     #[must_use]
     pub fn and(self, other: CpuSpent) -> CpuSpent {
         CpuSpent { time: self.time + other.time, scope: self.scope.max(other.scope) }
@@ -92,15 +92,16 @@ impl CpuSpent {
     }
 }
 
-/// The CPU time of the thread that opened it, and of the workers that the kernel gives its io_uring. It stays on that thread, whose clock is the fallback.
+/// The CPU time of the thread that opened it, and of the kernel's workers for its io_uring. It stays on this
+/// thread, because the fallback is the thread's clock.
 pub struct ThreadCpu {
     task_clock: Option<Box<dyn OpenCounter>>,
     fallback: Option<Missing>,
-    own_thread: PhantomData<*mut ()>,
+    not_send: PhantomData<*mut ()>,
 }
 
 impl ThreadCpu {
-    /// Opens the task-clock event of the calling thread; where that fails, the thread clock stands in for it.
+    /// Opens the task-clock event of the calling thread. If that fails, it uses the thread clock.
     pub fn open() -> ThreadCpu {
         ThreadCpu::open_with(&Perf)
     }
@@ -108,7 +109,7 @@ impl ThreadCpu {
     /// Like [`ThreadCpu::open`], from another source of events.
     pub fn open_with(opener: &dyn Opener) -> ThreadCpu {
         let opened = open(opener, Event::TaskClock).and_then(|(mut event, _)| {
-            // A counter that cannot be read now could not be read later, when it is too late to fall back.
+            // Read it now, because in a run it would be too late to fall back.
             match event.enable().and_then(|()| event.read()) {
                 Ok(_) => Ok(event),
                 Err(error) => Err(Missing::os("task-clock", &error)),
@@ -117,15 +118,15 @@ impl ThreadCpu {
         let (task_clock, fallback) = match opened {
             Ok(event) => (Some(event), None),
             Err(reason) => {
-                // The trial behind it takes 20 ms of CPU time, which belong here and not into the first run.
+                // The first call uses 20 ms of CPU time, which must not be in the first run.
                 CpuScope::of_clocks();
                 (None, Some(reason))
             }
         };
-        ThreadCpu { task_clock, fallback, own_thread: PhantomData }
+        ThreadCpu { task_clock, fallback, not_send: PhantomData }
     }
 
-    /// Why the thread clock stands in for the task-clock event, if it does.
+    /// Why it uses the thread clock and not the task-clock event, if it does.
     pub fn fallback(&self) -> Option<&Missing> {
         self.fallback.as_ref()
     }
@@ -138,10 +139,9 @@ impl ThreadCpu {
         }
     }
 
-    /// CPU time of the thread so far. Only differences of two reads mean anything. A read is one system call.
+    /// CPU time of the thread so far, by one system call. Only differences of two reads mean anything.
     ///
-    /// # Errors
-    /// What read(2) or clock_gettime(2) says.
+    /// The error of read(2) or clock_gettime(2).
     pub fn now(&mut self) -> io::Result<Duration> {
         match &mut self.task_clock {
             Some(event) => Ok(Duration::from_nanos(event.read()?.count)),
@@ -167,12 +167,12 @@ impl fmt::Debug for ThreadCpu {
     }
 }
 
-/// CPU time of the kernel's workers for the io_uring of the calling thread, which have its number in their name. Those
-/// that have ended are not in it; the event has them.
+/// CPU time of the kernel's workers for the io_uring of the calling thread, which have its number in their
+/// name. Workers that have ended are missing; the task-clock event includes them.
 fn worker_time() -> Duration {
-    let mine = fs::read_link("/proc/thread-self").unwrap_or_default();
-    let Some(mine) = mine.file_name().and_then(|number| number.to_str()) else { return Duration::ZERO };
-    let name = format!("iou-wrk-{mine}");
+    let own_id = fs::read_link("/proc/thread-self").unwrap_or_default();
+    let Some(own_id) = own_id.file_name().and_then(|number| number.to_str()) else { return Duration::ZERO };
+    let name = format!("iou-wrk-{own_id}");
     let time = |task: fs::DirEntry| {
         let read = |file| fs::read_to_string(task.path().join(file)).ok();
         if read("comm")?.trim() != name {
@@ -186,10 +186,9 @@ fn worker_time() -> Duration {
 
 /// CPU time of the whole process so far, ended threads included. Only differences mean anything.
 ///
-/// # Errors
-/// What clock_gettime(2) says.
+/// The error of clock_gettime(2).
 pub fn process_now() -> io::Result<CpuSpent> {
-    // First: the trial behind it, on the first call, is not the caller's CPU time.
+    // First, because the first call uses CPU time of its own.
     let scope = CpuScope::of_clocks();
     Ok(CpuSpent { time: process_cpu_time()?, scope })
 }

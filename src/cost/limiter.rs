@@ -1,14 +1,14 @@
-//! What limited a run, in one word: where it was not the sender, the run cannot tell send paths apart.
+//! What limited a run. If it was not the sender, the run cannot distinguish send paths.
 //!
-//! TCP keeps the time it had data to send, and of it the time stopped by the receive window and the time with the
-//! whole send buffer in flight. That splits a run into four shares ([`TcpShares`]), each with a word:
+//! TCP counts the time in which it had data to send, and in it the time stopped by the receive window and the
+//! time with the whole send buffer in flight. That splits a run into four shares ([`TcpShares`]):
 //!
-//! | share | word | why |
+//! | share | limiter | why |
 //! |---|---|---|
 //! | nothing to send | sender | TCP waited for the sender |
-//! | receive window full | receiver | it did not read fast enough |
-//! | send buffer in flight | network | it waited for acknowledgements; a cheaper send would not help, a larger SO_SNDBUF might |
-//! | under way | network, or sender where the senders' CPUs were full | on loopback a busy sender always has data under way, so the time alone does not tell |
+//! | receive window full | receiver | the receiver did not read fast enough |
+//! | send buffer in flight | network | TCP waited for acknowledgements; a larger SO_SNDBUF might help, a cheaper send would not |
+//! | under way | network, or sender if the senders' CPUs were full | on loopback a busy sender always has data under way, so the time alone does not decide |
 
 use std::fmt;
 use std::time::Duration;
@@ -16,29 +16,29 @@ use std::time::Duration;
 use super::missing::{Measured, Missing};
 use super::wire::TcpShares;
 
-/// From this share on a CPU counts as full. The rest is room for the kernel's timer, the measurement's own threads
-/// and the start and end of a run; a thread that waits at all for its peer falls well below.
+/// From this share on a CPU counts as full. The rest is room for the kernel's timer, the measurement's own
+/// threads, and the start and end of a run. A thread that waits for its peer is well below.
 pub const CPU_FULL: f64 = 0.95;
 
-/// The shortest run for which TCP's times are used: the kernel counts them in jiffies of 1 to 10 ms, of which one
-/// at each end is at most 2 % of a second.
+/// The shortest run for which TCP's times are used. The kernel counts them in jiffies of 1 to 10 ms, and one
+/// jiffy at each end is at most 2 % of a second.
 pub const MIN_RUN: Duration = Duration::from_secs(1);
 
-/// A cause with more than this share of the run explains it: no other cause, nor all others together, has as much.
+/// A cause with more than this share of the run explains it, because all others together have less.
 pub const DOMINANT: f64 = 0.5;
 
-/// What is known of a run.
+/// The data about a run that decides its limiter.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Evidence {
     /// Length of the run.
     pub elapsed: Duration,
-    /// Sender and receiver have CPUs of their own (`split`, lab, two hosts). Where they share one, a wait in TCP is
-    /// a wait for the CPU, and its times say nothing.
+    /// Whether sender and receiver use different CPUs (`split`, lab, two hosts). If they share one, a wait in
+    /// TCP is a wait for the CPU, and its times mean nothing.
     pub apart: bool,
-    /// Busy share of the CPUs the run was placed on, 0 to 1.
+    /// Busy share of the CPUs of the run, 0 to 1.
     pub cpus_busy: Measured<f64>,
-    /// Busy share of the CPUs that the sender threads were placed on, 0 to 1; with fewer threads than CPUs, of as
-    /// many CPUs as threads.
+    /// Busy share of the CPUs of the sender threads, 0 to 1. If there are fewer threads than CPUs, it is the
+    /// share of as many CPUs as threads.
     pub sender_busy: Measured<f64>,
     /// How TCP spent the run.
     pub tcp: Measured<TcpShares>,
@@ -48,7 +48,7 @@ pub struct Evidence {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Limiter {
-    /// The CPUs were full: every saving at either end is a gain.
+    /// The CPUs were full, so any saving at either end is a gain.
     Cpu,
     /// The sending end.
     Sender,
@@ -58,12 +58,12 @@ pub enum Limiter {
     Network,
     /// No cause has more than half of the run.
     Mixed,
-    /// It cannot be told.
+    /// The limiter is not known.
     Unknown(Missing),
 }
 
 impl Limiter {
-    /// What limited the run that `evidence` describes.
+    /// Decides what limited the run that `evidence` describes.
     pub fn of(evidence: &Evidence) -> Limiter {
         if matches!(evidence.cpus_busy, Ok(busy) if busy > CPU_FULL) {
             return Limiter::Cpu;
@@ -94,13 +94,13 @@ impl Limiter {
         let network = shares.send_buffer + shares.under_way;
         match sender_busy {
             _ if network <= DOMINANT => Limiter::Mixed,
-            // Without the senders' CPU time, time under way may as well be a sender at work.
+            // Without the senders' CPU time, "under way" may be a busy sender as well as the network.
             Err(reason) if shares.send_buffer <= DOMINANT => Limiter::Unknown(reason.clone()),
             _ => Limiter::Network,
         }
     }
 
-    /// Whether the run can tell send paths apart: only if something that the sender does was the limit.
+    /// Whether the run can distinguish send paths: only if the sender's work was the limit.
     pub fn tells_paths_apart(&self) -> bool {
         matches!(self, Limiter::Cpu | Limiter::Sender)
     }
@@ -123,7 +123,8 @@ impl fmt::Display for Limiter {
 mod tests {
     use super::*;
 
-    /// A run of 2 s on CPUs apart: shares for nothing to send, receive window, send buffer; the rest is under way.
+    /// A run of 2 s on different CPUs. The shares are nothing to send, receive window and send buffer; the
+    /// rest is under way.
     fn run(idle: f64, window: f64, buffer: f64, sender_busy: f64) -> Evidence {
         Evidence {
             elapsed: Duration::from_secs(2),
@@ -140,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn the_table_of_words() {
+    fn the_table_of_shares() {
         let cases = [
             (run(0.8, 0.1, 0.0, 0.4), Limiter::Sender),
             (run(0.0, 0.7, 0.1, 0.5), Limiter::Receiver),
@@ -150,8 +151,8 @@ mod tests {
             (run(0.0, 0.1, 0.1, 0.99), Limiter::Sender),
             (run(0.3, 0.4, 0.2, 0.5), Limiter::Mixed),
         ];
-        for (evidence, word) in cases {
-            assert_eq!(Limiter::of(&evidence), word, "{evidence:?}");
+        for (evidence, limiter) in cases {
+            assert_eq!(Limiter::of(&evidence), limiter, "{evidence:?}");
         }
     }
 
@@ -169,19 +170,19 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_told_says_why() {
-        let word = |evidence: Evidence| Limiter::of(&evidence).to_string();
+    fn an_unknown_limiter_has_a_reason() {
+        let name = |evidence: Evidence| Limiter::of(&evidence).to_string();
         let short = Evidence { elapsed: Duration::from_millis(300), ..run(0.0, 0.9, 0.0, 0.5) };
-        assert!(word(short).starts_with("unknown: the limiter needs at least 1 s"));
+        assert!(name(short).starts_with("unknown: the limiter needs at least 1 s"));
         let shared = Evidence { apart: false, ..run(0.0, 0.9, 0.0, 0.5) };
-        assert!(word(shared).contains("share"));
+        assert!(name(shared).contains("share"));
         let blind = Evidence {
             tcp: Err(Missing::OldKernel { field: "busy_time", since: "4.10" }),
             ..run(0.0, 0.0, 0.0, 0.5)
         };
-        assert!(word(blind).contains("needs Linux 4.10"));
-        // Under way, and the senders' CPU time is not known: a sender at work, or the network.
+        assert!(name(blind).contains("needs Linux 4.10"));
+        // Data is under way and the senders' CPU time is not known: a busy sender, or the network.
         let half_blind = Evidence { sender_busy: Err(Missing::NotMeasured), ..run(0.0, 0.1, 0.1, 0.0) };
-        assert_eq!(word(half_blind), "unknown: not measured");
+        assert_eq!(name(half_blind), "unknown: not measured");
     }
 }

@@ -1,4 +1,5 @@
-//! What a thread measures of itself in a run: opened once on the thread, off between runs.
+//! What a thread measures about itself in a run. The meter is opened once on the thread and is off between
+//! runs.
 
 use std::time::{Duration, Instant};
 
@@ -22,14 +23,14 @@ struct RunStart {
     usage: Usage,
 }
 
-/// What one thread, or several together, spent in a run, or in several runs.
+/// What one or several threads spent in one or several runs.
 #[derive(Debug, Clone, Default, serde::Serialize, serde::Deserialize)]
 pub struct Spent {
-    /// CPU time; `None` where a clock could not be read.
+    /// CPU time; `None` if a clock could not be read.
     pub cpu: Option<CpuSpent>,
-    /// From the kernel's own books: context switches, page faults, user and system time at the tick.
+    /// The kernel's resource usage: context switches, page faults, user and system time by the tick.
     pub usage: Usage,
-    /// From the first to the last moment of a run; of several threads the longest, of several runs the sum.
+    /// The length of the run: of several threads the longest, of several runs the sum.
     pub wall: Duration,
     /// Hardware and software counters of the threads that had them.
     pub counts: Option<Counts>,
@@ -38,7 +39,8 @@ pub struct Spent {
 }
 
 impl Meter {
-    /// Opens the clocks of the calling thread, and with `counted` its counters: up to seven file descriptors more.
+    /// Opens the clocks of the calling thread. If `counted`, it also opens the counters: up to seven more
+    /// file descriptors.
     pub fn open(counted: bool) -> Self {
         Self { cpu: ThreadCpu::open(), counters: counted.then(Counters::open), begun: None }
     }
@@ -49,11 +51,11 @@ impl Meter {
         if let Some(counters) = &mut self.counters {
             counters.start();
         }
-        // Last, so that the opening of the others is not in it.
+        // Last, so that starting the counters is not measured.
         self.begun = Some(RunStart { at: Instant::now(), cpu: self.cpu.now().ok(), usage });
     }
 
-    /// Ends the run in which this thread moved `messages`. Nothing without a start.
+    /// Ends the run in which this thread moved `messages`. Returns an empty value if no run was started.
     pub fn stop(&mut self, messages: u64) -> Spent {
         let Some(begun) = self.begun.take() else { return Spent::default() };
         let cpu = begun.cpu.and_then(|earlier| self.cpu.since(earlier).ok());
@@ -84,18 +86,18 @@ impl Spent {
 
     fn join(&mut self, other: &Self) {
         self.cpu = match (self.cpu, other.cpu) {
-            (Some(mine), Some(theirs)) => Some(mine.and(theirs)),
-            (mine, theirs) => mine.or(theirs),
+            (Some(a), Some(b)) => Some(a.and(b)),
+            (a, b) => a.or(b),
         };
         self.usage.add(&other.usage);
         self.counts = match (self.counts.take(), other.counts.clone()) {
-            (Some(mine), Some(theirs)) => Some(mine.and(theirs)),
-            (mine, theirs) => mine.or(theirs),
+            (Some(a), Some(b)) => Some(a.and(b)),
+            (a, b) => a.or(b),
         };
         self.counted_messages += other.counted_messages;
     }
 
-    /// CPU time in ns; 0 without a clock.
+    /// The CPU time; 0 without a clock.
     pub fn cpu_time(&self) -> Duration {
         self.cpu.map_or(Duration::ZERO, |cpu| cpu.time)
     }
@@ -117,7 +119,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn threads_lie_beside_each_other_and_runs_follow_each_other() {
+    fn parallel_takes_the_longest_wall_time_and_sequential_the_sum() {
         let spent = |seconds, counted_messages| Spent {
             cpu: Some(CpuSpent { time: Duration::from_millis(seconds * 100), scope: CpuScope::TaskClock }),
             wall: Duration::from_secs(seconds),
@@ -125,13 +127,13 @@ mod tests {
             ..Spent::default()
         };
         let (one, two) = (spent(2, 5), spent(3, 1));
-        let (mut beside, mut then) = (one.clone(), one);
-        beside.merge_parallel(&two);
-        then.merge_sequential(&two);
-        assert_eq!((beside.wall, then.wall), (Duration::from_secs(3), Duration::from_secs(5)));
-        assert_eq!((beside.counted_messages, then.counted_messages), (6, 6));
+        let (mut parallel, mut sequential) = (one.clone(), one);
+        parallel.merge_parallel(&two);
+        sequential.merge_sequential(&two);
+        assert_eq!((parallel.wall, sequential.wall), (Duration::from_secs(3), Duration::from_secs(5)));
+        assert_eq!((parallel.counted_messages, sequential.counted_messages), (6, 6));
         let sum = Duration::from_millis(500);
-        assert_eq!((beside.cpu_time(), then.cpu_time()), (sum, sum));
+        assert_eq!((parallel.cpu_time(), sequential.cpu_time()), (sum, sum));
     }
 
     #[test]

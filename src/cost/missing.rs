@@ -1,7 +1,6 @@
-//! Why a figure is not there: the type that stands where another tool would print 0.
+//! Why a figure is missing. Other tools would print 0 here, which would look like a measurement.
 //!
-//! The reason travels with the record, so its words say what is the matter and, where the reader can change it,
-//! what to do.
+//! The reason is stored with the record. It says what is wrong and, if the user can change it, what to do.
 
 use std::time::Duration;
 
@@ -12,7 +11,7 @@ pub type Measured<T> = Result<T, Missing>;
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Missing {
-    /// No hardware counters: a virtual machine without a virtual PMU, mostly.
+    /// The machine has no hardware counters; most often it is a virtual machine without a virtual PMU.
     #[error("this machine exposes no PMU")]
     NoPmu,
     /// The CPU, or the kernel's driver for it, has no such event.
@@ -49,21 +48,21 @@ pub enum Missing {
     /// The kernel was built without perf events.
     #[error("this kernel has no perf events (CONFIG_PERF_EVENTS)")]
     NoPerf,
-    /// The event was open, and never on the PMU while it was enabled.
+    /// The event was open, but it never got a hardware counter.
     #[error("{0} never got a hardware counter: another program, or the NMI watchdog, holds them")]
     NeverScheduled(&'static str),
     /// No file descriptor was left for the event.
     #[error("no file descriptor left for a perf event: raise the limit of open files (ulimit -n)")]
     TooManyFiles,
-    /// Threads counted different events under one heading (CPUs of different kinds).
+    /// The threads counted different events (CPUs of different kinds).
     #[error("the threads counted different events: pin them to CPUs of one kind")]
     MixedEvents,
-    /// Reading the counter failed, or perf said something that has no other word here.
+    /// A system call failed with an error that has no variant of its own.
     #[error("{what}: {error}")]
     Os {
-        /// What was tried.
+        /// The operation that failed.
         what: &'static str,
-        /// The system's words.
+        /// The system's error message.
         error: String,
     },
     /// The run was too short for a figure counted in ticks.
@@ -79,43 +78,43 @@ pub enum Missing {
     /// No idle baseline was taken, or the machine was busier in it than in the run.
     #[error("the idle baseline is missing or above the measurement: measure on a quiet machine")]
     NoBaseline,
-    /// A file of `/proc` is absent, unreadable or of a form that is not known here.
+    /// A file of `/proc` is missing, unreadable or in an unknown format.
     #[error("{path}: {error}")]
     File {
         /// The file.
         path: String,
-        /// What is the matter with it.
+        /// What is wrong with it.
         error: String,
     },
     /// The kernel threads are not visible: a PID namespace.
     #[error("kernel threads are not visible here (PID namespace): run outside the container")]
     KernelThreadsHidden,
-    /// The kernel's TCP_INFO ends before the field.
+    /// The kernel's TCP_INFO does not have the field.
     #[error("this kernel's TCP_INFO has no {field} (needs Linux {since})")]
     OldKernel {
         /// The field.
         field: &'static str,
-        /// The version that brought it.
+        /// The first version that has it.
         since: &'static str,
     },
-    /// The kernel has the figure and no sample for it yet.
+    /// The kernel has no sample of the figure yet.
     #[error("no sample of {0} yet")]
     NoSample(&'static str),
-    /// Sender and receiver share CPUs, so that a wait in TCP is a wait for the CPU.
+    /// Sender and receiver share CPUs, so a wait in TCP is a wait for the CPU.
     #[error("sender and receiver share CPUs: use --placement split to tell them apart")]
     SharedCpus,
-    /// A figure per byte or per message, and none was moved.
+    /// The figure is per byte or per message, and no data was moved.
     #[error("no data was moved")]
     NothingMoved,
-    /// As the other host of a measurement said it.
+    /// The reason that the other host of a measurement gave.
     #[error("{0}")]
     Told(String),
-    /// The measurement was not asked for, or this thread is not in the sample that is counted.
+    /// The measurement was not requested, or this thread is not in the sample that is counted.
     #[error("not measured")]
     NotMeasured,
 }
 
-/// A reason travels between hosts as its sentence.
+/// A reason is sent between hosts as its sentence.
 impl serde::Serialize for Missing {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(self)
@@ -134,7 +133,7 @@ impl Missing {
         Missing::Os { what, error: error.to_string() }
     }
 
-    /// What perf_event_open(2) said when it was asked for `event`.
+    /// The error of perf_event_open(2) for `event`.
     pub fn of_perf(error: &std::io::Error, event: &'static str, paranoid: Option<i32>) -> Missing {
         match error.raw_os_error() {
             Some(libc::EACCES | libc::EPERM) => Missing::NotPermitted { paranoid },
@@ -148,13 +147,13 @@ impl Missing {
         }
     }
 
-    /// A file that did not say what it should.
+    /// The error of a file that is missing or in an unknown format.
     pub fn file(path: impl Into<String>, error: impl ToString) -> Missing {
         Missing::File { path: path.into(), error: error.to_string() }
     }
 }
 
-/// The setting as it stands in scopes and reasons.
+/// The setting as scopes and reasons show it.
 pub fn paranoid_text(paranoid: Option<i32>) -> String {
     match paranoid {
         Some(level) => format!("perf_event_paranoid={level}"),
@@ -162,8 +161,8 @@ pub fn paranoid_text(paranoid: Option<i32>) -> String {
     }
 }
 
-/// What hides the kernel's symbols, and what shows them (`kallsyms_show_value`, kernel/kallsyms.c): with 0 everybody who
-/// may profile the kernel sees them, with 1 who has CAP_SYSLOG, with 2 nobody.
+/// Why the kernel's symbols are hidden and how to show them (`kallsyms_show_value`, kernel/kallsyms.c): with
+/// 0 every user who may profile the kernel sees them, with 1 users with CAP_SYSLOG, with 2 nobody.
 fn symbols_text(kptr_restrict: Option<i32>, paranoid: Option<i32>) -> String {
     let why = "kernel functions have no names here";
     match kptr_restrict {

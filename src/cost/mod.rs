@@ -1,18 +1,18 @@
-//! What a send costs besides wall-clock time: CPU, counters, the shape on the wire, cache pollution.
+//! What a send costs in addition to wall-clock time: CPU time, counters, segments, cache pollution.
 //!
-//! Each file measures one kind of cost and says how far its figure reaches. A figure that this machine cannot
-//! give is a [`Missing`] with its reason, never 0: a zero would take part in a comparison and win it.
+//! Each file measures one kind of cost and says what its figure covers. A figure that this machine cannot
+//! give is a [`Missing`] with a reason, never 0: a 0 would win every comparison.
 //!
 //! | file | what it measures |
 //! |---|---|
-//! | [`cpu`] | CPU time of a thread and of the process, with its scope |
-//! | [`softirq`] | whether the thread clock loses softirq time on this kernel |
-//! | [`system`] | CPU time of the machine above its idle baseline, steal, ksoftirqd |
-//! | [`opener`] | perf events as a trait, so that tests can be machines that this one is not |
+//! | [`cpu`] | CPU time of a thread and of the process, and what it covers |
+//! | [`softirq`] | whether this kernel's thread clock includes softirq time |
+//! | [`system`] | CPU time of the whole machine above its idle baseline, steal, ksoftirqd |
+//! | [`opener`] | perf events behind a trait, so that tests can simulate other machines |
 //! | [`counters`], [`counts`] | hardware and software counters of a thread; their values and sums |
 //! | [`wire`], [`limiter`] | segments, retransmits and times from TCP_INFO; what limited the cell |
-//! | [`meter`] | all of it that a thread measures of itself, from the first ask of a run to the end of the drain |
-//! | [`relayed`] | what the lab's relay, between the ends, has spent and lost |
+//! | [`meter`] | what a thread measures about itself, from the first request of a run to the end of the drain |
+//! | [`relayed`] | the CPU time and the frame losses of the lab's relay |
 //! | [`pollution`] | a pointer chase that shows evicted cache lines without a PMU |
 
 pub mod counters;

@@ -1,7 +1,7 @@
-//! Perf events behind a small trait: what can be opened, and what a read says.
+//! Perf events behind a small trait that opens counters and reads them.
 //!
-//! Which counters a machine has is the machine's affair, and most machines that run the tests have none. With
-//! the trait a test is any machine: without a PMU, with perf refused, with counters that share the hardware.
+//! Most machines that run the tests have no counters. With the trait, a test can simulate any machine:
+//! without a PMU, without permission, with counters that share the hardware.
 
 use std::fs;
 use std::io;
@@ -9,11 +9,11 @@ use std::io;
 use perf_event::events::{Cache, CacheId, CacheOp, CacheResult, Hardware, Software};
 use perf_event::{Builder, Counter};
 
-/// What is counted.
+/// An event that a counter counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 #[non_exhaustive]
 pub enum Event {
-    /// Time on a CPU in ns, softirq on top of the thread included.
+    /// Time on a CPU in ns, including softirq that interrupted the thread.
     TaskClock,
     /// CPU cycles.
     Cycles,
@@ -35,7 +35,7 @@ pub enum Event {
 }
 
 impl Event {
-    /// The name that `perf list` gives it, which is also the key in a record.
+    /// Its name in `perf list`, which is also the key in a record.
     pub fn name(self) -> &'static str {
         match self {
             Event::TaskClock => "task-clock",
@@ -57,7 +57,7 @@ impl Event {
     }
 }
 
-/// How far a counter looks.
+/// Which CPU modes a counter counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CounterReach {
     /// User and kernel mode.
@@ -73,28 +73,28 @@ pub struct Reading {
     pub count: u64,
     /// How long the counter was enabled while the thread ran, in ns.
     pub enabled_ns: u64,
-    /// How much of that it really counted, in ns: less when events share the hardware.
+    /// How much of that time it counted, in ns: less if events share the hardware.
     pub running_ns: u64,
 }
 
 /// An open counter of the calling thread.
 pub trait OpenCounter {
-    /// Lets it count.
+    /// Starts it.
     fn enable(&mut self) -> io::Result<()>;
-    /// Stops it; what it counted stays.
+    /// Stops it and keeps its count.
     fn disable(&mut self) -> io::Result<()>;
-    /// What it counted so far.
+    /// Reads its count.
     fn read(&mut self) -> io::Result<Reading>;
 }
 
-/// Where counters come from.
+/// A source of counters.
 pub trait Opener {
-    /// Opens a disabled counter of the calling thread and of the threads that it starts from now on, which are the
+    /// Opens a disabled counter of the calling thread and of the threads that it starts from now on: the
     /// kernel's workers for its io_uring (`iou-wrk`).
     fn open(&self, event: Event, reach: CounterReach) -> io::Result<Box<dyn OpenCounter>>;
-    /// `/proc/sys/kernel/perf_event_paranoid`, where it can be read.
+    /// `/proc/sys/kernel/perf_event_paranoid`, if it can be read.
     fn paranoid(&self) -> Option<i32>;
-    /// The event that counts last-level misses on this CPU, or comes nearest.
+    /// The event for last-level misses on this CPU, or the nearest one.
     fn last_level(&self) -> Event;
 }
 
@@ -105,9 +105,9 @@ pub struct Perf;
 impl Opener for Perf {
     fn open(&self, event: Event, reach: CounterReach) -> io::Result<Box<dyn OpenCounter>> {
         let mut builder = builder(event);
-        // The crate's default is user mode only, which would hide the copies: they happen in the kernel.
+        // The crate's default is user mode only, which would exclude the copies in the kernel.
         builder.exclude_kernel(reach == CounterReach::UserOnly);
-        // What io_uring gives to a worker thread is work of the thread that asked for it.
+        // Work that io_uring gives to a worker thread belongs to the thread that asked for it.
         builder.inherit(true);
         Ok(Box::new(builder.build()?))
     }
@@ -137,8 +137,8 @@ impl OpenCounter for Counter {
     }
 }
 
-/// The last-level event by the vendor in the text of `/proc/cpuinfo`: the kernel's tables for AMD Zen (and Hygon,
-/// its licensee) leave LLC-load-misses empty, as the third level counts per cluster and not per thread.
+/// The last-level event for the vendor in the text of `/proc/cpuinfo`. The kernel has no LLC-load-misses for
+/// AMD Zen and Hygon, whose third level counts per cluster and not per thread.
 pub fn last_level(cpuinfo: &str) -> Event {
     let vendor =
         cpuinfo.lines().filter_map(|line| line.split_once(':')).find(|(key, _)| key.trim() == "vendor_id");

@@ -1,9 +1,9 @@
-//! Cache pollution without a PMU: a pointer chase through a table of its own, walked between messages.
+//! Cache pollution without a PMU: a pointer chase through a table, run between messages.
 //!
-//! A server has work of its own, and a send that drags its bytes through the cache evicts that work's data. The
-//! chase stands for the work: each load depends on the one before, so its time is the latency of the level of
-//! cache in which the table still lies. The same chase without sending is what it is compared with. A table of
-//! 32 KiB is a first-level cache, one of 512 KiB a second-level one.
+//! A server does other work, and a send that moves its bytes through the cache evicts the data of that work.
+//! The chase simulates the work: each load depends on the one before, so its time is the latency of the cache
+//! level that still holds the table. It is compared with the same chase without sending. A table of 32 KiB
+//! stands for a first-level cache, one of 512 KiB for a second-level cache.
 
 use std::hint::black_box;
 use std::ops::AddAssign;
@@ -11,14 +11,13 @@ use std::time::{Duration, Instant};
 
 use super::missing::{Measured, Missing};
 
-/// The size of a cache line where it matters here (x86-64 and nearly all arm64).
+/// The size of a cache line (x86-64 and nearly all arm64).
 const LINE: usize = 64;
 
-/// The largest table, in bytes. Beyond the last-level cache there is nothing left to pollute, and the index of a
-/// line must fit in 32 bits.
+/// The largest table in bytes. Larger tables exceed every cache, and the index of a line must fit in 32 bits.
 pub const LARGEST: usize = 1 << 30;
 
-/// A line of the table: the index of the next, alone in its cache line so that no load brings in two.
+/// A line of the table with the index of the next. It fills a cache line, so that no load brings in two.
 #[repr(align(64))]
 #[derive(Debug, Clone, Copy)]
 struct TableLine {
@@ -32,16 +31,16 @@ pub struct Chase {
     at: u32,
 }
 
-/// Accesses made and the time they took; sums add both, so that the mean is over accesses.
+/// A number of accesses and their time. A sum adds both, so that the mean is over accesses.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Walk {
     /// Dependent loads.
     pub steps: u64,
-    /// How long they took together, two reads of the clock (about 50 ns) included.
+    /// Their total time, including two reads of the clock (about 50 ns).
     pub time: Duration,
 }
 
-/// A table of a size that cannot be made.
+/// The table cannot have this size.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the pointer-chase table must be between 128 bytes and 1 GiB (got {bytes} bytes)")]
 pub struct BadTable {
@@ -78,16 +77,17 @@ impl Chase {
 
     /// Follows the links for `steps` accesses, from where the last walk ended.
     ///
-    /// Give some hundred steps at least: the two reads of the clock cost as much as ten hits in the second level.
+    /// Use some hundred steps at least: the two reads of the clock cost as much as ten hits in the second
+    /// level.
     pub fn walk(&mut self, steps: u64) -> Walk {
         let mut at = self.at;
         let begun = Instant::now();
         for _ in 0..steps {
-            // The bounds check hangs on the loaded index but nothing hangs on the check: the CPU predicts it and
-            // loads on, so it adds no latency to the chain.
+            // The bounds check depends on the loaded index, but no load depends on the check. The CPU
+            // predicts it, so it adds no latency.
             at = self.lines[at as usize].next;
         }
-        // Without a user of the last index the compiler would drop the loop.
+        // Otherwise the compiler would drop the loop.
         let at = black_box(at);
         let time = begun.elapsed();
         self.at = at;
@@ -120,7 +120,8 @@ impl AddAssign for Walk {
     }
 }
 
-/// Marsaglia's 64-bit generator: the order must be scattered, not secret, and the same in every run.
+/// Marsaglia's 64-bit generator. The order must be scattered and the same in every run; it need not be
+/// secret.
 struct XorShift(u64);
 
 impl XorShift {
@@ -128,7 +129,7 @@ impl XorShift {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
         self.0 ^= self.0 << 17;
-        // The high half times the bound, divided by 2^32: even enough for bounds far below 2^32.
+        // The high half times the bound, divided by 2^32, is uniform enough for bounds far below 2^32.
         (((self.0 >> 32) * u64::from(bound)) >> 32) as u32
     }
 }

@@ -1,4 +1,4 @@
-//! One event of a thread: where its count comes from, and how a count of part of the time is scaled.
+//! One event of a thread: the source of its count, and the scaling of a multiplexed count.
 
 use std::io;
 
@@ -6,29 +6,29 @@ use super::missing::{Measured, Missing};
 use super::opener::{CounterReach, Event, OpenCounter, Opener, Reading};
 use crate::sys::rusage::Usage;
 
-/// An event and where its count comes from.
 pub(super) struct CounterSlot {
     pub(super) event: Event,
     pub(super) source: CounterSource,
 }
 
-/// Where a count comes from.
 pub(super) enum CounterSource {
     /// A perf event; `start` is its reading at the start of the run.
-    Perf { tally: Box<dyn OpenCounter>, start: Option<Reading> },
+    Perf {
+        tally: Box<dyn OpenCounter>,
+        start: Option<Reading>,
+    },
     /// The thread's resource usage.
     Usage(fn(&Usage) -> u64),
-    /// Nowhere.
     Missing(Missing),
 }
 
 impl CounterSlot {
-    /// Opens `event` as far as this user may, and notes in `reach` where that is not all the way.
+    /// Opens `event` with as much reach as this user may have. Sets `reach` if that excludes the kernel.
     pub(super) fn open(opener: &dyn Opener, event: Event, reach: &mut CounterReach) -> CounterSlot {
         let mut event = event;
         let mut opened = open(opener, event);
         if event == Event::LlcLoadMisses && matches!(opened, Err(Missing::EventUnsupported(_))) {
-            // Not every CPU has the load event (and no virtual PMU does); the generic one comes nearest.
+            // Not every CPU (and no virtual PMU) has the load event. The generic one is nearest.
             if let Ok(generic) = open(opener, Event::CacheMisses) {
                 (event, opened) = (Event::CacheMisses, Ok(generic));
             }
@@ -51,7 +51,6 @@ impl CounterSlot {
         CounterSlot { event, source }
     }
 
-    /// Lets it count from here on.
     pub(super) fn start(&mut self) {
         if let CounterSource::Perf { tally, start } = &mut self.source {
             *start = match tally.enable().and_then(|()| tally.read()) {
@@ -64,7 +63,6 @@ impl CounterSlot {
         }
     }
 
-    /// Stops it; what it counted can still be read.
     pub(super) fn disable(&mut self) {
         if let CounterSource::Perf { tally, .. } = &mut self.source
             && let Err(error) = tally.disable()
@@ -73,7 +71,7 @@ impl CounterSlot {
         }
     }
 
-    /// The value since the start, and the share of the time it ran in percent.
+    /// The value since the start, and the share of the time in which it counted, in percent.
     pub(super) fn stop(&mut self, usage: Option<&(Usage, Usage)>) -> (Measured<u64>, Option<f64>) {
         match &mut self.source {
             CounterSource::Missing(reason) => (Err(reason.clone()), None),
@@ -90,7 +88,7 @@ impl CounterSlot {
     }
 }
 
-/// Scales what was counted in part of the time up to the whole of it, as perf-stat does.
+/// Scales a count of part of the time up to the whole time, as perf-stat does.
 fn difference(event: Event, before: Reading, after: Reading) -> (Measured<u64>, Option<f64>) {
     let count = after.count.wrapping_sub(before.count);
     let enabled = after.enabled_ns.saturating_sub(before.enabled_ns);
@@ -103,7 +101,7 @@ fn difference(event: Event, before: Reading, after: Reading) -> (Measured<u64>, 
     (Ok(u64::try_from(scaled).unwrap_or(u64::MAX)), Some(share))
 }
 
-/// Opens `event` with the kernel in it or, where that is refused, without.
+/// Opens `event` including the kernel or, if that is refused, without it.
 pub(super) fn open(opener: &dyn Opener, event: Event) -> Measured<(Box<dyn OpenCounter>, CounterReach)> {
     let refused = |error: &io::Error| matches!(error.raw_os_error(), Some(libc::EACCES | libc::EPERM));
     let error = match opener.open(event, CounterReach::Kernel) {

@@ -1,10 +1,9 @@
-//! Does the kernel's thread clock include the softirq work that ran on top of the thread?
+//! Whether the kernel's thread clock includes softirq work that interrupted the thread.
 //!
-//! With IRQ_TIME_ACCOUNTING it does not, and a loopback sender's clock then misses half of what sending costs. No
-//! file says whether it is in force: the kernel's configuration says whether it was built in, and `tsc=noirqtime`
-//! or an unstable TSC turns it off at run time; /proc/stat counts softirq either way. So it is tried: a thread that
-//! sends itself datagrams spends a quarter of its time in softirq (27 % measured), and in a burst without a context
-//! switch its clock must advance as the wall clock does, unless that part is left out.
+//! With IRQ_TIME_ACCOUNTING it does not, and a loopback sender's clock then misses half of the cost of
+//! sending. No file says whether it is in force: `tsc=noirqtime` or an unstable TSC turn it off at run time.
+//! So a trial decides: a thread that sends datagrams to itself spends a quarter of its time in softirq. In a
+//! burst without a context switch, its clock advances as the wall clock does, unless softirq is excluded.
 
 use std::fs;
 use std::io;
@@ -16,54 +15,55 @@ use std::time::{Duration, Instant};
 use crate::sys::clock::thread_cpu_time;
 use crate::sys::rusage::thread_usage;
 
-/// Where softirq time on top of a thread goes.
+/// Whose clock counts the softirq time that interrupts a thread.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SoftirqTime {
-    /// Into the thread's clock.
+    /// The thread's clock.
     Included,
-    /// Into nobody's.
+    /// No clock.
     Excluded,
-    /// Neither the trial nor the kernel's configuration told.
+    /// Not known: neither the trial nor the kernel's configuration decided.
     Unknown,
 }
 
 /// One burst of the trial.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Burst {
-    /// By the wall clock.
+    /// Its length by the wall clock.
     pub wall: Duration,
-    /// By the thread clock.
+    /// Its length by the thread clock.
     pub thread: Duration,
-    /// Context switches in between: a burst with any proves nothing, as the thread was off the CPU.
+    /// Context switches in it. A burst with a switch proves nothing, because the thread was off the CPU.
     pub switches: u64,
 }
 
-/// Length of a burst: long against two clock reads (under 1 µs), short enough that most are not interrupted.
+/// The length of a burst: much longer than two clock reads (under 1 µs), short enough that most bursts are
+/// not interrupted.
 const BURST: Duration = Duration::from_millis(1);
 
-/// Bursts tried. The best one decides, so a stolen or interrupted one does no harm.
+/// The number of bursts. The best one decides, so an interrupted one does no harm.
 const BURSTS: usize = 20;
 
-/// From this share of the wall clock on, the thread clock misses nothing: with softirq included 0.998 and more is
-/// usual, and the rest leaves room for a hypervisor's steal.
+/// From this share of the wall clock on, the thread clock includes everything: see docs/tuning.md, "CPU
+/// time".
 const NOTHING_MISSING: f64 = 0.97;
 
-/// Up to this share something is left out: the flood's softirq share is over 0.2 wherever it was looked at.
+/// Up to this share the thread clock excludes softirq: see docs/tuning.md, "CPU time".
 const SOFTIRQ_MISSING: f64 = 0.90;
 
-/// The answer for this machine; tried once per process (about 20 ms), then remembered.
+/// The answer for this machine. The first call in a process runs the trial (about 20 ms).
 pub fn in_thread_clock() -> SoftirqTime {
     static ANSWER: OnceLock<SoftirqTime> = OnceLock::new();
     *ANSWER.get_or_init(|| {
-        let tried = trial().map_or(SoftirqTime::Unknown, |bursts| judge(&bursts));
-        match tried {
+        let by_trial = trial().map_or(SoftirqTime::Unknown, |bursts| judge(&bursts));
+        match by_trial {
             SoftirqTime::Unknown => by_configuration(Path::new("/")),
             known => known,
         }
     })
 }
 
-/// What the bursts say, by the best of those without a context switch.
+/// Decides by the best burst without a context switch.
 pub fn judge(bursts: &[Burst]) -> SoftirqTime {
     let shares = bursts
         .iter()
@@ -76,7 +76,8 @@ pub fn judge(bursts: &[Burst]) -> SoftirqTime {
     }
 }
 
-/// What the text of a kernel configuration says. Built in counts as in force, which errs on the careful side.
+/// What the text of a kernel configuration says. An option that is built in counts as in force, to be
+/// careful.
 pub fn configured(text: &str) -> SoftirqTime {
     const OPTION: &str = "CONFIG_IRQ_TIME_ACCOUNTING";
     for line in text.lines().map(str::trim) {
@@ -91,7 +92,8 @@ pub fn configured(text: &str) -> SoftirqTime {
     SoftirqTime::Unknown
 }
 
-/// The second witness, read where a distribution leaves it in plain text (/proc/config.gz would need inflating).
+/// The fallback: the configuration as a distribution leaves it in plain text (/proc/config.gz would need
+/// inflating).
 fn by_configuration(root: &Path) -> SoftirqTime {
     let release = fs::read_to_string(root.join("proc/sys/kernel/osrelease")).unwrap_or_default();
     let release = release.trim();
@@ -103,7 +105,8 @@ fn by_configuration(root: &Path) -> SoftirqTime {
         .unwrap_or(SoftirqTime::Unknown)
 }
 
-/// Sends datagrams to itself; the receive buffer fills and the rest is dropped, in softirq like the first.
+/// Sends datagrams to its own socket. When the receive buffer is full, the kernel drops the rest, also in
+/// softirq.
 fn trial() -> io::Result<Vec<Burst>> {
     let socket = UdpSocket::bind("127.0.0.1:0")?;
     socket.connect(socket.local_addr()?)?;
@@ -111,7 +114,7 @@ fn trial() -> io::Result<Vec<Burst>> {
 }
 
 fn burst(socket: &UdpSocket) -> io::Result<Burst> {
-    // Datagrams between two looks at the clock.
+    // Datagrams between two readings of the clock.
     const AT_ONCE: usize = 16;
     let usage = thread_usage()?;
     let thread = thread_cpu_time()?;
@@ -152,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn the_configuration_is_the_second_witness() {
+    fn the_configuration_is_the_fallback() {
         let set = "CONFIG_TICK_CPU_ACCOUNTING=y\nCONFIG_IRQ_TIME_ACCOUNTING=y\n";
         assert_eq!(configured(set), SoftirqTime::Excluded);
         let unset = "CONFIG_HAVE_IRQ_TIME_ACCOUNTING=y\n# CONFIG_IRQ_TIME_ACCOUNTING is not set\n";

@@ -1,10 +1,12 @@
-//! CPU time of the whole machine above its idle baseline, from /proc/stat, with steal and ksoftirqd beside it.
+//! CPU time of the whole machine above its idle baseline, from /proc/stat, with steal and ksoftirqd.
 //!
-//! What the kernel does for a connection outside the threads of the benchmark (softirq on other CPUs, kernel
-//! threads) is charged to no thread, and shows here. The price is precision: ticks of 10 ms, most of them sampled,
-//! and every other process of the machine is in it. So the figure needs at least [`MIN_WINDOW`] and a baseline.
+//! The kernel does some work for a connection outside the threads of the benchmark (softirq on other CPUs,
+//! kernel threads). No thread is charged for it, but it shows here. The precision is lower: ticks of 10 ms,
+//! most of them sampled, and every other process of the machine counts too. So the figure needs at least
+//! [`MIN_WINDOW`] and a baseline.
 //!
-//! Steal is time in which the hypervisor ran something else: nobody's cost, and a reason to doubt the wall clock.
+//! Steal is time in which the hypervisor ran something else. It is no cost of the benchmark, but it puts the
+//! wall clock in doubt.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -13,8 +15,8 @@ use std::time::{Duration, Instant};
 use super::missing::{Measured, Missing};
 use crate::sys::clock::stat_tick;
 
-/// The shortest run with a figure. Two CPUs tick 400 times in 2 s, so that one tick at each end is half a percent;
-/// check by running the same cell for 1, 2 and 4 s.
+/// The shortest run with a figure. Two CPUs tick 400 times in 2 s, so one tick at each end is half a percent.
+/// To check, run the same cell for 1, 2 and 4 s.
 pub const MIN_WINDOW: Duration = Duration::from_secs(2);
 
 /// CPU time of all CPUs since boot.
@@ -22,7 +24,7 @@ pub const MIN_WINDOW: Duration = Duration::from_secs(2);
 pub struct SystemTime {
     /// user, nice, system, irq and softirq together (guest time is part of user).
     pub busy: Duration,
-    /// Of it, softirq.
+    /// The part of `busy` that is softirq.
     pub softirq: Duration,
     /// Idle and waiting for a device.
     pub idle: Duration,
@@ -30,31 +32,31 @@ pub struct SystemTime {
     pub steal: Duration,
 }
 
-/// Everything a figure of the system needs, at one moment.
+/// One reading of the machine's CPU time.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SystemCpu {
     /// /proc/stat.
     pub time: SystemTime,
-    /// CPU time of the ksoftirqd threads, which work off what softirq puts aside under load.
+    /// CPU time of the ksoftirqd threads, which process deferred softirq work under load.
     pub ksoftirqd: Measured<Duration>,
 }
 
 /// CPU time of the machine in a run.
 #[derive(Debug, Clone, PartialEq)]
 pub struct SystemSpent {
-    /// Busy time, softirq included, whoever caused it.
+    /// Busy time of all processes, softirq included.
     pub busy: Duration,
-    /// Busy time above what the idle machine uses in the same time.
+    /// Busy time in addition to what the idle machine uses in the same time.
     pub above_idle: Measured<Duration>,
-    /// Of the busy time, softirq; sampled at the tick unless the kernel has IRQ_TIME_ACCOUNTING.
+    /// The part of `busy` that is softirq; sampled at the tick unless the kernel has IRQ_TIME_ACCOUNTING.
     pub softirq: Duration,
-    /// CPU time of the ksoftirqd threads; part of `busy`, charged to no thread of the benchmark.
+    /// CPU time of the ksoftirqd threads. It is part of `busy`; no thread of the benchmark is charged for it.
     pub ksoftirqd: Measured<Duration>,
     /// Share of all CPU time that the hypervisor took, in percent.
     pub steal_percent: f64,
 }
 
-/// How busy the machine is without the benchmark: CPUs in use on average.
+/// How busy the machine is without the benchmark: the CPUs in use on average.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct IdleBaseline {
     /// Busy seconds per second.
@@ -70,7 +72,7 @@ impl SystemCpu {
         SystemCpu::read_under(Path::new("/"))
     }
 
-    /// Reads the files under another root, for tests.
+    /// Reads the files under another root. Tests use it.
     ///
     /// # Errors
     /// As [`SystemCpu::read`].
@@ -83,7 +85,7 @@ impl SystemCpu {
     }
 }
 
-/// CPU time of the machine over several turns, each between a start and a stop.
+/// CPU time of the machine over several measurements, each between a start and a stop.
 #[derive(Debug, Clone)]
 pub struct SystemMeter {
     begun: Measured<SystemCpu>,
@@ -106,19 +108,19 @@ impl Default for SystemMeter {
 }
 
 impl SystemMeter {
-    /// Begins a turn.
+    /// Starts measuring.
     pub fn start(&mut self) {
         self.begun = SystemCpu::read();
     }
 
-    /// Ends it. A file that could not be read at either end leaves its reason in the sum.
+    /// Stops measuring. If a file could not be read, the sum has the reason.
     pub fn stop(&mut self) {
         let begun = std::mem::replace(&mut self.begun, Err(Missing::NotMeasured));
         let sum = std::mem::replace(&mut self.sum, Err(Missing::NotMeasured));
         self.sum = sum.and_then(|sum| Ok(sum.plus(&begun?, &SystemCpu::read()?)));
     }
 
-    /// All turns together, which lasted `elapsed`.
+    /// The sum of all measurements, which took `elapsed`.
     ///
     /// # Errors
     /// As [`SystemSpent::between`], or why a file could not be read.
@@ -129,7 +131,7 @@ impl SystemMeter {
 }
 
 impl SystemCpu {
-    /// This sum and what passed between two reads.
+    /// This sum plus the time between two reads.
     fn plus(mut self, before: &Self, after: &Self) -> Self {
         let passed = |of: fn(&SystemTime) -> Duration| of(&after.time).saturating_sub(of(&before.time));
         self.time.busy += passed(|time| time.busy);
@@ -144,7 +146,7 @@ impl SystemCpu {
 }
 
 impl IdleBaseline {
-    /// Watches the machine for [`MIN_WINDOW`] while this process does nothing.
+    /// Measures the machine for [`MIN_WINDOW`] while this process does nothing.
     ///
     /// # Errors
     /// As [`SystemCpu::read`].
@@ -166,7 +168,7 @@ impl IdleBaseline {
 }
 
 impl SystemSpent {
-    /// The run between two reads, `elapsed` apart, above `baseline`.
+    /// The CPU time between two reads, `elapsed` apart, above `baseline`.
     ///
     /// # Errors
     /// [`Missing::TooShort`] under [`MIN_WINDOW`].
@@ -177,7 +179,7 @@ impl SystemSpent {
         baseline: Option<IdleBaseline>,
     ) -> Measured<SystemSpent> {
         long_enough("CPU time of the system", elapsed)?;
-        // The kernel lets idle time run backwards by a tick now and then, so no difference may underflow.
+        // The kernel's idle time sometimes runs backwards by a tick, so no difference may underflow.
         let spent = |of: fn(&SystemTime) -> Duration| of(&after.time).saturating_sub(of(&before.time));
         let (busy, steal) = (spent(|time| time.busy), spent(|time| time.steal));
         let all = busy + steal + spent(|time| time.idle);
@@ -243,12 +245,13 @@ pub fn parse_schedstat(text: &str) -> Measured<Duration> {
     }
 }
 
-/// The ksoftirqd threads of a machine, one for each CPU, found once: looking through /proc takes a millisecond.
+/// The ksoftirqd threads of a machine, one for each CPU. They are found once, because searching /proc takes a
+/// millisecond.
 #[derive(Debug, Clone)]
 pub struct Ksoftirqd(Vec<PathBuf>);
 
 impl Ksoftirqd {
-    /// Finds those of this machine.
+    /// Finds the ksoftirqd threads of this machine.
     ///
     /// # Errors
     /// [`Missing::KernelThreadsHidden`] in a PID namespace.
@@ -256,7 +259,7 @@ impl Ksoftirqd {
         Self::find_under(Path::new("/proc"))
     }
 
-    /// The children of kthreadd that bear the name.
+    /// Finds the children of kthreadd with this name.
     fn find_under(proc: &Path) -> Measured<Self> {
         let entries = fs::read_dir(proc).map_err(|error| Missing::file("/proc", error))?;
         let is_one = |folder: &PathBuf| {
@@ -267,10 +270,9 @@ impl Ksoftirqd {
         if found.is_empty() { Err(Missing::KernelThreadsHidden) } else { Ok(Self(found)) }
     }
 
-    /// Their CPU time so far, all together. Only differences mean anything.
+    /// The sum of their CPU time so far. Only differences mean anything.
     ///
-    /// # Errors
-    /// [`Missing::File`] where the kernel keeps no times.
+    /// [`Missing::File`] if the kernel keeps no times.
     pub fn now(&self) -> Measured<Duration> {
         let mut sum = Duration::ZERO;
         for folder in &self.0 {
@@ -278,7 +280,8 @@ impl Ksoftirqd {
                 .map_err(|error| Missing::file("/proc/PID/schedstat", error))?;
             sum += parse_schedstat(&text)?;
         }
-        // Each of them ran when its CPU came up. A kernel that keeps no times writes "0 0 0" for all.
+        // Each of them ran when its CPU came up, so 0 means that the kernel keeps no times (it writes "0 0
+        // 0").
         if sum.is_zero() {
             return Err(Missing::file(
                 "/proc/PID/schedstat",
@@ -289,8 +292,8 @@ impl Ksoftirqd {
     }
 }
 
-/// Whether a /proc/PID/stat is of a ksoftirqd thread: the name alone any program can give itself, a parent with
-/// the number 2 (kthreadd) it cannot.
+/// Whether a /proc/PID/stat belongs to a ksoftirqd thread. Any program can take the name, but not a parent
+/// with the number 2 (kthreadd).
 fn is_ksoftirqd(stat: &str) -> bool {
     let Some((name, rest)) = stat.rsplit_once(')') else {
         return false;

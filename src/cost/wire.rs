@@ -1,29 +1,29 @@
-//! The shape of a run on the wire: the difference of two TCP_INFO snapshots of the sending end.
+//! The segments of a run on the wire: the difference of two TCP_INFO snapshots of the sending end.
 //!
-//! Two send paths that hand over the same bytes may put them into very different segments (eight small ones with
-//! TCP_NODELAY, one large one without), and segments are what the rest of the kernel's cost hangs on.
+//! Two send paths may put the same bytes into very different segments (eight small ones with TCP_NODELAY, one
+//! large one without), and the kernel's cost depends on the segments.
 
 use std::time::Duration;
 
 use super::missing::{Measured, Missing};
 pub use crate::sys::tcp_info::{TcpInfo, tcp_info};
 
-/// What one connection, or several together, did between two snapshots.
+/// What one or several connections did between two snapshots.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Wire {
     /// Connections in the sum.
     pub connections: u32,
-    /// Segments with payload, retransmitted ones included. On a device with segmentation offload this counts what
-    /// the offload makes, not the large packets that TCP hands down.
+    /// Segments with payload, including retransmitted ones. On a device with segmentation offload this counts
+    /// the segments on the wire, not the large packets that TCP hands down.
     pub segments: Measured<u64>,
-    /// Payload bytes sent, retransmitted ones included.
+    /// Payload bytes sent, including retransmitted ones.
     pub bytes: Measured<u64>,
     /// Segments retransmitted.
     pub retransmits: Measured<u64>,
     /// Bytes retransmitted.
     pub retransmitted_bytes: Measured<u64>,
-    /// Time with data to send or unacknowledged, in µs, summed over the connections. The kernel counts it in
-    /// jiffies (1 to 10 ms); the next two are part of it.
+    /// Time with unsent or unacknowledged data, in µs, summed over the connections. The kernel counts it in
+    /// jiffies (1 to 10 ms). The next two times are part of it.
     pub busy_us: Measured<u64>,
     /// Time stopped by the peer's receive window, in µs, summed.
     pub rwnd_limited_us: Measured<u64>,
@@ -38,7 +38,7 @@ pub struct Wire {
 }
 
 impl Wire {
-    /// What happened on a connection between two snapshots of it.
+    /// The difference of two snapshots of a connection.
     pub fn between(before: &TcpInfo, after: &TcpInfo) -> Wire {
         // The 32-bit counts wrap within minutes at 100 Gbit/s; their differences do not.
         let count = |field, since, of: fn(&TcpInfo) -> Option<u32>| {
@@ -66,7 +66,7 @@ impl Wire {
         }
     }
 
-    /// Both together: counts, times and rates add up.
+    /// The sum of both connections. Counts, times and rates add up.
     #[must_use]
     pub fn and(self, other: Wire) -> Wire {
         let add = u64::saturating_add;
@@ -85,7 +85,8 @@ impl Wire {
         }
     }
 
-    /// The same connections in another run: counts and times add up, what is a state is that of the later one.
+    /// Adds a later run of the same connections: counts and times add up, and the rates and round-trip times
+    /// are those of the later run.
     #[must_use]
     pub fn then(self, later: Wire) -> Wire {
         let state = (later.delivery_rate.clone(), later.rtt_us.clone());
@@ -118,7 +119,7 @@ impl Wire {
     /// The reason why one of the times is missing; [`Missing::NothingMoved`] when no time passed.
     pub fn shares(&self, elapsed: Duration) -> Measured<TcpShares> {
         let whole = elapsed.as_micros() as u64 * u64::from(self.connections);
-        // Jiffies make a time up to a tick longer than the run: no share is above 1.
+        // Jiffies can make a time a tick longer than the run, so shares are limited to 1.
         let share = |time: &Measured<u64>| Ok(ratio(time.clone()?, whole)?.min(1.0));
         let busy: f64 = share(&self.busy_us)?;
         let receiver = share(&self.rwnd_limited_us)?.min(busy);
@@ -135,13 +136,13 @@ impl Wire {
 /// How TCP spent a run, as the sending end sees it. The four shares add up to 1.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct TcpShares {
-    /// Everything sent and acknowledged: the sender gave it no work.
+    /// Everything was sent and acknowledged: TCP waited for the sender.
     pub nothing_to_send: f64,
     /// The peer's receive window was full.
     pub receiver_window: f64,
     /// The whole send buffer was in flight, waiting for the peer's acknowledgements.
     pub send_buffer: f64,
-    /// Data under way, held up by none of the two.
+    /// Data was under way, and neither of the two limits held it up.
     pub under_way: f64,
 }
 
@@ -149,8 +150,8 @@ fn sample(value: Option<u32>, what: &'static str) -> Measured<u64> {
     value.map(u64::from).ok_or(Missing::NoSample(what))
 }
 
-fn both(mine: Measured<u64>, theirs: Measured<u64>, join: fn(u64, u64) -> u64) -> Measured<u64> {
-    Ok(join(mine?, theirs?))
+fn both(a: Measured<u64>, b: Measured<u64>, join: fn(u64, u64) -> u64) -> Measured<u64> {
+    Ok(join(a?, b?))
 }
 
 fn ratio(amount: u64, units: u64) -> Measured<f64> {

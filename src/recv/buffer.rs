@@ -1,4 +1,4 @@
-//! The buffer that the kernel copies received bytes into: it begins where it was asked to.
+//! The buffer into which the kernel copies received data, at a given offset in a page.
 
 use std::io;
 use std::ops::{Deref, DerefMut};
@@ -6,16 +6,15 @@ use std::ops::{Deref, DerefMut};
 use crate::offset::{BufferStart, PERIOD};
 use crate::sys::memory::Block;
 
-/// Memory to receive into.
 #[derive(Debug)]
 pub(super) enum ReceiveBuffer {
-    /// From so many bytes into the block on.
+    /// The part of the block from this offset on.
     Block(Block, usize),
     Allocated(Box<[u8]>),
 }
 
 impl ReceiveBuffer {
-    /// So many bytes that begin at `begin`, touched.
+    /// `length` touched bytes at offset `begin`.
     pub(super) fn new(begin: BufferStart, length: usize) -> io::Result<Self> {
         Ok(match begin {
             BufferStart::At(first) => {
@@ -27,7 +26,7 @@ impl ReceiveBuffer {
         })
     }
 
-    /// Where in a page it begins.
+    /// The offset in a page at which it starts.
     pub(super) fn offset(&self) -> usize {
         self.as_ptr() as usize % PERIOD
     }

@@ -1,17 +1,16 @@
 //! `mapped`: TCP_ZEROCOPY_RECEIVE maps whole pages of received data into this process.
 //!
-//! The copies: none for a page that can be mapped, which is one that a segment fills from its first byte to its last;
-//! everything else (the ends of segments, pages that the kernel may not map) is copied, a little by the same call, the
-//! rest by `recv()` (tcp_zerocopy_receive, net/ipv4/tcp.c; tools/testing/selftests/net/tcp_mmap.c).
+//! The copies: none for a page that can be mapped, which is a page that a segment fills completely.
+//! Everything else (the ends of segments, pages that the kernel may not map) is copied: a little by the same
+//! call, the rest by `recv()` (tcp_zerocopy_receive, net/ipv4/tcp.c; tools/testing/selftests/net/tcp_mmap.c).
 //!
-//! What is mapped must be unmapped, and that costs a call and every CPU that runs this process an invalidation. On
-//! loopback the end of each segment lies beside the pages, so that a call maps one segment of 15 pages; unmapped one by
-//! one they cost the receiver 184 ns/KiB of what `zerocopy` sent in 64 KiB, unmapped where the window is full, after 16 of
-//! them, 123. That is still more than `recv` takes (77; `trunc`, which only frees the pages, 51): a copy of bytes that
-//! are in the cache is cheaper than an entry for each page in the page table, made and taken away again.
+//! Mapped pages must be unmapped, which costs a call, and an invalidation on every CPU that runs this
+//! process. So pages are unmapped when the window is full, not after each segment. This still takes more CPU
+//! time than `recv`: to copy bytes that are in the cache is cheaper than to make and remove a page table
+//! entry for each page (docs/tuning.md, "`mapped`").
 //!
-//! SO_RCVLOWAT, which that program sets so that it wakes for whole chunks, is left alone: the end of what was asked for
-//! would wait for ever. Likewise TCP_MAXSEG: every receive path gets the same connections.
+//! Unlike tcp_mmap.c this does not set SO_RCVLOWAT, because the end of the data would then wait forever. It
+//! does not set TCP_MAXSEG either, because every receive path gets the same connections.
 
 use std::io;
 use std::os::fd::AsFd;
@@ -33,16 +32,15 @@ pub(super) const PATH: ReceivePath = ReceivePath {
     open: |socket, begin| Ok(Box::new(MappedReceiver::new(socket, begin)?)),
 };
 
-/// What is mapped at a time at most, so that one invalidation is shared by many segments. The receiver's CPU time in
-/// ns/KiB by window, on a slower day on which `recv` took 101: 215 with 64 KiB, 153 with 512 KiB, 143 with 1 MiB, 147
-/// with 2 MiB.
+/// The most that is mapped at a time, so that many segments share one invalidation: see docs/tuning.md,
+/// "`mapped`".
 const WINDOW: usize = 1 << 20;
 
-/// The end of a segment that is not worth a call of its own is copied by the call that maps. Where less than this has
-/// come at all, that call copies it and maps nothing, so that it must not be more than a page.
+/// The call that maps also copies a tail of up to this length, which is not worth a call. If less than this
+/// has arrived, the call copies it and maps nothing, so this must not exceed a page.
 const TAIL: usize = 4096;
 
-/// For what cannot be mapped.
+/// The length of the buffer for bytes that cannot be mapped.
 const BUFFER: usize = 256 << 10;
 
 fn probe() -> Result<(), Unsupported> {
@@ -52,21 +50,21 @@ fn probe() -> Result<(), Unsupported> {
     })
 }
 
-/// Receives by mapping.
+/// Maps received pages.
 #[derive(Debug)]
 pub struct MappedReceiver {
     socket: Socket,
     window: Window,
     tail: ReceiveBuffer,
     buffer: ReceiveBuffer,
-    /// SO_RCVTIMEO, as it was when this was opened.
+    /// SO_RCVTIMEO when the receiver was opened.
     patience: Option<Duration>,
     mapped: u64,
     copied: u64,
 }
 
 impl MappedReceiver {
-    /// A receiver on a connected socket, whose buffers for what cannot be mapped begin at `begin`.
+    /// A receiver on a connected socket. Its buffers for bytes that cannot be mapped start at `begin`.
     pub fn new(socket: Socket, begin: BufferStart) -> io::Result<Self> {
         let window = Window::of(&socket, WINDOW)?;
         let patience = socket.options().read_timeout()?;
@@ -76,23 +74,23 @@ impl MappedReceiver {
 
     fn take(&mut self, max: usize) -> io::Result<MappedRead> {
         match self.socket.zerocopy_receive(&mut self.window, max, &mut self.tail) {
-            // The stream is over, or has failed: `recv` tells which.
+            // The stream has ended or failed; `recv` reports which.
             Err(error) if error.raw_os_error() == Some(libc::EIO) => Ok(MappedRead::default()),
             result => result,
         }
     }
 
     fn copy(&mut self, max: usize, see: &mut dyn FnMut(&[u8])) -> io::Result<usize> {
-        let most = max.min(self.buffer.len());
-        let got = self.socket.recv(&mut self.buffer[..most])?;
+        let limit = max.min(self.buffer.len());
+        let got = self.socket.recv(&mut self.buffer[..limit])?;
         see(&self.buffer[..got]);
         self.copied += got as u64;
         Ok(got)
     }
 
-    /// Waits for something, as `recv` would.
+    /// Waits for data, as `recv` would.
     fn wait(&self) -> io::Result<()> {
-        // Without a timeout `recv` itself waits for ever.
+        // Without a timeout `recv` itself waits forever.
         let Some(patience) = self.patience else { return Ok(()) };
         match self.socket.readable_by(Instant::now() + patience)? {
             WakeReason::Late => Err(io::ErrorKind::WouldBlock.into()),
@@ -119,12 +117,12 @@ impl Receiver for MappedReceiver {
         self.mapped += mapped as u64;
         self.copied += copied as u64;
         let got = mapped + copied;
-        // Nothing at all: whatever woke the wait is for `recv` to tell.
-        let most = if got == 0 && to_copy == 0 { max } else { to_copy.min(max - got) };
-        if most == 0 {
+        // Nothing arrived: `recv` reports what ended the wait.
+        let limit = if got == 0 && to_copy == 0 { max } else { to_copy.min(max - got) };
+        if limit == 0 {
             return Ok(got);
         }
-        Ok(got + self.copy(most, see)?)
+        Ok(got + self.copy(limit, see)?)
     }
 
     fn release(&mut self) -> io::Result<()> {
@@ -156,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn no_more_is_taken_than_asked_for() {
+    fn no_more_is_received_than_requested() {
         let (mut receiver, mut peer) = connected();
         let sent: Vec<u8> = (0..100_000u32).map(|n| (n % 251) as u8).collect();
         peer.write_all(&sent).unwrap();
@@ -176,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn silence_and_the_end_are_told_apart() {
+    fn a_timeout_differs_from_the_end_of_the_stream() {
         let (mut receiver, peer) = connected();
         for max in [1, 1 << 20] {
             let error = receiver.recv(max, &mut |_| panic!("nothing came")).unwrap_err();

@@ -1,7 +1,8 @@
-//! The receive paths: ways to take bytes from the socket. The family's shape, and the one list of its members.
+//! The receive paths: the ways to take bytes from a socket. This file has their common interface and the list
+//! of them.
 //!
-//! A new path is a file beside these, a `mod` line and an entry in [`ALL`]; `copycost list`, `--receive`, the delivery
-//! tests and the bench target `receive` read that list.
+//! A new path is a file in this directory, a `mod` line and an entry in [`ALL`]. `copycost list`,
+//! `--receive`, the delivery tests and the bench target `receive` use this list.
 
 mod buffer;
 mod mapped;
@@ -24,7 +25,7 @@ pub use trunc::TruncReceiver;
 pub use uring::UringReceiver;
 pub use verifier::{Verifier, WrongByte};
 
-/// Every receive path, in the order in which they are shown; the first is what is taken unless another is asked for.
+/// Every receive path in display order; the first is the default.
 pub static ALL: &[ReceivePath] = &[plain::PATH, trunc::PATH, mapped::PATH, uring::PATH];
 
 /// The path of this name.
@@ -37,49 +38,49 @@ pub fn by_name(name: &str) -> Option<&'static ReceivePath> {
 pub struct ReceivePath {
     /// The name in flags and records.
     pub name: &'static str,
-    /// One line: the copies, and who makes them.
+    /// One line: the copies and who makes them.
     pub about: &'static str,
-    /// Whether this kernel has it, and whether every byte can be checked if that is asked for.
+    /// Checks whether this kernel supports it and, with `verify`, whether every byte can be checked.
     pub probe: fn(verify: bool) -> Result<(), Unsupported>,
-    /// A receiver on a connection, whose buffer begins there.
+    /// Opens a receiver on a connection, with its buffer at this offset.
     pub open: fn(Socket, BufferStart) -> io::Result<Box<dyn Receiver>>,
 }
 
 /// Takes bytes from a connection.
 pub trait Receiver: Send + fmt::Debug {
-    /// Takes at most `max` bytes, shows each chunk to `see` in order, and returns how many there were; 0 is the
-    /// end of the stream. A timeout is `WouldBlock`.
+    /// Takes at most `max` bytes, passes each chunk to `see` in order, and returns their number; 0 is the end
+    /// of the stream. A timeout is `WouldBlock`.
     fn recv(&mut self, max: usize, see: &mut dyn FnMut(&[u8])) -> io::Result<usize>;
 
-    /// Gives back what it holds of the kernel's memory: for now nothing more is received.
+    /// Gives back the kernel's memory that it holds, because it receives nothing more for now.
     fn release(&mut self) -> io::Result<()> {
         Ok(())
     }
 
-    /// Where in a page the buffer begins that bytes are copied into, as read back; `None` for a path without one.
+    /// The offset in a page at which the receive buffer starts; `None` for a path without one.
     fn buffer_offset(&self) -> Option<usize> {
         None
     }
 
-    /// What has come without a copy so far; `None` for a path that does not try.
+    /// What it has received without a copy so far; `None` for a path that does not try.
     fn mapped(&self) -> Option<Mapped> {
         None
     }
 }
 
-/// What a path that maps pages has received, over one connection or several.
+/// What a path that maps pages has received, over one or several connections.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Mapped {
     /// Bytes that were mapped.
     pub mapped: u64,
-    /// Bytes that were copied because they could not be.
+    /// Bytes that were copied because they could not be mapped.
     pub copied: u64,
-    /// The size of the segments in bytes (tcpi_rcv_mss, of one of the connections); `None` where it is not known.
+    /// The size of the segments in bytes (tcpi_rcv_mss of one of the connections), if known.
     pub segment: Option<u32>,
 }
 
 impl Mapped {
-    /// What was added since `earlier`, a former state of the same receiver.
+    /// The difference to `earlier`, a former state of the same receiver.
     #[must_use]
     pub fn since(&self, earlier: &Self) -> Self {
         Self {
@@ -99,13 +100,13 @@ impl Mapped {
         }
     }
 
-    /// The share of the bytes that were mapped, 0 to 1; `None` when nothing came.
+    /// The share of mapped bytes, 0 to 1; `None` if nothing arrived.
     pub fn share(&self) -> Option<f64> {
         let all = self.mapped + self.copied;
         (all > 0).then(|| self.mapped as f64 / all as f64)
     }
 
-    /// Where more than a twentieth was copied: what keeps the kernel from mapping it, as far as can be told from here.
+    /// If more than a twentieth was copied: the likely reason why the kernel cannot map it.
     pub fn why_not_all(&self) -> Option<String> {
         const ENOUGH: f64 = 0.95;
         let page = page_size();
@@ -152,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn shares_are_of_what_was_received_meanwhile() {
+    fn a_difference_has_the_share_of_its_own_bytes() {
         let early = Mapped { mapped: 10, copied: 10, segment: None };
         let late = Mapped { mapped: 40, copied: 20, segment: Some(9000) };
         let part = late.since(&early);

@@ -16,8 +16,8 @@ pub(super) const PATH: ReceivePath = ReceivePath {
     open: |socket, begin| Ok(Box::new(PlainReceiver::new(socket, begin)?)),
 };
 
-/// The buffer is reused and stays in the second-level cache (1 MiB here); 64 KiB is one full segment, and larger
-/// ones measured no faster.
+/// The buffer stays in the second-level cache (1 MiB here). 64 KiB is one full segment, and larger buffers
+/// were not faster.
 const BUFFER_BYTES: usize = 256 << 10;
 
 /// Receives into one buffer.
@@ -28,7 +28,7 @@ pub struct PlainReceiver {
 }
 
 impl PlainReceiver {
-    /// A receiver on a connected socket, whose buffer begins at `begin`.
+    /// A receiver on a connected socket with a buffer at offset `begin`.
     pub fn new(socket: Socket, begin: BufferStart) -> io::Result<Self> {
         Ok(Self { socket, buffer: ReceiveBuffer::new(begin, BUFFER_BYTES)? })
     }
@@ -36,8 +36,8 @@ impl PlainReceiver {
 
 impl Receiver for PlainReceiver {
     fn recv(&mut self, max: usize, see: &mut dyn FnMut(&[u8])) -> io::Result<usize> {
-        let most = max.min(self.buffer.len());
-        let got = self.socket.recv(&mut self.buffer[..most])?;
+        let limit = max.min(self.buffer.len());
+        let got = self.socket.recv(&mut self.buffer[..limit])?;
         see(&self.buffer[..got]);
         Ok(got)
     }

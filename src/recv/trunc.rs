@@ -1,8 +1,8 @@
 //! `trunc`: `recv()` with MSG_TRUNC and no buffer.
 //!
-//! The copies: none; the kernel drops the bytes from the socket's queue (tcp_recvmsg_locked, net/ipv4/tcp.c). A receiver
-//! that reads is left out of the measurement, so that what is left is the sender, and the figures are upper bounds of
-//! what any receiver can take. There is nothing to check.
+//! The copies: none. The kernel drops the bytes from the socket's queue (tcp_recvmsg_locked, net/ipv4/tcp.c).
+//! This removes the receiver's cost, so the figures show the sender alone and are upper bounds for any
+//! receiver. It cannot verify anything.
 
 use std::io;
 
@@ -25,7 +25,7 @@ pub(super) const PATH: ReceivePath = ReceivePath {
     open: |socket, _| Ok(Box::new(TruncReceiver::new(socket))),
 };
 
-/// Has the kernel drop what comes.
+/// Lets the kernel drop the received bytes.
 #[derive(Debug)]
 pub struct TruncReceiver {
     socket: Socket,

@@ -1,17 +1,17 @@
-//! Checks every byte of a stream of messages against what was to be sent, and names the first that is wrong.
+//! Checks every byte of a stream of messages and reports the first wrong one.
 
 use std::fmt;
 
 use crate::message::{Buffers, Spec, content};
 
-/// Follows one connection's stream.
+/// Checks the stream of one connection.
 #[derive(Debug)]
 pub struct Verifier {
-    /// The message that is being received, as it must be.
+    /// The expected bytes of the current message.
     expected: Box<[u8]>,
     position: usize,
     sequence: u64,
-    /// A ring's messages carry their number; a constant message is always number 0.
+    /// A ring's messages have their sequence number as content; a constant message is always number 0.
     numbered: bool,
     wrong: Option<WrongByte>,
 }
@@ -19,13 +19,13 @@ pub struct Verifier {
 /// The first wrong byte of a stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct WrongByte {
-    /// The message, counted from 0 on this connection.
+    /// The number of the message on this connection, from 0.
     pub message: u64,
-    /// The byte in the message.
+    /// The position of the byte in the message.
     pub position: usize,
-    /// What should have come.
+    /// The expected byte.
     pub expected: u8,
-    /// What came.
+    /// The received byte.
     pub found: u8,
 }
 
@@ -43,7 +43,7 @@ impl fmt::Display for WrongByte {
 impl std::error::Error for WrongByte {}
 
 impl Verifier {
-    /// A verifier of a new connection that carries messages of `spec`.
+    /// A verifier for a new connection with messages of `spec`.
     pub fn new(spec: &Spec) -> Self {
         let mut expected = vec![0; spec.size].into_boxed_slice();
         content(0, 0, &mut expected);

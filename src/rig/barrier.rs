@@ -1,25 +1,23 @@
-//! What a window keeps step with, so that the clocks of several rigs run only while all of them receive.
+//! Synchronises the windows of several rigs, so that their clocks run only while all of them receive.
 
 use std::time::Instant;
 
 use super::error::RigError;
 
-/// When a window opens, and when what follows it ends. Both are asked again and again; neither waits.
+/// Decides when a window opens and when the clients may stop. Both methods are polled; neither waits.
 pub trait WindowBarrier {
-    /// Everyone here receives: when does the window open? `None`: not yet known.
+    /// All clients here receive data. Returns when the window opens, or `None` if that is not known yet.
     ///
-    /// # Errors
-    /// It never will.
+    /// If the window will never open.
     fn opens(&mut self) -> Result<Option<Instant>, RigError>;
 
-    /// The window here is closed: may the clients stop receiving?
+    /// The window here is closed. Returns whether the clients may stop receiving.
     ///
-    /// # Errors
-    /// They must, and what was measured counts for nothing.
+    /// If they must stop and the measurement is invalid.
     fn is_over(&mut self) -> Result<bool, RigError>;
 }
 
-/// For a rig that keeps step with no other.
+/// The barrier of a rig that synchronises with no other.
 #[derive(Debug)]
 pub(super) struct NoBarrier;
 

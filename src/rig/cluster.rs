@@ -1,4 +1,4 @@
-//! Client hosts that do together what a rig does with one fleet.
+//! Client hosts that run one scenario together, as a rig does with its own clients.
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -11,14 +11,14 @@ use crate::connection::AppliedOptions;
 use crate::cost::pollution::Walk;
 use crate::placement::CpuUsage;
 
-/// What several hosts have set up; dropped, they take it down.
+/// A scenario that several hosts have set up. Dropping it takes the set-up down.
 pub trait ClientCluster: fmt::Debug + Send {
     /// Does `work` on all clients of all hosts.
     fn run(&mut self, work: Work) -> Result<Sample, RigError>;
 }
 
-/// Where in a page buffers of a rig begin, as read back.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+/// The offsets in a page at which the buffers of a rig start.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct BufferOffsets {
     /// The first message.
     pub message: Option<u16>,
@@ -26,23 +26,24 @@ pub struct BufferOffsets {
     pub receive: Option<u16>,
 }
 
-/// What there is to know of a rig.
-#[derive(Debug)]
+/// Facts about a rig.
+#[derive(Debug, Clone, serde::Serialize, serde::Deserialize)]
 pub struct RigInfo {
-    /// What its connections have, as read back.
+    /// The options of its connections, as the kernel reports them.
     pub applied: AppliedOptions,
-    /// Where its server listens; of several the first.
+    /// The address of its server; of several, the first.
     pub address: SocketAddr,
     /// The CPUs its threads were placed on.
     pub placed: CpuUsage,
-    /// Why the kernel copies zero-copy sends on this way, where that is known.
+    /// Why the kernel copies zero-copy sends on this route, if known.
     pub copied_because: Option<String>,
-    /// For the layout `huge`: the share of the messages' memory, 0 to 1, that the kernel gave huge pages for.
+    /// For the layout `huge`: the share of the messages' memory, 0 to 1, that is backed by huge pages.
     pub huge_share: Option<f64>,
-    /// Where in a page the first message of the first client begins, and its receive buffer, as read back.
+    /// The offsets of the first client's first message and receive buffer.
     pub offsets: BufferOffsets,
-    /// The pointer chase of all server threads before anything was sent, if one was asked for.
+    /// The pointer chase of all server threads before anything was sent, if requested.
     pub idle_walk: Walk,
-    /// What its site has found out.
+    /// What its site found out during the set-up.
+    #[serde(skip)]
     pub report: Option<SiteReport>,
 }

@@ -1,4 +1,4 @@
-//! What both ends have said so far, of their seats or of a run.
+//! Collects the messages of both ends, either about their readiness or about a run.
 
 use super::error::{RigError, Side};
 use super::sample::Sample;
@@ -6,25 +6,24 @@ use crate::clients::ClientReport;
 use crate::cost::pollution::Walk;
 use crate::server::{SenderReport, WorkerEvent, WorkerUpdate};
 
-/// What both ends have said so far.
 pub(super) struct RunCollector {
-    /// By client: whether its sender has said that it is seated, or what the run was.
+    /// By client: whether its sender has reported that it is ready, or the result of the run.
     senders: Vec<bool>,
-    /// By client: whether it has said the same.
+    /// The same for the client itself.
     clients: Vec<bool>,
     pub(super) huge_share: Option<f64>,
     pub(super) idle_walk: Walk,
     pub(super) message_offset: Option<u16>,
-    reports: Vec<SenderReport>,
-    pub(super) receipts: Vec<ClientReport>,
+    sender_reports: Vec<SenderReport>,
+    pub(super) client_reports: Vec<ClientReport>,
 }
 
-/// More names than this are not read.
+/// A message lists at most this many ends.
 const MOST_NAMED: usize = 4;
 
 impl RunCollector {
     pub(super) fn new(clients: usize) -> Self {
-        let (reports, receipts) = (Vec::with_capacity(clients), Vec::with_capacity(clients));
+        let (sender_reports, client_reports) = (Vec::with_capacity(clients), Vec::with_capacity(clients));
         let (senders, clients) = (vec![false; clients], vec![false; clients]);
         Self {
             senders,
@@ -32,17 +31,17 @@ impl RunCollector {
             huge_share: None,
             idle_walk: Walk::default(),
             message_offset: None,
-            reports,
-            receipts,
+            sender_reports,
+            client_reports,
         }
     }
 
-    /// Whether every end has spoken.
+    /// Whether every end has reported.
     pub(super) fn complete(&self) -> bool {
         self.senders.iter().chain(&self.clients).all(|heard| *heard)
     }
 
-    /// The ends that have yet to speak.
+    /// Names the ends that have not reported.
     pub(super) fn silent(&self) -> String {
         let of = |side: Side, heard: &[bool]| -> Vec<String> {
             let silent = heard.iter().enumerate().filter(|(_, heard)| !**heard);
@@ -54,31 +53,31 @@ impl RunCollector {
         if more > 0 { format!("{named} and {more} more") } else { named }
     }
 
-    pub(super) fn take_receipt(&mut self, client: usize, receipt: ClientReport) {
-        self.receipts.push(receipt);
+    pub(super) fn take_client_report(&mut self, client: usize, report: ClientReport) {
+        self.client_reports.push(report);
         heard(&mut self.clients, client);
     }
 
-    pub(super) fn take_news(&mut self, news: WorkerUpdate) -> Result<(), RigError> {
-        match news.event {
+    pub(super) fn take_update(&mut self, update: WorkerUpdate) -> Result<(), RigError> {
+        match update.event {
             WorkerEvent::Ready { huge_share, idle_walk, message_offset } => {
-                if news.client == 0 {
+                if update.client == 0 {
                     self.message_offset = message_offset;
                 }
-                heard(&mut self.senders, news.client);
+                heard(&mut self.senders, update.client);
                 self.idle_walk += idle_walk;
                 self.huge_share = self.huge_share.or(huge_share);
             }
             WorkerEvent::Report(report) => {
-                heard(&mut self.senders, news.client);
-                self.reports.push(*report);
+                heard(&mut self.senders, update.client);
+                self.sender_reports.push(*report);
             }
             WorkerEvent::Failed(failure) => {
                 let mut ledger = Box::new(self.sample().ledger);
                 ledger.add(&failure.ledger);
                 return Err(RigError::End {
                     side: Side::Server,
-                    client: news.client,
+                    client: update.client,
                     error: failure.error,
                     ledger,
                 });
@@ -89,29 +88,29 @@ impl RunCollector {
 
     pub(super) fn sample(&self) -> Sample {
         let mut sample = Sample::empty();
-        for report in &self.reports {
+        for report in &self.sender_reports {
             sample.messages += report.messages;
             sample.calls += report.calls;
             sample.sender.merge_parallel(&report.spent);
             sample.walk += report.walk;
             sample.wire = match (sample.wire.take(), report.wire.clone()) {
-                (Some(mine), Some(theirs)) => Some(mine.and(theirs)),
-                (mine, theirs) => mine.or(theirs),
+                (Some(a), Some(b)) => Some(a.and(b)),
+                (a, b) => a.or(b),
             };
             sample.ledger.add(&report.ledger);
             sample.throttled = sample.throttled.worse(report.throttled);
             sample.drain = sample.drain.max(report.drain);
         }
-        for receipt in &self.receipts {
-            sample.receiver.merge_parallel(&receipt.spent);
-            sample.latency.add(&receipt.latency);
-            sample.add_mapped(receipt.mapped);
+        for report in &self.client_reports {
+            sample.receiver.merge_parallel(&report.spent);
+            sample.latency.add(&report.latency);
+            sample.add_mapped(report.mapped);
         }
         sample
     }
 }
 
-/// Notes that the end with this number has spoken; another host may give one that there is not.
+/// Records that an end has reported. A message from another host may have an invalid number.
 fn heard(ends: &mut [bool], number: usize) {
     if let Some(heard) = ends.get_mut(number) {
         *heard = true;
@@ -127,15 +126,15 @@ mod tests {
     }
 
     #[test]
-    fn who_has_not_spoken_is_named() {
-        let mut gathered = RunCollector::new(2);
-        assert_eq!(gathered.silent(), "the sender of client 0, the sender of client 1, client 0, client 1");
-        gathered.take_news(report(0)).unwrap();
-        // Twice is not for the other, and a number that there is not is nobody's.
-        gathered.take_news(report(0)).unwrap();
-        gathered.take_news(report(7)).unwrap();
-        assert_eq!(gathered.silent(), "the sender of client 1, client 0, client 1");
-        assert!(!gathered.complete());
+    fn ends_that_have_not_reported_are_named() {
+        let mut collector = RunCollector::new(2);
+        assert_eq!(collector.silent(), "the sender of client 0, the sender of client 1, client 0, client 1");
+        collector.take_update(report(0)).unwrap();
+        // A second report does not count for the other sender, and an invalid number is ignored.
+        collector.take_update(report(0)).unwrap();
+        collector.take_update(report(7)).unwrap();
+        assert_eq!(collector.silent(), "the sender of client 1, client 0, client 1");
+        assert!(!collector.complete());
         assert_eq!(RunCollector::new(3).silent().matches("sender").count(), 3);
         assert!(RunCollector::new(1000).silent().ends_with("the sender of client 3 and 1996 more"));
     }

@@ -1,4 +1,4 @@
-//! Why there is no sample: the side and the client it failed at, and what to do where that is known.
+//! Why there is no sample: which end failed and, if known, what to do.
 
 use std::fmt;
 use std::io;
@@ -8,12 +8,12 @@ use crate::cgroup::memory::Available;
 use crate::send::{Ledger, Unsupported};
 use crate::units::{ByteSize, ClientCount};
 
-/// Which end.
+/// One of the two ends of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Side {
-    /// A server's thread, which sends.
+    /// The server's thread, which sends.
     Server,
-    /// A client, which receives.
+    /// The client, which receives.
     Client,
 }
 
@@ -26,16 +26,16 @@ impl fmt::Display for Side {
     }
 }
 
-/// Memory that messages would take.
+/// The memory that messages would need.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MemoryDemand {
-    /// Send paths that are set up at once.
+    /// Send paths that are set up at the same time.
     pub paths: usize,
     /// Clients of each path.
     pub clients: usize,
     /// Bytes of all messages.
     pub bytes: usize,
-    /// What fits instead.
+    /// What the user can do.
     pub advice: String,
 }
 
@@ -51,7 +51,7 @@ impl fmt::Display for MemoryDemand {
 
 /// Why a site could not be reached or made ready.
 pub trait SiteError: std::error::Error + Send + Sync {
-    /// Whether it may work later: the other end has no room for another set-up yet.
+    /// Whether a retry may work: the other end has no room for another set-up yet.
     fn is_refusal(&self) -> bool {
         false
     }
@@ -61,15 +61,15 @@ pub trait SiteError: std::error::Error + Send + Sync {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum RigError {
-    /// The path is not to be had here.
+    /// This machine does not support the path.
     #[error("{path}: {reason}")]
     Unsupported {
         /// The path's name.
         path: &'static str,
-        /// Why.
+        /// Why it does not.
         reason: Unsupported,
     },
-    /// More clients than may have files open.
+    /// The clients need more open files than the limit allows.
     #[error(
         "{clients} clients need about {needed} open files, but the hard limit is {hard}: use fewer clients, \
          or raise the limit (`ulimit -Hn`, LimitNOFILE=)"
@@ -88,16 +88,16 @@ pub enum RigError {
          `ip link set lo up`"
     )]
     LoopbackDown,
-    /// The messages would take the memory of everything else.
+    /// The messages need too much memory.
     #[error(
         "the messages of {demand} take {}, and {available}, of which each path may have half: {}",
         in_mib(demand.bytes),
         demand.advice
     )]
     Memory {
-        /// What was asked for.
+        /// The needed memory.
         demand: Box<MemoryDemand>,
-        /// What is left, and by whose word.
+        /// The available memory and what limits it.
         available: Available,
     },
     /// The site could not be reached or made ready.
@@ -106,21 +106,21 @@ pub enum RigError {
     /// One of several hosts failed.
     #[error("{host}: {error}")]
     Host {
-        /// Which.
+        /// The host.
         host: String,
-        /// Its sentence.
+        /// Its error message.
         error: String,
     },
-    /// One of several hosts is gone, and nothing more can be measured with it.
+    /// The connection to one of several hosts is lost, so nothing more can be measured with it.
     #[error("{0}")]
     Lost(String),
-    /// Another host failed, and this one's part counts for nothing.
+    /// Another host failed, so this host's part is discarded.
     #[error("it was cancelled because another host failed")]
     CalledOff,
     /// Something could not be set up.
     #[error("{what}: {source}")]
     Setup {
-        /// What was to be done.
+        /// The step that failed.
         what: &'static str,
         /// The error.
         source: io::Error,
@@ -128,21 +128,21 @@ pub enum RigError {
     /// An end failed in a run.
     #[error("{side} {client} failed: {error}")]
     End {
-        /// Which end.
+        /// The end that failed.
         side: Side,
         /// The client's number.
         client: usize,
         /// The error.
         error: io::Error,
-        /// What the kernel had told the senders that could still say.
+        /// The ledger of the senders that could still report.
         ledger: Box<Ledger>,
     },
-    /// Nothing moved any more.
+    /// No data arrived any more.
     #[error("no data arrived for {} seconds, and neither end reported an error: {silent}", .patience.as_secs())]
     Hung {
-        /// How long.
+        /// How long nothing arrived.
         patience: Duration,
-        /// Who had yet to say or to receive something.
+        /// The ends that had not reported or not received anything.
         silent: String,
     },
     /// An earlier run failed.
@@ -151,19 +151,19 @@ pub enum RigError {
 }
 
 impl RigError {
-    /// The other host refused: it may have no room for another set-up yet.
+    /// Whether the other host refused, because it may have no room for another set-up yet.
     pub fn is_refusal(&self) -> bool {
         matches!(self, Self::Site(error) if error.is_refusal())
     }
 }
 
-/// Rounded up, as a sentence has it.
+/// Rounds up to whole MiB for a message.
 fn in_mib(bytes: usize) -> ByteSize {
     const MIB: usize = 1 << 20;
     ByteSize(bytes.div_ceil(MIB).saturating_mul(MIB))
 }
 
-/// Names what was to be done.
+/// Makes a [`RigError::Setup`] for the step `what`.
 pub fn setup(what: &'static str) -> impl FnOnce(io::Error) -> RigError {
     move |source| RigError::Setup { what, source }
 }

@@ -1,4 +1,4 @@
-//! A fleet in this process and the news of its server: one run from its beginning to the last word of an end.
+//! The clients in this process and the reports of their server, during one run.
 
 use std::io;
 use std::sync::Arc;
@@ -17,42 +17,42 @@ use crate::clients::{ClientOutcome, Clients, RunState, Work};
 use crate::cost::cpu;
 use crate::server::WorkerUpdate;
 
-/// The ends of a rig whose clients are in this process.
+/// A rig whose clients are in this process.
 #[derive(Debug)]
 pub(super) struct LocalRig {
-    // Dropped in this order: clients first, so that the server sees them go.
-    pub(super) fleet: Clients,
+    // Dropped in this order: clients first, so that the server sees their connections close.
+    pub(super) clients: Clients,
     pub(super) _server: Box<dyn ServerGuard>,
-    pub(super) news: Receiver<WorkerUpdate>,
+    pub(super) updates: Receiver<WorkerUpdate>,
     pub(super) outcomes: Receiver<ClientOutcome>,
-    pub(super) clients: usize,
-    /// A peer that takes or gives nothing for so long is given up.
+    pub(super) client_count: usize,
+    /// A connection ends if the peer neither sends nor receives for this long.
     pub(super) stall: Duration,
-    /// The senders may take so long to make their messages.
+    /// The longest time that the senders may take to make their messages.
     pub(super) preparation: Duration,
-    /// What lies between the ends and costs something.
+    /// Measures the relay between the ends, if there is one.
     pub(super) relay: Option<Arc<dyn RelayMeter>>,
-    /// How often the control groups of this process stop it.
+    /// Counts how often control groups stop this process.
     pub(super) throttling: ThrottleCounters,
 }
 
-/// How often something is looked at that nobody reports.
+/// How often to poll for what no end reports.
 const TICK: Duration = Duration::from_micros(500);
 
 impl LocalRig {
-    /// Does `work` on all clients, its window in step with `gate`.
-    pub(super) fn run(&self, work: Work, gate: &mut dyn WindowBarrier) -> Result<Sample, RigError> {
-        let turn = Arc::new(RunState::new(self.clients));
-        let mut gathered = RunCollector::new(self.clients);
+    /// Does `work` on all clients. `barrier` decides when a window opens and ends.
+    pub(super) fn run(&self, work: Work, barrier: &mut dyn WindowBarrier) -> Result<Sample, RigError> {
+        let state = Arc::new(RunState::new(self.client_count));
+        let mut collector = RunCollector::new(self.client_count);
         let relay = self.relay.as_ref().map(|relay| relay.start());
         let before = self.throttling.read();
         let (process, began) = (cpu::process_now().ok(), Instant::now());
-        self.fleet.begin(&turn, work);
+        self.clients.begin(&state, work);
         let mut sample =
-            self.watch(work, &turn, &mut gathered, gate).inspect_err(|_| turn.abandon_start())?;
+            self.watch(work, &state, &mut collector, barrier).inspect_err(|_| state.abandon_start())?;
         sample.wall = began.elapsed();
         sample.process = process.and_then(|earlier| cpu::process_since(earlier).ok());
-        // The other end may be in groups of its own, and says so itself.
+        // The other end may be in other groups and reports them itself.
         sample.throttled = sample.throttled.worse(self.throttling.read() - before);
         sample.relayed = relay.map(|cost_since| cost_since());
         Ok(sample)
@@ -61,136 +61,137 @@ impl LocalRig {
     fn watch(
         &self,
         work: Work,
-        turn: &RunState,
-        gathered: &mut RunCollector,
-        gate: &mut dyn WindowBarrier,
+        state: &RunState,
+        collector: &mut RunCollector,
+        barrier: &mut dyn WindowBarrier,
     ) -> Result<Sample, RigError> {
         let window = match work {
-            Work::Window(length) => Some(self.window(length, turn, gathered, gate)?),
+            Work::Window(length) => Some(self.window(length, state, collector, barrier)?),
             Work::Rounds(_) | Work::Single(_) => None,
         };
-        self.gather(turn, gathered)?;
-        let mut sample = gathered.sample();
+        self.collect(state, collector)?;
+        let mut sample = collector.sample();
         (sample.bytes, sample.elapsed) = window.unwrap_or_else(|| {
-            let began = gathered.receipts.iter().map(|receipt| receipt.asked).min();
-            let (ended, bytes) = turn.first_finish().unwrap_or((Instant::now(), 0));
+            let began = collector.client_reports.iter().map(|report| report.asked).min();
+            let (ended, bytes) = state.first_finish().unwrap_or((Instant::now(), 0));
             (bytes, began.map_or(Duration::ZERO, |began| ended.saturating_duration_since(began)))
         });
         Ok(sample)
     }
 
-    /// Bytes received between two instants while everyone sends.
+    /// The bytes received between two instants while every sender sends.
     fn window(
         &self,
         length: Duration,
-        turn: &RunState,
-        gathered: &mut RunCollector,
-        gate: &mut dyn WindowBarrier,
+        state: &RunState,
+        collector: &mut RunCollector,
+        barrier: &mut dyn WindowBarrier,
     ) -> Result<(u64, Duration), RigError> {
         let patience = Instant::now() + self.patience();
-        while let Some(client) = turn.first_without_data() {
+        while let Some(client) = state.first_without_data() {
             if Instant::now() > patience {
                 return Err(self.hung(format!("client {client} has not received a byte yet")));
             }
-            self.listen_for(TICK, gathered)?;
+            self.listen_for(TICK, collector)?;
         }
         let opens = loop {
-            match gate.opens()? {
+            match barrier.opens()? {
                 Some(at) => break at,
-                None => self.listen_for(TICK, gathered)?,
+                None => self.listen_for(TICK, collector)?,
             };
         };
-        self.listen_until(opens, gathered)?;
-        let (began, before) = instant_and_bytes(turn);
-        self.listen_until(began + length, gathered)?;
-        let (ended, after) = instant_and_bytes(turn);
-        while !gate.is_over()? {
-            self.listen_for(TICK, gathered)?;
+        self.listen_until(opens, collector)?;
+        let (began, before) = instant_and_bytes(state);
+        self.listen_until(began + length, collector)?;
+        let (ended, after) = instant_and_bytes(state);
+        while !barrier.is_over()? {
+            self.listen_for(TICK, collector)?;
         }
-        turn.close_window();
+        state.close_window();
         Ok((after - before, ended - began))
     }
 
-    /// Takes what either end says until `instant`.
-    fn listen_until(&self, instant: Instant, gathered: &mut RunCollector) -> Result<(), RigError> {
+    /// Takes the reports of both ends until `instant`.
+    fn listen_until(&self, instant: Instant, collector: &mut RunCollector) -> Result<(), RigError> {
         while Instant::now() < instant {
-            self.listen_for(instant.saturating_duration_since(Instant::now()), gathered)?;
+            self.listen_for(instant.saturating_duration_since(Instant::now()), collector)?;
         }
         Ok(())
     }
 
-    /// Waits until every end has said how the run was.
-    fn gather(&self, turn: &RunState, gathered: &mut RunCollector) -> Result<(), RigError> {
-        let mut last = (Instant::now(), turn.bytes());
-        while !gathered.complete() {
-            let heard = self.listen_for(Duration::from_secs(1), gathered)?;
-            if heard || turn.bytes() != last.1 {
-                last = (Instant::now(), turn.bytes());
+    /// Waits until every end has reported its result.
+    fn collect(&self, state: &RunState, collector: &mut RunCollector) -> Result<(), RigError> {
+        let mut last = (Instant::now(), state.bytes());
+        while !collector.complete() {
+            let heard = self.listen_for(Duration::from_secs(1), collector)?;
+            if heard || state.bytes() != last.1 {
+                last = (Instant::now(), state.bytes());
             } else if last.0.elapsed() > self.patience() {
-                return Err(self.hung(format!("no result of the run from {}", gathered.silent())));
+                return Err(self.hung(format!("no result of the run from {}", collector.silent())));
             }
         }
         Ok(())
     }
 
-    /// Longer than any end waits by itself, so that the end with the error speaks first.
+    /// Longer than the timeouts of the ends, so that an end with an error reports it first.
     fn patience(&self) -> Duration {
         self.stall + 2 * DRAIN_TIMEOUT
     }
 
-    /// Takes the next message from either end; false when there was none for so long.
-    fn listen_for(&self, wait: Duration, gathered: &mut RunCollector) -> Result<bool, RigError> {
+    /// Takes the next report of either end. False if there was none within `wait`.
+    fn listen_for(&self, wait: Duration, collector: &mut RunCollector) -> Result<bool, RigError> {
         select! {
-            recv(self.news) -> news => match news {
-                Ok(news) => gathered.take_news(news).map(|()| true),
+            recv(self.updates) -> update => match update {
+                Ok(update) => collector.take_update(update).map(|()| true),
                 Err(_) => Err(RigError::Broken),
             },
             recv(self.outcomes) -> outcome => match outcome {
-                Ok(outcome) => self.take_outcome(outcome, gathered).map(|()| true),
+                Ok(outcome) => self.take_outcome(outcome, collector).map(|()| true),
                 Err(_) => Err(RigError::Broken),
             },
             default(wait) => Ok(false),
         }
     }
 
-    /// A client's error is often only the echo of its sender's: give the sender a moment to say it first.
-    fn take_outcome(&self, outcome: ClientOutcome, gathered: &mut RunCollector) -> Result<(), RigError> {
+    /// A client's error often follows from its sender's, so this waits 200 ms for the sender's error. Wrong
+    /// data is an error of its own.
+    fn take_outcome(&self, outcome: ClientOutcome, collector: &mut RunCollector) -> Result<(), RigError> {
         let client = outcome.client;
         match outcome.result {
-            Ok(receipt) => gathered.take_receipt(client, receipt),
+            Ok(report) => collector.take_client_report(client, report),
             Err(error) => {
-                let told_wrong = error.kind() == io::ErrorKind::InvalidData;
-                let until = Instant::now() + Duration::from_millis(if told_wrong { 0 } else { 200 });
-                while let Ok(news) = self.news.recv_deadline(until) {
-                    gathered.take_news(news)?;
+                let wrong_data = error.kind() == io::ErrorKind::InvalidData;
+                let until = Instant::now() + Duration::from_millis(if wrong_data { 0 } else { 200 });
+                while let Ok(update) = self.updates.recv_deadline(until) {
+                    collector.take_update(update)?;
                 }
-                let ledger = Box::new(gathered.sample().ledger);
+                let ledger = Box::new(collector.sample().ledger);
                 return Err(RigError::End { side: Side::Client, client, error, ledger });
             }
         }
         Ok(())
     }
 
-    /// Waits until every thread of either end is in its seat.
+    /// Waits until every thread of both ends is ready.
     pub(super) fn await_ready(&self) -> Result<RunCollector, RigError> {
-        let mut gathered = RunCollector::new(self.clients);
+        let mut collector = RunCollector::new(self.client_count);
         let patience = self.patience() + self.preparation;
         let until = Instant::now() + patience;
-        while !gathered.complete() {
-            if self.listen_for(Duration::from_secs(1), &mut gathered)? {
+        while !collector.complete() {
+            if self.listen_for(Duration::from_secs(1), &mut collector)? {
                 continue;
             }
-            // A server that could not make a thread for a connection can only end it.
-            if let Some(client) = self.fleet.ended() {
+            // A server that could not start a thread for a connection can only close it.
+            if let Some(client) = self.clients.ended() {
                 let error = io::Error::new(io::ErrorKind::UnexpectedEof, "the server ended the connection");
                 return Err(RigError::End { side: Side::Client, client, error, ledger: Box::default() });
             }
             if Instant::now() > until {
-                let silent = format!("not ready: {}", gathered.silent());
+                let silent = format!("not ready: {}", collector.silent());
                 return Err(RigError::Hung { patience, silent });
             }
         }
-        Ok(gathered)
+        Ok(collector)
     }
 
     fn hung(&self, silent: String) -> RigError {
@@ -198,13 +199,14 @@ impl LocalRig {
     }
 }
 
-/// An instant and what had been received at it: again if the thread was put aside between the two readings.
-fn instant_and_bytes(turn: &RunState) -> (Instant, u64) {
+/// An instant and the bytes received by then. It reads again if the thread was interrupted between the two
+/// readings.
+fn instant_and_bytes(state: &RunState) -> (Instant, u64) {
     const TRIES: usize = 5;
     const APART: Duration = Duration::from_micros(50);
     let read = || {
         let before = Instant::now();
-        let bytes = turn.bytes();
+        let bytes = state.bytes();
         (before, bytes, before.elapsed())
     };
     let mut best = read();
@@ -221,7 +223,7 @@ fn instant_and_bytes(turn: &RunState) -> (Instant, u64) {
 mod tests {
     use crossbeam::channel::unbounded;
 
-    use super::super::{Loopback, ServerSite as _, members};
+    use super::super::{Loopback, ServerSite as _, client_configs};
     use super::*;
     use crate::message::Spec;
     use crate::placement::{self, ThreadPlacement};
@@ -230,29 +232,29 @@ mod tests {
     use crate::send;
 
     #[test]
-    fn a_connection_that_the_server_ends_before_the_first_run_is_told_at_once() {
+    fn a_connection_closed_before_the_first_run_is_reported_at_once() {
         let scenario = Scenario::new(&send::ALL[0], Spec::new(64).unwrap(), 2);
-        let (news_to, news) = unbounded();
-        let reached = Loopback.reach(&scenario, &placement::cpus().unwrap(), news_to).unwrap();
-        // A ticket that is not the service's: the server shows them the door, and says nothing.
-        let (seats, ticket) = (vec![ThreadPlacement::default(); 2], Ticket::new().unwrap());
-        let members = members(&scenario, seats, reached.address, ticket).unwrap();
+        let (update_sender, updates) = unbounded();
+        let reached = Loopback.reach(&scenario, &placement::cpus().unwrap(), update_sender).unwrap();
+        // The ticket is not the service's, so the server closes the connections without a message.
+        let (placements, ticket) = (vec![ThreadPlacement::default(); 2], Ticket::new().unwrap());
+        let configs = client_configs(&scenario, placements, reached.address, ticket).unwrap();
         let (outcomes_to, outcomes) = unbounded();
-        let own = LocalRig {
-            fleet: Clients::start(members, &outcomes_to).unwrap(),
+        let rig = LocalRig {
+            clients: Clients::start(configs, &outcomes_to).unwrap(),
             _server: reached.end,
-            news,
+            updates,
             outcomes,
-            clients: 2,
+            client_count: 2,
             stall: scenario.options.stall_timeout,
             preparation: scenario.preparation(),
             relay: None,
             throttling: ThrottleCounters::open(),
         };
         let began = Instant::now();
-        let error = own.await_ready().map(drop).unwrap_err();
+        let error = rig.await_ready().map(drop).unwrap_err();
         assert!(matches!(error, RigError::End { side: Side::Client, client: 0, .. }), "{error}");
         assert!(error.to_string().contains("the server ended the connection"), "{error}");
-        assert!(began.elapsed() < own.patience());
+        assert!(began.elapsed() < rig.patience());
     }
 }

@@ -1,17 +1,17 @@
-//! Memory of messages: a cold footprint of small messages on huge pages would take hundreds of times what they hold.
+//! Checks the memory of messages, because a cold footprint of small messages on huge pages takes hundreds of
+//! times the bytes of the messages.
 
 use super::error::{MemoryDemand, RigError};
 use crate::cgroup;
 use crate::cgroup::memory::Available;
 use crate::message::{Footprint, Layout, Spec};
-use crate::pool::MessagePool;
 use crate::scenario::Scenario;
 use crate::sys::memory;
 use crate::units::ClientCount;
 
-/// Refuses scenarios that are to be ready at once in this process where the messages of one of them would take more than
-/// half of the memory that the others leave, by the machine and by its control groups. So what is too much for a cell is
-/// known before anything is measured.
+/// Refuses scenarios that are set up at the same time in this process if the messages of one need more than
+/// half of the memory that the others leave. Both the machine and its control groups limit the memory. So an
+/// impossible cell is refused before anything is measured.
 ///
 /// # Errors
 /// [`RigError::Memory`], which says how many clients would fit.
@@ -22,22 +22,22 @@ pub fn check_memory(scenarios: &[Scenario]) -> Result<(), RigError> {
     if lacks().is_none() {
         return Ok(());
     }
-    // Of an earlier set-up's messages the allocator may still hold what the kernel could give.
+    // The allocator may still hold memory of an earlier set-up's messages.
     memory::trim();
     let Some(available) = lacks() else { return Ok(()) };
     let needed = each.iter().map(|bytes| clients.saturating_mul(*bytes)).fold(0, usize::saturating_add);
-    let most = (1..clients).rev().find(|fewer| fits(&each, *fewer, &available)).unwrap_or(0);
+    let limit = (1..clients).rev().find(|fewer| fits(&each, *fewer, &available)).unwrap_or(0);
     let demand =
-        MemoryDemand { paths: scenarios.len(), clients, bytes: needed, advice: advice(scenarios, most) };
+        MemoryDemand { paths: scenarios.len(), clients, bytes: needed, advice: advice(scenarios, limit) };
     Err(RigError::Memory { demand: Box::new(demand), available })
 }
 
-/// What fits instead, of what the user has chosen; with `most` clients it would.
-fn advice(scenarios: &[Scenario], most: usize) -> String {
+/// What the user can change. At most `max_clients` clients fit.
+fn advice(scenarios: &[Scenario], max_clients: usize) -> String {
     let any = |has: fn(&Spec) -> bool| scenarios.iter().any(|scenario| has(&scenario.spec));
     let mut ways = Vec::new();
-    if most > 0 {
-        ways.push(format!("use at most {}", ClientCount(most)));
+    if max_clients > 0 {
+        ways.push(format!("use at most {}", ClientCount(max_clients)));
     }
     if any(|spec| spec.footprint == Footprint::Cold) {
         ways.push("leave out `--footprint cold`".to_owned());
@@ -55,10 +55,10 @@ fn advice(scenarios: &[Scenario], most: usize) -> String {
 }
 
 fn bytes_of_client(scenario: &Scenario) -> usize {
-    MessagePool::memory(&scenario.placed_spec()).saturating_add(scenario.pollution_table.unwrap_or(0))
+    scenario.placed_spec().pool_bytes().saturating_add(scenario.pollution_table.unwrap_or(0))
 }
 
-/// Whether each may take at most half of what is left when it is built, one after the other.
+/// Whether each scenario needs at most half of the memory that is left when it is built, one after the other.
 fn fits(each: &[usize], clients: usize, available: &Available) -> bool {
     let mut left = available.bytes;
     each.iter().all(|bytes| {
@@ -74,7 +74,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_path_takes_of_what_the_ones_before_it_leave() {
+    fn each_path_may_use_half_of_the_memory_that_the_paths_before_it_leave() {
         let has = |bytes| Available { bytes, group: None };
         assert!(fits(&[10], 5, &has(100)));
         assert!(!fits(&[10], 6, &has(100)));

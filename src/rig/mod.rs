@@ -1,5 +1,5 @@
-//! A warm scenario: server, fleet and connections, ready to run. Every measurement in this crate is
-//! [`Rig::run`].
+//! A warm scenario: server, clients and connections, ready to run. Every measurement in this crate is a call
+//! of [`Rig::run`].
 
 mod barrier;
 mod cluster;
@@ -44,7 +44,7 @@ pub use site::{
     serve,
 };
 
-/// What a new rig does before it is handed out: buffers are faulted in, congestion windows are open.
+/// How long a new rig runs before its first measurement, to fault in buffers and open congestion windows.
 const WARM_UP: Duration = Duration::from_millis(20);
 
 /// A running scenario.
@@ -53,29 +53,28 @@ pub struct Rig {
     ends: Ends,
     scenario: Scenario,
     about: RigInfo,
-    /// An end failed: nothing more can be measured.
+    /// An end failed, so nothing more can be measured.
     broken: bool,
 }
 
-/// Where the clients are.
 #[derive(Debug)]
 enum Ends {
-    Own(Box<LocalRig>),
+    Local(Box<LocalRig>),
     Hosts(Box<dyn ClientCluster>),
 }
 
 impl Rig {
-    /// Sets everything up over loopback in this process and warms it.
+    /// Sets up a rig over loopback in this process and warms it up.
     pub fn build(scenario: &Scenario) -> Result<Self, RigError> {
         Loopback.build(scenario)
     }
 
     /// A rig whose clients are on other hosts, which have set it up.
-    pub fn of_crew(scenario: &Scenario, crew: Box<dyn ClientCluster>, about: RigInfo) -> Self {
-        Self { ends: Ends::Hosts(crew), scenario: scenario.clone(), about, broken: false }
+    pub fn of_crew(scenario: &Scenario, cluster: Box<dyn ClientCluster>, about: RigInfo) -> Self {
+        Self { ends: Ends::Hosts(cluster), scenario: scenario.clone(), about, broken: false }
     }
 
-    /// Sets everything up with the server at `site` and the clients in this process, and warms it.
+    /// Sets up a rig with the server at `site` and the clients in this process, and warms it up.
     pub fn with_clients_here(site: &impl ServerSite, scenario: &Scenario) -> Result<Self, RigError> {
         (scenario.receive.probe)(scenario.verify)
             .map_err(|reason| RigError::Unsupported { path: scenario.receive.name, reason })?;
@@ -84,36 +83,36 @@ impl Rig {
             check_memory(std::slice::from_ref(scenario))?;
         }
         let cpus = placement::cpus().map_err(setup("the process's CPUs could not be read"))?;
-        let (news_to, news) = unbounded();
-        let reached = site.reach(scenario, &cpus, news_to)?;
+        let (update_sender, updates) = unbounded();
+        let reached = site.reach(scenario, &cpus, update_sender)?;
         let cpus = reached.shared_cpus.clone().unwrap_or(cpus);
-        let seats = site.client_seats(scenario, reached.one_host, &cpus);
-        let mut placed = seats.cpu_usage(cpus.len());
+        let plan = site.client_seats(scenario, reached.one_host, &cpus);
+        let mut placed = plan.cpu_usage(cpus.len());
         if let (false, Some(sender_cpus)) = (reached.one_host, reached.sender_cpus) {
             placed = CpuUsage { cpus: placed.cpus + sender_cpus, sender_cpus, apart: true };
         }
-        let members = members(scenario, seats.clients, reached.address, reached.ticket)
+        let configs = client_configs(scenario, plan.clients, reached.address, reached.ticket)
             .map_err(setup("a client could not connect"))?;
-        let applied = members.first().map(|member| AppliedOptions::of(&member.socket)).transpose();
+        let applied = configs.first().map(|config| AppliedOptions::of(&config.socket)).transpose();
         let applied = applied.map_err(setup("socket options could not be read back"))?.unwrap_or_default();
-        let receive = members.first().and_then(|member| member.receiver.buffer_offset());
+        let receive = configs.first().and_then(|config| config.receiver.buffer_offset());
         let (outcomes_to, outcomes) = unbounded();
-        let fleet =
-            Clients::start(members, &outcomes_to).map_err(setup("a client's thread could not start"))?;
-        let own = LocalRig {
-            fleet,
+        let clients =
+            Clients::start(configs, &outcomes_to).map_err(setup("a client's thread could not start"))?;
+        let local = LocalRig {
+            clients,
             _server: reached.end,
-            news,
+            updates,
             outcomes,
-            clients: scenario.clients,
+            client_count: scenario.clients,
             stall: scenario.options.stall_timeout,
             preparation: scenario.preparation(),
             relay: reached.relay,
             throttling: ThrottleCounters::open(),
         };
-        let ready = own.await_ready()?;
+        let ready = local.await_ready()?;
         let about = RigInfo {
-            // A client's own TCP_NODELAY is for its asks.
+            // A client's own TCP_NODELAY applies to its requests.
             applied: AppliedOptions { nodelay: scenario.options.nodelay, ..applied },
             address: reached.address,
             placed,
@@ -127,52 +126,52 @@ impl Rig {
             report: reached.report,
         };
         let mut rig =
-            Self { ends: Ends::Own(Box::new(own)), scenario: scenario.clone(), about, broken: false };
+            Self { ends: Ends::Local(Box::new(local)), scenario: scenario.clone(), about, broken: false };
         rig.run(Work::Window(WARM_UP))?;
         Ok(rig)
     }
 
-    /// What it is a rig of.
+    /// The scenario that it runs.
     pub fn scenario(&self) -> &Scenario {
         &self.scenario
     }
 
-    /// What its connections have, as read back.
+    /// The options of its connections, as the kernel reports them.
     pub fn applied(&self) -> &AppliedOptions {
         &self.about.applied
     }
 
-    /// For the layout `huge`: the share of the messages' memory, 0 to 1, that the kernel gave huge pages for.
+    /// For the layout `huge`: the share of the messages' memory, 0 to 1, that is backed by huge pages.
     pub fn huge_share(&self) -> Option<f64> {
         self.about.huge_share
     }
 
-    /// Where in a page its buffers begin, as read back.
+    /// The offsets in a page at which its buffers start.
     pub fn offsets(&self) -> BufferOffsets {
         self.about.offsets
     }
 
-    /// Why the kernel copies zero-copy sends on this way, where that is known.
+    /// Why the kernel copies zero-copy sends on this route, if known.
     pub fn copied_because(&self) -> Option<&str> {
         self.about.copied_because.as_deref()
     }
 
-    /// The CPUs its threads were placed on.
+    /// The CPUs of its threads.
     pub fn placed(&self) -> CpuUsage {
         self.about.placed
     }
 
-    /// The pointer chase of all server threads before anything was sent, if one was asked for.
+    /// The pointer chase of all server threads before anything was sent, if requested.
     pub fn idle_walk(&self) -> Walk {
         self.about.idle_walk
     }
 
-    /// Where its server listens.
+    /// The address of its server.
     pub fn address(&self) -> SocketAddr {
         self.about.address
     }
 
-    /// What its site has found out while it set this rig up; `None` where it has nothing of this type.
+    /// What its site found out during the set-up; `None` if it has nothing of this type.
     pub fn site_report<T: Any>(&self) -> Option<&T> {
         self.about.report.as_deref()?.downcast_ref()
     }
@@ -182,43 +181,43 @@ impl Rig {
         self.run_in_step(work, &mut NoBarrier)
     }
 
-    /// The same, with the window in step with `gate`. Of a rig of many hosts it is their affair with whom they keep
-    /// step.
-    pub fn run_in_step(&mut self, work: Work, gate: &mut dyn WindowBarrier) -> Result<Sample, RigError> {
+    /// As [`Rig::run`], with a barrier for the window. A cluster of hosts synchronises its windows itself and
+    /// ignores it.
+    pub fn run_in_step(&mut self, work: Work, barrier: &mut dyn WindowBarrier) -> Result<Sample, RigError> {
         if self.broken {
             return Err(RigError::Broken);
         }
         let result = match &mut self.ends {
-            Ends::Own(own) => own.run(work, gate),
-            Ends::Hosts(crew) => crew.run(work),
+            Ends::Local(local) => local.run(work, barrier),
+            Ends::Hosts(cluster) => cluster.run(work),
         };
         if result.is_err() {
             self.broken = true;
-            if let Ends::Own(own) = &self.ends {
-                own.fleet.shutdown();
+            if let Ends::Local(local) = &self.ends {
+                local.clients.shutdown();
             }
         }
         result
     }
 
-    /// What there is to know of it, without the rig.
+    /// Facts about the rig.
     pub fn about(&self) -> &RigInfo {
         &self.about
     }
 }
 
-/// The clients, each with a connection: made where they sit, because a socket belongs to the network in which it was
-/// made.
-fn members(
+/// Connects all clients in the network namespace of their threads, because a socket belongs to the namespace
+/// in which it was made.
+fn client_configs(
     scenario: &Scenario,
-    seats: Vec<ThreadPlacement>,
+    placements: Vec<ThreadPlacement>,
     server: SocketAddr,
     ticket: Ticket,
 ) -> io::Result<Vec<ClientConfig>> {
-    let netns = seats.first().and_then(|seat| seat.netns.clone());
+    let netns = placements.first().and_then(|thread| thread.netns.clone());
     let connect = move || {
-        let member = |(client, seat)| member(scenario, client, seat, server, ticket);
-        seats.into_iter().enumerate().map(member).collect()
+        let config = |(client, placement)| client_config(scenario, client, placement, server, ticket);
+        placements.into_iter().enumerate().map(config).collect()
     };
     let Some(netns) = netns else { return connect() };
     thread::scope(|scope| {
@@ -228,10 +227,10 @@ fn members(
     })
 }
 
-fn member(
+fn client_config(
     scenario: &Scenario,
     client: usize,
-    seat: ThreadPlacement,
+    placement: ThreadPlacement,
     server: SocketAddr,
     ticket: Ticket,
 ) -> io::Result<ClientConfig> {
@@ -243,5 +242,5 @@ fn member(
     let receiver = (scenario.receive.open)(socket.try_clone()?, scenario.offsets.receive_begin())?;
     let verifier = scenario.verify.then(|| Verifier::new(&scenario.spec));
     let (size, counted) = (scenario.spec.size as u64, client < scenario.counted_threads);
-    Ok(ClientConfig { placement: seat, socket, receiver, verifier, size, counted })
+    Ok(ClientConfig { placement, socket, receiver, verifier, size, counted })
 }

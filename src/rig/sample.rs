@@ -1,4 +1,4 @@
-//! What one run yields.
+//! The result of one run.
 
 use std::time::Duration;
 
@@ -12,72 +12,74 @@ use crate::latency::Latencies;
 use crate::recv::Mapped;
 use crate::send::Ledger;
 
-/// What one run yields.
+/// The result of one run.
 #[derive(Debug, Clone, serde::Serialize, serde::Deserialize)]
 pub struct Sample {
-    /// Bytes received within the clock.
+    /// Bytes received while the clock ran.
     pub bytes: u64,
-    /// What the clock showed.
+    /// The time on the clock.
     pub elapsed: Duration,
-    /// Messages sent in the whole run, inside the clock and outside.
+    /// Messages sent in the whole run, including those outside the clock.
     pub messages: u64,
-    /// The server's threads over the whole run, from the first ask to the end of the drain.
+    /// The cost of the server's threads over the whole run, from the first request to the end of the drain.
     pub sender: Spent,
-    /// The clients' threads over the whole run.
+    /// The cost of the clients' threads over the whole run.
     pub receiver: Spent,
-    /// The whole process over the whole run.
+    /// The CPU time of the whole process over the whole run.
     pub process: Option<CpuSpent>,
-    /// What a relay between the ends has spent, where there is one.
+    /// The cost of the relay between the ends, if there is one.
     #[serde(skip)]
     pub relayed: Option<RelayCost>,
-    /// From the order to begin to the last word of an end.
+    /// The time from the start of the run to the last report of an end.
     pub wall: Duration,
-    /// The shape on the wire, over all connections.
+    /// The segments on the wire, over all connections.
     pub wire: Option<Wire>,
-    /// The pointer chase between messages, if one was asked for.
+    /// The pointer chase between messages, if requested.
     pub walk: Walk,
     /// System calls of the senders over the whole run.
     pub calls: u64,
-    /// What the kernel told the senders, over the whole run.
+    /// What the kernel reported to the senders over the whole run.
     pub ledger: Ledger,
     /// The longest drain of a sender.
     pub drain: Duration,
-    /// Of each message, for [`super::Work::Single`].
+    /// The latency of each message, for [`super::Work::Single`].
     #[serde(with = "crate::latency::v2")]
     pub latency: Latencies,
-    /// What the clients took without a copy over the whole run, by a receive path that tries.
+    /// What the clients received without a copy over the whole run, with a receive path that tries.
     pub mapped: Option<Mapped>,
-    /// How often control groups stopped an end over the whole run, of the end that was stopped more often.
+    /// How often control groups stopped an end over the whole run. The end that was stopped more often
+    /// counts.
     #[serde(default)]
     pub throttled: Throttled,
-    /// Where many hosts receive: what each of them had, in the order of their ranks.
+    /// If several hosts receive: the part of each host, in the order of their ranks.
     #[serde(skip)]
     pub hosts: Vec<HostShare>,
 }
 
-/// What one client host had of a run that several did together.
+/// The part of one client host in a run of several.
 #[derive(Debug, Clone)]
 pub struct HostShare {
     /// Its number in the job.
     pub rank: usize,
     /// Its name.
     pub name: String,
-    /// Bytes received within its clock.
+    /// Bytes received while its clock ran.
     pub bytes: u64,
-    /// What its clock showed.
+    /// The time on its clock.
     pub elapsed: Duration,
     /// Messages it received in the whole run.
     pub messages: u64,
-    /// Its clients' threads over the whole run.
+    /// The cost of its clients' threads over the whole run.
     pub receiver: Spent,
-    /// Of each message, for [`super::Work::Single`].
+    /// The latency of each message, for [`super::Work::Single`].
     pub latency: Latencies,
-    /// How far its clock began after the first of all, at most, as far as the hosts' clocks can be compared.
+    /// An upper bound of how long after the first host its clock started, as far as the hosts' clocks can be
+    /// compared.
     pub late: Duration,
 }
 
 impl Sample {
-    /// Nothing yet.
+    /// A sample without data.
     pub fn empty() -> Self {
         Self {
             bytes: 0,
@@ -100,8 +102,8 @@ impl Sample {
         }
     }
 
-    /// Adds what other clients had of the same run: on another host, with a clock of their own. What the clock shows
-    /// then is the time in which all together would have received as much as they did, at the sum of their rates.
+    /// Adds the sample of other clients in the same run, on another host with its own clock. The new elapsed
+    /// time is the time in which all together would receive their bytes at the sum of their rates.
     pub fn merge_parallel(&mut self, other: &Self) {
         let parts = [(self.bytes, self.elapsed), (other.bytes, other.elapsed)];
         self.elapsed = together(parts.into_iter()).unwrap_or(self.elapsed.max(other.elapsed));
@@ -110,39 +112,39 @@ impl Sample {
         self.process = None;
         self.wall = self.wall.max(other.wall);
         self.wire = match (self.wire.take(), other.wire.clone()) {
-            (Some(mine), Some(theirs)) => Some(mine.and(theirs)),
-            (mine, theirs) => mine.or(theirs),
+            (Some(a), Some(b)) => Some(a.and(b)),
+            (a, b) => a.or(b),
         };
         self.throttled = self.throttled.worse(other.throttled);
         self.count(other);
     }
 
-    /// The sum of two runs of the same scenario.
+    /// Adds another run of the same scenario.
     pub fn merge_sequential(&mut self, other: &Self) {
         self.elapsed += other.elapsed;
         self.sender.merge_sequential(&other.sender);
         self.receiver.merge_sequential(&other.receiver);
-        self.process = self.process.zip(other.process).map(|(mine, theirs)| mine.and(theirs));
+        self.process = self.process.zip(other.process).map(|(a, b)| a.and(b));
         match (&mut self.relayed, &other.relayed) {
-            (Some(mine), Some(theirs)) => mine.add(theirs),
-            (mine, theirs) => *mine = mine.take().or_else(|| theirs.clone()),
+            (Some(sum), Some(other)) => sum.add(other),
+            (sum, other) => *sum = sum.take().or_else(|| other.clone()),
         }
         self.wall += other.wall;
         self.throttled = self.throttled + other.throttled;
-        self.wire = self.wire.take().zip(other.wire.clone()).map(|(mine, theirs)| mine.then(theirs));
+        self.wire = self.wire.take().zip(other.wire.clone()).map(|(earlier, later)| earlier.then(later));
         self.count(other);
         if self.hosts.is_empty() {
             self.hosts.clone_from(&other.hosts);
         } else {
-            self.hosts.iter_mut().zip(&other.hosts).for_each(|(mine, theirs)| mine.add(theirs));
-            // Windows of hosts differ in length where a machine is busy, from run to run another's: only at the sum of the
-            // hosts' rates is the rate of all that of each together.
+            self.hosts.iter_mut().zip(&other.hosts).for_each(|(sum, host)| sum.add(host));
+            // The windows of a busy host can be longer than those of others, differently in each run. So the
+            // rate of all is the sum of the hosts' rates over all runs.
             let parts = self.hosts.iter().map(|host| (host.bytes, host.elapsed));
             self.elapsed = together(parts).unwrap_or(self.elapsed);
         }
     }
 
-    /// What adds up alike, whether it was at the same time or later.
+    /// Adds the fields that add up in the same way for parallel and sequential runs.
     fn count(&mut self, other: &Self) {
         self.bytes += other.bytes;
         self.messages += other.messages;
@@ -156,8 +158,8 @@ impl Sample {
 
     pub(super) fn add_mapped(&mut self, other: Option<Mapped>) {
         self.mapped = match (self.mapped, other) {
-            (Some(mine), Some(theirs)) => Some(mine.and(&theirs)),
-            (mine, theirs) => mine.or(theirs),
+            (Some(a), Some(b)) => Some(a.and(&b)),
+            (a, b) => a.or(b),
         };
     }
 
@@ -166,7 +168,7 @@ impl Sample {
         rate(self.bytes, self.elapsed)
     }
 
-    /// The time that `bytes` take at this sample's rate; `None` where nothing arrived.
+    /// The time that `bytes` take at this sample's rate; `None` if nothing arrived.
     pub fn time_of(&self, bytes: u64) -> Option<Duration> {
         let seconds = self.elapsed.as_secs_f64() * bytes as f64 / self.bytes as f64;
         (self.bytes > 0).then(|| Duration::from_secs_f64(seconds))
@@ -179,7 +181,7 @@ impl Sample {
 }
 
 impl HostShare {
-    /// What `sample` holds of the host with this rank and name.
+    /// The part of the host with this rank and name, whose sample is `sample`.
     pub fn of(rank: usize, name: &str, sample: &Sample, late: Duration) -> Self {
         Self {
             rank,
@@ -208,8 +210,8 @@ fn rate(bytes: u64, elapsed: Duration) -> f64 {
     bytes as f64 / elapsed.as_secs_f64().max(f64::MIN_POSITIVE)
 }
 
-/// The time in which all who received, each so many bytes in a time of its own, receive as much together, at the sum of
-/// their rates; `None` where they received nothing.
+/// The time in which all receivers together, each with its own bytes and time, receive as much at the sum of
+/// their rates. `None` if they received nothing.
 fn together(parts: impl Iterator<Item = (u64, Duration)>) -> Option<Duration> {
     let sum = |(bytes, rates), (more, elapsed)| (bytes + more, rates + rate(more, elapsed));
     let (bytes, rates) = parts.fold((0, 0.0), sum);
@@ -239,7 +241,7 @@ mod tests {
     }
 
     #[test]
-    fn the_rate_of_all_is_the_sum_of_the_hosts_rates_however_their_windows_differ() {
+    fn the_total_rate_is_the_sum_of_the_hosts_rates() {
         let host = |rank, bytes, seconds| {
             let elapsed = Duration::from_secs(seconds);
             HostShare::of(rank, "", &Sample { bytes, elapsed, ..Sample::empty() }, Duration::ZERO)
@@ -255,7 +257,8 @@ mod tests {
             run.hosts = vec![host(1, bytes[0], seconds[0]), host(2, bytes[1], seconds[1])];
             run
         };
-        // Each window is once the long one: 11 bytes a second in either run, and 2 × 20 bytes in 11 seconds.
+        // Each host has the long window once: 11 bytes a second in either run, and 2 × 20 bytes in 11
+        // seconds.
         let mut sum = run([10, 10], [1, 10]);
         assert!((sum.throughput() - 11.0).abs() < 1e-6, "{}", sum.throughput());
         sum.merge_sequential(&run([10, 10], [10, 1]));

@@ -1,5 +1,5 @@
-//! Where the ends of a scenario are, and how they are set up: a trait, because the command `copycost` adds other hosts, a
-//! software network card and jobs of many hosts to the loopback that is here.
+//! Where the ends of a scenario are and how to set them up. It is a trait, because the command `copycost`
+//! adds other sites: other hosts, a software network card, jobs of many hosts.
 
 use std::any::Any;
 use std::fmt;
@@ -21,60 +21,59 @@ use crate::server::{Handlers, Server, Service, ServiceGuard, WorkerUpdate};
 use crate::sys::rtnetlink;
 use crate::sys::socket::Socket;
 
-/// How long the kernel may take to release what was sent, beyond the stall timeout of a blocked call.
+/// How long the kernel may take to release sent pages, in addition to the stall timeout of a blocked call.
 pub const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Where the ends of a scenario are.
+/// A place where scenarios can run.
 pub trait Site: fmt::Debug + Send + Sync {
-    /// What lies between the ends, as records name it.
+    /// The name of the transport between the ends in records.
     fn transport(&self) -> &'static str;
 
-    /// Sets `scenario` up, warm and ready to run.
+    /// Sets up `scenario`, warm and ready to run.
     ///
     /// # Errors
     /// [`RigError`] says which step failed.
     fn build(&self, scenario: &Scenario) -> Result<Rig, RigError>;
 
-    /// Makes sure that the other end is there, where it is another host, and keeps to the address that answers: what is
-    /// wrong for all cells of a matrix is said once, before the first.
+    /// Checks that the other host can be reached, and remembers the address that answers. So an error that
+    /// affects every cell is reported once, before the first.
     ///
-    /// # Errors
-    /// [`RigError::Site`] says why nothing can be measured with it.
+    /// [`RigError::Site`] says why the site cannot be used.
     fn check(&self, options: &ConnectionOptions) -> Result<(), RigError> {
         let _ = options;
         Ok(())
     }
 
-    /// How many hosts receive.
+    /// The number of hosts that receive.
     fn client_hosts(&self) -> usize {
         1
     }
 
-    /// Why nothing more can be measured here, if that is so.
+    /// Why nothing more can be measured at this site, if so.
     fn lost(&self) -> Option<String> {
         None
     }
 }
 
-/// A site whose clients are in this process: what differs is where the server is. [`Rig::with_clients_here`] builds its
-/// rigs.
+/// A site whose clients are in this process. Sites differ in where the server is. [`Rig::with_clients_here`]
+/// builds the rigs.
 pub trait ServerSite {
-    /// Whether the messages lie in this process, so that their memory is this machine's.
+    /// Whether the messages are in this process and so need this machine's memory.
     fn serves_here(&self) -> bool {
         true
     }
 
-    /// Where the threads of both ends run, planned as if both were on this host.
+    /// The placement of the threads of both ends, as if both were on this host.
     fn seats(&self, scenario: &Scenario, cpus: &[usize]) -> PlacementPlan {
         PlacementPlan::plan(scenario.placement, scenario.clients, cpus)
     }
 
-    /// Where the clients run. `one_host`: both ends share their CPUs.
+    /// The placement of the clients. With `one_host`, both ends share their CPUs.
     fn client_seats(&self, scenario: &Scenario, one_host: bool, cpus: &[usize]) -> PlacementPlan {
         self.seats(scenario, cpus).for_clients(one_host, cpus)
     }
 
-    /// Has the server serve `scenario`; its news go to `news`.
+    /// Starts the server for `scenario`. Its reports go to `updates`.
     ///
     /// # Errors
     /// [`RigError`] says which step failed.
@@ -82,42 +81,43 @@ pub trait ServerSite {
         &self,
         scenario: &Scenario,
         cpus: &[usize],
-        news: Sender<WorkerUpdate>,
+        updates: Sender<WorkerUpdate>,
     ) -> Result<ServerHandle, RigError>;
 }
 
-/// What the clients must know of a server, and what keeps it alive.
+/// What the clients need to know about a server, and what keeps it alive.
 #[derive(Debug)]
 pub struct ServerHandle {
-    /// Keeps the server's end alive until it is dropped.
+    /// Keeps the server alive until it is dropped.
     pub end: Box<dyn ServerGuard>,
-    /// Where the server listens.
+    /// The address of the server.
     pub address: SocketAddr,
-    /// Admits the clients.
+    /// The clients must present it.
     pub ticket: Ticket,
-    /// Both ends share their CPUs.
+    /// Whether both ends share their CPUs.
     pub one_host: bool,
-    /// The CPUs that both ends share, in the order of the server's plan; `None`: all that this process may use.
+    /// The CPUs that both ends share, in the order of the server's plan; `None` is all CPUs that this process
+    /// may use.
     pub shared_cpus: Option<Vec<usize>>,
-    /// CPUs of the server's threads, where only its host knows them.
+    /// The number of CPUs of the server's threads, if only the server's host knows it.
     pub sender_cpus: Option<usize>,
-    /// Why the kernel copies zero-copy sends on this way, where that is known.
+    /// Why the kernel copies zero-copy sends on this route, if known.
     pub copied_because: Option<String>,
-    /// Accounts for what relays the bytes between the ends, where something does.
+    /// Measures the relay between the ends, if there is one.
     pub relay: Option<Arc<dyn RelayMeter>>,
-    /// What the site has found out, for [`Rig::site_report`].
+    /// What the site found out, for [`Rig::site_report`].
     pub report: Option<SiteReport>,
 }
 
-/// What a site has found out while it set a rig up, in a type of the site's own.
+/// What a site found out during the set-up, in a type of its own.
 pub type SiteReport = Arc<dyn Any + Send + Sync>;
 
-/// Keeps a server's end alive; dropped, it ends.
+/// Keeps a server alive. Dropping it stops the server.
 pub trait ServerGuard: fmt::Debug + Send {}
 
-/// Accounts for what relays the bytes between the ends.
+/// Measures the relay between the ends.
 pub trait RelayMeter: fmt::Debug + Send + Sync {
-    /// Starts counting; what is returned yields the cost since then.
+    /// Starts measuring. The returned closure gives the cost since then.
     fn start(&self) -> Box<dyn FnOnce() -> RelayCost + '_>;
 }
 
@@ -134,13 +134,13 @@ impl Site for Loopback {
         Rig::with_clients_here(self, scenario)
     }
 
-    /// In a network namespace that somebody has just made, loopback is down.
+    /// Loopback is down in a new network namespace.
     fn check(&self, _: &ConnectionOptions) -> Result<(), RigError> {
         if loopback_is_down() { Err(RigError::LoopbackDown) } else { Ok(()) }
     }
 }
 
-/// Whether the kernel says so; where it says nothing, connecting will.
+/// Whether the kernel reports that loopback is down. If it reports nothing, connecting shows it.
 fn loopback_is_down() -> bool {
     let interfaces = rtnetlink::interfaces().unwrap_or_default();
     interfaces.iter().any(|interface| interface.name == "lo" && !interface.up)
@@ -151,57 +151,56 @@ impl ServerSite for Loopback {
         &self,
         scenario: &Scenario,
         cpus: &[usize],
-        news: Sender<WorkerUpdate>,
+        updates: Sender<WorkerUpdate>,
     ) -> Result<ServerHandle, RigError> {
         let address = SocketAddr::from(([127, 0, 0, 1], 0));
         let listener = connection::listen(address, &scenario.options)
             .map_err(setup("the server could not listen on loopback"))?;
-        // The kernel copies what it delivers itself (skb_orphan_frags_rx).
+        // The kernel copies data that it delivers on the same machine (skb_orphan_frags_rx).
         let copied_because = Some("loopback".to_owned());
-        let seats = self.seats(scenario, cpus).servers;
-        Ok(ServerHandle { copied_because, ..serve(scenario, listener, seats, news)? })
+        let placements = self.seats(scenario, cpus).servers;
+        Ok(ServerHandle { copied_because, ..serve(scenario, listener, placements, updates)? })
     }
 }
 
 /// A server in this process.
 #[derive(Debug)]
 struct LocalServer {
-    // Dropped in this order: the offer is withdrawn before the server stops.
-    _offered: ServiceGuard,
+    // Dropped in this order: the service is removed before the server stops.
+    _service: ServiceGuard,
     _server: Server,
 }
 
 impl ServerGuard for LocalServer {}
 
-/// Whether this kernel has the scenario's send path.
+/// Checks whether this kernel supports the scenario's send path.
 ///
-/// # Errors
-/// [`RigError::Unsupported`] where it does not.
+/// [`RigError::Unsupported`] if it does not.
 pub fn available(scenario: &Scenario) -> Result<(), RigError> {
     let path = scenario.path;
     (path.probe)(&scenario.spec).map_err(|reason| RigError::Unsupported { path: path.name, reason })
 }
 
-/// Serves `scenario` in this process to those who connect to `listener`.
+/// Serves `scenario` in this process to clients that connect to `listener`.
 ///
 /// # Errors
 /// [`RigError`] says which step failed.
 pub fn serve(
     scenario: &Scenario,
     listener: Socket,
-    seats: Vec<ThreadPlacement>,
-    news: Sender<WorkerUpdate>,
+    placements: Vec<ThreadPlacement>,
+    updates: Sender<WorkerUpdate>,
 ) -> Result<ServerHandle, RigError> {
     available(scenario)?;
     let applied = AppliedOptions::of(&listener).map_err(setup("socket options could not be read back"))?;
     let ticket = Ticket::new().map_err(setup("random numbers could not be read"))?;
-    let service = service(scenario, seats, &applied, ticket);
+    let service = service(scenario, placements, &applied, ticket);
     let server = Server::start(listener, scenario.options, Handlers::default())
         .map_err(setup("the server could not start"))?;
     let address = server.address();
-    let offered = server.registry().offer(service, news);
+    let guard = server.registry().offer(service, updates);
     Ok(ServerHandle {
-        end: Box::new(LocalServer { _offered: offered, _server: server }),
+        end: Box::new(LocalServer { _service: guard, _server: server }),
         address,
         ticket,
         one_host: true,
@@ -215,7 +214,7 @@ pub fn serve(
 
 fn service(
     scenario: &Scenario,
-    seats: Vec<ThreadPlacement>,
+    placements: Vec<ThreadPlacement>,
     applied: &AppliedOptions,
     ticket: Ticket,
 ) -> Service {
@@ -228,7 +227,7 @@ fn service(
         path: scenario.path,
         spec: scenario.placed_spec(),
         verify: scenario.verify,
-        placements: seats,
+        placements,
         sender_config: SenderConfig {
             urgent: scenario.urgent,
             staging: scenario.offsets.staging(),

@@ -1,9 +1,11 @@
-//! `adaptive`: what the crate `zerosend` does by its policy `Auto`, which a server gets that leaves the choice to it.
+//! `adaptive`: the crate `zerosend` with its policy `Auto`, the choice for a server that does not want to
+//! decide itself.
 //!
-//! The copies, by message: in several pieces and of at most 16 KiB as `flatten` makes them; by reference from 32 KiB in a piece on, as
-//! long as the kernel does not copy what it is given so; otherwise as `onecopy` makes them. Whether the kernel copies is asked once
-//! for each pair of addresses, for all connections of the process, and again after a minute. Nothing is timed: the bounds are
-//! measured beforehand. How messages went, and why, stands in the ledger ([`Decisions`]).
+//! The copies, by message: several pieces of at most 16 KiB together are sent as `flatten` sends them. Pieces
+//! from 32 KiB on go by reference, as long as the kernel does not copy them. All others are sent as `onecopy`
+//! sends them. Whether the kernel copies is checked once for each pair of addresses and again after a minute,
+//! for all connections of the process. The bounds are constants, not timings at run time. The ledger has the
+//! decisions and their reasons ([`Decisions`]).
 
 use std::io;
 use std::sync::Arc;
@@ -23,20 +25,19 @@ pub(super) const PATH: SendPath = SendPath {
     release: Release::OnCompletion,
     delays: false,
     probe: |_| Ok(()),
-    open: |socket, _, terms| Ok(Box::new(Adaptive::new(socket, terms.budget)?)),
+    open: |socket, _, config| Ok(Box::new(Adaptive::new(socket, config.budget)?)),
 };
 
-/// Sends each message as zerosend's policy `Auto` decides. In a server of your own, use that crate.
+/// Sends each message as zerosend's policy `Auto` decides. In your own server, use that crate.
 #[derive(Debug)]
 pub struct Adaptive {
     inner: ZeroCopy,
 }
 
 impl Adaptive {
-    /// A sender on a connected socket; sets SO_ZEROCOPY where the kernel has it, and copies where it has not.
+    /// A sender on a connected socket. Sets SO_ZEROCOPY; without it, the sender copies.
     ///
-    /// # Errors
-    /// Where the socket is not connected, or the connection has SO_ZEROCOPY already.
+    /// If the socket is not connected, or already has SO_ZEROCOPY.
     pub fn new(socket: Socket, budget: Budget) -> io::Result<Self> {
         Ok(Self { inner: ZeroCopy::with_policy(socket, budget, Policy::Auto)? })
     }

@@ -1,12 +1,12 @@
-//! `batched`: several messages gathered into one `sendmsg()`.
+//! `batched`: several messages in one `sendmsg()`.
 //!
-//! The copies: (1) `sendmsg()` copies the fields of all messages of a batch from user memory into socket buffers
-//! (tcp_sendmsg_locked, net/ipv4/tcp.c); (2) the receiver's `recv()` copies once more. What is saved is calls and
-//! segments, and what it costs is delay: a message waits until the batch is full or the caller flushes. So its figures
+//! The copies: (1) `sendmsg()` copies the fields of all messages of a batch from user memory into socket
+//! buffers (tcp_sendmsg_locked, net/ipv4/tcp.c); (2) the receiver's `recv()` copies once more. It saves calls
+//! and segments but adds delay: a message waits until the batch is full or the caller flushes. So its figures
 //! are not comparable with those of a path that sends at once.
 //!
-//! A message is held, by a clone of its `Arc`, until its batch is sent; a ring of fewer messages than a batch has makes
-//! the batches as small as the ring.
+//! A clone of the `Arc` holds each message until its batch is sent. A ring with fewer messages than a batch
+//! makes the batches as small as the ring.
 
 use std::io::{self, IoSlice};
 use std::sync::Arc;
@@ -31,7 +31,7 @@ pub(super) const PATH: SendPath = SendPath {
 /// UIO_MAXIOV (include/uapi/linux/uio.h): the most iovecs that one call takes.
 const IOVECS: usize = 1024;
 
-/// Every message of a batch has its fields in iovecs of their own.
+/// Every field of a message takes an iovec.
 const MESSAGES: usize = IOVECS / FIELDS;
 
 /// Collects messages and sends them together.
@@ -43,7 +43,7 @@ pub struct Batched {
 }
 
 impl Batched {
-    /// A batch is sent when it has so many bytes: one full segment, beyond which there is no call left to save
+    /// A batch is sent when it has this many bytes: one full segment, beyond which fewer calls save nothing
     /// (`copycost run -p onecopy,batched -s 1KiB,64KiB`).
     pub const BYTES: usize = 64 << 10;
 
@@ -52,7 +52,7 @@ impl Batched {
         Self { socket, held: ArrayVec::new(), bytes: 0 }
     }
 
-    /// Sends what is held. An error loses it: the connection is at its end.
+    /// Sends the held messages. An error loses them, because the connection has ended.
     fn send_held(&mut self) -> io::Result<()> {
         let result = send_together(&self.socket, &self.held);
         self.clear();
@@ -66,7 +66,7 @@ impl Batched {
 }
 
 fn send_together(socket: &Socket, messages: &[Arc<Message>]) -> io::Result<()> {
-    // On the stack: a list of iovecs that outlived this call would have to promise what the borrow proves.
+    // On the stack, because a list of iovecs that outlives this call would need `unsafe`.
     let fields = messages.iter().flat_map(|message| message.slices());
     let mut slices: ArrayVec<IoSlice<'_>, IOVECS> = fields.copied().collect();
     let mut rest = &mut slices[..];

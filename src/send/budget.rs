@@ -1,4 +1,4 @@
-//! How much one zero-copy sender may have in flight, so that the kernel never has to refuse it.
+//! How much data one zero-copy sender may have in flight, so that the kernel never refuses a send.
 //!
 //! Three limits refuse a MSG_ZEROCOPY send with ENOBUFS or bound it: the socket's option memory, which holds
 //! the notifications (sock_omalloc, net/core/sock.c); the user's locked memory, which pinned pages are charged
@@ -8,15 +8,15 @@ use std::fs;
 
 use crate::sys::limits;
 
-/// The kernel charges in pages of this size whatever the architecture's page is called (PAGE_SHIFT 12 on x86-64).
+/// The kernel charges in pages of this size, whatever the architecture's page size is (PAGE_SHIFT 12 on
+/// x86-64).
 const PAGE_SHIFT: u32 = 12;
 
-/// What one notification is charged to the option memory: 832 bytes on Linux 6.18, x86-64 (measured by lowering
-/// optmem_max in a network namespace: 576, 1408, 2240 and 3072 bytes allow 1, 2, 3 and 4 unread ones); 1,024
-/// leaves room for other configurations.
+/// What one notification takes of the option memory: 832 bytes on Linux 6.18, x86-64 (docs/tuning.md, "Option
+/// memory"). 1,024 leaves room for other configurations.
 const NOTIFICATION_BYTES: u64 = 1024;
 
-/// net.core.optmem_max before Linux 6.8, the smallest default; taken when the sysctl cannot be read.
+/// net.core.optmem_max before Linux 6.8, the smallest default. Used if the sysctl cannot be read.
 const OPTMEM_OLDEST: u64 = 20 << 10;
 
 /// The limits of this process that bound zero-copy sends.
@@ -24,7 +24,8 @@ const OPTMEM_OLDEST: u64 = 20 << 10;
 pub struct ZeroCopyLimits {
     /// net.core.optmem_max: bytes of option memory for each socket.
     pub optmem_max: u64,
-    /// Pages that the user may lock over all sockets; `None`: no limit (CAP_IPC_LOCK, or RLIMIT_MEMLOCK unlimited).
+    /// Pages that the user may lock with all sockets; `None` is no limit (CAP_IPC_LOCK, or RLIMIT_MEMLOCK
+    /// unlimited).
     pub locked_pages: Option<u64>,
 }
 
@@ -48,7 +49,7 @@ pub struct Budget {
     pub bytes: usize,
     /// Calls handed over and not yet known to be released.
     pub notifications: usize,
-    /// Pages charged to the user; `None`: no limit.
+    /// Pages charged to the user; `None` is no limit.
     pub pages: Option<u64>,
 }
 
@@ -56,8 +57,8 @@ impl Budget {
     /// An equal share of `limits` for each of `senders` sockets whose send buffer is `send_buffer` bytes as
     /// SO_SNDBUF reads back.
     ///
-    /// Twice the send buffer: the kernel itself holds at most one, so that the bound bites only when we are late
-    /// to read what it has long released.
+    /// The bytes are twice the send buffer. The kernel itself holds at most one, so this limit is reached
+    /// only if completions are read late.
     pub fn share(limits: &ZeroCopyLimits, senders: usize, send_buffer: usize) -> Self {
         Self {
             bytes: 2 * send_buffer.max(4096),
@@ -68,12 +69,12 @@ impl Budget {
         }
     }
 
-    /// No bound but the kernel's own refusal: to test what happens at it.
+    /// No limit except the kernel's refusal, to test what happens then.
     pub fn unbounded() -> Self {
         Self { bytes: usize::MAX, notifications: usize::MAX, pages: None }
     }
 
-    /// The most bytes that one call should ask for: a call that takes more than half of the page budget would
+    /// The most bytes that one call should send. A call that takes more than half of the page budget would
     /// leave the connection idle until it is released. `None`: not even the smallest call fits, so copy.
     pub fn longest_call(&self) -> Option<usize> {
         match self.pages {

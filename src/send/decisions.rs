@@ -1,42 +1,42 @@
-//! How messages went, and why: what the ledger of a path that decides tells of its decisions.
+//! How messages were sent, and why: the decisions of a path that chooses, as its ledger shows them.
 
 use std::fmt;
 
-use crate::message::words;
+use crate::names::named_enum;
 
-/// How a message went.
+/// How a message was sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum SendMethod {
     /// Copied by the call that sent it.
     Copied,
-    /// Its large pieces by reference.
+    /// Its large pieces were sent by reference.
     Reference,
 }
 
-words!(SendMethod: Copied = "copied", Reference = "by reference");
+named_enum!(SendMethod: Copied = "copied", Reference = "by reference");
 
-/// Why.
+/// Why a message was sent as it was.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Reason {
-    /// By reference: a piece of it was large enough.
+    /// By reference: a piece was large enough.
     Large,
-    /// By reference, to see whether the kernel copies: nothing was known of the two addresses.
+    /// By reference, to find out whether the kernel copies between the two addresses.
     Asking,
     /// Copied: no piece was large enough.
     Small,
-    /// Copied: between these addresses the kernel copies what it is given by reference.
+    /// Copied: between these addresses the kernel copies data that is sent by reference.
     KernelCopies,
-    /// Copied: between these addresses the kernel has refused (ENOBUFS).
+    /// Copied: between these addresses the kernel has refused sends by reference (ENOBUFS).
     KernelRefuses,
-    /// Copied: another message asks.
+    /// Copied: another message is finding out whether the kernel copies.
     NotKnownYet,
-    /// Copied: this connection sends nothing by reference.
+    /// Copied: this connection cannot send by reference.
     Unable,
 }
 
-words!(Reason:
+named_enum!(Reason:
     Large = "large", Asking = "asking", Small = "small", KernelCopies = "the kernel copies", KernelRefuses = "the kernel refuses",
     NotKnownYet = "not known yet", Unable = "not possible"
 );
@@ -44,7 +44,7 @@ words!(Reason:
 impl Reason {
     const COUNT: usize = Self::ALL.len();
 
-    /// The way that it is a reason for.
+    /// The method that it is a reason for.
     pub fn method(self) -> SendMethod {
         match self {
             Self::Large | Self::Asking => SendMethod::Reference,
@@ -53,25 +53,25 @@ impl Reason {
     }
 }
 
-/// How many messages went which way, by reason.
+/// How many messages were sent for each reason.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-#[serde(from = "form::Told", into = "form::Told")]
+#[serde(from = "form::Stored", into = "form::Stored")]
 pub struct Decisions {
     /// In the order of `Reason::ALL`.
     messages: [u64; Reason::COUNT],
 }
 
 impl From<zerosend::Decisions> for Decisions {
-    fn from(told: zerosend::Decisions) -> Self {
+    fn from(counts: zerosend::Decisions) -> Self {
         let mut decisions = Self::default();
         for (reason, messages) in [
-            (Reason::Large, told.by_reference),
-            (Reason::Asking, told.asking),
-            (Reason::Small, told.small),
-            (Reason::KernelCopies, told.route_copies),
-            (Reason::KernelRefuses, told.route_refuses),
-            (Reason::NotKnownYet, told.route_unknown),
-            (Reason::Unable, told.unable),
+            (Reason::Large, counts.by_reference),
+            (Reason::Asking, counts.asking),
+            (Reason::Small, counts.small),
+            (Reason::KernelCopies, counts.route_copies),
+            (Reason::KernelRefuses, counts.route_refuses),
+            (Reason::NotKnownYet, counts.route_unknown),
+            (Reason::Unable, counts.unable),
         ] {
             decisions.messages[reason as usize] = messages;
         }
@@ -80,23 +80,23 @@ impl From<zerosend::Decisions> for Decisions {
 }
 
 impl Decisions {
-    /// Messages that went as they did for this reason.
+    /// Messages that were sent as they were for this reason.
     pub fn messages(&self, reason: Reason) -> u64 {
         self.messages[reason as usize]
     }
 
-    /// Messages that went this way.
-    pub fn by_method(&self, way: SendMethod) -> u64 {
-        let of_way = Reason::ALL.iter().filter(|reason| reason.method() == way);
-        of_way.fold(0, |sum, reason| sum.saturating_add(self.messages(*reason)))
+    /// Messages that were sent by this method.
+    pub fn by_method(&self, method: SendMethod) -> u64 {
+        let reasons = Reason::ALL.iter().filter(|reason| reason.method() == method);
+        reasons.fold(0, |sum, reason| sum.saturating_add(self.messages(*reason)))
     }
 
-    /// Messages of which anything was decided; 0 for a path that decides nothing.
+    /// All messages with a decision; 0 for a path that has no choice.
     pub fn total(&self) -> u64 {
         self.messages.iter().fold(0, |sum, count| sum.saturating_add(*count))
     }
 
-    /// What was added since `earlier`, a former state of the same decisions.
+    /// The difference to `earlier`, a former state of the same decisions.
     #[must_use]
     pub fn since(&self, earlier: &Self) -> Self {
         self.with(earlier, u64::saturating_sub)
@@ -108,9 +108,9 @@ impl Decisions {
         self.with(other, u64::saturating_add)
     }
 
-    fn with(&self, other: &Self, both: impl Fn(u64, u64) -> u64) -> Self {
+    fn with(&self, other: &Self, combine: impl Fn(u64, u64) -> u64) -> Self {
         let mut messages = self.messages;
-        messages.iter_mut().zip(other.messages).for_each(|(mine, theirs)| *mine = both(*mine, theirs));
+        messages.iter_mut().zip(other.messages).for_each(|(count, other)| *count = combine(*count, other));
         Self { messages }
     }
 }
@@ -128,22 +128,22 @@ impl fmt::Display for Decisions {
             write!(f, "{comma}{way} {:.1} %", percent(self.by_method(*way)))?;
             let reasons =
                 Reason::ALL.iter().filter(|reason| reason.method() == *way && self.messages(**reason) > 0);
-            let told: Vec<String> =
+            let shares: Vec<String> =
                 reasons.map(|reason| format!("{reason} {:.1} %", percent(self.messages(*reason)))).collect();
-            write!(f, " ({})", told.join(", "))?;
+            write!(f, " ({})", shares.join(", "))?;
         }
         Ok(())
     }
 }
 
-/// Decisions as they are kept and sent: in words, so that reasons can be added.
+/// The serialised form: names instead of positions, so that reasons can be added.
 mod form {
     use serde::{Deserialize, Serialize};
 
     use super::{Decisions, Reason};
 
     #[derive(Serialize, Deserialize)]
-    pub(super) struct Told {
+    pub(super) struct Stored {
         chosen: Vec<Chosen>,
     }
 
@@ -154,23 +154,23 @@ mod form {
         messages: u64,
     }
 
-    impl From<Decisions> for Told {
+    impl From<Decisions> for Stored {
         fn from(decisions: Decisions) -> Self {
             let chosen = |reason: &Reason| {
                 let messages = decisions.messages(*reason);
-                let told =
+                let entry =
                     || Chosen { way: reason.method().to_string(), reason: reason.to_string(), messages };
-                (messages > 0).then(told)
+                (messages > 0).then(entry)
             };
             Self { chosen: Reason::ALL.iter().filter_map(chosen).collect() }
         }
     }
 
-    impl From<Told> for Decisions {
-        /// Words of another version are passed over.
-        fn from(told: Told) -> Self {
+    impl From<Stored> for Decisions {
+        /// Ignores unknown names of another version.
+        fn from(stored: Stored) -> Self {
             let mut decisions = Self::default();
-            for Chosen { way, reason, messages } in told.chosen {
+            for Chosen { way, reason, messages } in stored.chosen {
                 if let Ok(reason) = reason.parse::<Reason>()
                     && reason.method().to_string() == way
                 {
@@ -193,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn decisions_are_kept_in_words() {
+    fn decisions_are_serialised_by_name() {
         let decisions = decisions(&[(Reason::KernelCopies, 1)]);
         let text = serde_json::to_string(&decisions).unwrap();
         assert!(text.contains(r#"{"way":"copied","reason":"the kernel copies","messages":1}"#), "{text}");
@@ -206,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn decisions_are_told_in_shares_the_most_frequent_way_first() {
+    fn decisions_are_shown_in_shares_by_frequency() {
         let decisions =
             decisions(&[(Reason::Asking, 1), (Reason::KernelCopies, 8), (Reason::NotKnownYet, 1)]);
         assert_eq!(
@@ -221,19 +221,19 @@ mod tests {
 
     #[test]
     fn every_count_of_zerosend_has_a_reason() {
-        let mut told = zerosend::Decisions::default();
+        let mut counts = zerosend::Decisions::default();
         for count in [
-            &mut told.by_reference,
-            &mut told.asking,
-            &mut told.small,
-            &mut told.route_copies,
-            &mut told.route_refuses,
-            &mut told.route_unknown,
-            &mut told.unable,
+            &mut counts.by_reference,
+            &mut counts.asking,
+            &mut counts.small,
+            &mut counts.route_copies,
+            &mut counts.route_refuses,
+            &mut counts.route_unknown,
+            &mut counts.unable,
         ] {
             *count = 1;
         }
-        let decisions = Decisions::from(told);
+        let decisions = Decisions::from(counts);
         assert!(Reason::ALL.iter().all(|reason| decisions.messages(*reason) == 1), "{decisions}");
     }
 }

@@ -1,9 +1,9 @@
-//! `flatten`: the fields gathered into one buffer, then one `send()`.
+//! `flatten`: copies the fields into one buffer, then calls `send()`.
 //!
-//! The copies: (1) the sender copies every field into a staging buffer of its own, in user space; (2) `send()` copies
-//! the buffer into socket buffers (tcp_sendmsg_locked, net/ipv4/tcp.c); (3) the receiver's `recv()` copies once more.
-//! So this is what sends by two copies literally. The first of them is cheap where the message fits the caches, and it
-//! spares the kernel a walk over eight iovecs.
+//! The copies: (1) the sender copies every field into a staging buffer in user space; (2) `send()` copies the
+//! buffer into socket buffers (tcp_sendmsg_locked, net/ipv4/tcp.c); (3) the receiver's `recv()` copies once
+//! more. So the sender really copies twice. The first copy is cheap if the message fits the caches, and the
+//! kernel does not have to handle eight iovecs.
 
 use std::io;
 use std::sync::Arc;
@@ -21,10 +21,10 @@ pub(super) const PATH: SendPath = SendPath {
     release: Release::OnReturn,
     delays: false,
     probe: |_| Ok(()),
-    open: |socket, _, terms| Ok(Box::new(Flatten::with_staging(socket, terms.staging))),
+    open: |socket, _, config| Ok(Box::new(Flatten::with_staging(socket, config.staging))),
 };
 
-/// Gathers each message into one buffer and sends that.
+/// Copies each message into one buffer and sends it.
 #[derive(Debug)]
 pub struct Flatten {
     socket: Socket,
@@ -38,7 +38,7 @@ impl Flatten {
         Self::with_staging(socket, None)
     }
 
-    /// The same, whose buffer begins at `begin`; `None`: where no copy to or from it is slow.
+    /// As [`Flatten::new`], with the buffer at offset `begin`. `None`: an offset at which no copy is slow.
     pub fn with_staging(socket: Socket, begin: Option<BufferStart>) -> Self {
         Self { socket, staging: Staging::new(begin) }
     }

@@ -1,13 +1,14 @@
-//! `hybrid`: of one message the small fields are copied and the large ones go by MSG_ZEROCOPY.
+//! `hybrid`: copies the small fields of a message and sends the large ones by MSG_ZEROCOPY.
 //!
-//! The copies: (1) `sendmsg()` copies small fields from user memory into socket buffers, with MSG_MORE where a large one
-//! follows; (2) `sendmsg(MSG_ZEROCOPY)` queues references to the pages of the large ones, without a copy; where the
-//! packets are received on the same machine the kernel copies those after all, as it does for `zerocopy`; (3) the
+//! The copies: (1) `sendmsg()` copies small fields from user memory into socket buffers, with MSG_MORE if a
+//! large one follows; (2) `sendmsg(MSG_ZEROCOPY)` queues references to the pages of the large ones without a
+//! copy, but if the receiver is on the same machine, the kernel copies them later, as for `zerocopy`; (3) the
 //! receiver's `recv()` copies once more.
 //!
-//! To pin a page and to be notified costs the same for 32 bytes as for 4 KiB, so a header does better copied, even where
-//! its body does not (Documentation/networking/msg_zerocopy.rst, "mixing"). Fields are sent in their order, neighbours
-//! of one kind by one call. A message whose fields are all small is sent as `onecopy` sends it, and not held.
+//! To pin a page and to send a notification costs the same for 32 bytes as for 4 KiB, so a small header is
+//! cheaper to copy (Documentation/networking/msg_zerocopy.rst, "mixing"). Fields keep their order, and
+//! adjacent fields of one kind share a call. A message with only small fields is sent as `onecopy` sends it
+//! and is not held.
 
 use std::io::{self, IoSlice};
 use std::sync::Arc;
@@ -26,7 +27,7 @@ pub(super) const PATH: SendPath = SendPath {
     release: Release::OnCompletion,
     delays: false,
     probe: zero_copy::has_zero_copy,
-    open: |socket, _, terms| Ok(Box::new(Hybrid::new(socket, terms.budget)?)),
+    open: |socket, _, config| Ok(Box::new(Hybrid::new(socket, config.budget)?)),
 };
 
 /// Copies small fields and sends large ones by reference.
@@ -36,23 +37,21 @@ pub struct Hybrid {
 }
 
 impl Hybrid {
-    /// A field is large from so many bytes on. Where nothing is copied after all (`copycost run --over lab -p
-    /// onecopy,zerocopy --fields single --layout arena`) a field of 8 KiB by reference costs the sender 1.24 of what the copy
-    /// costs hot and 0.82 cold, one of 16 KiB 0.98 and 0.68, one of 32 KiB 0.80 and 0.58.
+    /// A field is large from this many bytes on: see docs/tuning.md, "`hybrid`".
     pub const LARGE: usize = 16 << 10;
 
-    /// A sender on a connected socket; sets SO_ZEROCOPY.
+    /// A sender on a connected socket. Sets SO_ZEROCOPY.
     pub fn new(socket: Socket, budget: Budget) -> io::Result<Self> {
         Ok(Self { inner: ZeroCopy::new(socket, budget)? })
     }
 }
 
-/// Whether a field goes by reference.
+/// Whether a field is sent by reference.
 pub(super) fn is_large(field: &IoSlice<'_>) -> bool {
     field.len() >= Hybrid::LARGE
 }
 
-/// A message as a payload in which each field goes the way of its size; neighbours of one kind are one segment.
+/// The payload of a message, in which adjacent fields of one kind are one segment.
 fn divided(message: &Arc<Message>) -> Payload {
     let (mut payload, mut left, mut at) = (Payload::new(), message.slices(), 0);
     while let Some(first) = left.first() {
@@ -98,7 +97,7 @@ mod tests {
     use crate::message::{Fields, Spec};
     use crate::send::drain;
 
-    /// What becomes of one message: by reference, by copy, and in how many calls.
+    /// How one message is sent: the calls by reference, the copied parts and all calls.
     fn sent(fields: Fields, size: usize) -> (u64, u64, u64) {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let mut client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
@@ -123,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn each_field_goes_the_way_of_its_size() {
+    fn the_size_of_a_field_decides_how_it_is_sent() {
         const LARGE: usize = Hybrid::LARGE;
         assert_eq!(
             sent(Fields::Headed, 7 * 32 + LARGE),

@@ -1,4 +1,4 @@
-//! What the kernel told a sender, in numbers and in a word.
+//! What the kernel reported to a sender, as counts and as a summary.
 
 use std::fmt;
 use std::time::Duration;
@@ -6,93 +6,103 @@ use std::time::Duration;
 use super::Decisions;
 use crate::latency::Latencies;
 
-/// What the kernel told a sender. Counts are of system calls that carried MSG_ZEROCOPY, not of messages.
+/// Gives the macro `$with` the names of all counts of a [`Ledger`]: sums, differences and records have them from here.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! with_ledger_counts {
+    ($with:ident) => {
+        $with!(
+            sends,
+            completed,
+            copied,
+            doubtful,
+            merged_ranges,
+            enobufs,
+            waits,
+            fallbacks,
+            plain,
+            aborted,
+            undrained
+        )
+    };
+}
+
+/// What the kernel reported to a sender. Counts are of system calls with MSG_ZEROCOPY, not of messages.
 #[derive(Debug, Clone, Default, serde::Serialize, serde::Deserialize)]
 pub struct Ledger {
-    /// Calls that the kernel took by reference: each is to be completed once.
+    /// Calls that the kernel accepted by reference. Each is completed once.
     pub sends: u64,
     /// Calls whose completion was read.
     pub completed: u64,
-    /// Completed calls that lie in a range marked copied. The kernel merges ranges and keeps the first mark, so
-    /// this is exact only where all marks agree (skb_zerocopy_notify_extend, net/core/skbuff.c).
+    /// Completed calls in a range marked as copied. The kernel merges ranges and keeps the first mark, so
+    /// this is exact only if all marks are the same (skb_zerocopy_notify_extend, net/core/skbuff.c).
     pub copied: u64,
-    /// Completed calls marked copied by a mark that proves nothing: io_uring links the notifications of the sends that
-    /// share a packet, only the first of them hears how it went, and the others say copied (io_link_skb and
+    /// Completed calls whose mark "copied" proves nothing. io_uring links the notifications of sends that
+    /// share a packet; only the first has the true mark, and the others always say copied (io_link_skb and
     /// io_tx_ubuf_complete, io_uring/notif.c). They are not in `copied`.
     pub doubtful: u64,
-    /// Notifications that told of more than one call.
+    /// Notifications for more than one call.
     pub merged_ranges: u64,
-    /// Calls refused with ENOBUFS and repeated.
+    /// Calls that were refused with ENOBUFS and repeated.
     pub enobufs: u64,
-    /// Waits because the bound on what may be in flight was reached.
+    /// Waits because the limit of data in flight was reached.
     pub waits: u64,
-    /// Calls that were made without MSG_ZEROCOPY: it was refused, or the bound left no room, and nothing was released
-    /// within a moment.
+    /// Calls without MSG_ZEROCOPY, because it was refused or because the limit left no room and nothing was
+    /// released in time.
     pub fallbacks: u64,
-    /// Parts of messages that the path chose to copy without asking for more: they were small.
+    /// Parts of messages that the path chose to copy because they were small.
     #[serde(default)]
     pub plain: u64,
-    /// Which way the path chose for its messages, and why; empty for a path that has one way.
+    /// How the path chose to send its messages, and why; empty for a path that has no choice.
     #[serde(default)]
     pub decisions: Box<Decisions>,
-    /// Calls whose memory came back only because the connection was ended before the peer had read it.
+    /// Calls whose memory was released only because the connection was ended before the peer had read the
+    /// data.
     pub aborted: u64,
-    /// Calls that the kernel still held when the sender was given up; their memory is leaked.
+    /// Calls that the kernel still held when the sender was dropped. Their memory is leaked.
     pub undrained: u64,
-    /// The most bytes that were in flight at once, as far as the sender knew.
+    /// The most bytes in flight at once, as far as the sender knew.
     pub peak_in_flight_bytes: u64,
-    /// From the send to the reading of its notification, for one call at a time. It holds our own interval
-    /// between two looks at the error queue.
+    /// The time from a send to the reading of its notification, measured for one call at a time. It includes
+    /// the interval between two readings of the error queue.
     pub notification: Latencies,
 }
 
 impl Ledger {
-    /// What was added since `earlier`, a former state of the same ledger. The peak stays what it was.
+    /// The difference to `earlier`, a former state of the same ledger. The peak stays as it is.
     #[must_use]
     pub fn since(&self, earlier: &Self) -> Self {
-        Self {
-            sends: self.sends - earlier.sends,
-            completed: self.completed - earlier.completed,
-            copied: self.copied - earlier.copied,
-            doubtful: self.doubtful - earlier.doubtful,
-            merged_ranges: self.merged_ranges - earlier.merged_ranges,
-            enobufs: self.enobufs - earlier.enobufs,
-            waits: self.waits - earlier.waits,
-            fallbacks: self.fallbacks - earlier.fallbacks,
-            plain: self.plain - earlier.plain,
-            decisions: Box::new(self.decisions.since(&earlier.decisions)),
-            aborted: self.aborted - earlier.aborted,
-            undrained: self.undrained - earlier.undrained,
-            peak_in_flight_bytes: self.peak_in_flight_bytes,
-            notification: self.notification.since(&earlier.notification),
+        macro_rules! difference {
+            ($($count:ident),+) => {
+                Self {
+                    $($count: self.$count - earlier.$count,)+
+                    decisions: Box::new(self.decisions.since(&earlier.decisions)),
+                    peak_in_flight_bytes: self.peak_in_flight_bytes,
+                    notification: self.notification.since(&earlier.notification),
+                }
+            };
         }
+        with_ledger_counts!(difference)
     }
 
     /// Adds another sender's ledger; the peak is the larger of the two.
     pub fn add(&mut self, other: &Self) {
-        self.sends += other.sends;
-        self.completed += other.completed;
-        self.copied += other.copied;
-        self.doubtful += other.doubtful;
-        self.merged_ranges += other.merged_ranges;
-        self.enobufs += other.enobufs;
-        self.waits += other.waits;
-        self.fallbacks += other.fallbacks;
-        self.plain += other.plain;
+        macro_rules! add {
+            ($($count:ident),+) => { $(self.$count += other.$count;)+ };
+        }
+        with_ledger_counts!(add);
         *self.decisions = self.decisions.and(&other.decisions);
-        self.aborted += other.aborted;
-        self.undrained += other.undrained;
         self.peak_in_flight_bytes = self.peak_in_flight_bytes.max(other.peak_in_flight_bytes);
         self.notification.add(&other.notification);
     }
 
-    /// The share of the completed calls that were marked copied; `None` when nothing was completed, or where the marks
-    /// prove nothing.
+    /// The share of completed calls marked as copied; `None` if nothing was completed, or if the marks prove
+    /// nothing.
     pub fn copied_share(&self) -> Option<f64> {
         (self.completed > 0 && self.doubtful == 0).then(|| self.copied as f64 / self.completed as f64)
     }
 
-    /// The word for what happened to the bytes, from the kernel's marks alone.
+    /// What happened to the bytes, by the kernel's marks alone.
     pub fn copies(&self) -> Copies {
         let asked_for_a_copy = self.fallbacks + self.plain > 0;
         match (self.completed, self.copied) {
@@ -105,7 +115,8 @@ impl Ledger {
         }
     }
 
-    /// The word where every send is known to be copied on the way (`why`), whatever the marks are worth; and its reason.
+    /// What happened to the bytes, with the reason. `why` is set if every send on this route is known to be
+    /// copied, whatever the marks say.
     pub fn judged(&self, why: Option<&str>) -> (Copies, Option<String>) {
         let all_marked = self.copied + self.doubtful == self.completed;
         let known = why.filter(|_| self.copied + self.doubtful > 0).map(str::to_owned);
@@ -114,7 +125,7 @@ impl Ledger {
             Copies::Unknown if self.doubtful > 0 => {
                 (Copies::Unknown, Some("io_uring marks sends that share a packet as copied".to_owned()))
             }
-            word => (word, known),
+            copies => (copies, known),
         }
     }
 
@@ -130,11 +141,11 @@ impl Ledger {
 pub enum Copies {
     /// Every completed send was marked copied.
     Copied,
-    /// Some were.
+    /// Some completed sends were marked copied.
     Mixed,
-    /// None was. The kernel's word only: an XDP program on the way can hide a copy.
+    /// No completed send was marked copied. An XDP program on the route can still hide a copy.
     NotCopied,
-    /// A probe saw memory that was changed after the send arrive changed.
+    /// A probe changed memory after the send, and the change arrived.
     ByReference,
     /// Nothing was completed, so nothing is known.
     Unknown,
@@ -161,8 +172,8 @@ mod tests {
     }
 
     #[test]
-    fn what_was_copied_is_called_copied() {
-        for (completed, copied, fallbacks, word) in [
+    fn the_marks_decide_what_happened_to_the_bytes() {
+        for (completed, copied, fallbacks, name) in [
             (0, 0, 0, "unknown"),
             (0, 0, 3, "copied"),
             (5, 5, 0, "copied"),
@@ -171,10 +182,10 @@ mod tests {
             (5, 0, 1, "mixed"),
             (5, 0, 0, "not copied (kernel's word)"),
         ] {
-            assert_eq!(ledger(completed, copied, fallbacks).copies().to_string(), word);
-            // What was copied by choice was copied as well as what was copied by need.
+            assert_eq!(ledger(completed, copied, fallbacks).copies().to_string(), name);
+            // Calls that were copied by choice count like calls that had to be copied.
             let chosen = Ledger { plain: fallbacks, ..ledger(completed, copied, 0) };
-            assert_eq!(chosen.copies().to_string(), word);
+            assert_eq!(chosen.copies().to_string(), name);
         }
     }
 

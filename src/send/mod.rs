@@ -1,7 +1,8 @@
-//! The send paths: ways to hand a message to the kernel. The family's shape, and the one list of its members.
+//! The send paths: the ways to hand a message to the kernel. This file has their common interface and the
+//! list of them.
 //!
-//! A new path is a file beside these, a `mod` line and an entry in [`ALL`]. Benchmark ids, `copycost list`,
-//! `--path`, the delivery tests and the README's table read that list.
+//! A new path is a file in this directory, a `mod` line and an entry in [`ALL`]. Benchmark ids, `copycost
+//! list`, `--path`, the delivery tests and the README's table use this list.
 
 mod adaptive;
 mod batched;
@@ -28,7 +29,6 @@ use arrayvec::ArrayVec;
 
 use crate::message::{Buffers, FIELDS, Layout, Message, Spec};
 use crate::offset::BufferStart;
-use crate::pool::MessagePool;
 use crate::sys::socket::SendFlags;
 
 pub use crate::sys::socket::Socket;
@@ -46,7 +46,7 @@ pub use two_copy::TwoCopy;
 pub use vmsplice::Vmsplice;
 pub use zero_copy::ZeroCopy;
 
-/// Every send path, in the order in which they are shown.
+/// Every send path, in display order.
 pub static ALL: &[SendPath] = &[
     two_copy::PATH,
     one_copy::PATH,
@@ -64,11 +64,11 @@ pub static ALL: &[SendPath] = &[
     adaptive::PATH,
 ];
 
-/// The three paths of the original experiment: what `cargo bench` measures unless more is asked for.
+/// The three paths of the original experiment, which `cargo bench` measures by default.
 pub const ORIGINAL: [&str; 3] = [two_copy::PATH.name, one_copy::PATH.name, zero_copy::PATH.name];
 
-/// What is compared unless paths are named: those of the original experiment, and the one that is often ahead of them where
-/// messages are small.
+/// The paths that are compared by default: those of the original experiment, and the one that is often faster
+/// for small messages.
 pub const USUAL: [&str; 4] = [ORIGINAL[0], ORIGINAL[1], ORIGINAL[2], flatten::PATH.name];
 
 /// The path of this name.
@@ -76,16 +76,16 @@ pub fn by_name(name: &str) -> Option<&'static SendPath> {
     ALL.iter().find(|path| path.name == name)
 }
 
-/// The path that does what `word` names: a system call, a flag, a function of a library.
-pub fn known_as(word: &str) -> Option<&'static SendPath> {
+/// The path that uses `alias`: a system call, a flag, a function of a library.
+pub fn known_as(alias: &str) -> Option<&'static SendPath> {
     let plain = |text: &str| text.to_ascii_lowercase().replace(['-', '_', '(', ')'], "");
-    let wanted = plain(word);
+    let wanted = plain(alias);
     ALL.iter().find(|path| [path.name].iter().chain(path.also).any(|known| plain(known) == wanted))
 }
 
 /// One way to hand messages to the kernel.
 ///
-/// What else people call a path leads to it:
+/// Other names lead to a path too:
 ///
 /// ```
 /// assert_eq!(copycost::send::known_as("write_vectored").unwrap().name, "onecopy");
@@ -94,23 +94,26 @@ pub fn known_as(word: &str) -> Option<&'static SendPath> {
 pub struct SendPath {
     /// The first part of the benchmark id.
     pub name: &'static str,
-    /// One line: the copies, in order, and who makes them.
+    /// One line: the copies in order and who makes them.
     pub about: &'static str,
-    /// Calls and types by which people know it, whatever their case.
+    /// Calls and types that users may know it by. Case does not matter.
     pub also: &'static [&'static str],
     /// When the caller may write into a message again.
     pub release: Release,
-    /// Holds messages back to send them in batches: not comparable with paths that do not.
+    /// Whether it holds messages back to send them in batches. It is then not comparable with other paths.
     pub delays: bool,
-    /// Whether this kernel and this message can be had.
+    /// Checks whether this kernel can send this message by this path.
     pub probe: fn(&Spec) -> Result<(), Unsupported>,
-    /// A sender on a connection.
-    pub open: fn(Socket, &MessagePool, SenderConfig) -> io::Result<Box<dyn Sender>>,
+    /// Opens a sender on a connection.
+    pub open: OpenSender,
 }
 
+/// Opens a sender on a connection. It may register the memory of the messages with the kernel.
+pub type OpenSender = fn(Socket, &[Arc<Message>], SenderConfig) -> io::Result<Box<dyn Sender>>;
+
 impl SendPath {
-    /// The message nearest to `spec` that this path can send here: where it must be, one that is never rewritten, or
-    /// laid out otherwise. The error is the reason why not even that can be had.
+    /// The message nearest to `spec` that this path can send here. If necessary, it is never rewritten or has
+    /// another layout. The error says why even that is not possible.
     pub fn nearest(&self, spec: &Spec) -> Result<Spec, Unsupported> {
         let reason = match (self.probe)(spec) {
             Ok(()) => return Ok(*spec),
@@ -124,40 +127,40 @@ impl SendPath {
     }
 }
 
-/// What a sender is opened with, beside its connection and its messages.
+/// The settings of a sender.
 #[derive(Debug, Clone)]
 pub struct SenderConfig {
-    /// What it may have in flight.
+    /// How much it may have in flight.
     pub budget: Budget,
-    /// Each message is waited for (a latency run, with TCP_NODELAY): a path that makes several calls for a message
-    /// joins them with MSG_MORE, or each call would be a segment of its own.
+    /// Whether the client waits for each message (a latency run with TCP_NODELAY). A path with several calls
+    /// for a message then joins them with MSG_MORE, because otherwise each call would be a segment.
     pub urgent: bool,
-    /// Where the buffer begins that a path gathers fields in; `None`: where no copy to or from it is slow.
+    /// The offset of the buffer in which a path joins fields. `None`: an offset at which no copy is slow.
     pub staging: Option<BufferStart>,
 }
 
 impl SenderConfig {
-    /// Within `budget`, for messages that nobody waits for, of a server that has learned nothing yet.
+    /// Settings within `budget` for messages that no client waits for.
     pub fn within(budget: Budget) -> Self {
         Self { budget, urgent: false, staging: None }
     }
 }
 
-/// When a path lets go of a message's memory.
+/// When a path releases a message's memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Release {
-    /// As soon as `send` returns: the bytes were copied.
+    /// When `send` returns, because the bytes were copied.
     OnReturn,
-    /// When it has been flushed: the path holds messages back, and copies them then.
+    /// When the path is flushed: it holds messages back and copies them then.
     OnFlush,
-    /// When the kernel has said that it is done with the pages.
+    /// When the kernel has reported that it is done with the pages.
     OnCompletion,
-    /// Never, because the kernel does not say: the path keeps the message for as long as anybody else has a clone of its
-    /// `Arc`, so that it is never written again.
+    /// Never, because the kernel does not report it. The path keeps the message as long as anyone else has a
+    /// clone of its `Arc`, so that it is never rewritten.
     Never,
 }
 
-/// For a path that is never told that memory is free: such memory cannot be written again.
+/// For a path that never learns when memory is free, so that it cannot be rewritten.
 fn constant_only(spec: &Spec) -> Result<(), Unsupported> {
     match spec.buffers {
         Buffers::Constant => Ok(()),
@@ -171,69 +174,69 @@ fn constant_only(spec: &Spec) -> Result<(), Unsupported> {
 
 /// Takes messages and hands them to the kernel.
 ///
-/// Not `Send`: an io_uring that one thread has entered works on that thread alone. Open a sender on the thread that uses
-/// it.
+/// Not `Send`, because an io_uring works only on the thread that entered it first. Open a sender on the
+/// thread that uses it.
 ///
 /// ```compile_fail
 /// fn moves<T: Send>() {}
 /// moves::<Box<dyn copycost::send::Sender>>();
 /// ```
 pub trait Sender: fmt::Debug {
-    /// Takes one message, in order, short writes included. Keeps a clone of the `Arc` for as long as the kernel
-    /// may read the memory. An error ends the connection: part of the message may have been sent.
+    /// Sends one message completely, after all earlier ones. Keeps a clone of the `Arc` for as long as the
+    /// kernel may read the memory. An error ends the connection: part of the message may have been sent.
     fn send(&mut self, message: &Arc<Message>) -> io::Result<()>;
 
-    /// Hands over what the path holds back.
+    /// Sends the messages that the path holds back.
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
     }
 
-    /// Lets go of at least one message that the kernel has released, waiting for it until `by` (then
-    /// `TimedOut`). False: nothing is held.
+    /// Releases at least one message that the kernel is done with. Waits for it until `by`, then fails with
+    /// `TimedOut`. Returns false if no message is held.
     fn reap(&mut self, by: Instant) -> io::Result<bool> {
         let _ = by;
         Ok(false)
     }
 
-    /// Ends the connection without waiting for the peer, to get back what it never read. What the kernel keeps
-    /// even so is leaked, because freed memory could still be sent.
+    /// Ends the connection without waiting for the peer, to get back memory that the peer never read. Memory
+    /// that the kernel still keeps is leaked, because freed memory could be sent.
     fn abort(&mut self) {}
 
-    /// Where in a page the buffer begins that fields are gathered in, as read back; `None` where there is none, or nothing was
+    /// The offset in a page of the buffer in which fields are joined; `None` if there is none or nothing was
     /// sent yet.
     fn staging_offset(&self) -> Option<usize> {
         None
     }
 
-    /// What the kernel has said so far; readable after any error. Zeroes for a path that is told nothing.
+    /// What the kernel has reported so far. It can be read after any error. All zeros for a path without
+    /// reports.
     fn ledger(&self) -> Ledger {
         Ledger::default()
     }
 }
 
-/// Flushes, then reaps until nothing is held. `TimedOut` when that is not so at `by`.
+/// Flushes, then reaps until no message is held. Fails with `TimedOut` at `by`.
 pub fn drain(sender: &mut dyn Sender, by: Instant) -> io::Result<()> {
     sender.flush()?;
     while sender.reap(by)? {}
     Ok(())
 }
 
-/// A sender at its bound waits this long for a release before it copies instead. To copy 64 KiB takes 10 µs, and what
-/// is not released within a millisecond waits for a delayed acknowledgement of 40 ms: with 64 KiB of lockable memory
-/// waiting for it moved 1 MB/s over loopback, where copying moves gigabytes.
+/// A sender at its limit waits this long for a release and then copies. Memory that is not released by then
+/// usually waits for a delayed acknowledgement: see docs/tuning.md, "Waiting at the bound".
 const RELEASE_TIMEOUT: Duration = Duration::from_millis(1);
 
-/// Waits a moment by `reap` for the kernel to release something. False: copying is the faster way on. A sender that is
-/// `starved` has waited in vain: it copies without waiting, until something is released.
+/// Waits by `reap` for the kernel to release something. Returns false if it is faster to copy. A `starved`
+/// sender has waited in vain before: it does not wait until something was released.
 fn released_soon(starved: bool, reap: impl FnOnce(Instant) -> io::Result<bool>) -> io::Result<bool> {
-    let moment = if starved { Duration::ZERO } else { RELEASE_TIMEOUT };
-    match reap(Instant::now() + moment) {
+    let timeout = if starved { Duration::ZERO } else { RELEASE_TIMEOUT };
+    match reap(Instant::now() + timeout) {
         Err(error) if error.kind() == io::ErrorKind::TimedOut => Ok(false),
         result => result,
     }
 }
 
-/// Hands all of `message` to `call`, again with what is left and its length after each short count.
+/// Passes all of `message` to `call`, and after each short count the rest and its length.
 #[inline]
 fn send_all(
     message: &Message,
@@ -242,7 +245,7 @@ fn send_all(
     send_slices(message.slices(), message.size(), call)
 }
 
-/// The same for `slices` of `size` bytes.
+/// As [`send_all`], for `slices` of `size` bytes.
 #[inline]
 fn send_slices(
     slices: &[IoSlice<'_>],
@@ -252,7 +255,7 @@ fn send_slices(
     let mut tail;
     let mut rest = slices;
     let mut sent = 0;
-    // One place that calls, so that it is inlined (the reason stands in `Socket::counted`).
+    // A single call site, so that `call` is inlined (`Socket::counted` has the reason).
     while sent < size {
         sent += call(rest, size - sent)?;
         if sent < size {
@@ -263,7 +266,7 @@ fn send_slices(
     Ok(())
 }
 
-/// `slices`, a message's at most, without their first `sent` bytes.
+/// `slices` without their first `sent` bytes. There are at most as many as a message has fields.
 #[cold]
 fn tail_of<'a>(slices: &'a [IoSlice<'_>], sent: usize) -> ArrayVec<IoSlice<'a>, FIELDS> {
     let mut skip = sent;
@@ -279,7 +282,7 @@ fn tail_of<'a>(slices: &'a [IoSlice<'_>], sent: usize) -> ArrayVec<IoSlice<'a>, 
 }
 
 /// Sends all of `bytes`, again after each short count.
-#[inline(always)] // For the reason that stands in `Socket::counted`.
+#[inline(always)] // `Socket::counted` has the reason.
 fn send_bytes(socket: &Socket, bytes: &[u8], flags: SendFlags) -> io::Result<()> {
     let mut rest = bytes;
     while !rest.is_empty() {
@@ -289,7 +292,7 @@ fn send_bytes(socket: &Socket, bytes: &[u8], flags: SendFlags) -> io::Result<()>
     Ok(())
 }
 
-/// A blocking send reports its timeout as EAGAIN; say what it means.
+/// A blocking send reports its timeout as EAGAIN, which the user would not understand.
 fn stalled(error: io::Error) -> io::Error {
     match error.kind() {
         io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => {
@@ -313,7 +316,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_never_released_is_never_rewritten() {
+    fn messages_that_are_never_released_are_never_rewritten() {
         for path in ALL.iter().filter(|path| path.release == Release::Never) {
             let fitting = path.nearest(&Spec::new(64).unwrap()).unwrap();
             let ring = Spec { buffers: Buffers::Ring(2), ..fitting };

@@ -1,8 +1,9 @@
 //! `more`: one `send()` for each field, all but the last with MSG_MORE.
 //!
 //! The copies: (1) each `send()` copies its field from user memory into socket buffers (tcp_sendmsg_locked,
-//! net/ipv4/tcp.c); (2) the receiver's `recv()` copies once more. The calls are those of `twocopy`; MSG_MORE keeps the
-//! kernel from sending a segment before the message is whole, so the segments are those of `onecopy`.
+//! net/ipv4/tcp.c); (2) the receiver's `recv()` copies once more. The calls are those of `twocopy`. MSG_MORE
+//! keeps the kernel from sending a segment before the message is complete, so the segments are those of
+//! `onecopy`.
 
 use super::{Release, SendPath, TwoCopy};
 

@@ -1,4 +1,4 @@
-//! `onecopy`: one `sendmsg()` with an iovec for each field, scatter-gather.
+//! `onecopy`: one `sendmsg()` with an iovec for each field (scatter-gather).
 //!
 //! The copies: (1) `sendmsg()` copies every field from user memory straight into socket buffers, without a
 //! staging buffer (tcp_sendmsg_locked, net/ipv4/tcp.c); (2) the receiver's `recv()` copies once more.

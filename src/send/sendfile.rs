@@ -1,13 +1,14 @@
-//! `sendfile`: one `sendfile()` from the memfd that the fields lie in.
+//! `sendfile`: one `sendfile()` from the memfd that holds the fields.
 //!
-//! The copies: (1) `sendfile()` puts references to the file's pages into the socket, without a copy (splice_to_socket
-//! with MSG_SPLICE_PAGES, fs/splice.c, since Linux 6.5; sendpage before); they stay references over loopback too, up to
-//! the receiver's socket; (2) the receiver's `recv()` copies once.
+//! The copies: (1) `sendfile()` puts references to the file's pages into the socket without a copy
+//! (splice_to_socket with MSG_SPLICE_PAGES, fs/splice.c, since Linux 6.5; sendpage before). Over loopback
+//! they stay references up to the receiver's socket; (2) the receiver's `recv()` copies once.
 //!
-//! No notification says when the kernel has let go of the pages, and an acknowledgement does not either: over loopback
-//! the receiver's queue holds the same pages. So the sender keeps a clone of each message's `Arc` for as long as anybody
-//! else has one, also when it is gone itself ([`HeldMessages`]): the memory is never written again. A message that has no other
-//! owner is dropped with the sender and does no harm: the kernel keeps the pages, and nobody else gets them.
+//! The kernel never reports when it is done with these pages, and an acknowledgement does not show it: over
+//! loopback the receiver's queue holds the same pages. So the sender keeps a clone of each message's `Arc` as
+//! long as anyone else has one, even after the sender is dropped ([`HeldMessages`]), and the memory is never
+//! rewritten. A message without another owner can be dropped with the sender, because the kernel keeps the
+//! pages and gives them to nobody else.
 
 use std::io;
 use std::sync::Arc;
@@ -39,7 +40,7 @@ fn probe(spec: &Spec) -> Result<(), Unsupported> {
     })
 }
 
-/// Sends messages that lie in a file.
+/// Sends messages from a file.
 #[derive(Debug)]
 pub struct SendFile {
     socket: Socket,
@@ -47,7 +48,7 @@ pub struct SendFile {
 }
 
 impl SendFile {
-    /// A sender on a connected socket, of messages with the layout [`Layout::Memfd`] alone.
+    /// A sender on a connected socket for messages with the layout [`Layout::Memfd`].
     pub fn new(socket: Socket) -> Self {
         Self { socket, kept: HeldMessages::default() }
     }
@@ -59,7 +60,7 @@ impl Sender for SendFile {
             let why = "sendfile() sends only messages of the layout memfd";
             return Err(io::Error::new(io::ErrorKind::InvalidInput, why));
         }
-        // The fields are neighbours, so that one call sends them all.
+        // The fields are adjacent, so one call sends them all.
         send_all(message, |_, left| {
             self.socket.sendfile(&mut self.kept, message, message.size() - left).map_err(stalled)
         })

@@ -1,5 +1,5 @@
-//! Where fields are gathered before they are sent: a buffer that begins where copying the messages into it, and the kernel's
-//! copying out of it, is fast on every CPU.
+//! The buffer in which fields are joined before they are sent. Its offset makes both copies fast on every
+//! CPU: of the fields into it, and by the kernel out of it.
 
 use std::io;
 
@@ -7,7 +7,6 @@ use crate::message::Message;
 use crate::offset::{BufferStart, PERIOD, draw, is_slow};
 use crate::sys::memory::Block;
 
-/// A buffer for gathered fields.
 #[derive(Debug)]
 pub(super) struct Staging {
     begin: Option<BufferStart>,
@@ -16,20 +15,20 @@ pub(super) struct Staging {
 
 #[derive(Debug)]
 enum StagingMemory {
-    /// Nothing was gathered yet.
+    /// No fields were joined yet.
     None,
-    /// From so many bytes into the block on.
+    /// The part of the block from this offset on.
     Block(Block, usize),
     Allocated(Box<[u8]>),
 }
 
 impl Staging {
-    /// A buffer that begins at `begin`; `None`: where the first message can be copied to without a slow copy.
+    /// A buffer at offset `begin`. `None`: an offset at which the first message has no slow copy.
     pub(super) fn new(begin: Option<BufferStart>) -> Self {
         Self { begin, memory: StagingMemory::None }
     }
 
-    /// The bytes, at least `length` of them, for `message` and others like it.
+    /// At least `length` bytes, for `message` and others with the same layout.
     #[inline]
     pub(super) fn for_message(&mut self, message: &Message, length: usize) -> io::Result<&mut [u8]> {
         if self.length() < length {
@@ -42,7 +41,7 @@ impl Staging {
         })
     }
 
-    /// How many bytes there are.
+    /// The length in bytes.
     #[inline]
     pub(super) fn length(&self) -> usize {
         match &self.memory {
@@ -52,7 +51,7 @@ impl Staging {
         }
     }
 
-    /// Where in a page it begins; `None`: there is none yet.
+    /// The offset in a page; `None` if there is no buffer yet.
     pub(super) fn offset(&self) -> Option<usize> {
         match &self.memory {
             StagingMemory::None => None,
@@ -63,7 +62,7 @@ impl Staging {
 
     #[cold]
     fn grow(&mut self, message: &Message, length: usize) -> io::Result<()> {
-        let begin = *self.begin.get_or_insert_with(|| BufferStart::At(free_for(message)));
+        let begin = *self.begin.get_or_insert_with(|| BufferStart::At(fast_offset(message)));
         self.memory = match begin {
             BufferStart::At(first) => {
                 StagingMemory::Block(Block::pages(usize::from(first) + length)?, first.into())
@@ -74,9 +73,9 @@ impl Staging {
     }
 }
 
-/// Where a buffer can begin so that neither gathering `message` in it nor sending it from there is a slow copy. Decided by
-/// where the message lies, which is drawn for a set-up and the same for all of its paths.
-fn free_for(message: &Message) -> u16 {
+/// An offset at which no copy of `message` into the buffer and no send from it is slow. The message's address
+/// decides it, which is drawn for a set-up and the same for all its paths.
+fn fast_offset(message: &Message) -> u16 {
     let slices = message.slices();
     let source = |field: &[u8]| field.as_ptr() as usize;
     let seed = slices.first().map_or(0, |field| source(field) % PERIOD);
@@ -98,7 +97,7 @@ mod tests {
     use crate::offset::Offset;
 
     #[test]
-    fn no_field_of_any_message_is_gathered_by_a_slow_copy() {
+    fn no_field_is_copied_slowly() {
         for size in [8, 1000, 1024, 4096, 16_384, 65_536, 100_001] {
             for (seed, layout) in (0..).zip(Layout::ALL.iter().cycle().take(40)) {
                 for fields in Fields::ALL {
@@ -119,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn it_begins_where_it_was_told_to_also_when_it_grows() {
+    fn it_keeps_its_offset_when_it_grows() {
         let message = Message::from_bytes(*b"four");
         let mut staging = Staging::new(Some(BufferStart::At(4080)));
         for length in [4, 5000, 100_000] {

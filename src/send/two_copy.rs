@@ -1,9 +1,9 @@
 //! `twocopy`: one `send()` for each field, the baseline of the original experiment.
 //!
 //! The copies: (1) each `send()` copies its field from user memory into socket buffers (tcp_sendmsg_locked,
-//! net/ipv4/tcp.c); (2) the receiver's `recv()` copies once more. So a byte crosses from user to kernel once,
-//! as with `onecopy`; the difference is eight system calls instead of one, and smaller segments. The name is
-//! the original's; the path with a literal second copy on the sending side is `flatten`.
+//! net/ipv4/tcp.c); (2) the receiver's `recv()` copies once more. So each byte is copied from user to kernel
+//! once, as with `onecopy`, but by eight system calls and in smaller segments. The name is from the original
+//! experiment; the path that copies twice on the sending side is `flatten`.
 
 use std::io;
 use std::sync::Arc;
@@ -19,20 +19,20 @@ pub(super) const PATH: SendPath = SendPath {
     release: Release::OnReturn,
     delays: false,
     probe: |_| Ok(()),
-    open: |socket, _, terms| Ok(Box::new(TwoCopy::new(socket, terms.urgent))),
+    open: |socket, _, config| Ok(Box::new(TwoCopy::new(socket, config.urgent))),
 };
 
-/// Sends each field by a call of its own.
+/// Sends each field by one call.
 #[derive(Debug)]
 pub struct TwoCopy {
     socket: Socket,
-    /// For all fields but the last.
+    /// The flags for all fields but the last.
     flags: SendFlags,
 }
 
 impl TwoCopy {
-    /// A sender on a connected socket. With `urgent` the fields of a message are joined by MSG_MORE, so that
-    /// TCP_NODELAY does not make a segment of each.
+    /// A sender on a connected socket. With `urgent`, MSG_MORE joins the fields of a message, so that
+    /// TCP_NODELAY does not send each as a segment.
     pub fn new(socket: Socket, urgent: bool) -> Self {
         Self { socket, flags: if urgent { SendFlags::MORE } else { SendFlags::NONE } }
     }

@@ -1,14 +1,15 @@
-//! `vmsplice`: the fields' pages by `vmsplice()` into a pipe, and by `splice()` from the pipe to the socket.
+//! `vmsplice`: puts the fields' pages into a pipe with `vmsplice()` and moves them to the socket with
+//! `splice()`.
 //!
-//! The copies: (1) `vmsplice()` puts references to the pages into the pipe, and `splice()` moves them to the socket,
-//! without a copy (splice_to_socket, fs/splice.c); they stay references over loopback too, up to the receiver's socket;
-//! (2) the receiver's `recv()` copies once.
+//! The copies: (1) `vmsplice()` puts references to the pages into the pipe and `splice()` moves them to the
+//! socket, without a copy (splice_to_socket, fs/splice.c). Over loopback they stay references up to the
+//! receiver's socket; (2) the receiver's `recv()` copies once.
 //!
-//! No notification says when the kernel is done with the pages, and an acknowledgement does not either: over loopback
-//! the receiver's queue holds the same pages. So the sender keeps a clone of each message's `Arc` for as long as anybody
-//! else has one, also when it is gone itself ([`HeldMessages`]): the memory is never written again. Nor may an allocator give it
-//! to somebody else while the kernel may still send it, so that messages on the heap are refused; pages of their own stay
-//! as they are when they are unmapped.
+//! The kernel never reports when it is done with these pages, and an acknowledgement does not show it: over
+//! loopback the receiver's queue holds the same pages. So the sender keeps a clone of each message's `Arc` as
+//! long as anyone else has one, even after the sender is dropped ([`HeldMessages`]), and the memory is never
+//! rewritten. Messages on the heap are refused, because the allocator could reuse their memory while the
+//! kernel may still send it. A mapping can be unmapped, because its pages stay as they are.
 
 use std::io;
 use std::sync::Arc;
@@ -30,8 +31,8 @@ pub(super) const PATH: SendPath = SendPath {
     open: |socket, _, _| Ok(Box::new(Vmsplice::new(socket))),
 };
 
-/// The most slots that a pipe is given: 1 MiB of whole pages, which is what fs.pipe-max-size allows anybody, and more
-/// than a send buffer takes at once.
+/// The most slots of a pipe: 1 MiB of whole pages, which fs.pipe-max-size allows every user and which exceeds
+/// what a send buffer takes at once.
 const MOST_SLOTS: usize = 256;
 
 fn probe(spec: &Spec) -> Result<(), Unsupported> {
@@ -46,22 +47,23 @@ fn probe(spec: &Spec) -> Result<(), Unsupported> {
     Pipe::new(1).map(drop).map_err(|error| Unsupported(format!("no pipe could be made: {error}")))
 }
 
-/// Sends references to messages that lie on pages of their own.
+/// Sends references to messages on their own pages.
 #[derive(Debug)]
 pub struct Vmsplice {
     socket: Socket,
-    /// Empty between messages. Made for the first one, and anew after an error, which leaves bytes in it.
+    /// Empty between messages. It is made for the first message, and again after an error, which leaves bytes
+    /// in it.
     pipe: Option<Pipe>,
     kept: HeldMessages,
 }
 
 impl Vmsplice {
-    /// A sender on a connected socket, of messages on pages of their own alone: every layout but [`Layout::Heap`].
+    /// A sender on a connected socket for messages on their own pages: every layout except [`Layout::Heap`].
     pub fn new(socket: Socket) -> Self {
         Self { socket, pipe: None, kept: HeldMessages::default() }
     }
 
-    /// Moves `bytes` from the pipe to the socket, all of them.
+    /// Moves all `bytes` from the pipe to the socket.
     fn empty(socket: &Socket, pipe: &Pipe, bytes: usize, more: bool) -> io::Result<()> {
         let mut left = bytes;
         while left > 0 {
@@ -80,7 +82,7 @@ impl Sender for Vmsplice {
             let why = "vmsplice() sends only messages on pages of their own: use any layout except heap";
             return Err(io::Error::new(io::ErrorKind::InvalidInput, why));
         }
-        // Taken out, so that an error drops it with what it still holds.
+        // Taken out, so that an error drops the pipe and the bytes in it.
         let pipe = match self.pipe.take() {
             Some(pipe) => pipe,
             None => Pipe::new(slots(message.size()))?,
@@ -94,7 +96,7 @@ impl Sender for Vmsplice {
     }
 }
 
-/// The slots that a message of `size` bytes takes: one for each page of each field, whose ends may share a page.
+/// The slots for a message of `size` bytes: one for each page of each field. Two fields may share a page.
 fn slots(size: usize) -> usize {
     (size / page_size() + 2 * FIELDS).min(MOST_SLOTS)
 }

@@ -1,19 +1,19 @@
 //! `zerocopy`: one `sendmsg()` with an iovec for each field and MSG_ZEROCOPY.
 //!
-//! The copies: (1) `sendmsg()` pins the pages and queues references to them, without a copy; (2) where the
-//! packets are received on the same machine (loopback, veth) the kernel makes the copy after all, deferred to
-//! the receive softirq, which runs on the sender's CPU time (skb_orphan_frags_rx, include/linux/skbuff.h), and
-//! says so in the completion; (3) the receiver's `recv()` copies once more.
+//! The copies: (1) `sendmsg()` pins the pages and queues references to them without a copy; (2) if the
+//! receiver is on the same machine (loopback, veth), the kernel copies later, in the receive softirq on the
+//! sender's CPU time (skb_orphan_frags_rx, include/linux/skbuff.h), and the completion says so; (3) the
+//! receiver's `recv()` copies once more.
 //!
-//! The memory belongs to the kernel until the completion is read. The crate `zerosend`, which servers use, keeps a clone of each
-//! message's `Arc` until then, so what is measured here is what they get.
+//! The memory belongs to the kernel until the completion is read. Until then the crate `zerosend` keeps a
+//! clone of each message's `Arc`. Servers use the same crate, so this measures what they get.
 
 use std::fmt;
 use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use zerosend::{Blocking, Limits, Memory, Options, Payload, Policy, Stats};
+use zerosend::{Blocking, Limits, Memory, Options, Payload, Policy, ReportTimes, Stats};
 
 use super::{Budget, Ledger, Release, SendPath, Sender, Unsupported, stalled};
 use crate::message::{Message, Spec};
@@ -26,10 +26,11 @@ pub(super) const PATH: SendPath = SendPath {
     release: Release::OnCompletion,
     delays: false,
     probe: has_zero_copy,
-    open: |socket, _, terms| Ok(Box::new(ZeroCopy::new(socket, terms.budget)?)),
+    open: |socket, _, config| Ok(Box::new(ZeroCopy::new(socket, config.budget)?)),
 };
 
-/// How long an aborted sender waits for packets that the network card has: milliseconds at any rate in use.
+/// How long an aborted sender waits for packets that the network card holds, which takes milliseconds at
+/// usual rates.
 const LINGER: Duration = Duration::from_millis(100);
 
 pub(super) fn has_zero_copy(_: &Spec) -> Result<(), Unsupported> {
@@ -40,7 +41,7 @@ pub(super) fn has_zero_copy(_: &Spec) -> Result<(), Unsupported> {
 
 /// Sends all fields by reference and keeps them alive until the kernel has released them.
 ///
-/// A user's own buffers, sent and taken back:
+/// Sending your own buffer and getting it back:
 ///
 /// ```
 /// # fn main() -> std::io::Result<()> {
@@ -50,7 +51,7 @@ pub(super) fn has_zero_copy(_: &Spec) -> Result<(), Unsupported> {
 /// use std::time::{Duration, Instant};
 ///
 /// use copycost::message::Message;
-/// use copycost::send::{Budget, Limits, Sender, ZeroCopy, drain};
+/// use copycost::send::{Budget, Sender, ZeroCopy, ZeroCopyLimits, drain};
 /// use copycost::send::Socket;
 ///
 /// let listener = TcpListener::bind("127.0.0.1:0")?;
@@ -59,7 +60,7 @@ pub(super) fn has_zero_copy(_: &Spec) -> Result<(), Unsupported> {
 ///
 /// let socket = Socket::from(server);
 /// let send_buffer = socket.options().send_buffer_size()?;
-/// let mut sender = ZeroCopy::new(socket, Budget::share(&Limits::of_process(), 1, send_buffer))?;
+/// let mut sender = ZeroCopy::new(socket, Budget::share(&ZeroCopyLimits::of_process(), 1, send_buffer))?;
 ///
 /// let message = Arc::new(Message::from_bytes(*b"my own bytes"));
 /// sender.send(&message)?;
@@ -68,33 +69,32 @@ pub(super) fn has_zero_copy(_: &Spec) -> Result<(), Unsupported> {
 /// client.read_exact(&mut received)?;
 /// assert_eq!(&received, b"my own bytes");
 ///
-/// // The kernel is done when the peer has acknowledged; then the buffer is ours alone again.
+/// // The kernel is done when the peer has acknowledged; then the buffer has no other owner.
 /// drain(&mut sender, Instant::now() + Duration::from_secs(10))?;
 /// assert!(Arc::try_unwrap(message).is_ok());
 /// # Ok(())
 /// # }
 /// ```
 ///
-/// Dropping it neither waits nor cuts off what was sent: see `zerosend::Sender`.
+/// Dropping it does not wait and does not cut off sent data: see `zerosend::Sender`.
 pub struct ZeroCopy {
     sender: Blocking,
-    /// The one call whose notification is being timed: a clock reading a call would cost 2 % of a small send.
-    timed: Option<(u64, Instant)>,
+    /// The times of notifications that are in the ledger.
+    recorded: ReportTimes,
     calls: CallCounter,
-    /// What the sender does not count: how long notifications take, and what was given up.
+    /// What the sender does not count: the time to a notification, and undrained calls.
     ledger: Ledger,
 }
 
 impl ZeroCopy {
     /// Completions are read after this many bytes, or [`REAP_CALLS`](Self::REAP_CALLS).
     pub const REAP_BYTES: usize = zerosend::Sender::READS_AFTER_BYTES;
-    /// The same in calls.
+    /// Completions are read after this many calls.
     pub const REAP_CALLS: u32 = zerosend::Sender::READS_AFTER_CALLS;
 
-    /// A sender on a connected socket; sets SO_ZEROCOPY.
+    /// A sender on a connected socket. Sets SO_ZEROCOPY.
     ///
-    /// # Errors
-    /// Where the kernel has no MSG_ZEROCOPY, or the connection has SO_ZEROCOPY already.
+    /// If the kernel has no MSG_ZEROCOPY, or the connection already has SO_ZEROCOPY.
     pub fn new(socket: Socket, budget: Budget) -> io::Result<Self> {
         let this = Self::with_policy(socket, budget, Policy::Always)?;
         if !this.sender.get_ref().is_able() {
@@ -107,7 +107,7 @@ impl ZeroCopy {
         Ok(this)
     }
 
-    /// By another policy; where the kernel has no MSG_ZEROCOPY, it copies.
+    /// A sender with another policy, which copies if the kernel has no MSG_ZEROCOPY.
     pub(super) fn with_policy(socket: Socket, budget: Budget, policy: Policy) -> io::Result<Self> {
         let (stream, calls) = socket.into_stream();
         let timeout = stream.write_timeout()?;
@@ -115,46 +115,42 @@ impl ZeroCopy {
         let sender = zerosend::Sender::with_options(stream, Options { policy, limits })?;
         let mut sender = Blocking::new(sender);
         sender.set_timeout(timeout)?;
-        Ok(Self { sender, timed: None, calls, ledger: Ledger::default() })
+        Ok(Self { sender, recorded: ReportTimes::default(), calls, ledger: Ledger::default() })
     }
 
     pub(super) fn stats(&self) -> Stats {
         self.sender.stats()
     }
 
-    /// How many calls the kernel has not yet released.
+    /// The number of calls that the kernel has not released yet.
     pub fn outstanding(&self) -> u64 {
         self.sender.pending() as u64
     }
 
-    /// Sends what is in `message`, as `payload` divides it.
-    #[inline(always)] // For the reason that stands in `Socket::counted`.
+    /// Sends `payload`.
+    #[inline(always)] // `Socket::counted` has the reason.
     pub(super) fn send_payload(&mut self, payload: Payload) -> io::Result<()> {
-        let before = self.sender.stats().calls_by_reference;
         let sent = self.sender.send(payload).map_err(|error| stalled(error.into()));
-        let after = self.sender.stats();
-        if self.timed.is_none() && after.calls_by_reference > before {
-            self.timed = Some((before, Instant::now()));
-        }
-        self.look();
+        self.update_counts();
         sent
     }
 
-    /// Notes what the last calls have brought.
+    /// Updates the counts after calls.
     #[inline]
-    fn look(&mut self) {
+    fn update_counts(&mut self) {
         let stats = self.sender.stats();
         self.calls.set(stats.system_calls);
-        if let Some((id, sent)) = self.timed
-            && stats.released > id
-        {
-            self.ledger.notification.record(sent.elapsed());
-            self.timed = None;
+        let (times, recorded) = (stats.report_times, self.recorded);
+        // The sender times one call at a time, so this is rarely the mean of several.
+        if let new @ 1.. = times.timed - recorded.timed {
+            let mean = (times.total - recorded.total).div_f64(new as f64);
+            self.ledger.notification.record(mean);
+            self.recorded = times;
         }
     }
 }
 
-/// A message's memory, as a payload owns it.
+/// A message's memory in the form that a payload owns.
 pub(super) fn memory(message: &Arc<Message>) -> Arc<dyn Memory> {
     Arc::clone(message) as Arc<dyn Memory>
 }
@@ -169,14 +165,14 @@ impl Sender for ZeroCopy {
             return Ok(false);
         }
         let released = self.sender.wait_for_release(by);
-        self.look();
+        self.update_counts();
         released.map(|_| true)
     }
 
     fn abort(&mut self) {
         let sender = self.sender.get_mut();
         if sender.abort().is_ok() {
-            // Packets that a network card was given are returned when it has sent them.
+            // A network card releases packets when it has sent them.
             let by = Instant::now() + LINGER;
             while sender.pending() > 0 && Instant::now() < by {
                 if !matches!(sender.reap(), Ok(1..)) {
@@ -185,7 +181,7 @@ impl Sender for ZeroCopy {
             }
         }
         self.ledger.undrained = sender.pending() as u64;
-        self.look();
+        self.update_counts();
     }
 
     fn ledger(&self) -> Ledger {

@@ -1,4 +1,4 @@
-//! One client's thread after its hello: ask after ask, until the client goes.
+//! Serves one client after its hello: request after request, until the client closes the connection.
 
 use std::io;
 use std::os::fd::AsFd;
@@ -16,88 +16,88 @@ use crate::protocol::Ask;
 use crate::send::{Ledger, Sender, drain};
 use crate::sys::socket::{CallCounter, Socket, WakeReason};
 
-/// Serves one client to its end. What goes wrong is told to the owner.
-pub(super) fn hold(offer: &ActiveService, client: usize, socket: Socket) {
-    let mut farewell = PanicReport { offer, client, told: false };
-    match Conversation::open(offer, client, socket) {
+/// Serves one client to its end. Errors go to the owner of the service.
+pub(super) fn serve_client(active: &ActiveService, client: usize, socket: Socket) {
+    let mut panic_report = PanicReport { active, client, done: false };
+    match Conversation::open(active, client, socket) {
         Ok(mut conversation) => {
             let (huge_share, idle_walk) = (conversation.huge_share(), conversation.idle_walk());
-            let message_offset = conversation.supply.message_offset();
-            offer.report(client, WorkerEvent::Ready { huge_share, idle_walk, message_offset });
+            let message_offset = conversation.pool.message_offset();
+            active.report(client, WorkerEvent::Ready { huge_share, idle_walk, message_offset });
             let result = conversation.serve_until_gone();
             let ledger = conversation.finish();
             if let Err(error) = result {
-                offer.report(client, WorkerEvent::Failed(SenderFailure { error, ledger }));
+                active.report(client, WorkerEvent::Failed(SenderFailure { error, ledger }));
             }
         }
         Err(error) => {
-            offer.report(client, WorkerEvent::Failed(SenderFailure { error, ledger: Ledger::default() }))
+            active.report(client, WorkerEvent::Failed(SenderFailure { error, ledger: Ledger::default() }))
         }
     }
-    farewell.told = true;
+    panic_report.done = true;
 }
 
-/// Tells the owner when this thread panics, so that nobody waits for it.
+/// Reports to the owner if this thread panics, so that nobody waits for it.
 struct PanicReport<'a> {
-    offer: &'a ActiveService,
+    active: &'a ActiveService,
     client: usize,
-    told: bool,
+    done: bool,
 }
 
 impl Drop for PanicReport<'_> {
     fn drop(&mut self) {
-        if !self.told {
+        if !self.done {
             let error = io::Error::other("its thread panicked");
-            self.offer
+            self.active
                 .report(self.client, WorkerEvent::Failed(SenderFailure { error, ledger: Ledger::default() }));
         }
     }
 }
 
 struct Conversation<'a> {
-    offer: &'a ActiveService,
+    active: &'a ActiveService,
     client: usize,
-    /// Where asks come from; the sender has a handle of its own, whose calls are counted.
-    asks: Socket,
+    /// The connection for requests. The sender has a separate handle, whose calls are counted.
+    connection: Socket,
     calls: CallCounter,
-    supply: MessagePool,
+    pool: MessagePool,
     sender: Box<dyn Sender>,
     meter: Meter,
     chase: Option<Chase>,
-    /// Only of client 0.
+    /// Only client 0 has them.
     throttling: Option<ThrottleCounters>,
 }
 
-/// Steps of the pointer chase after each message: an eighth of a 512 KiB table, so that every line is visited again
-/// after eight messages, and enough that reading the clock does not show.
+/// Steps of the pointer chase after each message: an eighth of a 512 KiB table, so that eight messages visit
+/// every line, and enough steps that reading the clock does not matter.
 const CHASE_STEPS: u64 = 1024;
 
-/// The steps of [`super::Service::idle_steps`] are taken together once there are so many: a loop of a few hundred steps costs
-/// a quarter more than its steps (45 ns measured), and a slow-down by 5 % came out as 6.6 %.
+/// The steps of [`super::Service::idle_steps`] are run in groups of this size, because a short loop costs
+/// more than its steps: see docs/tuning.md, "The self-test".
 const IDLE_PORTION: u64 = 4096;
 
-/// Steps of the chase without sending: the table is walked through several times, the last of them warm.
+/// Steps of the chase without sending: several rounds through the table, the last of them with a warm cache.
 const IDLE_STEPS: u64 = 1 << 18;
 
 impl<'a> Conversation<'a> {
-    fn open(offer: &'a ActiveService, client: usize, asks: Socket) -> io::Result<Self> {
-        let service = &offer.service;
-        // The listener's connections are made for throughput; a service may want its own for latency.
-        asks.options().set_tcp_nodelay(service.options.nodelay)?;
+    fn open(active: &'a ActiveService, client: usize, connection: Socket) -> io::Result<Self> {
+        let service = &active.service;
+        // The listener's connections have the options for throughput; a service may need those for latency.
+        connection.options().set_tcp_nodelay(service.options.nodelay)?;
         service.placements[client].apply()?;
-        let supply = MessagePool::new(&service.spec, service.verify)?;
-        let socket = asks.try_clone()?;
+        let pool = MessagePool::new(&service.spec, service.verify)?;
+        let socket = connection.try_clone()?;
         let calls = socket.calls();
-        let sender = (service.path.open)(socket, &supply, service.sender_config.clone())?;
+        let sender = (service.path.open)(socket, pool.messages(), service.sender_config.clone())?;
         let meter = Meter::open(client < service.counted_threads);
         let chase = service.pollution_table.map(Chase::new).transpose().map_err(io::Error::other)?;
         let throttling = (client == 0).then(ThrottleCounters::open);
-        Ok(Self { offer, client, asks, calls, supply, sender, meter, chase, throttling })
+        Ok(Self { active, client, connection, calls, pool, sender, meter, chase, throttling })
     }
 
     fn huge_share(&self) -> Option<f64> {
-        let asked = self.client == 0 && self.offer.service.spec.layout == Layout::Huge;
-        asked.then(|| self.supply.huge_share())
+        let measured = self.client == 0 && self.active.service.spec.layout == Layout::Huge;
+        measured.then(|| self.pool.huge_share())
     }
 
     fn idle_walk(&mut self) -> Walk {
@@ -113,11 +113,11 @@ impl<'a> Conversation<'a> {
         Ok(())
     }
 
-    /// One run: this ask and those that follow until the last of the run, then the drain and the report.
+    /// Serves one run: the requests from `first` to the last one, then the drain and the report.
     fn serve_run(&mut self, first: Ask) -> io::Result<()> {
-        let _sends = self.offer.sends();
+        let _run = self.active.begin_run();
         let (calls, ledger) = (self.calls.get(), self.sender.ledger());
-        let before = tcp_info(self.asks.as_fd());
+        let before = tcp_info(self.connection.as_fd());
         let (mut messages, mut walk) = (0, Walk::default());
         let throttled = self.throttled();
         self.meter.start();
@@ -130,19 +130,21 @@ impl<'a> Conversation<'a> {
             }
             ask = self.next_ask()?.ok_or(io::ErrorKind::UnexpectedEof)?;
         }
-        connection::flush_nagle(&self.asks)?;
+        connection::flush_nagle(&self.connection)?;
         let drain = self.drain()?;
         let report = SenderReport {
             messages,
             calls: self.calls.get() - calls,
             spent: self.meter.stop(messages),
-            wire: before.and_then(|before| Ok(Wire::between(&before, &tcp_info(self.asks.as_fd())?))).ok(),
+            wire: before
+                .and_then(|before| Ok(Wire::between(&before, &tcp_info(self.connection.as_fd())?)))
+                .ok(),
             walk,
             ledger: self.sender.ledger().since(&ledger),
             drain,
             throttled: self.throttled() - throttled,
         };
-        self.offer.report(self.client, WorkerEvent::Report(Box::new(report)));
+        self.active.report(self.client, WorkerEvent::Report(Box::new(report)));
         Ok(())
     }
 
@@ -150,63 +152,63 @@ impl<'a> Conversation<'a> {
         self.throttling.as_ref().map(ThrottleCounters::read).unwrap_or_default()
     }
 
-    /// The loop that is measured.
+    /// Runs the measured loop.
     fn send(&mut self, messages: u64) -> io::Result<Walk> {
-        let patience = self.offer.service.options.stall_timeout;
+        let patience = self.active.service.options.stall_timeout;
         let (mut walk, mut idle) = (Walk::default(), 0);
         for _ in 0..messages {
-            if self.offer.is_finishing() {
+            if self.active.is_finishing() {
                 return Err(io::Error::new(io::ErrorKind::ConnectionAborted, "the host is being stopped"));
             }
-            let message = self.supply.next(&mut *self.sender, patience)?;
+            let message = self.pool.next(&mut *self.sender, patience)?;
             self.sender.send(message)?;
             if let Some(chase) = &mut self.chase {
                 walk += chase.walk(CHASE_STEPS);
             }
-            idle += self.offer.service.idle_steps;
+            idle += self.active.service.idle_steps;
             if idle >= IDLE_PORTION {
                 count_to(idle);
                 idle = 0;
             }
         }
-        // The client may wait for all of it before it asks again.
+        // The client may wait for all messages before its next request.
         self.sender.flush()?;
         Ok(walk)
     }
 
     fn drain(&mut self) -> io::Result<Duration> {
         let began = Instant::now();
-        drain(&mut *self.sender, began + self.offer.service.drain_timeout)?;
+        drain(&mut *self.sender, began + self.active.service.drain_timeout)?;
         Ok(began.elapsed())
     }
 
-    /// The next ask, however long the client is silent; `None` when it has gone. A stop ends the wait, because
-    /// it shuts the connection down.
+    /// The next request, however long the client is silent; `None` if the client has closed the connection.
+    /// Stopping the server ends the wait, because it shuts the connection down.
     fn next_ask(&mut self) -> io::Result<Option<Ask>> {
-        let stall = self.offer.service.options.stall_timeout;
+        let stall = self.active.service.options.stall_timeout;
         let mut bytes = [0; Ask::BYTES];
         loop {
-            match self.asks.readable_by(Instant::now() + stall)? {
+            match self.connection.readable_by(Instant::now() + stall)? {
                 WakeReason::Ready => break,
                 WakeReason::Late => {}
-                // Notifications of what was sent: take them, or they would wake this wait at once for ever.
+                // Take the notifications, because they would end every wait at once.
                 WakeReason::ByErrorQueue => match self.sender.reap(Instant::now()) {
                     Ok(true) => {}
-                    // Nothing is held: then it is an error, which receiving tells.
+                    // Nothing is held, so it is an error, which receiving reports.
                     Ok(false) => break,
                     Err(error) if error.kind() == io::ErrorKind::TimedOut => {}
                     Err(error) => return Err(error),
                 },
             }
         }
-        if !self.asks.recv_exact(&mut bytes, Instant::now() + stall)? {
+        if !self.connection.recv_exact(&mut bytes, Instant::now() + stall)? {
             return Ok(None);
         }
         Ask::decode(&bytes).map(Some).map_err(io::Error::other)
     }
 
-    /// Waits for the kernel to let go; where it does not in time, ends the connection to make it. Returns what
-    /// it told over the whole connection.
+    /// Waits until the kernel has released everything. If it does not in time, aborts the connection. Returns
+    /// the ledger of the whole connection.
     fn finish(mut self) -> Ledger {
         if self.drain().is_err() {
             self.sender.abort();
@@ -215,7 +217,8 @@ impl<'a> Conversation<'a> {
     }
 }
 
-/// Work that nobody asked for, of a known length: steps and not time, so that it slows down with the CPU as sending does.
+/// Does a known amount of extra work. It counts steps and not time, so that it slows down with the CPU as
+/// sending does.
 #[inline(never)]
 fn count_to(steps: u64) {
     for step in 0..steps {

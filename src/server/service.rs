@@ -1,4 +1,4 @@
-//! What a server sends and to whom, and the news of each client's thread.
+//! What a server sends and to whom, and the reports of each client's thread.
 
 use std::fmt;
 use std::io;
@@ -19,54 +19,56 @@ use crate::placement::ThreadPlacement;
 use crate::protocol::Ticket;
 use crate::send::{Ledger, SendPath, SenderConfig};
 
-/// What a server sends, and to whom.
+/// What a server sends, and to which clients.
 #[derive(Debug)]
 pub struct Service {
-    /// How.
+    /// The send path.
     pub path: &'static SendPath,
-    /// What.
+    /// The messages.
     pub spec: Spec,
-    /// Rewrite every byte of a ring's messages, for a receiver that checks every byte.
+    /// Whether to rewrite every byte of a ring's messages, for a receiver that checks every byte.
     pub verify: bool,
-    /// One seat for each client; their number is how many are let in.
+    /// One placement for each client. Their number is the number of clients.
     pub placements: Vec<ThreadPlacement>,
-    /// What each sender is opened with.
+    /// The settings of each sender.
     pub sender_config: SenderConfig,
-    /// How many of the threads have their counters read: the first ones.
+    /// How many of the threads, the first ones, have perf counters.
     pub counted_threads: usize,
-    /// A table of so many bytes that each thread chases pointers through between messages.
+    /// The size in bytes of a table through which each thread chases pointers between messages.
     pub pollution_table: Option<usize>,
-    /// A fault that is known, to check the instrument with: each thread counts so far for each message.
+    /// A known slow-down to test copycost with: each thread runs this many loop steps for each message.
     #[doc(hidden)]
     pub idle_steps: u64,
-    /// What lets a client in.
+    /// A client must present it.
     pub ticket: Ticket,
-    /// What its connections are made with.
+    /// The options of its connections.
     pub options: ConnectionOptions,
     /// How long the kernel may take to release everything at the end of a run.
     pub drain_timeout: Duration,
 }
 
-/// News of one client's thread.
-#[derive(Debug)]
+/// A report of one client's thread.
+#[derive(Debug, serde::Serialize, serde::Deserialize)]
 pub struct WorkerUpdate {
     /// The client's number.
     pub client: usize,
     /// What happened.
+    #[serde(rename = "told")]
     pub event: WorkerEvent,
 }
 
 /// What happened to one client's thread.
-#[derive(Debug)]
+#[derive(Debug, serde::Serialize, serde::Deserialize)]
 pub enum WorkerEvent {
-    /// It is seated and waits for an ask.
+    /// It is ready and waits for a request.
     Ready {
-        /// For the layout `huge`: the share of the messages' memory, 0 to 1, that lies on huge pages. Told by
-        /// client 0 alone, because looking is slow and all clients ask the same kernel.
+        /// For the layout `huge`: the share of the messages' memory, 0 to 1, that is backed by huge pages.
+        /// Only client 0 reports it, because reading it is slow and all clients have the same kernel.
         huge_share: Option<f64>,
-        /// The pointer chase before anything was sent, if one was asked for.
+        /// The pointer chase before anything was sent, if requested.
         idle_walk: Walk,
-        /// Where in a page the first message begins.
+        /// The offset in a page at which the first message starts.
+        #[serde(default)]
         message_offset: Option<u16>,
     },
     /// A run is over.
@@ -75,46 +77,63 @@ pub enum WorkerEvent {
     Failed(SenderFailure),
 }
 
-/// What one run cost the sender.
+/// The cost of one run at the sender.
 #[derive(Debug, Clone, Default, serde::Serialize, serde::Deserialize)]
 pub struct SenderReport {
     /// Messages sent.
     pub messages: u64,
-    /// System calls made to send them and to learn of their release.
+    /// System calls to send them and to read completions.
     pub calls: u64,
-    /// From the first ask to the end of the drain.
+    /// The cost from the first request to the end of the drain.
     pub spent: Spent,
-    /// The shape on the wire; `None` where TCP_INFO could not be read.
+    /// The segments on the wire; `None` if TCP_INFO could not be read.
     pub wire: Option<Wire>,
-    /// The pointer chase between messages, if one was asked for.
+    /// The pointer chase between messages, if requested.
     pub walk: Walk,
-    /// What the kernel told.
+    /// What the kernel reported.
     pub ledger: Ledger,
     /// How long the drain at the end took.
     pub drain: Duration,
-    /// How often control groups stopped this process meanwhile. Told by client 0 alone, because all are in one process.
+    /// How often control groups stopped this process during the run. Only client 0 reports it, because all
+    /// threads are in one process.
     #[serde(default)]
     pub throttled: Throttled,
 }
 
 /// Why a sender ended.
-#[derive(Debug)]
+#[derive(Debug, serde::Serialize, serde::Deserialize)]
 pub struct SenderFailure {
-    /// The error.
+    /// The error; between hosts its sentence.
+    #[serde(with = "sentence")]
     pub error: io::Error,
-    /// What the kernel had told by then.
+    /// What the kernel had reported by then.
     pub ledger: Ledger,
 }
 
-/// A service that is open to those who show its ticket.
+/// An error as its sentence: its number means nothing on another host.
+mod sentence {
+    use std::io;
+
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    pub(super) fn serialize<S: Serializer>(error: &io::Error, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(error)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<io::Error, D::Error> {
+        String::deserialize(deserializer).map(io::Error::other)
+    }
+}
+
+/// A service that accepts connections with its ticket.
 pub(super) struct ActiveService {
     pub(super) service: Service,
     updates: Sender<WorkerUpdate>,
-    /// Clients that were let in; each number once.
+    /// By client number: whether it was admitted. Each number is admitted once.
     admitted: Mutex<Vec<bool>>,
     /// Senders that are in a run.
     sending: AtomicUsize,
-    /// They are to end after the message at hand.
+    /// Senders end after the current message.
     finishing: AtomicBool,
 }
 
@@ -125,51 +144,43 @@ impl fmt::Debug for ActiveService {
 }
 
 impl ActiveService {
-    pub(super) fn new(service: Service, news: Sender<WorkerUpdate>) -> Self {
+    pub(super) fn new(service: Service, updates: Sender<WorkerUpdate>) -> Self {
         let admitted = Mutex::new(vec![false; service.placements.len()]);
-        Self {
-            service,
-            updates: news,
-            admitted,
-            sending: AtomicUsize::new(0),
-            finishing: AtomicBool::new(false),
-        }
+        Self { service, updates, admitted, sending: AtomicUsize::new(0), finishing: AtomicBool::new(false) }
     }
 
-    /// Has every sender end after the message at hand.
+    /// Makes every sender end after its current message.
     pub(super) fn finish(&self) {
         self.finishing.store(true, Ordering::Relaxed);
     }
 
-    /// Whether senders are to end.
     pub(super) fn is_finishing(&self) -> bool {
         self.finishing.load(Ordering::Relaxed)
     }
 
-    /// Whether any sender is in a run.
     pub(super) fn is_sending(&self) -> bool {
         self.sending.load(Ordering::SeqCst) > 0
     }
 
-    /// A sender is in a run until what is returned is dropped.
-    pub(super) fn sends(&self) -> SendingGuard<'_> {
+    /// Counts a sender as running until the guard is dropped.
+    pub(super) fn begin_run(&self) -> SendingGuard<'_> {
         self.sending.fetch_add(1, Ordering::SeqCst);
         SendingGuard(&self.sending)
     }
 
-    /// True once for each client number that has a seat.
+    /// True once for each valid client number.
     pub(super) fn admit(&self, client: usize) -> bool {
         let mut admitted = lock(&self.admitted);
         admitted.get_mut(client).is_some_and(|seen| !std::mem::replace(seen, true))
     }
 
-    pub(super) fn report(&self, client: usize, told: WorkerEvent) {
-        // Nobody listens any more when the owner is being dropped.
-        let _ = self.updates.send(WorkerUpdate { client, event: told });
+    pub(super) fn report(&self, client: usize, event: WorkerEvent) {
+        // The receiver is gone when the owner is being dropped.
+        let _ = self.updates.send(WorkerUpdate { client, event });
     }
 }
 
-/// A sender that is in a run.
+/// Counts a sender as running.
 pub(super) struct SendingGuard<'a>(&'a AtomicUsize);
 
 impl Drop for SendingGuard<'_> {

@@ -1,11 +1,11 @@
-//! The C library that this program runs with: its memcpy(3) and its allocator decide figures.
+//! The C library of this program. Its memcpy(3) and its allocator affect measurements.
 
-/// Its name and, where it tells one, its version: `glibc 2.36`, `musl`.
+/// Its name and, if known, its version: `glibc 2.36`, `musl`.
 pub fn version() -> String {
     #[cfg(target_env = "gnu")]
     {
-        // SAFETY: the function takes nothing and returns a string with an end that lies in the library's read-only data and is
-        // never freed nor changed.
+        // SAFETY: the function takes no argument and returns a NUL-terminated string in the library's
+        // read-only data, which is never freed or changed.
         let text = unsafe { std::ffi::CStr::from_ptr(libc::gnu_get_libc_version()) };
         format!("glibc {}", text.to_string_lossy())
     }

@@ -1,23 +1,23 @@
 //! `clock_gettime(2)` for the CPU clocks, and the unit of `/proc/stat`.
 //!
-//! The standard library has no CPU clocks, and they are what stands in for perf where perf is refused.
+//! The standard library has no CPU clocks. They are the fallback if perf is refused.
 
 use std::io;
 use std::time::Duration;
 
-/// CPU time of the calling thread since it began (`CLOCK_THREAD_CPUTIME_ID`), resolution 1 ns.
+/// CPU time of the calling thread since it started (`CLOCK_THREAD_CPUTIME_ID`), resolution 1 ns.
 pub fn thread_cpu_time() -> io::Result<Duration> {
     clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID)
 }
 
-/// CPU time of all threads of the process, ended ones included (`CLOCK_PROCESS_CPUTIME_ID`).
+/// CPU time of all threads of the process, including ended ones (`CLOCK_PROCESS_CPUTIME_ID`).
 pub(crate) fn process_cpu_time() -> io::Result<Duration> {
     clock_gettime(libc::CLOCK_PROCESS_CPUTIME_ID)
 }
 
-/// How long one tick of `/proc/stat` is (`USER_HZ`, 10 ms nearly everywhere).
+/// The length of one tick of `/proc/stat` (`USER_HZ`, 10 ms nearly everywhere).
 pub(crate) fn stat_tick() -> io::Result<Duration> {
-    // SAFETY: sysconf takes a number and touches no memory of ours.
+    // SAFETY: sysconf takes a number and touches no memory of the process.
     let per_second = unsafe { libc::sysconf(libc::_SC_CLK_TCK) };
     match u64::try_from(per_second) {
         Ok(n) if n > 0 => Ok(Duration::from_nanos(1_000_000_000 / n)),

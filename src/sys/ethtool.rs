@@ -1,7 +1,7 @@
 //! ioctl(SIOCETHTOOL): the driver and the offloads of a network interface.
 //!
-//! Whether a zero-copy send can stay one depends on them: without scatter-gather TCP copies at once
-//! (net/ipv4/tcp.c, NETIF_F_SG). Only questions are asked that need no privilege (net/ethtool/ioctl.c).
+//! They decide whether a zero-copy send stays one: without scatter-gather, TCP copies at once
+//! (net/ipv4/tcp.c, NETIF_F_SG). Only requests without privilege are used (net/ethtool/ioctl.c).
 
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -25,9 +25,9 @@ pub struct Offloads {
     pub scatter_gather: bool,
     /// The device fills in the checksum.
     pub tx_checksum: bool,
-    /// The device cuts large segments.
+    /// The device splits large segments.
     pub tso: bool,
-    /// The kernel cuts large segments late, just before the driver.
+    /// The kernel splits large segments late, just before the driver.
     pub gso: bool,
     /// The kernel joins received segments.
     pub gro: bool,
@@ -40,7 +40,7 @@ struct EthtoolValue {
     data: u32,
 }
 
-// The head of struct ethtool_drvinfo; the tail only makes room for what the kernel writes.
+// The head of struct ethtool_drvinfo. The rest only makes room for what the kernel writes.
 #[repr(C)]
 struct Driver {
     command: u32,
@@ -48,7 +48,7 @@ struct Driver {
     rest: [u8; 160],
 }
 
-// struct ifreq with the member of its union that SIOCETHTOOL uses; 24 bytes is the union's size.
+// struct ifreq with the union member for SIOCETHTOOL; 24 bytes is the union's size.
 #[repr(C)]
 struct Request {
     name: [u8; libc::IFNAMSIZ],
@@ -56,23 +56,21 @@ struct Request {
     rest: [u8; 16],
 }
 
-/// A socket to ask about interfaces of this network namespace.
+/// A socket to query interfaces of this network namespace.
 #[derive(Debug)]
 pub struct Ethtool(OwnedFd);
 
 impl Ethtool {
     /// Opens the socket.
     ///
-    /// # Errors
-    /// What socket(2) says.
+    /// The error of socket(2).
     pub fn open() -> io::Result<Ethtool> {
         Ok(Ethtool(Socket::new(Domain::IPV4, Type::DGRAM, None)?.into()))
     }
 
     /// The offloads of `interface`.
     ///
-    /// # Errors
-    /// ENODEV for an unknown name, EOPNOTSUPP where the device has no such question.
+    /// ENODEV for an unknown name, EOPNOTSUPP if the device does not support the request.
     pub fn offloads(&self, interface: &str) -> io::Result<Offloads> {
         Ok(Offloads {
             scatter_gather: self.flag(interface, ETHTOOL_GSG)?,
@@ -85,8 +83,7 @@ impl Ethtool {
 
     /// The driver's name, such as `veth` or `virtio_net`.
     ///
-    /// # Errors
-    /// ENODEV for an unknown name, EOPNOTSUPP where the driver gives none (lo does not).
+    /// ENODEV for an unknown name, EOPNOTSUPP if the driver has no name (lo has none).
     pub fn driver(&self, interface: &str) -> io::Result<String> {
         let mut driver = Driver { command: ETHTOOL_GDRVINFO, name: [0; 32], rest: [0; 160] };
         // SAFETY: ETHTOOL_GDRVINFO writes one struct ethtool_drvinfo, 196 bytes, which `Driver` is.
@@ -97,7 +94,7 @@ impl Ethtool {
 
     fn flag(&self, interface: &str, command: u32) -> io::Result<bool> {
         let mut value = EthtoolValue { command, data: 0 };
-        // SAFETY: the five commands that come here write one struct ethtool_value, which `Value` is.
+        // SAFETY: the five commands used here write one struct ethtool_value, which `EthtoolValue` is.
         unsafe { self.ask(interface, (&raw mut value).cast()) }?;
         Ok(value.data != 0)
     }
@@ -106,12 +103,13 @@ impl Ethtool {
     /// `data` must point to the writable structure that the command in its first word fills.
     unsafe fn ask(&self, interface: &str, data: *mut libc::c_void) -> io::Result<()> {
         let mut request = Request { name: [0; libc::IFNAMSIZ], data, rest: [0; 16] };
-        // The last byte stays 0: the kernel wants a terminated name.
+        // The last byte stays 0, because the kernel needs a terminated name.
         if interface.len() >= libc::IFNAMSIZ {
             return Err(io::Error::from_raw_os_error(libc::ENODEV));
         }
         request.name[..interface.len()].copy_from_slice(interface.as_bytes());
-        // SAFETY: `request` has the layout and at least the size of struct ifreq; `data` is the caller's promise.
+        // SAFETY: `request` has the layout and at least the size of struct ifreq; the caller guarantees
+        // `data`.
         let done = unsafe { libc::ioctl(self.0.as_raw_fd(), SIOCETHTOOL as _, &raw mut request) };
         if done < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
     }

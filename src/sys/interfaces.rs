@@ -5,7 +5,7 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::ptr;
 
-/// The addresses of all interfaces that are up, in the order in which the system lists them.
+/// The addresses of all interfaces that are up, in the system's order.
 pub fn addresses() -> io::Result<Vec<IpAddr>> {
     let mut list: *mut libc::ifaddrs = ptr::null_mut();
     // SAFETY: getifaddrs(3) writes a list to the pointer that it is given.
@@ -41,8 +41,7 @@ pub fn addresses() -> io::Result<Vec<IpAddr>> {
 
 /// The number of the interface with this name.
 ///
-/// # Errors
-/// ENODEV where there is none.
+/// ENODEV if there is none.
 pub fn index(name: &str) -> io::Result<u32> {
     let name = CString::new(name)?;
     // SAFETY: `name` is a live, NUL-terminated string, which the call only reads.
@@ -54,8 +53,7 @@ pub fn index(name: &str) -> io::Result<u32> {
 
 /// The name of the interface with this number.
 ///
-/// # Errors
-/// ENXIO where there is none.
+/// ENXIO if there is none.
 pub fn name(index: u32) -> io::Result<String> {
     let mut name = [0 as libc::c_char; libc::IFNAMSIZ];
     // SAFETY: the call writes at most IFNAMSIZ bytes, which `name` has, the final NUL included.
@@ -77,7 +75,7 @@ mod tests {
     }
 
     #[test]
-    fn loopback_is_among_them() {
+    fn loopback_is_listed() {
         assert!(addresses().unwrap().contains(&IpAddr::V4(Ipv4Addr::LOCALHOST)));
     }
 }

@@ -1,8 +1,8 @@
-//! What the process may have: `getrlimit(2)`, capabilities.
+//! Limits of the process: `getrlimit(2)`, capabilities.
 
 use std::io;
 
-/// A resource limit: what counts now, and how far it may be raised.
+/// A resource limit and how far it may be raised.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limit {
     /// The limit in force; `u64::MAX` is none.
@@ -23,33 +23,33 @@ pub fn set_open_files(soft: u64) -> io::Result<()> {
     super::checked(unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit) }).map(drop)
 }
 
-/// RLIMIT_MEMLOCK: bytes of locked memory, which pages pinned for MSG_ZEROCOPY count against.
+/// RLIMIT_MEMLOCK: bytes of locked memory, including pages pinned for MSG_ZEROCOPY.
 pub fn locked_memory() -> io::Result<Limit> {
     get(libc::RLIMIT_MEMLOCK)
 }
 
-/// The real user id, which pinned pages are booked to.
+/// The real user id, to which pinned pages are charged.
 pub fn user() -> u32 {
     // SAFETY: getuid takes no argument and cannot fail.
     unsafe { libc::getuid() }
 }
 
-/// Whether the calling thread has CAP_IPC_LOCK in effect, which lifts the limit of locked memory. Only the
-/// capability of the machine's own user namespace does (`capable()` in mm_account_pinned_pages,
-/// net/core/skbuff.c): the root of a rootless container has a set of capabilities that is full, and the limit.
+/// Whether the calling thread has CAP_IPC_LOCK in effect, which lifts the limit of locked memory. It counts
+/// only in the machine's initial user namespace (`capable()` in mm_account_pinned_pages, net/core/skbuff.c):
+/// the root of a rootless container has all capabilities, and still the limit.
 pub fn can_lock_memory() -> bool {
     const CAP_IPC_LOCK: u32 = 14;
     in_initial_user_namespace() && has_capability(CAP_IPC_LOCK)
 }
 
-/// Whether the calling thread has this capability in effect, in its own user namespace.
+/// Whether the calling thread has this capability in effect in its user namespace.
 pub fn has_capability(number: u32) -> bool {
     let status = super::text::read("/proc/thread-self/status").unwrap_or_default();
     effective_capabilities(&status).is_some_and(|set| set >> number & 1 == 1)
 }
 
-/// The first user namespace has a fixed inode (USER_NS_INIT_INO, include/uapi/linux/nsfs.h). Where there are no
-/// namespaces, there is no file.
+/// The initial user namespace has a fixed inode (USER_NS_INIT_INO, include/uapi/linux/nsfs.h). Without
+/// namespaces there is no file.
 fn in_initial_user_namespace() -> bool {
     const USER_NS_INIT_INO: u32 = 0xEFFF_FFFD;
     match std::fs::read_link("/proc/thread-self/ns/user") {
@@ -75,7 +75,7 @@ fn get(resource: Resource) -> io::Result<Limit> {
     Ok(Limit { soft: limit.rlim_cur, hard: limit.rlim_max })
 }
 
-/// The memory that the machine could give without swapping, in bytes: MemAvailable in /proc/meminfo.
+/// The memory that the machine has available without swapping, in bytes: MemAvailable in /proc/meminfo.
 pub fn available_memory() -> Option<usize> {
     let meminfo = std::fs::read_to_string("/proc/meminfo").ok()?;
     let kib = meminfo.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;

@@ -1,5 +1,5 @@
-//! Page-aligned memory straight from `mmap(2)`, because where a field lies decides what a zero-copy send costs
-//! and an allocator promises nothing about it.
+//! Page-aligned memory from `mmap(2)`. The place of a field affects the cost of a zero-copy send, and an
+//! allocator guarantees nothing about it.
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
@@ -8,14 +8,14 @@ use std::sync::Arc;
 
 /// The size of a base page in bytes.
 pub fn page_size() -> usize {
-    // SAFETY: sysconf reads no memory of ours; _SC_PAGESIZE is always defined.
+    // SAFETY: sysconf reads no memory of the process; _SC_PAGESIZE is always defined.
     let size = unsafe { libc::sysconf(libc::_SC_PAGESIZE) };
     usize::try_from(size).ok().filter(|size| size.is_power_of_two()).unwrap_or(4096)
 }
 
-/// Gives memory that was freed back to the kernel, where the allocator can. glibc has an arena for each thread, returns only what
-/// lies at an arena's end, and keeps the arenas of threads that have ended for threads to come (malloc_trim(3)): what one set-up
-/// has freed is not there for the messages of the next.
+/// Gives freed memory back to the kernel, if the allocator can. glibc has an arena for each thread, returns
+/// only the end of an arena, and keeps the arenas of ended threads (malloc_trim(3)). Without this, the memory
+/// of one set-up is missing for the messages of the next.
 pub fn trim() {
     // SAFETY: malloc_trim touches only what the allocator holds as free, under its own locks.
     #[cfg(target_env = "gnu")]
@@ -27,25 +27,24 @@ pub fn trim() {
 /// The alignment and granule of a transparent huge page on x86-64 and on arm64 with 4 KiB base pages.
 pub const HUGE_PAGE: usize = 2 << 20;
 
-/// Memory, zeroed, that nothing else of this process points into.
+/// Zeroed memory that nothing else in this process points to.
 #[derive(Debug)]
 pub struct Block {
     start: NonNull<u8>,
     length: usize,
-    /// What `start` lies in; other blocks may lie in it beside this one, never in the same bytes.
+    /// The mapping around `start`. Other blocks may be in it, but never in the same bytes.
     mapping: Arc<Mapping>,
 }
 
-/// A whole mapping, until it is dropped.
 #[derive(Debug)]
 struct Mapping {
     start: NonNull<libc::c_void>,
     length: usize,
-    /// The memfd that it maps from its beginning; `None`: private anonymous memory.
+    /// The memfd that it maps from the start; `None` for private anonymous memory.
     file: Option<OwnedFd>,
 }
 
-/// Keeps the addresses of a block from being given to others, and gives no access to its bytes.
+/// Keeps the addresses of a block from being reused, without access to its bytes.
 #[derive(Debug)]
 pub struct Lease {
     _mapping: Arc<Mapping>,
@@ -62,13 +61,13 @@ unsafe impl Send for Block {}
 unsafe impl Sync for Block {}
 
 impl Block {
-    /// `length` bytes (at least one) that begin on a page.
+    /// `length` bytes (at least one) from the start of a page.
     pub fn pages(length: usize) -> io::Result<Self> {
         Self::aligned(length, page_size())
     }
 
-    /// `count` blocks of `length` bytes in one mapping, the first of which begins `first` bytes into a page, and each `stride`
-    /// bytes after the one before.
+    /// `count` blocks of `length` bytes in one mapping. The first starts `first` bytes into a page, and each
+    /// `stride` bytes after the one before.
     pub fn several(first: usize, length: usize, stride: usize, count: usize) -> io::Result<Vec<Self>> {
         let (length, stride) = (length.max(1), stride.max(length).max(1));
         let total = stride.checked_mul(count.max(1)).and_then(|bytes| bytes.checked_add(first));
@@ -81,17 +80,17 @@ impl Block {
         Ok((0..count).map(block).collect())
     }
 
-    /// `count` blocks of `length` bytes in one mapping that begins on a huge page, in whole huge pages, with
-    /// `madvise(MADV_HUGEPAGE)` given and every page touched. They begin [`Block::huge_stride`] bytes one after the other.
-    /// Whether the kernel gave huge pages is for [`Block::huge_share`] to tell.
+    /// `count` blocks of `length` bytes in one mapping of whole huge pages, with `madvise(MADV_HUGEPAGE)` and
+    /// every page touched. They are [`Block::huge_stride`] bytes apart. [`Block::huge_share`] says whether
+    /// the kernel used huge pages.
     pub fn huge(length: usize, count: usize) -> io::Result<Vec<Self>> {
         let length = length.max(1);
         let stride = Self::huge_stride(length).ok_or(io::ErrorKind::OutOfMemory)?;
         let total =
             stride.checked_mul(count.max(1)).and_then(|bytes| bytes.checked_next_multiple_of(HUGE_PAGE));
         let mut all = Self::aligned(total.ok_or(io::ErrorKind::OutOfMemory)?, HUGE_PAGE)?;
-        // SAFETY: the range is exactly this block's own mapping from `start` on; the advice changes no content.
-        // Its failure (a kernel without huge pages) leaves ordinary pages, which huge_share() then tells.
+        // SAFETY: the range is this block's own mapping from `start` on, and the advice changes no content.
+        // If it fails (a kernel without huge pages), the pages are ordinary, which huge_share() shows.
         let _ = unsafe { libc::madvise(all.start.as_ptr().cast(), all.length, libc::MADV_HUGEPAGE) };
         all.as_mut_slice().fill(0);
         let block = |number| {
@@ -102,8 +101,8 @@ impl Block {
         Ok((0..count).map(block).collect())
     }
 
-    /// From one block of so many bytes to the next on huge pages: such that none lies on more of them than it must, and no
-    /// two on one cache line. `None`: there is no such memory.
+    /// The distance between blocks of this length on huge pages. No block lies on more huge pages than
+    /// necessary, and no two blocks share a cache line. `None` if there cannot be so much memory.
     pub fn huge_stride(length: usize) -> Option<usize> {
         const CACHE_LINE: usize = 64;
         if length <= HUGE_PAGE {
@@ -119,8 +118,8 @@ impl Block {
         Ok(anon_huge_share(&smaps, self.start.as_ptr() as usize))
     }
 
-    /// `count` blocks of `length` bytes, each from a page on, one after the other in one memfd (memfd_create(2)) whose
-    /// memory is allocated. One file for all, because a process may open fewer files than have messages in turn.
+    /// `count` blocks of `length` bytes in one memfd (memfd_create(2)) with allocated memory. Each starts on
+    /// a page. They share one file, because a process may not open a file for each message.
     pub fn in_memfd(length: usize, count: usize) -> io::Result<Vec<Self>> {
         let length = length.max(1);
         let stride = length.checked_next_multiple_of(page_size()).ok_or(io::ErrorKind::OutOfMemory)?;
@@ -136,8 +135,8 @@ impl Block {
         Ok((0..count).map(block).collect())
     }
 
-    /// Where it begins. By this pointer, which comes from the mapping itself and not from a reference, the owner and the
-    /// kernel may read and write while no reference into the block is alive.
+    /// The start of the block. This pointer comes from the mapping itself and not from a reference, so the
+    /// owner and the kernel may read and write through it while no reference into the block exists.
     pub(super) fn start(&self) -> NonNull<u8> {
         self.start
     }
@@ -149,26 +148,28 @@ impl Block {
 
     /// Its bytes.
     pub fn as_slice(&self) -> &[u8] {
-        // SAFETY: `start` begins `length` mapped, readable bytes that live as long as self. Who writes by `start()` has the
-        // block to itself: it is private to its `Message` or to its ring, which lend no block.
+        // SAFETY: `start` is the start of `length` mapped, readable bytes that live as long as self. Code
+        // that writes through `start()` has the block to itself: it is private to its `Message` or ring,
+        // which lend no block.
         unsafe { std::slice::from_raw_parts(self.start.as_ptr(), self.length) }
     }
 
-    /// Its bytes, to be written.
+    /// Its bytes, writable.
     pub fn as_mut_slice(&mut self) -> &mut [u8] {
         // SAFETY: as for `as_slice`, and `&mut self` makes this the only reference.
         unsafe { std::slice::from_raw_parts_mut(self.start.as_ptr(), self.length) }
     }
 
-    /// The file that this block lies in and where it begins in it; `None` for anonymous memory. Not for safe code outside
-    /// this module: who has the descriptor can write behind the references to the block's bytes.
+    /// The file of this block and the block's offset in it; `None` for anonymous memory. It must not reach
+    /// safe code outside this module, because with the descriptor that code could write behind references to
+    /// the bytes.
     pub(super) fn extent(&self) -> Option<(BorrowedFd<'_>, u64)> {
         let file = self.mapping.file.as_ref()?;
         let offset = self.start.as_ptr() as usize - self.mapping.start.as_ptr() as usize;
         Some((file.as_fd(), offset as u64))
     }
 
-    /// Keeps its addresses from being mapped again after it is gone, for one who has told them to the kernel.
+    /// Keeps its addresses from being mapped again after it is dropped, because the kernel knows them.
     pub fn lease(&self) -> Lease {
         Lease { _mapping: Arc::clone(&self.mapping) }
     }
@@ -218,18 +219,19 @@ fn memfd(length: usize) -> io::Result<OwnedFd> {
     // SAFETY: a file descriptor that was just made and that nobody else owns.
     let file = unsafe { OwnedFd::from_raw_fd(fd) };
     let length = libc::off_t::try_from(length).map_err(|_| io::ErrorKind::OutOfMemory)?;
-    // SAFETY: it reads no memory of ours. Allocating here makes of too little memory an error instead of a SIGBUS.
+    // SAFETY: it reads no memory of the process. Allocating here turns a lack of memory into an error instead
+    // of a SIGBUS.
     super::checked(unsafe { libc::fallocate(fd, 0, 0, length) })?;
-    // SAFETY: it reads no memory of ours.
+    // SAFETY: it reads no memory of the process.
     super::checked(unsafe { libc::fcntl(fd, libc::F_ADD_SEALS, libc::F_SEAL_SHRINK | libc::F_SEAL_GROW) })?;
     Ok(file)
 }
 
-/// From now on the file can be written only by way of the mappings that there are. A kernel before Linux 5.1 has no such
-/// seal, and there the descriptor that never leaves this module must do.
+/// From now on the file can be written only through existing mappings. A kernel before Linux 5.1 has no such
+/// seal; there it is enough that the descriptor never leaves this module.
 fn seal(file: &OwnedFd) {
     for seals in [libc::F_SEAL_FUTURE_WRITE, libc::F_SEAL_SEAL] {
-        // SAFETY: it reads no memory of ours.
+        // SAFETY: it reads no memory of the process.
         let _ = unsafe { libc::fcntl(file.as_raw_fd(), libc::F_ADD_SEALS, seals) };
     }
 }
@@ -273,7 +275,7 @@ mod tests {
     }
 
     #[test]
-    fn blocks_of_a_memfd_are_apart_and_lie_where_they_say() {
+    fn blocks_of_a_memfd_do_not_overlap_and_have_the_right_offsets() {
         use std::os::unix::fs::FileExt as _;
         let mut blocks = Block::in_memfd(5000, 3).unwrap();
         for (value, block) in (1..).zip(&mut blocks) {
@@ -298,7 +300,7 @@ mod tests {
     }
 
     #[test]
-    fn blocks_on_huge_pages_are_apart_and_lie_on_as_few_as_they_can() {
+    fn blocks_on_huge_pages_do_not_overlap_and_use_as_few_pages_as_possible() {
         for length in [1, 1000, 4096, 70_000, HUGE_PAGE, HUGE_PAGE + 1] {
             let mut blocks = Block::huge(length, 5).unwrap();
             for (value, block) in (1..).zip(&mut blocks) {
@@ -316,7 +318,7 @@ mod tests {
     }
 
     #[test]
-    fn smaps_tells_the_huge_pages_of_the_right_mapping() {
+    fn smaps_has_the_huge_pages_of_the_right_mapping() {
         let smaps = "7f0000000000-7f0000400000 rw-p 00000000 00:00 0 \nSize: 4096 kB\nAnonHugePages:      2048 kB\n\
                      7f0000400000-7f0000500000 rw-p 00000000 00:00 0 \nAnonHugePages:         0 kB\n";
         assert_eq!(anon_huge_share(smaps, 0x7f00_0000_1000), 0.5);

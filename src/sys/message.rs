@@ -1,9 +1,8 @@
-//! A message in memory of its own: its fields in the form in which the kernel takes them, one array of iovecs, made
-//! once. Made anew for each send it was still in the CPU's store buffer when the kernel read it, and cost a
-//! `sendmsg` of 1 KiB 5 % (`cargo bench --bench against_c -- --path onecopy --size 1024 --clients 1`).
+//! A message in its own memory, with its fields in the kernel's form: one array of iovecs, made once, because
+//! fresh iovecs would slow each send down (docs/tuning.md, "Small costs around a system call").
 //!
-//! It is here, and not where messages are laid out, because what the kernel reads after a call has returned must be of a
-//! type whose memory no safe code can free or write: the paths by reference take an `Arc` of this type and of no other.
+//! It is in `sys` because the kernel reads its memory after a call has returned. So no safe code may free or
+//! write this memory, and the paths by reference take an `Arc` of this type only.
 
 use std::io::IoSlice;
 use std::os::fd::BorrowedFd;
@@ -12,36 +11,36 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::memory::Block;
 
-/// One message in memory: bytes in several pieces that nothing else points into.
+/// One message in memory: bytes in several pieces that nothing else points to.
 #[derive(Debug)]
 pub struct Message {
     iovecs: Box<[libc::iovec]>,
-    /// The same bytes where all are neighbours. Here and not in an array of its own, which for a message that is cold would be
-    /// one more place that no cache holds.
+    /// All bytes as one piece, if the fields are adjacent. It is not in a separate allocation, which would be
+    /// one more cache miss for a cold message.
     whole: Option<libc::iovec>,
     /// The sum of the fields' lengths in bytes.
     size: usize,
     owner: Owner,
-    /// See [`Message::keep_for_ever`].
+    /// See [`Message::mark_kept`].
     kept: AtomicBool,
 }
 
-/// What the iovecs point into.
+/// The owner of the memory that the iovecs point to.
 #[derive(Debug)]
 enum Owner {
-    /// Each at an allocation of its own, which was a `Box<[u8]>`.
+    /// Each iovec points to an allocation that was a `Box<[u8]>`.
     Allocations,
-    /// Into these.
+    /// The iovecs point into these blocks.
     Blocks(Vec<Block>),
 }
 
-// SAFETY: the memory is owned alone, as by boxes, and the pointers lead nowhere else.
+// SAFETY: the message is the only owner of the memory, as with boxes, and the pointers lead nowhere else.
 unsafe impl Send for Message {}
 // SAFETY: shared access only reads (`slices`); writing needs &mut (`slices_mut`).
 unsafe impl Sync for Message {}
 
-// SAFETY: the bytes of a message change only by `&mut`, which nobody has while another `Arc` of it is left, and a field is
-// always the same memory.
+// SAFETY: the bytes of a message change only by `&mut`, which nobody has while another `Arc` of it exists,
+// and a field is always the same memory.
 unsafe impl zerosend::Memory for Message {
     #[inline]
     fn part(&self, index: usize) -> Option<&[u8]> {
@@ -59,7 +58,7 @@ unsafe impl zerosend::Memory for Message {
 #[repr(transparent)]
 pub struct InRuns(Message);
 
-// SAFETY: as for the message; a run is always the same memory as well.
+// SAFETY: as for the message; a run is always the same memory too.
 unsafe impl zerosend::Memory for InRuns {
     #[inline]
     fn part(&self, index: usize) -> Option<&[u8]> {
@@ -73,7 +72,7 @@ unsafe impl zerosend::Memory for InRuns {
 }
 
 impl InRuns {
-    /// The same allocation.
+    /// The same message in the same allocation.
     #[inline]
     pub(crate) fn of(message: Arc<Message>) -> Arc<Self> {
         // SAFETY: the pointer comes from `into_raw`, and the layouts are the same (`repr(transparent)`), as `Arc::from_raw` demands.
@@ -82,8 +81,8 @@ impl InRuns {
 }
 
 impl Message {
-    /// One field in each allocation.
-    pub fn allocated(fields: impl IntoIterator<Item = Box<[u8]>>) -> Self {
+    /// A message with one field in each allocation.
+    pub(crate) fn allocated(fields: impl IntoIterator<Item = Box<[u8]>>) -> Self {
         let iovec = |field: Box<[u8]>| {
             let iov_len = field.len();
             libc::iovec { iov_base: Box::into_raw(field).cast(), iov_len }
@@ -91,20 +90,21 @@ impl Message {
         Self::of(fields.into_iter().map(iovec).collect(), None, Owner::Allocations)
     }
 
-    /// One field in each block, from `first` bytes into it on; an empty one where the block ends before.
-    pub fn mapped(blocks: Vec<Block>, first: usize) -> Self {
+    /// A message with one field in each block, from offset `first` on. A field is empty if its block ends
+    /// before.
+    pub(crate) fn mapped(blocks: Vec<Block>, first: usize) -> Self {
         let field = |block: &Block| {
             let first = first.min(block.length());
             part(block, first, block.length() - first)
         };
         let iovecs = blocks.iter().map(field).collect();
-        // Mappings that happen to be neighbours stay apart: no slice may cover two of them.
+        // Mappings that happen to be adjacent stay separate, because no slice may cover two of them.
         Self::of(iovecs, None, Owner::Blocks(blocks))
     }
 
-    /// Fields in one block, each from a place on and so long, in ascending order; the first that does not fit behind the one
-    /// before is left out, and all that follow it.
-    pub fn in_block(block: Block, fields: impl IntoIterator<Item = (usize, usize)>) -> Self {
+    /// A message with all fields in one block. Each has an offset and a length, in ascending order. The first
+    /// field that does not fit after the one before is left out, with all that follow.
+    pub(crate) fn in_block(block: Block, fields: impl IntoIterator<Item = (usize, usize)>) -> Self {
         let (mut iovecs, mut filled, mut first, mut gaps) = (Vec::new(), 0, None, false);
         for (start, length) in fields {
             let end = start.checked_add(length).filter(|end| *end <= block.length() && start >= filled);
@@ -117,8 +117,9 @@ impl Message {
         Self::of(iovecs.into_boxed_slice(), whole, Owner::Blocks(vec![block]))
     }
 
-    /// Neighbours of these lengths from `first` bytes into one block on; what does not fit is left out.
-    pub fn neighbours(block: Block, first: usize, lengths: &[usize]) -> Self {
+    /// A message with adjacent fields of these lengths, from offset `first` in one block on. Fields that do
+    /// not fit are left out.
+    pub(crate) fn neighbours(block: Block, first: usize, lengths: &[usize]) -> Self {
         let mut next = first;
         let field = |length: &usize| {
             let start = next;
@@ -142,9 +143,9 @@ impl Message {
     /// Whether each of `slices` lies in this message's memory.
     #[inline]
     pub(super) fn holds(&self, slices: &[IoSlice<'_>]) -> bool {
-        let own = self.slices();
-        // The message's own slices, as most sends have them.
-        std::ptr::eq(slices, own) || slices.iter().all(|slice| self.holds_one(slice))
+        let fields = self.slices();
+        // Most sends have the message's own slices.
+        std::ptr::eq(slices, fields) || slices.iter().all(|slice| self.holds_one(slice))
     }
 
     fn holds_one(&self, slice: &[u8]) -> bool {
@@ -155,15 +156,15 @@ impl Message {
         })
     }
 
-    /// The fields as `sendmsg` takes them.
+    /// The fields in the form for `sendmsg`.
     #[inline]
     pub fn slices(&self) -> &[IoSlice<'_>] {
-        // SAFETY: an IoSlice is laid out as an iovec (documented), and each iovec tells initialised memory that
-        // `self` owns: it lives as long as the borrow, which keeps writers out.
+        // SAFETY: an IoSlice is laid out as an iovec (documented), and each iovec points to initialised
+        // memory that `self` owns: it lives as long as the borrow, which excludes writers.
         unsafe { std::slice::from_raw_parts(self.iovecs.as_ptr().cast(), self.iovecs.len()) }
     }
 
-    /// The same bytes in as few pieces as they lie in: fields that are neighbours in memory are one.
+    /// The bytes in as few pieces as possible: adjacent fields are one piece.
     #[inline]
     pub fn runs(&self) -> &[IoSlice<'_>] {
         let runs = self.iovecs_of_runs();
@@ -171,7 +172,7 @@ impl Message {
         unsafe { std::slice::from_raw_parts(runs.as_ptr().cast(), runs.len()) }
     }
 
-    /// The fields, to be written.
+    /// The fields, writable.
     pub fn slices_mut(&mut self) -> impl Iterator<Item = &mut [u8]> {
         self.iovecs.iter_mut().map(|iovec| {
             // SAFETY: as in `slices`, and `&mut self` makes this the only access; no two fields overlap.
@@ -179,14 +180,14 @@ impl Message {
         })
     }
 
-    /// How many bytes from position `from` on lie one after the other in memory: to the end of a field, or further
-    /// where the next one is its neighbour. 0 at the end.
+    /// How many bytes from position `from` on are contiguous in memory: to the end of the field, or further
+    /// if the next field is adjacent. 0 at the end.
     #[inline]
-    pub fn adjacent(&self, from: usize) -> usize {
+    pub(crate) fn adjacent(&self, from: usize) -> usize {
         self.run(from).1
     }
 
-    /// The address of the byte at position `from`, and how many lie there one after the other.
+    /// The address of the byte at position `from`, and how many bytes are contiguous from there.
     #[inline]
     pub(super) fn run(&self, from: usize) -> (usize, usize) {
         let mut skip = from;
@@ -211,7 +212,7 @@ impl Message {
         self.whole.as_ref().map_or(&*self.iovecs, std::slice::from_ref)
     }
 
-    /// The file that the fields lie in, neighbours from this offset on; `None` where they lie in none.
+    /// The file that holds the fields, adjacent from this offset on; `None` if no file does.
     pub(super) fn extent(&self) -> Option<(BorrowedFd<'_>, u64)> {
         let ([block], Some(whole)) = (self.blocks(), &self.whole) else { return None };
         let (file, start) = block.extent()?;
@@ -219,18 +220,18 @@ impl Message {
         Some((file, start + first as u64))
     }
 
-    /// Whether the fields lie in mappings of ours, whose pages the kernel can keep when the message is gone, and no allocator
-    /// hands out again.
-    pub fn has_own_pages(&self) -> bool {
+    /// Whether the fields are in mappings of the message itself. The kernel can keep their pages when the
+    /// message is dropped, and no allocator reuses them.
+    pub(crate) fn has_own_pages(&self) -> bool {
         !self.blocks().is_empty()
     }
 
-    /// Whether the fields lie in a file, one after the other.
-    pub fn lies_in_a_file(&self) -> bool {
+    /// Whether the fields are adjacent in a file.
+    pub(crate) fn lies_in_a_file(&self) -> bool {
         self.extent().is_some()
     }
 
-    /// The share, 0 to 1, of the memory around the message that lies on huge pages.
+    /// The share, 0 to 1, of the memory around the message that is backed by huge pages.
     pub fn huge_share(&self) -> f64 {
         match self.blocks() {
             [block] => block.huge_share().unwrap_or(0.0),
@@ -238,14 +239,14 @@ impl Message {
         }
     }
 
-    /// Whether nobody has yet called this. The caller keeps a clone of the message's `Arc` then, for as long as others
-    /// could write into it: see [`super::splice::HeldMessages`].
+    /// True at the first call only. The caller must then keep a clone of the message's `Arc` as long as
+    /// others could write into it: see [`super::splice::HeldMessages`].
     #[inline]
-    pub(super) fn keep_for_ever(&self) -> bool {
+    pub(super) fn mark_kept(&self) -> bool {
         !self.kept.load(Ordering::Relaxed) && !self.kept.swap(true, Ordering::Relaxed)
     }
 
-    /// The mappings that the fields lie in; none for allocations.
+    /// The mappings that hold the fields; none for allocations.
     pub(super) fn blocks(&self) -> &[Block] {
         match &self.owner {
             Owner::Allocations => &[],
@@ -254,7 +255,7 @@ impl Message {
     }
 }
 
-/// A part of a block that its owner does not move. No reference into it may be made but by way of the iovec.
+/// A part of a block, which its owner must not move. References into it may be made only through the iovec.
 fn part(block: &Block, start: usize, length: usize) -> libc::iovec {
     libc::iovec { iov_base: block.start().as_ptr().wrapping_add(start).cast(), iov_len: length }
 }
@@ -264,7 +265,8 @@ impl Drop for Message {
         if let Owner::Allocations = self.owner {
             for iovec in &self.iovecs {
                 let field = std::ptr::slice_from_raw_parts_mut(iovec.iov_base.cast::<u8>(), iovec.iov_len);
-                // SAFETY: exactly the pointer and the length that `allocated` took out of a Box, given back once.
+                // SAFETY: the pointer and the length are those that `allocated` took out of a Box, and they
+                // are given back once.
                 drop(unsafe { Box::from_raw(field) });
             }
         }
@@ -295,19 +297,19 @@ mod tests {
     }
 
     #[test]
-    fn neighbours_lie_in_one_run_and_others_do_not() {
+    fn adjacent_fields_are_one_run() {
         let near = Message::neighbours(Block::pages(12).unwrap(), 0, &[3, 0, 5, 4]);
         for from in 0..=12 {
             assert_eq!(near.adjacent(from), 12 - from);
         }
         assert_eq!(near.runs().len(), 1);
         let far = Message::mapped([3, 5].map(|length| Block::pages(length).unwrap()).into(), 0);
-        // Two mappings of a page each may be neighbours, but not these bytes of theirs.
+        // Two mappings of a page each may be adjacent, but these bytes of them are not.
         assert_eq!([0, 2, 3, 7, 8].map(|from| far.adjacent(from)), [3, 1, 5, 1, 0]);
     }
 
     #[test]
-    fn what_does_not_fit_into_the_block_is_left_out() {
+    fn fields_that_do_not_fit_are_left_out() {
         let fields = Message::neighbours(Block::pages(8).unwrap(), 0, &[5, 5]);
         assert_eq!(fields.slices().len(), 1);
     }

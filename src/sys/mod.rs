@@ -1,4 +1,4 @@
-//! System calls, one file a family, under the names the kernel gives them. The only place with `unsafe`.
+//! System calls, one file for each family, with the kernel's names. Only this module has `unsafe`.
 
 #![allow(unsafe_code)]
 

@@ -9,11 +9,11 @@ use std::path::Path;
 use std::ptr;
 use std::sync::Arc;
 
-/// A network namespace, which lives at least as long as a handle on it. Sockets and links keep it alive too.
+/// A network namespace. A handle keeps it alive, and so do sockets and links.
 #[derive(Debug, Clone)]
 pub struct Netns(Arc<File>);
 
-/// One handle and its clones are equal; two handles on the same namespace are not.
+/// A handle equals its clones; two separate handles on the same namespace differ.
 impl PartialEq for Netns {
     fn eq(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.0, &other.0)
@@ -23,9 +23,9 @@ impl PartialEq for Netns {
 impl Eq for Netns {}
 
 impl Netns {
-    /// Moves the calling thread into a new namespace, which has nothing but a loopback device that is down.
+    /// Moves the calling thread into a new namespace, which has only a loopback device that is down.
     pub fn unshare() -> io::Result<Self> {
-        // SAFETY: the call takes a number; it changes what the calling thread sees of the network and no memory.
+        // SAFETY: the call takes a number; it changes the calling thread's view of the network and no memory.
         super::checked(unsafe { libc::unshare(libc::CLONE_NEWNET) })?;
         Self::of_this_thread()
     }
@@ -35,25 +35,25 @@ impl Netns {
         Ok(Self(Arc::new(File::open("/proc/thread-self/ns/net")?)))
     }
 
-    /// Moves the calling thread into it. Sockets that the thread makes from then on belong there.
+    /// Moves the calling thread into it. New sockets of the thread belong to this namespace.
     pub fn enter(&self) -> io::Result<()> {
         // SAFETY: the descriptor is open as long as self, and the kernel checks that it is a network namespace.
         super::checked(unsafe { libc::setns(self.0.as_raw_fd(), libc::CLONE_NEWNET) }).map(drop)
     }
 
-    /// Marks it as in use for as long as a handle lives, in a way that ends with the process however it ends:
+    /// Marks it as in use while a handle lives. The mark ends with the process in every case, because it is a
     /// `flock(2)` on the namespace's own inode.
     pub fn mark_used(&self) -> io::Result<()> {
         flock(&self.0, libc::LOCK_SH).map(drop)
     }
 
-    /// Whether somebody has marked the namespace at `path` as in use.
+    /// Whether a process has marked the namespace at `path` as in use.
     pub fn is_used(path: &Path) -> io::Result<bool> {
         flock(&File::open(path)?, libc::LOCK_EX).map(|locked| !locked)
     }
 }
 
-/// False where another holds a lock that keeps this one out.
+/// Returns false if a conflicting lock exists.
 fn flock(file: &File, lock: libc::c_int) -> io::Result<bool> {
     // SAFETY: the call takes two numbers; the descriptor is open.
     match super::checked(unsafe { libc::flock(file.as_raw_fd(), lock | libc::LOCK_NB) }) {
@@ -63,21 +63,21 @@ fn flock(file: &File, lock: libc::c_int) -> io::Result<bool> {
     }
 }
 
-/// Gives the calling thread mounts of its own: what it mounts from now on nobody else sees, and it goes with the
-/// thread, also when the process is killed.
+/// Gives the calling thread its own mounts. Nobody else sees what it mounts from now on, and these mounts end
+/// with the thread, even if the process is killed.
 pub fn unshare_mounts() -> io::Result<()> {
-    // SAFETY: the call takes a number. CLONE_NEWNS brings CLONE_FS with it, so that only this thread is moved.
+    // SAFETY: the call takes a number. CLONE_NEWNS includes CLONE_FS, so only this thread is moved.
     super::checked(unsafe { libc::unshare(libc::CLONE_NEWNS) })?;
-    // Or mounts would spread to the namespace that this one was copied from.
+    // Otherwise mounts would propagate to the original namespace.
     mount("none", Path::new("/"), None, libc::MS_REC | libc::MS_PRIVATE)
 }
 
-/// Mounts `/sys` anew for the calling thread, which shows the links of the network namespace it is in.
+/// Mounts `/sys` again for the calling thread, so that it shows the links of the thread's network namespace.
 pub fn mount_sysfs(at: &Path) -> io::Result<()> {
     mount("sysfs", at, Some("sysfs"), libc::MS_NOSUID | libc::MS_NOEXEC)
 }
 
-/// Mounts an empty file system in memory that may hold device nodes.
+/// Mounts an empty file system in memory that may have device nodes.
 pub fn mount_tmpfs(at: &Path) -> io::Result<()> {
     mount("tmpfs", at, Some("tmpfs"), libc::MS_NOSUID | libc::MS_NOEXEC)
 }

@@ -1,4 +1,4 @@
-//! Processes that must not outlive this one: `prctl(PR_SET_PDEATHSIG)`, and `kill(2)`.
+//! Child processes that must not outlive this one: `prctl(PR_SET_PDEATHSIG)`, and `kill(2)`.
 
 use std::io;
 use std::os::unix::process::CommandExt as _;
@@ -6,9 +6,9 @@ use std::process::{Child, Command};
 
 use super::netns::Netns;
 
-/// Starts `command` in a process group of its own, so that a Ctrl-C in the terminal does not reach it, and has the kernel
-/// end it when the calling thread ends: start it from the main thread.
-/// With `batched_on` it runs on that CPU alone, under SCHED_BATCH.
+/// Starts `command` in its own process group, so that a Ctrl-C in the terminal does not reach it. The kernel
+/// ends it when the calling thread ends, so start it from the main thread. With `batched_on` it runs on this
+/// CPU only, under SCHED_BATCH.
 pub fn spawn_tied(command: &mut Command, batched_on: Option<usize>) -> io::Result<Child> {
     let parent = std::process::id();
     command.process_group(0);
@@ -20,15 +20,16 @@ pub fn spawn_tied(command: &mut Command, batched_on: Option<usize>) -> io::Resul
                 super::sched::batch()?;
             }
             super::checked(libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGTERM))?;
-            // The parent may have ended before the call: then nobody would send the signal any more.
+            // The parent may have ended before the call, and then nobody would send the signal.
             if libc::getppid() as u32 == parent { Ok(()) } else { Err(io::ErrorKind::NotConnected.into()) }
         });
     }
     command.spawn()
 }
 
-/// Starts `command` inside `netns`, where names as of `ip netns exec` are not mounted. The kernel ends it when the
-/// calling thread ends: start it from the main thread. It stays in the terminal's process group, and so gets its Ctrl-C.
+/// Starts `command` in `netns`, without the mounts of `ip netns exec`. The kernel ends it when the calling
+/// thread ends, so start it from the main thread. It stays in the terminal's process group and gets its
+/// Ctrl-C.
 pub fn spawn_within(command: &mut Command, netns: &Netns) -> io::Result<Child> {
     let parent = std::process::id();
     let netns = netns.clone();
@@ -43,11 +44,11 @@ pub fn spawn_within(command: &mut Command, netns: &Netns) -> io::Result<Child> {
     command.spawn()
 }
 
-/// Asks a child to end, if it has not.
+/// Sends SIGTERM to a child that has not ended.
 pub fn terminate(child: &mut Child) -> io::Result<()> {
     if child.try_wait()?.is_some() {
         return Ok(());
     }
-    // SAFETY: the call takes two numbers. The child has not been waited for, so its number is still its own.
+    // SAFETY: the call takes two numbers. The child has not been waited for, so its number is not reused.
     super::checked(unsafe { libc::kill(child.id() as libc::pid_t, libc::SIGTERM) }).map(drop)
 }

@@ -1,7 +1,7 @@
 //! rtnetlink(7): the interfaces and the queueing disciplines of this network namespace.
 //!
-//! Files below /sys/class/net are those of the namespace that mounted /sys, which after `unshare -n` or in some
-//! containers is another one. A netlink socket belongs to the namespace of the thread that asks.
+//! /sys/class/net shows the namespace that mounted /sys, which is another one after `unshare -n` and in some
+//! containers. A netlink socket belongs to the namespace of the calling thread.
 
 use std::io::{self, Read as _};
 
@@ -18,11 +18,11 @@ pub struct Interface {
     pub up: bool,
     /// Its MTU in bytes.
     pub mtu: u32,
-    /// The largest packet that is cut late, in bytes; `None` on kernels that do not say.
+    /// The largest packet that is split late, in bytes; `None` if the kernel does not report it.
     pub gso_max_size: Option<u32>,
     /// The most segments of such a packet.
     pub gso_max_segs: Option<u32>,
-    /// The largest packet that received segments are joined to, in bytes.
+    /// The largest packet into which received segments are joined, in bytes.
     pub gro_max_size: Option<u32>,
 }
 
@@ -33,19 +33,18 @@ pub struct Qdisc {
     pub index: u32,
     /// Its name: `noqueue`, `fq_codel`, `tbf`.
     pub kind: String,
-    /// What it does to the rate or to the time of packets; `None` for one that only queues.
+    /// How it changes the rate or the timing of packets; `None` if it only queues.
     pub shaping: Option<String>,
 }
 
 /// All interfaces.
 ///
-/// # Errors
-/// What socket(2), send(2) and recv(2) say, and EIO for an answer that makes no sense.
+/// The errors of socket(2), send(2) and recv(2), and EIO for an invalid answer.
 pub fn interfaces() -> io::Result<Vec<Interface>> {
     all(RTM_GETLINK, SIZE_OF_IFINFOMSG, RTM_NEWLINK, interface)
 }
 
-/// All queueing disciplines, those below others included.
+/// All queueing disciplines, including nested ones.
 ///
 /// # Errors
 /// As for [`interfaces`].
@@ -73,7 +72,7 @@ const ANSWER: usize = 64 << 10;
 /// struct ifinfomsg: family and padding, type, interface, flags, change.
 const SIZE_OF_IFINFOMSG: usize = 16;
 
-/// What `read` makes of every answer of the kind `wanted`.
+/// Reads every answer of the type `wanted` with `read`.
 fn all<T>(request: u16, body: usize, wanted: u16, read: fn(&[u8]) -> Option<T>) -> io::Result<Vec<T>> {
     let mut found = Vec::new();
     dump(request, body, &mut |kind, message| {
@@ -84,7 +83,7 @@ fn all<T>(request: u16, body: usize, wanted: u16, read: fn(&[u8]) -> Option<T>) 
     Ok(found)
 }
 
-/// Asks for all objects of a kind and hands each message's type and content over.
+/// Requests all objects of a kind and passes each message's type and content to `take`.
 fn dump(request: u16, body: usize, take: &mut dyn FnMut(u16, &[u8])) -> io::Result<()> {
     let mut socket =
         Socket::new(Domain::from(libc::AF_NETLINK), Type::RAW, Some(Protocol::from(NETLINK_ROUTE)))?;
@@ -116,7 +115,7 @@ fn dump(request: u16, body: usize, take: &mut dyn FnMut(u16, &[u8])) -> io::Resu
     }
 }
 
-/// The type and the content of the first message, and what follows it.
+/// The type and the content of the first message, and the bytes after it.
 fn next_message(bytes: &[u8]) -> Option<(u16, &[u8], &[u8])> {
     let length = number(bytes.get(..4))? as usize;
     let kind = u16::from_ne_bytes(bytes.get(4..6)?.try_into().ok()?);
@@ -124,7 +123,7 @@ fn next_message(bytes: &[u8]) -> Option<(u16, &[u8], &[u8])> {
     Some((kind, content, bytes.get(length.next_multiple_of(4)..).unwrap_or_default()))
 }
 
-/// The attributes of a message: struct rtattr is length and type, both of 16 bits, and then the value.
+/// The attributes of a message. struct rtattr is a length and a type of 16 bits each, then the value.
 fn attributes(mut bytes: &[u8]) -> impl Iterator<Item = (u16, &[u8])> {
     std::iter::from_fn(move || {
         let length = usize::from(u16::from_ne_bytes(bytes.get(..2)?.try_into().ok()?));
@@ -183,13 +182,13 @@ fn qdisc(message: &[u8]) -> Option<Qdisc> {
     Some(Qdisc { index: number(message.get(4..8))?, kind, shaping })
 }
 
-/// What a discipline of this kind does to rate and time, from its options (include/uapi/linux/pkt_sched.h).
+/// How a discipline of this kind changes rate and timing, from its options (include/uapi/linux/pkt_sched.h).
 fn shaping(kind: &str, options: &[u8]) -> Option<String> {
     match kind {
         "tbf" => {
             const TCA_TBF_PARMS: u16 = 1;
             const TCA_TBF_RATE64: u16 = 4;
-            // struct tc_ratespec is the head of struct tc_tbf_qopt; its rate is the last of its 12 bytes.
+            // struct tc_ratespec is the head of struct tc_tbf_qopt; its rate is the last 4 of its 12 bytes.
             let narrow = attribute(options, TCA_TBF_PARMS).and_then(|parms| number(parms.get(8..12)));
             let rate = long(attribute(options, TCA_TBF_RATE64)).or(narrow.map(u64::from));
             Some(rate.map_or_else(|| "limits the rate".to_owned(), |rate| format!("at most {rate} B/s")))
@@ -242,7 +241,7 @@ mod tests {
     }
 
     #[test]
-    fn loopback_is_there_with_its_mtu_and_has_a_discipline() {
+    fn loopback_is_listed_with_its_mtu() {
         let all = interfaces().unwrap();
         let lo = all.iter().find(|interface| interface.name == "lo").unwrap();
         assert!(lo.mtu >= 68, "{lo:?}");
@@ -250,7 +249,7 @@ mod tests {
     }
 
     #[test]
-    fn rates_and_delays_are_read_and_plain_queues_shape_nothing() {
+    fn rates_and_delays_are_read_and_plain_queues_have_none() {
         let tbf = attribute_of(1, &[&[0; 8][..], &125_000_000u32.to_ne_bytes(), &[0; 24]].concat());
         assert_eq!(shaping("tbf", &tbf).unwrap(), "at most 125000000 B/s");
         let fast = [tbf, attribute_of(4, &12_500_000_000u64.to_ne_bytes())].concat();
@@ -271,7 +270,7 @@ mod tests {
     }
 
     #[test]
-    fn garbled_answers_are_passed_over() {
+    fn invalid_answers_are_ignored() {
         for bytes in [&[][..], &[1], &[255; 64], &[0; 64]] {
             assert!(next_message(bytes).is_none_or(|(_, content, _)| content.len() <= bytes.len()));
             assert!(attributes(bytes).count() <= 1 && interface(bytes).is_none());

@@ -1,26 +1,26 @@
 //! `getrusage(2)` of the calling thread: context switches and page faults without any privilege.
 //!
-//! These counts are exact (the kernel adds one for each); only the split of time into user and system is
-//! sampled on kernels with tick accounting.
+//! These counts are exact. Only the split of time into user and system is sampled, on kernels with tick
+//! accounting.
 
 use std::io;
 use std::mem::MaybeUninit;
 use std::time::Duration;
 
-/// What `getrusage(RUSAGE_THREAD)` says, since the thread began.
+/// The result of `getrusage(RUSAGE_THREAD)`, since the thread started.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Usage {
     /// Time in user mode; sampled at the tick (1 to 10 ms) on most kernels.
     pub user: Duration,
     /// Time in kernel mode; sampled likewise.
     pub system: Duration,
-    /// Page faults solved without input or output.
+    /// Page faults without input or output.
     pub minor_faults: u64,
     /// Page faults that read from a device.
     pub major_faults: u64,
-    /// The thread waited: it gave the CPU away.
+    /// How often the thread gave up the CPU to wait.
     pub voluntary_switches: u64,
-    /// The thread was preempted: the CPU was taken from it.
+    /// How often the thread was preempted.
     pub involuntary_switches: u64,
 }
 
@@ -35,7 +35,7 @@ impl Usage {
         self.minor_faults + self.major_faults
     }
 
-    /// What was used since `earlier`, of the same thread.
+    /// The difference to `earlier`, of the same thread.
     #[must_use]
     pub fn since(&self, earlier: &Self) -> Self {
         Self {
@@ -48,7 +48,7 @@ impl Usage {
         }
     }
 
-    /// Adds what another thread, or the same one at another time, used.
+    /// Adds the usage of another thread, or of the same one at another time.
     pub fn add(&mut self, other: &Self) {
         self.user += other.user;
         self.system += other.system;
@@ -111,7 +111,7 @@ mod tests {
     }
 
     #[test]
-    fn a_burner_uses_what_its_clock_says() {
+    fn usage_agrees_with_the_thread_clock() {
         const BURNT: Duration = Duration::from_millis(20);
         let (clock, before) = (thread_cpu_time().unwrap(), thread_usage().unwrap());
         while thread_cpu_time().unwrap() - clock < BURNT {
@@ -119,7 +119,7 @@ mod tests {
         }
         let used = thread_usage().unwrap().since(&before);
         let spent = thread_cpu_time().unwrap() - clock;
-        // How it is split is sampled; the sum is the scheduler's own, read a moment before or after.
+        // The split is sampled; the sum is the scheduler's own, read slightly before or after.
         let sum = used.user + used.system;
         assert!(sum > spent / 2 && sum < spent * 2, "{used:?}, {spent:?} by the clock");
     }

@@ -1,9 +1,9 @@
-//! Where a thread runs and under which policy: `sched_setaffinity(2)`, `sched_setscheduler(2)`.
+//! The CPUs and the scheduling policy of a thread: `sched_setaffinity(2)`, `sched_setscheduler(2)`.
 
 use std::io;
 
-/// The CPUs that the calling thread may run on, ascending. One that is offline is not among them, although the mask in
-/// /proc/self/status still has it (sched_getaffinity, kernel/sched/syscalls.c).
+/// The CPUs that the calling thread may run on, ascending. CPUs that are offline are not included, although
+/// the mask in /proc/self/status has them (sched_getaffinity, kernel/sched/syscalls.c).
 pub fn allowed_cpus() -> io::Result<Vec<usize>> {
     let mut mask = vec![0u64; FEWEST_WORDS];
     loop {
@@ -25,10 +25,10 @@ pub fn allowed_cpus() -> io::Result<Vec<usize>> {
     }
 }
 
-/// Lets the calling thread run on `cpus` only.
+/// Restricts the calling thread to `cpus`.
 pub fn pin(cpus: &[usize]) -> io::Result<()> {
     let words = cpus.iter().max().map_or(0, |most| most / WORD + 1).clamp(FEWEST_WORDS, MOST_WORDS);
-    // No allocation: a child calls it between fork and exec.
+    // No allocation, because a child calls this between fork and exec.
     let mut mask = [0u64; MOST_WORDS];
     let mask = &mut mask[..words];
     for cpu in cpus.iter().filter(|cpu| **cpu < words * WORD) {
@@ -39,7 +39,7 @@ pub fn pin(cpus: &[usize]) -> io::Result<()> {
         .map(drop)
 }
 
-/// CPUs in a word of a mask, which is an array of longs (of 64 bits on all targets).
+/// CPUs in a word of a mask, which is an array of longs (64 bits on all targets).
 const WORD: usize = u64::BITS as usize;
 
 /// A cpu_set_t has 1024 CPUs.
@@ -58,7 +58,7 @@ pub fn batch() -> io::Result<()> {
     super::checked(result as libc::c_int).map(drop)
 }
 
-/// Has sleeps of the calling thread end when they should: the kernel otherwise lets each last 50 µs longer, to join it
+/// Makes sleeps of the calling thread end on time. Otherwise the kernel extends each by 50 µs, to join it
 /// with others (`prctl(PR_SET_TIMERSLACK)`).
 pub fn sleep_exactly() -> io::Result<()> {
     const LEAST: libc::c_ulong = 1;
@@ -71,7 +71,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_thread_is_where_it_was_pinned_to() {
+    fn a_pinned_thread_has_one_cpu() {
         let all = allowed_cpus().unwrap();
         let one = all[all.len() - 1];
         let there = move || pin(&[one, usize::MAX]).and_then(|()| allowed_cpus());

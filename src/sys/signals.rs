@@ -1,4 +1,4 @@
-//! Signals as messages on a pipe: `sigaction(2)` with a handler that does nothing but write down what came and when.
+//! Signals as messages on a pipe: `sigaction(2)` with a handler that only writes the signal and its time.
 
 use std::fs::File;
 use std::io::{self, Read as _};
@@ -6,33 +6,33 @@ use std::os::fd::{AsRawFd as _, FromRawFd as _, IntoRawFd as _, OwnedFd};
 use std::sync::atomic::{AtomicI32, Ordering};
 use std::time::Duration;
 
-/// Where the handler writes; -1 before [`catch`].
+/// The pipe of the handler; -1 before [`catch`].
 static PIPE: AtomicI32 = AtomicI32::new(-1);
 
 /// A signal's number, then its time on the monotonic clock in ns.
 const ARRIVAL_BYTES: usize = 12;
 
-/// A signal that came.
+/// A signal that arrived.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CaughtSignal {
     /// Its number.
     pub signal: i32,
-    /// When it came, on the monotonic clock.
+    /// When it arrived, on the monotonic clock.
     pub at: Duration,
 }
 
-/// The signals that [`catch`] catches, as they come.
+/// The caught signals, in order of arrival.
 #[derive(Debug)]
 pub struct Signals(File);
 
-/// From now on each of `signals` arrives at the returned value and does nothing else. A signal that is ignored stays
-/// ignored: whoever started this process wished so, as nohup(1) does with SIGHUP and a shell with the SIGINT of a job in
-/// the background. An error at the second call in a process.
+/// From now on each of `signals` is sent to the returned value and has no other effect. A signal that is
+/// ignored stays ignored, because whoever started this process wants that (nohup(1) ignores SIGHUP, a shell
+/// the SIGINT of a background job). A second call in a process fails.
 pub fn catch(signals: &[i32]) -> io::Result<Signals> {
     let (read, write) = pipe()?;
     PIPE.compare_exchange(-1, write.as_raw_fd(), Ordering::SeqCst, Ordering::SeqCst)
         .map_err(|_| io::Error::other("signals are caught already"))?;
-    // Open for as long as the process lives: a handler may use it at any moment.
+    // It stays open, because a handler may use it at any time.
     let _ = write.into_raw_fd();
     for signal in signals {
         if !is_ignored(*signal)? {
@@ -53,8 +53,8 @@ impl Signals {
     }
 }
 
-/// Both ends of a pipe. The end for writing never blocks: what does not fit is dropped, and by then thousands of signals
-/// wait to be read.
+/// Both ends of a pipe. Writing never blocks: signals that do not fit are dropped, but by then thousands are
+/// unread.
 fn pipe() -> io::Result<(OwnedFd, OwnedFd)> {
     let mut ends = [-1; 2];
     // SAFETY: `ends` has room for the two descriptors that the call writes.
@@ -77,8 +77,8 @@ fn is_ignored(signal: i32) -> io::Result<bool> {
 
 fn handle(signal: i32) -> io::Result<()> {
     let handler: extern "C" fn(libc::c_int) = arrived;
-    // SAFETY: a sigaction is plain old data, and without SA_SIGINFO its handler takes one number, as `arrived` does, which
-    // makes async-signal-safe calls only. SA_RESTART: calls that were interrupted go on.
+    // SAFETY: a sigaction is plain old data, and without SA_SIGINFO its handler takes one number, as
+    // `arrived` does, which makes async-signal-safe calls only. With SA_RESTART, interrupted calls continue.
     unsafe {
         let mut action: libc::sigaction = std::mem::zeroed();
         action.sa_sigaction = handler as *const () as libc::sighandler_t;
@@ -89,12 +89,12 @@ fn handle(signal: i32) -> io::Result<()> {
     Ok(())
 }
 
-/// The handler. So few bytes are written whole or not at all (pipe(7), PIPE_BUF).
+/// The handler. The kernel writes so few bytes completely or not at all (pipe(7), PIPE_BUF).
 extern "C" fn arrived(signal: libc::c_int) {
     let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-    // SAFETY: clock_gettime(2) and write(2) are async-signal-safe. `now` and `bytes` are live for the calls and have the
-    // lengths given; errno is the calling thread's own, and is put back because the handler may run between a call and
-    // the look at its errno.
+    // SAFETY: clock_gettime(2) and write(2) are async-signal-safe. `now` and `bytes` live through the calls
+    // and have the given lengths. errno belongs to the calling thread and is restored, because the handler
+    // may run between a call and the reading of its errno.
     unsafe {
         let errno = libc::__errno_location();
         let before = *errno;

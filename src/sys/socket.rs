@@ -1,5 +1,5 @@
-//! A TCP socket whose system calls are counted, because calls per message are part of what a path costs
-//! and a path that counted its own could forget one.
+//! A TCP socket that counts its system calls. Calls per message are part of the cost of a path, and a path
+//! that counted them itself could miss one.
 
 use std::io::{self, IoSlice};
 use std::net::{Shutdown, SocketAddr};
@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use socket2::{Domain, Protocol, SockAddr, TcpKeepalive, Type};
 
-/// How many system calls a socket's owner made. Clones share one count; only one thread adds to it.
+/// The number of system calls of a socket's owner. Clones share one count, and only one thread adds to it.
 #[derive(Debug, Clone, Default)]
 pub struct CallCounter(Arc<AtomicU64>);
 
@@ -21,14 +21,14 @@ impl CallCounter {
         self.0.load(Ordering::Relaxed)
     }
 
-    /// So many calls in all, for who counts them elsewhere.
+    /// Sets the number of calls, for a caller that counts them elsewhere.
     #[inline]
     pub(crate) fn set(&self, calls: u64) {
         self.0.store(calls, Ordering::Relaxed);
     }
 
-    /// One more call. A load and a store instead of a locked add: there is one writer, and this stands in
-    /// every send.
+    /// Adds one call. It uses a load and a store instead of an atomic addition, because there is one writer
+    /// and every send calls it.
     #[inline]
     pub(super) fn add(&self) {
         self.0.store(self.0.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
@@ -42,9 +42,8 @@ pub struct Socket {
     calls: CallCounter,
 }
 
-/// Options of a socket and what else is done with it beside sending and receiving, as [`socket2::Socket`] has them. Its
-/// sends are not among them: they take any flag, MSG_ZEROCOPY too, and any slice, which may be gone before the kernel has
-/// read it.
+/// The options of a socket and other calls of [`socket2::Socket`], except its sends. Those take any flag,
+/// including MSG_ZEROCOPY, and any slice, which may be freed before the kernel has read it.
 #[derive(Debug, Clone, Copy)]
 pub struct SocketOptions<'a>(&'a socket2::Socket);
 
@@ -95,10 +94,10 @@ forward! {
 /// What ended a wait.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum WakeReason {
-    /// What was waited for, or an end.
+    /// Data, or the end of the stream.
     Ready,
-    /// Only the error queue: notifications wait there, or the socket has an error. It wakes every poll until it is
-    /// emptied.
+    /// Only the error queue: it has notifications, or the socket has an error. It ends every poll until the
+    /// queue is empty.
     ByErrorQueue,
     /// The deadline.
     Late,
@@ -107,20 +106,20 @@ pub enum WakeReason {
 /// Whether this kernel has MSG_ZEROCOPY for TCP.
 pub use zerosend::supported as has_zero_copy;
 
-/// Flags of a call that copies what it sends. MSG_ZEROCOPY is not among them: from borrowed memory it would have the kernel
-/// read what may be freed or written by then: zerosend holds the memory.
+/// Flags of a call that copies. MSG_ZEROCOPY is not one of them, because the kernel would read borrowed
+/// memory that may be freed or written by then; zerosend holds the memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct SendFlags(libc::c_int);
 
 impl SendFlags {
-    /// None.
+    /// No flags.
     pub const NONE: Self = Self(0);
-    /// MSG_MORE: what follows may share a segment.
+    /// MSG_MORE: the next data may share a segment.
     pub const MORE: Self = Self(libc::MSG_MORE);
     /// MSG_DONTWAIT: a full send buffer is `WouldBlock`.
     pub const DONTWAIT: Self = Self(libc::MSG_DONTWAIT);
 
-    /// As the call takes them. A send never raises SIGPIPE.
+    /// The flags for the call. A send never raises SIGPIPE.
     pub(super) const fn bits(self) -> libc::c_int {
         self.0 | libc::MSG_NOSIGNAL
     }
@@ -132,12 +131,12 @@ impl Socket {
         socket2::Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP)).map(Self::from)
     }
 
-    /// Another handle on the same connection with a call count of its own.
+    /// Another handle on the same connection with its own call count.
     pub fn try_clone(&self) -> io::Result<Self> {
         self.inner.try_clone().map(Self::from)
     }
 
-    /// The same socket as the standard library has it, and the count, which then is to be kept by who has the socket.
+    /// The socket as the standard library's type, and its count, which the caller must then maintain.
     pub fn into_stream(self) -> (std::net::TcpStream, CallCounter) {
         (self.inner.into(), self.calls)
     }
@@ -147,22 +146,22 @@ impl Socket {
         self.calls.clone()
     }
 
-    /// The socket options, which are not counted: they are set before the clock starts.
+    /// The socket options. Their calls are not counted, because they are set before the clock starts.
     pub fn options(&self) -> SocketOptions<'_> {
         SocketOptions(&self.inner)
     }
 
     /// `send(2)`, which copies.
     ///
-    /// This and [`Socket::sendmsg`] go past glibc's functions, which are cancellation points: in a process with
-    /// threads two locked instructions and three calls stand around each system call, about 1 % of a small send,
-    /// and a Rust thread is never cancelled. A program that calls glibc pays that on top, on every path.
+    /// This and [`Socket::sendmsg`] bypass glibc's functions, which are cancellation points and add about 1 %
+    /// to a small send (docs/tuning.md, "Small costs around a system call"). A Rust thread is never
+    /// cancelled. A program that calls glibc pays this on every path.
     #[inline]
     pub fn send(&self, bytes: &[u8], flags: SendFlags) -> io::Result<usize> {
         let (nowhere, no_length) = (ptr::null::<libc::sockaddr>(), 0);
         let flags = flags.bits();
-        // SAFETY: pointer and length are those of a live slice, which the call only reads, and no flag has the kernel read
-        // it later; it is sendto(2), which is send(2) where the address is null.
+        // SAFETY: pointer and length are those of a live slice, which the call only reads, and no flag makes
+        // the kernel read it later. sendto(2) with a null address is send(2).
         self.counted(|fd| unsafe {
             libc::syscall(libc::SYS_sendto, fd, bytes.as_ptr(), bytes.len(), flags, nowhere, no_length)
         })
@@ -176,8 +175,9 @@ impl Socket {
         let mut message: libc::msghdr = unsafe { std::mem::zeroed() };
         message.msg_iov = slices.as_ptr().cast_mut().cast();
         message.msg_iovlen = slices.len() as _;
-        // SAFETY: an IoSlice is an iovec (documented); `message` points at a live slice of them, each of which is a live slice of
-        // bytes; the call writes to none of them, and no flag has the kernel read them when it has returned.
+        // SAFETY: an IoSlice is an iovec (documented); `message` points to a live slice of them, and each of
+        // them is a live slice of bytes. The call writes to none of them, and no flag makes the kernel read
+        // them after it has returned.
         self.counted(|fd| unsafe { libc::syscall(libc::SYS_sendmsg, fd, &raw const message, flags) })
     }
 
@@ -190,16 +190,16 @@ impl Socket {
         })
     }
 
-    /// `recv(2)` with MSG_TRUNC: the kernel drops at most `most` bytes (1 GiB at a time) and tells how many; 0 is the end
-    /// of the stream.
+    /// `recv(2)` with MSG_TRUNC: the kernel drops at most `most` bytes (1 GiB at a time) and returns their
+    /// number; 0 is the end of the stream.
     #[inline]
     pub fn discard(&self, most: usize) -> io::Result<usize> {
         let most = most.min(1 << 30);
-        // SAFETY: with MSG_TRUNC a TCP socket writes nothing to the buffer (tcp(7)), so that it may be null.
+        // SAFETY: with MSG_TRUNC a TCP socket writes nothing to the buffer (tcp(7)), so it may be null.
         self.counted(|fd| unsafe { libc::recv(fd, ptr::null_mut(), most, libc::MSG_TRUNC) as libc::c_long })
     }
 
-    /// `poll(2)` for something to receive or an end.
+    /// `poll(2)` for data or the end of the stream.
     pub fn readable_by(&self, until: Instant) -> io::Result<WakeReason> {
         self.poll(libc::POLLIN, until)
     }
@@ -207,7 +207,7 @@ impl Socket {
     fn poll(&self, events: i16, until: Instant) -> io::Result<WakeReason> {
         loop {
             let left = until.saturating_duration_since(Instant::now());
-            // Rounded up: rounding down would turn the last millisecond into a spin.
+            // Rounded up, because rounding down would turn the last millisecond into a spin.
             let timeout = left.as_micros().div_ceil(1000).min(i32::MAX as u128) as i32;
             let mut poll = libc::pollfd { fd: self.inner.as_raw_fd(), events, revents: 0 };
             self.calls.add();
@@ -223,10 +223,11 @@ impl Socket {
         }
     }
 
-    /// `connect(2)` with AF_UNSPEC: the kernel drops the connection and everything it still holds of it, and
-    /// so gives back the memory that a peer never read (net/ipv4/tcp.c, tcp_disconnect).
+    /// `connect(2)` with AF_UNSPEC: the kernel drops the connection and all its data, and so releases memory
+    /// that the peer never read (net/ipv4/tcp.c, tcp_disconnect).
     pub fn disconnect(&self) -> io::Result<()> {
-        // SAFETY: sockaddr is plain old data, all zeroes is a valid value, and AF_UNSPEC (0) reads no more of it.
+        // SAFETY: sockaddr is plain old data, all zeroes is a valid value, and with AF_UNSPEC (0) the call
+        // reads no more of it.
         let result = unsafe {
             let unspecified: libc::sockaddr = std::mem::zeroed();
             libc::connect(
@@ -238,13 +239,14 @@ impl Socket {
         super::checked(result).map(drop)
     }
 
-    /// `shutdown(2)` of both directions: whoever blocks on this connection, on any handle of it, wakes up.
+    /// `shutdown(2)` of both directions. Every thread that blocks on this connection, on any handle, wakes
+    /// up.
     pub fn shutdown(&self) {
-        // ENOTCONN means that the other end was faster: what was asked for is so.
+        // ENOTCONN means that the other end has already closed the connection.
         let _ = self.inner.shutdown(Shutdown::Both);
     }
 
-    /// `accept(2)`; a listener that was shut down answers EINVAL.
+    /// `accept(2)`. A listener that was shut down returns EINVAL.
     pub fn accept(&self) -> io::Result<(Self, SocketAddr)> {
         let (inner, peer) = self.inner.accept()?;
         let peer = peer.as_socket().ok_or_else(|| io::Error::other("a peer without an IP address"))?;
@@ -256,8 +258,8 @@ impl Socket {
         self.inner.local_addr()?.as_socket().ok_or_else(|| io::Error::other("a socket without an IP address"))
     }
 
-    /// Fills `bytes` before `deadline`. False when the stream ended before the first byte; an end after it is
-    /// an error, and so is a deadline that passed. Leaves the receive timeout at what was left of it.
+    /// Fills `bytes` before `deadline`. Returns false if the stream ended before the first byte. A later end
+    /// is an error, and so is a missed deadline. It changes the receive timeout.
     pub fn recv_exact(&self, bytes: &mut [u8], deadline: Instant) -> io::Result<bool> {
         let mut filled = 0;
         while filled < bytes.len() {
@@ -277,14 +279,13 @@ impl Socket {
         Ok(true)
     }
 
-    /// Makes `call` and counts it, again when a signal interrupts it. Inlined, and so is what stands between it and
-    /// the loop that is measured: the kernel's own calls evict ours from the CPU's return stack, so that each
-    /// return to a frame from before the call is mispredicted (0.6 % of a send of 1 KiB, by `perf record`).
+    /// Makes `call` and counts it, and repeats it if a signal interrupts it. It is inlined, and so are its
+    /// callers up to the measured loop: see docs/tuning.md, "Small costs around a system call".
     #[inline]
     pub(super) fn counted(&self, mut call: impl FnMut(libc::c_int) -> libc::c_long) -> io::Result<usize> {
         loop {
             self.calls.add();
-            // A count that is no usize is -1.
+            // A count that is not a usize is -1.
             if let Ok(count) = usize::try_from(call(self.inner.as_raw_fd())) {
                 return Ok(count);
             }

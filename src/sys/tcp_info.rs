@@ -1,8 +1,8 @@
-//! `getsockopt(TCP_INFO)`, read as long as this kernel makes it.
+//! `getsockopt(TCP_INFO)`, with as many fields as this kernel has.
 //!
 //! The libc crate's struct ends where the kernel's ended in 2007, before the fields that say what limited a
-//! sender. The kernel fills as many bytes as it knows and returns that length: a field that lies beyond it is
-//! `None`, because a zero would say "never limited" on a kernel that does not measure it.
+//! sender. The kernel returns how many bytes it has filled. A field after them is `None`, because a zero
+//! would mean "never limited".
 
 use std::io;
 use std::mem::{offset_of, size_of};
@@ -44,14 +44,14 @@ struct RawTcpInfo {
     bytes_retrans: u64,
 }
 
-/// One snapshot of a connection. Counts run since the connection began; `None` is a field that this kernel
-/// does not have, or (the rates and times) for which it has no sample yet.
+/// One snapshot of a connection. Counts run since the connection started. A field is `None` if this kernel
+/// does not have it, or (rates and times) has no sample yet.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct TcpInfo {
-    /// Payload bytes a segment carries at most, options taken off.
+    /// The most payload bytes of a segment, without options.
     pub snd_mss: Option<u32>,
-    /// The size of the segments that come, in bytes, as the kernel estimates it.
+    /// The size of received segments in bytes, as the kernel estimates it.
     pub rcv_mss: Option<u32>,
     /// Smoothed round-trip time in µs.
     pub rtt_us: Option<u32>,
@@ -59,12 +59,13 @@ pub struct TcpInfo {
     pub min_rtt_us: Option<u32>,
     /// Retransmitted segments; wraps at 2^32.
     pub total_retrans: Option<u32>,
-    /// Segments sent with payload, retransmitted ones included; wraps at 2^32; since 4.6. A segment of segmentation
-    /// offload counts as the wire segments it stands for.
+    /// Segments sent with payload, including retransmitted ones; wraps at 2^32; since 4.6. With segmentation
+    /// offload it counts the segments on the wire.
     pub data_segs_out: Option<u32>,
     /// Most recent rate at which data reached the peer, in bytes per second; since 4.9.
     pub delivery_rate: Option<u64>,
-    /// Time with data to send or unacknowledged, in µs (counted in jiffies); since 4.10. The next two are part of it.
+    /// Time with unsent or unacknowledged data, in µs (counted in jiffies); since 4.10. The next two times
+    /// are part of it.
     pub busy_us: Option<u64>,
     /// Time stopped by the peer's receive window, in µs; since 4.10.
     pub rwnd_limited_us: Option<u64>,
@@ -72,21 +73,20 @@ pub struct TcpInfo {
     pub sndbuf_limited_us: Option<u64>,
     /// Segments the peer has acknowledged; wraps at 2^32; since 4.18.
     pub delivered: Option<u32>,
-    /// Payload bytes sent, retransmitted ones included; since 4.19.
+    /// Payload bytes sent, including retransmitted ones; since 4.19.
     pub bytes_sent: Option<u64>,
     /// Payload bytes retransmitted; since 4.19.
     pub bytes_retrans: Option<u64>,
 }
 
-/// Asks the kernel about the connection of `fd`.
+/// Reads the kernel's data about the connection of `fd`.
 ///
-/// # Errors
-/// What `getsockopt(2)` says: not a socket, not TCP.
+/// The error of `getsockopt(2)`: not a socket, not TCP.
 pub fn tcp_info(fd: BorrowedFd<'_>) -> io::Result<TcpInfo> {
     let mut bytes = [0u8; size_of::<RawTcpInfo>()];
     let mut length = bytes.len() as libc::socklen_t;
-    // SAFETY: `bytes` is writable for `length` bytes, the kernel writes at most that many and stores in `length`
-    // how many; `fd` is open for as long as it is borrowed.
+    // SAFETY: `bytes` is writable for `length` bytes; the kernel writes at most that many and stores their
+    // number in `length`. `fd` is open while it is borrowed.
     let result = unsafe {
         libc::getsockopt(
             fd.as_raw_fd(),
@@ -104,7 +104,7 @@ pub fn tcp_info(fd: BorrowedFd<'_>) -> io::Result<TcpInfo> {
 }
 
 impl TcpInfo {
-    /// Reads the fields that lie wholly within `bytes`.
+    /// Reads the fields that are completely within `bytes`.
     fn from_bytes(bytes: &[u8]) -> TcpInfo {
         let u32_at = |at: usize| {
             let field = bytes.get(at..at + 4)?;
@@ -117,7 +117,7 @@ impl TcpInfo {
         TcpInfo {
             snd_mss: u32_at(offset_of!(RawTcpInfo, snd_mss)),
             rcv_mss: u32_at(offset_of!(RawTcpInfo, rcv_mss)),
-            // No sample yet is 0 here, all ones for the minimum.
+            // Without a sample, this is 0, and the minimum is all ones.
             rtt_us: u32_at(offset_of!(RawTcpInfo, rtt)).filter(|&rtt| rtt != 0),
             min_rtt_us: u32_at(offset_of!(RawTcpInfo, min_rtt)).filter(|&rtt| rtt != u32::MAX),
             total_retrans: u32_at(offset_of!(RawTcpInfo, total_retrans)),
@@ -139,7 +139,8 @@ mod tests {
 
     #[test]
     fn offsets_are_the_kernels() {
-        // From offsetof() over <linux/tcp.h>; a padding mistake in `Raw` would shift everything after it.
+        // From offsetof() over <linux/tcp.h>; a padding mistake in `RawTcpInfo` would shift everything after
+        // it.
         assert_eq!(offset_of!(RawTcpInfo, rtt), 68);
         assert_eq!(offset_of!(RawTcpInfo, total_retrans), 100);
         assert_eq!(offset_of!(RawTcpInfo, pacing_rate), 104);
@@ -149,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn what_an_older_kernel_does_not_give_is_none() {
+    fn fields_that_an_older_kernel_lacks_are_none() {
         let ones = [1u8; size_of::<RawTcpInfo>()];
         // Linux 2.6: ends after total_retrans. Linux 4.10: ends after sndbuf_limited.
         let old = TcpInfo::from_bytes(&ones[..104]);
@@ -158,7 +159,7 @@ mod tests {
         let newer = TcpInfo::from_bytes(&ones[..192]);
         assert!(newer.sndbuf_limited_us.is_some());
         assert_eq!((newer.delivered, newer.bytes_sent), (None, None));
-        // A length in the middle of a field gives no half of it.
+        // A length in the middle of a field leaves the field out.
         assert_eq!(TcpInfo::from_bytes(&ones[..102]).total_retrans, None);
         assert_eq!(TcpInfo::from_bytes(&[]), TcpInfo::default());
     }

@@ -1,10 +1,10 @@
-//! Texts of `/proc` and `/sys`. Names in them (of programs, files, interfaces) are bytes of any kind.
+//! Text files of `/proc` and `/sys`. Names in them (of programs, files, interfaces) can have any bytes.
 
 use std::io;
 use std::path::Path;
 
-/// The text of a file of the kernel. Bytes that are no UTF-8 are replaced: the name of one process must not hide the rest
-/// of what a file says.
+/// Reads a text file of the kernel. Bytes that are not UTF-8 are replaced, so that the name of one process
+/// does not hide the rest of the file.
 pub fn read(path: impl AsRef<Path>) -> io::Result<String> {
     let bytes = std::fs::read(path)?;
     Ok(String::from_utf8(bytes)

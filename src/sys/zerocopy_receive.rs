@@ -1,5 +1,5 @@
-//! TCP_ZEROCOPY_RECEIVE: pages of received data, mapped into this process instead of copied (net/ipv4/tcp.c,
-//! tcp_zerocopy_receive; include/uapi/linux/tcp.h).
+//! TCP_ZEROCOPY_RECEIVE: maps pages of received data into this process instead of copying them
+//! (net/ipv4/tcp.c, tcp_zerocopy_receive; include/uapi/linux/tcp.h).
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -13,16 +13,17 @@ use super::message::Message;
 use super::socket::Socket;
 use super::splice::HeldMessages;
 
-/// TCP_ZEROCOPY_RECEIVE, which the crate libc does not name.
+/// TCP_ZEROCOPY_RECEIVE, which the crate libc does not have.
 const TCP_ZEROCOPY_RECEIVE: libc::c_int = 35;
 
-/// TCP_RECEIVE_ZEROCOPY_FLAG_TLB_CLEAN_HINT: nothing is mapped there any more.
+/// TCP_RECEIVE_ZEROCOPY_FLAG_TLB_CLEAN_HINT: the range has no mapped pages.
 const CLEAN: u32 = 1;
 
-/// The largest segment, in bytes: on loopback, or of several that came as one (GRO).
+/// The largest segment in bytes, on loopback or after GRO.
 const SEGMENT: usize = 64 << 10;
 
-/// struct tcp_zerocopy_receive, up to what this file uses: the kernel goes by the length that it is given.
+/// struct tcp_zerocopy_receive, up to the last field used here. The kernel uses the length that the caller
+/// gives.
 #[repr(C)]
 #[derive(Debug, Default)]
 struct RawZeroCopyReceive {
@@ -41,31 +42,30 @@ struct RawZeroCopyReceive {
 pub struct Window {
     start: NonNull<libc::c_void>,
     length: usize,
-    /// So many bytes from the start on are mapped now.
+    /// The number of mapped bytes from the start.
     mapped: usize,
-    /// The last of them, which the last call has taken.
+    /// The number of bytes at their end that the last call has mapped.
     last: usize,
 }
 
 // SAFETY: a Window owns its addresses alone, and they are valid in every thread.
 unsafe impl Send for Window {}
 
-/// What one call has taken from the stream, in the order of the stream.
+/// The bytes that one call has taken from the stream, in order.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct MappedRead {
     /// Bytes that are [`Window::last`] now.
     pub mapped: usize,
-    /// Then bytes that were copied to the tail.
+    /// Bytes after them that were copied to the tail.
     pub copied: usize,
-    /// Then so many must be received by other means: they cannot be mapped.
+    /// Bytes after them that cannot be mapped and must be received by other means.
     pub to_copy: usize,
 }
 
 impl Window {
-    /// Addresses for `length` bytes, rounded up to whole pages, of the data of `socket`.
+    /// Addresses for `length` bytes of the data of `socket`, rounded up to whole pages.
     ///
-    /// # Errors
-    /// Those of mmap(2); `Unsupported` where the kernel would map pages that their owner can still write.
+    /// Those of mmap(2); `Unsupported` if the kernel would map pages that their owner can still write.
     pub fn of(socket: &Socket, length: usize) -> io::Result<Self> {
         if maps_pages_of_files()? {
             let why = "this kernel maps received pages that their sender can still write (fixed in Linux 6.8, 6.6.15, 6.1.76)";
@@ -89,9 +89,9 @@ impl Window {
 
     /// What the last call has mapped.
     pub fn last(&self) -> &[u8] {
-        // SAFETY: the kernel has mapped the first `mapped` bytes for reading, of which these are the last, and they stay
-        // until `clear`, which needs `&mut self`. Nobody writes them: `of` has seen that the kernel maps no page of a file
-        // or of a process (can_map_frag).
+        // SAFETY: the kernel has mapped the first `mapped` bytes for reading, and these are the last of them.
+        // They stay until `clear`, which needs `&mut self`. Nobody writes them: `of` has checked that the
+        // kernel maps no page of a file or of a process (can_map_frag).
         unsafe {
             let first: *const u8 = self.start.as_ptr().cast();
             std::slice::from_raw_parts(first.add(self.mapped - self.last), self.last)
@@ -105,23 +105,24 @@ impl Window {
         if length == 0 {
             return Ok(());
         }
-        // SAFETY: the range lies in this window's own mapping, and no reference into it outlives `last`'s borrow.
+        // SAFETY: the range is in this window's own mapping, and no reference into it outlives `last`'s
+        // borrow.
         super::checked(unsafe { libc::madvise(self.start.as_ptr(), length, libc::MADV_DONTNEED) }).map(drop)
     }
 }
 
 impl Drop for Window {
     fn drop(&mut self) {
-        // SAFETY: exactly the mapping that `of` made; no reference into it outlives self.
+        // SAFETY: this is the mapping that `of` made, and no reference into it outlives self.
         let _ = unsafe { libc::munmap(self.start.as_ptr(), self.length) };
     }
 }
 
 impl Socket {
-    /// `getsockopt(TCP_ZEROCOPY_RECEIVE)`: takes at most `max` bytes from the stream, mapping whole pages into `window` behind
-    /// what it has, and copying to `tail` what of the next bytes cannot be mapped, or all where no more than `tail` has
-    /// come. A window with less room than a segment is cleared first. Never waits: with nothing there, nothing is taken.
-    /// EIO at the end of the stream.
+    /// `getsockopt(TCP_ZEROCOPY_RECEIVE)`: takes at most `max` bytes from the stream. It maps whole pages
+    /// into `window` after the mapped ones, and copies the next bytes that cannot be mapped to `tail`, or all
+    /// bytes if no more than `tail` have arrived. A window with less room than a segment is cleared first. It
+    /// never waits: if nothing has arrived, it takes nothing. EIO at the end of the stream.
     pub fn zerocopy_receive(
         &self,
         window: &mut Window,
@@ -144,8 +145,9 @@ impl Socket {
         };
         let mut size = size_of::<RawZeroCopyReceive>() as libc::socklen_t;
         self.counted(|fd| {
-            // SAFETY: `raw` and `size` are live and `size` is the length of `raw`; the addresses that `raw` holds are
-            // those of `window`'s own mapping, of which no borrow is alive, and of `tail`, borrowed to be written.
+            // SAFETY: `raw` and `size` are live and `size` is the length of `raw`. The addresses in `raw` are
+            // those of `window`'s own mapping, which is not borrowed, and of `tail`, which is borrowed
+            // mutably.
             libc::c_long::from(unsafe {
                 libc::getsockopt(
                     fd,
@@ -158,7 +160,7 @@ impl Socket {
         })?;
         window.last = length.min(raw.length as usize);
         window.mapped += window.last;
-        // A negative length is an error of the copy, which took nothing.
+        // A negative length is an error of the copy, which then took nothing.
         let copied = usize::try_from(raw.copybuf_len).unwrap_or(0).min(tail_length);
         Ok(MappedRead { mapped: window.last, copied, to_copy: raw.recv_skip_hint as usize })
     }
@@ -167,8 +169,9 @@ impl Socket {
 /// How long loopback may take to deliver a page.
 const DELIVERY_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Whether the kernel maps a page of a file that was sent by reference, which its owner could write behind a `&[u8]`. Since
-/// Linux 6.8 it does not (commit 577e4432f3ac, net/ipv4/tcp.c, can_map_frag). Asked once for a process.
+/// Whether the kernel maps a page of a file that was sent by reference. The file's owner could write it
+/// behind a `&[u8]`. Since Linux 6.8 the kernel does not (commit 577e4432f3ac, net/ipv4/tcp.c, can_map_frag).
+/// It is tried once in a process.
 fn maps_pages_of_files() -> io::Result<bool> {
     static ANSWER: OnceLock<bool> = OnceLock::new();
     if let Some(answer) = ANSWER.get() {
@@ -176,14 +179,15 @@ fn maps_pages_of_files() -> io::Result<bool> {
     }
     let page = Block::in_memfd(page_size(), 1)?.pop().ok_or(io::ErrorKind::OutOfMemory)?;
     let mut message = Message::neighbours(page, 0, &[page_size()]);
-    // A page that was never written is sent as the kernel's page of zeros, which may be mapped: nobody can write it.
+    // A page that was never written is sent as the kernel's zero page, which may be mapped, because nobody
+    // can write it.
     message.slices_mut().for_each(|field| field.fill(1));
     let message = Arc::new(message);
     let answer = first_page_is_mapped(|sender| sender.sendfile(&mut HeldMessages::default(), &message, 0))?;
     Ok(*ANSWER.get_or_init(|| answer))
 }
 
-/// Whether the page that `send` sends over loopback can be mapped by its receiver.
+/// Whether a receiver can map the page that `send` sends over loopback.
 fn first_page_is_mapped(send: impl FnOnce(&Socket) -> io::Result<usize>) -> io::Result<bool> {
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
     let listener = Socket::tcp(address)?;
@@ -210,9 +214,9 @@ mod tests {
     use zerosend::{Memory, Payload};
 
     #[test]
-    fn a_page_that_its_owner_can_write_is_not_mapped_and_one_that_the_kernel_copied_is() {
+    fn pages_that_their_owner_can_write_are_not_mapped_but_copies_are() {
         let page = || Arc::new(Message::neighbours(Block::pages(page_size()).unwrap(), 0, &[page_size()]));
-        // Over loopback the kernel copies what was sent by reference into pages of its own: the page that can be mapped.
+        // Over loopback the kernel copies data sent by reference into its own pages, which can be mapped.
         let copied = first_page_is_mapped(|sender| {
             let sender = sender.try_clone()?;
             let (stream, _) = sender.into_stream();

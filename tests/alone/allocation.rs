@@ -27,11 +27,11 @@ fn allocations_of_sender(path: &'static SendPath, spec: Spec, messages: usize) -
     });
     let budget =
         Budget::share(&ZeroCopyLimits::of_process(), 1, socket.options().send_buffer_size().unwrap());
-    let mut supply = MessagePool::new(&spec, true).unwrap();
-    let mut sender = (path.open)(socket, &supply, SenderConfig::within(budget)).unwrap();
+    let mut pool = MessagePool::new(&spec, true).unwrap();
+    let mut sender = (path.open)(socket, pool.messages(), SenderConfig::within(budget)).unwrap();
     let mut send = |messages| {
         for _ in 0..messages {
-            let message = supply.next(&mut *sender, Duration::from_secs(20)).unwrap();
+            let message = pool.next(&mut *sender, Duration::from_secs(20)).unwrap();
             sender.send(message).unwrap();
         }
         drain(&mut *sender, Instant::now() + Duration::from_secs(20)).unwrap();

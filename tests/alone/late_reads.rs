@@ -36,7 +36,7 @@ struct Arrived {
 /// A message of its own memory, each field an allocation.
 fn message(sequence: u64) -> Arc<Message> {
     let fields = (0..8).map(|_| vec![0; SIZE / 8].into_boxed_slice());
-    let mut message = Message::allocated(fields);
+    let mut message = Message::from_fields(fields).unwrap();
     message.write(sequence);
     Arc::new(message)
 }
@@ -80,8 +80,8 @@ fn what_a_path_gives_back_is_read_by_nobody() {
                 continue;
             }
             let open = |socket| {
-                let supply = MessagePool::new(&spec(SIZE, false), false).unwrap();
-                (path.open)(socket, &supply, SenderConfig::within(Budget::unbounded())).unwrap()
+                let pool = MessagePool::new(&spec(SIZE, false), false).unwrap();
+                (path.open)(socket, pool.messages(), SenderConfig::within(Budget::unbounded())).unwrap()
             };
             assert_eq!(sent(open), Arrived::default(), "{}", path.name);
         }

@@ -30,8 +30,9 @@ fn peers_that_go_away() {
             let (socket, _) = listener.accept().unwrap();
             connection::set_timeouts(&socket, &options).unwrap();
             let spec = fitting(path, spec(65536, false));
-            let supply = MessagePool::new(&spec, false).unwrap();
-            let mut sender = (path.open)(socket, &supply, SenderConfig::within(Budget::unbounded())).unwrap();
+            let pool = MessagePool::new(&spec, false).unwrap();
+            let mut sender =
+                (path.open)(socket, pool.messages(), SenderConfig::within(Budget::unbounded())).unwrap();
             let message = Arc::new(Message::new(&spec).unwrap());
             drop(client);
             // The first sends may still be taken; then come a reset and, ever after, a broken pipe.

@@ -84,10 +84,10 @@ fn every_send_path_gathers_where_no_copy_is_slow_or_where_it_was_asked_to() {
             let listener = TcpListener::bind("127.0.0.1:0").unwrap();
             let _peer = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
             let socket = Socket::from(listener.accept().unwrap().0);
-            let supply = MessagePool::new(&path.nearest(&spec(16_384, false)).unwrap(), false).unwrap();
+            let pool = MessagePool::new(&path.nearest(&spec(16_384, false)).unwrap(), false).unwrap();
             let terms = SenderConfig { staging: asked, ..SenderConfig::within(Budget::unbounded()) };
-            let mut sender = (path.open)(socket, &supply, terms).unwrap();
-            let message = Arc::clone(&supply.messages()[0]);
+            let mut sender = (path.open)(socket, pool.messages(), terms).unwrap();
+            let message = Arc::clone(&pool.messages()[0]);
             sender.send(&message).unwrap();
             sender.flush().unwrap();
             let Some(staging) = sender.staging_offset() else { continue };

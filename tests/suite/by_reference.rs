@@ -23,10 +23,10 @@ fn connected(path: &SendPath) -> (Box<dyn Sender>, Socket, Arc<Message>) {
     let client = connection::connect(listener.local_addr().unwrap(), &options).unwrap();
     let (socket, _) = listener.accept().unwrap();
     let spec = fitting(path, spec(SIZE, false));
-    let supply = MessagePool::new(&spec, false).unwrap();
+    let pool = MessagePool::new(&spec, false).unwrap();
     let sender = (path.open)(
         socket,
-        &supply,
+        pool.messages(),
         SenderConfig { urgent: true, ..SenderConfig::within(Budget::unbounded()) },
     )
     .unwrap();

@@ -191,10 +191,11 @@ fn short_counts_where_the_send_timeout_ends_a_call() {
     at_once(paths, SIZE, |path| {
         let [client, socket] = narrow_pair(STALL, STALL);
         let spec = fitting(path, spec(SIZE, false));
-        let (calls, supply) = (socket.calls(), MessagePool::new(&spec, false).unwrap());
+        let (calls, pool) = (socket.calls(), MessagePool::new(&spec, false).unwrap());
         let sending = thread::Builder::new().spawn(move || {
-            let mut sender = (path.open)(socket, &supply, SenderConfig::within(Budget::unbounded())).unwrap();
-            sender.send(&supply.messages()[0]).unwrap();
+            let mut sender =
+                (path.open)(socket, pool.messages(), SenderConfig::within(Budget::unbounded())).unwrap();
+            sender.send(&pool.messages()[0]).unwrap();
             drain(&mut *sender, Instant::now() + LONG).unwrap();
             sender.ledger()
         });
@@ -228,9 +229,10 @@ fn nothing_is_sent_behind_what_failed() {
         let [client, socket] = narrow_pair(STALL, LONG);
         let spec = fitting(path, spec(SIZE, false));
         let sending = thread::Builder::new().spawn(move || {
-            let supply = MessagePool::new(&spec, false).unwrap();
-            let mut sender = (path.open)(socket, &supply, SenderConfig::within(Budget::unbounded())).unwrap();
-            sender.send(&supply.messages()[0]).and_then(|()| sender.flush())
+            let pool = MessagePool::new(&spec, false).unwrap();
+            let mut sender =
+                (path.open)(socket, pool.messages(), SenderConfig::within(Budget::unbounded())).unwrap();
+            sender.send(&pool.messages()[0]).and_then(|()| sender.flush())
         });
         // One call returns a short count and the next one an error, each after the timeout. Whoever goes on with another
         // field after that finds room now. Where the machine is late, all arrives or less, and both are right.

@@ -24,10 +24,10 @@ fn connected(path: &SendPath) -> (Box<dyn Sender>, Socket, Arc<Message>) {
     connection::set_timeouts(&socket, &options).unwrap();
     // One field: large for every path.
     let spec = fitting(path, Spec { fields: Fields::Single, ..spec(65536, true) });
-    let supply = MessagePool::new(&spec, false).unwrap();
-    let sender = (path.open)(socket, &supply, SenderConfig::within(Budget::unbounded())).unwrap();
+    let pool = MessagePool::new(&spec, false).unwrap();
+    let sender = (path.open)(socket, pool.messages(), SenderConfig::within(Budget::unbounded())).unwrap();
     // One that the path may have registered.
-    (sender, client, Arc::clone(&supply.messages()[0]))
+    (sender, client, Arc::clone(&pool.messages()[0]))
 }
 
 fn soon() -> Instant {

@@ -3,7 +3,7 @@
 //! - delivery, and what the kernel does with a message: `delivery`, `receive`, `by_reference`, `early_reuse`
 //! - ends that fail: `faults`, `dying_ends`, `endings`, `limits`, `open_files`, `uring`
 //! - what a run costs: `cost_*`
-//! - what the project says of itself: `benchmark_ids`, `examples`, `readme`
+//! - what the project says of itself: `benchmark_ids`, `examples`, `layers`, `readme`
 
 #[path = "../common/mod.rs"]
 mod common;
@@ -21,8 +21,10 @@ mod early_reuse;
 mod endings;
 mod examples;
 mod faults;
+mod layers;
 mod limits;
 mod open_files;
+mod public_items;
 mod readme;
 mod receive;
 mod refusals;

@@ -44,3 +44,41 @@ fn the_tables_say_when_memory_is_free_and_what_delays() {
         assert!(!row[3].is_empty(), "{}", path.name);
     }
 }
+
+/// Sources by their paths from the root.
+fn sources(folder: &Path, found: &mut Vec<(String, String)>) {
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() && path.file_name().is_none_or(|name| name != "target") {
+            sources(&path, found);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            found.push((path.display().to_string(), fs::read_to_string(&path).unwrap()));
+        }
+    }
+}
+
+#[test]
+fn the_constants_and_files_of_the_page_about_tuning_exist() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut found = Vec::new();
+    ["src", "benches", "crates"].iter().for_each(|folder| sources(&root.join(folder), &mut found));
+    let page = fs::read_to_string(root.join("docs/tuning.md")).unwrap();
+    // Every second part of a line stands between backticks.
+    let names = page.lines().flat_map(|line| line.split('`').skip(1).step_by(2));
+    let mut seen = 0;
+    for name in names {
+        if name.ends_with(".rs") {
+            assert!(found.iter().any(|(path, _)| path.ends_with(&format!("/{name}"))), "there is no {name}");
+            seen += 1;
+        } else if name.len() > 3 && name.chars().all(|c| c.is_ascii_uppercase() || c == '_') {
+            let defined = [format!("const {name}:"), format!("static {name}:")];
+            let is_there = found.iter().any(|(_, text)| defined.iter().any(|line| text.contains(line)));
+            assert!(is_there || KERNELS.contains(&name), "docs/tuning.md: no constant {name}");
+            seen += 1;
+        }
+    }
+    assert!(seen > 40, "{seen}");
+}
+
+/// Names in capitals that are the kernel's.
+const KERNELS: [&str; 4] = ["SO_SNDBUF", "SO_RCVBUF", "MSG_ZEROCOPY", "SO_BUSY_POLL"];

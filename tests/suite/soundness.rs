@@ -18,14 +18,14 @@ fn connected(path: &SendPath) -> (Box<dyn Sender>, TcpStream, MessagePool) {
     peer.set_read_timeout(Some(LONG)).unwrap();
     let socket = Socket::from(listener.accept().unwrap().0);
     socket.options().set_write_timeout(Some(LONG)).unwrap();
-    let supply = MessagePool::new(&path.nearest(&spec(16_384, false)).unwrap(), false).unwrap();
-    let sender = (path.open)(socket, &supply, SenderConfig::within(Budget::unbounded())).unwrap();
-    (sender, peer, supply)
+    let pool = MessagePool::new(&path.nearest(&spec(16_384, false)).unwrap(), false).unwrap();
+    let sender = (path.open)(socket, pool.messages(), SenderConfig::within(Budget::unbounded())).unwrap();
+    (sender, peer, pool)
 }
 
 /// Sends one message, tries by safe code to write over it, and reads what arrives.
 fn attack(path: &'static SendPath) {
-    let (mut sender, mut peer, supply) = connected(path);
+    let (mut sender, mut peer, pool) = connected(path);
     let mut message = Arc::new(Message::new(&path.nearest(&spec(16_384, false)).unwrap()).unwrap());
     let sent: Vec<u8> = message.slices().iter().flat_map(|field| field.to_vec()).collect();
     sender.send(&message).unwrap();
@@ -42,7 +42,7 @@ fn attack(path: &'static SendPath) {
         }
         Release::Never => assert!(!written, "{} gives a message back that is never released", path.name),
     }
-    drop(supply);
+    drop(pool);
     drop(sender);
     if path.release == Release::Never {
         assert!(Arc::get_mut(&mut message).is_none(), "{}: writable when its sender is gone", path.name);
@@ -58,8 +58,8 @@ fn what_was_sent_cannot_be_written_before_it_is_released() {
 fn a_send_that_nobody_reads_keeps_its_message() {
     let mut references = 0;
     for path in available(&spec(1 << 20, false)) {
-        let (mut sender, _peer, supply) = connected(path);
-        drop(supply);
+        let (mut sender, _peer, pool) = connected(path);
+        drop(pool);
         let fitting = path.nearest(&spec(1 << 20, false)).unwrap();
         let message = Arc::new(Message::new(&fitting).unwrap());
         // Two fit into the largest send buffer, and not into the receiver's: some of it stays in the write queue.

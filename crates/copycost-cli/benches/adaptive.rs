@@ -19,7 +19,6 @@ use std::time::Duration;
 use clap::Parser;
 
 use copycost::internals::cgroup;
-use copycost::internals::pool::MessagePool;
 use copycost::internals::sys::memory::trim;
 use copycost::message::{Fields, Footprint, Layout, Spec};
 use copycost::rig::{Loopback, Site, Work};
@@ -27,10 +26,11 @@ use copycost::scenario::Placement;
 use copycost::scenario::{self, Scenario};
 use copycost::send::{self, Release, SendPath};
 use copycost::units::ByteSize;
-use copycost_cli::compare::cell::{Cell, Contestant, SetUpEnd};
+use copycost_cli::compare::cell::{Cell, SetUpEnd};
+use copycost_cli::compare::contestant::Contestant;
 use copycost_cli::compare::metric::Metric;
-use copycost_cli::compare::stats::{Better, Middle, Unusable};
 use copycost_cli::lab::{Lab, LabSite};
+use copycost_cli::stats::{Better, Middle, Unusable};
 
 /// What is judged, in these terms.
 const TARGETS: [(Metric, f64); 2] = [(Metric::Throughput, 0.95), (Metric::SenderDemand, 1.08)];
@@ -196,7 +196,7 @@ fn judge(
     spec: Spec,
     clients: usize,
 ) -> Result<Vec<Found>, String> {
-    let memory = MessagePool::memory(&spec).saturating_mul(clients).saturating_mul(paths.len());
+    let memory = spec.pool_bytes().saturating_mul(clients).saturating_mul(paths.len());
     trim();
     let limit = cgroup::memory::available().map_or(0, |available| available.bytes) / 2;
     if memory > limit {

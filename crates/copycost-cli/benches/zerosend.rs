@@ -27,8 +27,8 @@ use copycost::message::{Fields, Layout, Message, Spec};
 use copycost::offset::Pages;
 use copycost::scenario::Placement;
 use copycost::units::ByteSize;
-use copycost_cli::compare::stats::{Estimate, Pair};
 use copycost_cli::lab::Lab;
+use copycost_cli::stats::{Estimate, Pair};
 use zerosend::{Blocking, Memory, Payload, Policy, Sender};
 
 #[derive(Debug, Parser)]

@@ -1,4 +1,4 @@
-//! Where and how a measurement was made: what a record must carry to be believed.
+//! Where and how a measurement was made. A reader needs these facts to judge or repeat a record.
 
 mod differences;
 mod link;
@@ -14,14 +14,14 @@ use copycost::internals::connection::AppliedOptions;
 pub use link::LinkConditions;
 pub use system::SystemConditions;
 
-/// Where and how the run was made.
+/// The machine, the settings and the connections of a run.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct Conditions {
-    /// The release of the kernel.
+    /// The kernel release, as `uname -r` prints it.
     pub kernel: String,
     /// The CPU's name.
     pub cpu_model: String,
-    /// How many CPUs the process may use.
+    /// The number of CPUs in the process's affinity mask.
     pub cpus: usize,
     /// TCP_CONGESTION as read back.
     pub congestion_control: String,
@@ -33,46 +33,46 @@ pub struct Conditions {
     pub nodelay: bool,
     /// The version of this crate.
     pub version: String,
-    /// The commit it was built from, where that is known.
+    /// The commit that the program was built from; `None` if the build did not set COPYCOST_COMMIT.
     pub commit: Option<String>,
-    /// The command line.
+    /// The command line, one argument per element.
     pub command: Vec<String>,
-    /// What the kernel and the CPUs are set to.
+    /// Settings of the kernel and the CPUs.
     #[serde(default)]
     pub system: SystemConditions,
-    /// The interface that the bytes leave by; null where it is not one of this machine, and in results of versions that
-    /// did not record it.
+    /// The interface that sends the data. Null if it belongs to another machine, and in results of versions that did
+    /// not record it.
     #[serde(default)]
     pub link: Option<LinkConditions>,
-    /// Of a serving host: whether it is the machine of the clients, reached through another address or from another
-    /// network namespace, so that both ends share its CPUs.
+    /// For the conditions of a server: whether it runs on the machine of the clients, behind another address or in
+    /// another network namespace, so that both ends share the CPUs.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub same_machine: bool,
-    /// The other host's conditions, where there is one.
+    /// The conditions of the remote server; `None` if both ends are on this machine.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub host: Option<Box<Conditions>>,
-    /// Over MPI: the conditions of every rank.
+    /// The conditions of every rank of an MPI job; empty otherwise.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub ranks: Vec<RankConditions>,
-    /// What distorts all records alike.
+    /// Conditions that distort all records of the run, one sentence each.
     pub flags: Vec<String>,
 }
 
-/// The conditions of one of several hosts that measured together.
+/// The conditions of one rank of an MPI job.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct RankConditions {
-    /// Its number in the job.
+    /// The rank's number in the job, from 0.
     pub rank: usize,
     /// `server` or `client host`.
     pub role: String,
-    /// Its name.
+    /// The host name of the rank's machine.
     pub host: String,
-    /// Its conditions.
+    /// What [`Conditions::here`] returned on that machine.
     pub conditions: Conditions,
 }
 
 impl Conditions {
-    /// What this machine and this process are; the connection's share is added by [`Conditions::connected`].
+    /// The conditions of this machine and this process. [`Conditions::connected`] adds those of the connections.
     pub fn here() -> Self {
         let read = |path| fs::read_to_string(path).unwrap_or_default();
         Self {
@@ -87,14 +87,14 @@ impl Conditions {
         }
     }
 
-    /// Takes the interface by which connections to `peer` leave, and what about it distorts.
+    /// Records the interface that carries connections to `peer`, and flags traffic shaping on it.
     pub fn leaving_by(&mut self, interface: &str, peer: IpAddr) {
         self.link = LinkConditions::of(interface, peer);
         let flag = self.link.as_ref().and_then(LinkConditions::flag);
         self.flags.extend(flag.filter(|flag| !self.flags.contains(flag)));
     }
 
-    /// Takes what the connections have, and what about it distorts.
+    /// Records the options of the connections, and flags a receive buffer that is too small.
     pub fn connected(&mut self, applied: &AppliedOptions) {
         self.congestion_control.clone_from(&applied.congestion_control);
         self.send_buffer_bytes = applied.send_buffer;
@@ -108,9 +108,9 @@ impl Conditions {
     }
 }
 
-/// The words of the command line. Names of files are bytes of any kind, and a record is text.
+/// The arguments of the command line. File names may hold any bytes, but a record is UTF-8, so others are replaced.
 fn command_line() -> Vec<String> {
-    std::env::args_os().map(|word| word.to_string_lossy().into_owned()).collect()
+    std::env::args_os().map(|argument| argument.to_string_lossy().into_owned()).collect()
 }
 
 fn cpu_model(cpuinfo: &str) -> String {

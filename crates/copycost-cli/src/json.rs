@@ -1,15 +1,14 @@
-//! JSON that others wrote, before it is believed: its strings may be shown on a terminal, and its numbers are added up.
+//! Checks on JSON from elsewhere: its strings may be shown on a terminal, and its numbers are summed.
 
 use std::borrow::Cow;
 use std::fmt;
 
 use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
-/// JSON without control characters in its strings, each replaced by a space: a file from elsewhere may be shown on a
-/// terminal, which they could steer. Done on the text, because a tree of all values would take up to a hundred times its
-/// memory.
+/// Replaces every control character in the strings of `json` by a space, because such a character could send commands
+/// to the terminal. Works on the text: a tree of all values would take up to a hundred times its memory.
 pub fn disarmed(json: &str) -> Cow<'_, str> {
-    // In JSON they can only be escaped, or be of those from U+007F on.
+    // JSON requires an escape for control characters below U+0020; those from U+007F on may appear as they are.
     let suspicious = |c: char| c == '\\' || (c.is_control() && !c.is_ascii_whitespace());
     if !json.contains(suspicious) {
         return Cow::Borrowed(json);
@@ -23,16 +22,16 @@ pub fn disarmed(json: &str) -> Cow<'_, str> {
             Some(escaped) => escape(escaped),
             None => (rest.chars().next().map_or(1, char::len_utf8), false),
         };
-        let (this, after) = rest.split_at(taken.min(rest.len()));
-        clean.push_str(if harmless { this } else { " " });
-        rest = after;
+        let (found, remaining) = rest.split_at(taken.min(rest.len()));
+        clean.push_str(if harmless { found } else { " " });
+        rest = remaining;
     }
     clean.push_str(rest);
     Cow::Owned(clean)
 }
 
-/// How long an escape is, its backslash included, and whether it stands for no control character. `escaped` follows the
-/// backslash; what is no escape is left to the parser, which refuses it.
+/// The length of an escape with its backslash, and whether it is harmless (no control character). `escaped` is the text
+/// after the backslash. An invalid escape is left to the parser, which rejects it.
 fn escape(escaped: &str) -> (usize, bool) {
     match escaped.chars().next() {
         Some('n' | 't' | 'r' | 'b' | 'f') => (2, false),
@@ -49,7 +48,10 @@ fn escape(escaped: &str) -> (usize, bool) {
     }
 }
 
-/// An error where a whole number of `json` is beyond `most`. It takes no memory, however long the text is.
+/// Checks that no whole number in `json` exceeds `most`. It allocates nothing, however long the text is.
+///
+/// # Errors
+/// A number is out of range, or the text is not JSON.
 pub fn within(json: &str, most: u64) -> serde_json::Result<()> {
     let mut reader = serde_json::Deserializer::from_str(json);
     Within(most).deserialize(&mut reader)?;
@@ -127,19 +129,19 @@ mod tests {
         }
 
         #[test]
-        fn any_text_is_answered(text in "(?s).*") {
+        fn no_text_panics(text in "(?s).*") {
             let _ = (disarmed(&text), within(&text, 1));
         }
 
         #[test]
-        fn every_number_is_judged(number: i64, depth in 0usize..100) {
+        fn every_number_is_checked(number: i64, depth in 0usize..100) {
             let json = format!("{}{{\"a\":[null,true,\"x\",0.5,{number}]}}{}", "[".repeat(depth), "]".repeat(depth));
             prop_assert_eq!(within(&json, 1 << 53).is_ok(), number.unsigned_abs() <= 1 << 53);
         }
     }
 
     #[test]
-    fn every_escape_is_judged_by_what_it_stands_for() {
+    fn only_escapes_of_control_characters_are_replaced() {
         for (json, read) in [
             (r#""a\u001b[31mb""#, "a [31mb"),
             (r#""a\\u001b""#, r"a\u001b"),

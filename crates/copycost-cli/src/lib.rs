@@ -1,17 +1,18 @@
 //! The command `copycost`: what Criterion cannot do with the send paths of the crate [`copycost`].
 //!
-//! The rooms of the house, bottom up; a file imports only from rows below its own, and all of them from the library:
+//! The layers, top down; a file imports only from rows below its own, and all of them from the library:
 //!
 //! ```text
-//! cli                  one file a verb
-//! report               from records to text
-//! compare              verdict, baseline: sentences and changes, from records     explain   answer
-//! record
-//! explain  model       where the CPU time of paths goes; what it comes to for messages that were not measured
-//! watch                what a running process pays for where its buffers begin
-//! compare              schedule, turns, cell, trial, stats, crossover, self_test     many (with the feature mpi)
-//! remote  lab          other hosts; a network card in software: each a `copycost::rig::Site`     doctor
-//! conditions  profile  json
+//! cli                             one file a verb
+//! report                          from records to bytes: tables, pages, plots
+//! verdict                         from records to sentences: the answer, changes since an earlier run
+//! record                          what is kept of a measurement
+//! explain  model  many            where the CPU time goes; what it comes to for other messages; many hosts (feature `mpi`)
+//! compare  watch                  paths measured side by side; what a running process pays for where its buffers begin
+//! lab  remote                     a network card in software; other hosts: each a `copycost::rig::Site`
+//! doctor                          what distorts a measurement here
+//! conditions  profile  stats      how it was measured; samples of the CPU time; paired statistics
+//! json
 //! ```
 
 // What prints panics where the output is closed or full; `cli::output` does not.
@@ -34,4 +35,6 @@ pub mod report;
 #[cfg(test)]
 #[path = "../../../tests/common/rules.rs"]
 mod rules;
+pub mod stats;
+pub mod verdict;
 pub mod watch;

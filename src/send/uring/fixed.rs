@@ -1,23 +1,26 @@
-//! `uring-fixed`: a SEND_ZC request from a registered buffer for each message, four messages in one linked chain and
-//! one system call.
+//! `uring-fixed`: one SEND_ZC request from a registered buffer for each message, with four messages in a
+//! linked chain and one system call.
 //!
-//! The copies: as `uring-sendzc`. The pages are pinned once, when the path is opened, and not for each send.
+//! The copies: as `uring-sendzc`. The pages are pinned once, when the path is opened, not for each send.
 //!
-//! It saves the walk through the page tables, and has a request and a notification for each message where `uring-sendzc` has
-//! one for four. In the lab (huge, 1 client) it needs 1.02, 0.86 and 0.80 of the sender's CPU time of `onecopy` at 4, 16 and
-//! 64 KiB, `uring-sendzc` 0.62, 0.62 and 0.65 (±4 to 10 %).
+//! It saves the walk through the page tables, but it needs a request and a notification for each message,
+//! where `uring-sendzc` has one for four. In the lab (`huge`, 1 client) `uring-sendzc` needs less of the
+//! sender's CPU time (±4 to 10 %):
 //!
-//! On huge pages it is slower than without registering for another reason, too. The kernel joins the pages of a registered
-//! huge page into one piece, and charges each part of it that a packet takes with the length *and its offset in the huge
-//! page* (io_sg_from_iter, io_uring/net.c: `truesize += PAGE_ALIGN(bv_len + bv_offset)`). A message of 256 KiB at the page's
-//! beginning is charged 640 KiB, one of those behind it in the page more, and the send buffer is full so much earlier: then
-//! each message waits once (1.00 calls a message). A larger send buffer mends it, and so does the layout arena.
+//! | size | `uring-fixed` / `onecopy` | `uring-sendzc` / `onecopy` |
+//! |---|---:|---:|
+//! | 4 KiB | 1.02 | 0.62 |
+//! | 16 KiB | 0.86 | 0.62 |
+//! | 64 KiB | 0.80 | 0.65 |
+//!
+//! On huge pages the kernel also charges more memory for registered buffers, so that the send buffer is full
+//! earlier: see docs/tuning.md, "`uring-fixed` on huge pages" (io_sg_from_iter, io_uring/net.c).
 
 use std::io;
+use std::sync::Arc;
 
 use super::{Operation, Operations, Uring, can_lock, operations};
-use crate::message::{Layout, Spec};
-use crate::pool::MessagePool;
+use crate::message::{Layout, Message, Spec};
 use crate::send::{Release, SendPath, Sender, SenderConfig, Unsupported};
 use crate::sys::socket::Socket;
 use crate::sys::uring::MOST_BUFFERS;
@@ -34,40 +37,40 @@ pub(in crate::send) const PATH: SendPath = SendPath {
 
 fn probe(spec: &Spec) -> Result<(), Unsupported> {
     let Operations { send_zc: true, reports_usage: true, .. } = operations()? else {
-        let told = "this kernel's io_uring has no SEND_ZC that reports copies (needs Linux 6.2 or later)";
-        return Err(Unsupported(told.to_owned()));
+        let message = "this kernel's io_uring has no SEND_ZC that reports copies (needs Linux 6.2 or later)";
+        return Err(Unsupported(message.to_owned()));
     };
     if !matches!(spec.layout, Layout::Arena | Layout::Huge) {
-        let told = format!(
+        let message = format!(
             "it registers messages that lie in one piece: use --layout arena or --layout huge, not {}",
             spec.layout
         );
-        return Err(Unsupported(told));
+        return Err(Unsupported(message));
     }
-    let messages = MessagePool::count(spec);
+    let messages = spec.pool_messages();
     if messages > MOST_BUFFERS {
-        let told = format!(
+        let message = format!(
             "a ring can register at most {MOST_BUFFERS} messages, but this run has {messages}: use a smaller \
              --footprint or --buffers, or a larger --size"
         );
-        return Err(Unsupported(told));
+        return Err(Unsupported(message));
     }
     can_lock(messages as u64 * (spec.size as u64).div_ceil(4096))
 }
 
-fn open(socket: Socket, supply: &MessagePool, terms: SenderConfig) -> io::Result<Box<dyn Sender>> {
-    let mut sender = Uring::open(socket, Operation::SendZc, terms)?;
-    sender.sends.register(supply.messages().iter().map(|message| &**message)).map_err(|error| match error
-        .raw_os_error()
-    {
-        Some(libc::ENOMEM) => io::Error::new(
-            error.kind(),
-            "the memory-lock limit is too low for the registered buffers: run \
+fn open(socket: Socket, messages: &[Arc<Message>], config: SenderConfig) -> io::Result<Box<dyn Sender>> {
+    let mut sender = Uring::open(socket, Operation::SendZc, config)?;
+    sender.ring.register(messages.iter().map(|message| &**message)).map_err(|error| {
+        match error.raw_os_error() {
+            Some(libc::ENOMEM) => io::Error::new(
+                error.kind(),
+                "the memory-lock limit is too low for the registered buffers: run \
              `prlimit --pid $$ --memlock=unlimited` as root",
-        ),
-        _ => error,
+            ),
+            _ => error,
+        }
     })?;
-    // What is registered is not charged again.
+    // Registered memory is not charged again.
     sender.budget.pages = None;
     Ok(Box::new(sender))
 }

@@ -1,14 +1,14 @@
-//! The io_uring paths: what they share. Each has a file of its own, with its copies.
+//! The common part of the io_uring paths. Each path has its own file, which lists its copies.
 //!
-//! Order on the byte stream: [`CHAIN`] messages go in one request or in several, which are linked (IOSQE_IO_LINK), so that the kernel
-//! begins one when the one before has sent all of its bytes; MSG_WAITALL makes the kernel itself go on after a partial
-//! send; and a chain is submitted only when each request of the last one is over. Where a request falls short all the
-//! same (a timeout, a signal, a refusal) the kernel ends those behind it with ECANCELED, and the next chain begins with
-//! the remainder.
+//! Order on the byte stream: [`CHAIN`] messages are sent by one request or by several linked ones
+//! (IOSQE_IO_LINK). The kernel starts a linked request when the one before has sent all of its bytes, and
+//! MSG_WAITALL makes it continue after a partial send. If a request still falls short (a timeout, a signal, a
+//! refusal), the kernel ends those after it with ECANCELED, and the next chain starts with the rest.
 //!
-//! One io_uring_enter(2) submits a chain and waits for its end, as a blocking sendmsg(2) would; so nothing of a
-//! copying path is in flight when a call returns, and of the others only what the kernel holds by reference. Messages
-//! wait in the sender until a chain is full or [`Sender::flush`] is called: that is the delay of these paths.
+//! One io_uring_enter(2) submits a chain and waits for its end, as a blocking sendmsg(2) would. So when a
+//! call returns, a copying path has nothing in flight, and the others only what the kernel holds by
+//! reference. Messages wait in the sender until a chain is full or [`Sender::flush`] is called, which delays
+//! them.
 
 pub(super) mod fixed;
 pub(super) mod send;
@@ -32,63 +32,64 @@ use crate::message::{FIELDS, Message};
 use crate::sys::socket::Socket;
 use crate::sys::uring::{self, Operation, Operations, SendRing};
 
-/// Messages in flight at once: with four a system call is made for four messages.
+/// The number of messages in a chain: one system call sends four messages.
 pub const CHAIN: usize = 4;
 
-/// The most requests in a chain: a path may need one for each field.
+/// The most requests in a chain, because a path may need one for each field.
 const REQUESTS: usize = CHAIN * FIELDS;
 
-/// Requests whose memory the kernel may hold, beside those of the chain at hand: a send buffer of messages of 1 KiB.
-/// With 128 of them everything in flight is less than two segments over loopback, whose acknowledgement the receiver
-/// then delays by 40 ms.
+/// Requests whose memory the kernel may hold, in addition to the current chain: a send buffer of messages of
+/// 1 KiB. docs/tuning.md, "Requests held", has the reason.
 const HELD: usize = 1024;
 
-/// Completions that fit into the queue: a send buffer of small messages has more, but would crowd a cache. What does not
-/// fit is fetched by a call.
+/// Completions that fit into the queue. A send buffer of small messages has more, but a larger queue would
+/// fill a cache. A call fetches the rest.
 const UNREAD: u32 = 1024;
 
-/// Where the ring is charged to the user's locked memory (since Linux 6.14): so many that they lie on one page.
+/// As [`UNREAD`], if the ring is charged to the user's locked memory (since Linux 6.14): as many as fit on
+/// one page.
 const UNREAD_WHERE_LOCKED: u32 = 128;
 
-/// Pages that the user must be able to lock: rings are charged, those that are going away too, and pinned messages.
+/// Pages that the user must be able to lock: for rings, including those that are being closed, and for pinned
+/// messages.
 const LEAST_PAGES: u64 = 256;
 
-/// How long an aborted sender waits for packets that the network card has.
+/// How long an aborted sender waits for packets that the network card holds.
 const LINGER: Duration = Duration::from_millis(100);
 
-/// The wait on a socket without SO_SNDTIMEO.
-const ENDLESS: Duration = Duration::from_secs(1 << 32);
+/// The timeout on a socket without SO_SNDTIMEO.
+const NO_TIMEOUT: Duration = Duration::from_secs(1 << 32);
 
 /// Sends messages by chains of requests to the kernel.
 #[derive(Debug)]
 pub struct Uring {
-    sends: SendRing<RequestInfo>,
+    ring: SendRing<RequestInfo>,
     operation: Operation,
     budget: Budget,
-    /// SO_SNDTIMEO: the end of every wait for the peer.
+    /// SO_SNDTIMEO: the timeout of every wait for the peer.
     stall: Duration,
-    /// Messages that are not sent yet, and how much of the first one is.
+    /// Messages that are not sent yet. The first `sent` bytes of the first one are.
     waiting: VecDeque<Arc<Message>>,
     sent: usize,
-    /// So many messages are waited for.
-    hold: usize,
+    /// How many messages make a chain.
+    batch_size: usize,
     /// The requests of the chain in flight, in order.
     chain: ArrayVec<ChainLink, REQUESTS>,
     in_flight: InFlight,
-    /// What was in flight when the chain was begun.
+    /// The bytes in flight when the chain was started.
     held_before: usize,
     /// Bytes sent by reference since the last break.
     unbroken: usize,
-    /// When the one request was pushed whose notification is being timed: see `zerocopy`.
+    /// When the request was pushed whose notification is being timed, as in `zerocopy`.
     timed: Option<Instant>,
     /// The last wait for a release was in vain.
     starved: bool,
-    /// The connection was ended: what is completed now was never read by the peer.
+    /// The connection was aborted, so the peer never read what is completed now.
     aborting: bool,
     ledger: Ledger,
 }
 
-/// What is known of a request while it is in flight.
+/// What is stored with a request in flight.
 #[derive(Debug, Clone, Copy)]
 struct RequestInfo {
     bytes: u32,
@@ -99,7 +100,7 @@ struct RequestInfo {
 }
 
 impl RequestInfo {
-    /// Charged to the user's locked memory.
+    /// Pages charged to the user's locked memory.
     fn pages(self) -> u64 {
         if self.by_reference { pages_charged(self.bytes as usize) } else { 0 }
     }
@@ -122,21 +123,21 @@ struct InFlight {
 }
 
 impl Uring {
-    fn open(socket: Socket, operation: Operation, terms: SenderConfig) -> io::Result<Self> {
-        let stall = socket.options().write_timeout()?.unwrap_or(ENDLESS);
+    fn open(socket: Socket, operation: Operation, config: SenderConfig) -> io::Result<Self> {
+        let stall = socket.options().write_timeout()?.unwrap_or(NO_TIMEOUT);
         let locked = ZeroCopyLimits::of_process().locked_pages;
         let unread = if locked.is_some() { UNREAD_WHERE_LOCKED } else { UNREAD };
-        let sends = SendRing::open(socket, REQUESTS as u16, (HELD + REQUESTS) as u16, unread)?;
-        // Twice: the ring of the sender before may not be gone yet.
-        let pages = terms.budget.pages.map(|pages| pages.saturating_sub(2 * sends.locked_pages()));
+        let ring = SendRing::open(socket, REQUESTS as u16, (HELD + REQUESTS) as u16, unread)?;
+        // Twice, because the ring of an earlier sender may still be open.
+        let pages = config.budget.pages.map(|pages| pages.saturating_sub(2 * ring.locked_pages()));
         Ok(Self {
-            sends,
+            ring,
             operation,
-            budget: Budget { pages, ..terms.budget },
+            budget: Budget { pages, ..config.budget },
             stall,
             waiting: VecDeque::with_capacity(CHAIN),
             sent: 0,
-            hold: if terms.urgent { 1 } else { CHAIN },
+            batch_size: if config.urgent { 1 } else { CHAIN },
             chain: ArrayVec::new(),
             in_flight: InFlight::default(),
             held_before: 0,
@@ -152,9 +153,9 @@ impl Uring {
         matches!(self.operation, Operation::SendMsgZc | Operation::SendZc)
     }
 
-    /// Sends all that waits.
+    /// Sends all waiting messages.
     fn send_waiting(&mut self) -> io::Result<()> {
-        if self.sends.going() > 0 {
+        if self.ring.going() > 0 {
             return Err(io::Error::other("a cancelled request is still in progress"));
         }
         let mut copy = false;
@@ -170,15 +171,16 @@ impl Uring {
 impl Sender for Uring {
     fn send(&mut self, message: &Arc<Message>) -> io::Result<()> {
         self.waiting.push_back(Arc::clone(message));
-        if self.waiting.len() < self.hold { Ok(()) } else { self.flush() }
+        if self.waiting.len() < self.batch_size { Ok(()) } else { self.flush() }
     }
 
     fn flush(&mut self) -> io::Result<()> {
         self.send_waiting().inspect_err(|_| {
-            // Part of a message may have been sent: nothing may follow it, and errors are told at once from now on.
+            // Part of a message may have been sent, so nothing may follow it. From now on `send` reports
+            // errors at once.
             self.waiting.clear();
             self.sent = 0;
-            self.hold = 1;
+            self.batch_size = 1;
         })
     }
 
@@ -192,11 +194,11 @@ impl Sender for Uring {
 
     fn abort(&mut self) {
         self.waiting.clear();
-        self.hold = 1;
-        // What is ready was completed in the ordinary way; only what the disconnect brings is aborted.
-        let _ = self.see();
+        self.batch_size = 1;
+        // Completions that are ready now do not count as aborted.
+        let _ = self.read_completions();
         self.aborting = true;
-        if self.sends.socket().disconnect().is_ok() {
+        if self.ring.socket().disconnect().is_ok() {
             let by = Instant::now() + LINGER;
             while matches!(self.await_release(by), Ok(true)) {}
         }
@@ -209,19 +211,20 @@ impl Sender for Uring {
 }
 
 impl Drop for Uring {
-    /// Does not wait: what the kernel has not released by now is leaked. Drain first, and abort if that fails.
+    /// Does not wait: memory that the kernel has not released is leaked. Drain first, and abort if that
+    /// fails.
     fn drop(&mut self) {
-        let _ = self.see();
+        let _ = self.read_completions();
         self.give_up();
     }
 }
 
-/// What this kernel's io_uring knows, or why it cannot be had.
+/// What this kernel's io_uring supports, or why it cannot be used.
 fn operations() -> Result<Operations, Unsupported> {
     uring::operations().map_err(Unsupported)
 }
 
-/// Whether the user may lock `pages` of memory and what a ring needs besides.
+/// Checks that the user may lock `pages` and the memory of a ring.
 fn can_lock(pages: u64) -> Result<(), Unsupported> {
     match ZeroCopyLimits::of_process().locked_pages {
         Some(limit) if limit < pages + LEAST_PAGES => {

@@ -1,4 +1,4 @@
-//! What becomes of a chain: submitted, waited for, cancelled where the peer takes too long, and what it has sent.
+//! Runs a chain: submits it, waits for it, cancels it if the peer takes too long, and finds out what it sent.
 
 use std::io;
 use std::time::Instant;
@@ -6,45 +6,45 @@ use std::time::Instant;
 use super::Uring;
 use crate::send::stalled;
 
-/// A chain that is cancelled so often and does not end is given up.
+/// How often to cancel a chain before the sender gives up.
 const CANCELS: usize = 20;
 
 impl Uring {
-    /// Submits the chain, waits until each request is over, and cancels them when the peer takes too long. Whether it
-    /// did.
+    /// Submits the chain, waits until each request is over, and cancels them if the peer takes too long.
+    /// Returns whether it did.
     pub(super) fn run_chain(&mut self) -> io::Result<bool> {
         let by = Instant::now().checked_add(self.stall);
-        self.sends.submit(self.stall)?;
-        self.see()?;
-        while self.sends.going() > 0 {
+        self.ring.submit(self.stall)?;
+        self.read_completions()?;
+        while self.ring.going() > 0 {
             let left = by.map_or(self.stall, |by| by.saturating_duration_since(Instant::now()));
             if left.is_zero() {
                 return self.cancel_chain().map(|()| true);
             }
-            self.sends.wait(self.sends.going(), left)?;
-            self.see()?;
+            self.ring.wait(self.ring.going(), left)?;
+            self.read_completions()?;
         }
         Ok(false)
     }
 
     fn cancel_chain(&mut self) -> io::Result<()> {
         for _ in 0..CANCELS {
-            self.sends.cancel()?;
-            self.see()?;
-            if self.sends.going() == 0 {
+            self.ring.cancel()?;
+            self.read_completions()?;
+            if self.ring.going() == 0 {
                 return Ok(());
             }
         }
         Err(io::Error::new(io::ErrorKind::TimedOut, "the kernel does not end a cancelled request"))
     }
 
-    /// Takes what the chain has sent off the front of what waits. True when the kernel refused the next request by
-    /// reference, and copying it is the faster way on.
+    /// Removes the sent bytes from the waiting messages. Returns true if the kernel refused the next request
+    /// by reference and copying it is faster.
     pub(super) fn settle(&mut self, timed_out: bool) -> io::Result<bool> {
         let mut progress = 0;
         let mut ended = None;
         let chain = std::mem::take(&mut self.chain);
-        // A request that the kernel refuses before the chain begins ends those in front of it, too.
+        // If the kernel refuses a request before the chain starts, it ends the requests before it too.
         let cause = chain.iter().find_map(|link| match link.result {
             Some(Err(errno)) if errno != libc::ECANCELED => Some(errno),
             _ => None,

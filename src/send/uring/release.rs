@@ -1,4 +1,4 @@
-//! What the kernel still holds: completions as they come, and the wait for them.
+//! The memory that the kernel still holds: reads completions and waits for them.
 
 use std::io;
 use std::time::Instant;
@@ -8,33 +8,33 @@ use crate::send::released_soon;
 use crate::sys::uring::CompletionInfo;
 
 impl Uring {
-    /// Waits a moment for the kernel to release something. False: copying is the faster way on.
+    /// Waits briefly for the kernel to release something. Returns false if it is faster to copy.
     pub(super) fn released_soon(&mut self) -> io::Result<bool> {
         let released = released_soon(self.starved, |by| self.await_release(by))?;
         self.starved = !released;
         Ok(released)
     }
 
-    /// Takes every completion that is there; returns how many requests released their memory.
-    pub(super) fn see(&mut self) -> io::Result<usize> {
+    /// Reads all available completions and returns how many requests released their memory.
+    pub(super) fn read_completions(&mut self) -> io::Result<usize> {
         let before = self.in_flight.requests;
         loop {
-            while let Some(seen) = self.sends.next_seen() {
-                self.take(seen);
+            while let Some(completion) = self.ring.next_seen() {
+                self.take(completion);
             }
-            if !self.sends.fetch_overflow()? {
+            if !self.ring.fetch_overflow()? {
                 return Ok(before - self.in_flight.requests);
             }
         }
     }
 
-    fn take(&mut self, seen: CompletionInfo<RequestInfo>) {
-        let part = match seen {
+    fn take(&mut self, completion: CompletionInfo<RequestInfo>) {
+        let part = match completion {
             CompletionInfo::Over { note, result, keeps } => {
                 if let Some(link) = self.chain.get_mut(usize::from(note.place)) {
                     link.result = Some(result);
                 }
-                // An error can be followed by a release, too, but nothing was sent then.
+                // A release can follow an error too, but then nothing was sent.
                 let counted = keeps && result.is_ok_and(|bytes| bytes > 0);
                 if counted {
                     self.ledger.sends += 1;
@@ -73,32 +73,32 @@ impl Uring {
         }
     }
 
-    /// Waits until the kernel has released something. False: it holds nothing.
+    /// Waits until the kernel has released something. Returns false if it holds nothing.
     pub(super) fn await_release(&mut self, by: Instant) -> io::Result<bool> {
         loop {
             if self.in_flight.requests == 0 {
                 return Ok(false);
             }
-            if self.see()? > 0 {
+            if self.read_completions()? > 0 {
                 return Ok(true);
             }
             let left = by.saturating_duration_since(Instant::now());
-            // Once more even if it is too late: completions are made when the kernel is entered.
-            self.sends.wait(1, left)?;
-            if self.see()? > 0 {
+            // Wait even if it is too late, because entering the kernel makes completions.
+            self.ring.wait(1, left)?;
+            if self.read_completions()? > 0 {
                 return Ok(true);
             }
             if left.is_zero() {
                 let held = self.in_flight.requests;
-                let told = format!("the kernel still holds {held} sends because the peer did not read");
-                return Err(io::Error::new(io::ErrorKind::TimedOut, told));
+                let message = format!("the kernel still holds {held} sends because the peer did not read");
+                return Err(io::Error::new(io::ErrorKind::TimedOut, message));
             }
         }
     }
 
-    /// What the kernel still holds is leaked: freed or written again, it could still be sent.
+    /// Leaks the memory that the kernel still holds, because it could be sent after it is freed or rewritten.
     pub(super) fn give_up(&mut self) {
-        self.sends.give_up();
+        self.ring.give_up();
         self.ledger.undrained += self.in_flight.counted;
         self.in_flight = InFlight::default();
     }

@@ -1,4 +1,4 @@
-//! What goes into the requests of a chain: which bytes, by reference or not, and what may follow them.
+//! Fills a chain with requests: which bytes, by reference or copied, and what may follow them.
 
 use std::io;
 use std::time::Instant;
@@ -9,37 +9,36 @@ use super::{ChainLink, HELD, InFlight, RequestInfo, Uring};
 use crate::send::budget::pages_charged;
 use crate::sys::uring::{After, Excerpt, JOINED, Operation, RequestRefused};
 
-/// After so many bytes by reference a packet ends with a message (MSG_EOR). Sends that share a packet have their
-/// notifications linked, and linked ones are told together, when the last has been released (io_link_skb,
-/// io_uring/notif.c): a send queue that never runs empty would tell nothing for ever. With 1 MiB in flight in messages
-/// of 256 KiB (heap) the sender met its bound, and moved 2.2 GB/s instead of 4.5. The tail of a segment before a break is
-/// a packet of its own, so that breaks cost: at 64 KiB (huge) 128, 256 and 512 KiB came to 0.61, 0.63 and 0.64 of
-/// `onecopy`. MSG_ZEROCOPY has the same bound within the kernel, at 512 KiB (msg_zerocopy_realloc, net/core/skbuff.c).
+/// After this many bytes by reference the current packet ends with the message (MSG_EOR). The kernel links
+/// the notifications of sends that share a packet and reports them together, so without breaks a queue that
+/// never runs empty reports nothing (io_link_skb, io_uring/notif.c). docs/tuning.md, "The break between
+/// packets", has the measurements.
 const BREAK: usize = 256 << 10;
 
-/// The first byte that is not yet in a request.
+/// The first byte that is not in a request yet.
 #[derive(Debug, Clone, Copy)]
 struct Position {
-    /// Of what waits.
+    /// The index in the waiting messages.
     message: usize,
     byte: usize,
 }
 
-/// How the next request may be made.
+/// How the next request may send its bytes.
 enum RequestRoom {
     ByReference(usize),
-    /// Not now: what is in the chain goes first.
+    /// Not now: the current chain must be sent first.
     AfterChain,
     CopyOnly,
 }
 
 impl Uring {
-    /// Pushes requests for what waits, from the front, as many as there is room for. With `copy` the first one alone, and it copies.
+    /// Pushes requests for the waiting messages, as many as there is room for. With `copy` it pushes one
+    /// request, which copies.
     pub(super) fn fill_chain(&mut self, copy: bool) -> io::Result<()> {
         self.chain.clear();
         self.held_before = self.in_flight.bytes;
         let mut from = Position { message: 0, byte: self.sent };
-        while !self.chain.is_full() && self.sends.room() > 0 {
+        while !self.chain.is_full() && self.ring.room() > 0 {
             let left = self.left_for_one(from, copy);
             if left == 0 {
                 break;
@@ -50,7 +49,7 @@ impl Uring {
                 RequestRoom::ByReference(bytes) => self.cut(from, bytes),
             };
             from = self.push(operation, from, bytes)?;
-            // Alone, so that no other refusal can end it.
+            // A single request, so that no other refusal can end it.
             if copy {
                 break;
             }
@@ -58,8 +57,8 @@ impl Uring {
         Ok(())
     }
 
-    /// How many bytes from there on one request could take: those of a message, and by SENDMSG_ZC those of its successors
-    /// too, as far as they end within [`BREAK`].
+    /// How many bytes one request could take from `from` on: the rest of the message and, with SENDMSG_ZC,
+    /// the next messages, if they end within [`BREAK`].
     fn left_for_one(&self, from: Position, copy: bool) -> usize {
         let joins = self.operation == Operation::SendMsgZc && !copy;
         let mut left = 0;
@@ -73,22 +72,23 @@ impl Uring {
         left
     }
 
-    /// The operation for the bytes from there on, and how many of `bytes` it can take.
+    /// The operation for the bytes from `from` on, and how many of `bytes` it can take.
     fn cut(&self, from: Position, bytes: usize) -> (Operation, usize) {
         let adjacent = || self.waiting[from.message].adjacent(from.byte);
         match self.operation {
             Operation::Send => (Operation::Send, bytes.min(adjacent())),
-            // A message of another layout than the one that was asked for.
+            // The message does not have the expected layout.
             Operation::SendZc if adjacent() < bytes => (Operation::SendMsgZc, bytes),
             operation => (operation, bytes),
         }
     }
 
-    /// Pushes one request, and returns what follows its bytes.
+    /// Pushes one request and returns the position after its bytes.
     fn push(&mut self, operation: Operation, from: Position, bytes: usize) -> io::Result<Position> {
         let by_reference = matches!(operation, Operation::SendMsgZc | Operation::SendZc);
         let timed = by_reference && self.timed.is_none();
-        // A message is 1 GiB at most, those that share a request less, and a chain has few places.
+        // The casts keep the values: a message is at most 1 GiB, messages that share a request are shorter,
+        // and a chain has few places.
         let part = RequestInfo { bytes: bytes as u32, place: self.chain.len() as u16, by_reference, timed };
         let mut excerpts = ArrayVec::<_, JOINED>::new();
         let (mut at, mut left) = (from, bytes);
@@ -105,13 +105,13 @@ impl Uring {
         }
         let unbroken = if by_reference { self.unbroken + bytes } else { 0 };
         let after = match operation {
-            // Fields that go one by one are joined, or each would be a segment of its own.
+            // MSG_MORE joins fields that are sent one by one, because otherwise each would be a segment.
             Operation::Send if at.byte > 0 => After::More,
             _ if at.byte == 0 && unbroken >= BREAK => After::Break,
             _ => After::Anything,
         };
         self.unbroken = if after == After::Break { 0 } else { unbroken };
-        self.sends.push(operation, &excerpts, after, part).map_err(|refused| match refused {
+        self.ring.push(operation, &excerpts, after, part).map_err(|refused| match refused {
             RequestRefused::Full => io::Error::other("the ring refuses a request although it has room"),
             RequestRefused::Broken => io::Error::other("the ring has failed before and sends nothing more"),
             RequestRefused::Scattered => io::Error::other("the bytes of a request are not contiguous"),
@@ -132,7 +132,7 @@ impl Uring {
         Ok(at)
     }
 
-    /// How a request for `left` bytes may be made.
+    /// How a request for `left` bytes may send them.
     fn room_for(&mut self, left: usize, copy: bool) -> io::Result<RequestRoom> {
         if !self.by_reference() {
             return Ok(RequestRoom::ByReference(left));
@@ -145,7 +145,7 @@ impl Uring {
             if !self.chain.is_empty() {
                 return Ok(RequestRoom::AfterChain);
             }
-            if self.see()? > 0 {
+            if self.read_completions()? > 0 {
                 self.held_before = self.in_flight.bytes;
             } else {
                 self.ledger.waits += 1;
@@ -158,9 +158,9 @@ impl Uring {
         Ok(RequestRoom::ByReference(bytes))
     }
 
-    /// A sender with nothing in flight may always send: a message larger than the bound would wait for ever. The bytes
-    /// bound what was in flight before the chain and not the chain, which ends only when the socket has taken it. Of
-    /// the option memory io_uring needs nothing.
+    /// Whether a request by reference fits the budget. A sender with nothing in flight may always send,
+    /// because a message larger than the budget would wait forever. The byte limit is for what was in flight
+    /// before the chain, which ends only when the socket has taken it. io_uring needs no option memory.
     fn fits(&self, bytes: usize) -> bool {
         let InFlight { requests, pages, .. } = self.in_flight;
         requests == 0
@@ -184,7 +184,7 @@ mod tests {
     use crate::sys::socket::Socket;
     use crate::test_rules::{skip, take_turn_with_locked_memory};
 
-    /// A connection, where io_uring sends by reference.
+    /// A connection, if io_uring can send by reference.
     fn connected() -> Option<(Socket, TcpStream)> {
         take_turn_with_locked_memory();
         if let Err(why) = (sendzc::PATH.probe)(&Spec::new(1024).unwrap()) {
@@ -196,15 +196,15 @@ mod tests {
         Some((Socket::from(listener.accept().unwrap().0), client))
     }
 
-    /// Messages of these sizes, sent within `budget`; the ledger, if all bytes came in order.
+    /// Sends messages of these sizes within `budget` and returns the ledger, if all bytes arrived in order.
     fn sent(sizes: &[usize], budget: Budget) -> Option<Ledger> {
         let (socket, mut client) = connected()?;
         let messages: Vec<_> = (1..).zip(sizes).map(|(fill, size)| vec![fill; *size]).collect();
         let mut received = vec![0; sizes.iter().sum()];
         let read = move || client.read_exact(&mut received).map(|()| received).unwrap();
         let reader = std::thread::Builder::new().spawn(read).unwrap();
-        let terms = SenderConfig::within(budget);
-        let mut sender = Uring::open(socket, Operation::SendMsgZc, terms).unwrap();
+        let config = SenderConfig::within(budget);
+        let mut sender = Uring::open(socket, Operation::SendMsgZc, config).unwrap();
         for message in &messages {
             sender.send(&Arc::new(Message::from_bytes(message.clone()))).unwrap();
         }
@@ -228,15 +228,16 @@ mod tests {
         let sizes = [40_000, 1, 40_000, 40_000, 70_000];
         let Some(unbounded) = sent(&sizes, Budget::unbounded()) else { return };
         assert_eq!(unbounded.sends, 2);
-        // 160 KiB of which the rings take some.
+        // 160 KiB, of which the rings take some.
         let bounded = sent(&sizes, Budget { pages: Some(40), ..Budget::unbounded() }).unwrap();
         assert!(bounded.sends + bounded.fallbacks > 2, "{bounded:?}");
     }
 
     #[test]
-    fn a_chain_that_is_cut_goes_on_with_the_remainder() {
-        // The second fills the socket, and none shares its request. Those of two operations are within the 8 MiB that a
-        // user may lock: the kernel takes its time to let go of the memory of the one before.
+    fn a_chain_that_is_cut_continues_with_the_rest() {
+        // The second message fills the socket, and none shares its request. Those of two operations fit in
+        // the 8 MiB that a user may lock, because the kernel releases the memory of the one before only after
+        // a while.
         const SIZES: [usize; CHAIN] = [BREAK, 2 << 20, BREAK, BREAK];
         for operation in [Operation::SendMsgZc, Operation::SendZc, Operation::SendMsg, Operation::Send] {
             let Some((socket, mut client)) = connected() else { return };

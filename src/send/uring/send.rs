@@ -1,10 +1,10 @@
-//! `uring-send`: a SEND request for each field, the requests of four messages in one linked chain and one system call.
+//! `uring-send`: one SEND request for each field, with the requests of four messages in a linked chain and
+//! one system call.
 //!
-//! The copies: (1) each request copies its field from user memory into socket buffers, as `send()` does (io_send,
-//! io_uring/net.c, calls tcp_sendmsg_locked); (2) the receiver's `recv()` copies once more. Fields that are neighbours
-//! in memory (layouts arena and huge) go in one request. What io_uring spares is the entry into the kernel; the socket
-//! is locked for each request, and each makes its own decision to push a segment, so the fields of a message are joined
-//! by MSG_MORE.
+//! The copies: (1) each request copies its field from user memory into socket buffers, as `send()` does
+//! (io_send, io_uring/net.c, calls tcp_sendmsg_locked); (2) the receiver's `recv()` copies once more.
+//! Adjacent fields (layouts arena and huge) share a request. io_uring saves entries into the kernel, but each
+//! request locks the socket and may send a segment, so MSG_MORE joins the fields of a message.
 
 use super::{Operation, Uring, operations};
 use crate::send::{Release, SendPath};
@@ -16,5 +16,5 @@ pub(in crate::send) const PATH: SendPath = SendPath {
     release: Release::OnFlush,
     delays: true,
     probe: |_| operations().map(drop),
-    open: |socket, _, terms| Ok(Box::new(Uring::open(socket, Operation::Send, terms)?)),
+    open: |socket, _, config| Ok(Box::new(Uring::open(socket, Operation::Send, config)?)),
 };

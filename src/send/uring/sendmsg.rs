@@ -1,5 +1,5 @@
-//! `uring-sendmsg`: a SENDMSG request with an iovec for each field, four messages in one linked chain and one system
-//! call.
+//! `uring-sendmsg`: one SENDMSG request with an iovec for each field, with four messages in a linked chain
+//! and one system call.
 //!
 //! The copies: (1) each request copies all fields of its message from user memory into socket buffers (io_sendmsg,
 //! io_uring/net.c, calls tcp_sendmsg_locked); (2) the receiver's `recv()` copies once more.
@@ -14,5 +14,5 @@ pub(in crate::send) const PATH: SendPath = SendPath {
     release: Release::OnFlush,
     delays: true,
     probe: |_| operations().map(drop),
-    open: |socket, _, terms| Ok(Box::new(Uring::open(socket, Operation::SendMsg, terms)?)),
+    open: |socket, _, config| Ok(Box::new(Uring::open(socket, Operation::SendMsg, config)?)),
 };

@@ -1,21 +1,21 @@
-//! `uring-sendzc`: four messages in one SENDMSG_ZC request with an iovec for each piece of memory, and one system call.
-//! Messages that are longer together than 256 KiB have a request each, in one linked chain.
+//! `uring-sendzc`: four messages in one SENDMSG_ZC request, with an iovec for each piece of memory, and one
+//! system call. Messages that together exceed 256 KiB have one request each, in a linked chain.
 //!
-//! The copies: (1) the request pins the pages and queues references to them, without a copy; (2) where the packets are
-//! received on the same machine the kernel makes the copy after all, as for `zerocopy`; (3) the receiver's `recv()`
+//! The copies: (1) the request pins the pages and queues references to them without a copy; (2) if the
+//! receiver is on the same machine, the kernel copies later, as for `zerocopy`; (3) the receiver's `recv()`
 //! copies once more.
 //!
-//! Both are done because they are what a request by reference costs, beside its pages: a notification, and a walk
-//! through the page tables for each iovec. In the lab (huge, 1 client) it needs 0.25, 0.52 and 0.86 (±3 to 5 %) of the sender's
-//! CPU time of `zerocopy`, which has an iovec for each of eight neighbouring fields, at 4, 16 and 64 KiB; of messages of one
-//! field (64 KiB) as much as `zerocopy`, 1.00 (±2.9 %).
+//! Messages share a request and fields an iovec, because a request by reference costs a notification and a
+//! walk through the page tables for each iovec. In the lab (`huge`, 1 client) this takes 0.25 of the sender's
+//! CPU time of `zerocopy` at 4 KiB, 0.52 at 16 KiB and 0.86 at 64 KiB (±3 to 5 %). With one field (64 KiB) it
+//! takes as much as `zerocopy` (±2.9 %).
 //!
-//! Each request has two completions: how much was sent, and later that the kernel is done with the memory. The second
-//! comes through the ring, in passing, where `zerocopy` makes a call for it. It tells whether the bytes were copied,
-//! and cannot be believed when it says so (see [`Ledger::doubtful`](crate::send::Ledger::doubtful)).
+//! Each request has two completions: the number of bytes sent, and later that the kernel is done with the
+//! memory. The second comes through the ring, where `zerocopy` needs a call. It also says whether the bytes
+//! were copied, which is not reliable (see [`Ledger::doubtful`](crate::send::Ledger::doubtful)).
 //!
-//! Pinned pages count against the user's memory lock as for `zerocopy`, and the refusal is ENOMEM; it is counted as
-//! `enobufs`.
+//! Pinned pages count against the user's memory lock, as for `zerocopy`. The kernel refuses with ENOMEM,
+//! which the ledger counts as `enobufs`.
 
 use super::{Operation, Operations, Uring, can_lock, operations};
 use crate::send::{Release, SendPath, Unsupported};
@@ -27,7 +27,7 @@ pub(in crate::send) const PATH: SendPath = SendPath {
     release: Release::OnCompletion,
     delays: true,
     probe: |_| probe(),
-    open: |socket, _, terms| Ok(Box::new(Uring::open(socket, Operation::SendMsgZc, terms)?)),
+    open: |socket, _, config| Ok(Box::new(Uring::open(socket, Operation::SendMsgZc, config)?)),
 };
 
 fn probe() -> Result<(), Unsupported> {

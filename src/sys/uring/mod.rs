@@ -1,7 +1,8 @@
-//! io_uring behind a safe interface: rings whose submissions hold what the kernel reads until their completion is seen.
+//! io_uring behind a safe interface: rings that hold the memory of their requests until the completion is
+//! read.
 //!
-//! The crate `io-uring` maps the queues; what it leaves to its user, that the memory of a request outlives the request,
-//! is kept here.
+//! The crate `io-uring` maps the queues. It leaves to its user that the memory of a request outlives the
+//! request, which this module ensures.
 
 mod receives;
 mod sends;
@@ -19,25 +20,24 @@ use super::socket::{CallCounter, Socket};
 pub use receives::ReceiveRing;
 pub use sends::{After, CompletionInfo, Excerpt, JOINED, MOST_BUFFERS, Operation, RequestRefused, SendRing};
 
-/// Which operations the kernel's io_uring knows.
+/// The operations that the kernel's io_uring supports.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Operations {
-    /// What [`SendRing`] needs of the ring itself (IORING_SETUP_SUBMIT_ALL), Linux 5.18.
+    /// What [`SendRing`] needs from the ring (IORING_SETUP_SUBMIT_ALL), Linux 5.18.
     pub chains: bool,
     /// IORING_OP_SEND_ZC, Linux 6.0.
     pub send_zc: bool,
     /// IORING_OP_SENDMSG_ZC, Linux 6.1.
     pub sendmsg_zc: bool,
-    /// Notifications of these that tell of copies, Linux 6.2.
+    /// Their notifications report copies, Linux 6.2.
     pub reports_usage: bool,
 }
 
-/// Opens a ring of two entries and asks which operations it supports.
+/// Opens a ring of two entries and finds out which operations it supports.
 ///
-/// # Errors
-/// ENOSYS without io_uring in the kernel, EPERM where `kernel.io_uring_disabled` or a seccomp filter forbids it.
+/// ENOSYS without io_uring in the kernel, EPERM if `kernel.io_uring_disabled` or a seccomp filter forbids it.
 pub fn probe() -> io::Result<Operations> {
-    // One ring only: a ring that was closed is charged to the user's locked memory for a moment longer.
+    // One ring only, because a closed ring is charged to the user's locked memory for a while.
     let (mut ring, chains) = match <IoUring>::builder().setup_submit_all().build(2) {
         Err(error) if error.raw_os_error() == Some(libc::EINVAL) => (IoUring::new(2)?, false),
         ring => (ring?, true),
@@ -53,10 +53,9 @@ pub fn probe() -> io::Result<Operations> {
     })
 }
 
-/// What this kernel's io_uring knows, or a sentence that says why there is none for the paths.
+/// The operations of this kernel's io_uring, or why the paths cannot use it.
 ///
-/// # Errors
-/// The sentence.
+/// A message for the user.
 pub fn operations() -> Result<Operations, String> {
     match probe() {
         Ok(operations) if operations.chains => Ok(operations),
@@ -71,45 +70,44 @@ pub fn operations() -> Result<Operations, String> {
     }
 }
 
-/// Sends on a socket without a connection, which fails: with EINVAL if the flag is unknown.
+/// Sends on an unconnected socket, which fails: with EINVAL if the flag is unknown.
 fn reports_usage(ring: &mut IoUring) -> io::Result<bool> {
     static BYTE: u8 = 0;
     let socket = Socket::tcp(SocketAddr::from(([127, 0, 0, 1], 0)))?;
     let request = opcode::SendZc::new(Fd(socket.as_fd().as_raw_fd()), &raw const BYTE, 1)
         .zc_flags(REPORT_USAGE)
         .build();
-    // SAFETY: it points at a static.
+    // SAFETY: it points to a static.
     unsafe { ring.submission().push(&request).map_err(io::Error::other)? };
     ring.submit_and_wait(1)?;
     let result = ring.completion().next().map_or(-libc::EINVAL, |completion| completion.result());
     Ok(result != -libc::EINVAL)
 }
 
-/// IORING_SEND_ZC_REPORT_USAGE (include/uapi/linux/io_uring.h, Linux 6.2): the notification tells of a copy.
+/// IORING_SEND_ZC_REPORT_USAGE (include/uapi/linux/io_uring.h, Linux 6.2): the notification reports a copy.
 const REPORT_USAGE: u16 = 1 << 3;
 
-/// The user data of requests whose completion says nothing.
-const NOBODY: u64 = u64::MAX;
+/// The user data of requests whose completion is ignored.
+const IGNORED: u64 = u64::MAX;
 
-/// A ring of one thread.
+/// A ring for one thread.
 ///
-/// Completions are made by that thread when it enters the kernel (IORING_SETUP_DEFER_TASKRUN, Linux 6.1), not in the
-/// middle of what it does by an interrupt; on older kernels at its next way back from the kernel. It belongs to the
-/// thread that enters first (IORING_SETUP_R_DISABLED until then), for a sender may be opened by another.
+/// The thread makes completions when it enters the kernel (IORING_SETUP_DEFER_TASKRUN, Linux 6.1), not in
+/// interrupts; on older kernels at its next return from the kernel. The ring belongs to the thread that
+/// enters it first (IORING_SETUP_R_DISABLED until then), because another thread may open it.
 struct Ring {
     ring: IoUring,
     disabled: bool,
-    /// The kernel took a part of what was submitted at once, or the call failed: what lies in the queue must not follow
-    /// later.
+    /// The kernel took only a part of a submission, or the call failed. The rest of the queue must not be
+    /// submitted later.
     torn: bool,
     calls: CallCounter,
 }
 
 impl Ring {
-    /// Of so many requests at once, and so many completions unread.
+    /// Opens a ring for this many requests at once and this many unread completions.
     ///
-    /// # Errors
-    /// As [`probe`]; EINVAL before Linux 5.18, which would stop at a bad request and leave the rest in the queue.
+    /// As [`probe`]; EINVAL before Linux 5.18, which stops at a bad request and leaves the rest in the queue.
     fn open(requests: u32, completions: u32, calls: CallCounter) -> io::Result<Self> {
         let deferred = <IoUring>::builder()
             .setup_submit_all()
@@ -132,12 +130,11 @@ impl Ring {
         Ok(Self { ring, disabled, torn: false, calls })
     }
 
-    /// One io_uring_enter(2): submits what is in the queue, and waits until `want` completions are unread or until
-    /// `patience` is over. Whatever ended the wait, the completions tell.
+    /// One io_uring_enter(2): submits the queue and waits until `want` completions are unread or `patience`
+    /// is over. The completions show what ended the wait.
     ///
-    /// # Errors
-    /// Those of io_uring_enter(2), such as EEXIST from another thread than the one that entered first. After one nothing
-    /// is submitted any more.
+    /// Those of io_uring_enter(2), such as EEXIST for another thread than the one that entered first. After
+    /// an error nothing is submitted any more.
     fn enter(&mut self, want: usize, patience: Duration) -> io::Result<()> {
         if self.disabled {
             self.ring.submitter().register_enable_rings().inspect_err(|_| self.torn = true)?;
@@ -150,14 +147,15 @@ impl Ring {
         let entered = if self.torn {
             const GETEVENTS: u32 = 1;
             const EXT_ARG: u32 = 1 << 3;
-            // SAFETY: nothing is submitted; the argument is the one that EXT_ARG announces, and lives.
+            // SAFETY: nothing is submitted; the argument has the form that EXT_ARG announces, and lives
+            // through the call.
             unsafe { self.ring.submitter().enter(0, want as u32, GETEVENTS | EXT_ARG, Some(&arguments)) }
         } else {
             self.ring.submitter().submit_with_args(want, &arguments)
         };
         let taken = match entered {
             Ok(taken) => taken,
-            // EBUSY: completions must be read first. The others say that the wait ended early.
+            // EBUSY: completions must be read first. The others mean that the wait ended early.
             Err(error) => match error.raw_os_error() {
                 Some(libc::ETIME | libc::EINTR | libc::EAGAIN | libc::EBUSY) => 0,
                 _ => {
@@ -170,12 +168,12 @@ impl Ring {
         Ok(())
     }
 
-    /// Whether the queue holds requests that the kernel has not taken.
+    /// Whether the queue has requests that the kernel has not taken.
     fn has_unsubmitted(&mut self) -> bool {
         !self.ring.submission().is_empty()
     }
 
-    /// Completions that the kernel could not put into the full queue: the next [`Ring::enter`] brings them
+    /// Whether completions did not fit into the queue. The next [`Ring::enter`] fetches them
     /// (IORING_FEAT_NODROP, Linux 5.5).
     fn has_overflown(&mut self) -> bool {
         self.ring.submission().cq_overflow()

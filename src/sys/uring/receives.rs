@@ -1,8 +1,8 @@
-//! The receives of one socket: one request that goes on (multishot), into buffers that are lent to the kernel.
+//! The receives of one socket: one multishot request with buffers that the kernel fills.
 //!
-//! Why this is safe: the kernel writes only into buffers that lie in the buffer ring, and a buffer is put there when
-//! nobody can have a slice of it: [`ReceiveRing::recv`] lends one until its next call. The memory is dropped when the
-//! request has ended, and leaked if it does not end in time.
+//! Why this is safe: the kernel writes only into buffers in the buffer ring. A buffer is put there only when
+//! nobody has a slice of it, because [`ReceiveRing::recv`] lends a slice until its next call. The memory is
+//! dropped when the request has ended, and leaked if it does not end in time.
 
 use std::fmt;
 use std::io;
@@ -14,28 +14,28 @@ use std::time::{Duration, Instant};
 use io_uring::types::Fixed;
 use io_uring::{cqueue, opcode};
 
-use super::{NOBODY, Ring};
+use super::{IGNORED, Ring};
 use crate::sys::memory::{Block, page_size};
 use crate::sys::socket::Socket;
 
-/// The group that the buffers are in: the ring has no other.
+/// The only group of buffers.
 const GROUP: u16 = 0;
 
-/// An entry of the buffer ring: address u64, length u32, number u16, and of the first one the tail u16 (struct
-/// io_uring_buf and io_uring_buf_ring, include/uapi/linux/io_uring.h).
+/// An entry of the buffer ring: address u64, length u32, number u16, and in the first entry the tail u16
+/// (struct io_uring_buf and io_uring_buf_ring, include/uapi/linux/io_uring.h).
 const ENTRY: usize = 16;
 const LENGTH_AT: usize = 8;
 const NUMBER_AT: usize = 12;
 const TAIL_AT: usize = 14;
 
-/// How long the request may take to end when it is cancelled.
-const CANCELLED_WITHIN: Duration = Duration::from_millis(100);
+/// How long a cancelled request may take to end.
+const CANCEL_TIMEOUT: Duration = Duration::from_millis(100);
 
 /// A socket and the request that receives from it.
 pub struct ReceiveRing {
     ring: Ring,
     socket: Socket,
-    /// The buffer ring in its first pages, then the buffers.
+    /// The buffer ring in the first pages, then the buffers.
     memory: Option<Block>,
     start: NonNull<u8>,
     first_buffer: usize,
@@ -46,10 +46,10 @@ pub struct ReceiveRing {
     chunk: Option<Chunk>,
 }
 
-// SAFETY: the pointer leads into the memory that is moved along.
+// SAFETY: the pointer leads into memory that moves with it.
 unsafe impl Send for ReceiveRing {}
 
-/// A buffer that the kernel has filled, and how much of it was seen.
+/// A buffer that the kernel has filled, and how much of it was returned.
 #[derive(Debug, Clone, Copy)]
 struct Chunk {
     number: u16,
@@ -58,7 +58,7 @@ struct Chunk {
 }
 
 impl ReceiveRing {
-    /// On a connected socket, with `count` buffers (a power of two) of `size` bytes.
+    /// A ring on a connected socket with `count` buffers (a power of two) of `size` bytes.
     ///
     /// # Errors
     /// As [`super::probe`]; EINVAL before Linux 5.19.
@@ -70,10 +70,11 @@ impl ReceiveRing {
         let start = block.start();
         ring.ring.submitter().register_files(&[socket.as_fd().as_raw_fd()])?;
         let address = start.as_ptr() as u64;
-        // SAFETY: the entries lie at the beginning of `block`, which is dropped after they were unregistered, or never.
+        // SAFETY: the entries are at the start of `block`, which is dropped after they are unregistered, or
+        // never.
         unsafe { ring.ring.submitter().register_buf_ring_with_flags(address, count, GROUP, 0)? };
         let memory = Some(block);
-        let mut receives = Self {
+        let mut opened = Self {
             ring,
             socket,
             memory,
@@ -85,11 +86,11 @@ impl ReceiveRing {
             armed: false,
             chunk: None,
         };
-        (0..count).for_each(|number| receives.lend(number));
-        Ok(receives)
+        (0..count).for_each(|number| opened.lend(number));
+        Ok(opened)
     }
 
-    /// Where in a page the first buffer begins.
+    /// The offset in a page at which the first buffer starts.
     pub fn buffer_offset(&self) -> usize {
         (self.start.as_ptr() as usize + self.first_buffer) % page_size()
     }
@@ -99,10 +100,10 @@ impl ReceiveRing {
         &self.socket
     }
 
-    /// The next bytes of the stream, `max` at most; none at its end. Makes a system call only if none have come.
+    /// The next bytes of the stream, at most `max`; none at its end. It makes a system call only if no data
+    /// has arrived.
     ///
-    /// # Errors
-    /// `WouldBlock` when nothing comes for `patience`.
+    /// `WouldBlock` if nothing arrives within `patience`.
     pub fn recv(&mut self, max: usize, patience: Duration) -> io::Result<&[u8]> {
         if let Some(Chunk { number, seen, filled }) = self.chunk
             && seen == filled
@@ -121,17 +122,18 @@ impl ReceiveRing {
         let length = max.min(chunk.filled - chunk.seen);
         let offset = self.first_buffer + usize::from(chunk.number) * self.size + chunk.seen;
         chunk.seen += length;
-        // SAFETY: the kernel has filled these bytes of a buffer inside `memory`, and writes no more into it until it is
-        // lent again, for which `&mut self` is needed and this borrow must be over.
+        // SAFETY: the kernel has filled these bytes of a buffer inside `memory`. It writes into the buffer
+        // only after it is lent again, which needs `&mut self`, and this borrow must be over then.
         Ok(unsafe { std::slice::from_raw_parts(self.start.as_ptr().add(offset), length) })
     }
 
-    /// Takes the next completion. False: there is none. True without a chunk: the stream has ended.
+    /// Reads the next completion. Returns false if there is none. Returns true without a chunk if the stream
+    /// has ended.
     fn next_chunk(&mut self) -> io::Result<bool> {
         loop {
             let Some(completion) = self.ring.ring.completion().next() else { return Ok(false) };
             let (result, flags) = (completion.result(), completion.flags());
-            if completion.user_data() == NOBODY {
+            if completion.user_data() == IGNORED {
                 continue;
             }
             self.armed &= cqueue::more(flags);
@@ -145,14 +147,14 @@ impl ReceiveRing {
                     number.into_iter().for_each(|number| self.lend(number));
                     return Ok(true);
                 }
-                // Every buffer was full; by now they have been seen.
+                // Every buffer was full; by now all were read.
                 (Err(_), _) if [libc::ENOBUFS, libc::EINTR, libc::EAGAIN].contains(&-result) => {}
                 (Err(_), _) => return Err(io::Error::from_raw_os_error(-result)),
             }
         }
     }
 
-    /// Waits until there is a completion; begins the request if it has ended.
+    /// Waits until there is a completion, and restarts the request if it has ended.
     fn wait(&mut self, patience: Duration) -> io::Result<()> {
         let began = Instant::now();
         loop {
@@ -170,7 +172,7 @@ impl ReceiveRing {
     fn arm(&mut self) -> io::Result<()> {
         if !self.armed {
             let request = opcode::RecvMulti::new(Fixed(0), GROUP).build().user_data(0);
-            // SAFETY: it points at nothing; where it writes to, lies in the buffer ring.
+            // SAFETY: it has no pointer; it writes only to buffers of the buffer ring.
             unsafe { self.ring.ring.submission().push(&request) }.map_err(io::Error::other)?;
             self.armed = true;
         }
@@ -182,8 +184,8 @@ impl ReceiveRing {
         let entry = usize::from(self.tail % self.count) * ENTRY;
         let buffer = self.first_buffer + usize::from(number) * self.size;
         self.tail = self.tail.wrapping_add(1);
-        // SAFETY: entry and buffer lie inside `memory`, aligned to 16 bytes, and nobody has a slice of either; the
-        // kernel reads an entry only when the tail is behind it.
+        // SAFETY: entry and buffer are inside `memory`, aligned to 16 bytes, and nobody has a slice of
+        // either. The kernel reads an entry only when the tail is after it.
         unsafe {
             let start = self.start.as_ptr();
             start.add(entry).cast::<u64>().write(start.add(buffer) as u64);
@@ -193,17 +195,17 @@ impl ReceiveRing {
         }
     }
 
-    /// Whether the request has ended, so that the kernel writes no more.
+    /// Cancels the request. Returns whether it has ended, so that the kernel writes no more.
     fn cancel(&mut self) -> bool {
-        let until = Instant::now() + CANCELLED_WITHIN;
+        let until = Instant::now() + CANCEL_TIMEOUT;
         while self.armed && Instant::now() < until {
-            let request = opcode::AsyncCancel::new(0).build().user_data(NOBODY);
-            // SAFETY: it points at nothing.
+            let request = opcode::AsyncCancel::new(0).build().user_data(IGNORED);
+            // SAFETY: it has no pointer.
             let pushed = unsafe { self.ring.ring.submission().push(&request) };
-            if pushed.is_err() || self.ring.enter(1, CANCELLED_WITHIN).is_err() {
+            if pushed.is_err() || self.ring.enter(1, CANCEL_TIMEOUT).is_err() {
                 break;
             }
-            // Whatever came is not wanted any more.
+            // The received data is not needed any more.
             while matches!(self.next_chunk(), Ok(true)) {}
         }
         !self.armed
@@ -240,7 +242,7 @@ mod tests {
     use super::*;
     use crate::test_rules::{skip, take_turn_with_locked_memory};
 
-    const SOON: Duration = Duration::from_millis(50);
+    const TIMEOUT: Duration = Duration::from_millis(50);
 
     fn connected(count: u16, size: u32) -> Option<(ReceiveRing, TcpStream)> {
         take_turn_with_locked_memory();
@@ -254,8 +256,8 @@ mod tests {
     }
 
     #[test]
-    fn a_stream_comes_whole_through_few_small_buffers() {
-        let Some((mut receives, mut peer)) = connected(2, 100) else { return };
+    fn a_stream_arrives_completely_through_few_small_buffers() {
+        let Some((mut ring, mut peer)) = connected(2, 100) else { return };
         let sent: Vec<u8> = (0..100_000u32).map(|n| (n % 251) as u8).collect();
         let mut received = Vec::new();
         let writer = std::thread::Builder::new().spawn({
@@ -263,7 +265,7 @@ mod tests {
             move || peer.write_all(&sent).map(|()| peer).unwrap()
         });
         for max in [1, 99, 100, 101, 5000].into_iter().cycle() {
-            let bytes = receives.recv(max, Duration::from_secs(10)).unwrap();
+            let bytes = ring.recv(max, Duration::from_secs(10)).unwrap();
             assert!((1..=max).contains(&bytes.len()));
             received.extend_from_slice(bytes);
             if received.len() == sent.len() {
@@ -271,18 +273,18 @@ mod tests {
             }
         }
         assert!(received == sent);
-        assert_eq!(receives.recv(1, SOON).unwrap_err().kind(), io::ErrorKind::WouldBlock);
+        assert_eq!(ring.recv(1, TIMEOUT).unwrap_err().kind(), io::ErrorKind::WouldBlock);
         drop(writer.unwrap().join().unwrap());
-        assert!(receives.recv(1, SOON).unwrap().is_empty());
-        assert!(receives.recv(1, SOON).unwrap().is_empty());
+        assert!(ring.recv(1, TIMEOUT).unwrap().is_empty());
+        assert!(ring.recv(1, TIMEOUT).unwrap().is_empty());
     }
 
     #[test]
-    fn dropped_in_the_middle_it_ends_the_connection() {
-        let Some((mut receives, mut peer)) = connected(4, 4096) else { return };
+    fn dropping_it_ends_the_connection() {
+        let Some((mut ring, mut peer)) = connected(4, 4096) else { return };
         peer.write_all(&[7; 3 * 4096]).unwrap();
-        assert_eq!(receives.recv(10, Duration::from_secs(10)).unwrap(), [7; 10]);
-        drop(receives);
+        assert_eq!(ring.recv(10, Duration::from_secs(10)).unwrap(), [7; 10]);
+        drop(ring);
         peer.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
         match peer.read(&mut [0]) {
             Ok(read) => assert_eq!(read, 0),

@@ -25,7 +25,7 @@ use copycost::message::Spec;
 use copycost::rig::{Rig, Sample, Work};
 use copycost::scenario::{self, Scenario};
 use copycost::send::{self, ZeroCopy};
-use copycost_cli::compare::stats::{Estimate, Interval, Middle, Pair, Unusable};
+use copycost_cli::stats::{Estimate, Interval, Middle, Pair, Unusable};
 
 use program::{Plain, Program};
 

@@ -1,4 +1,4 @@
-//! What the values of flags may be: each parser refuses with one sentence that says what is allowed.
+//! Parsers of flag values. Each error is one sentence that says which values are allowed.
 
 use std::fmt;
 use std::time::Duration;
@@ -24,9 +24,9 @@ const MAX_BUDGET: f64 = 24.0 * 3600.0;
 /// `--path`: one name, or all.
 #[derive(Debug, Clone, Copy)]
 pub enum PathChoice {
-    /// Every path that can be had here.
+    /// Every path that is available here.
     All,
-    /// This one.
+    /// The named path.
     One(&'static SendPath),
 }
 
@@ -39,7 +39,7 @@ impl fmt::Display for PathChoice {
     }
 }
 
-/// A path's name, or `all`.
+/// Parses `--path`: the name of a send path, or `all`.
 pub fn path(text: &str) -> Result<PathChoice, String> {
     if text == "all" {
         return Ok(PathChoice::All);
@@ -52,7 +52,8 @@ pub fn path(text: &str) -> Result<PathChoice, String> {
     })
 }
 
-/// The paths chosen, each once. `all` leaves out, with a note, those that `probe` refuses; one that was named must be had.
+/// The chosen paths, each once. `all` skips the paths that `probe` refuses and prints a note; a named path that `probe`
+/// refuses is an error.
 pub fn paths(
     choices: &[PathChoice],
     probe: impl Fn(&'static SendPath) -> Result<(), Unsupported>,
@@ -78,19 +79,19 @@ pub fn paths(
     Ok(paths)
 }
 
-/// A receive path's name.
+/// Parses `--receive`: the name of a receive path.
 pub fn receive(text: &str) -> Result<&'static ReceivePath, String> {
     let names = || recv::ALL.iter().map(|path| path.name).collect::<Vec<_>>().join(", ");
     recv::by_name(text).ok_or_else(|| format!("the receive paths are {}", names()))
 }
 
-/// A message's size.
+/// Parses `--size`: the size of a message, as [`Spec::new`] allows it.
 pub fn size(text: &str) -> Result<ByteSize, String> {
     let size = bytes(text)?;
     Spec::new(size.0).map(|_| size).map_err(|error: BadMessageSize| error.to_string())
 }
 
-/// Bytes; a decimal unit, which could be either, is answered with the binary one.
+/// Parses a size in bytes. A decimal unit is ambiguous, so the error suggests the binary unit.
 fn bytes(text: &str) -> Result<ByteSize, String> {
     text.parse().map_err(|error: copycost::units::BadSize| {
         let lower = text.trim().to_ascii_lowercase();
@@ -103,13 +104,13 @@ fn bytes(text: &str) -> Result<ByteSize, String> {
     })
 }
 
-/// The size of a table for the pointer chase.
+/// Parses `--pollution`: the size of the table that the pointer chase walks.
 pub fn table(text: &str) -> Result<ByteSize, String> {
     let size = bytes(text)?;
     Chase::check(size.0).map(|_| size).map_err(|error| error.to_string())
 }
 
-/// A number of clients.
+/// Parses `--clients`: 1 to [`MAX_CLIENTS`].
 pub fn clients(text: &str) -> Result<usize, String> {
     match text.parse() {
         Ok(clients @ 1..=MAX_CLIENTS) => Ok(clients),
@@ -120,7 +121,7 @@ pub fn clients(text: &str) -> Result<usize, String> {
     }
 }
 
-/// A number of set-ups: an interval needs two.
+/// Parses `--setups`: at least 2, because an interval needs two set-ups.
 pub fn setups(text: &str) -> Result<usize, String> {
     match text.parse() {
         Ok(setups @ 2..=MOST_SETUPS) => Ok(setups),
@@ -128,7 +129,7 @@ pub fn setups(text: &str) -> Result<usize, String> {
     }
 }
 
-/// A number of hosts.
+/// Parses a number of hosts: 1 to 65,536.
 pub fn hosts(text: &str) -> Result<usize, String> {
     const MOST: usize = 65_536;
     match text.parse() {
@@ -137,31 +138,31 @@ pub fn hosts(text: &str) -> Result<usize, String> {
     }
 }
 
-/// A time to measure.
+/// Parses `--seconds`: the time to measure, in seconds.
 pub fn seconds(text: &str) -> Result<Duration, String> {
     match text.parse::<f64>() {
-        // Below a millisecond nothing is received. NaN is in no range.
+        // Nothing arrives in less than a millisecond. No range contains NaN.
         Ok(seconds) if (0.001..=MAX_SECONDS).contains(&seconds) => Ok(Duration::from_secs_f64(seconds)),
         _ => Err(format!("the time must be from 0.001 to {MAX_SECONDS} seconds")),
     }
 }
 
-/// A share in per cent, as a fraction: `5%` or `5`.
+/// Parses a percentage, `5%` or `5`, and returns it as a fraction.
 pub fn percent(text: &str) -> Result<f64, String> {
     let number = text.trim().strip_suffix('%').unwrap_or(text.trim()).trim_end();
     match number.parse::<f64>() {
-        // NaN is in no range.
+        // No range contains NaN.
         Ok(percent) if (0.01..=50.0).contains(&percent) => Ok(percent / 100.0),
         _ => Err("write a percentage from 0.01% to 50%".to_owned()),
     }
 }
 
-/// The load for which cores are shown.
+/// Parses `--at`: the load for which a report shows the number of cores.
 pub fn load(text: &str) -> Result<Load, String> {
     text.parse().map_err(|error: BadLoad| error.to_string())
 }
 
-/// A length of time: `30s`, `500ms`, `2m`, `1h`; a bare number is seconds.
+/// Parses a duration: `30s`, `1500ms`, `2m`, `1h`; a bare number is seconds.
 pub fn duration(text: &str) -> Result<Duration, String> {
     let text = text.trim();
     let digits = text.find(|c: char| !(c.is_ascii_digit() || c == '.')).unwrap_or(text.len());
@@ -179,19 +180,19 @@ pub fn duration(text: &str) -> Result<Duration, String> {
     }
 }
 
-/// Two paths whose crossover is looked for, and up to which size.
+/// `--crossover`: two paths, and the largest size at which they are compared.
 #[derive(Debug, Clone, Copy)]
 pub struct CrossoverRequest {
-    /// The one that is to win.
+    /// The path that should win.
     pub path: &'static SendPath,
-    /// Against this one.
+    /// The path that it should beat.
     pub against: &'static SendPath,
     /// The largest size, in bytes.
     pub most: usize,
 }
 
-/// `A:B`, or `A:B:SIZE`.
-pub fn crossing(text: &str) -> Result<CrossoverRequest, String> {
+/// Parses `--crossover`: `A:B`, or `A:B:SIZE`.
+pub fn crossover_request(text: &str) -> Result<CrossoverRequest, String> {
     let form = "write PATH:PATH, or PATH:PATH:SIZE with the largest size (default 1MiB, at most 4MiB)";
     let mut parts = text.split(':');
     let (Some(path), Some(against), most, None) = (parts.next(), parts.next(), parts.next(), parts.next())
@@ -213,17 +214,17 @@ pub fn crossing(text: &str) -> Result<CrossoverRequest, String> {
     Ok(CrossoverRequest { path, against, most })
 }
 
-/// The options for this machine, with another end to every wait if it is given.
+/// The options for this machine, with `stall` as the stall timeout if it is given.
 pub fn options(stall: Option<Duration>) -> ConnectionOptions {
-    patient(ConnectionOptions::for_this_machine(), stall)
+    with_stall_timeout(ConnectionOptions::for_this_machine(), stall)
 }
 
-/// These options, with another end to every wait if it is given.
-pub fn patient(options: ConnectionOptions, stall: Option<Duration>) -> ConnectionOptions {
+/// `options` with `stall` as the stall timeout if it is given.
+pub fn with_stall_timeout(options: ConnectionOptions, stall: Option<Duration>) -> ConnectionOptions {
     ConnectionOptions { stall_timeout: stall.unwrap_or(options.stall_timeout), ..options }
 }
 
-/// Each value once, in the order in which it was first given.
+/// `values` without duplicates, in the order of first occurrence.
 pub fn distinct<T: PartialEq + Copy>(values: &[T]) -> Vec<T> {
     let mut seen = Vec::with_capacity(values.len());
     for value in values {
@@ -239,7 +240,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn values_out_of_range_are_refused_with_what_is_allowed() {
+    fn an_error_for_a_value_out_of_range_names_the_range() {
         for text in ["0", "1025", "-1", "x", "1.5", ""] {
             assert!(clients(text).unwrap_err().contains("1 to 1024"), "{text}");
         }
@@ -266,7 +267,7 @@ mod tests {
             "onecopy:zerocopy:8",
             "onecopy:zerocopy:1MiB:1",
         ] {
-            assert!(crossing(text).is_err(), "{text}");
+            assert!(crossover_request(text).is_err(), "{text}");
         }
         assert_eq!(size("64KB").unwrap_err(), "did you mean 64KiB?");
         assert_eq!(size("24kb").unwrap_err(), "did you mean 24KiB?");
@@ -283,9 +284,12 @@ mod tests {
             ["30s", "2 m", "1500ms", "1h", "7"].map(|text| duration(text).map(|d| d.as_millis())),
             [Ok(30_000), Ok(120_000), Ok(1500), Ok(3_600_000), Ok(7000)]
         );
-        assert_eq!(crossing("onecopy:zerocopy").map(|c| (c.path.name, c.most)), Ok(("onecopy", 1 << 20)));
         assert_eq!(
-            crossing("zerocopy:twocopy:4MiB").map(|c| (c.against.name, c.most)),
+            crossover_request("onecopy:zerocopy").map(|c| (c.path.name, c.most)),
+            Ok(("onecopy", 1 << 20))
+        );
+        assert_eq!(
+            crossover_request("zerocopy:twocopy:4MiB").map(|c| (c.against.name, c.most)),
             Ok(("twocopy", 4 << 20))
         );
         assert_eq!(distinct(&[3, 1, 3, 2, 1]), [3, 1, 2]);

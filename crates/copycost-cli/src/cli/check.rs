@@ -1,4 +1,4 @@
-//! `copycost doctor --self-test` and `--iperf3`: checks of the instrument itself.
+//! `copycost doctor --self-test` and `--iperf3`: checks of copycost itself.
 
 use std::time::Duration;
 
@@ -9,25 +9,25 @@ use crate::compare::iperf3::Contest;
 use crate::compare::self_test::{
     self, ALARMS_OF_100, CellSeries, DRIFT, FOUND_OF_100, Findings, SLOWED_BY, SelfTestReport,
 };
-use crate::compare::stats::{Estimate, Interval, Pair, Unusable};
 use crate::compare::trial::SETUPS;
+use crate::stats::{Estimate, Interval, Pair, Unusable};
 use copycost::message::Spec;
 use copycost::scenario::Scenario;
 use copycost::send;
 
-/// The message of the self-test: a size at which sending is neither all system calls nor all copying.
+/// The message size of the self-test, in bytes: both system calls and copying contribute to the cost of sending it.
 const SIZE: usize = 16_384;
 
-/// Of the cells of each kind, after how many a pipe is told.
-const TOLD_AFTER: usize = 10;
+/// Where standard error is not a terminal, one progress line for so many cells.
+const CELLS_PER_LINE: usize = 10;
 
-/// About how long the cells of the self-test take, each kind one, until the bar has learned it.
+/// First guess of how long one cell of each kind takes; the progress bar corrects it.
 const CELL: Duration = Duration::from_secs(2);
 
-/// Likewise a set-up beside iperf3.
+/// First guess of how long a set-up with iperf3 takes.
 const SETUP: Duration = Duration::from_secs(4);
 
-/// Counts what the statistics make of a path beside itself, and of a path slowed by a known share.
+/// Measures a path against itself and against a copy slowed by a known share, and counts false alarms and misses.
 pub fn self_test(cells: usize) -> Result<Done, Failure> {
     let failed = |error: &dyn std::fmt::Display| Failure::Failed(format!("the self-test failed: {error}"));
     let signals = signals::listen()?;
@@ -37,21 +37,20 @@ pub fn self_test(cells: usize) -> Result<Done, Failure> {
     let mut interrupted = false;
     let mut go_on = |report: &SelfTestReport| {
         let Findings { equal, slowed, .. } = &report.cpu;
-        let told = format!(
+        let message = format!(
             "{} cells of each kind: {} false alarms, {} slowdowns found",
             equal.cells, equal.different, slowed.slower
         );
-        progress.begin(&told);
-        // In a pipe a line for each tenth is enough.
-        if equal.cells.is_multiple_of(TOLD_AFTER) {
-            progress.end(TOLD_AFTER, &told);
+        progress.begin(&message);
+        if equal.cells.is_multiple_of(CELLS_PER_LINE) {
+            progress.end(CELLS_PER_LINE, &message);
         }
         interrupted = signals.try_recv().is_ok();
         !interrupted
     };
     let report = self_test::run(&scenario, cells, &mut go_on).map_err(|error| failed(&error))?;
     progress.finish();
-    output::print(&told(&report));
+    output::print(&summary(&report));
     if interrupted {
         return Ok(Done::CutShort);
     }
@@ -59,7 +58,7 @@ pub fn self_test(cells: usize) -> Result<Done, Failure> {
     Ok(if good { Done::Yes } else { Done::AnswerIsNo })
 }
 
-fn told(report: &SelfTestReport) -> String {
+fn summary(report: &SelfTestReport) -> String {
     let SelfTestReport { cpu, throughput } = report;
     let load = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
     let load = load.split(' ').next().unwrap_or("?").to_owned();
@@ -99,14 +98,14 @@ fn series(findings: &Findings) -> String {
     .concat()
 }
 
-/// Our plain `send()` beside an installed iperf3.
+/// Compares copycost's plain `send()` with an installed iperf3.
 pub fn iperf3() -> Result<Done, Failure> {
     let failed = |error: &dyn std::fmt::Display| Failure::Failed(error.to_string());
     let signals = signals::listen()?;
     let mut progress = Progress::of_steps(SETUPS, SETUP);
     let mut interrupted = false;
-    let mut go_on = |done: usize, told: &str| {
-        progress.end(1, &format!("set-up {done}: {told}"));
+    let mut go_on = |done: usize, result: &str| {
+        progress.end(1, &format!("set-up {done}: {result}"));
         interrupted = signals.try_recv().is_ok();
         !interrupted
     };

@@ -1,4 +1,4 @@
-//! `copycost client`: receives from any raw server for a while, as the original's client does.
+//! `copycost client`: receives from any raw server for a given time, as the client of the original experiment does.
 
 use std::io::IsTerminal;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! `copycost doctor`: what will distort or break a measurement on this machine, each with its fix.
+//! `copycost doctor`: finds what distorts or breaks a measurement on this machine, and prints a fix for each finding.
 
 use std::net::{SocketAddr, ToSocketAddrs};
 
@@ -72,22 +72,23 @@ impl DoctorArguments {
     }
 }
 
-/// What distorts a measurement wherever the other end is.
+/// Checks that matter even where the other end is on another machine.
 const OF_THIS_MACHINE: [&str; 6] = ["cpus", "cpu-quota", "memory-limit", "governor", "steal", "load"];
 
-/// A run of these sizes and numbers of clients.
+/// The planned run for the checks. Where another process serves, it counts no server threads here.
 pub fn plan(sizes: &[usize], clients: &[usize], serves_elsewhere: bool) -> PlannedRun {
     let most = clients.iter().copied().max().unwrap_or(1);
     let server_threads = if serves_elsewhere { 0 } else { most };
     PlannedRun { sizes: sizes.to_vec(), clients: clients.to_vec(), server_threads, ..PlannedRun::default() }
 }
 
-/// What distorts such a run, each with its fix in a sentence of its own. What concerns the way between the ends is looked at
-/// over loopback only.
+/// The findings that distort such a run, one string each, with its fix. Checks of the network path count over loopback
+/// only.
 pub fn distortions(plan: &PlannedRun, over_loopback: bool) -> Vec<String> {
     let findings = examine(&Machine::measured(), plan).into_iter();
     let matters = |finding: &Finding| {
-        // Notes, which concern a run all the same: more threads than CPUs, and what a server's own buffers may meet.
+        // These two are notes, but they concern every run: more threads than CPUs, and copies that some CPUs make
+        // slowly.
         let note = ["cpus", "copy-hazard"].contains(&finding.check) && finding.effect.is_some();
         note || (finding.status == Status::Distorts
             && (over_loopback || OF_THIS_MACHINE.contains(&finding.check)))
@@ -100,7 +101,7 @@ pub fn distortions(plan: &PlannedRun, over_loopback: bool) -> Vec<String> {
     findings.filter(matters).map(sentence).collect()
 }
 
-/// The address of a host, given with a port or without, as a number or as a name.
+/// Parses and resolves `--over`: an address or a name, with or without a port.
 fn address(text: &str) -> Result<ZonedAddress, Failure> {
     let usage = |what: String| Failure::Usage(format!("invalid value for --over: {what}"));
     let bare = text.strip_prefix('[').and_then(|rest| rest.split_once(']')).map_or(text, |(host, _)| host);

@@ -1,4 +1,4 @@
-//! `copycost explain`: where the CPU time of paths goes.
+//! `copycost explain`: shows where the CPU time of paths goes.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -12,21 +12,22 @@ use super::over::{self, Over};
 use super::progress::Progress;
 use super::setting::Setting;
 use super::{Done, Failure, output, signals, values};
-use crate::compare::cell::Contestant;
+use crate::compare::contestant::Contestant;
 use crate::compare::trial::SETUPS;
 use crate::compare::turns::Turns;
-use crate::explain::{self, Connected, ExplainSession};
+use crate::explain::{Connected, ExplainSession};
 use crate::profile::perf::PerfSampler;
 use crate::profile::profiler::Profiler;
 use crate::record::{self, Results};
 use crate::report::Format;
+use crate::verdict::explained;
 use copycost::cost::Measured;
 use copycost::rig::Site;
 use copycost::scenario::Scenario;
 use copycost::units::ByteSize;
 
-/// The size unless told otherwise, in bytes: large enough that copying shows.
-const USUAL: usize = 65_536;
+/// The default size, in bytes: large enough that the cost of copying is visible.
+const DEFAULT_SIZE: usize = 65_536;
 
 /// What to explain.
 #[derive(Debug, Clone, Args)]
@@ -60,9 +61,9 @@ pub struct ExplainArguments {
 impl ExplainArguments {
     pub fn run(&self) -> Result<Done, Failure> {
         let files = Files::open(&self.output)?;
-        let spec = self
-            .setting
-            .spec(self.size.map_or_else(|| self.setting.fields.size().unwrap_or(USUAL), |size| size.0))?;
+        let spec = self.setting.spec(
+            self.size.map_or_else(|| self.setting.fields.size().unwrap_or(DEFAULT_SIZE), |size| size.0),
+        )?;
         let paths = arguments::paths(&self.paths, |path| self.over.probe(path, &spec))?;
         self.setting.receivable(false)?;
         self.setting.one_offset()?;
@@ -85,15 +86,15 @@ impl ExplainArguments {
         let mut results = Results::new(self.over.conditions());
         results.conditions.connected(&connected.applied);
         results.conditions.host = connected.host;
-        results.answer = explain::answer::headline(&explanation);
-        results.verdict = explain::answer::sentences(&explanation);
+        results.answer = explained::headline(&explanation);
+        results.verdict = explained::sentences(&explanation);
         results.explanations.push(with_notes(explanation, &*site));
         files.save(&results)?;
         output::show(&results, self.format);
         Ok(if called_off { Done::CutShort } else { Done::Yes })
     }
 
-    /// Set-up after set-up; `None` when it was called off before anything could be told.
+    /// Measures all set-ups. `None` means that a signal arrived before every path had a set-up.
     fn measure(
         &self,
         contestants: Vec<Contestant>,
@@ -134,7 +135,7 @@ impl ExplainArguments {
     }
 }
 
-/// What the way between the ends hides.
+/// Adds a note where the sender is another process, whose samples cannot be taken here.
 fn with_notes(mut explanation: record::Explanation, site: &dyn Site) -> record::Explanation {
     let unseen = |end: &record::ExplainedEnd| end.end == "sender" && end.samples == 0;
     let sender_unseen = explanation.paths.iter().any(|path| path.ends.iter().any(unseen));

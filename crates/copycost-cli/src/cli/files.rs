@@ -1,9 +1,9 @@
 //! The files that results are written to.
 //!
-//! A file stays the file that it was: a symbolic link leads to the file behind it, and mode, owner and other names stay.
-//! Where these can be kept, a new file takes the old one's place, so that no reader sees half of it; where they cannot
-//! (a mount point, a folder that may not be written to, a second name, an access control list), it is written in place.
-//! What cannot be written at all is refused before anything is measured.
+//! Writing preserves the file: symbolic links are followed, and mode, owner and hard links stay. Where possible, a new
+//! file replaces the old one, so that no reader sees half of it. Where that would lose something (a mount point, a
+//! read-only folder, a hard link, an access control list), the file is written in place.
+//! A file that cannot be written is an error before anything is measured.
 
 use std::fs::{self, File, Metadata, OpenOptions};
 use std::io::{self, ErrorKind, Write as _};
@@ -15,15 +15,15 @@ use crate::record::Results;
 use crate::report::Format;
 use copycost::internals::sys::xattr;
 
-/// Files that results are written to, each in the form of its extension.
+/// The files that results are written to. The extension of each decides its format.
 #[derive(Debug, Default)]
 pub struct Files(Vec<OutputFile>);
 
 #[derive(Debug)]
 struct OutputFile {
-    /// As the user named it.
+    /// The path as the user wrote it.
     named: PathBuf,
-    /// The file itself, links followed.
+    /// The path with symbolic links resolved.
     target: PathBuf,
     format: Format,
 }
@@ -46,7 +46,8 @@ impl Files {
         self.save_each(|format| format.write(results))
     }
 
-    /// The same, for what `written` gives for a form. One that fails keeps no other from being written.
+    /// Writes to every file the text that `written` returns for its format. After a failure the others are still
+    /// written, and the first error is returned.
     pub fn save_each(&self, written: impl Fn(Format) -> String) -> Result<(), Failure> {
         let mut first = Ok(());
         for output in &self.0 {
@@ -58,24 +59,24 @@ impl Files {
         first
     }
 
-    /// The first of them.
+    /// The first file, as the user named it.
     pub fn first(&self) -> Option<&Path> {
         self.0.first().map(|output| output.named.as_path())
     }
 
-    /// Whether one of the files has this form.
+    /// Whether one of the files has this format.
     pub fn has(&self, format: Format) -> bool {
         self.0.iter().any(|output| output.format == format)
     }
 }
 
-/// The file that `path` leads to, which can be written. Opened by the name that was given, so that the kernel judges the
-/// links on the way (fs.protected_symlinks); what was not there is not there afterwards.
+/// Checks that `path` can be written and returns it with links resolved. It opens the path as given, so that the kernel
+/// applies fs.protected_symlinks. A file that did not exist is removed again.
 fn writable(path: &Path) -> io::Result<PathBuf> {
     match fs::metadata(path) {
-        // Results are written anew after each cell, which a device or a pipe would show one after the other.
+        // The whole file is written again after each cell; a device or a pipe would receive every version.
         Ok(there) if !there.is_file() => Err(io::Error::other("it exists and is not a regular file")),
-        // A pipe that has taken its place since must not block.
+        // O_NONBLOCK: a pipe may have replaced the file since the check above, and must not block.
         Ok(_) => {
             OpenOptions::new().write(true).custom_flags(libc::O_NONBLOCK).open(path)?;
             fs::canonicalize(path)
@@ -92,7 +93,7 @@ fn writable(path: &Path) -> io::Result<PathBuf> {
 
 fn save(target: &Path, bytes: &[u8]) -> io::Result<()> {
     let old = fs::metadata(target).ok();
-    // A second name would go on naming the old file, and a new file would have no access control list.
+    // A hard link would keep the old contents, and a new file would lose the access control list.
     let bound = old.as_ref().is_some_and(|old| old.nlink() > 1) || xattr::has_acl(target);
     if !bound && replaced(target, bytes, old.as_ref())? {
         return Ok(());
@@ -100,19 +101,21 @@ fn save(target: &Path, bytes: &[u8]) -> io::Result<()> {
     OpenOptions::new().write(true).create(true).truncate(true).open(target)?.write_all(bytes)
 }
 
-/// Puts a new file in the place of `old`, with its mode and owner; false where that is not possible, and then `target` is
-/// as it was. An error, and not false, where there is no room: then the old file is worth more than half of a new one.
+/// Replaces `target` by a new file with the mode and owner of `old`. Returns false where that is not possible; `target`
+/// is then unchanged. A full disk is an error rather than false, because writing in place would destroy the old file.
 fn replaced(target: &Path, bytes: &[u8], old: Option<&Metadata>) -> io::Result<bool> {
     let temporary = temporary(target)?;
-    // Nobody reads more of the new file than of the old one, not even for a moment.
+    // Starts private, so that no user can read the new file who could not read the old one.
     let mode = if old.is_some() { 0o600 } else { 0o666 };
     let mut file = match OpenOptions::new().write(true).create_new(true).mode(mode).open(&temporary) {
         Ok(file) => file,
-        Err(error) => return elsewhere(error),
+        Err(error) => return false_if_writable_in_place(error),
     };
-    let put = file.write_all(bytes).and_then(|()| match old.map_or(Ok(()), |old| liken(&file, old)) {
-        Ok(()) => fs::rename(&temporary, target).map(|()| true).or_else(elsewhere),
-        Err(error) => elsewhere(error),
+    let put = file.write_all(bytes).and_then(|()| {
+        match old.map_or(Ok(()), |old| copy_owner_and_mode(&file, old)) {
+            Ok(()) => fs::rename(&temporary, target).map(|()| true).or_else(false_if_writable_in_place),
+            Err(error) => false_if_writable_in_place(error),
+        }
     });
     if !matches!(put, Ok(true)) {
         let _ = fs::remove_file(&temporary);
@@ -120,9 +123,9 @@ fn replaced(target: &Path, bytes: &[u8], old: Option<&Metadata>) -> io::Result<b
     put
 }
 
-/// What keeps a new file from taking the old one's place, and does not keep the old one from being written: a folder or an
-/// owner that is not ours, a file system that is read only but for this file, a mount point.
-fn elsewhere(error: io::Error) -> io::Result<bool> {
+/// Returns false for errors that prevent replacing the file but not writing it in place: a folder or an owner of
+/// another user, a read-only file system around a writable file, a mount point.
+fn false_if_writable_in_place(error: io::Error) -> io::Result<bool> {
     use ErrorKind::{CrossesDevices, PermissionDenied, ReadOnlyFilesystem, ResourceBusy, Unsupported};
     match error.kind() {
         PermissionDenied | ReadOnlyFilesystem | ResourceBusy | CrossesDevices | Unsupported => Ok(false),
@@ -130,8 +133,8 @@ fn elsewhere(error: io::Error) -> io::Result<bool> {
     }
 }
 
-/// Gives `file` the owner and the mode of `old`: the owner first, which takes bits from the mode.
-fn liken(file: &File, old: &Metadata) -> io::Result<()> {
+/// Gives `file` the owner and the mode of `old`. The owner comes first, because chown clears mode bits.
+fn copy_owner_and_mode(file: &File, old: &Metadata) -> io::Result<()> {
     let new = file.metadata()?;
     if (new.uid(), new.gid()) != (old.uid(), old.gid()) {
         fchown(file, Some(old.uid()), Some(old.gid()))?;
@@ -139,8 +142,8 @@ fn liken(file: &File, old: &Metadata) -> io::Result<()> {
     file.set_permissions(old.permissions())
 }
 
-/// Beside the file, so that the rename stays on one file system. A name of its own length: the file's may be as long as a
-/// name can be.
+/// A name in the same folder, so that the rename stays on one file system. It does not contain the name of the target,
+/// which may already have the maximum length.
 fn temporary(target: &Path) -> io::Result<PathBuf> {
     let number = getrandom::u64().map_err(|error| io::Error::other(error.to_string()))?;
     Ok(target.with_file_name(format!(".copycost-{number:016x}.tmp")))

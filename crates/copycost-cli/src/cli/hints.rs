@@ -1,8 +1,8 @@
-//! What somebody probably meant who wrote a flag of iperf3, of hyperfine or of another tool: the flag that does it here.
+//! Hints for users who write a flag of iperf3, hyperfine or another tool: the flag that does the same here.
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 
-/// Flags that other tools have, and what to write instead.
+/// Flags of other tools, and what to write instead.
 const KNOWN: [(&[&str], &str); 16] = [
     (&["--json", "-J"], "write --format json"),
     (&["--csv"], "write --format csv"),
@@ -25,7 +25,7 @@ const KNOWN: [(&[&str], &str); 16] = [
     (&["--help-all", "-?"], "write --help"),
 ];
 
-/// The error with what to write instead, in one line; `None` where no other tool has such a flag.
+/// The error and what to write instead, in one line. `None` means that no other tool is known to have such a flag.
 pub fn of(error: &clap::Error) -> Option<String> {
     if error.kind() != ErrorKind::UnknownArgument {
         return None;
@@ -45,7 +45,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn flags_of_other_tools_are_answered_with_ours() {
+    fn a_flag_of_another_tool_gets_a_hint() {
         for (flags, instead) in KNOWN {
             for flag in flags {
                 let error = crate::cli::Command::try_parse_from(["copycost", "run", flag]).unwrap_err();
@@ -62,7 +62,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_in_a_hint_is_understood() {
+    fn the_flags_in_hints_parse() {
         for line in [
             "run --format json",
             "run --clients 3",
@@ -74,8 +74,8 @@ mod tests {
             "run --precision 1%",
             "run -o x.md",
         ] {
-            let words = ["copycost"].into_iter().chain(line.split(' '));
-            crate::cli::Command::try_parse_from(words).unwrap();
+            let arguments = ["copycost"].into_iter().chain(line.split(' '));
+            crate::cli::Command::try_parse_from(arguments).unwrap();
         }
         let error = crate::cli::Command::try_parse_from(["copycost", "run", "--nonsense"]).unwrap_err();
         assert_eq!(of(&error), None);

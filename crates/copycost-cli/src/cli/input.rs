@@ -1,4 +1,4 @@
-//! Files that the command reads: of bounded length, and nothing that blocks where a plain file is expected.
+//! Reads input files: with a limit on their length, and without blocking on a pipe where a regular file is expected.
 
 use std::fs::{self, File};
 use std::io::{self, Read as _};
@@ -7,7 +7,7 @@ use std::path::Path;
 use super::Failure;
 use crate::record::{LARGEST, Results};
 
-/// The text of a file, or of a pipe that the shell made from a command.
+/// Reads a file, or a pipe from the shell's process substitution.
 pub fn text(path: &Path) -> io::Result<String> {
     let mut text = String::new();
     let read = File::open(path)?.take(LARGEST + 1).read_to_string(&mut text)?;
@@ -17,12 +17,12 @@ pub fn text(path: &Path) -> io::Result<String> {
     Ok(text)
 }
 
-/// Likewise of a file in a folder that others may have filled, where a pipe would be waited for without end.
+/// Reads a regular file. Files found in a folder may be pipes, and reading one could block forever.
 pub fn text_of_regular(path: &Path) -> io::Result<String> {
     if fs::metadata(path)?.is_file() { text(path) } else { Err(io::Error::other("it is not a regular file")) }
 }
 
-/// The results of an earlier run, from the .json that it wrote.
+/// Reads the results of an earlier run from its .json file.
 pub fn results(flag: &str, file: &Path) -> Result<Results, Failure> {
     let usage =
         |what: String| Failure::Usage(format!("invalid value for {flag}: '{}' {what}", file.display()));

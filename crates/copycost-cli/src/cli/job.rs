@@ -1,4 +1,4 @@
-//! `--over mpi`: this process as a rank of a job.
+//! `--over mpi`: this process is one rank of a job.
 
 use std::fmt;
 use std::sync::Arc;
@@ -7,40 +7,40 @@ use super::{Done, Failure};
 use crate::conditions::RankConditions;
 use copycost::rig::Site;
 
-/// Rank 0 of a job, for as long as it measures.
+/// A job as rank 0 sees it while it measures.
 pub trait Job: fmt::Debug {
-    /// How many hosts can receive.
+    /// The number of hosts that can receive.
     fn client_hosts(&self) -> usize;
 
-    /// The first `hosts` of them, as the place where clients are.
+    /// A site whose clients are on the first `hosts` client hosts.
     fn site(&self, hosts: usize) -> Arc<dyn Site>;
 
     /// The conditions of every rank.
     fn conditions(&self) -> Vec<RankConditions>;
 
-    /// What about the job distorts a measurement.
+    /// What distorts a measurement in this job, one sentence each.
     fn remarks(&self) -> Vec<String>;
 
-    /// Ends the job for all ranks after what this one has come to.
+    /// Ends the job for all ranks, given the result of this rank.
     fn end(self: Box<Self>, result: Result<Done, Failure>) -> Result<Done, Failure>;
 }
 
-/// What this process is.
+/// The role of this process in a job.
 #[derive(Debug)]
 #[cfg_attr(not(feature = "mpi"), expect(dead_code, reason = "without MPI there is one process"))]
 pub enum ProcessRole {
-    /// The only one.
+    /// There is no job.
     Alone,
-    /// Rank 0.
+    /// This process is rank 0 and directs the job.
     Directs(Box<dyn Job>),
-    /// Another rank, and the job is done.
+    /// This process was another rank, and the job is done.
     Followed,
 }
 
 #[cfg(feature = "mpi")]
 pub use with_mpi::join;
 
-/// Joins the job that a launcher has started; every other rank stays here until it is done.
+/// Joins the job that a launcher has started. On ranks other than 0 this returns when the job is done.
 #[cfg(not(feature = "mpi"))]
 pub fn join(
     _: usize,
@@ -64,7 +64,7 @@ mod with_mpi {
     use crate::remote::IpNetwork;
     use copycost::scenario::ConnectionOptions;
 
-    /// How a job is started.
+    /// The usage line of error messages.
     const COMMAND: &str = "mpirun -n 4 --hostfile HOSTS --map-by node --bind-to none copycost run --over mpi \
         (one process per host: the first serves, the others receive)";
 
@@ -75,7 +75,7 @@ mod with_mpi {
         mpi: Mpi,
     }
 
-    /// Joins the job that a launcher has started; every other rank stays here until it is done.
+    /// Joins the job that a launcher has started. On ranks other than 0 this returns when the job is done.
     pub fn join(
         servers: usize,
         network: Option<IpNetwork>,
@@ -89,7 +89,7 @@ mod with_mpi {
         let (rank, size) = (mpi.rank(), mpi.size());
         if size <= servers {
             mpi.leave();
-            // Once is enough.
+            // Rank 0 alone prints the error.
             if rank > 0 {
                 return Ok(ProcessRole::Followed);
             }
@@ -109,9 +109,9 @@ mod with_mpi {
                 Err(why) => give_up(mpi, &format!("rank {rank}: {why}")),
             };
         }
-        let terms =
+        let config =
             JobConfig { servers, network, most_clients, options, called_off: || signals::caught().is_some() };
-        match Director::start(Arc::new(mpi), terms) {
+        match Director::start(Arc::new(mpi), config) {
             Ok(director) => Ok(ProcessRole::Directs(Box::new(MpiJob { director, mpi }))),
             Err(why) => give_up(mpi, &why),
         }
@@ -141,20 +141,20 @@ mod with_mpi {
 
         fn end(self: Box<Self>, result: Result<Done, Failure>) -> Result<Done, Failure> {
             if let Some(why) = self.director.lost() {
-                let told = result.err().map_or(why, |failure| failure.to_string());
-                output::message(&format!("error: {told}"));
+                let message = result.err().map_or(why, |failure| failure.to_string());
+                output::message(&format!("error: {message}"));
                 self.director.abandon();
                 self.mpi.abort(1);
             }
-            tell(&self.director.finish());
+            print_received(&self.director.finish());
             self.mpi.leave();
             result
         }
     }
 
-    /// What the hosts received, so that who reads the results can check the sums.
-    fn tell(received: &[HostReceived]) {
-        /// More lines than this are not read.
+    /// Prints what each host received, so that the user can check the sums in the results.
+    fn print_received(received: &[HostReceived]) {
+        /// The most hosts that are printed.
         const MOST: usize = 8;
         for HostReceived { host, own, .. } in received.iter().take(MOST) {
             output::message(&format!(

@@ -1,4 +1,4 @@
-//! `copycost lab`: the network and its relay for other tools, kept up in the foreground.
+//! `copycost lab`: keeps the lab's network and its relay up for other tools, in the foreground.
 
 use std::ffi::{OsStr, OsString};
 use std::process::{Child, Command, ExitStatus};
@@ -20,10 +20,10 @@ pub struct LabArguments {
     command: Vec<OsString>,
 }
 
-/// How often a command is looked at.
+/// How often the command is polled.
 const LOOK: Duration = Duration::from_millis(20);
 
-/// How long a command may take to end when it is asked to.
+/// How long the command may take to end after SIGTERM.
 const GRACE: Duration = Duration::from_secs(5);
 
 impl LabArguments {
@@ -32,11 +32,11 @@ impl LabArguments {
         let lab = over::lab()?;
         let failed = |error: &dyn std::fmt::Display| Failure::Failed(error.to_string());
         let cpus = placement::cpus().map_err(|error| failed(&error))?;
-        // Nobody knows where other tools sit: both ends may have all CPUs but the relay's.
+        // The CPUs of other tools are unknown, so both ends may use all CPUs except the relay's.
         lab.arrange(Placement::Free, 1, &cpus).map_err(|error| failed(&error))?;
         output::print(&how_to_enter(&lab));
         let Some((program, arguments)) = self.command.split_first() else {
-            // The other end of the channel lives as long as the process.
+            // The sending end of the channel lives as long as the process, so this cannot fail.
             let _ = signals.recv();
             return Ok(Done::Yes);
         };
@@ -71,8 +71,8 @@ fn how_to_enter(lab: &Lab) -> String {
     )
 }
 
-/// Starts the command at the clients' end, tied to this process: from a thread of its own the kernel would end it with
-/// that thread.
+/// Starts the command in the clients' network namespace, tied to this process. Call it from the main thread: the kernel
+/// kills a tied child when the thread that started it ends.
 fn start(lab: &Lab, program: &OsStr, arguments: &[OsString]) -> Result<Child, Failure> {
     let failed =
         |error: std::io::Error| Failure::Failed(format!("'{}' cannot be run: {error}", program.display()));
@@ -84,7 +84,7 @@ fn start(lab: &Lab, program: &OsStr, arguments: &[OsString]) -> Result<Child, Fa
     process::spawn_within(&mut command, clients).map_err(failed)
 }
 
-/// Asks the command to end, and sees to it.
+/// Sends SIGTERM, and SIGKILL if the command still runs after [`GRACE`].
 fn end(child: &mut Child) {
     let until = std::time::Instant::now() + GRACE;
     let _ = process::terminate(child);

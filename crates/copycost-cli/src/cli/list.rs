@@ -1,4 +1,4 @@
-//! `copycost list`: every path of both families, what it does, and whether it can be had here.
+//! `copycost list`: every send and receive path, what it does, and whether it is available here.
 
 use clap::Args;
 use serde::Serialize;
@@ -22,11 +22,11 @@ struct ListEntry {
     family: &'static str,
     path: &'static str,
     about: &'static str,
-    /// What else people call it.
+    /// Other names of the path.
     also: &'static [&'static str],
     available: bool,
     reason: Option<String>,
-    /// The flag without which it cannot be had.
+    /// The flag that makes the path available; `None` if it needs none.
     needs: Option<String>,
 }
 

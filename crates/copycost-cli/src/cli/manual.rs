@@ -1,4 +1,4 @@
-//! `copycost completions` and `copycost man`: both from the definitions of the flags, so that they cannot differ.
+//! `copycost completions` and `copycost man`, generated from the definitions of the flags so that they always agree.
 
 use std::path::PathBuf;
 

@@ -1,4 +1,4 @@
-//! The command `copycost`, one file a verb.
+//! The command `copycost`, with one file for each verb.
 //!
 //! | exit code | meaning |
 //! |---|---|
@@ -8,12 +8,12 @@
 //! | 3 | measured, and the answer is no |
 //! | 129, 130, 143 | SIGHUP, SIGINT or SIGTERM ended it early, whether or not something had been measured by then |
 //!
-//! `serve`, and `lab` without a command, are ended by a signal and by nothing else: for them it is 0.
+//! Only a signal ends `serve`, and `lab` without a command: for them a signal means exit code 0.
 //!
-//! Output that nobody reads ends nothing and loses nothing. Files are complete and the exit code is the measurement's when
-//! standard output is a closed pipe or standard error takes nothing. Where standard output fails otherwise (a full disk),
-//! the command goes on, says so at its end, and turns 0 and 3 into 1: what was asked for has not arrived. The lints
-//! `print_stdout` and `print_stderr` keep `println!` and its like, which panic there, out of this crate.
+//! A closed pipe on standard output, or a full or closed standard error, does not stop the command: it still writes the
+//! files and returns the exit code of the measurement. If standard output fails otherwise (a full disk), the command
+//! goes on, reports the error at its end, and exits with 1 instead of 0 or 3. `println!` and its relatives would panic
+//! there; the lints `print_stdout` and `print_stderr` forbid them in this crate.
 
 mod arguments;
 mod check;
@@ -110,26 +110,26 @@ enum Verb {
     Man(manual::Man),
 }
 
-/// The command did what was asked.
+/// How a command ended that did not fail.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Done {
     /// Exit code 0.
     Yes,
-    /// It was measured, and the answer is no: exit code 3.
+    /// The measurement is complete, and the answer is no: exit code 3.
     AnswerIsNo,
-    /// A signal ended it before anything was measured.
+    /// A signal ended the command before anything was measured.
     Interrupted,
-    /// A signal ended it before all was measured, and what was there was kept.
+    /// A signal ended the command early; the results so far were kept.
     CutShort,
 }
 
 /// A failure of the command: one sentence for the user.
 #[derive(Debug, thiserror::Error)]
 enum Failure {
-    /// The user can mend it: exit code 2.
+    /// The user can correct the command line or a file: exit code 2.
     #[error("{0}")]
     Usage(String),
-    /// What was asked for did not work: exit code 1.
+    /// The command did not work: exit code 1.
     #[error("{0}")]
     Failed(String),
 }
@@ -137,14 +137,14 @@ enum Failure {
 /// Runs the command with the process's arguments.
 pub fn main() -> ExitCode {
     let code = match Command::try_parse() {
-        Ok(command) => ended(command.verb.map_or_else(quick, run)),
-        Err(told) => {
-            if let Some(hint) = hints::of(&told) {
+        Ok(command) => exit_code(command.verb.map_or_else(quick, run)),
+        Err(error) => {
+            if let Some(hint) = hints::of(&error) {
                 output::message(&hint);
                 return ExitCode::from(2);
             }
-            let printed = told.print();
-            if told.use_stderr() {
+            let printed = error.print();
+            if error.use_stderr() {
                 return ExitCode::from(2);
             }
             output::note(printed);
@@ -177,8 +177,8 @@ fn run(verb: Verb) -> Result<Done, Failure> {
     }
 }
 
-/// The exit code of what the command has come to; a failure is told.
-fn ended(result: Result<Done, Failure>) -> u8 {
+/// Prints the failure, if any, and returns the exit code.
+fn exit_code(result: Result<Done, Failure>) -> u8 {
     let interrupted = || signals::caught().map_or(1, signals::exit_code);
     match result {
         Ok(Done::Yes) => 0,
@@ -198,21 +198,21 @@ fn ended(result: Result<Done, Failure>) -> u8 {
     }
 }
 
-/// Whether the command understands these arguments, the program's name first: a test asks it of every command line in
-/// the documentation.
+/// Whether these arguments parse; the first is the program's name. A test checks every command line in the
+/// documentation with it.
 ///
 /// # Errors
-/// The sentence that a user would read.
+/// The message that a user would read.
 #[doc(hidden)]
 pub fn parses<T: Into<OsString> + Clone>(arguments: impl IntoIterator<Item = T>) -> Result<(), String> {
     match Command::try_parse_from(arguments) {
-        // Help and the version are answers, not errors.
+        // clap returns the texts of --help and --version as errors too.
         Err(error) if error.use_stderr() => Err(error.to_string()),
         _ => Ok(()),
     }
 }
 
-/// Without a verb: a first answer, and what distorts it.
+/// Runs without a verb: a short run, and what distorts it.
 fn quick() -> Result<Done, Failure> {
     run::RunArguments::given(&["--quick"]).run()
 }
@@ -222,15 +222,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_verb_has_examples_that_are_understood() {
+    fn every_verb_has_examples_that_parse() {
         for verb in Command::command().get_subcommands() {
             let help = verb.get_after_help().map(ToString::to_string).unwrap_or_default();
             let lines: Vec<_> = help.lines().filter_map(|line| line.strip_prefix("  ")).collect();
             assert!(!lines.is_empty(), "{} has no example", verb.get_name());
             for line in lines {
-                // What follows is the shell's.
-                let words = line.split_whitespace().take_while(|word| *word != ">");
-                let parsed = Command::try_parse_from(words);
+                // Redirections belong to the shell.
+                let arguments = line.split_whitespace().take_while(|argument| *argument != ">");
+                let parsed = Command::try_parse_from(arguments);
                 assert!(parsed.is_ok(), "{line}: {}", parsed.unwrap_err());
                 assert!(line.starts_with(&format!("copycost {}", verb.get_name())), "{line}");
             }

@@ -1,5 +1,5 @@
-//! Standard output and standard error. Output that cannot be written ends nothing and loses nothing: the command goes on,
-//! and a failure of standard output is kept until its end.
+//! Standard output and standard error. A failed write does not stop the command; a failure of standard output is
+//! remembered and reported at the end.
 
 use std::ffi::OsStr;
 use std::io::{self, IsTerminal, Write};
@@ -10,11 +10,11 @@ use crate::report::Format;
 use crate::report::screen::{self, Screen};
 use crate::report::set::{of_results, side_by_side};
 
-/// Why standard output did not take all that it was given.
+/// The first error of a write to standard output.
 static FAILED: OnceLock<String> = OnceLock::new();
 
-/// What reads standard output: colour where a terminal does and its user has not said no (<https://no-color.org>), its
-/// width or that of `COLUMNS`, and the locale's characters.
+/// The properties of standard output: colour on a terminal unless the user turned it off (<https://no-color.org>), the
+/// width of the terminal or of `COLUMNS`, and whether the locale is UTF-8.
 pub fn screen() -> Screen {
     let refused = |name: &str, is: fn(&OsStr) -> bool| std::env::var_os(name).is_some_and(|value| is(&value));
     let no_colour =
@@ -31,14 +31,14 @@ pub fn screen() -> Screen {
     }
 }
 
-/// Whether the locale's characters are Unicode's: the first of these variables that is set decides (setlocale(3)).
+/// Whether the locale uses UTF-8. The first of these variables that is set decides (setlocale(3)).
 fn is_utf8(variable: impl Fn(&str) -> Option<String>) -> bool {
     let locale =
         ["LC_ALL", "LC_CTYPE", "LANG"].into_iter().filter_map(variable).find(|value| !value.is_empty());
     locale.is_some_and(|locale| locale.to_ascii_lowercase().replace('-', "").contains("utf8"))
 }
 
-/// Prints `results`, a table as the reader's screen shows it.
+/// Prints `results`; a table is fitted to the terminal.
 pub fn show(results: &Results, format: Format) {
     print(&match format {
         Format::Table => format.write_sets(&side_by_side(of_results("", results)), screen()),
@@ -46,13 +46,13 @@ pub fn show(results: &Results, format: Format) {
     });
 }
 
-/// Prints to standard output.
+/// Prints to standard output and flushes; an error is kept for [`failure`].
 pub fn print(text: &str) {
     let mut out = io::stdout().lock();
     note(out.write_all(text.as_bytes()).and_then(|()| out.flush()));
 }
 
-/// Keeps what became of a write to standard output, for [`failure`]. A reader that has gone, as `head` does, is no failure.
+/// Keeps the error of a write to standard output for [`failure`]. A closed pipe is no failure: `head` closes it early.
 pub fn note(written: io::Result<()>) {
     if let Err(error) = written
         && error.kind() != io::ErrorKind::BrokenPipe
@@ -61,12 +61,12 @@ pub fn note(written: io::Result<()>) {
     }
 }
 
-/// Why standard output did not take all that it was given; `None` where it did.
+/// The first error of a write to standard output; `None` if there was none.
 pub fn failure() -> Option<&'static str> {
     FAILED.get().map(String::as_str)
 }
 
-/// Writes a line to standard error, which may be closed or full: `eprintln!` would panic there.
+/// Writes a line to standard error and ignores errors: `eprintln!` would panic where it is closed or full.
 pub fn message(line: &str) {
     let _ = io::stderr().lock().write_all(format!("{line}\n").as_bytes());
 }
@@ -76,7 +76,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_first_variable_that_is_set_decides_on_the_characters() {
+    fn the_first_locale_variable_that_is_set_decides_about_utf8() {
         let of = |set: &'static [(&str, &str)]| {
             is_utf8(|name| set.iter().find(|known| known.0 == name).map(|known| known.1.to_owned()))
         };

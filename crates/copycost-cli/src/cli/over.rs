@@ -1,4 +1,4 @@
-//! `--over`: what lies between the ends, and the secret that opens another host.
+//! `--over`: what lies between the two ends, and the token for another host.
 
 use std::convert::Infallible;
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
@@ -39,14 +39,14 @@ pub struct Over {
     network: Option<IpNetwork>,
 }
 
-/// What lies between the ends, other than loopback.
+/// What lies between the two ends, other than loopback.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Transport {
-    /// The lab.
+    /// The lab: a software network card on this machine.
     Lab,
-    /// A job of many hosts.
+    /// An MPI job of many hosts.
     Mpi,
-    /// Another host, as it was named.
+    /// Another host, as the user wrote it.
     Host(String),
 }
 
@@ -63,14 +63,14 @@ impl FromStr for Transport {
 }
 
 impl Over {
-    /// Whether `path` can be had, as far as this host can tell: of another host's kernel it knows nothing, but a path
-    /// that can be had here for other messages refuses such messages everywhere.
+    /// Whether `path` is available, as far as this host can know. If the path works here for other messages, it refuses
+    /// this message on every host. If it works for none here, the kernel of the other host may still have it.
     pub fn probe(&self, path: &SendPath, spec: &Spec) -> Result<(), Unsupported> {
         let other_kernel = matches!(self.over, Some(Transport::Host(_))) && path.nearest(spec).is_err();
         if other_kernel { Ok(()) } else { (path.probe)(spec) }
     }
 
-    /// How connections are made on that way.
+    /// The connection options for this transport.
     pub fn options(&self) -> ConnectionOptions {
         match self.over {
             Some(Transport::Lab) => ConnectionOptions::for_a_lab(),
@@ -78,8 +78,8 @@ impl Over {
         }
     }
 
-    /// Where threads sit unless told otherwise. In the lab apart: where both ends share a CPU, softirq work of one is
-    /// charged to whichever of the two runs at the moment.
+    /// The default placement of threads. In the lab the ends have separate CPUs: on a shared CPU, softirq work of one
+    /// end is charged to whichever end is running.
     pub fn placement(&self) -> Placement {
         match self.over {
             Some(Transport::Lab) => Placement::Split,
@@ -87,8 +87,8 @@ impl Over {
         }
     }
 
-    /// What this process is in a job of many hosts, each with so many clients at most; every rank but the first comes
-    /// back only when the job is done.
+    /// Joins the MPI job, if there is one, with at most `most_clients` clients for each host. On ranks other than 0
+    /// this returns when the job is done.
     pub fn join(&self, most_clients: usize, options: ConnectionOptions) -> Result<ProcessRole, Failure> {
         let usage = |text: &str| Err(Failure::Usage(text.to_owned()));
         if self.over == Some(Transport::Mpi) {
@@ -103,29 +103,29 @@ impl Over {
         Ok(ProcessRole::Alone)
     }
 
-    /// Whether both ends are here, with nothing between them but loopback.
+    /// Whether both ends are in this process, connected over loopback.
     pub fn is_loopback(&self) -> bool {
         self.over.is_none()
     }
 
-    /// Whether another process sends, so that the messages are in its memory.
+    /// Whether another process sends, so that the messages are in the memory of that process.
     pub fn serves_elsewhere(&self) -> bool {
         matches!(self.over, Some(Transport::Host(_) | Transport::Mpi))
     }
 
-    /// How many hosts serve.
+    /// The number of hosts that serve.
     pub fn servers(&self) -> usize {
         self.servers.unwrap_or(1)
     }
 
-    /// What this machine and this process are, and the interface towards the other end where that is one of this
-    /// network namespace.
+    /// The conditions of this machine and process, with the interface towards the other end if it is in this network
+    /// namespace.
     pub fn conditions(&self) -> Conditions {
         let mut conditions = Conditions::here();
         match &self.over {
             None => conditions.leaving_by("lo", IpAddr::from([127, 0, 0, 1])),
             Some(Transport::Host(host)) => {
-                // What is wrong with the name is an error where the site is made.
+                // `site` reports an address that is wrong.
                 let peer = addresses(host, "--over").ok().and_then(|addresses| addresses.first().copied());
                 if let Some((peer, interface)) =
                     peer.and_then(|peer| Some((peer, doctor::interface_to(peer)?)))
@@ -138,7 +138,7 @@ impl Over {
         conditions
     }
 
-    /// The site that the flags name, for a command that knows two ends and no job of many hosts.
+    /// The site that the flags name, for a command that does not support a job of many hosts.
     pub fn site_of_two(&self) -> Result<Arc<dyn Site>, Failure> {
         let of_a_job = self.over == Some(Transport::Mpi) || self.servers.is_some() || self.network.is_some();
         if of_a_job {
@@ -148,14 +148,14 @@ impl Over {
         self.site()
     }
 
-    /// The site that the flags name. A lab is built: whoever catches signals does so before, to have it removed.
+    /// The site that the flags name. This may build a lab; catch signals before, so that the lab is removed.
     pub fn site(&self) -> Result<Arc<dyn Site>, Failure> {
         match &self.over {
             None => Ok(Arc::new(Loopback)),
             Some(Transport::Lab) if self.token_file.is_some() => Err(Failure::Usage(
                 "--over lab has no other host that needs a token: leave out --token-file".to_owned(),
             )),
-            // Who directs a job knows its hosts.
+            // The job provides the sites of its hosts.
             Some(Transport::Mpi) => Ok(Arc::new(Loopback)),
             Some(Transport::Lab) => lab().map(|lab| -> Arc<dyn Site> { Arc::new(LabSite(Arc::new(lab))) }),
             Some(Transport::Host(host)) => {
@@ -167,7 +167,7 @@ impl Over {
     }
 }
 
-/// A new lab, with a warning where something would spoil what it shows.
+/// Builds a new lab and prints a warning if a packet capture would distort its results.
 pub fn lab() -> Result<Lab, Failure> {
     let lab = Lab::start().map_err(|error| Failure::Failed(error.to_string()))?;
     if let Some(tapped) = lab.tapped() {
@@ -178,28 +178,28 @@ pub fn lab() -> Result<Lab, Failure> {
     Ok(lab)
 }
 
-/// Makes sure that another host is there and lets this one in.
+/// Checks that the other host is reachable and accepts this one.
 pub fn check(site: &dyn Site, options: &ConnectionOptions) -> Result<(), Failure> {
     site.check(options).map_err(|error| Failure::Failed(error.to_string()))
 }
 
-/// The addresses of HOST:PORT, IPv6 in brackets, names resolved; at least one.
+/// Parses and resolves HOST:PORT, with IPv6 addresses in brackets. Returns at least one address.
 pub fn addresses(text: &str, flag: &str) -> Result<Vec<SocketAddr>, Failure> {
     let usage = |what: &str| Failure::Usage(format!("invalid value for {flag}: '{text}' {what}"));
-    let no_form =
+    let malformed =
         || usage("is not HOST:PORT with a port from 1 to 65535 (IPv6 as [::1]:9000 or [fe80::1%eth0]:9000)");
-    let (host, port) = text.rsplit_once(':').ok_or_else(no_form)?;
-    let port = port.parse().ok().filter(|port| *port > 0).ok_or_else(no_form)?;
+    let (host, port) = text.rsplit_once(':').ok_or_else(malformed)?;
+    let port = port.parse().ok().filter(|port| *port > 0).ok_or_else(malformed)?;
     let (host, bracketed) = match host.strip_prefix('[').and_then(|host| host.strip_suffix(']')) {
         Some(host) => (host, true),
         None => (host, false),
     };
     if host.is_empty() || bracketed != host.contains(':') {
-        return Err(no_form());
+        return Err(malformed());
     }
     match host.parse::<ZonedAddress>() {
         Ok(zoned) => return Ok(vec![zoned.with_port(port)]),
-        // A name, which only the resolver can read.
+        // It may be a name, which the resolver knows.
         Err(BadZone::NoAddress(_)) => {}
         Err(bad) => return Err(usage(&format!("cannot be reached: {bad}"))),
     }
@@ -209,7 +209,7 @@ pub fn addresses(text: &str, flag: &str) -> Result<Vec<SocketAddr>, Failure> {
     if addresses.is_empty() { Err(usage("has no address")) } else { Ok(addresses) }
 }
 
-/// The token in a file.
+/// Reads the token from a file; `None` without a file.
 pub fn token(file: Option<&PathBuf>) -> Result<Option<Token>, Failure> {
     let read = |path: &PathBuf| Token::read(path);
     file.map(read)
@@ -222,9 +222,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn addresses_are_read_in_every_documented_form() {
-        for (text, told) in [("127.0.0.1:9000", "127.0.0.1:9000"), ("[::1]:9000", "[::1]:9000")] {
-            assert_eq!(addresses(text, "--over").unwrap(), [told.parse().unwrap()]);
+    fn every_documented_form_of_an_address_parses() {
+        for (text, address) in [("127.0.0.1:9000", "127.0.0.1:9000"), ("[::1]:9000", "[::1]:9000")] {
+            assert_eq!(addresses(text, "--over").unwrap(), [address.parse().unwrap()]);
         }
         let zoned = addresses("[fe80::1%lo]:9000", "--over").unwrap();
         assert!(zoned[0].to_string().starts_with("[fe80::1%"), "{zoned:?}");

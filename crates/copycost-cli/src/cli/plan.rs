@@ -1,26 +1,26 @@
-//! The plan of a run: what is measured, how long it takes, and how much of that is left.
+//! The plan of a run: what is measured, how long it takes, and how much time is left.
 
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use copycost::units::plural;
 
-/// What a run is going to do.
+/// What a run will measure, and for how long.
 #[derive(Debug, Clone)]
 pub struct RunPlan {
-    /// Paths side by side in each cell.
+    /// The number of paths in each cell.
     pub paths: usize,
-    /// How long each cell is expected to take.
+    /// The expected time of each cell.
     pub cells: Vec<Duration>,
-    /// Set-ups of each cell at least.
+    /// The fewest set-ups of each cell.
     pub setups: usize,
-    /// Whether more set-ups may follow, until ratios are known well enough.
+    /// Whether more set-ups may follow, until the ratios are precise enough.
     pub open: bool,
-    /// The end of the budget, where there is one.
+    /// The budget of the whole run; `None` if there is none.
     pub budget: Option<Duration>,
 }
 
 impl RunPlan {
-    /// The whole of it.
+    /// The expected time of the whole run.
     pub fn expected(&self) -> Duration {
         self.budget.unwrap_or_else(|| self.cells.iter().sum())
     }
@@ -44,30 +44,30 @@ impl RunPlan {
     }
 }
 
-/// How much time is left, learned from how long the cells so far took.
+/// Estimates the time left from how long the finished cells took.
 #[derive(Debug)]
 pub struct Remaining {
     plan: RunPlan,
     done: usize,
     began: Instant,
-    /// When the running cell began.
+    /// When the current cell began.
     cell_began: Instant,
-    /// What the finished cells took for each second that was expected of them.
+    /// Actual time divided by expected time, over the finished cells.
     stretch: f64,
 }
 
 impl Remaining {
-    /// Of a plan that begins at `now`.
+    /// Starts `plan` at `now`.
     pub fn of(plan: RunPlan, now: Instant) -> Self {
         Self { plan, done: 0, began: now, cell_began: now, stretch: 1.0 }
     }
 
-    /// What is still planned, and was.
+    /// The plan, without skipped cells.
     pub fn plan(&self) -> &RunPlan {
         &self.plan
     }
 
-    /// Another cell is finished.
+    /// Records that the current cell is finished.
     pub fn cell_done(&mut self, now: Instant) {
         self.done += 1;
         self.cell_began = now;
@@ -77,14 +77,14 @@ impl Remaining {
         }
     }
 
-    /// The next cell is not measured.
+    /// Removes the next cell from the plan.
     pub fn cell_skipped(&mut self) {
         if self.done < self.plan.cells.len() {
             self.plan.cells.remove(self.done);
         }
     }
 
-    /// What is left at `now`.
+    /// The estimated time left at `now`.
     pub fn left(&self, now: Instant) -> Duration {
         if let Some(budget) = self.plan.budget {
             return budget.saturating_sub(now.duration_since(self.began));
@@ -95,7 +95,7 @@ impl Remaining {
         (self.done + 1..self.plan.cells.len()).map(cell).sum::<Duration>() + running
     }
 
-    /// How much of the whole is done at `now`, 0 to 1.
+    /// The share of the run that is done at `now`, 0 to 1.
     pub fn share(&self, now: Instant) -> f64 {
         let past = now.duration_since(self.began).as_secs_f64();
         let left = self.left(now).as_secs_f64();
@@ -146,13 +146,13 @@ mod tests {
     }
 
     #[test]
-    fn what_is_left_is_learned_from_the_cells_so_far() {
+    fn the_time_left_follows_from_the_finished_cells() {
         let now = Instant::now();
         let after = |seconds| now + Duration::from_secs(seconds);
         let mut left = Remaining::of(plan(&[10, 10, 20]), now);
         assert_eq!(left.left(now).as_secs(), 40);
         assert_eq!(left.left(after(4)).as_secs(), 36);
-        // A cell that overruns is at its end.
+        // A cell that overruns has no time left.
         assert_eq!(left.left(after(15)).as_secs(), 30);
         left.cell_done(after(20));
         assert_eq!(left.left(after(20)).as_secs(), 60);
@@ -164,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn of_a_budget_the_clock_is_what_is_left() {
+    fn with_a_budget_the_time_left_follows_the_clock() {
         let now = Instant::now();
         let budget = Some(Duration::from_secs(30));
         let left = Remaining::of(RunPlan { budget, ..plan(&[10, 10]) }, now);

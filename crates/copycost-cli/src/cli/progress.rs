@@ -1,4 +1,4 @@
-//! How far a run is: a bar with the time left on a terminal, a line per cell in a pipe.
+//! Shows progress: a bar with the time left on a terminal, one line for each cell in a pipe.
 
 use std::cell::{Cell, RefCell};
 use std::io::IsTerminal as _;
@@ -9,35 +9,35 @@ use super::plan::{Remaining, RunPlan, length};
 use copycost::units::plural;
 use indicatif::{ProgressBar, ProgressStyle};
 
-/// Marks on the whole bar.
+/// The length of the bar in steps.
 const MARKS: u64 = 1000;
 
-/// The time left is written anew only so often: it is read by people.
-const EVERY: Duration = Duration::from_millis(200);
+/// The shortest time between updates of the time left, so that a person can read it.
+const UPDATE_INTERVAL: Duration = Duration::from_millis(200);
 
-/// How far a run is.
+/// The progress of a run.
 #[derive(Debug)]
 pub struct Progress {
-    /// Hidden where standard error is no terminal.
+    /// Hidden if standard error is not a terminal.
     bar: ProgressBar,
     piped: bool,
     remaining: Remaining,
-    /// What is being measured.
+    /// The name of the current cell.
     what: RefCell<String>,
     shown: Cell<Option<Instant>>,
-    /// The plan was printed.
+    /// Whether the plan was printed.
     announced: Cell<bool>,
 }
 
 impl Progress {
-    /// Of a run that does so; the plan is the first line, when the first cell begins.
+    /// Progress of `plan`. The plan is printed when the first cell begins.
     pub fn of(plan: RunPlan) -> Self {
         let progress = Self::unannounced(plan);
         progress.announced.set(false);
         progress
     }
 
-    /// Of so many steps that take so long each.
+    /// Progress of `steps` steps of about `each`, without printing a plan.
     pub fn of_steps(steps: usize, each: Duration) -> Self {
         Self::unannounced(RunPlan {
             paths: 1,
@@ -51,8 +51,8 @@ impl Progress {
     fn unannounced(plan: RunPlan) -> Self {
         let piped = !std::io::stderr().is_terminal();
         let bar = if piped { ProgressBar::hidden() } else { ProgressBar::new(MARKS) };
-        // A message that is too long for the line is cut; a line that wraps would be left behind. The template is a
-        // constant; if it were wrong the default would do.
+        // `wide_msg` truncates the message: a line that wraps would not be erased. If the template were wrong, the
+        // default style would do.
         if let Ok(style) = ProgressStyle::with_template("{bar:20} {prefix} {wide_msg}") {
             bar.set_style(style);
         }
@@ -68,7 +68,7 @@ impl Progress {
         progress
     }
 
-    /// What is being measured.
+    /// A cell begins; `what` names it.
     pub fn begin(&self, what: &str) {
         if !self.announced.replace(true) {
             output::message(&self.remaining.plan().sentence(SystemTime::now()));
@@ -77,7 +77,7 @@ impl Progress {
         self.bar.set_message(what.to_owned());
     }
 
-    /// Connections are being made for the set-up with this number, and their threads started.
+    /// Set-up `number` makes its connections and starts their threads.
     pub fn setting_up(&self, number: usize, connections: usize) {
         self.bar.set_message(format!(
             "{}: setting up {} (set-up {number})",
@@ -86,16 +86,16 @@ impl Progress {
         ));
     }
 
-    /// The set-up is ready, and turns are taken.
+    /// The set-up is ready and takes turns.
     pub fn measuring(&self) {
         self.bar.set_message(self.what.borrow().clone());
         self.tick();
     }
 
-    /// Time has passed.
+    /// Updates the bar, at most once in [`UPDATE_INTERVAL`].
     pub fn tick(&self) {
         let now = Instant::now();
-        if self.piped || self.shown.get().is_some_and(|shown| now.duration_since(shown) < EVERY) {
+        if self.piped || self.shown.get().is_some_and(|shown| now.duration_since(shown) < UPDATE_INTERVAL) {
             return;
         }
         self.shown.set(Some(now));
@@ -103,22 +103,22 @@ impl Progress {
         self.bar.set_prefix(format!("{} left,", length(self.remaining.left(now))));
     }
 
-    /// A cell of the plan need not be measured.
+    /// The next cell of the plan need not be measured.
     pub fn skip(&mut self) {
         self.remaining.cell_skipped();
     }
 
-    /// So many cells more are measured, and what they came to.
-    pub fn end(&mut self, cells: usize, told: &str) {
+    /// `cells` more cells are measured; `result` is printed in a pipe.
+    pub fn end(&mut self, cells: usize, result: &str) {
         (0..cells).for_each(|_| self.remaining.cell_done(Instant::now()));
         self.shown.set(None);
         self.tick();
         if self.piped {
-            output::message(told);
+            output::message(result);
         }
     }
 
-    /// Takes the bar away.
+    /// Removes the bar.
     pub fn finish(&self) {
         self.bar.finish_and_clear();
     }
@@ -129,7 +129,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_bar_says_when_connections_are_being_made_and_what_is_left() {
+    fn the_bar_shows_set_ups_and_the_time_left() {
         let cells = vec![Duration::from_secs(90); 2];
         let plan = RunPlan { paths: 3, cells, setups: 8, open: false, budget: None };
         let progress = Progress {

@@ -1,4 +1,4 @@
-//! `copycost report`: pages and tables from saved results and from Criterion's folder.
+//! `copycost report`: makes pages and tables from saved results and from a Criterion folder.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -10,8 +10,8 @@ use super::files::Files;
 use super::{Done, Failure, arguments, input, output};
 use crate::record::{Load, Results};
 use crate::report::Format;
+use crate::report::bench_runs::{BenchRuns, RUNS};
 use crate::report::criterion::{self, Benchmark};
-use crate::report::dated::{BenchRuns, RUNS};
 use crate::report::screen::Screen;
 use crate::report::set::{self, RecordSet};
 
@@ -33,7 +33,7 @@ pub struct ReportArguments {
     format: Format,
 }
 
-/// What a file held.
+/// The contents of an input.
 enum ReportInput {
     Results(Box<Results>),
     Criterion(Box<RecordSet>),
@@ -41,7 +41,7 @@ enum ReportInput {
 
 impl ReportArguments {
     pub fn run(&self) -> Result<Done, Failure> {
-        // One file given twice is one file.
+        // A file that is given twice counts once.
         let first = |place: &usize| !self.inputs[..*place].contains(&self.inputs[*place]);
         let paths = (0..self.inputs.len()).filter(first).map(|place| &self.inputs[place]);
         let inputs = paths.map(|path| Ok((path, read(path)?))).collect::<Result<Vec<_>, Failure>>()?;
@@ -59,7 +59,7 @@ impl ReportArguments {
         }
         let mut sets = set::side_by_side(sets);
         sets.iter_mut().for_each(|set| set.load = self.at.or(set.load));
-        // What JSON holds is one run.
+        // The JSON format holds one run.
         let criterion = sets.iter().any(|set| set.conditions.is_none());
         let one = if let ([run], false) = (&runs[..], criterion) { Some(run.as_ref()) } else { None };
         let printed = self.output.is_empty().then_some(self.format);
@@ -96,10 +96,10 @@ fn read(path: &Path) -> Result<ReportInput, Failure> {
     Ok(ReportInput::Results(Box::new(results)))
 }
 
-/// Folders deeper than Criterion's own are not looked into.
+/// How deep Criterion nests its folders.
 const DEEPEST: usize = 4;
 
-/// The benchmarks in a folder of Criterion.
+/// Reads the benchmarks in a Criterion folder.
 fn folder(path: &Path) -> Result<RecordSet, String> {
     let mut leaves = Vec::new();
     find(path, DEEPEST, &mut leaves).map_err(|error| format!("cannot be read: {error}"))?;
@@ -110,15 +110,15 @@ fn folder(path: &Path) -> Result<RecordSet, String> {
     let runs = BenchRuns::read(&fs::read_to_string(path.join(RUNS)).unwrap_or_default());
     let mut benchmarks = Vec::new();
     for leaf in leaves {
-        let said = |error: String| format!("is damaged: {}: {error}", leaf.display());
+        let damaged = |error: String| format!("is damaged: {}: {error}", leaf.display());
         let text = |name: &str| {
-            input::text_of_regular(&leaf.join(name)).map_err(|error| said(format!("{name}: {error}")))
+            input::text_of_regular(&leaf.join(name)).map_err(|error| damaged(format!("{name}: {error}")))
         };
         let raw = leaf.join("raw.csv").exists();
         let mut benchmark = if raw {
-            Benchmark::from_raw(&text("raw.csv")?).map_err(|error| said(format!("raw.csv: {error}")))?
+            Benchmark::from_raw(&text("raw.csv")?).map_err(|error| damaged(format!("raw.csv: {error}")))?
         } else {
-            Benchmark::from_json(&text("benchmark.json")?, &text("sample.json")?).map_err(said)?
+            Benchmark::from_json(&text("benchmark.json")?, &text("sample.json")?).map_err(damaged)?
         };
         let written = written(&leaf.join(if raw { "raw.csv" } else { "sample.json" }));
         benchmark.measured = written.map(|at| runs.dated(at));
@@ -127,18 +127,18 @@ fn folder(path: &Path) -> Result<RecordSet, String> {
     criterion::set(&path.display().to_string(), &benchmarks)
 }
 
-/// When a file was written, in seconds since 1970. Criterion keeps no other date.
+/// When a file was written, in seconds since 1970. Criterion records no other date.
 fn written(file: &Path) -> Option<u64> {
     let written = fs::metadata(file).and_then(|file| file.modified()).ok()?;
     Some(written.duration_since(UNIX_EPOCH).ok()?.as_secs())
 }
 
-/// The folders `new` with a benchmark in them.
+/// Collects the folders `new` that hold a benchmark, at most `deeper` levels down.
 fn find(folder: &Path, deeper: usize, leaves: &mut Vec<PathBuf>) -> std::io::Result<()> {
     for entry in fs::read_dir(folder)? {
         let entry = entry?;
         let path = entry.path();
-        // Not through links, which could lead in circles.
+        // Skips symbolic links, which could form a cycle.
         if !entry.file_type()?.is_dir() {
             continue;
         }

@@ -1,4 +1,4 @@
-//! `copycost serve`: the server's end on a host of its own.
+//! `copycost serve`: runs the server on its own host.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -21,7 +21,7 @@ use copycost::message::{Buffers, Fields, Layout, Spec};
 use copycost::send::{Budget, SendPath, SenderConfig, ZeroCopyLimits};
 use copycost::units::{ByteSize, Rate, thousands};
 
-/// How many clients a host serves unless told otherwise.
+/// The default of --max-clients.
 const MOST_CLIENTS: usize = 64;
 
 #[derive(Debug, Args)]
@@ -83,9 +83,9 @@ impl ServeArguments {
         match self.raw {
             Some(choice) => self.serve_raw(choice, listener, options, &signals),
             None => {
-                let host = RemoteServer::new(HostTerms { token, most_clients: self.max_clients }, options);
-                let doors = Handlers { control: Some(Arc::new(host)), raw: None };
-                let server = Server::start(listener, options, doors).map_err(failed)?;
+                let remote = RemoteServer::new(HostTerms { token, most_clients: self.max_clients }, options);
+                let handlers = Handlers { control: Some(Arc::new(remote)), raw: None };
+                let server = Server::start(listener, options, handlers).map_err(failed)?;
                 self.announce(&server);
                 let _ = signals.recv();
                 server.registry().finish(options.stall_timeout);
@@ -95,7 +95,7 @@ impl ServeArguments {
         }
     }
 
-    /// No sending at line rate to strangers.
+    /// Refuses to send at line rate to anyone who connects, unless --insecure-open allows it.
     fn check_openness(&self, token: bool) -> Result<(), Failure> {
         let usage = |text: &str| Err(Failure::Usage(text.to_owned()));
         if self.bind.ip.is_loopback() {
@@ -116,7 +116,7 @@ impl ServeArguments {
         Ok(())
     }
 
-    /// The address first, on one line, for whoever waits for it.
+    /// Prints the address on the first line, for programs that wait for it.
     fn announce(&self, server: &Server) {
         output::print(&format!("listening on {}\n", server.address()));
         if !self.bind.ip.is_loopback() && self.token_file.is_none() {
@@ -142,7 +142,7 @@ impl ServeArguments {
         let budget = Budget::share(&ZeroCopyLimits::of_process(), self.max_clients, applied.send_buffer);
         let (departures, departed) = unbounded();
         let (serving, stopping) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicBool::new(false)));
-        let host = RawHost {
+        let raw = RawHost {
             path,
             spec,
             terms: SenderConfig::within(budget),
@@ -152,13 +152,13 @@ impl ServeArguments {
             stopping: Arc::clone(&stopping),
             departures,
         };
-        let doors = Handlers { raw: Some(Arc::new(host)), control: None };
-        let server = Server::start(listener, options, doors).map_err(failed)?;
+        let handlers = Handlers { raw: Some(Arc::new(raw)), control: None };
+        let server = Server::start(listener, options, handlers).map_err(failed)?;
         self.announce(&server);
         let mut total = ServedTotals::default();
         loop {
             select! {
-                recv(departed) -> departure => if let Ok(departure) = departure { total.tell(&departure); },
+                recv(departed) -> departure => if let Ok(departure) = departure { total.add(&departure); },
                 recv(signals) -> _ => break,
             }
         }
@@ -166,12 +166,12 @@ impl ServeArguments {
         let by = Instant::now() + options.stall_timeout;
         while serving.load(Ordering::SeqCst) > 0 && Instant::now() < by {
             if let Ok(departure) = departed.recv_timeout(Duration::from_millis(10)) {
-                total.tell(&departure);
+                total.add(&departure);
             }
         }
         drop(server);
         while let Ok(departure) = departed.try_recv() {
-            total.tell(&departure);
+            total.add(&departure);
         }
         output::print(&format!("served {} clients, {} bytes\n", total.clients, thousands(total.bytes)));
         Ok(Done::Yes)
@@ -186,7 +186,7 @@ impl ServeArguments {
     }
 }
 
-/// What all clients were sent.
+/// The totals of all clients that have left.
 #[derive(Debug, Default)]
 struct ServedTotals {
     clients: u64,
@@ -194,14 +194,15 @@ struct ServedTotals {
 }
 
 impl ServedTotals {
-    fn tell(&mut self, departure: &Departure) {
+    /// Adds a client that left, and prints its line.
+    fn add(&mut self, departure: &Departure) {
         self.clients += 1;
         self.bytes += departure.bytes;
         output::print(&line(departure));
     }
 }
 
-/// One client's end on one line.
+/// One line about a client that left.
 fn line(departure: &Departure) -> String {
     let Departure { peer, bytes, elapsed, ledger, error } = departure;
     let seconds = elapsed.as_secs_f64();
@@ -225,8 +226,8 @@ fn failed(error: std::io::Error) -> Failure {
     Failure::Failed(format!("the server could not start: {error}"))
 }
 
-/// The most files that the clients may need, and connections that are pending; where they are not to be had,
-/// connections beyond wait to be accepted.
+/// Raises the limit of open files to what the clients and pending connections may need. If the hard limit is lower,
+/// further connections wait to be accepted.
 fn raise_open_files(clients: usize) {
     const PER_CLIENT: u64 = 24;
     const PENDING: u64 = 2560;

@@ -1,5 +1,5 @@
-//! What a cell is measured with beside its size and its clients: the same flags, with the same defaults, wherever cells
-//! are measured.
+//! The settings of a cell other than its size and its clients. All commands that measure cells share these flags and
+//! their defaults.
 
 use clap::Args;
 
@@ -48,8 +48,8 @@ pub struct Setting {
 }
 
 impl Setting {
-    /// The offsets asked for, each combination once, with what tells it from the others: nothing where it is the only one, the
-    /// offset, or `send/receive` where both are several.
+    /// The requested combinations of offsets, each once, with a label. The label is `None` for a single combination,
+    /// the offset if only one kind varies, and `send/receive` if both vary.
     pub fn arms(&self) -> Vec<(Option<String>, Offsets)> {
         let (sends, receives) =
             (arguments::distinct(&self.send_offset), arguments::distinct(&self.receive_offset));
@@ -65,7 +65,7 @@ impl Setting {
         sends.iter().flat_map(|&send| of(send)).map(arm).collect()
     }
 
-    /// An error where several offsets were asked for and one is measured.
+    /// An error if the user gave several offsets to a command that measures one.
     pub fn one_offset(&self) -> Result<(), Failure> {
         match self.arms().len() {
             1 => Ok(()),
@@ -77,7 +77,7 @@ impl Setting {
         }
     }
 
-    /// A cell of a path on that way, with the first of the offsets.
+    /// The scenario of a path over this transport, with the first combination of offsets.
     pub fn scenario(&self, over: &Over, path: &'static SendPath, spec: Spec, clients: usize) -> Scenario {
         Scenario {
             options: over.options(),
@@ -88,7 +88,7 @@ impl Setting {
         }
     }
 
-    /// A message of so many bytes.
+    /// The message of `size` bytes with these settings.
     pub fn spec(&self, size: usize) -> Result<Spec, Failure> {
         let spec = Spec::new(size).map_err(|error| Failure::Usage(error.to_string()))?;
         let spec = spec.divided(self.fields).map_err(|error| Failure::Usage(error.to_string()))?;
@@ -96,14 +96,14 @@ impl Setting {
         Ok(Spec { layout, buffers, footprint, ..spec })
     }
 
-    /// Whether the clients can receive in this way here, and with `verify` check what they receive.
+    /// An error if the receive path is not available here, or with `verify` cannot check what it receives.
     pub fn receivable(&self, verify: bool) -> Result<(), Failure> {
         let received = (self.receive.probe)(verify);
         received.map_err(|reason| Failure::Usage(format!("{}: {reason}", self.receive.name)))
     }
 }
 
-/// Another one for each run. Readers of JSON keep numbers up to 2^53 whole.
+/// A new seed for each run. It has 32 bits because JSON readers are exact only up to 2^53.
 fn drawn_seed() -> u64 {
     getrandom::u32().map_or(0, u64::from)
 }

@@ -1,6 +1,6 @@
-//! SIGINT, SIGTERM and SIGHUP as a channel: the command finishes what it is at, says what it has, and ends.
+//! SIGINT, SIGTERM and SIGHUP as a channel: the command finishes its current step, prints its results, and ends.
 //!
-//! A signal that whoever started the command has ignored (nohup, a job in the background) stays ignored.
+//! A signal that was ignored when the command started (nohup, a background job) stays ignored.
 
 use std::sync::atomic::{AtomicI32, Ordering};
 use std::thread;
@@ -12,14 +12,14 @@ use super::Failure;
 use crate::lab;
 use copycost::internals::sys::signals;
 
-/// The first signal's number; 0 before.
+/// The number of the first signal; 0 before any.
 static CAUGHT: AtomicI32 = AtomicI32::new(0);
 
-/// Signals closer to each other are one: timeout(1) sends its signal to the command and to its process group, which is
-/// the command once more.
-const ONE: Duration = Duration::from_millis(500);
+/// Signals within this time of the first count as one. timeout(1) sends its signal to the command and again to its
+/// process group, which contains the command.
+const SAME_SIGNAL: Duration = Duration::from_millis(500);
 
-/// The first signal that came, if one did.
+/// The number of the first signal; `None` if none has arrived.
 pub fn caught() -> Option<i32> {
     Some(CAUGHT.load(Ordering::SeqCst)).filter(|signal| *signal != 0)
 }
@@ -32,24 +32,25 @@ pub fn exit_code(signal: i32) -> u8 {
 /// What a signal asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum SignalRequest {
-    /// To come to an end.
+    /// Finish and end.
     End,
-    /// Nothing new.
+    /// Nothing: it repeats the first signal.
     Nothing,
-    /// To end at once.
+    /// End at once.
     EndNow,
 }
 
-/// What a signal asks for that comes at `now`, where the first came at `first`.
-fn asked(first: Option<Duration>, now: Duration) -> SignalRequest {
+/// What a signal that arrives at `now` asks for, if the first arrived at `first`.
+fn request(first: Option<Duration>, now: Duration) -> SignalRequest {
     match first {
         None => SignalRequest::End,
-        Some(first) if now.saturating_sub(first) < ONE => SignalRequest::Nothing,
+        Some(first) if now.saturating_sub(first) < SAME_SIGNAL => SignalRequest::Nothing,
         Some(_) => SignalRequest::EndNow,
     }
 }
 
-/// From now on the first signal arrives here; one that comes later than half a second after it ends the process at once.
+/// Starts to catch signals and returns a channel that receives the first. A signal more than [`SAME_SIGNAL`] after it
+/// ends the process at once.
 pub fn listen() -> Result<Receiver<()>, Failure> {
     let failed = |error: std::io::Error| Failure::Failed(format!("signals cannot be caught: {error}"));
     let mut signals = signals::catch(&[libc::SIGINT, libc::SIGTERM, libc::SIGHUP]).map_err(failed)?;
@@ -57,7 +58,7 @@ pub fn listen() -> Result<Receiver<()>, Failure> {
     let watch = move || {
         let mut first = None;
         while let Ok(arrival) = signals.wait() {
-            match asked(first, arrival.at) {
+            match request(first, arrival.at) {
                 SignalRequest::End => {
                     first = Some(arrival.at);
                     CAUGHT.store(arrival.signal, Ordering::SeqCst);
@@ -65,7 +66,7 @@ pub fn listen() -> Result<Receiver<()>, Failure> {
                 }
                 SignalRequest::Nothing => {}
                 SignalRequest::EndNow => {
-                    // Nothing is unwound any more.
+                    // `exit` runs no destructors, so the lab must be removed here.
                     lab::remove_all();
                     std::process::exit(exit_code(arrival.signal).into());
                 }
@@ -81,16 +82,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn signals_close_together_are_one_and_a_later_one_is_impatience() {
+    fn signals_close_together_are_one_and_a_later_one_ends_at_once() {
         let ms = Duration::from_millis;
-        assert_eq!(asked(None, ms(7)), SignalRequest::End);
-        // As timeout(1) sends them, and a finger that trembles.
+        assert_eq!(request(None, ms(7)), SignalRequest::End);
+        // As from timeout(1), or a key pressed twice.
         for later in [0, 1, 499] {
-            assert_eq!(asked(Some(ms(7)), ms(7 + later)), SignalRequest::Nothing, "{later}");
+            assert_eq!(request(Some(ms(7)), ms(7 + later)), SignalRequest::Nothing, "{later}");
         }
-        // Counted from the first: who presses a key again and again is not put off.
-        assert_eq!(asked(Some(ms(7)), ms(507)), SignalRequest::EndNow);
-        assert_eq!(asked(Some(ms(7)), ms(6)), SignalRequest::Nothing, "threads may write in any order");
+        // Counted from the first signal, so that a user who keeps pressing the key gets through.
+        assert_eq!(request(Some(ms(7)), ms(507)), SignalRequest::EndNow);
+        assert_eq!(request(Some(ms(7)), ms(6)), SignalRequest::Nothing, "threads may write in any order");
     }
 
     #[test]

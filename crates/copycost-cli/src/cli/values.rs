@@ -1,5 +1,5 @@
-//! Parsers of flags whose values are words: they refuse as the words' own parser does, and name the words to a shell that
-//! completes them.
+//! Parsers of flags with named values. They give the errors of the type's own parser, and list the names for shell
+//! completion.
 
 use std::ffi::OsStr;
 use std::str::FromStr;
@@ -13,11 +13,11 @@ use copycost::recv::{self, ReceivePath};
 use copycost::scenario::Placement;
 use copycost::send;
 
-/// A parser, and words that it takes.
+/// A parser, and the names that it accepts.
 #[derive(Debug, Clone)]
 pub struct WordParser<T> {
     read: fn(&str) -> Result<T, String>,
-    words: Vec<&'static str>,
+    names: Vec<&'static str>,
 }
 
 impl<T: Clone + Send + Sync + 'static> TypedValueParser for WordParser<T> {
@@ -28,36 +28,36 @@ impl<T: Clone + Send + Sync + 'static> TypedValueParser for WordParser<T> {
     }
 
     fn possible_values(&self) -> Option<Box<dyn Iterator<Item = PossibleValue> + '_>> {
-        Some(Box::new(self.words.iter().copied().map(PossibleValue::new)))
+        Some(Box::new(self.names.iter().copied().map(PossibleValue::new)))
     }
 }
 
-/// Send paths, and all.
+/// The parser of `--path`: the send paths, and `all`.
 pub fn path() -> WordParser<PathChoice> {
-    let words = send::ALL.iter().map(|path| path.name).chain(["all"]);
-    WordParser { read: arguments::path, words: words.collect() }
+    let names = send::ALL.iter().map(|path| path.name).chain(["all"]);
+    WordParser { read: arguments::path, names: names.collect() }
 }
 
-/// Receive paths.
+/// The parser of `--receive`: the receive paths.
 pub fn receive() -> WordParser<&'static ReceivePath> {
-    WordParser { read: arguments::receive, words: recv::ALL.iter().map(|path| path.name).collect() }
+    WordParser { read: arguments::receive, names: recv::ALL.iter().map(|path| path.name).collect() }
 }
 
-/// Where threads sit.
+/// The parser of `--placement`: on which CPUs threads run.
 pub fn placement() -> WordParser<Placement> {
-    of(Placement::WORDS)
+    of(Placement::NAMES)
 }
 
-/// Where fields lie.
+/// The parser of `--layout`: where fields lie in memory.
 pub fn layout() -> WordParser<Layout> {
-    of(Layout::WORDS)
+    of(Layout::NAMES)
 }
 
-/// How much memory messages cover.
+/// The parser of `--footprint`: how much memory messages cover.
 pub fn footprint() -> WordParser<Footprint> {
-    of(Footprint::WORDS)
+    of(Footprint::NAMES)
 }
 
-fn of<T: FromStr<Err = String>>(words: &[&'static str]) -> WordParser<T> {
-    WordParser { read: |text| text.parse(), words: words.to_vec() }
+fn of<T: FromStr<Err = String>>(names: &[&'static str]) -> WordParser<T> {
+    WordParser { read: |text| text.parse(), names: names.to_vec() }
 }

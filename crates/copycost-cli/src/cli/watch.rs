@@ -1,4 +1,5 @@
-//! `copycost watch`: what a running process pays for where its buffers begin.
+//! `copycost watch`: shows how much CPU time a running process loses to slow copies because of the offsets of its
+//! buffers.
 
 use std::fmt::Write as _;
 use std::time::Duration;
@@ -24,13 +25,13 @@ pub struct WatchArguments {
     format: String,
 }
 
-/// So many places are shown.
+/// The most places that the text format shows.
 const SHOWN: usize = 8;
 
-/// So many frames of each.
+/// The most stack frames shown for each place.
 const FRAMES: usize = 5;
 
-/// Fewer samples make rough shares: one more or less is several per cent of all.
+/// With fewer samples the text warns that shares are rough: one sample more or less changes a share by per cents.
 const FEW: u64 = 100;
 
 #[derive(Debug, Serialize)]
@@ -39,7 +40,7 @@ struct WatchReport {
     seconds: f64,
     processes: usize,
     threads: usize,
-    /// CPU time for each second.
+    /// CPU time for each second of wall time.
     cpus: f64,
     samples: u64,
     lost: u64,
@@ -47,12 +48,12 @@ struct WatchReport {
     refused: usize,
     /// Samples in user space whose instruction could not be read.
     unread: u64,
-    /// Whether the process ended meanwhile.
+    /// Whether the process ended while it was watched.
     ended: bool,
-    /// Of all samples, in percent.
+    /// The share of all samples, in percent.
     copying_percent: Option<f64>,
     hazardous_percent: Option<f64>,
-    /// By how much a copy at such a distance is slower on this machine.
+    /// How many times as long a copy at such a distance takes on this machine.
     slower_here: Option<f64>,
     places: Vec<PlaceReport>,
 }
@@ -112,7 +113,7 @@ fn report(pid: i32, seen: &WatchResult, slower_here: Option<f64>) -> WatchReport
             .into_iter()
             .map(|(place, samples)| PlaceReport {
                 percent: percent(samples),
-                direction: word(place.direction),
+                direction: describe(place.direction),
                 distance: place.distance,
                 frames: place.frames.iter().map(ToString::to_string).collect(),
             })
@@ -126,7 +127,7 @@ fn by_weight(seen: &WatchResult) -> Vec<(&HazardousCopies, u64)> {
     places
 }
 
-fn word(direction: Direction) -> &'static str {
+fn describe(direction: Direction) -> &'static str {
     match direction {
         Direction::FromKernel => "out of the kernel",
         Direction::ToKernel => "into the kernel",
@@ -134,7 +135,8 @@ fn word(direction: Direction) -> &'static str {
     }
 }
 
-/// What to do about it. The kernel's own pages mostly begin a copy at 0, so that the program's end is what can be moved.
+/// What the user can change. The kernel's side of a copy mostly begins at offset 0 of a page, so the buffer of the
+/// program must move.
 fn advice(place: &HazardousCopies) -> String {
     let distance = place.distance;
     match place.direction {
@@ -202,7 +204,7 @@ fn text(pid: i32, seen: &WatchResult, slower: Option<f64>) -> String {
              past its source, modulo 4096.",
             percent(counts.copies)
         );
-        return text + few(counts.samples);
+        return text + warning_if_few(counts.samples);
     }
     let _ = writeln!(
         text,
@@ -220,7 +222,7 @@ fn text(pid: i32, seen: &WatchResult, slower: Option<f64>) -> String {
         }
         None => "Whether such copies take longer on this machine was not measured.\n".to_owned(),
     };
-    text += few(counts.samples);
+    text += warning_if_few(counts.samples);
     for (place, samples) in by_weight(seen).into_iter().take(SHOWN) {
         let frames: Vec<&str> = place.frames.iter().take(FRAMES).map(AsRef::as_ref).collect();
         let within = if frames.is_empty() { String::new() } else { format!(", {}", frames.join(" < ")) };
@@ -228,7 +230,7 @@ fn text(pid: i32, seen: &WatchResult, slower: Option<f64>) -> String {
             text,
             "  {:.1} %  {}, distance {}{within}\n         {}",
             percent(samples),
-            word(place.direction),
+            describe(place.direction),
             place.distance,
             advice(place)
         );
@@ -244,7 +246,7 @@ fn counted(number: u64, one: &str, several: &str) -> String {
     format!("{number} {}", if number == 1 { one } else { several })
 }
 
-fn few(samples: u64) -> &'static str {
+fn warning_if_few(samples: u64) -> &'static str {
     if samples < FEW {
         "With so few samples the shares are rough: watch longer, or under load.\n"
     } else {

@@ -1,7 +1,7 @@
 //! IP addresses as users write them, with the zone that a link-local address needs: `fe80::1%eth0` (RFC 4007).
 //!
-//! `fe80::1` is an address of every link at once. Only with the name or the number of an interface does it say which
-//! machine is meant, and without it the kernel answers EINVAL, which says nothing.
+//! `fe80::1` exists on every link. The interface selects the link; without one the kernel returns EINVAL, which does
+//! not explain the problem to the user.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr, SocketAddrV6};
@@ -9,34 +9,34 @@ use std::str::FromStr;
 
 use copycost::internals::sys::interfaces;
 
-/// An IP address, and the interface that it belongs to where that is needed.
+/// An IP address, with its interface if the address is link-local.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ZonedAddress {
-    /// The address.
+    /// The address without its zone.
     pub ip: IpAddr,
-    /// The number of the interface; 0: none was given.
+    /// The index of the interface; 0 means that none was given.
     pub zone: u32,
 }
 
-/// Why a text is not such an address.
+/// Why a text is not a valid address.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum BadZone {
-    /// It is no IP address at all; it may be a name.
+    /// The text is not an IP address; it may be a host name.
     #[error("'{0}' is not an IP address")]
     NoAddress(String),
-    /// A link-local address alone.
+    /// A link-local address without a zone; the second value is an example interface.
     #[error("{0} is a link-local address and needs a zone, the interface that it belongs to: {0}%{1}")]
     Missing(Ipv6Addr, String),
-    /// A zone that is not here.
+    /// This machine has no such interface.
     #[error("there is no interface '{0}' here (`ip link` lists them)")]
     Unknown(String),
-    /// A zone behind an IPv4 address.
+    /// An IPv4 address with a zone.
     #[error("{0} has a zone, and only IPv6 addresses have zones")]
     NotV6(String),
 }
 
 impl ZonedAddress {
-    /// With a port.
+    /// The socket address with this port and this zone.
     pub fn with_port(self, port: u16) -> SocketAddr {
         match self.ip {
             IpAddr::V4(_) => SocketAddr::new(self.ip, port),
@@ -44,7 +44,7 @@ impl ZonedAddress {
         }
     }
 
-    /// The name of the interface, if one was given.
+    /// The name of the interface; `None` if none was given or it is gone.
     pub fn interface(self) -> Option<String> {
         interfaces::name(self.zone).ok()
     }
@@ -80,13 +80,13 @@ impl fmt::Display for ZonedAddress {
     }
 }
 
-/// The number of an interface, which is named or numbered.
+/// The index of an interface, given its name or its index.
 fn number(zone: &str) -> Option<u32> {
     let numbered = || zone.parse().ok().filter(|number| interfaces::name(*number).is_ok());
     interfaces::index(zone).ok().or_else(numbered)
 }
 
-/// An interface of this machine that may be meant, as an example.
+/// The name of an interface of this machine, as an example for the error message.
 fn example() -> String {
     (2..64).find_map(|number| interfaces::name(number).ok()).unwrap_or_else(|| "eth0".to_owned())
 }
@@ -111,7 +111,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_with_a_zone_is_one_sentence() {
+    fn a_bad_zone_gives_one_sentence() {
         assert!(read("fe80::1").unwrap_err().starts_with("fe80::1 is a link-local address and needs a zone"));
         for zone in ["no-such-if", "", "0", "4000000000", "lo%lo"] {
             assert!(

@@ -1,50 +1,19 @@
-//! One cell measured side by side, set-up after set-up.
+//! One cell: measures its contestants side by side, in repeated set-ups.
 //!
-//! In a set-up everyone is built anew at once and then takes short turns in a balanced order, so that what drifts hits
-//! all alike. Set-ups repeat, because what an address or a page brings by luck stays for as long as a rig lives.
+//! A set-up builds a new rig for each contestant. The rigs then take short turns in a balanced order, so that drift
+//! affects all contestants alike. Set-ups repeat because a rig keeps its addresses and pages, and these affect its
+//! speed.
 
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::contestant::Contestant;
 use super::measured::{ContestantResult, SetUpSum, TurnResult, WarmRig, time_messages};
 use super::metric::Metric;
 use super::schedule::Schedule;
-use super::stats::Pair;
+use crate::stats::Pair;
 use copycost::cost::Measured as Figure;
 use copycost::cost::system::IdleBaseline;
-use copycost::rig::{Rig, RigError, Site, Work};
-
-use copycost::scenario::Scenario;
-
-/// One who takes turns.
-#[derive(Debug, Clone)]
-pub struct Contestant {
-    /// What records call it: the path, or the path and the build that serves it.
-    pub name: String,
-    /// What it does.
-    pub scenario: Scenario,
-    /// Where its server is.
-    pub site: Arc<dyn Site>,
-}
-
-/// Another host learns of the end of the last set-up's rigs a moment after this one; until then it may have no room.
-const ROOM_WITHIN: Duration = Duration::from_secs(1);
-
-impl Contestant {
-    /// A rig for the set-up with this number, from 1.
-    pub fn build(&self, number: usize) -> Result<Rig, RigError> {
-        let scenario = self.scenario.clone().of_set_up(number);
-        let until = Instant::now() + ROOM_WITHIN;
-        loop {
-            match self.site.build(&scenario) {
-                Err(error) if error.is_refusal() && number > 1 && Instant::now() < until => {
-                    std::thread::sleep(ROOM_WITHIN / 20);
-                }
-                result => return result,
-            }
-        }
-    }
-}
+use copycost::rig::{RigError, Work};
 
 /// Why a contestant was not measured.
 #[derive(Debug, thiserror::Error)]
@@ -52,7 +21,7 @@ impl Contestant {
 pub struct ContestantFailure {
     /// The set-up in which it failed, from 1.
     pub setup: usize,
-    /// Why.
+    /// The error of its rig.
     pub error: RigError,
 }
 
@@ -61,13 +30,13 @@ pub struct ContestantFailure {
 pub enum SetUpEnd {
     /// Every turn was taken.
     Complete,
-    /// It was called off, and counts for nothing.
+    /// It was called off. Its turns are discarded.
     CalledOff,
-    /// Nobody is left who could take a turn.
+    /// Every contestant has failed.
     NobodyLeft,
 }
 
-/// A cell that is being measured.
+/// A cell during measurement.
 #[derive(Debug)]
 pub struct Cell {
     entries: Vec<CellEntry>,
@@ -84,19 +53,19 @@ struct CellEntry {
     state: Result<CellState, ContestantFailure>,
 }
 
-/// What the set-ups so far have come to.
+/// The results of one contestant's set-ups so far.
 #[derive(Debug, Default)]
 struct CellState {
     sum: Option<SetUpSum>,
-    /// Of each set-up its figures, in the order of [`Metric::ALL`].
+    /// For each set-up, its figures in the order of [`Metric::ALL`].
     setups: Vec<Vec<Figure<f64>>>,
-    /// Of each set-up its turns.
+    /// For each set-up, its turns.
     turns: Vec<Vec<TurnResult>>,
 }
 
 impl Cell {
-    /// A cell of which nothing is measured yet. `seed` decides the order of the turns; without `baseline`, how busy
-    /// the idle machine is, nothing is said of the system.
+    /// A cell without set-ups. `seed` decides the order of the turns. `baseline` is how busy the idle machine is;
+    /// without it there are no figures of the system.
     pub fn new(contestants: Vec<Contestant>, seed: u64, baseline: Option<IdleBaseline>) -> Self {
         let schedule = Schedule::new(contestants.len(), seed);
         let entry = |contestant| CellEntry { contestant, state: Ok(CellState::default()) };
@@ -109,13 +78,13 @@ impl Cell {
         }
     }
 
-    /// [`Schedule::rows_per_block`]
+    /// The rows of one balanced block: see [`Schedule::rows_per_block`].
     pub fn rows_per_block(&self) -> usize {
         self.schedule.rows_per_block()
     }
 
-    /// Builds everyone anew and lets each take so many turns of `work`. After each turn `go_on` is asked. Who fails takes
-    /// no more turns, in this set-up and in later ones.
+    /// Builds a rig for each contestant and lets each take `turns` turns of `work`. After each turn it calls `go_on`
+    /// and stops if that returns false. A contestant that fails takes no more turns, in this set-up and in later ones.
     pub fn set_up(&mut self, turns: usize, work: Work, go_on: &mut dyn FnMut() -> bool) -> SetUpEnd {
         let number = self.setups + 1;
         let mut warm = self.build(number);
@@ -145,7 +114,8 @@ impl Cell {
         SetUpEnd::Complete
     }
 
-    /// Rigs of all who have not failed. Who is built first changes from set-up to set-up: it gets other pages.
+    /// Builds the rigs of all contestants that have not failed. The order rotates from set-up to set-up, because the
+    /// first rig gets different pages.
     fn build(&mut self, number: usize) -> Vec<Option<WarmRig>> {
         let count = self.entries.len();
         let mut warm: Vec<Option<WarmRig>> = (0..count).map(|_| None).collect();
@@ -162,17 +132,18 @@ impl Cell {
         warm
     }
 
-    /// What records call a contestant.
+    /// The name of a contestant in records.
     pub fn name(&self, index: usize) -> &str {
         &self.entries[index].contestant.name
     }
 
-    /// How many set-ups are complete.
+    /// The number of complete set-ups.
     pub fn setups(&self) -> usize {
         self.setups
     }
 
-    /// The values of `path` and `reference` by `metric`, a pair for each set-up; or the sentence why there are none.
+    /// The values of `path` and `reference` by `metric`, one pair for each set-up. The error is a sentence that says
+    /// why there are none.
     pub fn pairs(&self, path: usize, reference: usize, metric: Metric) -> Result<Vec<Pair>, String> {
         let values = |index: usize| {
             let CellEntry { contestant, state } = &self.entries[index];
@@ -187,17 +158,17 @@ impl Cell {
         Ok(values(path)?.into_iter().zip(values(reference)?).map(pair).collect())
     }
 
-    /// The turns of a contestant, by set-up; none where it failed.
+    /// The turns of a contestant for each set-up; empty if it failed.
     pub fn turns(&self, index: usize) -> &[Vec<TurnResult>] {
         self.entries[index].state.as_ref().map_or(&[], |state| &state.turns)
     }
 
-    /// Whether someone failed.
+    /// Whether a contestant failed.
     pub fn has_failed(&self) -> bool {
         self.entries.iter().any(|entry| entry.state.is_err())
     }
 
-    /// The error of the first contestant that failed, which then counts as never measured.
+    /// Takes the error of the first contestant that failed, and resets that contestant.
     pub fn take_failure(&mut self) -> Result<(), RigError> {
         for entry in &mut self.entries {
             if entry.state.is_err() {
@@ -209,7 +180,8 @@ impl Cell {
         Ok(())
     }
 
-    /// What everyone came to; `latency` is the length of a phase of its own for each, and `progress` is called after it.
+    /// The results of all contestants. With `latency`, each gets a separate latency phase of that length, and
+    /// `progress` is called after it.
     pub fn finish(
         self,
         latency: Option<Duration>,

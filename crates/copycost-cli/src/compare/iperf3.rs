@@ -1,8 +1,8 @@
-//! An installed iperf3 beside our own plain sender: a yardstick that others have made.
+//! Compares copycost's plain sender with an installed iperf3, as an independent check.
 //!
-//! Both send one contiguous 64 KiB block by one system call, with the same congestion control and socket buffers, both
-//! ends on one CPU under SCHED_BATCH (what a child inherits, so iperf3 needs no option for it), and take their turns one
-//! after the other. Each set-up is a new rig and a new pair of processes.
+//! Both send one contiguous 64 KiB block by one system call, with the same congestion control and socket buffers. Both
+//! ends run on one CPU under SCHED_BATCH; iperf3 inherits that and needs no option for it. They take turns. Each set-up
+//! uses a new rig and a new pair of processes.
 
 use std::io::{BufRead as _, BufReader, Read as _};
 use std::net::TcpListener;
@@ -13,7 +13,7 @@ use crossbeam::channel::bounded;
 use serde::Deserialize;
 
 use super::metric::Metric;
-use super::stats::Pair;
+use crate::stats::Pair;
 use copycost::internals::placement;
 use copycost::internals::sys::process;
 use copycost::message::{Fields, Spec};
@@ -22,32 +22,32 @@ use copycost::scenario::Scenario;
 use copycost::send;
 use copycost::units::{ByteSize, Rate};
 
-/// The block that iperf3 is told to send, and the message of ours.
+/// The block size of iperf3 and the message size of copycost, in bytes.
 const BLOCK: usize = 64 << 10;
 
-/// iperf3 counts its time in whole seconds.
+/// The length of a turn. iperf3 takes whole seconds only.
 const TURN: Duration = Duration::from_secs(1);
 
-/// How long its server may take to say that it listens.
-const PATIENCE: Duration = Duration::from_secs(5);
+/// How long the iperf3 server may take until it listens, and the client to end after its turn.
+const IPERF3_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Why there is no comparison; the text says what to do.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Iperf3Error {
-    /// It is not there.
+    /// The command `iperf3` cannot be started.
     #[error(
         "iperf3 is not installed: `apt-get install iperf3`, `dnf install iperf3` or your system's package \
          manager"
     )]
     NotInstalled,
-    /// It is there and does not do what it should.
+    /// iperf3 is installed but did not work.
     #[error("iperf3 failed: {0}")]
     Iperf3(String),
-    /// Our own end failed.
+    /// copycost's own rig failed.
     #[error(transparent)]
     Rig(#[from] RigError),
-    /// The machine refused something.
+    /// This machine refused something that the comparison needs.
     #[error("{0}")]
     Setup(String),
 }
@@ -56,20 +56,20 @@ fn iperf3(error: impl std::fmt::Display) -> Iperf3Error {
     Iperf3Error::Iperf3(error.to_string())
 }
 
-/// What both came to.
+/// The results of both sides.
 #[derive(Debug, Clone, Default)]
 pub struct Iperf3Comparison {
-    /// Of iperf3.
+    /// The version that iperf3 prints.
     pub version: String,
-    /// Congestion control and buffers, as both have them.
+    /// Congestion control and buffers, as iperf3 reports them.
     pub conditions: String,
-    /// Bytes per second of each set-up: ours, and iperf3's.
+    /// Bytes per second of each set-up: copycost's (`path`) and iperf3's (`reference`).
     pub rate: Vec<Pair>,
-    /// CPU time for each KiB of each set-up: ours, and iperf3's.
+    /// CPU time of each set-up in ns/KiB: copycost's (`path`) and iperf3's (`reference`).
     pub cpu: Vec<Pair>,
 }
 
-/// The two sides.
+/// A comparison of copycost with iperf3 that can begin.
 #[derive(Debug)]
 pub struct Contest {
     scenario: Scenario,
@@ -77,10 +77,11 @@ pub struct Contest {
 }
 
 impl Contest {
-    /// Our side as iperf3 can be told to be: both of its buffers have one size, that of our send buffer.
+    /// Prepares copycost's side so that iperf3 can match it: iperf3 takes one size for both buffers, so both get the
+    /// size of the send buffer.
     ///
     /// # Errors
-    /// [`Iperf3Error::NotInstalled`], or what the machine refuses.
+    /// [`Iperf3Error::NotInstalled`], or [`Iperf3Error::Setup`] if the scenario cannot be made here.
     pub fn new() -> Result<Self, Iperf3Error> {
         let asked =
             Command::new("iperf3").arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status();
@@ -97,10 +98,11 @@ impl Contest {
         Ok(Self { scenario, cpu })
     }
 
-    /// So many set-ups, one turn of a second each. After each `go_on` is asked, with how many there are.
+    /// Measures `setups` set-ups of one turn for each side. After each it calls `go_on` with the number so far and the
+    /// rates, and stops if that returns false.
     ///
     /// # Errors
-    /// Whatever fails on either side.
+    /// The first error of either side.
     pub fn hold(
         &self,
         setups: usize,
@@ -108,17 +110,17 @@ impl Contest {
     ) -> Result<Iperf3Comparison, Iperf3Error> {
         let mut outcome = Iperf3Comparison::default();
         for number in 0..setups {
-            // Who comes first changes, so that a drift hits both.
-            let (ours, theirs) = if number.is_multiple_of(2) {
-                let ours = self.ours()?;
-                (ours, self.theirs(&mut outcome)?)
+            // The order alternates, so that drift affects both sides.
+            let (copycost, iperf3) = if number.is_multiple_of(2) {
+                let copycost = self.run_copycost()?;
+                (copycost, self.run_iperf3(&mut outcome)?)
             } else {
-                let theirs = self.theirs(&mut outcome)?;
-                (self.ours()?, theirs)
+                let iperf3 = self.run_iperf3(&mut outcome)?;
+                (self.run_copycost()?, iperf3)
             };
-            outcome.rate.push(Pair { path: ours.rate, reference: theirs.rate });
-            outcome.cpu.push(Pair { path: ours.ns_per_kib, reference: theirs.ns_per_kib });
-            let rates = format!("{} copycost, {} iperf3", Rate(ours.rate), Rate(theirs.rate));
+            outcome.rate.push(Pair { path: copycost.rate, reference: iperf3.rate });
+            outcome.cpu.push(Pair { path: copycost.ns_per_kib, reference: iperf3.ns_per_kib });
+            let rates = format!("{} copycost, {} iperf3", Rate(copycost.rate), Rate(iperf3.rate));
             if !go_on(number + 1, &rates) {
                 break;
             }
@@ -126,14 +128,14 @@ impl Contest {
         Ok(outcome)
     }
 
-    fn ours(&self) -> Result<Figures, Iperf3Error> {
+    fn run_copycost(&self) -> Result<Figures, Iperf3Error> {
         let mut rig = Rig::build(&self.scenario)?;
         let sample = rig.run(Work::Window(TURN))?;
         let ns_per_kib = Metric::Demand.of(&sample, BLOCK).unwrap_or(f64::NAN);
         Ok(Figures { rate: sample.throughput(), ns_per_kib })
     }
 
-    fn theirs(&self, outcome: &mut Iperf3Comparison) -> Result<Figures, Iperf3Error> {
+    fn run_iperf3(&self, outcome: &mut Iperf3Comparison) -> Result<Figures, Iperf3Error> {
         let port = free_port().map_err(|error| Iperf3Error::Setup(format!("no free port: {error}")))?;
         let _server = ChildGuard::server(port, self.cpu)?;
         let buffer = self.scenario.options.send_buffer.to_string();
@@ -144,10 +146,10 @@ impl Contest {
         client.args(["--congestion", "cubic"]);
         client.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
         let client = ChildGuard(process::spawn_tied(&mut client, Some(self.cpu)).map_err(iperf3)?);
-        let told = Iperf3Output::read(&client.said_within(TURN + PATIENCE)?)?;
-        outcome.version.clone_from(&told.start.version);
-        outcome.conditions = told.conditions();
-        Ok(told.figures())
+        let output = Iperf3Output::read(&client.output_within(TURN + IPERF3_TIMEOUT)?)?;
+        outcome.version.clone_from(&output.start.version);
+        outcome.conditions = output.conditions();
+        Ok(output.figures())
     }
 }
 
@@ -157,12 +159,12 @@ struct Figures {
     ns_per_kib: f64,
 }
 
-/// An iperf3 that ends with this.
+/// An iperf3 process that is killed when this value is dropped.
 #[derive(Debug)]
 struct ChildGuard(Child);
 
 impl ChildGuard {
-    /// A server for one test, which listens.
+    /// Starts a server for one test and waits until it listens.
     fn server(port: u16, cpu: usize) -> Result<Self, Iperf3Error> {
         let mut command = Command::new("iperf3");
         command.args(["-s", "-1", "--forceflush", "-p", &port.to_string()]);
@@ -178,20 +180,20 @@ impl ChildGuard {
             }
         };
         std::thread::Builder::new().name("iperf3".into()).spawn(read).map_err(iperf3)?;
-        listens.recv_timeout(PATIENCE).map_err(|_| iperf3("its server does not listen"))?;
+        listens.recv_timeout(IPERF3_TIMEOUT).map_err(|_| iperf3("its server does not listen"))?;
         Ok(server)
     }
 
-    /// All that a client prints until it ends.
-    fn said_within(mut self, limit: Duration) -> Result<Vec<u8>, Iperf3Error> {
+    /// Everything that a client prints until it ends; an error after `limit`.
+    fn output_within(mut self, limit: Duration) -> Result<Vec<u8>, Iperf3Error> {
         let mut stdout = self.0.stdout.take().ok_or_else(|| iperf3("it has no output"))?;
-        let (said_to, said) = bounded(1);
+        let (output_to, output) = bounded(1);
         let read = move || {
             let mut text = Vec::new();
-            let _ = said_to.try_send(stdout.read_to_end(&mut text).map(|_| text));
+            let _ = output_to.try_send(stdout.read_to_end(&mut text).map(|_| text));
         };
         std::thread::Builder::new().name("iperf3".into()).spawn(read).map_err(iperf3)?;
-        said.recv_timeout(limit).map_err(|_| iperf3("its client does not end"))?.map_err(iperf3)
+        output.recv_timeout(limit).map_err(|_| iperf3("its client does not end"))?.map_err(iperf3)
     }
 }
 
@@ -206,7 +208,7 @@ fn free_port() -> std::io::Result<u16> {
     Ok(TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port())
 }
 
-/// What `iperf3 -J` prints, as far as it is used.
+/// The part of the output of `iperf3 -J` that is used.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 struct Iperf3Output {
@@ -247,12 +249,12 @@ struct Iperf3Cpu {
 
 impl Iperf3Output {
     fn read(json: &[u8]) -> Result<Self, Iperf3Error> {
-        let told: Self = serde_json::from_slice(json)
+        let output: Self = serde_json::from_slice(json)
             .map_err(|error| iperf3(format!("its output is not JSON: {error}")))?;
-        match told.error {
+        match output.error {
             Some(error) => Err(Iperf3Error::Iperf3(error)),
-            None if told.end.sum_received.bytes == 0 => Err(iperf3("it received nothing")),
-            None => Ok(told),
+            None if output.end.sum_received.bytes == 0 => Err(iperf3("it received nothing")),
+            None => Ok(output),
         }
     }
 
@@ -280,14 +282,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn its_json_is_read_and_its_errors_are_told() {
+    fn json_output_and_errors_are_read() {
         let json = br#"{"start": {"version": "iperf 3.12", "sndbuf_actual": 524288, "rcvbuf_actual": 524288, "x": []},
             "end": {"sum_received": {"bytes": 2097152, "seconds": 2.0}, "sender_tcp_congestion": "cubic",
             "cpu_utilization_percent": {"host_total": 60.0, "remote_total": 40.0}}}"#;
-        let told = Iperf3Output::read(json).unwrap();
-        let Figures { rate, ns_per_kib } = told.figures();
+        let output = Iperf3Output::read(json).unwrap();
+        let Figures { rate, ns_per_kib } = output.figures();
         assert_eq!((rate, ns_per_kib), (1_048_576.0, 2e9 / 2048.0));
-        assert_eq!(told.conditions(), "cubic, SO_SNDBUF 512 KiB, SO_RCVBUF 512 KiB");
+        assert_eq!(output.conditions(), "cubic, SO_SNDBUF 512 KiB, SO_RCVBUF 512 KiB");
         let error = Iperf3Output::read(br#"{"error": "unable to connect"}"#).unwrap_err().to_string();
         assert_eq!(error, "iperf3 failed: unable to connect");
         assert!(Iperf3Output::read(b"{}").unwrap_err().to_string().contains("nothing"));

@@ -1,8 +1,8 @@
-//! What one contestant of a cell comes to: the rig of a set-up, the sum of its turns, the sum of its set-ups.
+//! The results of one contestant of a cell: the turns of a rig, the sum of a set-up, and the sum of all set-ups.
 
 use std::time::{Duration, Instant};
 
-use super::cell::Contestant;
+use super::contestant::Contestant;
 use copycost::cost::limiter::{Evidence, Limiter};
 use copycost::cost::meter::Spent;
 use copycost::cost::pollution::Walk;
@@ -13,36 +13,36 @@ use copycost::internals::placement::CpuUsage;
 use copycost::latency::Latencies;
 use copycost::rig::{BufferOffsets, HostShare, Rig, RigError, Sample, Site, Work};
 
-/// What one contestant came to, over all set-ups.
+/// The results of one contestant over all set-ups.
 #[derive(Debug)]
 pub struct ContestantResult {
-    /// The sum of its turns.
+    /// The sum of all turns.
     pub sample: Sample,
-    /// What its connections had.
+    /// The socket options that its connections had.
     pub applied: AppliedOptions,
-    /// What lay between the ends.
+    /// The name of the transport between the ends: `loopback`, `lab`, `remote` or `mpi`.
     pub transport: &'static str,
-    /// The conditions of the other host, where there is one.
+    /// The conditions of the other host; `None` if there is none.
     pub host: Option<crate::conditions::Conditions>,
-    /// [`Rig::copied_because`]
+    /// Why zero-copy sends were copied: see [`Rig::copied_because`].
     pub copied_because: Option<String>,
-    /// What a probe saw of its path, in the lab.
+    /// What a probe in the lab saw of its path; `None` elsewhere.
     pub probed: Option<crate::lab::Probed>,
-    /// [`Rig::huge_share`], of the worst set-up.
+    /// The smallest [`Rig::huge_share`] of its set-ups.
     pub huge_share: Option<f64>,
     /// [`Rig::offsets`] of each set-up.
     pub offsets: Vec<BufferOffsets>,
-    /// [`Rig::idle_walk`]
+    /// The sum of [`Rig::idle_walk`] over its set-ups.
     pub idle_walk: Walk,
-    /// CPU time of the whole machine in its turns.
+    /// CPU time of the whole machine during its turns.
     pub system: Figure<SystemSpent>,
-    /// What limited it.
+    /// What limited its throughput.
     pub limiter: Limiter,
-    /// From the ask for one message to its last byte.
+    /// Times from the request for one message to its last byte; `None` if latency was not measured.
     pub latency: Option<Latencies>,
-    /// How many hosts received.
+    /// The number of hosts that received.
     pub client_hosts: usize,
-    /// Where these are several, the latencies of each.
+    /// The latencies of each host, if several received.
     pub host_latencies: Vec<HostShare>,
 }
 
@@ -62,7 +62,7 @@ pub(super) struct SetUpSum {
 }
 
 impl SetUpSum {
-    /// The first set-up.
+    /// The sum of the first set-up; `None` if it took no turn.
     pub(super) fn first(warm: WarmRig) -> Option<Self> {
         let WarmRig { rig, sum, system, .. } = warm;
         Some(Self {
@@ -79,13 +79,13 @@ impl SetUpSum {
         })
     }
 
-    /// Adds another set-up, whose system meter began where this sum's ended.
+    /// Adds another set-up. Its system meter continued from the meter of this sum.
     pub(super) fn add(&mut self, warm: WarmRig) {
         let WarmRig { rig, sum, system, .. } = warm;
         self.system = system.unwrap_or_default();
         self.idle_walk += rig.idle_walk();
         self.offsets.push(rig.offsets());
-        self.huge_share = self.huge_share.zip(rig.huge_share()).map(|(mine, theirs)| mine.min(theirs));
+        self.huge_share = self.huge_share.zip(rig.huge_share()).map(|(sum, added)| sum.min(added));
         if let Some(sample) = &sum {
             self.sample.merge_sequential(sample);
         }
@@ -124,33 +124,34 @@ impl SetUpSum {
     }
 }
 
-/// One turn, for those who look into a set-up.
+/// The figures of one turn.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TurnResult {
-    /// The middle of the turn, from the beginning of the cell's first.
+    /// The middle of the turn, as time since the first turn of the cell began.
     pub at: Duration,
-    /// Bytes received within the clock.
+    /// Bytes received while the clock ran.
     pub bytes: u64,
-    /// What the clock showed.
+    /// The time that the clock measured.
     pub elapsed: Duration,
-    /// Messages of the whole turn, its beginning and its end included.
+    /// Messages of the whole turn, including its beginning and its end outside the clock.
     pub messages: u64,
-    /// CPU time of both ends in the whole turn.
+    /// CPU time of both ends for the whole turn.
     pub cpu: Duration,
 }
 
-/// A rig and what its turns have come to.
+/// A rig and the results of its turns.
 #[derive(Debug)]
 pub(super) struct WarmRig {
     rig: Rig,
     sum: Option<Sample>,
     turns: Vec<TurnResult>,
-    /// The system's files are read around each turn, which takes a millisecond: only where they are of use.
+    /// `None` where the figures of the system are not needed, because reading them takes a millisecond around each
+    /// turn.
     system: Option<SystemMeter>,
 }
 
 impl WarmRig {
-    /// A rig for the set-up with this number; `system` is what the set-ups before have used of the machine.
+    /// Builds a rig for set-up `number`. `system` holds what the machine used in earlier set-ups.
     pub(super) fn build(
         contestant: &Contestant,
         number: usize,
@@ -159,17 +160,17 @@ impl WarmRig {
         Ok(Self { rig: contestant.build(number)?, sum: None, turns: Vec::new(), system })
     }
 
-    /// The sum of the turns taken.
+    /// The sum of the turns so far; `None` before the first.
     pub(super) fn sample(&self) -> Option<&Sample> {
         self.sum.as_ref()
     }
 
-    /// The turns taken.
+    /// The turns so far.
     pub(super) fn turns(&self) -> &[TurnResult] {
         &self.turns
     }
 
-    /// Takes a turn in a cell whose first began at `began`.
+    /// Takes a turn. `began` is when the first turn of the cell began.
     pub(super) fn take_turn(&mut self, work: Work, began: Instant) -> Result<(), RigError> {
         if let Some(system) = &mut self.system {
             system.start();
@@ -192,7 +193,7 @@ impl WarmRig {
 }
 
 fn evidence(sample: &Sample, placed: CpuUsage) -> Evidence {
-    // The clients' time: the senders' holds the drain too, in which nothing runs.
+    // Uses the wall time of the receivers, because that of the senders includes the drain, in which nothing runs.
     let wall = sample.receiver.wall;
     let busy = |spent: &Spent| {
         let cpu = spent.cpu.ok_or(Missing::NotMeasured)?;
@@ -208,8 +209,8 @@ fn evidence(sample: &Sample, placed: CpuUsage) -> Evidence {
     }
 }
 
-/// Messages asked for one at a time, for `time`, with no other rig around: the histogram of all, and of each host where
-/// these are several.
+/// Requests messages one at a time for `time`, with no other rig present. Returns the latencies of all messages, and of
+/// each host if there are several.
 pub(super) fn time_messages(
     contestant: &Contestant,
     time: Duration,

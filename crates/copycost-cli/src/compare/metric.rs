@@ -1,26 +1,26 @@
-//! By what paths are compared, and how each figure is read from a sample.
+//! The metrics by which paths are compared, and how each is computed from a sample.
 
-use super::stats::Better;
+use crate::stats::Better;
 use copycost::cost::cpu::CpuSpent;
 use copycost::cost::{Measured, Missing};
-use copycost::message::words;
+use copycost::named_enum;
 use copycost::rig::Sample;
 
-/// What is compared.
+/// A metric by which paths are compared.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Metric {
     /// Bytes per second.
     Throughput,
-    /// CPU time of both ends for each KiB, in ns; in the lab with that of the relay and of ksoftirqd.
+    /// CPU time of both ends in ns/KiB; in the lab it includes the relay and ksoftirqd.
     Demand,
-    /// CPU time of the sender for each KiB, in ns.
+    /// CPU time of the sender in ns/KiB.
     SenderDemand,
 }
 
-words!(Metric: Throughput = "throughput", Demand = "demand", SenderDemand = "sender-demand");
+named_enum!(Metric: Throughput = "throughput", Demand = "demand", SenderDemand = "sender-demand");
 
 impl Metric {
-    /// What sentences call it.
+    /// The name in sentences.
     pub fn name(self) -> &'static str {
         match self {
             Self::Throughput => "throughput",
@@ -29,7 +29,7 @@ impl Metric {
         }
     }
 
-    /// Which direction is the good one.
+    /// Whether higher or lower values are better.
     pub fn better(self) -> Better {
         match self {
             Self::Throughput => Better::Higher,
@@ -37,12 +37,12 @@ impl Metric {
         }
     }
 
-    /// The figure of `sample`, whose messages have `size` bytes.
+    /// The value of `sample`, whose messages have `size` bytes.
     ///
     /// # Errors
-    /// Why there is none: no clock, or one that leaves out the softirq in which half of TCP runs.
+    /// Why there is no value: there is no CPU clock, or it excludes softirqs, in which half of TCP runs.
     pub fn of(self, sample: &Sample, size: usize) -> Measured<f64> {
-        // CPU time is that of the whole run, so the bytes are too; throughput has its own within the window.
+        // CPU time covers the whole run, so these bytes do too; throughput uses its own bytes within the window.
         let bytes = sample.messages * size as u64;
         match self {
             Self::Throughput => Ok(sample.throughput()),

@@ -1,27 +1,27 @@
-//! The rigs of a cell as something that is set up again and again: what stands between [`super::trial`] and the machine.
+//! Connects [`super::trial`] with the rigs of a cell.
 
 use std::time::{Duration, Instant};
 
 use super::cell::{Cell, SetUpEnd};
 use super::metric::Metric;
-use super::stats::{Estimate, Unusable};
 use super::trial::Measurer;
 use super::turns::Turns;
+use crate::stats::{Estimate, Unusable};
 use copycost::rig::Work;
 
-/// A cell under measurement.
+/// A cell during measurement.
 pub struct Rigs<'a> {
-    /// Everyone in it.
+    /// The cell with its contestants.
     pub cell: Cell,
-    /// The turns of a set-up.
+    /// The turns of each set-up.
     pub turns: Turns,
-    /// Whose ratios are wanted: a path and its reference, by their places in the cell.
+    /// The compared pairs: the indices of a path and of its reference in the cell.
     pub pairs: &'a [(usize, usize)],
-    /// When it began.
+    /// When the measurement began.
     pub began: Instant,
-    /// Told before each set-up its number, from 1: with many clients it takes a while.
+    /// Called before each set-up with its number, from 1, because a set-up with many clients takes a while.
     pub setting_up: &'a mut dyn FnMut(usize),
-    /// Asked after each turn whether to go on.
+    /// Called after each turn; returns whether to go on.
     pub go_on: &'a mut dyn FnMut() -> bool,
 }
 

@@ -1,18 +1,18 @@
-//! A balanced order in which the paths of a cell take their turns, block after block.
+//! The balanced order in which the paths of a cell take turns.
 //!
-//! The speed of a machine drifts by a fifth between minutes, and a turn leaves its traces (warm caches, a raised clock,
-//! a full page list) to the next. So no path may stand first more often than another, and none may profit more often
-//! from one predecessor. A Williams design does both with the fewest rows: k rows of k paths for even k, 2k for odd k.
+//! The speed of a machine drifts by a fifth within minutes, and a turn affects the next one (warm caches, a higher
+//! clock, a full page list). So each path must come first equally often, and follow each other path equally often. A
+//! Williams design does both with the fewest rows: k rows of k paths for even k, 2k rows for odd k.
 
 use fastrand::Rng;
 
-/// Rows of turns without end: each row is an order of all paths, and every [`rows_per_block`](Self::rows_per_block)
-/// rows make up a block.
+/// An endless iterator of rows. Each row is an order of all paths, and every [`rows_per_block`](Self::rows_per_block)
+/// rows form a block.
 ///
-/// Over a block each path stands equally often in each place, and within rows each path comes equally often (once for
-/// an even number of paths, twice for an odd one) right after each other path. So a drift that is linear over a block
-/// adds the same to the sum of each path. The rows of each block come in a shuffled order; what follows what *across*
-/// two rows is left to that shuffle: each path begins and ends equally many rows, so it is alike for all on average.
+/// Within a block, each path takes each place equally often. Within rows, each path follows each other path equally
+/// often: once for an even number of paths, twice for an odd one. So a drift that is linear over a block adds the same
+/// to the sum of each path. The rows of a block are shuffled. Successions *across* two rows are balanced on average
+/// only: each path begins and ends the same number of rows.
 ///
 /// Source: E. J. Williams, "Experimental designs balanced for the estimation of residual effects of treatments",
 /// Australian Journal of Scientific Research A 2 (1949), 149-168.
@@ -27,18 +27,19 @@ use fastrand::Rng;
 #[derive(Clone, Debug)]
 pub struct Schedule {
     paths: usize,
-    /// The rows of the running block that are still to come, by number in the design.
+    /// The remaining rows of the current block, as numbers in the design.
     left: Vec<usize>,
     rng: Rng,
 }
 
 impl Schedule {
-    /// The schedule of `paths` paths, numbered from 0; the same seed gives the same rows. Without a path there is no row.
+    /// The schedule of `paths` paths, numbered from 0. The same seed gives the same rows. Without paths there are no
+    /// rows.
     pub fn new(paths: usize, seed: u64) -> Self {
         Self { paths, left: Vec::new(), rng: Rng::with_seed(seed) }
     }
 
-    /// How many rows balance each other; stop only after a multiple of them.
+    /// The number of rows in a balanced block; stop only after a multiple of it.
     pub fn rows_per_block(&self) -> usize {
         if self.paths.is_multiple_of(2) { self.paths } else { 2 * self.paths }
     }
@@ -59,10 +60,11 @@ impl Iterator for Schedule {
     }
 }
 
-/// Row `number` of the design: the first row, shifted; and from row `paths` on (odd numbers of paths) its mirror image.
+/// Row `number` of the design: the first row shifted by `number`, and mirrored from row `paths` on (odd numbers of
+/// paths).
 ///
-/// The first row zigzags, 0 1 k-1 2 k-2 …, so that its neighbours differ by each of 1 to k-1 once (even k); shifting it
-/// then yields each ordered pair once. For odd k each difference and its negative come in one of the two directions.
+/// The first row zigzags, 0 1 k-1 2 k-2 …, so that its neighbours differ by each of 1 to k-1 once (even k). Its shifts
+/// then contain each ordered pair once. For odd k the mirrored rows supply the negative differences.
 fn row(paths: usize, number: usize) -> Vec<usize> {
     let zigzag = |place: usize| {
         if place % 2 == 1 { place.div_ceil(2) } else { paths - place / 2 }
@@ -84,19 +86,19 @@ mod tests {
         schedule.take(rows).collect()
     }
 
-    /// How often each path stands in each place, and how often each follows each within a row.
+    /// How often each path takes each place, and how often each path follows each other path within a row.
     fn counts(rows: &[Vec<usize>], paths: usize) -> (Vec<Vec<usize>>, Vec<Vec<usize>>) {
-        let mut stands = vec![vec![0; paths]; paths];
+        let mut places = vec![vec![0; paths]; paths];
         let mut follows = vec![vec![0; paths]; paths];
         for row in rows {
             for (place, &path) in row.iter().enumerate() {
-                stands[path][place] += 1;
+                places[path][place] += 1;
             }
             for pair in row.windows(2) {
                 follows[pair[0]][pair[1]] += 1;
             }
         }
-        (stands, follows)
+        (places, follows)
     }
 
     #[test]
@@ -113,14 +115,14 @@ mod tests {
     }
 
     #[test]
-    fn no_path_has_no_row_and_one_path_has_its_own() {
+    fn no_paths_give_no_rows_and_one_path_gives_single_rows() {
         assert_eq!(Schedule::new(0, 1).next(), None);
         assert_eq!(Schedule::new(0, 1).rows_per_block(), 0);
         assert!(Schedule::new(1, 1).take(5).all(|row| row == [0]));
     }
 
     #[test]
-    fn blocks_are_shuffled_anew() {
+    fn each_block_is_shuffled() {
         let mut schedule = Schedule::new(8, 3);
         let first = block(&mut schedule);
         let others: Vec<_> = (0..5).map(|_| block(&mut schedule)).collect();
@@ -135,8 +137,8 @@ mod tests {
                 block(&mut schedule);
             }
             let rows = block(&mut schedule);
-            let (stands, follows) = counts(&rows, paths);
-            prop_assert!(stands.iter().flatten().all(|&n| n == rows.len() / paths));
+            let (places, follows) = counts(&rows, paths);
+            prop_assert!(places.iter().flatten().all(|&n| n == rows.len() / paths));
             for (path, row) in follows.iter().enumerate() {
                 for (other, &n) in row.iter().enumerate() {
                     prop_assert_eq!(n, if other == path { 0 } else { rows.len() / paths });
@@ -145,12 +147,12 @@ mod tests {
         }
 
         #[test]
-        fn a_linear_drift_over_a_block_hits_all_alike(paths in 1usize..20, seed: u64) {
-            let mut moments = vec![0usize; paths];
-            for (moment, path) in block(&mut Schedule::new(paths, seed)).into_iter().flatten().enumerate() {
-                moments[path] += moment;
+        fn a_linear_drift_over_a_block_affects_all_paths_alike(paths in 1usize..20, seed: u64) {
+            let mut sums = vec![0usize; paths];
+            for (position, path) in block(&mut Schedule::new(paths, seed)).into_iter().flatten().enumerate() {
+                sums[path] += position;
             }
-            prop_assert!(moments.iter().all(|&sum| sum == moments[0]));
+            prop_assert!(sums.iter().all(|&sum| sum == sums[0]));
         }
 
         #[test]

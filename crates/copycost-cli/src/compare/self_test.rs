@@ -1,56 +1,56 @@
-//! Checks the instrument: a path beside itself must pass for equal, a path slowed by a known share must be found.
+//! Checks copycost itself: a path compared with itself must be equal, and a path slowed by a known share must be found.
 //!
-//! The slow path does known work for each message ([`Scenario::idle_steps`]), calibrated in steps against the CPU time
-//! of a message, so that it is the same share of it on a slow CPU and a fast one. Each cell is judged alone, at 95 %.
-//! Every cell is judged twice: as measured, and with a linear drift laid over the values of all its turns, which their
-//! balanced order must cancel.
+//! The slow path does extra work for each message ([`Scenario::idle_steps`]). The work is calibrated against the CPU
+//! time of a message, so that it is the same share on slow and fast CPUs. Each cell is judged alone, at 95 %, and
+//! twice: as measured, and with a simulated linear drift, which the balanced order of turns must cancel.
 //!
-//! What is held against the targets is CPU time for each message. Throughput is shown beside it: on a machine whose CPUs
-//! others use too (load 6 on 2 CPUs), a cell's throughput ratio scattered by 5.6 %, and by CPU time by 1.0 %.
+//! The targets apply to CPU time. Throughput is shown too, but it varies much more on a busy machine (docs/tuning.md,
+//! "The self-test").
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::cell::{Cell, Contestant, SetUpEnd};
+use super::cell::{Cell, SetUpEnd};
+use super::contestant::Contestant;
 use super::measured::TurnResult;
-use super::stats::{self, Better, Estimate, Judgement, Pair, Unusable, judge};
 use super::trial::{self, Effort, MOST_SETUPS, Measurer, SETUPS};
+use crate::stats::{self, Better, Estimate, Judgement, Pair, Unusable, judge};
 use copycost::rig::{Loopback, RigError, Work};
 use copycost::scenario::Scenario;
 
 /// The share of its speed that the slow path loses.
 pub const SLOWED_BY: f64 = 0.05;
 
-/// By how much everything is faster at the end of a cell than at its start, in the second judgement.
+/// The simulated drift: the share by which everything is faster at the end of a cell than at its start.
 pub const DRIFT: f64 = 0.3;
 
-/// Of a hundred cells of equal paths, how many may be called different. Five are expected.
+/// The most cells of equal paths, out of a hundred, that may be called different. Five are expected.
 pub const ALARMS_OF_100: usize = 10;
 
-/// Of a hundred cells of a slowed path, how many must be found.
+/// The fewest cells of a slowed path, out of a hundred, that must be called slower.
 pub const FOUND_OF_100: usize = 90;
 
-/// Each cell is judged alone.
+/// The level of each cell, which is judged alone.
 const ALPHA: f64 = 0.05;
 
-/// The turns of each path in a set-up: one balanced block.
+/// The turns of each path in a set-up, which form one balanced block.
 const TURNS: usize = 2;
 
-/// The messages of a turn: 10 ms of CPU time for 16 KiB here. Messages and not time, because on a machine that others use
-/// (load 8 on 2 CPUs) a window of 10 ms holds two or three of our own, and eight set-ups of such turns found only 6 of 10.
+/// The messages of a turn, about 10 ms of CPU time for 16 KiB. A fixed time would hold too few messages on a busy
+/// machine (docs/tuning.md, "The self-test").
 const MESSAGES: u64 = 3000;
 
-/// How much is measured for a cell.
+/// How much to measure for a cell.
 #[derive(Debug, Clone, Copy)]
 struct Extent {
     effort: Effort,
-    /// Of a turn.
+    /// The messages of each turn.
     messages: u64,
 }
 
-/// As many set-ups as it takes to know the ratio to half of what must be found, as `copycost run` does with a precision.
-/// On a machine whose CPUs others use (load 4 on 2 CPUs) eight alone found 86 of 100.
-const WHOLE: Extent = Extent {
+/// Enough set-ups to know the ratio to half of the share that must be found, as `copycost run --precision` does. Eight
+/// set-ups alone are too few on a busy machine: at load 4 on 2 CPUs they found 86 of 100.
+const FULL_EXTENT: Extent = Extent {
     effort: Effort {
         at_least: SETUPS,
         at_most: MOST_SETUPS,
@@ -61,19 +61,19 @@ const WHOLE: Extent = Extent {
     messages: MESSAGES,
 };
 
-/// How many cells of each kind are measured with one calibration: a few seconds, in which the CPU's speed may change.
+/// Cells of each kind for one calibration. They take a few seconds; over a longer time the speed of the CPU may change.
 const CALIBRATED_FOR: usize = 10;
 
-/// What a series of cells came to.
+/// The results of a series of cells.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct CellSeries {
-    /// How many cells were judged.
+    /// The number of cells that were judged.
     pub cells: usize,
-    /// Of them, how many were called slower or faster.
+    /// The number of cells that were called slower or faster.
     pub different: usize,
-    /// Of them, how many were called slower.
+    /// The number of cells that were called slower.
     pub slower: usize,
-    /// The logarithms of the cells' ratios, for their mean.
+    /// The logarithms of the cells' ratios, for the cells that have one.
     pub logs: Vec<f64>,
 }
 
@@ -82,13 +82,14 @@ impl CellSeries {
         let judged = judge(&[stats::PairedCell { pairs, better: Better::Higher }], ALPHA);
         for comparison in judged {
             self.cells += 1;
-            self.different += usize::from(matches!(comparison.word, Judgement::Faster | Judgement::Slower));
-            self.slower += usize::from(comparison.word == Judgement::Slower);
+            self.different +=
+                usize::from(matches!(comparison.judgement, Judgement::Faster | Judgement::Slower));
+            self.slower += usize::from(comparison.judgement == Judgement::Slower);
             self.logs.extend(comparison.interval.ok().map(|interval| interval.ratio.ln()));
         }
     }
 
-    /// The geometric mean of the cells' ratios, and the standard deviation of one as a share.
+    /// The geometric mean of the cells' ratios, and the standard deviation of one cell as a share.
     pub fn ratio(&self) -> (f64, f64) {
         let n = self.logs.len().max(1) as f64;
         let mean = self.logs.iter().sum::<f64>() / n;
@@ -97,45 +98,45 @@ impl CellSeries {
     }
 }
 
-/// What is judged: both so that more is better.
+/// What is judged. For both figures, higher is better.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum TestFigure {
-    /// Messages for each second of CPU time of both ends: what a busy neighbour hardly moves.
+    /// Messages for each second of CPU time of both ends. Other processes hardly affect it.
     Cpu,
-    /// Bytes for each second: on a busy machine mostly the neighbours' doing.
+    /// Bytes per second. On a busy machine it depends mostly on other processes.
     Rate,
 }
 
 /// The four series of one figure.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Findings {
-    /// A path beside itself.
+    /// A path against itself.
     pub equal: CellSeries,
-    /// The same, with a drift laid over it.
+    /// The same with a simulated drift.
     pub equal_drifting: CellSeries,
-    /// A slowed path beside itself.
+    /// A slowed path against the same path without the slow-down.
     pub slowed: CellSeries,
-    /// The same, with a drift laid over it.
+    /// The same with a simulated drift.
     pub slowed_drifting: CellSeries,
 }
 
-/// What a self-test finds.
+/// The findings of a self-test.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct SelfTestReport {
-    /// By CPU time.
+    /// The findings by CPU time, to which the targets apply.
     pub cpu: Findings,
-    /// By throughput.
+    /// The findings by throughput, for information.
     pub throughput: Findings,
 }
 
 impl Findings {
-    /// Whether equal paths pass for equal.
+    /// Whether few enough cells of equal paths were called different.
     pub fn calm(&self) -> bool {
         let few = |series: &CellSeries| series.different * 100 <= ALARMS_OF_100 * series.cells;
         few(&self.equal) && few(&self.equal_drifting)
     }
 
-    /// Whether a slowed path is found.
+    /// Whether enough cells of the slowed path were called slower.
     pub fn keen(&self) -> bool {
         let most = |series: &CellSeries| series.slower * 100 >= FOUND_OF_100 * series.cells;
         most(&self.slowed) && most(&self.slowed_drifting)
@@ -149,16 +150,17 @@ impl Findings {
     }
 }
 
-/// Measures `cells` cells of each kind. After each pair of cells `go_on` is asked, with what was found so far.
+/// Measures `cells` cells of each kind. After each pair of cells it calls `go_on` with the findings so far, and stops
+/// if that returns false.
 ///
 /// # Errors
-/// Where a rig fails: the instrument cannot be checked then.
+/// The error of a rig that failed.
 pub fn run(
     scenario: &Scenario,
     cells: usize,
     go_on: &mut dyn FnMut(&SelfTestReport) -> bool,
 ) -> Result<SelfTestReport, RigError> {
-    run_to(WHOLE, scenario, cells, go_on)
+    run_to(FULL_EXTENT, scenario, cells, go_on)
 }
 
 fn run_to(
@@ -185,7 +187,7 @@ fn run_to(
     Ok(report)
 }
 
-/// The set-ups of one cell.
+/// Measures all set-ups of one cell.
 fn measure(extent: Extent, path: &Scenario, reference: &Scenario, seed: u64) -> Result<Cell, RigError> {
     let contestant = |scenario: &Scenario| Contestant {
         name: scenario.path.name.to_owned(),
@@ -202,7 +204,7 @@ fn measure(extent: Extent, path: &Scenario, reference: &Scenario, seed: u64) -> 
     Ok(trial.cell)
 }
 
-/// A cell under measurement.
+/// A cell during measurement.
 struct SelfTestCell {
     cell: Cell,
     messages: u64,
@@ -212,7 +214,7 @@ struct SelfTestCell {
 impl Measurer for SelfTestCell {
     fn set_up(&mut self) -> SetUpEnd {
         match self.cell.set_up(TURNS, Work::Rounds(self.messages), &mut || true) {
-            // Who fails once is out, and a cell of one says nothing.
+            // A contestant that failed takes no more turns, and a cell of one contestant is useless.
             SetUpEnd::Complete if self.cell.has_failed() => SetUpEnd::NobodyLeft,
             ended => ended,
         }
@@ -227,7 +229,7 @@ impl Measurer for SelfTestCell {
     }
 }
 
-/// What both came to in each set-up, during all of which everything became faster by `drift`.
+/// The values of both contestants in each set-up, with a simulated `drift` over the whole cell.
 fn pairs(cell: &Cell, drift: f64, figure: TestFigure) -> Vec<Pair> {
     let turns = || cell.turns(0).iter().chain(cell.turns(1)).flatten();
     let last = turns().map(|turn| turn.at).max().unwrap_or_default().as_secs_f64().max(f64::MIN_POSITIVE);
@@ -246,20 +248,20 @@ fn pairs(cell: &Cell, drift: f64, figure: TestFigure) -> Vec<Pair> {
     cell.turns(0).iter().zip(cell.turns(1)).map(pair).collect()
 }
 
-/// How many steps after each message cost the share of [`SLOWED_BY`]: found from what very many steps cost in the same
-/// place, where the difference stands out of the noise.
+/// How many steps after each message slow a path by [`SLOWED_BY`]. It measures the cost of very many steps, which
+/// stands out of the noise.
 fn calibrate(extent: Extent, scenario: &Scenario, seed: u64) -> Result<u64, RigError> {
-    /// About as long as the message itself.
+    /// Enough steps to take about as long as the message itself.
     const STEPS: u64 = 4096;
-    let burdened = Scenario { idle_steps: STEPS, ..scenario.clone() };
-    let cell = measure(extent, &burdened, scenario, seed)?;
+    let with_steps = Scenario { idle_steps: STEPS, ..scenario.clone() };
+    let cell = measure(extent, &with_steps, scenario, seed)?;
     let message = |index: usize| {
         let turns = || cell.turns(index).iter().flatten();
         let cpu: Duration = turns().map(|turn| turn.cpu).sum();
         cpu.as_secs_f64() / turns().map(|turn| turn.messages).sum::<u64>().max(1) as f64
     };
-    let (burdened, plain) = (message(0), message(1));
-    let step = (burdened - plain).max(f64::MIN_POSITIVE) / STEPS as f64;
+    let (with_steps, plain) = (message(0), message(1));
+    let step = (with_steps - plain).max(f64::MIN_POSITIVE) / STEPS as f64;
     Ok((plain * (1.0 / (1.0 - SLOWED_BY) - 1.0) / step) as u64)
 }
 
@@ -268,7 +270,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn counts_are_held_against_their_shares() {
+    fn findings_are_compared_with_the_targets() {
         let series = |cells, different, slower| CellSeries { cells, different, slower, logs: Vec::new() };
         let findings = |alarms, found| Findings {
             equal: series(100, alarms, alarms / 2),
@@ -284,9 +286,9 @@ mod tests {
     fn a_few_cells_are_measured_and_judged() {
         let spec = copycost::message::Spec::new(16_384).unwrap();
         let scenario = Scenario::new(copycost::send::by_name("onecopy").unwrap(), spec, 1);
-        // Not enough for an answer that holds, but of the same form.
-        let effort = Effort { at_least: 2, at_most: 2, ..WHOLE.effort };
-        let extent = if crate::rules::full() { WHOLE } else { Extent { effort, messages: 300 } };
+        // Too little for a valid result, but the same steps.
+        let effort = Effort { at_least: 2, at_most: 2, ..FULL_EXTENT.effort };
+        let extent = if crate::rules::full() { FULL_EXTENT } else { Extent { effort, messages: 300 } };
         let report = run_to(extent, &scenario, 2, &mut |report| report.cpu.equal.cells < 1).unwrap();
         assert_eq!((report.cpu.equal.cells, report.throughput.slowed_drifting.cells), (1, 1));
         assert_eq!(report.cpu.slowed.logs.len(), 1);

@@ -1,67 +1,68 @@
-//! How many set-ups a measurement gets: until its ratios are known well enough, or its time is over.
+//! Decides how many set-ups a measurement gets: until its ratios are precise enough, or its time is over.
 //!
-//! Between this loop and the rigs stands [`Measurer`], so that the rule is tested without a clock.
+//! The trait [`Measurer`] separates this loop from the rigs, so that tests need no clock.
 
 use std::time::Duration;
 
 use super::cell::SetUpEnd;
-use super::stats::{Estimate, Unusable};
+use crate::stats::{Estimate, Unusable};
 
-/// The fewest set-ups of a measurement that has the time: the unit of the statistics is the set-up, and with eight
-/// Student's factor (2.4 for 95 %) is no longer far above that of many (2.0).
+/// The fewest set-ups of a measurement, if the time allows. With eight, Student's factor for 95 % (2.4) is no longer
+/// far above that of many set-ups (2.0).
 pub const SETUPS: usize = 8;
 
-/// The fewest that have an interval at all. A budget that is over ends a measurement only after these.
+/// The fewest set-ups that give an interval. A budget ends a measurement only after these.
 const FEWEST: usize = 2;
 
-/// Whoever asks for a precision and names no budget is given up on after so many set-ups, eight times the usual: the
-/// interval is a third as wide by then, and what is left of it is no matter of patience.
+/// The most set-ups with a precision and without a budget. By then the interval is a third as wide as with [`SETUPS`],
+/// and more set-ups narrow it too slowly.
 pub const MOST_SETUPS: usize = 8 * SETUPS;
 
 /// Something that can be set up and measured again and again.
 pub trait Measurer {
     /// Measures one more set-up.
     fn set_up(&mut self) -> SetUpEnd;
-    /// What the complete set-ups say so far, of every ratio that can be had here at all.
+    /// The estimates from the complete set-ups, one for each ratio that can be measured here.
     fn estimates(&self) -> Vec<Result<Estimate, Unusable>>;
-    /// The time that has passed since the measurement began.
+    /// The time since the measurement began.
     fn elapsed(&self) -> Duration;
 }
 
-/// How much is to be measured.
+/// How much to measure.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Effort {
-    /// Set-ups at least, where the time allows.
+    /// The fewest set-ups, if the time allows.
     pub at_least: usize,
-    /// Set-ups at most.
+    /// The most set-ups.
     pub at_most: usize,
-    /// Between the two: until every ratio is known so well, as half of its interval's width (0.02: to 2 %).
+    /// Between the two, stop when the half-width of every interval is at most this (0.02 is 2 %). `None` means to
+    /// measure `at_most` set-ups.
     pub precision: Option<f64>,
-    /// Until so much time has passed; a set-up that would not end in time is not begun.
+    /// Stop after this time. A set-up that would not end in time does not begin. `None` means no limit.
     pub time: Option<Duration>,
-    /// At which level intervals are looked at.
+    /// The level of the intervals.
     pub alpha: f64,
 }
 
 /// Why no further set-up was made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TrialEnd {
-    /// Every ratio is known as well as was asked for.
+    /// Every ratio is precise enough.
     Precise,
     /// All set-ups were made.
     Full,
-    /// The time was over.
+    /// The time limit was reached.
     OutOfTime,
-    /// It was called off from outside.
+    /// The measurement was called off.
     CalledOff,
-    /// Nobody is left to be measured.
+    /// Every contestant failed.
     NobodyLeft,
 }
 
-/// Lets `measurer` make set-ups as `effort` says.
+/// Makes set-ups with `measurer` as `effort` says.
 ///
-/// Looking after each set-up whether the interval is narrow enough makes it a little too narrow: set-ups that agree by
-/// chance end the measurement. With eight at least this is below what Holm's correction adds.
+/// Checking the precision after each set-up makes intervals a little too narrow, because set-ups that agree by chance
+/// end the measurement. With at least eight set-ups the effect is smaller than what Holm's correction adds.
 pub fn run(measurer: &mut dyn Measurer, effort: &Effort) -> TrialEnd {
     let (mut setups, mut longest) = (0, Duration::ZERO);
     loop {
@@ -95,10 +96,10 @@ fn is_precise(measurer: &dyn Measurer, precision: f64, alpha: f64) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::super::stats::Pair;
     use super::*;
+    use crate::stats::Pair;
 
-    /// Set-ups of one second each whose ratios lie `spread` around 1, alternately above and below.
+    /// Set-ups of one second each. Their ratios lie alternately `spread` above and below 1.
     struct Simulated {
         spread: f64,
         pairs: Vec<Pair>,
@@ -167,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn what_ends_from_outside_ends_at_once() {
+    fn the_trial_ends_at_once_if_a_set_up_cannot_go_on() {
         for (ends, end) in
             [(SetUpEnd::CalledOff, TrialEnd::CalledOff), (SetUpEnd::NobodyLeft, TrialEnd::NobodyLeft)]
         {

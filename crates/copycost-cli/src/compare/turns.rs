@@ -1,36 +1,37 @@
-//! How the time of a set-up is divided into turns.
+//! Divides the time of a set-up into turns.
 
 use std::time::Duration;
 
-/// A turn should last about this long: well above the 10 to 20 ms in which a window opens and closes, well below the
+/// The usual length of a turn: well above the 10 to 20 ms in which a window opens and closes, and well below the
 /// seconds over which a machine drifts.
 const TURN: Duration = Duration::from_millis(80);
 
-/// A shorter turn would mostly be its own beginning.
+/// The shortest turn. A shorter one would consist mostly of its beginning.
 const SHORTEST_TURN: Duration = Duration::from_millis(10);
 
-/// Where a budget has to hold the opening and closing of windows too, a turn should be at least as long as these take.
+/// The shortest turn within a budget that also covers opening and closing windows: at least as long as these take.
 const FRUGAL_TURN: Duration = Duration::from_millis(20);
 
-/// What a set-up costs beside its turns, for each path: connections, threads, messages, and 20 ms of warming up
-/// (40 ms measured for hot messages).
+/// The time of a set-up without its turns, for each path: connections, threads, messages, and 20 ms of warming up (40
+/// ms measured for hot messages).
 const BUILDING: Duration = Duration::from_millis(40);
 
-/// What a turn costs beside its window: asking ahead, and receiving the rest (15 ms measured).
+/// The time of a turn without its window: requesting ahead, and receiving the rest (15 ms measured).
 const OPENING: Duration = Duration::from_millis(15);
 
-/// With many clients a set-up costs more: two sockets and two threads for each client.
+/// The time of a set-up for each of many clients: two sockets and two threads.
 const BUILDING_EACH: Duration = Duration::from_micros(1_000);
 
-/// Likewise a turn: each pair of threads must get the CPU before the window opens, and again after it is over.
+/// The time of a turn for each of many clients: each pair of threads needs the CPU before the window opens, and again
+/// after it closes.
 const OPENING_EACH: Duration = Duration::from_micros(600);
 
-/// What a set-up of one path with so many clients costs beside its turns.
+/// The time of a set-up of one path with `clients` clients, without its turns.
 pub fn building(clients: usize) -> Duration {
     BUILDING.max(BUILDING_EACH * count(clients))
 }
 
-/// What a turn with so many clients costs beside its window.
+/// The time of a turn with `clients` clients, without its window.
 pub fn opening(clients: usize) -> Duration {
     OPENING.max(OPENING_EACH * count(clients))
 }
@@ -42,16 +43,16 @@ fn count(number: usize) -> u32 {
 /// The turns of each path in a set-up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Turns {
-    /// Rows of the schedule: turns of each path.
+    /// Rows of the schedule, which is the number of turns of each path.
     pub rows: usize,
-    /// The length of each.
+    /// The length of each turn.
     pub length: Duration,
 }
 
 impl Turns {
-    /// Whole blocks of turns of about 80 ms that make up `time` for each path; where there is not the time for a
-    /// block of turns of 10 ms, fewer rows, and the next set-up goes on in the block. A turn of many clients is as long as
-    /// its opening and closing takes, or most of the time would go there.
+    /// Whole blocks of turns of about 80 ms that fill `time` for each path. If the time is too short for a block of 10
+    /// ms turns, there are fewer rows and the next set-up continues the block. With many clients, a turn is at least as
+    /// long as its opening and closing, which would otherwise take most of the time.
     pub fn of(time: Duration, rows_per_block: usize, clients: usize) -> Self {
         let block = rows_per_block.max(1);
         let blocks = (time.as_secs_f64() / TURN.as_secs_f64() / block as f64).round() as usize;
@@ -59,7 +60,7 @@ impl Turns {
         Self::within(time, blocks.max(1) * block, shortest)
     }
 
-    /// What fits into `share`, the wall time of one set-up of `paths` paths, one block at the most.
+    /// The turns that fit into `share`, the wall time of one set-up of `paths` paths; at most one block.
     pub fn within_share(share: Duration, paths: usize, rows_per_block: usize, clients: usize) -> Self {
         let opening = opening(clients);
         let time = (share / count(paths.max(1))).saturating_sub(building(clients));
@@ -105,19 +106,19 @@ mod tests {
 
     #[test]
     fn a_share_holds_building_and_opening_too() {
-        // A long share: a whole block of the longest turns, and more set-ups instead of more turns.
+        // A long share gives one block of the longest turns; more time makes more set-ups.
         assert_eq!(Turns::within_share(ms(60_000), 3, 6, 8), Turns { rows: 6, length: ms(80) });
         // 3 × (40 + 3 × (28 + 15)) = 507 ms
         let turns = Turns::within_share(ms(507), 3, 6, 8);
         assert_eq!((turns.rows, turns.length.as_millis()), (3, 28));
-        // Nothing fits: the least that can be measured all the same.
+        // If nothing fits, the minimum is measured anyway.
         assert_eq!(Turns::within_share(ms(1), 3, 6, 8), Turns { rows: 1, length: ms(10) });
         assert_eq!(Turns::within_share(ms(0), 0, 0, 8), Turns { rows: 1, length: ms(10) });
     }
 
     #[test]
     fn turns_of_many_clients_are_few_and_long() {
-        // Half a second in eight set-ups: six turns of 10 ms, each of which 64 clients would take 40 ms to open.
+        // Half a second in eight set-ups gives six turns of 10 ms, but 64 clients take 40 ms to open each.
         let turns = |clients| Turns::of(Duration::from_micros(62_500), 6, clients);
         assert_eq!(turns(8).rows, 6);
         assert_eq!(turns(64), Turns { rows: 1, length: Duration::from_micros(62_500) });

@@ -1,8 +1,8 @@
-//! In what two runs differ that measured the same thing.
+//! The differences between the conditions of two runs of the same measurement.
 
 use super::Conditions;
 
-/// A condition that every version has recorded: what it is called, and how it is read.
+/// The name of a condition that every version has recorded, and the function that reads it.
 type ConditionField = (&'static str, fn(&Conditions) -> String);
 
 const ALWAYS: [ConditionField; 7] = [
@@ -15,31 +15,32 @@ const ALWAYS: [ConditionField; 7] = [
     ("TCP_NODELAY", |c| c.nodelay.to_string()),
 ];
 
-/// Of [`ALWAYS`], those that are known before there is a connection.
+/// The first entries of [`ALWAYS`]: those that are known before there is a connection.
 const BEFORE_CONNECTING: usize = 3;
 
 impl Conditions {
-    /// In what an earlier run differs, each as `what: … there, … here`. What one of the two did not record is passed
-    /// over.
+    /// The differences from an earlier run, each as `name: … there, … here`. A condition that one of the two runs did
+    /// not record is skipped.
     pub fn differences(&self, before: &Self) -> Vec<String> {
         self.differing(before, ALWAYS.len())
     }
 
-    /// The same of what is known before anything was measured now.
+    /// Like [`Self::differences`], without the conditions of connections: for use before anything is measured.
     pub fn differences_so_far(&self, before: &Self) -> Vec<String> {
         self.differing(before, BEFORE_CONNECTING)
     }
 
-    /// Of all differences those that somebody has set and can set back: the interface's and the system's. Where these
-    /// differ, nothing is said of the paths; a comparison with another kernel or another machine is what it says.
+    /// The differences that a user can set back: those of the interface and of the system settings. If these differ, a
+    /// changed result says nothing about the send paths, whereas another kernel or machine may be the very subject of
+    /// the comparison.
     pub fn differences_of_settings(&self, before: &Self) -> Vec<String> {
         self.differing(before, 0)
     }
 
     fn differing(&self, before: &Self, always: usize) -> Vec<String> {
         let mut differing = Differing(Vec::new());
-        for (what, of) in &ALWAYS[..always] {
-            differing.compare(what, &of(before), &of(self));
+        for (name, read) in &ALWAYS[..always] {
+            differing.compare(name, &read(before), &read(self));
         }
         if always > 0 {
             differing.compare_known(&before.system.hardware_and_libc(), &self.system.hardware_and_libc());
@@ -55,17 +56,17 @@ impl Conditions {
 struct Differing(Vec<String>);
 
 impl Differing {
-    fn compare(&mut self, what: &str, there: &str, here: &str) {
+    fn compare(&mut self, name: &str, there: &str, here: &str) {
         if there != here {
             let shown = |value: &str| if value.is_empty() { "none".to_owned() } else { value.to_owned() };
-            self.0.push(format!("{what}: {} there, {} here", shown(there), shown(here)));
+            self.0.push(format!("{name}: {} there, {} here", shown(there), shown(here)));
         }
     }
 
     fn compare_known(&mut self, there: &[(&'static str, String)], here: &[(&'static str, String)]) {
-        for (what, value) in here {
-            if let Some((_, old)) = there.iter().find(|(name, _)| name == what) {
-                self.compare(what, old, value);
+        for (name, value) in here {
+            if let Some((_, old)) = there.iter().find(|(other, _)| other == name) {
+                self.compare(name, old, value);
             }
         }
     }
@@ -82,7 +83,7 @@ mod tests {
     }
 
     #[test]
-    fn what_differs_is_named_and_what_was_not_recorded_is_passed_over() {
+    fn differences_are_listed_and_unrecorded_conditions_are_skipped() {
         assert_eq!(of(65_536).differences(&of(65_536)), Vec::<String>::new());
         assert_eq!(of(1500).differences(&of(65_536)), ["MTU: 65536 there, 1500 here"]);
         assert_eq!(of(1500).differences(&Conditions::default()), Vec::<String>::new());

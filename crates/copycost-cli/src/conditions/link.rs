@@ -1,4 +1,5 @@
-//! The interface that the bytes leave by: it decides how large segments are, who cuts them, and when they go.
+//! The interface that sends the data. It decides how large the segments are, whether the kernel or the device cuts
+//! them, and when they leave.
 
 use std::net::IpAddr;
 
@@ -10,18 +11,19 @@ use copycost::internals::sys::rtnetlink;
 /// An interface as it was when the run began.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct LinkConditions {
-    /// Its name.
+    /// The interface's name, for example `eth0`.
     pub interface: String,
-    /// 4 or 6.
+    /// The IP version of the connections: 4 or 6.
     pub ip_version: u8,
-    /// Its MTU in bytes.
+    /// The MTU in bytes.
     pub mtu: u32,
-    /// Its queueing disciplines: `noqueue`, `mq, fq_codel`.
+    /// The queueing disciplines: `noqueue`, or `mq, fq_codel`.
     pub qdisc: String,
-    /// What they do to rate and time; null where they only queue.
+    /// How the disciplines limit the rate or delay packets; null if they only queue.
     #[serde(default)]
     pub shaping: Option<String>,
-    /// Whether the device gathers packets from pieces of memory; null where the driver does not say, as below.
+    /// Whether the device can gather a packet from several pieces of memory. Null if the driver does not report it; the
+    /// same holds for the next four fields.
     #[serde(default)]
     pub scatter_gather: Option<bool>,
     /// Whether the device fills in checksums.
@@ -30,34 +32,35 @@ pub struct LinkConditions {
     /// Whether the device cuts large segments.
     #[serde(default)]
     pub tso: Option<bool>,
-    /// Whether the kernel cuts large segments late.
+    /// Whether the kernel cuts large segments just before the driver.
     #[serde(default)]
     pub gso: Option<bool>,
     /// Whether received segments are joined.
     #[serde(default)]
     pub gro: Option<bool>,
-    /// The largest packet that is cut late, in bytes; null on kernels that do not say, as below.
+    /// The largest packet for TSO and GSO, in bytes. Null on kernels that do not report it; the same holds for the next
+    /// two fields.
     #[serde(default)]
     pub gso_max_size: Option<u32>,
-    /// The most segments of such a packet.
+    /// The largest number of segments of such a packet.
     #[serde(default)]
     pub gso_max_segs: Option<u32>,
-    /// The largest packet that received segments are joined to, in bytes.
+    /// The largest packet that GRO joins received segments into, in bytes.
     #[serde(default)]
     pub gro_max_size: Option<u32>,
 }
 
 impl LinkConditions {
-    /// Those of the interface with this name in the network namespace of the calling thread, for connections to `peer`;
-    /// `None` where there is no such interface.
+    /// The conditions of `interface` in the calling thread's network namespace, for connections to `peer`; `None` if
+    /// there is no such interface.
     pub fn of(interface: &str, peer: IpAddr) -> Option<Self> {
         let link = rtnetlink::interfaces().ok()?.into_iter().find(|link| link.name == interface)?;
         let qdiscs = rtnetlink::qdiscs().unwrap_or_default();
-        let own = || qdiscs.iter().filter(|qdisc| qdisc.index == link.index);
-        let mut kinds: Vec<&str> = own().map(|qdisc| qdisc.kind.as_str()).collect();
+        let of_link = || qdiscs.iter().filter(|qdisc| qdisc.index == link.index);
+        let mut kinds: Vec<&str> = of_link().map(|qdisc| qdisc.kind.as_str()).collect();
         kinds.dedup();
-        let shaping: Vec<String> = own()
-            .filter_map(|qdisc| qdisc.shaping.as_ref().map(|does| format!("{} {does}", qdisc.kind)))
+        let shaping: Vec<String> = of_link()
+            .filter_map(|qdisc| qdisc.shaping.as_ref().map(|effect| format!("{} {effect}", qdisc.kind)))
             .collect();
         let offloads: Option<Offloads> = Ethtool::open().and_then(|ethtool| ethtool.offloads(interface)).ok();
         Some(Self {
@@ -77,7 +80,7 @@ impl LinkConditions {
         })
     }
 
-    /// Why its figures are not those of sending, where a discipline decides over them.
+    /// A warning for the record if a queueing discipline limits throughput or latency; `None` otherwise.
     pub fn flag(&self) -> Option<String> {
         let shaping = self.shaping.as_ref()?;
         Some(format!(
@@ -86,7 +89,7 @@ impl LinkConditions {
         ))
     }
 
-    /// Names and values of what is known, for people.
+    /// Names and values of the known conditions, to show to the user.
     pub fn known(&self) -> Vec<(&'static str, String)> {
         let some = |name, value: Option<String>| value.map(|value| (name, value));
         let on =
@@ -119,7 +122,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn loopback_has_all_that_the_kernel_tells() {
+    fn loopback_conditions_are_read_from_the_kernel() {
         let link = LinkConditions::of("lo", IpAddr::from([127, 0, 0, 1])).unwrap();
         assert_eq!((link.interface.as_str(), link.ip_version, link.tso.is_some()), ("lo", 4, true));
         assert!(link.known().iter().any(|(name, value)| *name == "MTU" && *value == link.mtu.to_string()));
@@ -127,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn only_what_shapes_is_a_flag() {
+    fn only_shaping_raises_a_flag() {
         let plain =
             LinkConditions { interface: "lo".into(), qdisc: "noqueue".into(), ..LinkConditions::default() };
         assert_eq!(plain.flag(), None);

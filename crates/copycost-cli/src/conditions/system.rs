@@ -1,4 +1,4 @@
-//! What the kernel and the CPUs are set to, as far as it moves figures.
+//! Settings of the kernel and the CPUs that affect the results.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -8,32 +8,31 @@ use serde::{Deserialize, Serialize};
 
 use copycost::internals::sys::{c_library, sched};
 
-/// Settings of the machine. What is not known is `None`, also in results of versions that did not ask.
+/// Settings of the machine. An unknown setting is `None`, also in results of versions that did not record it.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct SystemConditions {
-    /// When memory lies on transparent huge pages: `always`, `madvise` or `never`.
+    /// When the kernel uses transparent huge pages: `always`, `madvise` or `never`.
     #[serde(default)]
     pub transparent_huge_pages: Option<String>,
-    /// What the kernel does against faults of the CPU, by fault: each costs something at every system call.
+    /// The kernel's mitigations by CPU vulnerability. Most add cost to every system call.
     #[serde(default)]
     pub mitigations: BTreeMap<String, String>,
-    /// net.core.optmem_max in bytes: notifications of zero-copy sends that a socket may have unread.
+    /// net.core.optmem_max in bytes: limits the unread zero-copy notifications of a socket.
     #[serde(default)]
     pub optmem_max: Option<u64>,
-    /// The frequency governors of the CPUs that the process may use.
+    /// The frequency governors of the CPUs that the process may use, joined by ` and `.
     #[serde(default)]
     pub governor: Option<String>,
-    /// The C library, whose memcpy and whose allocator the program uses: `glibc 2.36`, with GLIBC_TUNABLES where that is
-    /// set.
+    /// The C library, which provides memcpy and the allocator: `glibc 2.36`, with GLIBC_TUNABLES if that is set.
     #[serde(default)]
     pub c_library: Option<String>,
-    /// The revision of the CPUs' microcode.
+    /// The microcode revisions of the CPUs, joined by ` and `.
     #[serde(default)]
     pub microcode: Option<String>,
 }
 
 impl SystemConditions {
-    /// Those of this machine.
+    /// The settings of this machine, with the governors of the CPUs that this process may use.
     pub fn here() -> Self {
         let tunables = std::env::var("GLIBC_TUNABLES").ok().filter(|tunables| !tunables.is_empty());
         let tunables = tunables.map_or_else(String::new, |tunables| format!(" (GLIBC_TUNABLES={tunables})"));
@@ -61,16 +60,17 @@ impl SystemConditions {
         }
     }
 
-    /// Names and values of the C library and the microcode, as far as they are known.
+    /// Names and values of the C library and the microcode, if known.
     pub fn hardware_and_libc(&self) -> Vec<(&'static str, String)> {
         let all = [("C library", &self.c_library), ("microcode", &self.microcode)];
         all.into_iter().filter_map(|(name, value)| Some((name, value.clone()?))).collect()
     }
 
-    /// Names and values of what somebody has set, as far as it is known, for people.
+    /// Names and values of the known settings that a user can change, to show to the user.
     pub fn known(&self) -> Vec<(&'static str, String)> {
-        let mitigated = self.mitigations.iter().filter(|(_, does)| does.as_str() != "Not affected");
-        let mitigations: Vec<String> = mitigated.map(|(fault, does)| format!("{fault}: {does}")).collect();
+        let mitigated = self.mitigations.iter().filter(|(_, status)| status.as_str() != "Not affected");
+        let mitigations: Vec<String> =
+            mitigated.map(|(fault, status)| format!("{fault}: {status}")).collect();
         let some = |name, value: Option<String>| value.map(|value| (name, value));
         let all = [
             some("transparent huge pages", self.transparent_huge_pages.clone()),
@@ -82,7 +82,7 @@ impl SystemConditions {
     }
 }
 
-/// The revisions in a text of /proc/cpuinfo, of x86.
+/// The microcode revisions in the text of /proc/cpuinfo; only x86 has them.
 fn microcode(cpuinfo: &str) -> Option<String> {
     let lines = cpuinfo.lines().filter(|line| line.starts_with("microcode"));
     let mut revisions: Vec<_> = lines.filter_map(|line| Some(line.split_once(':')?.1.trim())).collect();
@@ -94,8 +94,8 @@ fn microcode(cpuinfo: &str) -> Option<String> {
 fn mitigations(folder: &Path) -> BTreeMap<String, String> {
     let entries = fs::read_dir(folder).into_iter().flatten().flatten();
     let of = |entry: fs::DirEntry| {
-        let does = fs::read_to_string(entry.path()).ok()?.trim().to_owned();
-        Some((entry.file_name().into_string().ok()?, does))
+        let status = fs::read_to_string(entry.path()).ok()?.trim().to_owned();
+        Some((entry.file_name().into_string().ok()?, status))
     };
     entries.filter_map(of).collect()
 }
@@ -105,7 +105,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn settings_are_read_where_they_are() {
+    fn settings_are_read_from_their_files() {
         let root = tempfile::tempdir().unwrap();
         assert_eq!(SystemConditions::below(root.path(), &[0]), SystemConditions::default());
         assert_eq!(SystemConditions::default().known(), []);

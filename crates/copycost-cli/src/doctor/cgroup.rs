@@ -1,4 +1,4 @@
-//! What control groups take away: CPU time by cpu.max (v2) or cpu.cfs_quota_us (v1), and memory.
+//! Limits of control groups: CPU time by cpu.max (v2) or cpu.cfs_quota_us (v1), and memory.
 //!
 //! A throttled thread stops for the rest of the period, usually up to 100 ms, in the middle of a message. Sources:
 //! Documentation/admin-guide/cgroup-v2.rst, Documentation/scheduler/sched-bwc.rst.
@@ -12,22 +12,22 @@ use super::PlannedRun;
 use super::finding::CheckResult;
 use super::machine::Unread;
 
-/// A limit in CPUs, where it was found, and how to lift it.
+/// A limit in CPUs, the file that sets it, and the command that lifts it.
 struct Quota {
     cpus: f64,
     file: String,
     lift: String,
 }
 
-/// The tightest CPU quota from this process' group up to the root, against the CPUs planned; and whether the groups are
-/// being stopped now. What they were since they were made may be long ago.
+/// Checks the tightest CPU quota from the group of this process up to the root against the planned CPUs. Also checks
+/// whether a group is throttled now; the total since its creation may be old.
 pub(super) fn quota(machine: &Machine, plan: &PlannedRun) -> Result<CheckResult, Unread> {
     let directories = directories(machine, "cpu")?;
     let mut tightest: Option<Quota> = None;
     for directory in &directories {
         let here = [v2(machine, directory)?, v1(machine, directory)?];
         for quota in here.into_iter().flatten() {
-            if tightest.as_ref().is_none_or(|so_far| quota.cpus < so_far.cpus) {
+            if tightest.as_ref().is_none_or(|lowest| quota.cpus < lowest.cpus) {
                 tightest = Some(quota);
             }
         }
@@ -46,11 +46,11 @@ pub(super) fn quota(machine: &Machine, plan: &PlannedRun) -> Result<CheckResult,
             format!(" In the last {} ms it stopped the group {times} times.", machine.facts.watch.as_millis())
         }
     };
-    let sentence = format!("{file} allows {cpus:.2} CPUs; the plan keeps {used} busy.{now}");
+    let message = format!("{file} allows {cpus:.2} CPUs; the plan keeps {used} busy.{now}");
     if cpus >= used as f64 && stopped == 0 {
-        return Ok(CheckResult::ready(sentence));
+        return Ok(CheckResult::ready(message));
     }
-    Ok(CheckResult::distorts(sentence)
+    Ok(CheckResult::distorts(message)
         .effect("Threads stop in the middle of a message until the next period begins.")
         .fix(format!("{lift} (a container: start it without --cpus)")))
 }
@@ -60,11 +60,11 @@ fn v2(machine: &Machine, directory: &str) -> Result<Option<Quota>, Unread> {
     let Some(text) = machine.read_if_there(&file)? else {
         return Ok(None);
     };
-    let words: Vec<&str> = text.split_whitespace().collect();
-    if words.first() == Some(&"max") {
+    let fields: Vec<&str> = text.split_whitespace().collect();
+    if fields.first() == Some(&"max") {
         return Ok(None);
     }
-    let [quota, period] = words[..] else {
+    let [quota, period] = fields[..] else {
         return Err(Unread::strange(&file, &text));
     };
     let (Ok(quota), Ok(period)) = (quota.parse::<u64>(), period.parse::<u64>()) else {
@@ -76,7 +76,7 @@ fn v2(machine: &Machine, directory: &str) -> Result<Option<Quota>, Unread> {
 
 fn v1(machine: &Machine, directory: &str) -> Result<Option<Quota>, Unread> {
     let file = format!("{directory}/cpu.cfs_quota_us");
-    // -1 is no quota.
+    // -1 means no quota.
     let quota = machine.number_if_there::<i64>(&file)?.filter(|&quota| quota > 0);
     let Some(quota) = quota else {
         return Ok(None);
@@ -86,7 +86,7 @@ fn v1(machine: &Machine, directory: &str) -> Result<Option<Quota>, Unread> {
     Ok(Some(Quota { cpus: quota as f64 / period.max(1) as f64, file, lift }))
 }
 
-/// How often all of the groups together were stopped since each was made.
+/// The number of times that the groups were throttled since their creation, summed over all groups.
 fn throttlings(machine: &Machine, directories: &[String]) -> Result<u64, Unread> {
     let mut sum = 0u64;
     for directory in directories {
@@ -100,7 +100,7 @@ fn throttlings(machine: &Machine, directories: &[String]) -> Result<u64, Unread>
     Ok(sum)
 }
 
-/// The memory that control groups leave: a process that takes more is killed without a word.
+/// Checks the memory that control groups allow. The kernel kills a process that uses more, without an error message.
 pub(super) fn memory(machine: &Machine, plan: &PlannedRun) -> Result<CheckResult, Unread> {
     if machine.read_if_there("/proc/self/cgroup")?.is_none() {
         return Ok(CheckResult::note("This kernel has no control groups."));
@@ -110,13 +110,13 @@ pub(super) fn memory(machine: &Machine, plan: &PlannedRun) -> Result<CheckResult
     else {
         return Ok(CheckResult::ready("No control group limits the memory."));
     };
-    // Whole numbers of MiB, the limit rounded down and what is needed up.
+    // Whole MiB: limits are rounded down, and the need is rounded up.
     let mib = |bytes: u64| format!("{} MiB", bytes >> 20);
     let needed = plan.buffered().saturating_add(plan.messages());
-    let sentence = format!("The control group {group} allows {}, and {} are left.", mib(limit), mib(bytes));
+    let message = format!("The control group {group} allows {}, and {} are left.", mib(limit), mib(bytes));
     let fix = format!("raise the limit of {group} (a container: start it with a larger --memory)");
     if needed > bytes / 2 {
-        return Ok(CheckResult::distorts(sentence)
+        return Ok(CheckResult::distorts(message)
             .effect(format!(
                 "The plan's messages and full socket buffers need {}: copycost refuses cells, or the kernel \
                  kills the process.",
@@ -124,14 +124,14 @@ pub(super) fn memory(machine: &Machine, plan: &PlannedRun) -> Result<CheckResult
             ))
             .fix(fix));
     }
-    Ok(CheckResult::note(sentence)
+    Ok(CheckResult::note(message)
         .effect(
             "Messages may take half of that; cells that need more, as with `--footprint cold`, are refused.",
         )
         .fix(fix))
 }
 
-/// The directories of this process' groups that may hold a limit of `controller`: its own, then each parent.
+/// The directories that may hold a limit of `controller`: that of this process's group, then those of its parents.
 fn directories(machine: &Machine, controller: &str) -> Result<Vec<String>, Unread> {
     let Some(groups) = machine.read_if_there("/proc/self/cgroup")? else {
         return Ok(Vec::new());

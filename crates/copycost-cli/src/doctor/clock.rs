@@ -1,7 +1,8 @@
-//! How fast the CPUs run, how much of them the hypervisor takes, and whether softirq time is booked on threads.
+//! How fast the CPUs run, how much of their time the hypervisor takes, and whether threads are charged for softirq
+//! work.
 //!
-//! CPU time per byte is the headline figure: a clock that moves, time that is stolen and work that is charged to
-//! nobody all change it without any change in what was sent.
+//! CPU time per byte is the main result. A changing clock rate, stolen time and work that no thread is charged for all
+//! change it, although the sender does the same work.
 
 use std::process::{Command, Stdio};
 
@@ -11,7 +12,7 @@ use super::facts::Support;
 use super::finding::CheckResult;
 use super::machine::Unread;
 
-/// The frequency governor of the allowed CPUs.
+/// Checks the frequency governors of the allowed CPUs.
 pub(super) fn governor(machine: &Machine, _: &PlannedRun) -> Result<CheckResult, Unread> {
     let mut seen: Vec<String> = Vec::new();
     for cpu in &machine.facts.allowed_cpus {
@@ -36,9 +37,9 @@ pub(super) fn governor(machine: &Machine, _: &PlannedRun) -> Result<CheckResult,
         .fix("echo performance | tee /sys/devices/system/cpu/cpu*/cpufreq/scaling_governor"))
 }
 
-/// Turbo or boost: a clock that depends on how many cores are busy and how warm they are.
+/// Checks turbo or boost, which make the clock rate depend on the load and the temperature of the cores.
 pub(super) fn turbo(machine: &Machine, _: &PlannedRun) -> Result<CheckResult, Unread> {
-    // intel_pstate has a switch of its own, with the opposite sense (Documentation/admin-guide/pm/).
+    // intel_pstate has its own switch with the opposite meaning (Documentation/admin-guide/pm/).
     const SWITCHES: [(&str, u64, &str); 2] = [
         ("/sys/devices/system/cpu/intel_pstate/no_turbo", 0, "1"),
         ("/sys/devices/system/cpu/cpufreq/boost", 1, "0"),
@@ -57,30 +58,31 @@ pub(super) fn turbo(machine: &Machine, _: &PlannedRun) -> Result<CheckResult, Un
     Ok(CheckResult::note("No turbo switch is visible, so turbo may be on."))
 }
 
-/// CPU time that the hypervisor gave to others since boot.
+/// Checks the CPU time that the hypervisor gave to other guests since boot.
 pub(super) fn steal(machine: &Machine, _: &PlannedRun) -> Result<CheckResult, Unread> {
-    // Paths within 2 % count as equal; a per cent of steal can hide or invent half of that.
+    // Paths within 2 % count as equal; 1 % of stolen time can hide or fake half of that.
     const TOO_MUCH_PERCENT: f64 = 1.0;
     const PATH: &str = "/proc/stat";
     let text = machine.read(PATH)?;
     let line = text.lines().next().unwrap_or_default();
-    // cpu user nice system idle iowait irq softirq steal guest guest_nice, in ticks; guest is part of user. proc_stat(5)
+    // cpu user nice system idle iowait irq softirq steal guest guest_nice, in ticks; guest is part of user.
+    // proc_stat(5)
     let ticks: Option<Vec<u64>> = line
         .strip_prefix("cpu ")
-        .and_then(|rest| rest.split_whitespace().take(8).map(|word| word.parse().ok()).collect());
+        .and_then(|rest| rest.split_whitespace().take(8).map(|field| field.parse().ok()).collect());
     let ticks = ticks.filter(|ticks| ticks.len() == 8).ok_or_else(|| Unread::strange(PATH, line))?;
     let total = ticks.iter().fold(0u64, |sum, &tick| sum.saturating_add(tick)).max(1);
     let percent = 100.0 * ticks[7] as f64 / total as f64;
-    let told = format!("The hypervisor took {percent:.2} % of the CPU time since boot.");
+    let message = format!("The hypervisor took {percent:.2} % of the CPU time since boot.");
     if percent < TOO_MUCH_PERCENT {
-        return Ok(CheckResult::ready(told));
+        return Ok(CheckResult::ready(message));
     }
-    Ok(CheckResult::distorts(told)
+    Ok(CheckResult::distorts(message)
         .effect("Stolen time passes on the wall clock and in no thread's CPU time.")
         .fix("use a machine with dedicated CPUs, or repeat when the host is quiet"))
 }
 
-/// IRQ_TIME_ACCOUNTING: with it a thread's own clock leaves out softirq, where loopback does its copies.
+/// Checks IRQ_TIME_ACCOUNTING. With it thread clocks exclude softirq work, in which loopback makes its copies.
 pub(super) fn irq_time(machine: &Machine, _: &PlannedRun) -> Result<CheckResult, Unread> {
     let (on, source) = match irq_accounting(machine)? {
         None => {
@@ -96,12 +98,12 @@ pub(super) fn irq_time(machine: &Machine, _: &PlannedRun) -> Result<CheckResult,
             "IRQ_TIME_ACCOUNTING is off ({source}): thread clocks include softirq."
         )));
     }
-    let told = format!("IRQ_TIME_ACCOUNTING is on ({source}): thread clocks leave out softirq.");
+    let message = format!("IRQ_TIME_ACCOUNTING is on ({source}): thread clocks leave out softirq.");
     if machine.facts.task_clock == Support::Present {
-        return Ok(CheckResult::note(told)
+        return Ok(CheckResult::note(message)
             .effect("copycost counts with the perf event task-clock, which includes it."));
     }
-    Ok(CheckResult::distorts(told)
+    Ok(CheckResult::distorts(message)
         .effect(
             "The perf event task-clock, which includes it, cannot be opened: copycost gives no verdict on \
              senders.",
@@ -109,7 +111,7 @@ pub(super) fn irq_time(machine: &Machine, _: &PlannedRun) -> Result<CheckResult,
         .fix("sysctl -w kernel.perf_event_paranoid=1"))
 }
 
-/// Whether the option is set, and where that was found.
+/// Whether the option is set, and the file that says so; `None` if no file does.
 fn irq_accounting(machine: &Machine) -> Result<Option<(bool, String)>, Unread> {
     const OPTION: &str = "CONFIG_IRQ_TIME_ACCOUNTING=y";
     let has = |config: &str| config.lines().any(|line| line == OPTION);
@@ -124,16 +126,16 @@ fn irq_accounting(machine: &Machine) -> Result<Option<(bool, String)>, Unread> {
     if let Some(config) = unpacked(machine, "/proc/config.gz") {
         return Ok(Some((has(&config), "/proc/config.gz".into())));
     }
-    // The option is what compiles this function (kernel/sched/cputime.c); names are listed even to those who may not
-    // see addresses. An empty list is a kernel without KALLSYMS.
+    // This function exists only with the option (kernel/sched/cputime.c). The kernel lists names even to users who may
+    // not see addresses. An empty list means a kernel without KALLSYMS.
     let symbols = machine.read_if_there("/proc/kallsyms")?.filter(|text| !text.is_empty());
     Ok(symbols.map(|text| {
-        let there = text.lines().any(|line| line.split_whitespace().nth(2) == Some("irqtime_account_irq"));
-        (there, "/proc/kallsyms".into())
+        let on = text.lines().any(|line| line.split_whitespace().nth(2) == Some("irqtime_account_irq"));
+        (on, "/proc/kallsyms".into())
     }))
 }
 
-/// The text of a gzip file, by the gzip command: one file is not worth a decompressor in this crate.
+/// The text of a gzip file. It runs the gzip command, because one file does not justify a dependency on a decompressor.
 fn unpacked(machine: &Machine, path: &str) -> Option<String> {
     if !machine.has(path) {
         return None;

@@ -1,6 +1,6 @@
-//! Which CPUs the threads get: how many, which of them share a core, and who narrowed the choice.
+//! The CPUs for the threads: how many there are, which of them share a core, and what restricts them.
 //!
-//! copycost pins its threads, so it is the number and the kind of CPUs that matter, not the scheduler's mood.
+//! copycost pins its threads, so the number and the kind of the CPUs matter, not the decisions of the scheduler.
 
 use super::Machine;
 use super::PlannedRun;
@@ -11,7 +11,7 @@ const ONLINE: &str = "/sys/devices/system/cpu/online";
 
 const UNKNOWN: &str = "The CPUs that this process may use are not known.";
 
-/// The CPUs allowed, against the threads planned.
+/// Checks the number of allowed CPUs against the planned threads.
 pub(super) fn cpus(machine: &Machine, plan: &PlannedRun) -> Result<CheckResult, Unread> {
     let allowed = machine.facts.allowed_cpus.len() as u64;
     let threads = plan.threads_here();
@@ -29,15 +29,15 @@ pub(super) fn cpus(machine: &Machine, plan: &PlannedRun) -> Result<CheckResult, 
             .effect("Both ends and the rest of the system take turns on it; `split` cannot run.")
             .fix(fix));
     }
-    let told = format!("{allowed} CPUs for {threads} threads.");
+    let message = format!("{allowed} CPUs for {threads} threads.");
     if plan.most_clients() <= allowed {
-        return Ok(CheckResult::ready(told));
+        return Ok(CheckResult::ready(message));
     }
-    Ok(CheckResult::note(told)
+    Ok(CheckResult::note(message)
         .effect(format!("Cells with more than {allowed} clients also measure how threads take turns.")))
 }
 
-/// Whether a cpuset or a mask hides CPUs of this machine.
+/// Checks whether a cpuset or an affinity mask excludes CPUs of this machine.
 pub(super) fn cpuset(machine: &Machine, _: &PlannedRun) -> Result<CheckResult, Unread> {
     let online = online(machine)?;
     let allowed = &machine.facts.allowed_cpus;
@@ -47,18 +47,18 @@ pub(super) fn cpuset(machine: &Machine, _: &PlannedRun) -> Result<CheckResult, U
     if allowed.len() >= online.len() {
         return Ok(CheckResult::ready(format!("Every online CPU may be used ({}).", spell_cpus(allowed))));
     }
-    let told = format!(
+    let message = format!(
         "{} of {} online CPUs may be used ({}): a cpuset or taskset excludes the others.",
         allowed.len(),
         online.len(),
         spell_cpus(allowed)
     );
-    Ok(CheckResult::note(told)
+    Ok(CheckResult::note(message)
         .effect("Processes on the others share caches and memory with the measurement.")
         .fix(format!("taskset -pc {} $$ (a container: start it without --cpuset-cpus)", spell_cpus(&online))))
 }
 
-/// Whether two of the allowed CPUs are threads of one core.
+/// Checks whether two of the allowed CPUs are threads of one core.
 pub(super) fn smt(machine: &Machine, _: &PlannedRun) -> Result<CheckResult, Unread> {
     let allowed = &machine.facts.allowed_cpus;
     let mut cores = Vec::new();
@@ -77,13 +77,13 @@ pub(super) fn smt(machine: &Machine, _: &PlannedRun) -> Result<CheckResult, Unre
     let Some(core) = shared else {
         return Ok(CheckResult::ready("No two of the allowed CPUs share a core."));
     };
-    let told = format!(
+    let message = format!(
         "{} CPUs are threads of {} cores (CPUs {} share one).",
         allowed.len(),
         cores.len(),
         spell_cpus(core)
     );
-    Ok(CheckResult::note(told)
+    Ok(CheckResult::note(message)
         .effect(format!(
             "Pairs fill whole cores first; with more than {} clients two pairs share a first-level cache.",
             cores.len()

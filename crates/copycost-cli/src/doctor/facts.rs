@@ -1,13 +1,13 @@
-//! What only system calls can tell about a machine.
+//! Facts about a machine that only system calls provide.
 //!
-//! Kept as plain data beside the files, so that a test describes a machine completely without owning one.
+//! They are plain data, so that a test can describe any machine with them and a tree of files.
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::time::Duration;
 
-use super::copying::CopyTime;
+use super::copies::CopyTime;
 use copycost::cost::opener::{CounterReach, Event, Opener, Perf};
 pub use copycost::internals::sys::ethtool::Offloads;
 pub use copycost::internals::sys::rtnetlink::Qdisc;
@@ -15,19 +15,20 @@ use copycost::internals::sys::rtnetlink::{self, Interface};
 use copycost::internals::sys::socket::has_zero_copy;
 use copycost::internals::sys::{ethtool::Ethtool, limits, memory, sched, text, uring};
 
-/// Whether the kernel can do something.
+/// Whether the kernel supports a feature.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Support {
-    /// Yes.
+    /// The feature works.
     Present,
-    /// No.
+    /// The kernel or the hardware lacks the feature.
     Absent,
-    /// Not told: forbidden, or not asked.
+    /// Not known: the test was forbidden or not made.
     #[default]
     Unknown,
 }
 
-/// Capabilities that count; each is false in a user namespace where the kernel asks for the initial one.
+/// Effective capabilities that matter here. A capability that the kernel checks in the initial user namespace is false
+/// in any other.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Capabilities {
     /// CAP_IPC_LOCK: pinned pages are not charged (mm_account_pinned_pages, net/core/skbuff.c).
@@ -38,7 +39,7 @@ pub struct Capabilities {
     pub perfmon: bool,
 }
 
-/// What io_uring offers.
+/// The state of io_uring.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum IoUring {
     /// A ring opens.
@@ -48,26 +49,26 @@ pub enum IoUring {
         /// IORING_OP_SENDMSG_ZC, Linux 6.1.
         sendmsg_zc: bool,
     },
-    /// No ring opens; the system's reason.
+    /// No ring opens. Holds the error message of the system.
     Refused(String),
 }
 
-/// A network interface.
+/// The properties of a network interface.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LinkFacts {
-    /// The driver's name, where it gives one.
+    /// The driver's name; `None` if the driver does not report it.
     pub driver: Option<String>,
-    /// Its offloads, where it tells them.
+    /// The offloads; `None` if the driver does not report them.
     pub offloads: Option<Offloads>,
-    /// Whether it is up, where the kernel tells.
+    /// Whether the interface is up; `None` if unknown.
     pub up: Option<bool>,
-    /// Its MTU in bytes, where the kernel tells.
+    /// The MTU in bytes; `None` if unknown.
     pub mtu: Option<u32>,
-    /// Its queueing disciplines.
+    /// All queueing disciplines of the interface.
     pub qdiscs: Vec<Qdisc>,
 }
 
-/// All of it.
+/// All facts about a machine that do not come from files.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Facts {
     /// Bytes of a page.
@@ -92,16 +93,16 @@ pub struct Facts {
     pub io_uring: IoUring,
     /// Interfaces by name.
     pub links: BTreeMap<String, LinkFacts>,
-    /// How long copies take, by the offsets of their ends; empty where that was not measured.
+    /// The times of copies by the offsets of their ends; empty if not measured.
     pub copies: Vec<CopyTime>,
-    /// How long the checks watch what changes with time: two periods of a CPU quota, 100 ms each where nobody has changed that.
+    /// How long checks observe values that change over time. The default is two periods of a CPU quota, 100 ms each.
     pub watch: Duration,
 }
 
 const TWO_PERIODS: Duration = Duration::from_millis(200);
 
 impl Default for Facts {
-    /// A machine of which nothing is known but that its pages have 4 KiB.
+    /// A machine with pages of 4 KiB of which nothing else is known.
     fn default() -> Facts {
         Facts {
             page_bytes: 4096,
@@ -122,9 +123,9 @@ impl Default for Facts {
 }
 
 impl Facts {
-    /// Asks this machine. What it does not tell stays unknown; nothing here fails.
+    /// The facts of this machine. A fact that cannot be read stays unknown.
     pub fn live() -> Facts {
-        // The same answer as capget(2), without unsafe code.
+        // The same information as capget(2), without unsafe code.
         let status = text::read("/proc/thread-self/status").unwrap_or_default();
         Facts {
             page_bytes: memory::page_size() as u64,
@@ -135,7 +136,7 @@ impl Facts {
                 &status,
                 &fs::read_to_string("/proc/self/uid_map").unwrap_or_default(),
             ),
-            // Not Cpus_allowed_list, which still has CPUs that are offline.
+            // Not from Cpus_allowed_list, which includes offline CPUs.
             allowed_cpus: sched::allowed_cpus().unwrap_or_default(),
             msg_zerocopy: supported(has_zero_copy()),
             task_clock: supported(Perf.open(Event::TaskClock, CounterReach::UserOnly).map(drop)),
@@ -153,7 +154,7 @@ impl Facts {
     }
 }
 
-/// A limit in force; `None`: no limit, or none known.
+/// The soft limit; `None` if there is none or it is unknown.
 fn soft(limit: io::Result<limits::Limit>) -> Option<u64> {
     limit.ok().map(|limit| limit.soft).filter(|soft| *soft != u64::MAX)
 }
@@ -162,7 +163,7 @@ fn supported(probe: io::Result<()>) -> Support {
     probe.map_or_else(|why| missing(&why), |()| Support::Present)
 }
 
-// "There is no such thing" is an answer; "you may not ask" is none.
+// An error such as ENOSYS proves that the feature is missing; one such as EPERM proves nothing.
 fn missing(why: &io::Error) -> Support {
     match why.raw_os_error() {
         Some(libc::ENOENT | libc::EOPNOTSUPP | libc::ENODEV | libc::ENOPROTOOPT | libc::ENOSYS) => {
@@ -172,7 +173,7 @@ fn missing(why: &io::Error) -> Support {
     }
 }
 
-/// Not from /sys/class/net, which shows the network namespace that mounted it.
+/// The interfaces by name. Not read from /sys/class/net, which shows the network namespace that mounted it.
 fn links() -> BTreeMap<String, LinkFacts> {
     let (Ok(ethtool), Ok(interfaces)) = (Ethtool::open(), rtnetlink::interfaces()) else {
         return BTreeMap::new();
@@ -199,8 +200,8 @@ fn capabilities(status: &str, uid_map: &str) -> Capabilities {
     const SYS_ADMIN: u64 = 1 << 21;
     const PERFMON: u64 = 1 << 38;
     let held = field(status, "CapEff:").and_then(|text| u64::from_str_radix(text, 16).ok()).unwrap_or(0);
-    // capable() asks in the initial user namespace, which is the one that maps every id to itself; what the root of
-    // a rootless container holds does not count there. The network side asks in the namespace of the socket.
+    // capable() checks the initial user namespace, which maps every id to itself. There the capabilities of root in a
+    // rootless container do not count. The network code checks the user namespace of the socket.
     let initial = uid_map.split_whitespace().eq(["0", "0", "4294967295"]);
     Capabilities {
         ipc_lock: initial && held & IPC_LOCK != 0,

@@ -1,6 +1,6 @@
-//! What one check found: a status, a sentence, what it distorts and how to fix it.
+//! The result of one check: a status, a sentence, what it distorts and how to fix it.
 //!
-//! A finding is plain data, so that the table, the JSON and the exit code are functions of a list of them.
+//! A finding is plain data, so that the table, the JSON and the exit code are functions of a list of findings.
 
 use serde::Serialize;
 
@@ -12,7 +12,7 @@ pub enum Status {
     Ready,
     /// Worth knowing; copycost copes with it or records it.
     Note,
-    /// The numbers will be distorted, or a part of the measurement cannot run.
+    /// The results will be distorted, or a part of the measurement cannot run.
     Distorts,
     /// A file could not be read, so the answer is not known.
     Unreadable,
@@ -22,7 +22,7 @@ impl Status {
     /// Every status, worst first: the order in which they are printed.
     pub const WORST_FIRST: [Status; 4] = [Status::Distorts, Status::Unreadable, Status::Note, Status::Ready];
 
-    /// The word in front of a printed finding.
+    /// The label in front of a printed finding.
     pub fn mark(self) -> &'static str {
         match self {
             Status::Ready => "ready",
@@ -38,44 +38,44 @@ impl Status {
 pub struct Finding {
     /// Stable id of the check, such as `congestion-control`.
     pub check: &'static str,
-    /// How much it matters.
+    /// How much the finding matters.
     pub status: Status,
-    /// One sentence: what is so.
+    /// What the check found, in one sentence.
     pub told: String,
-    /// What it distorts, if anything.
+    /// What the finding distorts, if anything.
     pub effect: Option<String>,
     /// The command or sysctl line to type, for a root shell.
     pub fix: Option<String>,
 }
 
-/// A finding before its check's id is known: ids are spelled once, in the list of checks.
+/// A finding without the id of its check. Ids are written only once, in the list of checks.
 #[derive(Debug)]
 pub(super) struct CheckResult {
     status: Status,
-    told: String,
+    message: String,
     effect: Option<String>,
     fix: Option<String>,
 }
 
 impl CheckResult {
-    fn new(status: Status, told: impl Into<String>) -> CheckResult {
-        CheckResult { status, told: told.into(), effect: None, fix: None }
+    fn new(status: Status, message: impl Into<String>) -> CheckResult {
+        CheckResult { status, message: message.into(), effect: None, fix: None }
     }
 
-    pub(super) fn ready(told: impl Into<String>) -> CheckResult {
-        CheckResult::new(Status::Ready, told)
+    pub(super) fn ready(message: impl Into<String>) -> CheckResult {
+        CheckResult::new(Status::Ready, message)
     }
 
-    pub(super) fn note(told: impl Into<String>) -> CheckResult {
-        CheckResult::new(Status::Note, told)
+    pub(super) fn note(message: impl Into<String>) -> CheckResult {
+        CheckResult::new(Status::Note, message)
     }
 
-    pub(super) fn distorts(told: impl Into<String>) -> CheckResult {
-        CheckResult::new(Status::Distorts, told)
+    pub(super) fn distorts(message: impl Into<String>) -> CheckResult {
+        CheckResult::new(Status::Distorts, message)
     }
 
-    pub(super) fn unreadable(told: impl Into<String>) -> CheckResult {
-        CheckResult::new(Status::Unreadable, told)
+    pub(super) fn unreadable(message: impl Into<String>) -> CheckResult {
+        CheckResult::new(Status::Unreadable, message)
     }
 
     pub(super) fn effect(self, effect: impl Into<String>) -> CheckResult {
@@ -87,6 +87,6 @@ impl CheckResult {
     }
 
     pub(super) fn of(self, check: &'static str) -> Finding {
-        Finding { check, status: self.status, told: self.told, effect: self.effect, fix: self.fix }
+        Finding { check, status: self.status, told: self.message, effect: self.effect, fix: self.fix }
     }
 }

@@ -1,6 +1,6 @@
-//! Who else handles each packet: taps, firewall rules, eBPF socket maps.
+//! Other code that handles each packet: taps, firewall rules, eBPF socket maps.
 //!
-//! A tap forces a copy of every zero-copy send, and a socket map can take loopback traffic past TCP altogether.
+//! A tap forces a copy of every zero-copy send, and a socket map can make loopback traffic bypass TCP.
 
 use super::Machine;
 use super::PlannedRun;
@@ -9,14 +9,14 @@ use super::machine::Unread;
 use super::processes;
 use super::route;
 
-/// A socket of /proc/net/packet that hears every packet.
+/// A packet socket that receives every packet of its interface, as listed in /proc/net/packet.
 #[derive(Debug)]
 pub struct PacketSocket {
     inode: String,
     interface: u64,
 }
 
-/// The sockets of a /proc/net/packet that hear every packet.
+/// The packet sockets in the text of /proc/net/packet that receive every packet.
 pub fn taps(text: &str) -> Vec<PacketSocket> {
     text.lines().filter_map(PacketSocket::parse).collect()
 }
@@ -27,7 +27,7 @@ impl PacketSocket {
         self.interface == 0
     }
 
-    /// Who listens on this machine, as a person knows it: `lldpd (pid 812)`.
+    /// The process that holds the socket, as name and pid: `lldpd (pid 812)`. Looks on this machine.
     pub fn owner(&self) -> String {
         let machine = Machine::live();
         let owner = processes::holding(&machine, &format!("socket:[{}]", self.inode)).into_iter().next();
@@ -37,23 +37,25 @@ impl PacketSocket {
         )
     }
 
-    /// A line `sk RefCnt Type Proto Iface R Rmem User Inode`, if its protocol is ETH_P_ALL (net/packet/af_packet.c).
+    /// Parses a line `sk RefCnt Type Proto Iface R Rmem User Inode` whose protocol is ETH_P_ALL
+    /// (net/packet/af_packet.c).
     fn parse(line: &str) -> Option<PacketSocket> {
-        let words: Vec<&str> = line.split_whitespace().collect();
-        let [_, _, _, "0003", interface, "1", _, _, inode] = words[..] else {
+        let fields: Vec<&str> = line.split_whitespace().collect();
+        let [_, _, _, "0003", interface, "1", _, _, inode] = fields[..] else {
             return None;
         };
         Some(PacketSocket { inode: inode.into(), interface: interface.parse().ok()? })
     }
 }
 
-/// A tap on the way to the planned address, as a reason for copies.
+/// A tap on the interface to the planned address, as a reason for copies.
 pub(super) fn tapped(machine: &Machine, plan: &PlannedRun) -> Result<Option<&'static str>, Unread> {
     let status = packet_taps(machine, plan)?.of("packet-taps").status;
     Ok((status == Status::Distorts).then_some("a packet tap bound to all protocols"))
 }
 
-/// Sockets that receive a clone of every packet; MSG_ZEROCOPY data is copied for them (dev_queue_xmit_nit, net/core/dev.c).
+/// Checks for sockets that receive a clone of every packet, for which the kernel copies MSG_ZEROCOPY data
+/// (dev_queue_xmit_nit, net/core/dev.c).
 pub(super) fn packet_taps(machine: &Machine, plan: &PlannedRun) -> Result<CheckResult, Unread> {
     let Some(text) = machine.read_if_there("/proc/net/packet")? else {
         return Ok(CheckResult::ready("This kernel has no packet sockets, so nothing taps the traffic."));
@@ -63,16 +65,16 @@ pub(super) fn packet_taps(machine: &Machine, plan: &PlannedRun) -> Result<CheckR
         Some(name) => machine.number_if_there::<u64>(&format!("/sys/class/net/{name}/ifindex"))?,
         None => None,
     };
-    // 0 listens on every interface; where ours is not known, any tap may be on it.
-    let hears_us =
+    // Interface 0 means all interfaces. If the planned interface is unknown, any tap may be on it.
+    let on_route =
         |tap: &PacketSocket| tap.interface == 0 || index.is_none_or(|index| index == tap.interface);
     let taps = taps(&text);
-    let Some(tap) = taps.iter().find(|tap| hears_us(tap)) else {
+    let Some(tap) = taps.iter().find(|tap| on_route(tap)) else {
         let others = if taps.is_empty() { "" } else { " (there are taps on other interfaces)" };
         return Ok(CheckResult::ready(format!("No packet tap listens{others}.")));
     };
     let owner = processes::holding(machine, &format!("socket:[{}]", tap.inode)).into_iter().next();
-    let (who, fix) = match owner {
+    let (holder, fix) = match owner {
         Some(owner) => {
             (owner.owner(machine), format!("kill {} (or stop its service while you measure)", owner.pid))
         }
@@ -83,7 +85,7 @@ pub(super) fn packet_taps(machine: &Machine, plan: &PlannedRun) -> Result<CheckR
     };
     let place =
         if tap.interface == 0 { "every interface" } else { interface.as_deref().unwrap_or("an interface") };
-    Ok(CheckResult::distorts(format!("{who} taps {place}."))
+    Ok(CheckResult::distorts(format!("{holder} taps {place}."))
         .effect(
             "The kernel clones each packet for it, so every MSG_ZEROCOPY send is copied and reported as \
              copied.",
@@ -91,7 +93,7 @@ pub(super) fn packet_taps(machine: &Machine, plan: &PlannedRun) -> Result<CheckR
         .fix(fix))
 }
 
-/// Firewall rules and connection tracking, as far as files tell.
+/// Checks for firewall rules and connection tracking, as far as files show them.
 pub(super) fn netfilter(machine: &Machine, _: &PlannedRun) -> Result<CheckResult, Unread> {
     let mut found = Vec::new();
     for (family, path) in
@@ -122,7 +124,7 @@ pub(super) fn netfilter(machine: &Machine, _: &PlannedRun) -> Result<CheckResult
         .fix("iptables -t raw -I OUTPUT -o lo -j NOTRACK; nft list ruleset (shows the rest)"))
 }
 
-/// eBPF socket maps, which can hand data from socket to socket past TCP.
+/// Checks for eBPF socket maps, which can pass data from socket to socket without TCP.
 pub(super) fn socket_maps(machine: &Machine, plan: &PlannedRun) -> Result<CheckResult, Unread> {
     // enum bpf_map_type, include/uapi/linux/bpf.h: SOCKMAP and SOCKHASH.
     const KINDS: [&str; 2] = ["15", "18"];
@@ -133,11 +135,11 @@ pub(super) fn socket_maps(machine: &Machine, plan: &PlannedRun) -> Result<CheckR
     };
     let maps = processes::holding(machine, "anon_inode:bpf-map");
     if let Some(map) = maps.iter().find(|map| holds(map)) {
-        let told = format!("{} holds an eBPF socket map.", map.owner(machine));
+        let message = format!("{} holds an eBPF socket map.", map.owner(machine));
         let effect = "Such a map can pass loopback data around TCP: then no path measures what it claims to.";
         let local = route::interface(machine, plan)?.is_none_or(|name| name == "lo");
-        let answer = if local { CheckResult::distorts(told) } else { CheckResult::note(told) };
-        return Ok(answer
+        let result = if local { CheckResult::distorts(message) } else { CheckResult::note(message) };
+        return Ok(result
             .effect(effect)
             .fix(format!("measure without it: kill {}, then bpftool prog show", map.pid)));
     }

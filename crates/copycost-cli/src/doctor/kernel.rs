@@ -1,6 +1,6 @@
-//! What the kernel lets this user do: count events, send without copies, open rings and files.
+//! Features that the kernel grants this user: perf events, zero-copy sends, io_uring and open files.
 //!
-//! Where a feature is missing copycost leaves its path or column out; here it says so before the run.
+//! copycost omits a path or a column whose feature is missing. These checks report it before the run.
 
 use super::Machine;
 use super::PlannedRun;
@@ -8,7 +8,7 @@ use super::facts::{IoUring, Support};
 use super::finding::CheckResult;
 use super::machine::Unread;
 
-/// perf_event_paranoid: who may count what (Documentation/admin-guide/sysctl/kernel.rst).
+/// Checks perf_event_paranoid, which restricts perf events (Documentation/admin-guide/sysctl/kernel.rst).
 pub(super) fn perf_paranoid(machine: &Machine, _: &PlannedRun) -> Result<CheckResult, Unread> {
     const PATH: &str = "/proc/sys/kernel/perf_event_paranoid";
     const FIX: &str = "sysctl -w kernel.perf_event_paranoid=1";
@@ -24,7 +24,8 @@ pub(super) fn perf_paranoid(machine: &Machine, _: &PlannedRun) -> Result<CheckRe
             "perf_event_paranoid is {level}: kernel events may be counted."
         )));
     }
-    // Mainline knows no level above 2; Debian and Ubuntu refuse every event from 3 on. The probe knows which it is.
+    // Mainline has no level above 2, but Debian and Ubuntu refuse every event from 3 on. The task-clock probe shows
+    // which kernel this is.
     if level == 2 || machine.facts.task_clock == Support::Present {
         return Ok(CheckResult::note(format!(
             "perf_event_paranoid is {level}: hardware counters count user mode only."
@@ -37,7 +38,7 @@ pub(super) fn perf_paranoid(machine: &Machine, _: &PlannedRun) -> Result<CheckRe
         .fix(FIX))
 }
 
-/// Hardware counters.
+/// Checks for hardware counters.
 pub(super) fn pmu(machine: &Machine, _: &PlannedRun) -> Result<CheckResult, Unread> {
     Ok(match machine.facts.pmu {
         Support::Present => CheckResult::ready("Hardware counters are available."),
@@ -50,7 +51,7 @@ pub(super) fn pmu(machine: &Machine, _: &PlannedRun) -> Result<CheckResult, Unre
     })
 }
 
-/// SO_ZEROCOPY and with it MSG_ZEROCOPY.
+/// Checks SO_ZEROCOPY, which MSG_ZEROCOPY requires.
 pub(super) fn msg_zerocopy(machine: &Machine, _: &PlannedRun) -> Result<CheckResult, Unread> {
     Ok(match machine.facts.msg_zerocopy {
         Support::Present => CheckResult::ready("TCP sockets accept MSG_ZEROCOPY."),
@@ -63,10 +64,10 @@ pub(super) fn msg_zerocopy(machine: &Machine, _: &PlannedRun) -> Result<CheckRes
     })
 }
 
-/// io_uring and its zero-copy operations.
+/// Checks io_uring and its zero-copy operations.
 pub(super) fn io_uring(machine: &Machine, _: &PlannedRun) -> Result<CheckResult, Unread> {
     const EFFECT: &str = "The io_uring paths are left out.";
-    // Documentation/admin-guide/sysctl/kernel.rst; the file came with Linux 6.6.
+    // Documentation/admin-guide/sysctl/kernel.rst; the file exists since Linux 6.6.
     let disabled = machine.number_if_there::<u64>("/proc/sys/kernel/io_uring_disabled")?.unwrap_or(0);
     Ok(match &machine.facts.io_uring {
         _ if disabled == 2 => {
@@ -94,10 +95,10 @@ pub(super) fn io_uring(machine: &Machine, _: &PlannedRun) -> Result<CheckResult,
     })
 }
 
-/// RLIMIT_NOFILE against the sockets and counters planned.
+/// Checks RLIMIT_NOFILE against the planned sockets and counters.
 pub(super) fn open_files(machine: &Machine, plan: &PlannedRun) -> Result<CheckResult, Unread> {
-    // Both ends of each connection, up to ten perf events a thread (three hardware, four cache, three software),
-    // and room for what every process holds: listeners, epoll, results, the standard streams.
+    // Both ends of each connection, up to ten perf events per thread (three hardware, four cache, three software), and
+    // some spare for listeners, epoll, results and the standard streams.
     const EVENTS_PER_THREAD: u64 = 10;
     const SPARE: u64 = 64;
     let needed = 2 * plan.most_clients() + EVENTS_PER_THREAD * plan.threads_here() + SPARE;

@@ -1,6 +1,7 @@
-//! The way that the bytes take: route, kind of interface, MTU, offloads.
+//! The path of the data through the network: route, kind of interface, MTU, offloads.
 //!
-//! Whether a zero-copy send stays one is decided here: only a device that gathers and checksums can take the pages as they are.
+//! The interface decides whether a zero-copy send stays without copies: only a device with scatter-gather and checksum
+//! offload can use the pages directly.
 
 use super::Machine;
 use super::PlannedRun;
@@ -11,7 +12,7 @@ use super::route::{interface, planned};
 
 const NO_ROUTE: &str = "was not checked: there is no route.";
 
-/// Whether the planned address is reached, and over which interface.
+/// Checks whether there is a route to the planned address, and over which interface.
 pub(super) fn route(machine: &Machine, plan: &PlannedRun) -> Result<CheckResult, Unread> {
     let Some(address) = plan.address else {
         return Ok(CheckResult::ready("No address was given: both ends run here, over lo."));
@@ -20,7 +21,7 @@ pub(super) fn route(machine: &Machine, plan: &PlannedRun) -> Result<CheckResult,
         None => CheckResult::distorts(format!("There is no route to {address}."))
             .effect("Nothing can be measured to this address.")
             .fix(format!("ip route get {address} (shows what is missing)")),
-        Some(route) if route.own => {
+        Some(route) if route.local => {
             CheckResult::note(format!("{address} is an address of this host: its traffic stays on lo."))
                 .effect("No network card takes part.")
                 .fix("give the address of another host")
@@ -35,7 +36,7 @@ pub(super) fn route(machine: &Machine, plan: &PlannedRun) -> Result<CheckResult,
     })
 }
 
-/// What kind of interface it is: virtual ones copy zero-copy data at some point.
+/// Checks the kind of the interface; virtual interfaces copy zero-copy data at some point.
 pub(super) fn link(machine: &Machine, plan: &PlannedRun) -> Result<CheckResult, Unread> {
     let Some(name) = interface(machine, plan)? else {
         return Ok(CheckResult::note(format!("The interface {NO_ROUTE}")));
@@ -100,7 +101,7 @@ pub(super) fn delivered_here(machine: &Machine, plan: &PlannedRun) -> Result<Opt
     })
 }
 
-/// An interface that takes one piece of memory a packet, as a reason for copies.
+/// An interface that accepts only one piece of memory per packet, as a reason for copies.
 pub(super) fn without_scatter_gather(
     machine: &Machine,
     plan: &PlannedRun,
@@ -111,7 +112,7 @@ pub(super) fn without_scatter_gather(
     Ok(without.then_some("no scatter-gather on the route"))
 }
 
-/// Whether loopback is up: in a network namespace that somebody has just made it is not.
+/// Checks whether loopback is up. In a new network namespace it is down.
 pub(super) fn loopback(machine: &Machine, plan: &PlannedRun) -> Result<CheckResult, Unread> {
     const FIX: &str = "ip link set lo up";
     let up = machine.facts.links.get("lo").and_then(|link| link.up);
@@ -128,7 +129,7 @@ pub(super) fn loopback(machine: &Machine, plan: &PlannedRun) -> Result<CheckResu
     })
 }
 
-/// Whether a queueing discipline of the interface decides when packets leave.
+/// Checks whether a queueing discipline of the interface limits the rate or delays packets.
 pub(super) fn qdisc(machine: &Machine, plan: &PlannedRun) -> Result<CheckResult, Unread> {
     let Some(name) = interface(machine, plan)? else {
         return Ok(CheckResult::note(format!("Queueing disciplines {NO_ROUTE}").replacen("was", "were", 1)));
@@ -137,7 +138,7 @@ pub(super) fn qdisc(machine: &Machine, plan: &PlannedRun) -> Result<CheckResult,
     let qdiscs = machine.facts.links.get(&name).map_or(&none, |link| &link.qdiscs);
     let shapers: Vec<String> = qdiscs
         .iter()
-        .filter_map(|qdisc| qdisc.shaping.as_ref().map(|does| format!("{} {does}", qdisc.kind)))
+        .filter_map(|qdisc| qdisc.shaping.as_ref().map(|effect| format!("{} {effect}", qdisc.kind)))
         .collect();
     if !shapers.is_empty() {
         return Ok(CheckResult::distorts(format!(
@@ -156,31 +157,32 @@ pub(super) fn qdisc(machine: &Machine, plan: &PlannedRun) -> Result<CheckResult,
     })
 }
 
-/// The interface's MTU.
+/// Checks the interface's MTU.
 pub(super) fn mtu(machine: &Machine, plan: &PlannedRun) -> Result<CheckResult, Unread> {
     // drivers/net/loopback.c
     const LOOPBACK_MTU: u64 = 65536;
     let Some(name) = interface(machine, plan)? else {
         return Ok(CheckResult::note(format!("The MTU {NO_ROUTE}")));
     };
-    // The file shows the interfaces of the network namespace that mounted /sys, which may be another one.
+    // The file is the fallback, because it belongs to the network namespace that mounted /sys, which may be another
+    // one.
     let bytes: u64 = match machine.facts.links.get(&name).and_then(|link| link.mtu) {
         Some(bytes) => bytes.into(),
         None => machine.number(&format!("/sys/class/net/{name}/mtu"))?,
     };
-    let told = format!("The MTU of {name} is {bytes} bytes.");
+    let message = format!("The MTU of {name} is {bytes} bytes.");
     if name == "lo" && bytes != LOOPBACK_MTU {
-        return Ok(CheckResult::note(told)
+        return Ok(CheckResult::note(message)
             .effect(
                 "Segments differ from those of a loopback with the default MTU, and so does the cost of each \
                  message.",
             )
             .fix(format!("ip link set lo mtu {LOOPBACK_MTU}")));
     }
-    Ok(CheckResult::ready(told))
+    Ok(CheckResult::ready(message))
 }
 
-/// Scatter-gather, checksum and segmentation offload.
+/// Checks scatter-gather, checksum and segmentation offload.
 pub(super) fn offloads(machine: &Machine, plan: &PlannedRun) -> Result<CheckResult, Unread> {
     let Some(name) = interface(machine, plan)? else {
         return Ok(CheckResult::note(format!("Offloads {NO_ROUTE}").replacen("was", "were", 1)));
@@ -196,8 +198,8 @@ pub(super) fn offloads(machine: &Machine, plan: &PlannedRun) -> Result<CheckResu
         let keys: Vec<String> = off.iter().map(|(_, key, _)| format!("{key} on")).collect();
         (!off.is_empty()).then(|| (names.join(" and "), format!("ethtool -K {name} {}", keys.join(" "))))
     };
-    // Without NETIF_F_SG tcp_sendmsg_locked copies although MSG_ZEROCOPY was asked for (net/ipv4/tcp.c);
-    // without checksum offload skb_checksum_help makes a packet of shared pages linear (net/core/dev.c).
+    // Without NETIF_F_SG tcp_sendmsg_locked copies in spite of MSG_ZEROCOPY (net/ipv4/tcp.c). Without checksum offload
+    // skb_checksum_help linearises a packet of shared pages (net/core/dev.c).
     if let Some((off, fix)) =
         missing(&[("scatter-gather", "sg", scatter_gather), ("tx checksum", "tx", tx_checksum)])
     {

@@ -1,4 +1,4 @@
-//! What else runs on this machine now: who competes for the CPUs decides the figures more than any path does.
+//! Other load on this machine now. Competition for the CPUs changes the results more than the choice of the path.
 
 use super::Machine;
 use super::PlannedRun;
@@ -8,21 +8,22 @@ use super::machine::Unread;
 const PRESSURE: &str = "/proc/pressure/cpu";
 const LOAD: &str = "/proc/loadavg";
 
-/// With so many per cent of time in which some thread waits for a CPU, turns of some paths fall into it and others not.
+/// The threshold for the time in which some thread waits for a CPU. Above it, the load hits the runs of some paths and
+/// not those of others.
 const WAITING_PERCENT: f64 = 10.0;
 
-/// Whether other programs use the CPUs: by the time that threads wait for one, or where the kernel does not say
-/// (Documentation/accounting/psi.rst), by the load average.
+/// Checks whether other programs use the CPUs. Uses the time that threads wait for a CPU
+/// (Documentation/accounting/psi.rst), or the load average on kernels without it.
 pub(super) fn load(machine: &Machine, _: &PlannedRun) -> Result<CheckResult, Unread> {
     let cpus = machine.facts.allowed_cpus.len().max(1);
     let load = machine.read(LOAD)?;
     let of_minute: f64 = load
         .split_whitespace()
         .next()
-        .and_then(|word| word.parse().ok())
+        .and_then(|average| average.parse().ok())
         .ok_or_else(|| Unread::strange(LOAD, &load))?;
     let waiting = machine.read_if_there(PRESSURE)?.as_deref().and_then(some_of_ten_seconds);
-    let (told, busy) = match waiting {
+    let (message, busy) = match waiting {
         Some(percent) => (
             format!(
                 "In the last 10 seconds threads waited for a CPU {percent:.0} % of the time; the load average is {of_minute:.1} \
@@ -36,17 +37,17 @@ pub(super) fn load(machine: &Machine, _: &PlannedRun) -> Result<CheckResult, Unr
         ),
     };
     if !busy {
-        return Ok(CheckResult::ready(told));
+        return Ok(CheckResult::ready(message));
     }
-    Ok(CheckResult::distorts(told)
+    Ok(CheckResult::distorts(message)
         .effect("Programs that run beside copycost take CPU time and caches from the paths, and intervals get wide. Its own last run counts too.")
         .fix("wait some seconds, or stop what runs (`top` shows it)"))
 }
 
-/// `avg10` of the line `some`.
+/// The value of `avg10` in the line `some`.
 fn some_of_ten_seconds(text: &str) -> Option<f64> {
     let line = text.lines().find_map(|line| line.strip_prefix("some "))?;
-    line.split_whitespace().find_map(|word| word.strip_prefix("avg10="))?.parse().ok()
+    line.split_whitespace().find_map(|field| field.strip_prefix("avg10="))?.parse().ok()
 }
 
 #[cfg(test)]

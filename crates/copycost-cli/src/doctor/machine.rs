@@ -1,6 +1,6 @@
-//! The machine under examination: files below a root, and facts that only system calls can tell.
+//! The machine under examination: files below a root, and facts that only system calls provide.
 //!
-//! Checks read through here, so that a test can show them machines that this one is not.
+//! Checks read files only through this type, so that a test can show them another machine.
 
 use std::fs;
 use std::io;
@@ -10,15 +10,15 @@ use std::str::FromStr;
 use super::facts::Facts;
 use copycost::internals::sys::text;
 
-/// A machine to examine: `/` of this one, or a tree of files that looks like another.
+/// A machine to examine: the `/` of this one, or a tree of files that imitates another.
 #[derive(Clone, Debug)]
 pub struct Machine {
     root: PathBuf,
-    /// What only system calls can tell.
+    /// The facts that only system calls provide.
     pub facts: Facts,
 }
 
-/// Why a file did not tell what was asked.
+/// The reason why a file gave no usable value.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Unread {
     #[error("{path} cannot be read: {why}")]
@@ -29,26 +29,26 @@ pub(super) enum Unread {
 
 impl Unread {
     pub(super) fn strange(path: &str, text: &str) -> Unread {
-        // Forty characters tell what the file looks like and still fit a sentence.
+        // Forty characters show what the file looks like and still fit into a sentence.
         Unread::Strange { path: path.into(), text: text.trim().chars().take(40).collect() }
     }
 
-    /// True when more rights would help.
+    /// Whether the read failed for lack of permission.
     pub(super) fn forbidden(&self) -> bool {
         matches!(self, Unread::Failed { why, .. } if why.kind() == io::ErrorKind::PermissionDenied)
     }
 }
 
 impl Machine {
-    /// This machine.
+    /// This machine, without the times of copies.
     pub fn live() -> Machine {
         Machine::at("/", Facts::live())
     }
 
-    /// This machine, with what takes some milliseconds for each CPU to measure.
+    /// This machine with the times of copies, which take some milliseconds per CPU to measure.
     pub fn measured() -> Machine {
         let mut machine = Machine::live();
-        machine.facts.copies = super::copying::measure(&machine.facts.allowed_cpus);
+        machine.facts.copies = super::copies::measure(&machine.facts.allowed_cpus);
         machine
     }
 
@@ -57,31 +57,31 @@ impl Machine {
         Machine { root: root.into(), facts }
     }
 
-    /// Where its `/` lies.
+    /// The directory that stands for `/`.
     pub(super) fn root(&self) -> &Path {
         &self.root
     }
 
-    /// Bytes of a page; never 0, for it divides.
+    /// Bytes of a page; never 0, because it is used as a divisor.
     pub(super) fn page_bytes(&self) -> u64 {
         self.facts.page_bytes.max(1)
     }
 
-    /// Where `path` really lies.
+    /// `path` below [`Self::root`].
     pub(super) fn below_root(&self, path: &str) -> PathBuf {
         self.root.join(Path::new(path).strip_prefix("/").unwrap_or(Path::new(path)))
     }
 
-    /// The text of a file that must be there.
+    /// The text of a file that must exist.
     pub(super) fn read(&self, path: &str) -> Result<String, Unread> {
         text::read(self.below_root(path)).map_err(|why| Unread::Failed { path: path.into(), why })
     }
 
-    /// The text of a file that older kernels, containers or virtual machines may lack.
+    /// The text of a file; `None` if it does not exist, as on some kernels, containers and virtual machines.
     pub(super) fn read_if_there(&self, path: &str) -> Result<Option<String>, Unread> {
         match self.read(path) {
             Ok(text) => Ok(Some(text)),
-            // Some sysfs files exist and answer ENODEV or EINVAL where the device has no such property.
+            // Some sysfs files exist and return ENODEV or EINVAL if the device has no such property.
             Err(Unread::Failed { why, .. })
                 if why.kind() == io::ErrorKind::NotFound
                     || matches!(why.raw_os_error(), Some(ENODEV | ENOTDIR | EINVAL)) =>
@@ -92,13 +92,13 @@ impl Machine {
         }
     }
 
-    /// The number that a file holds.
+    /// The number in a file that must exist.
     pub(super) fn number<T: FromStr>(&self, path: &str) -> Result<T, Unread> {
         let text = self.read(path)?;
         text.trim().parse().map_err(|_| Unread::strange(path, &text))
     }
 
-    /// The number that a file holds, if there is such a file.
+    /// The number in a file; `None` if it does not exist.
     pub(super) fn number_if_there<T: FromStr>(&self, path: &str) -> Result<Option<T>, Unread> {
         match self.read_if_there(path)? {
             None => Ok(None),
@@ -106,7 +106,7 @@ impl Machine {
         }
     }
 
-    /// The sorted names in a directory; none where it is missing or closed to us.
+    /// The sorted names in a directory; empty if it cannot be read.
     pub(super) fn names(&self, directory: &str) -> Vec<String> {
         let entries = fs::read_dir(self.below_root(directory)).into_iter().flatten().flatten();
         let mut names: Vec<String> =
@@ -115,12 +115,12 @@ impl Machine {
         names
     }
 
-    /// What a symbolic link says, unresolved.
+    /// The target of a symbolic link, unresolved.
     pub(super) fn link(&self, path: &str) -> io::Result<String> {
         fs::read_link(self.below_root(path)).map(|target| target.to_string_lossy().into_owned())
     }
 
-    /// True when there is such a file or directory.
+    /// Whether there is such a file or directory.
     pub(super) fn has(&self, path: &str) -> bool {
         self.below_root(path).symlink_metadata().is_ok()
     }
@@ -132,7 +132,7 @@ const EINVAL: i32 = libc::EINVAL;
 
 /// The numbers of a kernel list such as `0-3,8` (Documentation/admin-guide/cputopology.rst).
 pub(super) fn parse_cpus(text: &str) -> Option<Vec<usize>> {
-    // No kernel is built for more CPUs; the bound keeps a garbled file from filling memory.
+    // No kernel supports more CPUs. The bound keeps a corrupt file from filling the memory.
     const MOST: usize = 1 << 16;
     let mut cpus = Vec::new();
     for part in text.trim().split(',').filter(|part| !part.is_empty()) {
@@ -146,7 +146,7 @@ pub(super) fn parse_cpus(text: &str) -> Option<Vec<usize>> {
     Some(cpus)
 }
 
-/// The reverse of [`parse_cpus`].
+/// The inverse of [`parse_cpus`].
 pub(super) fn spell_cpus(cpus: &[usize]) -> String {
     let mut spelled = String::new();
     for run in cpus.chunk_by(|before, after| before + 1 == *after) {

@@ -1,7 +1,7 @@
-//! Memory that zero-copy sends need: pages they may pin, notifications they may have, huge pages they may lie on.
+//! Memory for zero-copy sends: limits on pinned pages and on notifications, and the availability of huge pages.
 //!
-//! Both limits answer ENOBUFS, at once and even on a blocking socket; the path must then wait for completions or copy.
-//! What counts is whether a limit comes before the send buffer is full.
+//! A send beyond either limit fails with ENOBUFS at once, even on a blocking socket. The path must then wait for
+//! completions or copy. So the checks compare the limits with the number of sends that fill the send buffer.
 
 use super::Machine;
 use super::PlannedRun;
@@ -9,7 +9,7 @@ use super::finding::CheckResult;
 use super::machine::Unread;
 use super::plan::spelled;
 
-/// What one size at the most clients may have outstanding, against what the send buffers hold.
+/// The sends of one size that a limit allows in flight, and the number that the send buffers can hold.
 struct SendBufferRoom {
     size: u64,
     granted: u64,
@@ -17,8 +17,8 @@ struct SendBufferRoom {
 }
 
 impl SendBufferRoom {
-    // A sender that sleeps on a full buffer wakes when a third of it is free (sk_stream_is_writeable,
-    // include/net/sock.h); with half of it in flight the peer still does not wait.
+    // A sender that waits for a full buffer wakes when a third of it is free (sk_stream_is_writeable,
+    // include/net/sock.h). With half of the buffer in flight the receiver does not have to wait.
     fn starves(&self) -> bool {
         2 * self.granted < self.wanted
     }
@@ -28,8 +28,8 @@ impl SendBufferRoom {
     }
 }
 
-/// RLIMIT_MEMLOCK: each zero-copy send is charged `(length >> PAGE_SHIFT) + 2` pages, for all sockets of a user together,
-/// unless it has CAP_IPC_LOCK (mm_account_pinned_pages, net/core/skbuff.c).
+/// Checks RLIMIT_MEMLOCK. The kernel charges `(length >> PAGE_SHIFT) + 2` pages for each zero-copy send, over all
+/// sockets of a user, unless the process has CAP_IPC_LOCK (mm_account_pinned_pages, net/core/skbuff.c).
 pub(super) fn memory_lock(machine: &Machine, plan: &PlannedRun) -> Result<CheckResult, Unread> {
     let facts = &machine.facts;
     if facts.capabilities.ipc_lock {
@@ -50,7 +50,7 @@ pub(super) fn memory_lock(machine: &Machine, plan: &PlannedRun) -> Result<CheckR
             wanted: clients * plan.sends_in_flight(size, page),
         })
         .collect();
-    let told = format!(
+    let message = format!(
         "The memory lock of {} lets all sockets of uid {} together have {} in flight; the next send gets ENOBUFS.",
         spelled(limit),
         facts.uid,
@@ -58,17 +58,17 @@ pub(super) fn memory_lock(machine: &Machine, plan: &PlannedRun) -> Result<CheckR
     );
     let needed = rooms.iter().map(|room| room.wanted * charged(room.size) * page).max().unwrap_or(0);
     let needed = needed.next_power_of_two();
-    Ok(judged(told, &rooms, clients)
+    Ok(result_for(message, &rooms, clients)
         .fix_where_short(&rooms, format!("prlimit --pid $$ --memlock={needed}:{needed}")))
 }
 
-/// optmem_max: memory that each socket may use for notifications that were not read yet.
+/// Checks optmem_max, which limits the memory of a socket for unread notifications.
 ///
-/// msg_zerocopy_alloc (net/core/skbuff.c) takes one small packet for each send that does not continue the one before;
-/// sock_omalloc (net/core/sock.c) refuses it when SKB_TRUESIZE(0) more would pass the limit.
+/// msg_zerocopy_alloc (net/core/skbuff.c) allocates one small packet for each send that does not continue the previous
+/// one. sock_omalloc (net/core/sock.c) refuses it if SKB_TRUESIZE(0) more bytes would exceed the limit.
 pub(super) fn optmem(machine: &Machine, plan: &PlannedRun) -> Result<CheckResult, Unread> {
-    // SKB_TRUESIZE(0), and what the packet is then charged. Measured on Linux 6.18, x86-64, by lowering optmem_max in a
-    // network namespace until the nth send failed: limits of 576, 1408, 2240, 3072 bytes allow 1, 2, 3, 4 sends.
+    // SKB_TRUESIZE(0), and the charge for the packet. Measured on Linux 6.18, x86-64, by lowering optmem_max in a
+    // network namespace until the nth send failed: limits of 576, 1408, 2240 and 3072 bytes allow 1, 2, 3 and 4 sends.
     const ASKED: u64 = 576;
     const CHARGED: u64 = 832;
     let Some(limit) = machine.number_if_there::<u64>("/proc/sys/net/core/optmem_max")? else {
@@ -84,7 +84,7 @@ pub(super) fn optmem(machine: &Machine, plan: &PlannedRun) -> Result<CheckResult
         })
         .collect();
     let first = rooms.iter().filter(|room| room.short()).map(|room| room.size).max();
-    let told = match first {
+    let message = match first {
         None => format!(
             "optmem_max of {} lets a socket have {granted} zero-copy sends in flight: enough for every planned size.",
             spelled(limit)
@@ -98,7 +98,8 @@ pub(super) fn optmem(machine: &Machine, plan: &PlannedRun) -> Result<CheckResult
     };
     let most = rooms.iter().map(|room| room.wanted).max().unwrap_or(1);
     let needed = (ASKED + (most - 1) * CHARGED).next_power_of_two();
-    Ok(judged(told, &rooms, 1).fix_where_short(&rooms, format!("sysctl -w net.core.optmem_max={needed}")))
+    Ok(result_for(message, &rooms, 1)
+        .fix_where_short(&rooms, format!("sysctl -w net.core.optmem_max={needed}")))
 }
 
 /// `8 zero-copy sends of 1 KiB, 5 of 4 KiB, 0 of 64 KiB`.
@@ -111,26 +112,26 @@ fn listed(rooms: &[SendBufferRoom]) -> String {
     each.join(", ")
 }
 
-fn judged(told: String, rooms: &[SendBufferRoom], clients: u64) -> CheckResult {
+fn result_for(message: String, rooms: &[SendBufferRoom], clients: u64) -> CheckResult {
     if let Some(room) = rooms.iter().rev().find(|room| room.starves()) {
         let whose = if clients > 1 {
             format!("The send buffers of {clients} clients hold")
         } else {
             "A send buffer holds".into()
         };
-        return CheckResult::distorts(told).effect(format!(
+        return CheckResult::distorts(message).effect(format!(
             "{whose} {} sends of {}, so the path waits for completions or falls back to copying.",
             room.wanted,
             spelled(room.size)
         ));
     }
     if rooms.iter().any(SendBufferRoom::short) {
-        return CheckResult::note(told).effect(
+        return CheckResult::note(message).effect(
             "Full send buffers can reach this limit; copycost then waits for completions and counts the \
              waits.",
         );
     }
-    CheckResult::ready(told)
+    CheckResult::ready(message)
 }
 
 impl CheckResult {
@@ -139,7 +140,7 @@ impl CheckResult {
     }
 }
 
-/// Transparent huge pages, which the layout `huge` stands on.
+/// Checks transparent huge pages, which the layout `huge` requires.
 pub(super) fn huge_pages(machine: &Machine, _: &PlannedRun) -> Result<CheckResult, Unread> {
     const PATH: &str = "/sys/kernel/mm/transparent_hugepage/enabled";
     const FIX: &str = "echo madvise > /sys/kernel/mm/transparent_hugepage/enabled";
@@ -150,17 +151,17 @@ pub(super) fn huge_pages(machine: &Machine, _: &PlannedRun) -> Result<CheckResul
     let defrag = machine.read_if_there("/sys/kernel/mm/transparent_hugepage/defrag")?.unwrap_or_default();
     let defrag = chosen(&defrag).unwrap_or("unknown");
     let enabled = chosen(&enabled).ok_or_else(|| Unread::strange(PATH, &enabled))?;
-    let told = format!("Transparent huge pages: {enabled} (defrag: {defrag}).");
+    let message = format!("Transparent huge pages: {enabled} (defrag: {defrag}).");
     Ok(match enabled {
-        "madvise" => CheckResult::ready(told),
-        "never" => CheckResult::note(told).effect("The layout `huge` uses small pages.").fix(FIX),
-        _ => CheckResult::note(told)
+        "madvise" => CheckResult::ready(message),
+        "never" => CheckResult::note(message).effect("The layout `huge` uses small pages.").fix(FIX),
+        _ => CheckResult::note(message)
             .effect("Other layouts may get huge pages too, and then need fewer fragments.")
             .fix(FIX),
     })
 }
 
-/// The bracketed word of a line such as `always [madvise] never`.
+/// The option in brackets of a line such as `always [madvise] never`.
 fn chosen(line: &str) -> Option<&str> {
-    line.split_once('[')?.1.split_once(']').map(|(word, _)| word)
+    line.split_once('[')?.1.split_once(']').map(|(option, _)| option)
 }

@@ -1,15 +1,16 @@
-//! What on this machine will distort or break a measurement, each with its fix.
+//! Finds conditions of this machine that distort or break a measurement, each with its fix.
 //!
-//! A wrong default is silent: a quota, a tap or a small limit changes the numbers and leaves no trace in them.
-//! So each suspicion is a check: a function from a [`Machine`] and a [`PlannedRun`] to one finding. A check is `distorts` only
-//! where the measurement itself suffers; what copycost sets for itself (congestion control, pinning, SCHED_BATCH, buffer
-//! sizes) is at most a note. Checks only read; they find and never print.
+//! A quota, a tap or a small limit changes the results and leaves no trace in them. So there is a check for each known
+//! cause: a function from a [`Machine`] and a [`PlannedRun`] to one finding. A finding is `distorts` only if the
+//! measurement itself suffers. A setting that copycost overrides (congestion control, pinning, SCHED_BATCH, buffer
+//! sizes) is at most a note. Checks only read; they never print.
 //!
 //! Adding a check is one function in the file of its family and one line in [`CHECKS`].
 
 mod buffers;
 mod cgroup;
 mod clock;
+mod copies;
 mod copying;
 mod cpu;
 mod facts;
@@ -26,7 +27,7 @@ pub mod print;
 mod processes;
 mod route;
 
-pub use copying::{Copier, CopyTime, slowness};
+pub use copies::{Copier, CopyTime, slowness};
 pub use facts::{Capabilities, Facts, IoUring, LinkFacts, Offloads, Qdisc, Support};
 pub use finding::{Finding, Status};
 pub use machine::Machine;
@@ -39,19 +40,19 @@ use copycost::internals::sys::interfaces;
 use finding::CheckResult;
 use machine::Unread;
 
-/// One thing to look at.
+/// A check with its id.
 #[derive(Debug)]
 pub struct Check {
     /// Stable id; scripts may rely on it.
     pub id: &'static str,
-    look: fn(&Machine, &PlannedRun) -> Result<CheckResult, Unread>,
+    run: fn(&Machine, &PlannedRun) -> Result<CheckResult, Unread>,
 }
 
-const fn check(id: &'static str, look: fn(&Machine, &PlannedRun) -> Result<CheckResult, Unread>) -> Check {
-    Check { id, look }
+const fn check(id: &'static str, run: fn(&Machine, &PlannedRun) -> Result<CheckResult, Unread>) -> Check {
+    Check { id, run }
 }
 
-/// Every check, in the order in which findings come.
+/// Every check, in the order of the findings.
 pub const CHECKS: &[Check] = &[
     check("cpus", cpu::cpus),
     check("cpuset", cpu::cpuset),
@@ -88,37 +89,37 @@ pub const CHECKS: &[Check] = &[
     check("offloads", link::offloads),
 ];
 
-/// Runs every check: exactly one finding each, in the order of [`CHECKS`].
+/// Runs every check. Returns exactly one finding for each, in the order of [`CHECKS`].
 ///
-/// A file that cannot be read costs its own check only.
+/// An unreadable file affects only its own check.
 pub fn examine(machine: &Machine, plan: &PlannedRun) -> Vec<Finding> {
-    let answered = |check: &Check| {
-        let answer = (check.look)(machine, plan).unwrap_or_else(|unread| {
-            let answer = CheckResult::unreadable(format!("{unread}."));
-            if unread.forbidden() { answer.fix("run `copycost doctor` as root") } else { answer }
+    let finding = |check: &Check| {
+        let result = (check.run)(machine, plan).unwrap_or_else(|unread| {
+            let result = CheckResult::unreadable(format!("{unread}."));
+            if unread.forbidden() { result.fix("run `copycost doctor` as root") } else { result }
         });
-        answer.of(check.id)
+        result.of(check.id)
     };
-    CHECKS.iter().map(answered).collect()
+    CHECKS.iter().map(finding).collect()
 }
 
-/// Why the kernel copies zero-copy sends to `peer`, where this machine can tell: the first check of those that know
-/// a reason.
+/// The reason why the kernel copies zero-copy sends to `peer`, from the first check that finds one; `None` if none
+/// does.
 pub fn why_copied(peer: SocketAddr) -> Option<String> {
-    let (machine, plan) = (Machine::live(), towards(peer));
-    let reason = |look: fn(&Machine, &PlannedRun) -> Result<Option<&'static str>, Unread>| {
-        look(&machine, &plan).ok()?
+    let (machine, plan) = (Machine::live(), plan_for(peer));
+    let reason = |check: fn(&Machine, &PlannedRun) -> Result<Option<&'static str>, Unread>| {
+        check(&machine, &plan).ok()?
     };
-    let looks = [link::delivered_here, hooks::tapped, link::without_scatter_gather];
-    looks.into_iter().find_map(reason).map(str::to_owned)
+    let checks = [link::delivered_here, hooks::tapped, link::without_scatter_gather];
+    checks.into_iter().find_map(reason).map(str::to_owned)
 }
 
-/// The interface by which connections to `peer` leave this machine, where that can be told.
+/// The interface of this machine that sends to `peer`; `None` if it is unknown.
 pub fn interface_to(peer: SocketAddr) -> Option<String> {
-    route::interface(&Machine::at("/", Facts::default()), &towards(peer)).ok()?
+    route::interface(&Machine::at("/", Facts::default()), &plan_for(peer)).ok()?
 }
 
-fn towards(peer: SocketAddr) -> PlannedRun {
+fn plan_for(peer: SocketAddr) -> PlannedRun {
     let zone = match peer {
         SocketAddr::V6(peer) => interfaces::name(peer.scope_id()).ok(),
         SocketAddr::V4(_) => None,
@@ -126,7 +127,7 @@ fn towards(peer: SocketAddr) -> PlannedRun {
     PlannedRun { address: Some(peer.ip()), zone, ..PlannedRun::default() }
 }
 
-/// The command's exit code: 3 when something will distort the measurement, otherwise 0.
+/// The command's exit code: 3 if a finding is [`Status::Distorts`], otherwise 0.
 pub fn exit_code(findings: &[Finding]) -> u8 {
     if findings.iter().any(|finding| finding.status == Status::Distorts) { 3 } else { 0 }
 }

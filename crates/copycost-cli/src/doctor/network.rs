@@ -1,6 +1,6 @@
-//! How TCP paces its segments and on which CPU they are received.
+//! How TCP paces its segments, and which CPU processes received ones.
 //!
-//! Both are system settings that a program rarely looks at and that moved measurements by a factor of two and more.
+//! Both are system settings that programs rarely check. They changed measurements by a factor of two and more.
 
 use super::Machine;
 use super::PlannedRun;
@@ -8,20 +8,21 @@ use super::finding::CheckResult;
 use super::machine::Unread;
 use super::route;
 
-/// The default congestion control, and what copycost can set instead.
+/// Checks the default congestion control, and what copycost can set instead.
 pub(super) fn congestion_control(machine: &Machine, _: &PlannedRun) -> Result<CheckResult, Unread> {
     let ipv4 = |name: &str| format!("/proc/sys/net/ipv4/{name}");
     let default = machine.read(&ipv4("tcp_congestion_control"))?;
     let default = default.trim();
     let available = machine.read(&ipv4("tcp_available_congestion_control"))?;
     let allowed = machine.read_if_there(&ipv4("tcp_allowed_congestion_control"))?;
-    // Without CAP_NET_ADMIN only the allowed ones may be set (tcp_set_congestion_control, net/ipv4/tcp_cong.c).
+    // Without CAP_NET_ADMIN a process may set only the allowed ones (tcp_set_congestion_control, net/ipv4/tcp_cong.c).
     let usable = match &allowed {
         Some(allowed) if !machine.facts.capabilities.net_admin => allowed,
         _ => &available,
     };
-    let has = |list: &str, name: &str| list.split_whitespace().any(|word| word == name);
-    let Some(ours) = ["cubic", "reno"].into_iter().find(|name| *name == default || has(usable, name)) else {
+    let has = |list: &str, name: &str| list.split_whitespace().any(|entry| entry == name);
+    let Some(chosen) = ["cubic", "reno"].into_iter().find(|name| *name == default || has(usable, name))
+    else {
         let fix = if has(&available, "cubic") || has(&available, "reno") {
             "sysctl -w net.ipv4.tcp_allowed_congestion_control=\"reno cubic\""
         } else {
@@ -33,20 +34,20 @@ pub(super) fn congestion_control(machine: &Machine, _: &PlannedRun) -> Result<Ch
         .effect("With a control that paces, such as bbr, the same sender measured three times slower.")
         .fix(fix));
     };
-    if default == ours {
+    if default == chosen {
         return Ok(CheckResult::ready(format!("{default} is the default congestion control.")));
     }
     Ok(CheckResult::note(format!(
-        "{default} is the default congestion control; copycost sets {ours} itself."
+        "{default} is the default congestion control; copycost sets {chosen} itself."
     ))
     .effect(format!("Your own server inherits {default}."))
     .fix(format!(
         "sysctl -w net.ipv4.tcp_congestion_control={}",
-        if has(&available, "cubic") { "cubic" } else { ours }
+        if has(&available, "cubic") { "cubic" } else { chosen }
     )))
 }
 
-/// RPS and RFS: received packets, and on loopback every packet is one, are handed to another CPU.
+/// Checks RPS and RFS, which pass received packets to another CPU. On loopback every packet is a received one.
 ///
 /// Sources: Documentation/networking/scaling.rst; get_rps_cpu, net/core/dev.c.
 pub(super) fn packet_steering(machine: &Machine, plan: &PlannedRun) -> Result<CheckResult, Unread> {

@@ -1,31 +1,31 @@
-//! What is going to be measured, as far as the machine's limits care.
+//! The planned measurement, as far as the limits of the machine matter for it.
 //!
-//! A limit is small or large only against a plan: 64 KiB of lockable memory is plenty for copying sends.
+//! Only a plan makes a limit small or large: 64 KiB of lockable memory suffices for sends that copy.
 
 use std::net::IpAddr;
 
 use copycost::units::ByteSize;
 
-/// The planned measurement.
+/// The properties of a planned measurement that the checks need.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PlannedRun {
-    /// Message sizes in bytes.
+    /// The planned message sizes, in bytes.
     pub sizes: Vec<usize>,
-    /// Client counts.
+    /// The planned numbers of clients.
     pub clients: Vec<usize>,
-    /// Bytes that will be given to SO_SNDBUF; the kernel doubles them.
+    /// The value for SO_SNDBUF in bytes; the kernel doubles it.
     pub send_buffer: usize,
-    /// Bytes that will be given to SO_RCVBUF; the kernel doubles them.
+    /// The value for SO_RCVBUF in bytes; the kernel doubles it.
     pub receive_buffer: usize,
-    /// Threads of the server at the largest client count.
+    /// The number of server threads at the largest number of clients.
     pub server_threads: usize,
-    /// Where the clients are; `None` means on this machine, over loopback.
+    /// The address of the clients; `None` means on this machine, over loopback.
     pub address: Option<IpAddr>,
-    /// The interface over which they are, where the address does not say it: that of a link-local one.
+    /// The interface to the clients if `address` is link-local.
     pub zone: Option<String>,
 }
 
-// No machine has as much; the bounds keep products of a mistyped plan from overflowing.
+// Above the size of any machine. The bounds keep products of a mistyped plan from overflowing.
 const MOST_BYTES: u64 = 1 << 40;
 const MOST_THREADS: u64 = 1 << 20;
 
@@ -34,7 +34,7 @@ fn bounded(number: usize, most: u64) -> u64 {
 }
 
 impl Default for PlannedRun {
-    /// The mission's matrix over loopback: {1, 4, 16, 64} KiB × {1, 2, 4, 8} clients, a server thread each.
+    /// The default matrix over loopback: {1, 4, 16, 64} KiB × {1, 2, 4, 8} clients, with one server thread per client.
     fn default() -> PlannedRun {
         PlannedRun {
             sizes: vec![1024, 4096, 16384, 65536],
@@ -54,16 +54,17 @@ impl PlannedRun {
         bounded(self.clients.iter().copied().max().unwrap_or(1).max(1), MOST_THREADS)
     }
 
-    /// Threads that will run on this machine at once: the server's, and the clients' where they are local.
+    /// The number of threads on this machine at once: those of the server, and those of local clients.
     pub fn threads_here(&self) -> u64 {
         let clients = if self.address.is_none() { self.most_clients() } else { 0 };
         bounded(self.server_threads, MOST_THREADS) + clients
     }
 
-    /// Zero-copy sends of `size` bytes that fit a send buffer at once.
+    /// The number of zero-copy sends of `size` bytes that fit into a send buffer.
     ///
-    /// The kernel doubles SO_SNDBUF (net/core/sock.c) and charges a zero-copy send by whole pages
-    /// (zerocopy_fill_skb_from_iter, net/core/datagram.c), so this is an upper bound, met by fields that lie together.
+    /// The kernel doubles SO_SNDBUF (net/core/sock.c) and charges whole pages for a zero-copy send
+    /// (zerocopy_fill_skb_from_iter, net/core/datagram.c). So this is an upper bound, exact for fields in adjacent
+    /// memory.
     pub(super) fn sends_in_flight(&self, size: u64, page_bytes: u64) -> u64 {
         let charged = size.max(1).next_multiple_of(page_bytes);
         (2 * bounded(self.send_buffer, MOST_BYTES) / charged).max(1)
@@ -74,20 +75,20 @@ impl PlannedRun {
         self.sizes.iter().map(|&size| bounded(size, MOST_BYTES))
     }
 
-    /// Bytes of the largest message of each of the most clients, where they are sent from memory that is in the caches.
+    /// Bytes of messages if each server thread sends the largest one over and over, from memory in the caches.
     pub(super) fn messages(&self) -> u64 {
         let largest = self.sizes().max().unwrap_or(0);
         largest.saturating_mul(bounded(self.server_threads, MOST_THREADS))
     }
 
-    /// Bytes that full buffers of both ends hold at the most clients.
+    /// Bytes in the full buffers of both ends, at the largest number of clients.
     pub(super) fn buffered(&self) -> u64 {
         let pair = bounded(self.send_buffer, MOST_BYTES) + bounded(self.receive_buffer, MOST_BYTES);
         2 * pair * self.most_clients()
     }
 }
 
-/// Bytes as the tables print sizes: `64 KiB`.
+/// Bytes in the notation of the tables: `64 KiB`.
 pub(super) fn spelled(bytes: u64) -> String {
     ByteSize(usize::try_from(bytes).unwrap_or(usize::MAX)).to_string()
 }

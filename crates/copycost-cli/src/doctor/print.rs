@@ -1,6 +1,6 @@
 //! Findings as text and as JSON.
 //!
-//! Pure functions, so that a snapshot tests them and the command only chooses where the bytes go.
+//! These are pure functions, so that snapshots can test them and the command only chooses the destination.
 
 use std::fmt::Write;
 
@@ -15,7 +15,8 @@ const INDENT: usize = 10;
 
 /// The findings as text of at most 100 columns, worst first, each with its mark and its fix.
 ///
-/// A single word that is longer, such as the path of a container's control group, is not broken: a broken path cannot be typed.
+/// A longer word, such as the path of a container's control group, is not broken, because a broken path cannot be
+/// copied.
 pub fn render(findings: &[Finding]) -> String {
     let mut text = self::findings(findings);
     let counts: Vec<String> = Status::WORST_FIRST
@@ -28,7 +29,7 @@ pub fn render(findings: &[Finding]) -> String {
     text
 }
 
-/// The same without the counts.
+/// Like [`render`], without the final line of counts.
 pub fn findings(findings: &[Finding]) -> String {
     let mut text = String::new();
     for status in Status::WORST_FIRST {

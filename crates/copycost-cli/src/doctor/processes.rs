@@ -1,31 +1,31 @@
-//! Who holds a descriptor: the processes below /proc.
+//! Finds the processes that hold a descriptor, by reading /proc.
 //!
-//! "There is a tap" is worth little; "lldpd (pid 812) has a tap" can be acted upon.
+//! A finding that names the process, such as "lldpd (pid 812) has a tap", tells the user what to stop.
 
 use super::Machine;
 
 /// An open descriptor of some process.
 pub(super) struct Descriptor {
-    /// The process' id, as /proc spells it.
+    /// The process ID, as the name of the directory in /proc.
     pub(super) pid: String,
-    /// The descriptor's number, as /proc spells it.
+    /// The descriptor's number, as the name of the file in /proc.
     pub(super) number: String,
 }
 
 impl Descriptor {
-    /// The process as a person knows it: `lldpd (pid 812)`.
+    /// The process as name and pid: `lldpd (pid 812)`.
     pub(super) fn owner(&self, machine: &Machine) -> String {
         let name = machine.read(&format!("/proc/{}/comm", self.pid)).unwrap_or_default();
-        // Any process may call itself what it likes, and this is shown on a terminal.
+        // A process can choose any name, and control characters could send commands to the terminal.
         let name = name.trim().replace(char::is_control, " ");
         let name = if name.is_empty() { "a process".to_owned() } else { name };
         format!("{name} (pid {})", self.pid)
     }
 }
 
-/// Every visible descriptor that leads to `target`, such as `socket:[4711]`.
+/// Every visible descriptor that refers to `target`, such as `socket:[4711]`.
 ///
-/// Another user's processes are visible to root only, and processes come and go: what cannot be read is passed over.
+/// Unreadable entries are skipped: only root sees the processes of other users, and a process may end at any time.
 pub(super) fn holding(machine: &Machine, target: &str) -> Vec<Descriptor> {
     let mut found = Vec::new();
     for pid in

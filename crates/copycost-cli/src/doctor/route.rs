@@ -1,7 +1,7 @@
-//! Over which interface an address is reached.
+//! Finds the interface that leads to an address.
 //!
-//! Offloads, MTU, steering and taps are properties of an interface, and a user knows an address. Longest prefix from
-//! the main table as /proc shows it; rules of policy routing are in no file, which the finding says.
+//! Offloads, MTU, steering and taps are properties of an interface, but the user gives an address. The lookup takes the
+//! longest prefix in the main table, as /proc shows it. No file shows the rules of policy routing; the finding says so.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -11,22 +11,22 @@ use super::machine::Unread;
 
 const LOOPBACK: &str = "lo";
 
-/// The way to an address.
+/// The route to an address.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Route {
-    /// The interface's name.
+    /// The name of the outgoing interface.
     pub(super) interface: String,
-    /// The next hop, where there is one.
+    /// The next hop; `None` if the address is on the link.
     pub(super) gateway: Option<IpAddr>,
-    /// The address belongs to this host, whatever interface carries it.
-    pub(super) own: bool,
+    /// Whether the address belongs to this host, on any of its interfaces.
+    pub(super) local: bool,
 }
 
 // Flags of include/uapi/linux/route.h and ipv6_route.h.
 const RTF_UP: u32 = 0x1;
 const RTF_REJECT: u32 = 0x200;
 
-/// The interface of the plan: loopback without an address, `None` where an address has no route.
+/// The interface of the plan: loopback without an address, `None` if there is no route to the address.
 pub(super) fn interface(machine: &Machine, plan: &PlannedRun) -> Result<Option<String>, Unread> {
     match plan.address {
         None => Ok(Some(LOOPBACK.into())),
@@ -34,32 +34,32 @@ pub(super) fn interface(machine: &Machine, plan: &PlannedRun) -> Result<Option<S
     }
 }
 
-/// The way to the planned address, `None` where there is none.
+/// The route to the planned address; `None` if there is none.
 pub(super) fn planned(machine: &Machine, plan: &PlannedRun) -> Result<Option<Route>, Unread> {
     let Some(address) = plan.address else { return Ok(None) };
     let found = find(machine, address)?;
-    // A link-local address belongs to every link; the zone says which one is meant.
-    let own = found.as_ref().is_some_and(|route| route.own);
+    // A link-local address exists on every link; the zone selects one.
+    let local = found.as_ref().is_some_and(|route| route.local);
     Ok(match &plan.zone {
-        Some(zone) if !own => Some(Route { interface: zone.clone(), gateway: None, own }),
+        Some(zone) if !local => Some(Route { interface: zone.clone(), gateway: None, local }),
         _ => found,
     })
 }
 
-/// The way to `address`, `None` where there is none.
+/// The route to `address`; `None` if there is none.
 fn find(machine: &Machine, address: IpAddr) -> Result<Option<Route>, Unread> {
     let address = address.to_canonical();
     if address.is_multicast() {
         return Ok(None);
     }
-    let own = address.is_loopback()
+    let local = address.is_loopback()
         || address.is_unspecified()
         || match address {
-            IpAddr::V4(v4) => own_v4(machine, v4)?,
-            IpAddr::V6(v6) => own_v6(machine, v6)?,
+            IpAddr::V4(v4) => is_local_v4(machine, v4)?,
+            IpAddr::V6(v6) => is_local_v6(machine, v6)?,
         };
-    if own {
-        return Ok(Some(Route { interface: LOOPBACK.into(), gateway: None, own }));
+    if local {
+        return Ok(Some(Route { interface: LOOPBACK.into(), gateway: None, local }));
     }
     match address {
         IpAddr::V4(v4) => by_v4(machine, v4),
@@ -67,8 +67,8 @@ fn find(machine: &Machine, address: IpAddr) -> Result<Option<Route>, Unread> {
     }
 }
 
-/// Local addresses stand in /proc/net/fib_trie: `|-- 192.0.2.2` and below it `/32 host LOCAL`.
-fn own_v4(machine: &Machine, address: Ipv4Addr) -> Result<bool, Unread> {
+/// Whether /proc/net/fib_trie lists the address as local: `|-- 192.0.2.2` and below it `/32 host LOCAL`.
+fn is_local_v4(machine: &Machine, address: Ipv4Addr) -> Result<bool, Unread> {
     let text = machine.read_if_there("/proc/net/fib_trie")?.unwrap_or_default();
     let mut leaf = None;
     for line in text.lines().map(str::trim) {
@@ -81,13 +81,13 @@ fn own_v4(machine: &Machine, address: Ipv4Addr) -> Result<bool, Unread> {
     Ok(false)
 }
 
-/// Each line of /proc/net/if_inet6 begins with an address of this host, 32 hexadecimal digits.
-fn own_v6(machine: &Machine, address: Ipv6Addr) -> Result<bool, Unread> {
+/// Whether /proc/net/if_inet6 lists the address. Each line begins with an address of this host, 32 hexadecimal digits.
+fn is_local_v6(machine: &Machine, address: Ipv6Addr) -> Result<bool, Unread> {
     let text = machine.read_if_there("/proc/net/if_inet6")?.unwrap_or_default();
-    Ok(text.lines().filter_map(|line| v6(line.split_whitespace().next()?)).any(|own| own == address))
+    Ok(text.lines().filter_map(|line| v6(line.split_whitespace().next()?)).any(|local| local == address))
 }
 
-/// A route that fits, and how well: longer prefixes first, then smaller metrics.
+/// A matching route with its rank: longer prefixes come first, then smaller metrics.
 struct Candidate {
     prefix: u32,
     metric: u32,
@@ -99,18 +99,18 @@ fn best(candidates: impl Iterator<Item = Candidate>) -> Option<Route> {
     candidates
         .filter(|candidate| candidate.flags & RTF_UP != 0 || candidate.flags & RTF_REJECT != 0)
         .min_by_key(|candidate| (u32::MAX - candidate.prefix, candidate.metric))
-        // An unreachable route that fits best is an answer, too: no.
+        // If the best match is an unreachable route, there is no route.
         .filter(|candidate| candidate.flags & RTF_REJECT == 0)
         .map(|candidate| candidate.route)
 }
 
-/// `Iface Destination Gateway Flags RefCnt Use Metric Mask …`; addresses are hexadecimal in host byte order
-/// (fib_route_seq_show, net/ipv4/fib_trie.c).
+/// Looks up an IPv4 route. Each line is `Iface Destination Gateway Flags RefCnt Use Metric Mask …`, with addresses in
+/// hexadecimal and host byte order (fib_route_seq_show, net/ipv4/fib_trie.c).
 fn by_v4(machine: &Machine, address: Ipv4Addr) -> Result<Option<Route>, Unread> {
     let text = machine.read("/proc/net/route")?;
     let fits = |line: &str| {
-        let words: Vec<&str> = line.split_whitespace().collect();
-        let [interface, destination, gateway, flags, _, _, metric, mask, ..] = words[..] else {
+        let fields: Vec<&str> = line.split_whitespace().collect();
+        let [interface, destination, gateway, flags, _, _, metric, mask, ..] = fields[..] else {
             return None;
         };
         let (destination, mask, gateway) = (v4(destination)?, v4(mask)?, v4(gateway)?);
@@ -121,21 +121,21 @@ fn by_v4(machine: &Machine, address: Ipv4Addr) -> Result<Option<Route>, Unread> 
             route: Route {
                 interface: interface.into(),
                 gateway: (!gateway.is_unspecified()).then_some(gateway.into()),
-                own: false,
+                local: false,
             },
         })
     };
     Ok(best(text.lines().filter_map(fits)))
 }
 
-/// `destination prefix source prefix nexthop metric refcount use flags device`, all hexadecimal
-/// (rt6_info_route, net/ipv6/route.c).
+/// Looks up an IPv6 route. Each line is `destination prefix source prefix nexthop metric refcount use flags device`,
+/// all in hexadecimal (rt6_info_route, net/ipv6/route.c).
 fn by_v6(machine: &Machine, address: Ipv6Addr) -> Result<Option<Route>, Unread> {
-    // Missing where IPv6 is disabled.
+    // The file is missing if IPv6 is disabled.
     let text = machine.read_if_there("/proc/net/ipv6_route")?.unwrap_or_default();
     let fits = |line: &str| {
-        let words: Vec<&str> = line.split_whitespace().collect();
-        let [destination, prefix, _, _, gateway, metric, _, _, flags, interface] = words[..] else {
+        let fields: Vec<&str> = line.split_whitespace().collect();
+        let [destination, prefix, _, _, gateway, metric, _, _, flags, interface] = fields[..] else {
             return None;
         };
         let (destination, gateway) = (v6(destination)?, v6(gateway)?);
@@ -148,7 +148,7 @@ fn by_v6(machine: &Machine, address: Ipv6Addr) -> Result<Option<Route>, Unread> 
             route: Route {
                 interface: interface.into(),
                 gateway: (!gateway.is_unspecified()).then_some(gateway.into()),
-                own: false,
+                local: false,
             },
         })
     };
@@ -156,7 +156,7 @@ fn by_v6(machine: &Machine, address: Ipv6Addr) -> Result<Option<Route>, Unread> 
 }
 
 fn v4(hexadecimal: &str) -> Option<Ipv4Addr> {
-    u32::from_str_radix(hexadecimal, 16).ok().map(|word| Ipv4Addr::from(word.to_ne_bytes()))
+    u32::from_str_radix(hexadecimal, 16).ok().map(|bits| Ipv4Addr::from(bits.to_ne_bytes()))
 }
 
 fn v6(hexadecimal: &str) -> Option<Ipv6Addr> {

@@ -1,79 +1,80 @@
-//! From samples and CPU time to ns for each KiB by class, and the differences of two paths.
+//! Computes ns/KiB by class from samples and CPU time, and the differences of two paths.
 
 use std::time::Duration;
 
 use super::{Explained, ExplainedSetUp};
-use crate::compare::stats::{Mean, holm};
 use crate::profile::breakdown::Breakdown;
 use crate::profile::classes::Class;
 use crate::profile::stacks::Stacks;
 use crate::profile::threads::ThreadRole;
+use crate::stats::{Mean, holm};
 use copycost::cost::meter::Spent;
 use copycost::cost::ns_per_kib;
 use copycost::rig::Sample;
 
-/// The probability with which any interval of one explanation misses, Holm's correction included.
+/// The probability that any interval of one explanation misses, with Holm's correction.
 pub const ALPHA: f64 = 0.05;
 
-/// A mean over set-ups in ns/KiB and its interval, where several set-ups give one.
+/// A mean over set-ups in ns/KiB, with its interval.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct MeanFigure {
-    /// The mean.
+    /// The mean in ns/KiB.
     pub value: f64,
-    /// Where it lies with 95 %.
+    /// The interval (low, high); `None` with fewer than two set-ups.
     pub interval: Option<(f64, f64)>,
 }
 
-/// What the threads of one role spent.
+/// The CPU time of the threads of one role.
 #[derive(Debug, Clone, PartialEq)]
 pub struct RoleCost {
-    /// Whose threads.
+    /// The role of the threads.
     pub role: ThreadRole,
-    /// CPU time without sampling; where no clock is read, as of ksoftirqd over loopback, from the samples.
+    /// CPU time without sampling. If no clock is read, as for ksoftirqd over loopback, it is estimated from the
+    /// samples.
     pub demand: MeanFigure,
-    /// The same by class, in the order of [`Class::ALL`]; empty without samples. Their sum is the demand.
+    /// The demand by class, in the order of [`Class::ALL`]; empty without samples. The sum is the demand.
     pub classes: Vec<(Class, MeanFigure)>,
-    /// How many samples, and innermost functions of those without a class.
+    /// The number of samples by class, and the innermost functions of samples without a class.
     pub breakdown: Breakdown,
-    /// By how much of it samples times their period miss the CPU time of the turns that were sampled; `None` where no
+    /// The relative difference between samples times their period and the CPU time of the sampled turns; `None` if no
     /// clock was read.
     pub unscaled_error: Option<f64>,
-    /// The share of the time that the kernel's tick found in user space, for those who have no samples.
+    /// The share of user space according to the kernel's tick, for roles without samples.
     pub user_share: Option<f64>,
 }
 
-/// By how much one path spends more than the other, by role and class.
+/// How much more one path spends than another, for one role and class.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Difference {
-    /// Whose threads.
+    /// The role of the threads.
     pub role: ThreadRole,
-    /// In what; `None`: in all.
+    /// The class; `None` means all classes together.
     pub class: Option<Class>,
-    /// In ns/KiB: the path less the reference, with the interval at the level at which Holm tested it.
+    /// The path minus the reference in ns/KiB, with the interval at the level at which Holm tested it.
     pub figure: MeanFigure,
     /// Whether the whole interval lies on one side of 0.
     pub decided: bool,
 }
 
-/// Nanoseconds that a sample stands for.
+/// The time in ns that a sample represents.
 fn period(hertz: u64) -> f64 {
     1e9 / hertz.max(1) as f64
 }
 
 impl Explained {
-    /// All samples.
+    /// The samples of all set-ups together.
     pub fn stacks(&self) -> Stacks {
         let mut all = Stacks::default();
         self.setups.iter().for_each(|setup| all.join(&setup.stacks));
         all
     }
 
-    /// Samples that were lost.
+    /// The number of lost samples over all set-ups.
     pub fn lost(&self) -> u64 {
         self.setups.iter().map(|setup| setup.lost).sum()
     }
 
-    /// By how much CPU time of both ends is higher while it is sampled: 0.1 is 10 %.
+    /// How much more CPU time both ends need while they are sampled: 0.1 is 10 %. `None` if that is unknown.
     pub fn cost_of_sampling(&self) -> Option<f64> {
         let both = |sample: &Option<Sample>| {
             let sample = sample.as_ref()?;
@@ -86,7 +87,7 @@ impl Explained {
         (without > 0.0).then(|| with / without - 1.0)
     }
 
-    /// What each role spent, at `hertz` samples a second.
+    /// The cost of each role, at `hertz` samples per second.
     pub fn ends(&self, hertz: u64) -> Vec<RoleCost> {
         let stacks = self.stacks();
         let mut roles = vec![ThreadRole::Sender, ThreadRole::Receiver];
@@ -124,20 +125,20 @@ impl Explained {
         (breakdown.samples > 0 && !time.is_zero()).then(|| sampled / time.as_nanos() as f64 - 1.0)
     }
 
-    /// CPU time of a role without sampling, in each set-up that has it.
+    /// The demand of a role without sampling in ns/KiB, one value for each set-up that has it.
     fn demands(&self, role: ThreadRole, hertz: u64) -> Vec<f64> {
         self.setups.iter().filter_map(|setup| self.demand_in(setup, role, hertz)).collect()
     }
 
-    /// The same with its division; nothing without samples, unless there is nothing to divide. A set-up that has none, as
-    /// ksoftirqd may, is divided as all set-ups together are.
+    /// The demand of each set-up, with the samples that divide it into classes; empty without samples, unless the
+    /// demand is zero. A set-up without samples, which happens for ksoftirqd, uses those of all set-ups.
     fn parts(&self, role: ThreadRole, hertz: u64) -> Vec<RoleSample> {
         let whole = Breakdown::of(&self.stacks(), role);
         let part = |setup: &ExplainedSetUp| {
-            let own = Breakdown::of(&setup.stacks, role);
+            let of_setup = Breakdown::of(&setup.stacks, role);
             let demand = self.demand_in(setup, role, hertz)?;
             (whole.samples > 0 || demand == 0.0)
-                .then(|| (demand, if own.samples > 0 { own } else { whole.clone() }))
+                .then(|| (demand, if of_setup.samples > 0 { of_setup } else { whole.clone() }))
         };
         self.setups.iter().filter_map(part).collect()
     }
@@ -146,7 +147,7 @@ impl Explained {
         let plain = setup.plain.as_ref()?;
         self.demand(plain, role).or_else(|| match role {
             ThreadRole::Sender | ThreadRole::Receiver => None,
-            // No clock is read of them, but their samples are there.
+            // No clock is read for these roles, but they have samples.
             ThreadRole::Relay | ThreadRole::Ksoftirqd => {
                 let time = setup.stacks.of(role) as f64 * period(hertz);
                 let kib = self.bytes(setup.sampled.as_ref()?) as f64 / 1024.0;
@@ -164,15 +165,15 @@ impl Explained {
     }
 }
 
-/// CPU time in a set-up, and how it is divided.
+/// The demand of a role in a set-up in ns/KiB, and the samples that divide it.
 type RoleSample = (f64, Breakdown);
 
-/// What of it went into a class.
+/// The part of each demand that a class takes.
 fn values(parts: &[RoleSample], class: Class) -> Vec<f64> {
     parts.iter().map(|(demand, breakdown)| demand * breakdown.share(class).unwrap_or(0.0)).collect()
 }
 
-/// What the threads of a role spent by their clocks, where these are read.
+/// The CPU time of a role's threads by their clocks; `None` if these are not read.
 fn clock(sample: &Sample, role: ThreadRole) -> Option<Duration> {
     match role {
         ThreadRole::Sender => Some(sample.sender.cpu?.time),
@@ -188,20 +189,22 @@ fn mean(values: &[f64]) -> Option<MeanFigure> {
     (!values.is_empty()).then_some(MeanFigure { value, interval })
 }
 
-/// By how much `path` spends more than `reference`, for every role and class that either of them has, and in all. Both
-/// were set up together, so that a set-up's difference is of two that had the same luck with the machine.
+/// How much more `path` spends than `reference`, for each role and class of either path, and for all classes together.
+/// The difference is taken within each set-up, because both paths then meet the same conditions of the machine.
 pub fn differences(path: &Explained, reference: &Explained, hertz: u64) -> Vec<Difference> {
     let mut all = Vec::new();
     for role in ThreadRole::ALL {
         let parts = [path, reference].map(|path| path.parts(*role, hertz));
         for class in [None].into_iter().chain(Class::ALL.iter().copied().map(Some)) {
-            let [ours, theirs] = match class {
+            let [of_path, of_reference] = match class {
                 Some(class) => [0, 1].map(|at| values(&parts[at], class)),
                 None => [path, reference].map(|path| path.demands(*role, hertz)),
             };
-            let pairs: Vec<f64> = ours.iter().zip(&theirs).map(|(ours, theirs)| ours - theirs).collect();
-            let any = ours.iter().chain(&theirs).any(|value| *value > 0.0);
-            if let (true, true, Ok(mean)) = (any, ours.len() == theirs.len(), Mean::of(&pairs)) {
+            let differences: Vec<f64> =
+                of_path.iter().zip(&of_reference).map(|(path, reference)| path - reference).collect();
+            let any = of_path.iter().chain(&of_reference).any(|value| *value > 0.0);
+            if let (true, true, Ok(mean)) = (any, of_path.len() == of_reference.len(), Mean::of(&differences))
+            {
                 all.push((*role, class, mean));
             }
         }

@@ -1,17 +1,15 @@
-//! Why a path costs what it costs: sampled turns beside turns without sampling, set-up after set-up.
+//! Explains the CPU time of paths: each set-up takes turns with sampling and turns without.
 //!
-//! Sampling itself costs time (in a virtual machine a tenth and more). So the samples say how the time is *divided*, and
-//! the turns without them how much it is: the shares are laid on that. How far samples times their period are from the
-//! CPU time of the very turns that were sampled is kept beside it.
+//! Sampling costs time, in a virtual machine a tenth or more. So the samples only give the *shares* of classes, and the
+//! turns without sampling give the CPU time to which the shares apply. The result also holds how far samples times
+//! their period differ from the CPU time of the sampled turns.
 //!
 //! - here: the measurement
 //! - [`figures`]: ns for each KiB by class, differences of two paths; pure
-//! - [`answer`]: the same in a sentence
 
-pub mod answer;
 pub mod figures;
 
-use crate::compare::cell::Contestant;
+use crate::compare::contestant::Contestant;
 use crate::compare::schedule::Schedule;
 use crate::compare::turns::Turns;
 use crate::conditions::Conditions;
@@ -22,40 +20,40 @@ use copycost::cost::Measured;
 use copycost::internals::connection::AppliedOptions;
 use copycost::rig::{Rig, RigError, Sample, Work};
 
-/// What one path came to.
+/// The measurements of one path.
 #[derive(Debug)]
 pub struct Explained {
-    /// Who.
+    /// The path, its scenario and its site.
     pub contestant: Contestant,
-    /// What its connections had.
+    /// The socket options of its connections, and the other host.
     pub connected: Connected,
     /// Each complete set-up.
     pub setups: Vec<ExplainedSetUp>,
 }
 
-/// What a path's connections had, as the conditions of results keep it.
+/// What the conditions of results record about a path's connections.
 #[derive(Debug, Clone, Default)]
 pub struct Connected {
-    /// Their options.
+    /// The socket options of the connections.
     pub applied: AppliedOptions,
-    /// The other host, where there is one.
+    /// The conditions of the other host; `None` if there is none.
     pub host: Option<Box<Conditions>>,
 }
 
 /// One path in one set-up.
 #[derive(Debug, Default)]
 pub struct ExplainedSetUp {
-    /// What was sampled.
+    /// The sampled stacks.
     pub stacks: Stacks,
-    /// Samples for which there was no room.
+    /// The number of samples that were lost because the buffer was full.
     pub lost: u64,
-    /// The sum of the turns with sampling; `None` where there is none to be had.
+    /// The sum of the turns with sampling; `None` without a profiler.
     pub sampled: Option<Sample>,
-    /// The sum of the turns without.
+    /// The sum of the turns without sampling; `None` before the first.
     pub plain: Option<Sample>,
 }
 
-/// Paths that are being explained.
+/// The measurement of several paths with and without sampling.
 #[derive(Debug)]
 pub struct ExplainSession<'a> {
     profiler: Measured<Profiler<'a>>,
@@ -63,7 +61,7 @@ pub struct ExplainSession<'a> {
     paths: Vec<Explained>,
 }
 
-/// A rig with its threads and what its turns have come to.
+/// A rig with its threads and the results of its turns.
 struct SampledRig {
     rig: Rig,
     threads: Threads,
@@ -71,23 +69,23 @@ struct SampledRig {
 }
 
 impl<'a> ExplainSession<'a> {
-    /// Nothing is measured yet. Without a profiler only the turns without sampling are taken.
+    /// A session without set-ups. Without a profiler it takes only the turns without sampling.
     pub fn new(contestants: Vec<Contestant>, profiler: Measured<Profiler<'a>>, seed: u64) -> Self {
         let schedule = Schedule::new(contestants.len(), seed);
         let path = |contestant| Explained { contestant, connected: Connected::default(), setups: Vec::new() };
         Self { profiler, schedule, paths: contestants.into_iter().map(path).collect() }
     }
 
-    /// [`Schedule::rows_per_block`]
+    /// The rows of one balanced block: see [`Schedule::rows_per_block`].
     pub fn rows_per_block(&self) -> usize {
         self.schedule.rows_per_block()
     }
 
-    /// Builds every path anew and lets each take its turns, once with sampling and once without. After each `go_on` is
-    /// asked; false when it said no, and then the set-up counts for nothing.
+    /// Builds a rig for each path and lets each take its turns, once with sampling and once without. After each turn it
+    /// calls `go_on`. If that returns false, the set-up is discarded and the result is false.
     ///
     /// # Errors
-    /// The first path that fails, for what cannot be measured cannot be explained.
+    /// The error of the first path that fails.
     pub fn set_up(&mut self, turns: Turns, go_on: &mut dyn FnMut() -> bool) -> Result<bool, RigError> {
         let number = self.paths.first().map_or(0, |path| path.setups.len());
         let mut warm = self.build(number)?;
@@ -95,7 +93,7 @@ impl<'a> ExplainSession<'a> {
         for row in 0..turns.rows {
             for index in self.schedule.next().unwrap_or_default() {
                 let path = &mut warm[index];
-                // Who comes first of the two changes from row to row.
+                // Alternates from row to row which of the two runs first.
                 for sampling in [row % 2 == 0, row % 2 == 1] {
                     match &mut self.profiler {
                         Ok(profiler) if sampling => path.sample(profiler, work)?,
@@ -109,14 +107,15 @@ impl<'a> ExplainSession<'a> {
             }
         }
         for (path, warm) in self.paths.iter_mut().zip(warm) {
-            let host = warm.rig.site_report().map(|host: &Conditions| Box::new(host.clone()));
+            let host = warm.rig.site_report().map(|conditions: &Conditions| Box::new(conditions.clone()));
             path.connected = Connected { applied: warm.rig.applied().clone(), host };
             path.setups.push(warm.so_far);
         }
         Ok(true)
     }
 
-    /// Rigs of all paths, in their order. Who is built first changes from set-up to set-up: it gets other pages.
+    /// Builds the rigs of all paths and returns them in the order of the paths. The order of building rotates from
+    /// set-up to set-up, because the first rig gets different pages.
     fn build(&self, number: usize) -> Result<Vec<SampledRig>, RigError> {
         let count = self.paths.len();
         let mut warm: Vec<Option<SampledRig>> = (0..count).map(|_| None).collect();
@@ -126,7 +125,7 @@ impl<'a> ExplainSession<'a> {
             let contestant = &self.paths[index].contestant;
             let rig = contestant.build(number + 1)?;
             let mut threads = threads::of_process();
-            // A rig's ends are new; what lies between them is there before and stays.
+            // The threads of a rig's ends are new. The relay between them existed before and stays.
             threads.retain(|thread, role| *role == ThreadRole::Relay || !before.contains_key(thread));
             threads.extend(threads::of_kernel());
             warm[index] = Some(SampledRig { rig, threads, so_far: ExplainedSetUp::default() });
@@ -134,14 +133,14 @@ impl<'a> ExplainSession<'a> {
         Ok(warm.into_iter().flatten().collect())
     }
 
-    /// What the paths came to, and how they were sampled or why they were not.
+    /// The measurements of the paths, and the profiler or why there is none.
     pub fn finish(self) -> (Vec<Explained>, Measured<Profiler<'a>>) {
         (self.paths, self.profiler)
     }
 }
 
 impl SampledRig {
-    /// A turn with sampling. Samples that could not be begun or ended are as good as lost: the turn then has none.
+    /// Takes a turn with sampling. If sampling could not begin or end, the turn is not counted.
     fn sample(&mut self, profiler: &mut Profiler<'_>, work: Work) -> Result<(), RigError> {
         let begun = profiler.begin(&threads::with_workers(&self.threads));
         let sample = self.rig.run(work)?;

@@ -1,16 +1,18 @@
-//! Packet taps that hear what a lab carries: for each of them the kernel copies every zero-copy send and says so.
+//! Packet taps that see the traffic of a lab. With a tap the kernel copies every zero-copy send, and its completions
+//! report a copy.
 
 use std::fs;
 
 use super::Lab;
 use crate::doctor::hooks::{PacketSocket, taps};
 
-/// Before this version of Linux a tap on every interface of one namespace heard those of all others first
-/// (per-namespace ptype_all, net/core/dev.c).
+/// Since this version of Linux a tap on all interfaces sees only those of its own namespace (per-namespace ptype_all,
+/// net/core/dev.c). Before, it saw those of every namespace.
 const TAPS_APART: (u32, u32) = (6, 15);
 
 impl Lab {
-    /// Who taps what passes through here, in words: `tcpdump (pid 812) taps copycost-77-a`.
+    /// A process that taps the traffic of the lab, as a clause: `tcpdump (pid 812) taps copycost-77-a`. `None` if there
+    /// is no tap.
     pub fn tapped(&self) -> Option<String> {
         let at_end = self.network.ends().into_iter().find_map(|end| {
             let tap = taps(&end.packet_sockets()).into_iter().next()?;

@@ -1,23 +1,24 @@
-//! A network card in software: two ends with a kernel's TCP each, and between them a relay that plays the card's DMA
-//! engine. Over it MSG_ZEROCOPY does what it does over a network card, which no loopback and no plain veth pair shows.
+//! A network card in software: two ends, each with its own kernel TCP stack, and a relay between them in the role of
+//! the card's DMA engine. Over it MSG_ZEROCOPY behaves as over a network card; loopback or a plain veth pair cannot
+//! show this.
 //!
 //! ```text
 //! netns A (server)         netns R (the wire)                      netns B (clients)
 //! eth0  <->  wire-a + macvtap   <->   relay   <->   macvtap + wire-b  <->  eth0
 //! ```
 //!
-//! Why it works: the kernel copies zero-copy data where it is delivered to a socket of the same machine
-//! (ip_local_deliver_finish, net/ipv4/ip_input.c). A macvtap takes the frame off the veth before it gets there and
-//! keeps it as it is until somebody reads it (drivers/net/tap.c). So the sender's side does what it would do for a card:
-//! build frames of references, hand them over, and hear of their release when the peer has acknowledged.
+//! Why it works: the kernel copies zero-copy data when it delivers them to a socket of the same machine
+//! (ip_local_deliver_finish, net/ipv4/ip_input.c). A macvtap takes the frame off the veth before that point and keeps
+//! it unchanged until the relay reads it (drivers/net/tap.c). So the sender's side works as for a card: it builds
+//! frames of references, hands them over, and gets their completion when the peer has acknowledged the data.
 //!
-//! What it stands for: the sender's CPU time, and the sizes from which one path beats another by it. What it does not
-//! stand for: throughput, which is that of the relay's two copies, and whatever a card, its bus and an IOMMU cost.
+//! What the lab represents: the sender's CPU time, and the sizes from which one path beats another by it. What it does
+//! not represent: throughput, which the relay's two copies limit, and the costs of a card, its bus and an IOMMU.
 //!
-//! - `network`: the namespaces and links; `iproute`: the command that makes them; `sweep`: what a killed lab left
-//! - `relay`: the thread between; `seats`: who sits on which CPU
-//! - `probe`: whether a send goes by reference; `listeners`: packet taps that would spoil it
-//! - `site`: the lab as a place for the ends of a rig; `error`: why there is no lab
+//! - `network`: the namespaces and links; `iproute`: the command that makes them; `sweep`: removal of killed labs
+//! - `relay`: the thread between the ends; `placement`: which thread runs on which CPU
+//! - `probe`: whether a send goes by reference; `listeners`: packet taps that would force copies
+//! - `site`: the lab as a `copycost::rig::Site`; `error`: why a lab could not be built
 
 mod error;
 mod iproute;
@@ -48,17 +49,17 @@ pub use site::LabSite;
 use probe::ProbeKey;
 use relay::{Relay, RelayCounters};
 
-/// A lab that stands. It is removed when dropped.
+/// A running lab: its network and its relay. Drop removes both.
 #[derive(Debug)]
 pub struct Lab {
-    // Dropped in this order: the relay has the taps open.
+    // The relay holds the taps open, so it is dropped before the network.
     relay: Relay,
     network: LabNetwork,
     ksoftirqd: Measured<Ksoftirqd>,
     probed: Mutex<Vec<(ProbeKey, Probed)>>,
 }
 
-/// The state of everything that a run between the ends is charged with. Only differences mean anything.
+/// Counters of the costs that the lab adds to a run. Only the difference of two snapshots has a meaning.
 #[derive(Debug, Clone)]
 pub struct CounterSnapshot {
     relay: Option<RelayCounters>,
@@ -66,14 +67,14 @@ pub struct CounterSnapshot {
     dropped: u64,
 }
 
-/// What the lab does: make network namespaces and links; enter namespaces and mount in them.
+/// The first allows making network namespaces and links, the second entering namespaces and mounting in them.
 const CAPABILITIES: [(&str, u32); 2] = [("CAP_NET_ADMIN", 12), ("CAP_SYS_ADMIN", 21)];
 
 impl Lab {
-    /// Sweeps away what killed labs have left, builds the network and starts the relay: a few hundredths of a second.
+    /// Removes what killed labs left behind, builds the network and starts the relay. Takes some tens of milliseconds.
     ///
     /// # Errors
-    /// [`LabError`], whose sentence says what to do.
+    /// A [`LabError`], whose message says what to do.
     pub fn start() -> Result<Self, LabError> {
         let missing = CAPABILITIES.iter().filter(|(_, number)| !limits::has_capability(*number));
         let missing: Vec<_> = missing.map(|(name, _)| *name).collect();
@@ -86,31 +87,31 @@ impl Lab {
         Ok(Self { relay, network, ksoftirqd: Ksoftirqd::find(), probed: Mutex::default() })
     }
 
-    /// The network.
+    /// The namespaces of the two ends and of the wire.
     pub fn network(&self) -> &LabNetwork {
         &self.network
     }
 
-    /// Stops the wire until what is returned is dropped.
+    /// Stops the relay until the returned guard is dropped.
     ///
     /// # Errors
-    /// `TimedOut` where the relay does not answer.
+    /// `TimedOut` if the relay does not answer.
     pub fn hold(&self) -> io::Result<HeldRelay> {
         self.relay.hold()
     }
 
-    /// How things stand now.
-    pub fn books(&self) -> CounterSnapshot {
+    /// The counters as they are now, for [`Self::since`].
+    pub fn snapshot(&self) -> CounterSnapshot {
         CounterSnapshot {
-            relay: self.relay.account(),
+            relay: self.relay.counters(),
             ksoftirqd: self.ksoftirqd.as_ref().map_err(Missing::clone).and_then(Ksoftirqd::now),
             dropped: self.network.dropped(),
         }
     }
 
-    /// What was spent since `earlier`.
+    /// The costs of the lab since `earlier`.
     pub fn since(&self, earlier: &CounterSnapshot) -> RelayCost {
-        let now = self.books();
+        let now = self.snapshot();
         let (before, after) = (earlier.relay.unwrap_or_default(), now.relay.unwrap_or_default());
         let cpu = before.cpu.zip(after.cpu).map(|(before, mut after)| {
             after.time = after.time.saturating_sub(before.time);
@@ -126,10 +127,10 @@ impl Lab {
         }
     }
 
-    /// Whether the scenario's path sends such messages by reference. Probed once for each path and message.
+    /// Whether the scenario's path sends its messages by reference. Each path and message is probed once.
     pub fn probed(&self, scenario: &Scenario) -> Probed {
         let key = ProbeKey::of(scenario);
-        // Held to the end: no two probes stop the wire at once.
+        // Locked during the probe, so that no two probes hold the relay at once.
         let mut probed = self.probed.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((_, known)) = probed.iter().find(|(known, _)| *known == key) {
             return known.clone();

@@ -5,9 +5,9 @@
 //! eth0 10.0.0.1     <->    wire-a + tap-a   (relay)   tap-b + wire-b   <->     eth0 10.0.0.2
 //! ```
 //!
-//! The names are for people and for tools that want to enter. What the lab itself holds on to is a descriptor of each
-//! namespace, with a lock on it that says that somebody lives there: so the names of a lab that was killed can be told
-//! from those of one that runs, in every PID namespace and whatever process has got its number meanwhile.
+//! The names are for people and for tools such as `ip netns exec`. The lab itself holds a file descriptor of each
+//! namespace and a lock on it that marks the namespace as used. With the lock, the sweep can distinguish the names of a
+//! killed lab from those of a running one, in every PID namespace and even if another process has got the PID.
 
 use std::fs::{self, File};
 use std::net::Ipv4Addr;
@@ -21,72 +21,72 @@ use super::iproute::{batch, inside, on_a_thread};
 use copycost::internals::sys::netns::{self, Netns};
 use copycost::internals::sys::tap::Tap;
 
-/// The server's end, as the first host of the original experiment.
+/// The address of the server's end; the first host of the original experiment has the same.
 pub const SERVER: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 1);
 
-/// The clients' end.
+/// The address of the clients' end.
 pub const CLIENTS: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 2);
 
-/// What every name begins with.
+/// The prefix of every namespace name.
 pub(super) const PREFIX: &str = "copycost-";
 
-/// Where iproute2 keeps the names.
+/// The directory in which iproute2 keeps the names of namespaces.
 pub(super) const NAMES: &str = "/run/netns";
 
-/// As of a common network card. Frames of segmentation offload are larger and stay whole; with 9,000 or 65,535 the
-/// sender's demand is the same within the noise, and the segments would be none that a network has.
+/// The usual MTU of Ethernet. With segmentation offload the frames are larger and stay whole, so the sender's CPU time
+/// is the same with 9,000 or 65,535 within the noise.
 const MTU: u32 = 1500;
 
-/// Frames that may wait at a tap for the relay. The kernel's 500 are too few for a window of small segments: a
-/// receive buffer of 1 MiB filled with segments of 1448 bytes is 724 of them, for each client.
+/// Frames that may wait at a tap for the relay. The kernel's default of 500 is too small: a window of 1 MiB filled with
+/// segments of 1448 bytes takes 724 frames per client.
 const QUEUE: u32 = 16_384;
 
-/// One of the two ends.
+/// A namespace of the lab: that of the server, of the clients or of the wire.
 #[derive(Debug)]
 pub struct NetworkEnd {
-    /// Its name.
+    /// The name of the namespace, for `ip netns exec`.
     pub name: String,
-    /// Its namespace.
+    /// A descriptor of the namespace, for threads that enter it.
     pub netns: Netns,
-    watched: NamespaceStats,
+    stats: NamespaceStats,
 }
 
-/// Which CPUs take what arrives off a link: `rps_cpus`. A kernel without CONFIG_RPS has no such file.
+/// The `rps_cpus` file of a link: the CPUs that process its received packets. `None` on a kernel without CONFIG_RPS.
 #[derive(Debug)]
 struct Steering(Option<File>);
 
-/// What the kernel tells of the links and the packet sockets of a namespace, to be read from anywhere.
+/// Open files of `/proc/net` of a namespace, which any thread can read without entering it.
 #[derive(Debug)]
 struct NamespaceStats {
     links: File,
     packet_sockets: File,
 }
 
-/// A network that stands. Its names are removed when it is dropped; it is gone when nobody uses it any more.
+/// The network of a running lab. Drop removes the names; the kernel removes the namespaces with their last user.
 #[derive(Debug)]
 pub struct LabNetwork {
-    /// Where the server is.
+    /// The namespace of the server.
     pub server: NetworkEnd,
-    /// Where the clients are.
+    /// The namespace of the clients.
     pub clients: NetworkEnd,
-    /// Where the relay's links are.
+    /// The namespace with the relay's links.
     wire: NetworkEnd,
-    /// At the server's end and on its wire.
-    of_server: [Steering; 2],
-    /// Likewise at the clients'.
-    of_clients: [Steering; 2],
+    /// For eth0 of the server and for wire-a.
+    server_steering: [Steering; 2],
+    /// For eth0 of the clients and for wire-b.
+    client_steering: [Steering; 2],
     _names: Names,
 }
 
-/// The names of a network that stands.
+/// The names of the three namespaces of a lab; drop removes them.
 #[derive(Debug)]
 struct Names([String; 3]);
 
-/// The names of all networks of this process: for an end without unwinding.
-static STANDING: Mutex<Vec<String>> = Mutex::new(Vec::new());
+/// The names of all labs of this process. [`remove_all`] needs them when the process ends without unwinding.
+static NAMES_IN_USE: Mutex<Vec<String>> = Mutex::new(Vec::new());
 
 impl LabNetwork {
-    /// Builds one, and opens the taps at the server's and at the clients' wire.
+    /// Builds a network. Returns it with the taps of wire-a and wire-b.
     pub fn build() -> Result<(Self, [Tap; 2]), LabError> {
         let names = Names::new();
         let [server, wire, clients] = on_a_thread(|| {
@@ -96,28 +96,30 @@ impl LabNetwork {
         inside(&wire, || join(&names))?;
         let (server, steer_server) = end(&names.0[0], server, SERVER, CLIENTS)?;
         let (clients, steer_clients) = end(&names.0[2], clients, CLIENTS, SERVER)?;
-        let (taps, [steer_a, steer_b], watched) = inside(&wire, open_wire)?;
-        let wire = NetworkEnd { name: names.0[1].clone(), netns: wire, watched };
-        let (of_server, of_clients) = ([steer_server, steer_a], [steer_clients, steer_b]);
-        Ok((Self { server, clients, wire, of_server, of_clients, _names: names }, taps))
+        let (taps, [steer_wire_a, steer_wire_b], stats) = inside(&wire, open_wire)?;
+        let wire = NetworkEnd { name: names.0[1].clone(), netns: wire, stats };
+        let (server_steering, client_steering) =
+            ([steer_server, steer_wire_a], [steer_clients, steer_wire_b]);
+        Ok((Self { server, clients, wire, server_steering, client_steering, _names: names }, taps))
     }
 
-    /// The three namespaces.
+    /// The namespaces of the server, the wire and the clients.
     pub fn ends(&self) -> [&NetworkEnd; 3] {
         [&self.server, &self.wire, &self.clients]
     }
 
-    /// Has the work of softirq for each end be done on that end's CPUs; with none, by whoever causes it.
+    /// Moves the softirq work of each end to the CPUs of that end. An empty list leaves it on the CPU that causes it.
     ///
-    /// Otherwise the relay's write would run the receiving half of TCP, and be charged with what it costs the sender to
-    /// hear an acknowledgement: 12 to 55 ns for each KiB sent. And what TCP sends from a timer or when the relay has let
-    /// go of a frame would overtake, on the relay's CPU, what the sender's own CPU still has in its queue.
+    /// Without this the relay's write would run the receive path of TCP, and the relay would pay for the
+    /// acknowledgements that the sender receives: 12 to 55 ns per KiB sent. Also, segments that TCP sends on the
+    /// relay's CPU, from a timer or when a frame is freed, could overtake segments that still wait in the queue of the
+    /// sender's CPU.
     pub fn steer(&self, server: &[usize], clients: &[usize]) -> Result<(), LabError> {
-        self.of_server.iter().try_for_each(|link| link.steer(server))?;
-        self.of_clients.iter().try_for_each(|link| link.steer(clients))
+        self.server_steering.iter().try_for_each(|link| link.steer(server))?;
+        self.client_steering.iter().try_for_each(|link| link.steer(clients))
     }
 
-    /// Frames that any link has dropped so far.
+    /// The frames that all links of the lab have dropped so far.
     pub fn dropped(&self) -> u64 {
         self.ends().iter().map(|end| end.dropped()).sum()
     }
@@ -126,16 +128,16 @@ impl LabNetwork {
 impl NetworkEnd {
     /// `/proc/net/packet` of this namespace.
     pub fn packet_sockets(&self) -> String {
-        read(&self.watched.packet_sockets)
+        read(&self.stats.packet_sockets)
     }
 
     fn dropped(&self) -> u64 {
-        dropped(&read(&self.watched.links))
+        dropped(&read(&self.stats.links))
     }
 }
 
 impl Steering {
-    /// For a link of the namespace whose links the calling thread's `/sys` shows.
+    /// For a link of the network namespace that the calling thread's `/sys` shows.
     fn of(link: &str) -> Self {
         let file = Path::new("/sys/class/net").join(link).join("queues/rx-0/rps_cpus");
         Self(fs::OpenOptions::new().write(true).open(file).ok())
@@ -156,7 +158,7 @@ impl Names {
             number => format!("{PREFIX}{pid}.{number}"),
         };
         let names = ["a", "r", "b"].map(|end| format!("{lab}-{end}"));
-        standing().extend(names.iter().cloned());
+        names_in_use().extend(names.iter().cloned());
         Self(names)
     }
 }
@@ -164,31 +166,31 @@ impl Names {
 impl Drop for Names {
     fn drop(&mut self) {
         remove(&self.0);
-        standing().retain(|name| !self.0.contains(name));
+        names_in_use().retain(|name| !self.0.contains(name));
     }
 }
 
-fn standing() -> std::sync::MutexGuard<'static, Vec<String>> {
-    STANDING.lock().unwrap_or_else(PoisonError::into_inner)
+fn names_in_use() -> std::sync::MutexGuard<'static, Vec<String>> {
+    NAMES_IN_USE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Removes the names of every network of this process, for an end that unwinds nothing.
+/// Removes the names of all labs of this process. For exits that do not unwind, such as a signal.
 pub fn remove_all() {
-    let names = std::mem::take(&mut *standing());
+    let names = std::mem::take(&mut *names_in_use());
     remove(&names);
 }
 
-/// Removes names, those that are there.
+/// Removes those of the names that exist.
 pub(super) fn remove(names: &[String]) {
-    let there = |name: &&String| Path::new(NAMES).join(name).exists();
-    let lines: Vec<_> = names.iter().filter(there).map(|name| format!("netns del {name}")).collect();
+    let exists = |name: &&String| Path::new(NAMES).join(name).exists();
+    let lines: Vec<_> = names.iter().filter(exists).map(|name| format!("netns del {name}")).collect();
     if !lines.is_empty() {
-        // Whatever cannot be removed now is swept by the next start.
+        // The next lab sweeps the names that cannot be removed now.
         let _ = batch("remove network namespaces", &lines, true);
     }
 }
 
-/// A new namespace, marked as in use before it has a name.
+/// Makes a namespace. It is marked as used before it has a name, so that no sweep can remove it.
 fn new_namespace(name: &str) -> Result<Netns, LabError> {
     let netns = Netns::unshare().map_err(LabError::os("a network namespace could not be made"))?;
     netns.mark_used().map_err(LabError::os("a network namespace could not be locked"))?;
@@ -198,12 +200,13 @@ fn new_namespace(name: &str) -> Result<Netns, LabError> {
     Ok(netns)
 }
 
-/// Addresses of links, local ones. The relay changes nothing in a frame, so that each end must know the other's.
+/// Locally administered MAC addresses. They are fixed because the relay does not change frames, so each end must know
+/// the address of the other.
 const fn hardware(end: Ipv4Addr) -> &'static str {
     if end.octets()[3] == SERVER.octets()[3] { "02:00:00:00:00:0a" } else { "02:00:00:00:00:0b" }
 }
 
-/// From within the wire's namespace: a link to each end, and a tap on the near side of it.
+/// Makes a link to each end and a tap on its near side. Must run in the namespace of the wire.
 fn join(names: &Names) -> Result<(), LabError> {
     quiet();
     let veth = |wire: &str, end: &str, address: Ipv4Addr| {
@@ -224,56 +227,63 @@ fn join(names: &Names) -> Result<(), LabError> {
     };
     batch("add a macvtap link", &[tap("tap-a", "wire-a"), tap("tap-b", "wire-b")], false)
         .map_err(of_kind("macvtap"))?;
-    // Promiscuous: what passes is addressed to the far end.
+    // Promiscuous, because the frames are addressed to the far end.
     let up = ["wire-a", "wire-b", "tap-a", "tap-b"].map(|link| format!("link set {link} promisc on up"));
     batch("set the wire up", &up, false)
 }
 
-/// `ip` knows no such link, or the kernel does not.
+/// Turns the error of `ip` into [`LabError::NoLinks`] if `ip` or the kernel does not know this kind of link.
 fn of_kind(kind: &'static str) -> impl FnOnce(LabError) -> LabError {
     move |error| match error {
-        LabError::Ip { told, .. }
-            if told.contains("not supported") || told.contains("nknown device type") =>
+        LabError::Ip { output, .. }
+            if output.contains("not supported") || output.contains("nknown device type") =>
         {
-            LabError::NoLinks { kind, told }
+            LabError::NoLinks { kind, output }
         }
         error => error,
     }
 }
 
-fn end(name: &str, netns: Netns, own: Ipv4Addr, other: Ipv4Addr) -> Result<(NetworkEnd, Steering), LabError> {
-    let (steering, watched) = inside(&netns, || {
+fn end(
+    name: &str,
+    netns: Netns,
+    local: Ipv4Addr,
+    other: Ipv4Addr,
+) -> Result<(NetworkEnd, Steering), LabError> {
+    let (steering, stats) = inside(&netns, || {
         quiet();
-        // After a pause a connection would begin anew with ten segments, and a turn follows a pause.
+        // Connections are idle between runs. By default each run would then begin again in slow start, with ten
+        // segments.
         sysctl("net/ipv4/tcp_slow_start_after_idle", "0");
-        // As on the host, which senders have their bounds from.
+        // The same value as on the host, from which senders derive their limits.
         if let Ok(optmem) = fs::read_to_string("/proc/sys/net/core/optmem_max") {
             sysctl("net/core/optmem_max", optmem.trim());
         }
         let lines = [
             "link set lo up".to_owned(),
-            format!("address add {own}/24 dev eth0"),
+            format!("address add {local}/24 dev eth0"),
             "link set eth0 up".to_owned(),
             format!("neighbour add {other} lladdr {} dev eth0 nud permanent", hardware(other)),
         ];
         batch("set an end up", &lines, false)?;
         with_own_sysfs(|| Ok((Steering::of("eth0"), NamespaceStats::open()?)))
     })?;
-    Ok((NetworkEnd { name: name.to_owned(), netns, watched }, steering))
+    Ok((NetworkEnd { name: name.to_owned(), netns, stats }, steering))
 }
 
-/// No neighbour discovery: frames on the wire are those of the measurement.
+/// Disables IPv6 and its neighbour discovery, so that the wire carries only frames of the measurement.
 fn quiet() {
     sysctl("net/ipv6/conf/all/disable_ipv6", "1");
     sysctl("net/ipv6/conf/default/disable_ipv6", "1");
 }
 
-/// What is not there need not be set.
+/// Sets a value under `/proc/sys`. A kernel without this setting is not an error.
 fn sysctl(name: &str, value: &str) {
     let _ = fs::write(Path::new("/proc/sys").join(name), value);
 }
 
-/// Shows the calling thread, which must be of no further use, the links of its network namespace.
+/// Runs `work` with a `/sys` that shows the links of the calling thread's network namespace. The thread keeps its new
+/// mounts, so it must not be used for anything else afterwards.
 fn with_own_sysfs<T>(work: impl FnOnce() -> Result<T, LabError>) -> Result<T, LabError> {
     netns::unshare_mounts().map_err(LabError::os("a mount namespace could not be made"))?;
     netns::mount_sysfs(Path::new("/sys")).map_err(LabError::os("sysfs could not be mounted"))?;
@@ -282,7 +292,7 @@ fn with_own_sysfs<T>(work: impl FnOnce() -> Result<T, LabError>) -> Result<T, La
 
 impl NamespaceStats {
     fn open() -> Result<Self, LabError> {
-        // A process' /proc/net is that of its main thread.
+        // /proc/net is that of the main thread.
         let open = |name| {
             File::open(Path::new("/proc/thread-self/net").join(name)).map_err(LabError::os("/proc/net"))
         };
@@ -290,10 +300,10 @@ impl NamespaceStats {
     }
 }
 
-/// From within the wire's namespace: both taps, and both links to the ends.
+/// Opens both taps and the steering files of both links. Must run in the namespace of the wire.
 fn open_wire() -> Result<([Tap; 2], [Steering; 2], NamespaceStats), LabError> {
     with_own_sysfs(|| {
-        // The nodes lie where only this thread sees them, and go with it.
+        // Only this thread sees the device nodes, and they vanish when it ends.
         let nodes = Path::new("/dev");
         let a = device("tap-a")?;
         let b = device("tap-b")?;
@@ -303,15 +313,15 @@ fn open_wire() -> Result<([Tap; 2], [Steering; 2], NamespaceStats), LabError> {
     })
 }
 
-/// The device of a macvtap.
+/// The major and minor number of a macvtap's device.
 fn device(link: &str) -> Result<(u32, u32), LabError> {
     let folder = Path::new("/sys/class/net").join(link).join("macvtap");
-    let told = fs::read_dir(&folder)
+    let numbers = fs::read_dir(&folder)
         .and_then(|mut taps| taps.next().transpose())
         .and_then(|tap| fs::read_to_string(tap.map(|tap| tap.path().join("dev")).unwrap_or_default()))
         .map_err(LabError::os("the device of a macvtap could not be found"))?;
     let number = |text: &str| text.trim().parse().ok();
-    let numbers = told.split_once(':').and_then(|(major, minor)| Some((number(major)?, number(minor)?)));
+    let numbers = numbers.split_once(':').and_then(|(major, minor)| Some((number(major)?, number(minor)?)));
     numbers.ok_or_else(|| LabError::Os {
         what: "the device of a macvtap has no number",
         error: std::io::ErrorKind::InvalidData.into(),
@@ -325,7 +335,7 @@ fn open_tap(node: &Path, (major, minor): (u32, u32)) -> Result<Tap, LabError> {
     Tap::new(file.map_err(failed("opened"))?).map_err(LabError::os("a tap could not be set to whole frames"))
 }
 
-/// The whole of a file of `/proc` that was opened before.
+/// The contents of an open file of `/proc`, 64 KiB at most.
 fn read(file: &File) -> String {
     let mut text = vec![0; 64 << 10];
     let mut length = 0;
@@ -338,9 +348,9 @@ fn read(file: &File) -> String {
     String::from_utf8_lossy(&text[..length]).into_owned()
 }
 
-/// The dropped frames of all links of a `/proc/net/dev`, received and sent.
+/// The sum of dropped frames over all links in the text of `/proc/net/dev`, received and sent.
 fn dropped(links: &str) -> u64 {
-    // Eight columns for receiving, of which the fourth is drops, and the same for sending.
+    // Eight columns for receiving, the fourth of which counts drops, and eight for sending.
     let of_link = |line: &str| {
         let (_, counts) = line.split_once(':')?;
         let count = |column: usize| counts.split_ascii_whitespace().nth(column)?.parse::<u64>().ok();
@@ -349,7 +359,7 @@ fn dropped(links: &str) -> u64 {
     links.lines().filter_map(of_link).fold(0, u64::saturating_add)
 }
 
-/// A set of CPUs as sysfs takes it: groups of 32 bits in hexadecimal, the highest first.
+/// A CPU mask in the format of sysfs: groups of 32 bits in hexadecimal, the highest first.
 fn mask(cpus: &[usize]) -> String {
     let groups = cpus.iter().max().map_or(1, |highest| highest / 32 + 1);
     let group = |group: usize| {

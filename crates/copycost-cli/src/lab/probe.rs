@@ -1,11 +1,12 @@
-//! Does a send go by reference? Asked of the memory, not of the kernel: with the relay held, a message is sent, changed
-//! where it lies, and only then read by the relay. What arrives changed was never copied on its way out.
+//! Finds out whether a send goes by reference. The probe looks at the memory and does not ask the kernel: with the
+//! relay held, it sends a message and then changes it in place before the relay reads it. Bytes that arrive changed
+//! were not copied by the sender.
 //!
-//! A completion's code cannot tell. An XDP program that does nothing but pass makes the kernel copy the frame and report
-//! that it did not; a packet tap makes it report a copy where only the tap's clone was copied.
+//! The code in a completion is not reliable. An XDP program that only passes frames makes the kernel copy them and
+//! report that it did not. With a packet tap the kernel reports a copy although it only copied the tap's clone.
 //!
-//! Only bytes that had left the sender before the change are judged. What still waits in a socket is by reference
-//! over loopback too, whatever becomes of it later.
+//! The probe judges only bytes that had left the sender before the change. Bytes that still wait in a socket are held
+//! by reference even over loopback, where they are copied later.
 
 use std::fs::OpenOptions;
 use std::io;
@@ -27,27 +28,27 @@ use copycost::message::{Buffers, Footprint, Message, Spec, content};
 use copycost::scenario::Scenario;
 use copycost::send::{Budget, Copies, SendPath, Sender, SenderConfig, ZeroCopyLimits, drain};
 
-/// The largest message that is sent: it must fit into a send buffer with all its pages, or the send would wait for the
-/// relay that is held. What a path does with larger ones it does with this one.
+/// The largest message of a probe. It must fit into a send buffer with all its pages, or the send would block while the
+/// relay is held. A path treats larger messages the same way.
 const MOST: usize = 64 << 10;
 
-/// Sent before, with the relay going: what opens the congestion window for [`MOST`].
+/// Bytes sent beforehand with the relay running, which opens the congestion window for [`MOST`].
 const WARM_UP: usize = 512 << 10;
 
-/// How long the kernel may take to put a message on the wire. The relay is held for less than the shortest time after
-/// which TCP would send again (200 ms).
+/// How long the kernel may take to put a message on the wire. It is below the shortest retransmission timeout of TCP
+/// (200 ms).
 const SENT_WITHIN: Duration = Duration::from_millis(50);
 
-/// What the probe of a path saw.
+/// The result of probing a path.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Probed {
     /// [`Copies::ByReference`], [`Copies::Copied`], [`Copies::Mixed`], or [`Copies::Unknown`].
     pub word: Copies,
-    /// Why it is unknown, or what was seen.
+    /// The observation behind the result, or the reason why it is unknown.
     pub told: String,
 }
 
-/// What was probed: for another message a path may do something else.
+/// The path and the message of a probe. A path may treat another message differently.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct ProbeKey {
     path: &'static str,
@@ -56,7 +57,7 @@ pub(super) struct ProbeKey {
 
 impl ProbeKey {
     pub(super) fn of(scenario: &Scenario) -> Self {
-        // One message, whatever the scenario does with several.
+        // The probe sends a single message, so the rotation of several does not matter.
         let size = scenario.spec.size.min(MOST);
         let spec =
             Spec { size, buffers: Buffers::Constant, footprint: Footprint::Hot, ..scenario.placed_spec() };
@@ -64,17 +65,17 @@ impl ProbeKey {
     }
 }
 
-/// Probes the scenario's path with one of its messages, or the largest that can be.
+/// Probes the scenario's path with one of its messages, cut to [`MOST`] bytes.
 pub(super) fn probe(lab: &Lab, scenario: &Scenario, key: ProbeKey) -> Probed {
     match ProbeConnection::open(lab, scenario.path, key.spec, scenario.options)
-        .and_then(|trial| trial.run(lab))
+        .and_then(|connection| connection.run(lab))
     {
         Ok(seen) => seen.judge(),
         Err(error) => Probed { word: Copies::Unknown, told: format!("the probe failed: {error}") },
     }
 }
 
-/// A connection through the lab, with a message to send.
+/// A connection through the lab and a message to send on it.
 struct ProbeConnection {
     sender: Box<dyn Sender>,
     /// Another handle on the sender's socket.
@@ -86,20 +87,20 @@ struct ProbeConnection {
 
 impl ProbeConnection {
     fn open(lab: &Lab, path: &SendPath, spec: Spec, options: ConnectionOptions) -> io::Result<Self> {
-        // Nothing is to wait for an acknowledgement.
+        // No segment may wait for an acknowledgement.
         let options = ConnectionOptions { nodelay: true, ..options };
         let listener = lab.listen(&options).map_err(io::Error::other)?;
         let address = listener.local_addr()?;
         let far = lab.connect(address, &options).map_err(io::Error::other)?;
         let (near, _) = listener.accept()?;
         connection::set_timeouts(&near, &options)?;
-        let supply = MessagePool::new(&spec, true)?;
-        let message = supply.messages().first().cloned().ok_or(io::ErrorKind::InvalidInput)?;
+        let pool = MessagePool::new(&spec, true)?;
+        let message = pool.messages().first().cloned().ok_or(io::ErrorKind::InvalidInput)?;
         let applied = AppliedOptions::of(&near)?;
         let budget = Budget::share(&ZeroCopyLimits::of_process(), 1, applied.send_buffer);
         let sender = (path.open)(
             near.try_clone()?,
-            &supply,
+            pool.messages(),
             SenderConfig { urgent: true, ..SenderConfig::within(budget) },
         )?;
         Ok(Self { sender, near, far, message, patience: options.stall_timeout })
@@ -117,16 +118,16 @@ impl ProbeConnection {
         let held = lab.hold()?;
         self.send()?;
         let until = Instant::now() + SENT_WITHIN;
-        let mut gone = 0;
-        while gone < size && Instant::now() < until {
+        let mut left = 0;
+        while left < size && Instant::now() < until {
             std::thread::sleep(Duration::from_micros(200));
-            gone = usize::try_from(self.sent()? - before).unwrap_or(0).min(size);
+            left = usize::try_from(self.sent()? - before).unwrap_or(0).min(size);
         }
         flip(&self.message)?;
         drop(held);
         self.receive(&mut arrived)?;
         drain(&mut *self.sender, Instant::now() + self.patience)?;
-        Ok(SeenSegments::of(&arrived[..gone]))
+        Ok(SeenSegments::of(&arrived[..left]))
     }
 
     fn send(&mut self) -> io::Result<()> {
@@ -135,11 +136,11 @@ impl ProbeConnection {
     }
 
     fn receive(&self, into: &mut [u8]) -> io::Result<()> {
-        let there = self.far.recv_exact(into, Instant::now() + self.patience)?;
-        if there { Ok(()) } else { Err(io::ErrorKind::UnexpectedEof.into()) }
+        let complete = self.far.recv_exact(into, Instant::now() + self.patience)?;
+        if complete { Ok(()) } else { Err(io::ErrorKind::UnexpectedEof.into()) }
     }
 
-    /// Bytes that have left the socket for the first time.
+    /// Bytes that TCP has sent so far, without retransmissions.
     fn sent(&self) -> io::Result<u64> {
         let info = tcp_info(self.near.as_fd())?;
         let sent = info.bytes_sent.zip(info.bytes_retrans).map(|(all, again)| all - again);
@@ -149,8 +150,8 @@ impl ProbeConnection {
     }
 }
 
-/// Changes every byte of a message that the kernel may be reading: through `/proc/self/mem`, because for the program
-/// itself a message that is shared cannot be written.
+/// Inverts every byte of a message that the kernel may be reading. It writes through `/proc/self/mem`, because Rust
+/// does not allow writes to a shared message.
 fn flip(message: &Message) -> io::Result<()> {
     let memory = OpenOptions::new().write(true).open("/proc/self/mem")?;
     for field in message.slices() {
@@ -160,14 +161,14 @@ fn flip(message: &Message) -> io::Result<()> {
     Ok(())
 }
 
-/// Bytes of one message as they arrived.
+/// The arrived bytes of a message, counted by kind.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 struct SeenSegments {
-    /// As they were when the message was sent.
+    /// Bytes with the value at the time of the send.
     as_sent: usize,
-    /// As they were changed to.
+    /// Bytes with the value after the change.
     changed: usize,
-    /// Neither.
+    /// Bytes with neither value.
     strange: usize,
 }
 
@@ -177,19 +178,19 @@ impl SeenSegments {
         content(0, 0, &mut sent);
         let mut seen = Self::default();
         for (sent, arrived) in sent.iter().zip(arrived) {
-            let place = match arrived {
+            let count = match arrived {
                 arrived if arrived == sent => &mut seen.as_sent,
                 arrived if *arrived == !sent => &mut seen.changed,
                 _ => &mut seen.strange,
             };
-            *place += 1;
+            *count += 1;
         }
         seen
     }
 
     fn judge(self) -> Probed {
         let Self { as_sent, changed, strange } = self;
-        let (word, told) = match (as_sent, changed, strange) {
+        let (copies, observation) = match (as_sent, changed, strange) {
             (0, 0, 0) => (Copies::Unknown, "the probe's message was not sent in time".to_owned()),
             (_, _, 1..) => {
                 (Copies::Unknown, format!("the probe's message arrived with {strange} unexpected bytes"))
@@ -208,12 +209,12 @@ impl SeenSegments {
                 ),
             ),
         };
-        Probed { word, told }
+        Probed { word: copies, told: observation }
     }
 }
 
 impl Lab {
-    /// A listener at the server's end.
+    /// A listener in the namespace of the server.
     pub fn listen(&self, options: &ConnectionOptions) -> Result<Socket, LabError> {
         let address = SocketAddr::from((network::SERVER, 0));
         inside(&self.network.server.netns, || {
@@ -222,7 +223,7 @@ impl Lab {
         })
     }
 
-    /// A connection from the clients' end.
+    /// A connection to `address` from the namespace of the clients.
     pub fn connect(&self, address: SocketAddr, options: &ConnectionOptions) -> Result<Socket, LabError> {
         inside(&self.network.clients.netns, || {
             connection::connect(address, options)
@@ -242,12 +243,12 @@ mod tests {
         let changed: Vec<u8> = sent.iter().map(|byte| !byte).collect();
         let half: Vec<u8> = sent[..50].iter().chain(&changed[50..]).copied().collect();
         let zeroes = vec![0; 100];
-        let word = |bytes: &[u8]| SeenSegments::of(bytes).judge().word;
-        assert_eq!(word(&sent), Copies::Copied);
-        assert_eq!(word(&changed), Copies::ByReference);
-        assert_eq!(word(&half), Copies::Mixed);
-        assert_eq!(word(&zeroes), Copies::Unknown);
-        assert_eq!(word(&[]), Copies::Unknown);
+        let copies = |bytes: &[u8]| SeenSegments::of(bytes).judge().word;
+        assert_eq!(copies(&sent), Copies::Copied);
+        assert_eq!(copies(&changed), Copies::ByReference);
+        assert_eq!(copies(&half), Copies::Mixed);
+        assert_eq!(copies(&zeroes), Copies::Unknown);
+        assert_eq!(copies(&[]), Copies::Unknown);
     }
 
     #[test]

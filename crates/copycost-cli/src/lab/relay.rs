@@ -1,9 +1,9 @@
-//! The wire: a thread that takes frames off one tap and puts them on the other, both ways. It plays the part of a
-//! network card's DMA engine: the only copies of the payload between the two ends are its read and its write.
+//! The wire: a thread that reads frames from one tap and writes them to the other, in both directions. It takes the
+//! part of a network card's DMA engine: its read and its write are the only copies of the payload between the two ends.
 //!
-//! A frame passes whole, with the header that says how its checksum and its segments are to be made: what the sender
-//! handed to the "card" in one piece arrives in one piece. One thread for both ways: acknowledgements come in the wake
-//! of data, and a second thread would only bring switches.
+//! A frame passes whole, with the header that describes its checksum and its segmentation, so a frame that the sender
+//! hands to the "card" in one piece arrives in one piece. One thread serves both directions: acknowledgements follow
+//! the data, and a second thread would only add context switches.
 
 use std::io;
 use std::sync::Arc;
@@ -13,138 +13,139 @@ use std::time::Duration;
 use crossbeam::channel::{Receiver, Sender, bounded, unbounded};
 
 use copycost::cost::cpu::{CpuSpent, ThreadCpu};
-use copycost::internals::server::STACK_BYTES;
+use copycost::internals::placement::STACK_BYTES;
 use copycost::internals::sys::sched;
 use copycost::internals::sys::tap::{self, HEADER_BYTES, Tap, TapWaker};
 use copycost::offset::Pages;
 
-/// The largest frame: 64 KiB of segmentation offload with an Ethernet header, and a VLAN tag, which the lab has not.
+/// The largest frame in bytes: 64 KiB of segmentation offload, an Ethernet header, and a VLAN tag, which the lab does
+/// not use.
 pub const MOST_FRAME: usize = (64 << 10) + 18;
 
-/// The smallest that has an Ethernet header.
+/// The smallest frame in bytes: an Ethernet header.
 const LEAST_FRAME: usize = 14;
 
-/// Larger than any frame by far: what does not fit would be cut off unseen.
+/// Much larger than any frame, because a longer frame would be truncated without an error.
 const BUFFER: usize = 2 * MOST_FRAME;
 
-/// Frames of one way before the other gets its turn.
+/// Frames that the relay passes in one direction before it serves the other.
 const BATCH: usize = 32;
 
-/// A relay that has found nothing more to pass sleeps so long without listening, if it was busy until then. Like a card
-/// that moderates its interrupts: otherwise the sender would wake it with every frame, 10 ns for each KiB that no
-/// sender pays to a card. Between 20 and 60 µs the sender's demand and the throughput are the same within the noise.
+/// How long a busy relay sleeps without polling the taps when it runs out of frames, like a card that moderates its
+/// interrupts. Otherwise the sender would wake the relay with every frame, a cost of 10 ns per KiB that a card does not
+/// cause. Between 20 and 60 µs the sender's CPU time and the throughput are the same within the noise.
 const MODERATION: Duration = Duration::from_micros(30);
 
-/// Busy: more bytes than this since the last sleep. A single message that is waited for is less, and is passed on as
-/// soon as it comes.
+/// The relay is busy if it passed more bytes than this since its last sleep. A single message whose latency is measured
+/// is smaller, so the relay passes it on at once.
 const BUSY: u64 = 96 << 10;
 
-/// The end of every other wait. Orders ring a bell, so that nothing hangs on its length.
+/// The limit of every other wait. Its length does not matter, because a command wakes the relay.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// What the relay has done so far. Only differences mean anything.
+/// Counters of the relay since its start. Only differences have a meaning.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct RelayCounters {
-    /// CPU time of its thread, whatever ran on top of it included.
+    /// The CPU time of the relay's thread, with the softirq work that ran on it; `None` if it cannot be read.
     pub cpu: Option<CpuSpent>,
-    /// Frames that passed from the server to the clients.
+    /// Frames passed from the server to the clients.
     pub frames: u64,
-    /// Their bytes, without the relay's own header.
+    /// The bytes of these frames, without the virtio-net header of the tap.
     pub bytes: u64,
-    /// Frames that it did not pass on, either way, because they were too short or too long.
+    /// Frames not passed on because they were too short or too long, both directions together.
     pub unfit: u64,
-    /// Frames that the kernel did not take, either way; it counts them as dropped by the tap's link.
+    /// Frames that the kernel rejected, both directions together. The kernel counts them as drops of the tap's link.
     pub refused: u64,
 }
 
-/// What it is told.
+/// A command to the relay's thread.
 enum RelayCommand {
-    Account(Sender<RelayCounters>),
-    /// Stop, say so, and wait for the end of the other channel.
+    Counters(Sender<RelayCounters>),
+    /// Stop, confirm on the first channel, and wait until the second is closed.
     Hold(Sender<()>, Receiver<()>),
-    Sit {
+    MoveTo {
         cpus: Vec<usize>,
         shared: bool,
     },
     Stop,
 }
 
-/// A running relay. It stops when dropped.
+/// A running relay. Drop stops it.
 #[derive(Debug)]
 pub struct Relay {
-    orders: Sender<RelayCommand>,
-    bell: Arc<TapWaker>,
+    commands: Sender<RelayCommand>,
+    waker: Arc<TapWaker>,
     thread: Option<JoinHandle<()>>,
 }
 
-/// While this lives nothing passes.
+/// A guard: the relay passes no frames while it exists.
 #[derive(Debug)]
 pub struct HeldRelay {
     _go_on: Sender<()>,
 }
 
 impl Relay {
-    /// Starts to carry frames between the server's tap and the clients'.
+    /// Starts the thread that passes frames between the taps of the server and of the clients.
     pub fn start(taps: [Tap; 2]) -> io::Result<Self> {
-        let (orders, taken) = unbounded();
-        let bell = Arc::new(TapWaker::new()?);
-        let of_thread = Arc::clone(&bell);
+        let (commands, receiver) = unbounded();
+        let waker = Arc::new(TapWaker::new()?);
+        let thread_waker = Arc::clone(&waker);
         let thread = thread::Builder::new()
             .name("relay".into())
             .stack_size(STACK_BYTES)
-            .spawn(move || RelayThread::new(taps, taken, of_thread).carry())?;
-        Ok(Self { orders, bell, thread: Some(thread) })
+            .spawn(move || RelayThread::new(taps, receiver, thread_waker).run())?;
+        Ok(Self { commands, waker, thread: Some(thread) })
     }
 
-    /// What it has done so far. Not while it is held.
-    pub fn account(&self) -> Option<RelayCounters> {
-        let (told, account) = bounded(1);
-        self.order(RelayCommand::Account(told));
-        account.recv_timeout(PATIENCE).ok()
+    /// The counters as they are now; `None` if the relay does not answer, for example while it is held.
+    pub fn counters(&self) -> Option<RelayCounters> {
+        let (reply, counters) = bounded(1);
+        self.send(RelayCommand::Counters(reply));
+        counters.recv_timeout(PATIENCE).ok()
     }
 
-    /// Has it stop, and waits until it has.
+    /// Stops the relay and waits until it has stopped.
     pub fn hold(&self) -> io::Result<HeldRelay> {
         let (held, wait) = bounded(1);
         let (go_on, until) = bounded(1);
-        self.order(RelayCommand::Hold(held, until));
+        self.send(RelayCommand::Hold(held, until));
         wait.recv_timeout(PATIENCE)
             .map_err(|_| io::Error::new(io::ErrorKind::TimedOut, "the relay does not stop"))?;
         Ok(HeldRelay { _go_on: go_on })
     }
 
-    /// Moves it to these CPUs; where it shares them with an end, as a thread that preempts nobody.
-    pub fn sit(&self, cpus: &[usize], shared: bool) {
-        self.order(RelayCommand::Sit { cpus: cpus.to_vec(), shared });
+    /// Moves the relay to these CPUs. If it shares them with an end, it becomes a batch thread, which does not preempt.
+    pub fn move_to(&self, cpus: &[usize], shared: bool) {
+        self.send(RelayCommand::MoveTo { cpus: cpus.to_vec(), shared });
     }
 
-    fn order(&self, order: RelayCommand) {
-        // A relay that has ended answers nothing, and the caller finds that out.
-        let _ = self.orders.send(order);
-        self.bell.ring();
+    fn send(&self, command: RelayCommand) {
+        // Sending fails if the relay has ended; the caller notices that no reply comes.
+        let _ = self.commands.send(command);
+        self.waker.ring();
     }
 }
 
 impl Drop for Relay {
     fn drop(&mut self) {
-        self.order(RelayCommand::Stop);
+        self.send(RelayCommand::Stop);
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();
         }
     }
 }
 
-/// What the thread has.
+/// The state of the relay's thread.
 struct RelayThread {
     taps: [Tap; 2],
-    orders: Receiver<RelayCommand>,
-    bell: Arc<TapWaker>,
+    commands: Receiver<RelayCommand>,
+    waker: Arc<TapWaker>,
     cpu: ThreadCpu,
     passed: [RelayDirection; 2],
     buffer: Pages,
 }
 
-/// One way.
+/// The counters of one direction.
 #[derive(Debug, Default)]
 struct RelayDirection {
     frames: u64,
@@ -154,52 +155,53 @@ struct RelayDirection {
 }
 
 impl RelayThread {
-    fn new(taps: [Tap; 2], orders: Receiver<RelayCommand>, bell: Arc<TapWaker>) -> Self {
+    fn new(taps: [Tap; 2], commands: Receiver<RelayCommand>, waker: Arc<TapWaker>) -> Self {
         let buffer = Pages::new(BUFFER);
-        Self { taps, orders, bell, cpu: ThreadCpu::open(), passed: Default::default(), buffer }
+        Self { taps, commands, waker, cpu: ThreadCpu::open(), passed: Default::default(), buffer }
     }
 
-    fn carry(mut self) {
-        // Where that is refused, it sleeps a little longer.
+    fn run(mut self) {
+        // If this is refused, the thread sleeps slightly longer.
         let _ = sched::sleep_exactly();
         let mut at_last_sleep = 0;
         loop {
             let [a, b] = &self.taps;
             let [there, back] = &mut self.passed;
-            // Wherever an allocator would put it, some copies would be slow on some CPUs.
+            // A fixed offset: on some CPUs copies are slow if source and target lie at unfavourable offsets in their
+            // pages.
             let buffer = self.buffer.at(0, BUFFER);
             let more = there.pass(a, b, buffer) | back.pass(b, a, buffer);
             if !more {
                 let passed = there.bytes + back.bytes;
                 let slept = if passed - at_last_sleep > BUSY {
-                    tap::wait_for(&[], &self.bell, MODERATION)
+                    tap::wait_for(&[], &self.waker, MODERATION)
                 } else {
-                    tap::wait_for(&[a, b], &self.bell, PATIENCE)
+                    tap::wait_for(&[a, b], &self.waker, PATIENCE)
                 };
                 at_last_sleep = passed;
                 if slept.is_err() {
                     return;
                 }
             }
-            if !self.orders.is_empty() && !self.obey() {
+            if !self.commands.is_empty() && !self.execute_commands() {
                 return;
             }
         }
     }
 
-    /// Does what it is told; false: end.
-    fn obey(&mut self) -> bool {
-        self.bell.silence();
-        while let Ok(order) = self.orders.try_recv() {
-            match order {
-                RelayCommand::Account(told) => drop(told.send(self.account())),
+    /// Executes the waiting commands. Returns false if the thread must end.
+    fn execute_commands(&mut self) -> bool {
+        self.waker.silence();
+        while let Ok(command) = self.commands.try_recv() {
+            match command {
+                RelayCommand::Counters(reply) => drop(reply.send(self.counters())),
                 RelayCommand::Hold(held, until) => {
                     let _ = held.send(());
-                    // An end, even if whoever holds it never lets go.
+                    // The limit ends the wait even if the guard is never dropped.
                     let _ = until.recv_timeout(10 * PATIENCE);
                 }
-                // Where it may not, it stays where it is.
-                RelayCommand::Sit { cpus, shared } => {
+                // If pinning is refused, the thread stays on its CPUs.
+                RelayCommand::MoveTo { cpus, shared } => {
                     let _ = sched::pin(&cpus);
                     if shared {
                         let _ = sched::batch();
@@ -211,7 +213,7 @@ impl RelayThread {
         true
     }
 
-    fn account(&mut self) -> RelayCounters {
+    fn counters(&mut self) -> RelayCounters {
         let [there, back] = &self.passed;
         RelayCounters {
             cpu: self.cpu.since(Duration::ZERO).ok(),
@@ -224,14 +226,14 @@ impl RelayThread {
 }
 
 impl RelayDirection {
-    /// Passes what waits at `from` on to `to`, [`BATCH`] frames at most; true: there may be more.
+    /// Passes at most [`BATCH`] waiting frames from `from` to `to`. Returns true if there may be more.
     #[inline]
     fn pass(&mut self, from: &Tap, to: &Tap, buffer: &mut [u8]) -> bool {
         for _ in 0..BATCH {
-            // A tap that fails has no link any more, and nothing to give.
+            // A read fails if the tap's link is gone, so there are no more frames.
             let Ok(Some(length)) = from.read(buffer) else { return false };
             if length == 0 {
-                // Of nothing, or the end: the next wait tells.
+                // An empty frame, or the end of the tap, which the next wait reports.
                 self.unfit += 1;
                 return false;
             }
@@ -257,7 +259,7 @@ mod tests {
     use super::super::network::LabNetwork;
     use super::*;
 
-    /// A relay between two sockets of datagrams; the far ends of both.
+    /// A relay between two datagram sockets, and the far ends of both.
     fn between_sockets() -> (Relay, UnixDatagram, UnixDatagram) {
         let pair = || {
             let (near, far) = UnixDatagram::pair().unwrap();
@@ -289,10 +291,10 @@ mod tests {
             b.send(&frame(length, 3)).unwrap();
             assert_eq!(a.recv(&mut buffer).unwrap(), HEADER_BYTES + length);
         }
-        let account = relay.account().unwrap();
-        assert_eq!((account.frames, account.unfit, account.refused), (3, 6, 0));
-        assert_eq!(account.bytes, (LEAST_FRAME + 1514 + MOST_FRAME) as u64);
-        assert!(account.cpu.is_some());
+        let counters = relay.counters().unwrap();
+        assert_eq!((counters.frames, counters.unfit, counters.refused), (3, 6, 0));
+        assert_eq!(counters.bytes, (LEAST_FRAME + 1514 + MOST_FRAME) as u64);
+        assert!(counters.cpu.is_some());
     }
 
     #[test]
@@ -310,23 +312,24 @@ mod tests {
     }
 
     #[test]
-    fn an_end_that_goes_takes_nothing_and_nobody_hangs() {
+    fn a_closed_end_gets_no_frames_and_nothing_hangs() {
         let (relay, a, b) = between_sockets();
         drop(b);
         a.send(&frame(100, 1)).unwrap();
         drop(a);
-        // A stand-in hears nothing of its other end, as a tap does of its link; then the relay has ended.
+        // Unlike a tap, a stand-in may not notice that its far end is gone. If it does, the relay ends and gives no
+        // counters.
         let began = Instant::now();
-        while let Some(account) = relay.account()
-            && account.refused == 0
+        while let Some(counters) = relay.counters()
+            && counters.refused == 0
         {
-            assert!(account.frames == 0 && began.elapsed() < Duration::from_secs(60), "{account:?}");
+            assert!(counters.frames == 0 && began.elapsed() < Duration::from_secs(60), "{counters:?}");
             thread::sleep(Duration::from_millis(1));
         }
         drop(relay);
     }
 
-    /// Frames as no sender makes them, for a real tap: what the kernel does not take is counted, and the wire goes on.
+    /// Writes invalid frames to a real tap. The relay counts those that the kernel rejects and keeps running.
     #[test]
     fn garbage_is_refused_and_counted() {
         if copycost::internals::sys::limits::user() != 0 {
@@ -346,14 +349,14 @@ mod tests {
             }
             far.send(&bytes).unwrap();
         }
-        let mut account = relay.account().unwrap();
+        let mut counters = relay.counters().unwrap();
         let began = Instant::now();
-        while account.frames + account.unfit + account.refused < 2000 {
-            assert!(began.elapsed() < Duration::from_secs(60), "{account:?}");
+        while counters.frames + counters.unfit + counters.refused < 2000 {
+            assert!(began.elapsed() < Duration::from_secs(60), "{counters:?}");
             thread::sleep(Duration::from_millis(1));
-            account = relay.account().unwrap();
+            counters = relay.counters().unwrap();
         }
-        assert!(account.unfit > 0 && account.refused > 0, "{account:?}");
-        assert!(network.dropped() >= account.refused);
+        assert!(counters.unfit > 0 && counters.refused > 0, "{counters:?}");
+        assert!(network.dropped() >= counters.refused);
     }
 }

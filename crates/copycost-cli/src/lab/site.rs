@@ -1,4 +1,4 @@
-//! The lab as a place for the ends of a rig: both in this process, each in its network namespace.
+//! The lab as a site for a rig: both ends run in this process, each in its network namespace.
 
 use std::sync::Arc;
 
@@ -11,7 +11,7 @@ use copycost::internals::server::WorkerUpdate;
 use copycost::rig::{RelayMeter, Rig, RigError, ServerHandle, ServerSite, Site, SiteError, available, serve};
 use copycost::scenario::Scenario;
 
-/// A lab as a [`Site`], whose report is what a [`super::Probed`] says of the path.
+/// A lab as a [`Site`]. The report of its server is the [`super::Probed`] of the path.
 #[derive(Debug, Clone)]
 pub struct LabSite(pub Arc<Lab>);
 
@@ -27,22 +27,22 @@ impl Site for LabSite {
 
 impl ServerSite for LabSite {
     fn seats(&self, scenario: &Scenario, cpus: &[usize]) -> PlacementPlan {
-        self.0.seats(scenario.placement, scenario.clients, cpus)
+        self.0.placement_plan(scenario.placement, scenario.clients, cpus)
     }
 
-    /// The server is first asked what it does with the path's messages.
+    /// Probes the path before the server starts.
     fn reach(
         &self,
         scenario: &Scenario,
         cpus: &[usize],
-        news: Sender<WorkerUpdate>,
+        updates: Sender<WorkerUpdate>,
     ) -> Result<ServerHandle, RigError> {
         let lab = &self.0;
         available(scenario)?;
         lab.arrange(scenario.placement, scenario.clients, cpus)?;
         let (tapped, probed) = (lab.tapped(), lab.probed(scenario));
         let listener = lab.listen(&scenario.options)?;
-        let reached = serve(scenario, listener, self.seats(scenario, cpus).servers, news)?;
+        let reached = serve(scenario, listener, self.seats(scenario, cpus).servers, updates)?;
         let relay: Arc<dyn RelayMeter> = lab.clone();
         Ok(ServerHandle {
             copied_because: tapped,
@@ -55,8 +55,8 @@ impl ServerSite for LabSite {
 
 impl RelayMeter for Lab {
     fn start(&self) -> Box<dyn FnOnce() -> RelayCost + '_> {
-        let books = self.books();
-        Box::new(move || self.since(&books))
+        let before = self.snapshot();
+        Box::new(move || self.since(&before))
     }
 }
 

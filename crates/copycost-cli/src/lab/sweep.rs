@@ -1,4 +1,4 @@
-//! What a killed lab left behind: names of namespaces that nobody lives in.
+//! Removes the names of namespaces that killed labs left behind.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
@@ -16,18 +16,18 @@ fn abandoned(names: &Path) -> Vec<String> {
     let entries = fs::read_dir(names).into_iter().flatten().flatten();
     let names = entries.filter(|entry| {
         let name = entry.file_name();
-        name.to_str().is_some_and(is_ours) && is_abandoned(names, &entry.path())
+        name.to_str().is_some_and(is_lab_name) && is_abandoned(names, &entry.path())
     });
     names.filter_map(|entry| entry.file_name().into_string().ok()).collect()
 }
 
-/// Whether nobody lives in the namespace of that name. A name that cannot be looked at is not ours to remove.
+/// Whether no process uses the namespace of that name. A name that cannot be inspected is never removed.
 fn is_abandoned(names: &Path, path: &Path) -> bool {
     let device = |path: &Path| fs::metadata(path).map(|file| file.dev());
-    let (Ok(around), Ok(own)) = (device(names), device(path)) else { return false };
-    if own == around {
-        // `ip netns attach` makes a plain file first and mounts the namespace on it then: until then there is no mark, and
-        // whoever makes it is alive.
+    let (Ok(folder), Ok(file)) = (device(names), device(path)) else { return false };
+    if file == folder {
+        // `ip netns attach` first makes a plain file and then mounts the namespace on it. Until then there is no mark
+        // to check, but the process that makes it is alive.
         return !is_being_made(path);
     }
     Netns::is_used(path).is_ok_and(|used| !used)
@@ -39,9 +39,9 @@ fn is_being_made(path: &Path) -> bool {
     Path::new("/proc").join(maker).exists()
 }
 
-/// `copycost-PID-a`, or `copycost-PID.NUMBER-a`, and so for `r` and `b`. Other names with this beginning are not made
-/// here.
-fn is_ours(name: &str) -> bool {
+/// Whether a name is `copycost-PID-a` or `copycost-PID.NUMBER-a`, or the same with `r` or `b`. A lab makes no other
+/// names.
+fn is_lab_name(name: &str) -> bool {
     let Some((lab, "a" | "r" | "b")) = name.strip_prefix(PREFIX).and_then(|rest| rest.split_once('-')) else {
         return false;
     };
@@ -57,10 +57,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_name_that_is_just_being_made_is_not_swept() {
+    fn a_name_in_the_making_is_not_swept() {
         let names = tempfile::tempdir().unwrap();
-        let (own, gone) = (format!("{PREFIX}{}-a", std::process::id()), format!("{PREFIX}4194305-a"));
-        for name in [&own, &gone] {
+        let (present, gone) = (format!("{PREFIX}{}-a", std::process::id()), format!("{PREFIX}4194305-a"));
+        for name in [&present, &gone] {
             fs::write(names.path().join(name), "").unwrap();
         }
         assert_eq!(abandoned(names.path()), [gone]);
@@ -69,12 +69,12 @@ mod tests {
     #[test]
     fn only_names_of_labs_are_swept() {
         for name in ["copycost-1-a", "copycost-4194304-r", "copycost-7.12-b"] {
-            assert!(is_ours(name), "{name}");
+            assert!(is_lab_name(name), "{name}");
         }
         for name in
             ["copycost-1-0-host", "copycost--a", "copycost-x-a", "copycost-1.-a", "eth0", "copycost-1-c"]
         {
-            assert!(!is_ours(name), "{name}");
+            assert!(!is_lab_name(name), "{name}");
         }
     }
 }

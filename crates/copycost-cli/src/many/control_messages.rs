@@ -9,15 +9,11 @@ use super::membership::{Greeting, RankRole};
 use crate::remote::ClientShares;
 use crate::remote::order::ServiceOrder;
 use copycost::cost::cpu::CpuSpent;
-use copycost::cost::pollution::Walk;
-use copycost::internals::connection::{AppliedOptions, ConnectionOptions};
-use copycost::internals::placement::{CpuUsage, Placement};
+use copycost::internals::connection::ConnectionOptions;
+use copycost::internals::placement::Placement;
 use copycost::recv;
 use copycost::rig::{RigInfo, Sample, Work};
 use copycost::scenario::Scenario;
-
-/// The version of these words. Ranks of other versions of the program may work together as long as this is the same.
-pub const VERSION: u32 = 1;
 
 /// What rank 0 says.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -46,7 +42,7 @@ pub enum Command {
         /// The number of the run in the job.
         run: u64,
         /// What.
-        work: Task,
+        work: Work,
     },
     /// All receive: the window of the run opens after this lead.
     Open {
@@ -90,7 +86,7 @@ pub enum Reply {
         /// Which.
         rig: u64,
         /// What there is to know of it.
-        set_up: Box<HostRigInfo>,
+        set_up: Box<RigInfo>,
     },
     /// It cannot be had.
     NotReady {
@@ -182,72 +178,5 @@ impl RigOrder {
             offsets: self.order.offsets()?,
             ..Scenario::new(path, spec, clients)
         })
-    }
-}
-
-/// What there is to know of a host's part of a rig.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct HostRigInfo {
-    /// What its connections have.
-    pub applied: AppliedOptions,
-    /// The CPUs of both ends, of the senders, and whether none is used by both.
-    pub placed: (usize, usize, bool),
-    /// Where its server was reached.
-    pub address: SocketAddr,
-    /// Why the kernel copies zero-copy sends on this way.
-    pub copied_because: Option<String>,
-    /// The share of huge pages.
-    pub huge_share: Option<f64>,
-    /// The chase without sending.
-    pub idle_walk: Walk,
-    /// Where in a page buffers begin: messages, receive buffers.
-    #[serde(default)]
-    pub offsets: (Option<u16>, Option<u16>),
-}
-
-impl HostRigInfo {
-    /// Of a rig here.
-    pub fn of(about: &RigInfo) -> Self {
-        let CpuUsage { cpus, sender_cpus, apart } = about.placed;
-        Self {
-            applied: about.applied.clone(),
-            placed: (cpus, sender_cpus, apart),
-            address: about.address,
-            copied_because: about.copied_because.clone(),
-            huge_share: about.huge_share,
-            idle_walk: about.idle_walk,
-            offsets: (about.offsets.message, about.offsets.receive),
-        }
-    }
-}
-
-/// [`Work`] as it travels.
-#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
-pub enum Task {
-    /// [`Work::Rounds`]
-    Rounds(u64),
-    /// [`Work::Window`]
-    Window(Duration),
-    /// [`Work::Single`]
-    Single(u64),
-}
-
-impl From<Work> for Task {
-    fn from(work: Work) -> Self {
-        match work {
-            Work::Rounds(n) => Self::Rounds(n),
-            Work::Window(length) => Self::Window(length),
-            Work::Single(n) => Self::Single(n),
-        }
-    }
-}
-
-impl From<Task> for Work {
-    fn from(task: Task) -> Self {
-        match task {
-            Task::Rounds(n) => Self::Rounds(n),
-            Task::Window(length) => Self::Window(length),
-            Task::Single(n) => Self::Single(n),
-        }
     }
 }

@@ -1,24 +1,24 @@
-//! Every rank but the first: it does what rank 0 says, until that says that the job is done.
+//! Every rank but the first: it carries out the commands of rank 0 until the job is done.
 
 use std::collections::HashMap;
 use std::sync::OnceLock;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::control_messages::{Command, HostRigInfo, Reply, RigOrder, Task};
+use super::control_messages::{Command, Reply, RigOrder};
 use super::link::{RankLink, hear, tell, wait};
 use super::local::RankServer;
 use super::membership::{Greeting, RankRole};
 use crate::remote::{self, Token};
 use copycost::cost::cpu;
-use copycost::rig::{Rig, RigError, Site, WindowBarrier};
+use copycost::rig::{Rig, RigError, Site, WindowBarrier, Work};
 use copycost::scenario::ConnectionOptions;
 
-/// A rank 0 that has said nothing for so long is gone: between two words it writes files and looks at an idle machine for
-/// seconds at the most.
+/// After this silence a follower takes rank 0 for lost. Between two commands rank 0 writes files and watches an idle
+/// machine, which takes seconds at most.
 const PATIENCE: Duration = Duration::from_secs(180);
 
-/// This process's clock: the time from its first look at it.
+/// The time from the first call in this process to `at`.
 pub(super) fn clock(at: Instant) -> Duration {
     static EPOCH: OnceLock<Instant> = OnceLock::new();
     at.saturating_duration_since(*EPOCH.get_or_init(Instant::now))
@@ -27,32 +27,32 @@ pub(super) fn clock(at: Instant) -> Duration {
 /// How a job ended for a rank that follows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum JobEnd {
-    /// It is done.
+    /// The job finished normally.
     Done,
-    /// A rank is lost, and rank 0 has said so.
+    /// Rank 0 reported that a rank is lost.
     Abandoned,
 }
 
-/// Does what rank 0 says until the job is done.
+/// Carries out the commands of rank 0 until the job is done.
 ///
 /// # Errors
-/// Rank 0 is silent, or this host is not fit: a sentence.
+/// A sentence for the user: rank 0 is silent, or this host cannot take part.
 pub fn follow(link: &dyn RankLink) -> Result<JobEnd, String> {
     clock(Instant::now());
     let (local, token, abandoned) = (None, None, false);
-    let mut follower = Follower { link, local, token, rigs: HashMap::new(), books: (0, 0), abandoned };
+    let mut follower = Follower { link, local, token, rigs: HashMap::new(), received: (0, 0), abandoned };
     loop {
-        let heard = wait(Instant::now() + PATIENCE, || hear::<Command>(link).filter(|(from, _)| *from == 0));
-        let Some((_, word)) = heard else {
+        let next = wait(Instant::now() + PATIENCE, || hear::<Command>(link).filter(|(from, _)| *from == 0));
+        let Some((_, command)) = next else {
             return Err(format!("rank 0 has sent nothing for {} seconds", PATIENCE.as_secs()));
         };
-        match word {
+        match command {
             Command::Finish => {
-                let (bytes, windows) = follower.books;
+                let (bytes, windows) = follower.received;
                 tell(link, 0, &Reply::Books { bytes, windows });
                 return Ok(JobEnd::Done);
             }
-            word => follower.obey(word)?,
+            command => follower.execute(command)?,
         }
         if follower.abandoned {
             return Ok(JobEnd::Abandoned);
@@ -62,55 +62,55 @@ pub fn follow(link: &dyn RankLink) -> Result<JobEnd, String> {
 
 struct Follower<'a> {
     link: &'a dyn RankLink,
-    /// The server here, if this rank is to serve.
+    /// The server in this process, if this rank is a server.
     local: Option<RankServer>,
     token: Option<Token>,
     rigs: HashMap<u64, Rig>,
-    /// Bytes received in windows, and how many windows.
-    books: (u64, u64),
-    /// Rank 0 has given the job up.
+    /// Bytes received within windows, and the number of windows.
+    received: (u64, u64),
+    /// Rank 0 has abandoned the job.
     abandoned: bool,
 }
 
 impl Follower<'_> {
-    fn obey(&mut self, word: Command) -> Result<(), String> {
-        match word {
+    fn execute(&mut self, command: Command) -> Result<(), String> {
+        match command {
             Command::Welcome { role, token, network, most_clients, stall } => {
                 let joined = self.join(role, &token, network, most_clients, stall);
                 match &joined {
-                    Ok(greeting) => self.answer(&Reply::Greeting(Box::new(greeting.clone()))),
-                    Err(why) => self.answer(&Reply::Unfit(why.clone())),
+                    Ok(greeting) => self.reply(&Reply::Greeting(Box::new(greeting.clone()))),
+                    Err(why) => self.reply(&Reply::Unfit(why.clone())),
                 }
                 return joined.map(drop);
             }
-            Command::Clock => self.answer(&Reply::Clock(clock(Instant::now()))),
-            Command::SetUp(word) => {
-                let rig = word.rig;
-                let answer = match self.set_up(&word) {
+            Command::Clock => self.reply(&Reply::Clock(clock(Instant::now()))),
+            Command::SetUp(order) => {
+                let rig = order.rig;
+                let reply = match self.set_up(&order) {
                     Ok(built) => {
-                        let set_up = Box::new(HostRigInfo::of(built.about()));
+                        let set_up = Box::new(built.about().clone());
                         self.rigs.insert(rig, built);
                         Reply::Ready { rig, set_up }
                     }
                     Err(error) => Reply::NotReady { rig, error },
                 };
-                self.answer(&answer);
+                self.reply(&reply);
             }
             Command::TakeDown { rig } => drop(self.rigs.remove(&rig)),
             Command::Run { rig, run, work } => {
-                let answer =
+                let reply =
                     if self.local.is_some() { self.serve(run, work) } else { self.run(rig, run, work) };
-                self.answer(&answer);
+                self.reply(&reply);
             }
-            // Words for a run that has failed here meanwhile.
+            // Commands for a run that has already failed here.
             Command::Open { .. } | Command::Over { .. } | Command::CallOff { .. } | Command::Finish => {}
             Command::Abandon => self.abandoned = true,
         }
         Ok(())
     }
 
-    fn answer(&self, answer: &Reply) {
-        tell(self.link, 0, answer);
+    fn reply(&self, reply: &Reply) {
+        tell(self.link, 0, reply);
     }
 
     fn join(
@@ -134,24 +134,24 @@ impl Follower<'_> {
         Ok(greeting)
     }
 
-    fn set_up(&self, word: &RigOrder) -> Result<Rig, String> {
-        let scenario = word.scenario()?;
-        let mut site = remote::RemoteSite::new(word.addresses.clone(), self.token.clone());
-        site.shares = word.shares;
+    fn set_up(&self, order: &RigOrder) -> Result<Rig, String> {
+        let scenario = order.scenario()?;
+        let mut site = remote::RemoteSite::new(order.addresses.clone(), self.token.clone());
+        site.shares = order.shares;
         site.build(&scenario).map_err(|error| error.to_string())
     }
 
-    fn run(&mut self, rig: u64, run: u64, work: Task) -> Reply {
+    fn run(&mut self, rig: u64, run: u64, work: Work) -> Reply {
         let Some(rig) = self.rigs.get_mut(&rig) else {
             return Reply::Failed { run, error: "there is no such rig here".to_owned() };
         };
         let mut step = WindowStep::new(self.link, run);
-        let result = rig.run_in_step(work.into(), &mut step);
+        let result = rig.run_in_step(work, &mut step);
         self.abandoned |= step.abandoned;
         match result {
             Ok(sample) => {
-                if matches!(work, Task::Window(_)) {
-                    self.books = (self.books.0 + sample.bytes, self.books.1 + 1);
+                if matches!(work, Work::Window(_)) {
+                    self.received = (self.received.0 + sample.bytes, self.received.1 + 1);
                 }
                 Reply::Done { run, sample: Box::new(sample) }
             }
@@ -159,18 +159,19 @@ impl Follower<'_> {
         }
     }
 
-    /// The part of a server in a run: its clients come by themselves, and only the process's CPU time is to be told.
-    fn serve(&mut self, run: u64, work: Task) -> Reply {
+    /// A run on a server rank. Clients connect without being asked, so the rank only reports the CPU time of the
+    /// process.
+    fn serve(&mut self, run: u64, work: Work) -> Reply {
         let before = cpu::process_now().ok();
         let mut step = WindowStep::new(self.link, run);
         let over = loop {
             match wait(Instant::now() + PATIENCE, || hear::<Command>(self.link)) {
-                Some((0, Command::Open { run: which, lead })) if which == run => {
-                    if let Task::Window(length) = work {
+                Some((0, Command::Open { run: opened, lead })) if opened == run => {
+                    if let Work::Window(length) = work {
                         thread::sleep(lead + length + lead);
                     }
                 }
-                Some((0, word)) if step.ends(&word) => break true,
+                Some((0, command)) if step.ends(&command) => break true,
                 Some(_) => {}
                 None => break false,
             }
@@ -181,28 +182,28 @@ impl Follower<'_> {
     }
 }
 
-/// A window in step with those of the other hosts.
+/// The state of one window on this host, opened and closed together with those of the other hosts.
 struct WindowStep<'a> {
     link: &'a dyn RankLink,
     run: u64,
-    /// When rank 0 was last told something.
-    told: Option<Instant>,
-    /// The lead of the window: as long as others may be late.
+    /// When this rank last sent something to rank 0.
+    last_sent: Option<Instant>,
+    /// How late another host may open or close its window.
     lead: Duration,
-    /// When the window was closed, and whether rank 0 knows.
+    /// When the window closed, and whether this was reported to rank 0.
     closed: Option<(Instant, bool)>,
-    /// Rank 0 has given the job up.
+    /// Rank 0 has abandoned the job.
     abandoned: bool,
 }
 
 impl<'a> WindowStep<'a> {
     fn new(link: &'a dyn RankLink, run: u64) -> Self {
-        Self { link, run, told: None, lead: Duration::ZERO, closed: None, abandoned: false }
+        Self { link, run, last_sent: None, lead: Duration::ZERO, closed: None, abandoned: false }
     }
 
-    /// Whether a word ends the run.
-    fn ends(&mut self, word: &Command) -> bool {
-        match word {
+    /// Whether `command` ends the run.
+    fn ends(&mut self, command: &Command) -> bool {
+        match command {
             Command::Over { run } | Command::CallOff { run } => *run == self.run,
             Command::Abandon => {
                 self.abandoned = true;
@@ -212,14 +213,14 @@ impl<'a> WindowStep<'a> {
         }
     }
 
-    fn tell(&mut self, answer: &Reply) {
-        tell(self.link, 0, answer);
-        self.told = Some(Instant::now());
+    fn reply(&mut self, reply: &Reply) {
+        tell(self.link, 0, reply);
+        self.last_sent = Some(Instant::now());
     }
 
-    /// The next word for this run.
-    fn hear(&mut self) -> Result<Option<Command>, RigError> {
-        if self.told.is_some_and(|told| told.elapsed() > PATIENCE) {
+    /// The next command of rank 0, if one has arrived.
+    fn next_command(&mut self) -> Result<Option<Command>, RigError> {
+        if self.last_sent.is_some_and(|sent| sent.elapsed() > PATIENCE) {
             return Err(RigError::Lost(format!(
                 "rank 0 has sent nothing for {} seconds",
                 PATIENCE.as_secs()
@@ -231,7 +232,7 @@ impl<'a> WindowStep<'a> {
                 self.abandoned = true;
                 Err(RigError::CalledOff)
             }
-            Some((0, word)) => Ok(Some(word)),
+            Some((0, command)) => Ok(Some(command)),
             _ => Ok(None),
         }
     }
@@ -239,10 +240,10 @@ impl<'a> WindowStep<'a> {
 
 impl WindowBarrier for WindowStep<'_> {
     fn opens(&mut self) -> Result<Option<Instant>, RigError> {
-        if self.told.is_none() {
-            self.tell(&Reply::Receives { run: self.run });
+        if self.last_sent.is_none() {
+            self.reply(&Reply::Receives { run: self.run });
         }
-        match self.hear()? {
+        match self.next_command()? {
             Some(Command::Open { run, lead }) if run == self.run => {
                 self.lead = lead;
                 Ok(Some(Instant::now() + lead))
@@ -252,15 +253,15 @@ impl WindowBarrier for WindowStep<'_> {
     }
 
     fn is_over(&mut self) -> Result<bool, RigError> {
-        let (closed, told) = *self.closed.get_or_insert_with(|| (Instant::now(), false));
-        // Others may still be at it.
+        let (closed, reported) = *self.closed.get_or_insert_with(|| (Instant::now(), false));
+        // Windows of other hosts may still be open.
         if closed.elapsed() < self.lead {
             return Ok(false);
         }
-        if !told {
-            self.tell(&Reply::Closed { run: self.run, at: clock(closed) });
+        if !reported {
+            self.reply(&Reply::Closed { run: self.run, at: clock(closed) });
             self.closed = Some((closed, true));
         }
-        Ok(matches!(self.hear()?, Some(Command::Over { run }) if run == self.run))
+        Ok(matches!(self.next_command()?, Some(Command::Over { run }) if run == self.run))
     }
 }

@@ -1,4 +1,4 @@
-//! Who takes part, and in what they differ.
+//! The ranks that take part in a job, and the differences between them.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -7,17 +7,20 @@ use std::net::{Ipv4Addr, SocketAddr};
 
 use serde::{Deserialize, Serialize};
 
-use super::control_messages::VERSION;
 use crate::conditions::{Conditions, RankConditions};
 use copycost::internals::connection::{self, AppliedOptions, ConnectionOptions};
 use copycost::internals::sys::boot;
 
-/// What a rank is.
+/// The version of the [control messages](super::control_messages). Ranks that run different versions of the program can
+/// work together as long as this number is the same.
+pub const VERSION: u32 = 2;
+
+/// The role of a rank in the job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum RankRole {
-    /// It sends.
+    /// A server: it sends.
     Serves,
-    /// It receives, with a fleet of its own.
+    /// A client host: it receives with its own set of clients.
     Receives,
 }
 
@@ -30,29 +33,29 @@ impl fmt::Display for RankRole {
     }
 }
 
-/// How a rank introduces itself.
+/// What a rank reports about itself when it joins the job.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Greeting {
-    /// [`VERSION`]
+    /// The rank's [`VERSION`] of the control messages.
     pub words: u32,
-    /// Its host's name.
+    /// The host name.
     pub name: String,
-    /// What all processes on one running kernel have in common, and no others.
+    /// The boot ID of the kernel: equal for all processes on one running kernel.
     pub machine: String,
-    /// The CPUs of the machine, whoever may use them.
+    /// The number of online CPUs, including those that the rank may not use.
     pub online: usize,
-    /// Its conditions, those of its connections included.
+    /// The rank's conditions, including those of its connections.
     pub conditions: Conditions,
-    /// Where it serves, if it does.
+    /// The addresses of the rank's server; empty on a client host.
     pub addresses: Vec<SocketAddr>,
 }
 
 impl Greeting {
-    /// This process, which serves at `addresses`.
+    /// The greeting of this process, whose server listens at `addresses`.
     pub fn here(addresses: Vec<SocketAddr>) -> Self {
         let read = |path| fs::read_to_string(path).unwrap_or_default().trim().to_owned();
         let mut conditions = Conditions::here();
-        // Only a socket tells which congestion control may be set and how large its buffers become.
+        // Only a socket shows which congestion control may be set and how large its buffers become.
         let probe =
             connection::listen((Ipv4Addr::LOCALHOST, 0).into(), &ConnectionOptions::for_this_machine());
         if let Ok(applied) = probe.and_then(|probe| AppliedOptions::of(&probe)) {
@@ -69,7 +72,7 @@ impl Greeting {
     }
 }
 
-/// How many CPUs a list such as `0-3,8` has.
+/// The number of CPUs in a list such as `0-3,8`.
 fn online(list: &str) -> Option<usize> {
     let range = |range: &str| {
         let (first, last) = range.split_once('-').unwrap_or((range, range));
@@ -79,14 +82,14 @@ fn online(list: &str) -> Option<usize> {
     list.split(',').map(range).sum()
 }
 
-/// A rank that takes part.
+/// A rank that has joined the job.
 #[derive(Debug, Clone)]
 pub struct Member {
-    /// Its number.
+    /// The rank's number, from 0.
     pub rank: usize,
-    /// What it is.
+    /// Whether the rank serves or receives.
     pub role: RankRole,
-    /// How it has introduced itself.
+    /// What the rank reported when it joined.
     pub greeting: Greeting,
 }
 
@@ -107,14 +110,15 @@ pub fn conditions(members: &[Member]) -> Vec<RankConditions> {
     members.iter().map(of).collect()
 }
 
-/// What distorts figures of these ranks, in sentences: differences, and what they share.
+/// Sentences about what may distort the results of these ranks: differences between hosts, and shared machines.
 pub fn remarks(members: &[Member]) -> Vec<String> {
     let mut remarks = Vec::new();
     let mut differing = |what: &str, of: &dyn Fn(&Conditions) -> String| {
         let groups = grouped(members, |member| of(&member.greeting.conditions));
         if groups.len() > 1 {
-            let told: Vec<_> = groups.iter().map(|(value, on)| format!("{value} on {}", names(on))).collect();
-            remarks.push(format!("the hosts differ in their {what}: {}", told.join("; ")));
+            let values: Vec<_> =
+                groups.iter().map(|(value, on)| format!("{value} on {}", names(on))).collect();
+            remarks.push(format!("the hosts differ in their {what}: {}", values.join("; ")));
         }
     };
     differing("version of copycost", &|conditions| {
@@ -160,7 +164,7 @@ fn grouped(members: &[Member], of: impl Fn(&Member) -> String) -> BTreeMap<Strin
     groups
 }
 
-/// `a (rank 0), b (rank 1)`; of many the first and how many more.
+/// `a (rank 0), b (rank 1)`. A long list is cut after four names: `… and 3 more`.
 fn names(members: &[&Member]) -> String {
     const MOST: usize = 4;
     let one = |member: &&Member| format!("{} (rank {})", member.greeting.name, member.rank);
@@ -193,33 +197,33 @@ mod tests {
     }
 
     #[test]
-    fn what_differs_is_told_with_the_hosts_and_what_does_not_is_not() {
+    fn only_differences_are_reported_with_their_hosts() {
         let mut members: Vec<_> = (0..7).map(member).collect();
         assert_eq!(remarks(&members), Vec::<String>::new());
         members[2].greeting.conditions.version = "0.2.0".into();
         members[3].greeting.conditions.kernel = "5.15".into();
         members[4].greeting.conditions.congestion_control = "reno".into();
         members[5].greeting.conditions.commit = Some("abcdef".into());
-        let told = remarks(&members);
-        assert_eq!(told.len(), 3, "{told:?}");
-        for (remark, says) in told.iter().zip([
+        let found = remarks(&members);
+        assert_eq!(found.len(), 3, "{found:?}");
+        for (remark, parts) in found.iter().zip([
             &["version", "0.2.0 on node2 (rank 2)", "0.1.0 (abcdef) on node5 (rank 5)"][..],
             &["kernel", "5.15 on node3 (rank 3)", "6.1 on node0 (rank 0), node1 (rank 1)", "and 2 more"],
             &["congestion control", "reno on node4 (rank 4)"],
         ]) {
-            says.iter().for_each(|part| assert!(remark.contains(part), "{part} in {remark}"));
+            parts.iter().for_each(|part| assert!(remark.contains(part), "{part} in {remark}"));
         }
     }
 
     #[test]
-    fn ranks_that_share_a_machine_or_are_bound_to_a_few_cpus_are_told() {
+    fn shared_machines_and_bound_ranks_are_reported() {
         let mut members: Vec<_> = (0..3).map(member).collect();
         members[2].greeting.machine = "m0".into();
         members[1].greeting.conditions.cpus = 1;
-        let told = remarks(&members);
-        assert!(told[0].contains("node0 (rank 0), node2 (rank 2) run on one machine"), "{told:?}");
-        assert!(told[1].contains("client host node1 (rank 1) may use 1 of 8 CPUs"), "{told:?}");
-        assert!(told[1].contains("--bind-to none"));
+        let remarks = remarks(&members);
+        assert!(remarks[0].contains("node0 (rank 0), node2 (rank 2) run on one machine"), "{remarks:?}");
+        assert!(remarks[1].contains("client host node1 (rank 1) may use 1 of 8 CPUs"), "{remarks:?}");
+        assert!(remarks[1].contains("--bind-to none"));
     }
 
     #[test]

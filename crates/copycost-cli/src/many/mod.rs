@@ -1,29 +1,30 @@
-//! Many hosts as one job of an engine that clusters already have: rank 0 serves and directs, the next ranks serve too
-//! where several servers are wanted, and every other rank is a client host with a fleet of its own.
+//! A measurement with many hosts as one MPI job. Rank 0 serves and directs. If several servers are wanted, the next
+//! ranks serve too. Every other rank is a client host with its own set of clients.
 //!
 //! - `link`: messages between the ranks; `mpi` carries them in a cluster
-//! - `words`: what the ranks say to each other
-//! - `roll`: who takes part, and in what they differ
-//! - `seat`: which clients of all share a server and a machine
+//! - `control_messages`: the commands of rank 0 and the replies of the other ranks
+//! - `membership`: the ranks that take part, and their differences
+//! - `sharing`: which clients share a server, and which share a machine
 //! - `local`: the server of a rank
-//! - `director`: rank 0, for which all client hosts together are a [`copycost::rig::Site`]
+//! - `director`: rank 0, which presents all client hosts together as a [`copycost::rig::Site`]
 //! - `follower`: every other rank
 //!
-//! Only control goes over the link: what to set up, when to begin, what was measured. The data flow over TCP as
-//! everywhere, from [`copycost::internals::server`] to [`copycost::internals::clients`], past the proof of a token that rank 0 has made for this job.
+//! Only control messages go over the link: what to set up, when to begin, what was measured. The data flow over TCP as
+//! in every other measurement, from [`copycost::internals::server`] to [`copycost::internals::clients`]. Each
+//! connection proves that it knows the token that rank 0 made for this job.
 //!
-//! **The clock.** Hosts have no clock in common, so order is made by messages alone. A client host says when all of
-//! its clients receive; when all hosts have said so, rank 0 lets the windows open; a host whose window is closed says so,
-//! and its clients go on receiving until rank 0 has heard that from all. So no window holds a moment in which some
-//! client of some host did not yet, or no longer, receive, whatever the clocks and the network do. How far apart the
-//! windows opened is estimated from round trips and kept in the record.
+//! **The clock.** Hosts have no common clock, so only messages give an order. A client host reports when all of its
+//! clients receive. When all hosts have reported, rank 0 lets the windows open. A host reports when its window is
+//! closed, and its clients keep receiving until rank 0 has this report from every host. So all clients of all hosts
+//! receive for the whole length of every window, whatever the clocks and the network do. The record keeps how far apart
+//! the windows opened, estimated from round trips.
 //!
-//! **Nobody computes for the link while a clock runs.** Waiting is a look and a sleep, never a blocking call (those
-//! spin). A window opens a lead after the word for it, in which that word reaches everyone, and after its end a host
-//! is silent for as long; rank 0 and other servers do not look for as long as a window lasts.
+//! **The link uses no CPU time during a window.** A waiting rank polls and sleeps; a blocking MPI call would spin. A
+//! window opens one lead after the command to open it, so that the command reaches every host in time. After the end of
+//! its window a host stays silent for one more lead. Rank 0 and the other servers do not poll while a window lasts.
 
-mod cluster;
 mod control_messages;
+mod director;
 mod follower;
 pub mod link;
 mod local;
@@ -33,7 +34,7 @@ mod sharing;
 #[cfg(test)]
 mod tests;
 
-pub use cluster::{Director, HostReceived, JobConfig};
+pub use director::{Director, HostReceived, JobConfig};
 pub use follower::{JobEnd, follow};
 pub use link::RankLink;
 pub use membership::{Member, RankRole};

@@ -1,8 +1,8 @@
-//! MPI as the link between the ranks; the only file that names the crate `mpi`.
+//! MPI as the link between the ranks; the only file that uses the crate `mpi`.
 //!
-//! Everything here returns at once. A send is buffered (`MPI_Bsend`: done when the message is copied), and a receive
-//! takes a piece that a probe has found (`MPI_Improbe`, then `MPI_Mrecv`), small enough to have arrived as a whole.
-//! Nothing is collective but the beginning and the end.
+//! No call blocks. A send is buffered (`MPI_Bsend` returns when the message is copied). A receive takes a piece that a
+//! probe has found (`MPI_Improbe`, then `MPI_Mrecv`), and a piece is small enough to have arrived as a whole. Only
+//! joining and leaving the job are collective.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -16,15 +16,16 @@ use mpi::traits::Equivalence as _;
 
 use super::link::{Assembly, RankLink, pieces};
 
-/// Bytes that may have been sent and not yet been taken over by the library: a message of rank 0 is a few hundred
-/// bytes, and the largest of another rank, with the histograms of a run, is below a tenth of this.
+/// Bytes of buffered messages that the MPI library has not sent yet. A message of rank 0 takes a few hundred bytes. The
+/// largest message of another rank holds the histograms of a run and takes less than a tenth of this.
 const BUFFER: usize = 8 << 20;
 
-/// What a launcher tells the processes that it starts, one of them at least: Open MPI, PMIx, MPICH and its kin, Slurm.
+/// Environment variables of launchers; each launcher sets at least one: Open MPI, PMIx, MPICH and its derivatives,
+/// Slurm.
 const LAUNCHED: [&str; 4] = ["OMPI_COMM_WORLD_SIZE", "PMIX_RANK", "PMI_RANK", "PMI_SIZE"];
 
 thread_local! {
-    /// MPI is used by the thread that has begun it and by no other.
+    /// Only the thread that initialised MPI may use it.
     static JOB: RefCell<Option<MpiWorld>> = const { RefCell::new(None) };
 }
 
@@ -33,7 +34,7 @@ struct MpiWorld {
     unfinished: HashMap<usize, Assembly>,
 }
 
-/// This process's place in an MPI job.
+/// This process as a rank of an MPI job.
 #[derive(Clone, Copy)]
 pub struct Mpi {
     rank: usize,
@@ -52,23 +53,23 @@ pub fn launched() -> bool {
 }
 
 impl Mpi {
-    /// Joins the job. `None` where MPI does not begin: it says why itself.
+    /// Joins the job. `None` if MPI cannot be initialised; MPI prints the reason.
     pub fn join() -> Option<Self> {
         let mut universe = mpi::initialize()?;
         universe.set_buffer_size(BUFFER);
         let world = universe.world();
-        let place = |number: mpi::Rank| usize::try_from(number).unwrap_or_default();
-        let (rank, size) = (place(world.rank()), place(world.size()));
+        let count = |number: mpi::Rank| usize::try_from(number).unwrap_or_default();
+        let (rank, size) = (count(world.rank()), count(world.size()));
         JOB.set(Some(MpiWorld { universe, unfinished: HashMap::new() }));
         Some(Self { rank, size })
     }
 
-    /// Leaves the job; every rank must.
+    /// Finalises MPI. Collective: every rank must call it.
     pub fn leave(self) {
         drop(JOB.take());
     }
 
-    /// Ends all ranks.
+    /// Ends all ranks with this exit code.
     pub fn abort(self, code: i32) -> ! {
         JOB.with_borrow(|job| {
             if let Some(job) = job {

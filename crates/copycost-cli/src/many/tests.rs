@@ -1,4 +1,4 @@
-//! A job of several ranks as threads of this process, joined by channels: all but MPI itself.
+//! A job of several ranks as threads of this process, joined by channels. This tests everything but MPI itself.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
@@ -7,10 +7,11 @@ use std::time::{Duration, Instant};
 
 use crossbeam::channel::{Receiver, Sender, unbounded};
 
-use super::cluster::{Director, JobConfig};
-use super::control_messages::{Command, VERSION};
+use super::control_messages::Command;
+use super::director::{Director, JobConfig};
 use super::follower::{JobEnd, follow};
 use super::link::RankLink;
+use super::membership::VERSION;
 use super::sharing::shares;
 use copycost::message::Spec;
 use copycost::rig::{Rig, RigError, Work};
@@ -19,13 +20,13 @@ use copycost::scenario::Placement;
 use copycost::scenario::Scenario;
 use copycost::send;
 
-/// A rank's end of channels to all.
+/// The channels of one rank to all ranks.
 #[derive(Debug)]
 struct Channels {
     rank: usize,
     all: Vec<Sender<(usize, Vec<u8>)>>,
-    own: Receiver<(usize, Vec<u8>)>,
-    /// It hears nothing any more, as a process that is stopped.
+    inbox: Receiver<(usize, Vec<u8>)>,
+    /// If set, the rank receives nothing, like a stopped process.
     stopped: Arc<AtomicBool>,
 }
 
@@ -46,21 +47,21 @@ impl RankLink for Channels {
         if self.stopped.load(Ordering::SeqCst) {
             return None;
         }
-        self.own.try_recv().ok()
+        self.inbox.try_recv().ok()
     }
 }
 
 fn channels(size: usize) -> Vec<Channels> {
-    let (all, own): (Vec<_>, Vec<_>) = (0..size).map(|_| unbounded()).unzip();
-    let end = |(rank, own)| Channels { rank, all: all.clone(), own, stopped: Arc::default() };
-    own.into_iter().enumerate().map(end).collect()
+    let (all, inboxes): (Vec<_>, Vec<_>) = (0..size).map(|_| unbounded()).unzip();
+    let end = |(rank, inbox)| Channels { rank, all: all.clone(), inbox, stopped: Arc::default() };
+    inboxes.into_iter().enumerate().map(end).collect()
 }
 
 fn spawn<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> JoinHandle<T> {
     thread::Builder::new().spawn(work).unwrap()
 }
 
-/// A job under way.
+/// A running job.
 struct Job {
     director: Arc<Director>,
     followers: Vec<JoinHandle<Result<JobEnd, String>>>,
@@ -73,7 +74,7 @@ fn options() -> ConnectionOptions {
     ConnectionOptions { stall_timeout: STALL, ..ConnectionOptions::for_this_machine() }
 }
 
-fn terms(servers: usize) -> JobConfig {
+fn config(servers: usize) -> JobConfig {
     JobConfig {
         servers,
         network: Some("127.0.0.0/8".parse().unwrap()),
@@ -88,7 +89,7 @@ fn job(servers: usize, clients: usize) -> Job {
     let others = links.split_off(1);
     let stopped = others.iter().map(|link| Arc::clone(&link.stopped)).collect();
     let followers = others.into_iter().map(|link| spawn(move || follow(&link))).collect();
-    let director = Director::start(Arc::new(links.remove(0)), terms(servers)).unwrap();
+    let director = Director::start(Arc::new(links.remove(0)), config(servers)).unwrap();
     Job { director, followers, stopped }
 }
 
@@ -97,7 +98,7 @@ impl Job {
         self.director.with(hosts).build(&scenario(path, clients))
     }
 
-    /// Ends it; what each host has received by its own books must be what was gathered of it.
+    /// Ends the job. The byte count that each host kept must equal the one that rank 0 collected from it.
     fn finish(self) {
         for received in self.director.finish() {
             assert_eq!(received.own, received.gathered, "{}", received.host);
@@ -159,11 +160,14 @@ fn a_part_of_the_hosts_measures_alone_and_latencies_are_merged() {
 #[test]
 fn a_host_that_cannot_measure_is_named_and_the_others_go_on() {
     let job = job(1, 2);
-    // More clients than the job was made for: every host's server refuses.
+    // More clients than the job allows: every server refuses.
     let error = job.rig(2, "onecopy", 40).unwrap_err();
     assert!(matches!(error, RigError::Host { .. }), "{error}");
-    let told = error.to_string();
-    assert!(told.contains("client host") && told.contains("(rank ") && told.contains("clients"), "{told}");
+    let message = error.to_string();
+    assert!(
+        message.contains("client host") && message.contains("(rank ") && message.contains("clients"),
+        "{message}"
+    );
     assert_eq!(job.director.lost(), None);
     job.rig(2, "onecopy", 1).unwrap().run(WINDOW).unwrap();
     job.finish();
@@ -177,14 +181,14 @@ fn a_host_that_hangs_ends_the_job_with_its_name() {
     job.stopped[1].store(true, Ordering::SeqCst);
     let began = Instant::now();
     let error = rig.run(WINDOW).unwrap_err();
-    let told = error.to_string();
-    assert!(matches!(error, RigError::Lost(_)) && told.contains("(rank 2)"), "{told}");
-    assert!(!told.contains("(rank 1)") && !told.contains("(rank 3)"), "only that one: {told}");
+    let message = error.to_string();
+    assert!(matches!(error, RigError::Lost(_)) && message.contains("(rank 2)"), "{message}");
+    assert!(!message.contains("(rank 1)") && !message.contains("(rank 3)"), "only that one: {message}");
     assert!(began.elapsed() >= STALL);
     // Nothing more is tried with it.
     assert!(matches!(job.rig(3, "onecopy", 1), Err(RigError::Lost(_))));
-    assert_eq!(job.director.lost(), Some(told));
-    // All are told, and those who can hear it end at once.
+    assert_eq!(job.director.lost(), Some(message));
+    // Rank 0 notifies all ranks, and those that receive it end at once.
     job.director.abandon();
     job.stopped[1].store(false, Ordering::SeqCst);
     let ends: Vec<_> = job.followers.into_iter().map(|follower| follower.join().unwrap()).collect();
@@ -192,14 +196,14 @@ fn a_host_that_hangs_ends_the_job_with_its_name() {
 }
 
 #[test]
-fn a_signal_ends_the_waiting_with_the_names_of_those_who_are_missing() {
+fn a_signal_ends_the_wait_and_names_the_missing_hosts() {
     static SIGNALLED: AtomicBool = AtomicBool::new(false);
     let mut links = channels(2);
     let other = links.pop().unwrap();
     let stopped = Arc::clone(&other.stopped);
     let follower = spawn(move || follow(&other));
-    let terms = JobConfig { called_off: || SIGNALLED.load(Ordering::SeqCst), ..terms(1) };
-    let director = Director::start(Arc::new(links.pop().unwrap()), terms).unwrap();
+    let config = JobConfig { called_off: || SIGNALLED.load(Ordering::SeqCst), ..config(1) };
+    let director = Director::start(Arc::new(links.pop().unwrap()), config).unwrap();
     stopped.store(true, Ordering::SeqCst);
     SIGNALLED.store(true, Ordering::SeqCst);
     let error = director.with(1).build(&scenario("onecopy", 1)).unwrap_err().to_string();
@@ -210,7 +214,7 @@ fn a_signal_ends_the_waiting_with_the_names_of_those_who_are_missing() {
 }
 
 #[test]
-fn another_language_is_refused_by_the_name_of_its_speaker() {
+fn a_rank_with_another_version_is_refused_by_name() {
     let mut links = channels(2);
     let other = links.pop().unwrap();
     let stranger = spawn(move || {
@@ -221,21 +225,21 @@ fn another_language_is_refused_by_the_name_of_its_speaker() {
                 let mut greeting = super::membership::Greeting::here(Vec::new());
                 greeting.words = VERSION + 1;
                 greeting.conditions.version = "9.9.9".into();
-                let answer = super::control_messages::Reply::Greeting(Box::new(greeting));
-                other.send(0, &serde_json::to_vec(&answer).unwrap());
+                let reply = super::control_messages::Reply::Greeting(Box::new(greeting));
+                other.send(0, &serde_json::to_vec(&reply).unwrap());
                 return;
             }
             thread::sleep(Duration::from_millis(1));
         }
     });
-    let error = Director::start(Arc::new(links.pop().unwrap()), terms(1)).unwrap_err();
+    let error = Director::start(Arc::new(links.pop().unwrap()), config(1)).unwrap_err();
     assert!(error.contains("rank 1") && error.contains("9.9.9"), "{error}");
     stranger.join().unwrap();
 }
 
 #[test]
 fn windows_lie_within_the_time_in_which_all_receive() {
-    /// Every word on its way, by whom and to whom, in one order.
+    /// All messages in one order, each with its sender and its receiver.
     type Log = Arc<Mutex<Vec<(usize, usize, String)>>>;
     #[derive(Debug)]
     struct Logged(Channels, Log);
@@ -263,25 +267,25 @@ fn windows_lie_within_the_time_in_which_all_receive() {
         spawn(move || follow(&link))
     };
     let followers: Vec<_> = others.into_iter().map(follower).collect();
-    let own = Logged(links.remove(0), Arc::clone(&log));
-    let director = Director::start(Arc::new(own), terms(1)).unwrap();
+    let first = Logged(links.remove(0), Arc::clone(&log));
+    let director = Director::start(Arc::new(first), config(1)).unwrap();
     let mut rig = director.with(3).build(&scenario("onecopy", 1)).unwrap();
     log.lock().unwrap().clear();
     rig.run(WINDOW).unwrap();
-    let words = log.lock().unwrap().clone();
+    let messages = log.lock().unwrap().clone();
     let places = |what: &str| -> Vec<usize> {
-        let is = |(_, word): &(usize, &(usize, usize, String))| word.2.contains(what);
-        words.iter().enumerate().filter(is).map(|(place, _)| place).collect()
+        let is = |(_, message): &(usize, &(usize, usize, String))| message.2.contains(what);
+        messages.iter().enumerate().filter(is).map(|(place, _)| place).collect()
     };
     let (receives, open) = (places("Receives"), places("Open"));
     let (closed, over) = (places("Closed"), places("Over"));
     for places in [&receives, &open, &closed, &over] {
-        assert_eq!(places.len(), 3, "{words:?}");
+        assert_eq!(places.len(), 3, "{messages:?}");
     }
-    assert!(receives.iter().max() < open.iter().min(), "{words:?}");
-    assert!(closed.iter().max() < over.iter().min(), "{words:?}");
-    // Between the last word to open and the first that one is closed nobody says anything.
-    assert_eq!(open[2] + 1, closed[0], "{words:?}");
+    assert!(receives.iter().max() < open.iter().min(), "{messages:?}");
+    assert!(closed.iter().max() < over.iter().min(), "{messages:?}");
+    // No rank sends anything between the last Open and the first Closed.
+    assert_eq!(open[2] + 1, closed[0], "{messages:?}");
     drop(rig);
     director.finish();
     followers.into_iter().for_each(|follower| assert_eq!(follower.join().unwrap(), Ok(JobEnd::Done)));
@@ -301,6 +305,6 @@ fn hosts_share_servers_in_turn_and_machines_as_they_are() {
         shares.iter().map(|shares| (of(shares).before, of(shares).all)).collect()
     };
     assert_eq!(at(|shares| shares.server), [(0, 16), (0, 16), (8, 16), (8, 16)]);
-    // The third sits on its server's machine, where a client shares the CPU of its server's thread.
+    // The third host is the machine of its server, where a client shares the CPU of its server's thread.
     assert_eq!(at(|shares| shares.client), [(0, 16), (8, 16), (8, 16), (0, 8)]);
 }

@@ -1,24 +1,24 @@
-//! Which path for a message: predictions beside each other.
+//! Chooses the cheapest path for a message from predictions.
 
 use std::fmt;
 
 use super::fit::{ALPHA, Prediction};
-use crate::compare::stats::{Better, Interval, Judgement, two_sided_quantile};
+use crate::stats::{Better, Interval, Judgement, two_sided_quantile};
 use copycost::units::significant;
 
-/// The cheapest path for a message, and how far the next one is behind.
+/// The cheapest path for a message, and how much more the next one costs.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Choice {
-    /// The cheapest.
+    /// The name of the cheapest path.
     pub path: String,
-    /// What it costs.
+    /// The prediction for the cheapest path.
     pub prediction: Prediction,
-    /// The next one and how many times as much it costs; `None` where there is no other.
+    /// The name of the next path, and how many times as much it costs; `None` if there is no other.
     pub next: Option<(String, Interval)>,
 }
 
 impl Choice {
-    /// Among paths with their predictions.
+    /// Chooses among paths with predictions; `None` if no prediction is positive.
     pub fn among(predictions: &[(String, Prediction)]) -> Option<Self> {
         let mut sorted: Vec<_> = predictions.iter().filter(|(_, prediction)| prediction.ns > 0.0).collect();
         sorted.sort_by(|one, other| one.1.ns.total_cmp(&other.1.ns));
@@ -27,14 +27,14 @@ impl Choice {
         Some(Self { path, prediction, next })
     }
 
-    /// Whether the interval says that it is the cheapest.
+    /// Whether the interval shows that the path is the cheapest. True if there is no other.
     pub fn decided(&self) -> bool {
         self.next.as_ref().is_none_or(|(_, ratio)| Judgement::of(ratio, Better::Lower) == Judgement::Slower)
     }
 }
 
-/// One prediction as so many times the other. Both come from fits of their own, so that their errors add up: what the
-/// luck of common set-ups brings to both does not cancel, and the interval is rather too wide.
+/// The ratio of two predictions. They come from separate fits, so their errors add up. Common effects of shared set-ups
+/// do not cancel, which makes the interval slightly too wide.
 pub fn ratio(one: &Prediction, other: &Prediction) -> Interval {
     let ratio = one.ns / other.ns;
     let freedom = one.freedom.min(other.freedom);
@@ -70,7 +70,7 @@ impl fmt::Display for Choice {
     }
 }
 
-/// A time in ns as people read it.
+/// A time in ns as text with a fitting unit: `2.00 µs`.
 pub fn time(ns: f64) -> String {
     if ns >= 1e6 {
         format!("{} ms", significant(ns / 1e6))
@@ -90,7 +90,7 @@ mod tests {
     }
 
     #[test]
-    fn the_cheapest_is_named_and_what_is_not_certain_is_called_so() {
+    fn the_cheapest_path_is_named_and_uncertainty_is_stated() {
         let named = |name: &str, ns, error| (name.to_owned(), prediction(ns, error));
         let clear = Choice::among(&[named("a", 5000.0, 0.03), named("b", 2000.0, 0.03)]).unwrap();
         assert!(clear.decided() && clear.path == "b");

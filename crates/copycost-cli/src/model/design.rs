@@ -1,15 +1,16 @@
-//! Which cells are measured for a model, and which are held out to check it by.
+//! The cells that are measured for a model, and the cells that are held out to check it.
 //!
-//! Cells differ in every way that a coefficient needs: many and few fields at the same size, sizes from 1 to 256 KiB, hot
-//! memory and cold, and fields that begin on a page, for only there pages do not go with fields and bytes. The cells that
-//! are held out lie between the others.
+//! Cells differ in everything that has a coefficient: many and few fields at the same size, sizes from 1 to 256 KiB,
+//! hot and cold memory, and fields on page boundaries. Only on page boundaries does the number of pages vary
+//! independently of fields and bytes. The held-out cells lie between the others.
 
 use copycost::message::{Fields, Footprint, Layout, Spec};
 
-/// A form of message: size, division, whether fields begin on pages, whether from the other footprint.
+/// A form of message: its size, its division into fields, whether fields begin on page boundaries, and whether it has
+/// the other footprint.
 type MessageForm = (usize, &'static str, bool, bool);
 
-/// What the model is fitted to.
+/// The cells to which the model is fitted.
 const TRAINING: [MessageForm; 14] = [
     (1024, "single", false, false),
     (1024, "even", false, false),
@@ -27,7 +28,7 @@ const TRAINING: [MessageForm; 14] = [
     (131_072, "even", false, true),
 ];
 
-/// What it is checked by.
+/// The cells that check the model.
 const HELD_OUT: [MessageForm; 4] = [
     (8192, "even", false, false),
     (98_304, "headed", false, false),
@@ -35,18 +36,19 @@ const HELD_OUT: [MessageForm; 4] = [
     (32_768, "headed", false, true),
 ];
 
-/// The specs that a model for messages like `like` is fitted to: of its layout and buffers.
+/// The specs to which a model for messages like `like` is fitted, with its layout and buffers.
 pub fn training(like: &Spec) -> Vec<Spec> {
     of(&TRAINING, like)
 }
 
-/// The specs that it is checked by.
+/// The specs that check the model.
 pub fn held_out(like: &Spec) -> Vec<Spec> {
     of(&HELD_OUT, like)
 }
 
 fn of(forms: &[MessageForm], like: &Spec) -> Vec<Spec> {
-    // Whoever asks about one footprint wants that, and cold memory is what tells most about copying.
+    // The other footprint is the one of the message. For a hot message it is cold memory, which shows the cost of
+    // copying best.
     let other = match like.footprint {
         Footprint::Hot => Footprint::Cold,
         asked => asked,

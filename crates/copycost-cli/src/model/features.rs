@@ -1,26 +1,26 @@
-//! What is known of a message before it is sent.
+//! The features of a message that are known before it is sent.
 
 use copycost::message::{Footprint, Layout, Spec};
 use copycost::send::Release;
 
-/// Bytes of a page that is pinned.
+/// The size of a pinned page in bytes.
 const PAGE: f64 = 4096.0;
 
-/// A message and its memory, as the model sees them.
+/// The features of a message and of its memory that the model uses.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Features {
-    /// How many fields.
+    /// The number of fields.
     pub fields: f64,
-    /// Bytes in KiB.
+    /// The size in KiB.
     pub kib: f64,
-    /// Pages that its fields lie on, each field counted by itself; 0 where the path does not keep references to them.
+    /// The number of pages of its fields, counted for each field; 0 if the path does not keep references to pages.
     pub pages: f64,
-    /// How much memory the messages in turn cover.
+    /// How much memory the messages cover.
     pub footprint: Footprint,
 }
 
 impl Features {
-    /// Of messages of `spec` on a path that lets go of them at `release`.
+    /// The features of messages of `spec` on a path that releases their memory at `release`.
     pub fn of(spec: &Spec, release: Release) -> Self {
         let lengths = spec.lengths();
         let pages: f64 = lengths.iter().map(|length| pages(*length, spec.layout)).sum();
@@ -33,7 +33,7 @@ impl Features {
     }
 }
 
-/// Pages that a field lies on: on a heap it begins anywhere in one, so that this is the mean.
+/// The number of pages of a field. On a heap a field begins anywhere in a page, so this is the mean.
 fn pages(length: usize, layout: Layout) -> f64 {
     match layout {
         Layout::Page => (length as f64 / PAGE).ceil(),

@@ -1,46 +1,48 @@
-//! From measured cells to coefficients with intervals, and from these to predictions.
+//! Fits coefficients with intervals to measured cells, and predicts from them.
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use super::cells::{MeasuredCell, MessageCounts};
 use super::features::Features;
 use super::linear::{self, Fit, FitRow, NoFit};
 use super::noise::Noise;
-use crate::compare::stats::two_sided_quantile;
-use copycost::message::{Footprint, words};
+use crate::stats::two_sided_quantile;
+use copycost::message::Footprint;
+use copycost::named_enum;
 
-/// The probability with which an interval misses.
+/// The probability that an interval misses.
 pub const ALPHA: f64 = 0.05;
 
-/// What a message's CPU time is made of.
+/// A part of the CPU time of a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Term {
-    /// System calls, those that read completions included.
+    /// System calls, including those that read completions.
     Calls,
-    /// Fields.
+    /// The fields of a message.
     Fields,
-    /// KiB from the nearest cache.
+    /// KiB from a hot ring, which is in the nearest cache.
     HotKib,
-    /// KiB from half of the second-level cache.
+    /// KiB from messages that cover half of the second-level cache.
     L2Kib,
-    /// KiB from half of the last-level cache.
+    /// KiB from messages that cover half of the last-level cache.
     LlcKib,
-    /// KiB from memory.
+    /// KiB from memory beyond the caches.
     ColdKib,
-    /// Pages whose references are kept.
+    /// Pages to which the kernel keeps references.
     Pages,
-    /// Segments with payload, by TCP_INFO.
+    /// TCP segments with payload, counted by TCP_INFO.
     Segments,
-    /// Calls whose completion was told.
+    /// Calls whose completion the kernel reported.
     Notifications,
 }
 
-words!(Term: Calls = "call", Fields = "field", HotKib = "KiB hot", L2Kib = "KiB l2", LlcKib = "KiB llc",
+named_enum!(Term: Calls = "call", Fields = "field", HotKib = "KiB hot", L2Kib = "KiB l2", LlcKib = "KiB llc",
     ColdKib = "KiB cold", Pages = "page", Segments = "segment", Notifications = "notification");
 
 impl Term {
-    /// The KiB of a footprint.
+    /// The term for the KiB of a footprint.
     pub fn kib(footprint: Footprint) -> Self {
         match footprint {
             Footprint::Hot => Self::HotKib,
@@ -63,80 +65,51 @@ impl<'de> Deserialize<'de> for Term {
     }
 }
 
-/// What was counted for each message of a cell.
-#[derive(Debug, Clone, Copy, Default, PartialEq)]
-pub struct MessageCounts {
-    /// System calls of the sender.
-    pub calls: f64,
-    /// Segments with payload; 0 where they are not counted.
-    pub segments: f64,
-    /// Calls whose completion was told.
-    pub notifications: f64,
-}
-
-/// One measured cell of a path.
-#[derive(Debug, Clone, PartialEq)]
-pub struct MeasuredCell {
-    /// Its message.
-    pub features: Features,
-    /// What was counted.
-    pub counts: MessageCounts,
-    /// CPU time of a message in ns, in each set-up; at least one.
-    pub ns: Vec<f64>,
-}
-
-/// How a count follows from a message: so much for each message, each field and each KiB.
+/// How a count depends on a message: its value for each message, each field and each KiB.
 pub type CountRate = [f64; 3];
 
 /// The cost model of a path, for the CPU time of one end or of both.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Model {
-    /// Its terms, in the order of the coefficients.
+    /// The terms, in the order of the coefficients.
     pub terms: Vec<Term>,
-    /// ns for each.
+    /// The coefficients in ns for one of each term.
     pub fit: Fit,
-    /// Of calls, segments and notifications.
+    /// The rates of calls, segments and notifications.
     pub rates: [CountRate; 3],
-    /// How far off the cells are.
+    /// How far the cells deviate from the model.
     #[serde(default)]
     pub noise: Noise,
-    /// What was left out, and why: sentences.
+    /// Which terms were left out, and why; one sentence each.
     #[serde(default)]
     pub notes: Vec<String>,
 }
 
-/// A value in ns and where it lies with 95 %.
+/// A predicted CPU time in ns, with its 95 % interval.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 pub struct Prediction {
-    /// The value.
+    /// The predicted CPU time in ns.
     pub ns: f64,
-    /// The lower end.
+    /// The lower end of the interval in ns.
     pub low: f64,
-    /// The upper end.
+    /// The upper end of the interval in ns.
     pub high: f64,
-    /// Its standard deviation relative to the value.
+    /// The standard deviation relative to the value.
     pub relative_error: f64,
-    /// Degrees of freedom of that.
+    /// The degrees of freedom of the standard deviation.
     pub freedom: usize,
 }
 
-impl MeasuredCell {
-    /// CPU time of a message in ns: the mean over set-ups.
-    pub fn mean(&self) -> f64 {
-        mean(&self.ns)
-    }
-}
-
 impl Model {
-    /// The model of the set-ups of `cells`, which must differ in their fields, their sizes and their footprints.
+    /// Fits a model to `cells`, which must differ in their fields, sizes and footprints.
     ///
-    /// A term that explains less than its place in the model costs is left out (a squared t below 2, which is Akaike's
-    /// criterion), and so is one whose coefficient comes out negative: nothing gives time back.
+    /// It leaves out terms that explain too little (a squared t below 2, which is Akaike's criterion) and terms with a
+    /// negative coefficient, because no part of a message saves CPU time.
     ///
     /// # Errors
-    /// [`NoFit`] where the cells are too few, or cannot tell even the bytes of a message from its calls.
+    /// [`NoFit`] if there are too few cells, or if they cannot separate the bytes of a message from its calls.
     pub fn fit(cells: &[MeasuredCell]) -> Result<Self, NoFit> {
-        // How much a cell counts follows from how far off cells and set-ups are, and that from a first fit.
+        // The weights depend on the noise of cells and set-ups, which a first fit with equal weights estimates.
         let alike = Self::weighted(cells, &vec![1.0; cells.len()])?;
         Self::weighted(cells, &alike.noise.weights(cells))
     }
@@ -152,7 +125,7 @@ impl Model {
                 weight: *weight,
             };
             match linear::fit(&cells.iter().zip(weights).map(row).collect::<Vec<_>>()) {
-                Err(NoFit::Collinear { column }) if can_go(terms[column]) => {
+                Err(NoFit::Collinear { column }) if is_optional(terms[column]) => {
                     notes.push(format!(
                         "the {} varies with the other terms in every cell, so their cost includes it",
                         terms[column]
@@ -179,7 +152,7 @@ impl Model {
         Ok(Self { terms, fit, rates, noise, notes })
     }
 
-    /// The CPU time of a message with these features.
+    /// Predicts the CPU time of a message with these features.
     pub fn predict(&self, features: &Features) -> Prediction {
         let count = |rate: &CountRate| rate[0] + rate[1] * features.fields + rate[2] * features.kib;
         let [calls, segments, notifications] = [0, 1, 2].map(|at| count(&self.rates[at]));
@@ -196,47 +169,43 @@ impl Model {
         }
     }
 
-    /// What one of a term costs in ns, and how far off that may be.
+    /// The coefficient of a term in ns, and half of its interval; `None` if the model does not have the term.
     pub fn coefficient(&self, term: Term) -> Option<(f64, f64)> {
-        let at = self.terms.iter().position(|own| *own == term)?;
+        let at = self.terms.iter().position(|known| *known == term)?;
         Some((self.fit.coefficients[at], self.fit.reach(at, ALPHA)))
     }
 
-    /// Whether it was fitted with memory of this footprint.
+    /// Whether the model was fitted with memory of this footprint.
     pub fn knows(&self, footprint: Footprint) -> bool {
         self.terms.contains(&Term::kib(footprint))
     }
 }
 
-/// The mean of values; of none it is no number.
-pub fn mean(values: &[f64]) -> f64 {
-    values.iter().sum::<f64>() / values.len() as f64
-}
-
-/// By how much predictions miss what was measured, on average over cells that the model has not seen; as a share.
+/// The mean absolute miss of predictions, as a share; `None` without misses. The misses should come from held-out
+/// cells.
 pub fn mean_miss(misses: &[f64]) -> Option<f64> {
     (!misses.is_empty()).then(|| misses.iter().map(|miss| miss.abs()).sum::<f64>() / misses.len() as f64)
 }
 
-/// Bytes are what a model is asked about: without them there is none.
-fn can_go(term: Term) -> bool {
+/// Whether a model may leave out a term. It needs the terms of bytes, because predictions depend on them.
+fn is_optional(term: Term) -> bool {
     !matches!(term, Term::HotKib | Term::L2Kib | Term::LlcKib | Term::ColdKib)
 }
 
-/// The term that should go: of those that can and whose t is below its bound, the one with the lowest.
+/// The term to leave out: the optional term with the lowest t below [`AKAIKE`]; `None` if there is none.
 fn weakest(fit: &Fit, terms: &[Term]) -> Option<usize> {
-    let weak = |term: &usize| can_go(terms[*term]) && fit.t(*term) < AKAIKE && terms.len() > 1;
+    let weak = |term: &usize| is_optional(terms[*term]) && fit.t(*term) < AKAIKE && terms.len() > 1;
     (0..terms.len()).filter(weak).min_by(|one, other| fit.t(*one).total_cmp(&fit.t(*other)))
 }
 
-/// The most negative coefficient, in units of its standard error.
+/// The negative coefficient with the lowest t; `None` if there is none.
 fn lowest(fit: &Fit) -> Option<usize> {
     let negative = |term: &usize| fit.coefficients[*term] < 0.0;
     (0..fit.coefficients.len()).filter(negative).min_by(|one, other| fit.t(*one).total_cmp(&fit.t(*other)))
 }
 
-/// The root of 2: a term whose t is smaller makes predictions worse rather than better (H. Akaike, IEEE Transactions on
-/// Automatic Control 19 (1974), 716-723).
+/// The root of 2. A term with a smaller t makes predictions worse (H. Akaike, IEEE Transactions on Automatic Control 19
+/// (1974), 716-723).
 const AKAIKE: f64 = std::f64::consts::SQRT_2;
 
 fn amount(term: Term, features: &Features, counts: &MessageCounts) -> f64 {
@@ -256,7 +225,7 @@ fn amount(term: Term, features: &Features, counts: &MessageCounts) -> f64 {
     }
 }
 
-/// How a count follows from a message; without a message that has any it is none.
+/// Fits how a count depends on a message; zero if no cell has that count.
 fn rate(cells: &[MeasuredCell], of: fn(&MessageCounts) -> f64) -> CountRate {
     let mut columns = vec![0, 1, 2];
     let basis = |cell: &MeasuredCell| [1.0, cell.features.fields, cell.features.kib];

@@ -2,18 +2,20 @@
 //!
 //! CPU time of a message = a·calls + f·fields + p·pages + c(footprint)·KiB + s·segments + n·notifications.
 //!
-//! Which terms a path has is not written down anywhere: pages count where the kernel keeps references to them, and calls,
-//! segments and notifications are counted in each measured cell. A term that in all cells goes with others cannot be
-//! told from them and is left out, with a note; its cost is then in theirs.
+//! The terms of a path are not fixed: pages count if the kernel keeps references to them, and calls, segments and
+//! notifications are counted in each measured cell. A term that varies with others in all cells cannot be separated
+//! from them. It is left out with a note, and their coefficients include its cost.
 //!
-//! - [`linear`]: weighted least squares for a handful of terms, which refuses what it cannot tell apart
-//! - [`features`]: what is known of a message before it is sent
-//! - [`fit`]: from measured cells to coefficients with intervals, and predictions
-//! - [`noise`]: what set-ups are off by, and what cells are
-//! - [`design`]: which cells are measured, and which are held out to check by
-//! - [`choice`]: which path for a message
-//! - [`surface`]: from which size on one path costs less than another
+//! - [`linear`]: weighted least squares for a few terms, which refuses terms that cannot be separated
+//! - [`features`]: the features of a message that are known before it is sent
+//! - [`cells`]: the measured cells
+//! - [`fit`]: fits coefficients with intervals, and predicts
+//! - [`noise`]: the noise of set-ups and of cells
+//! - [`design`]: the cells to measure, and the cells that check the model
+//! - [`choice`]: chooses the cheapest path for a message
+//! - [`surface`]: from which size one path costs less than another
 
+pub mod cells;
 pub mod choice;
 pub mod design;
 pub mod features;

@@ -1,27 +1,26 @@
-//! How far off measured cells are, and why: by the luck of their set-ups, and because the model's form misses them.
+//! The noise of measured cells: the variation of set-ups, and the deviation of cells from the form of the model.
 //!
-//! A model is fitted to set-ups, but set-ups are no witnesses of their own: all of a cell share its message, and with it
-//! whatever the model's form misses of that message. With a variance s² of set-ups and m² of cells, a cell of n set-ups
-//! says as much as one with the variance m² + s²/n does (generalised least squares, whose answer does not change when the
-//! set-ups of a cell are replaced by their mean with that variance). And how far off the coefficients are is told by how
-//! cells, not set-ups, lie around the model: 56 set-ups of 14 cells taken for 56 witnesses would make intervals up to
-//! half as wide, and wrong (`fit/tests.rs` shows it).
+//! The set-ups of a cell are not independent, because they share a message, and with it the error of the model for that
+//! message. With a variance s² of set-ups and m² of cells, the mean of n set-ups has the variance m² + s²/n.
+//! Generalised least squares gives the same answer for this mean as for the single set-ups. The errors of coefficients
+//! follow from the deviation of cells, not of set-ups. With 56 set-ups of 14 cells treated as independent, intervals
+//! would be up to half as wide, and wrong (`fit/tests.rs` shows it).
 
 use serde::{Deserialize, Serialize};
 
-use super::fit::MeasuredCell;
+use super::cells::MeasuredCell;
 
 /// Standard deviations, relative to a cell's value: 0.05 is 5 %.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 pub struct Noise {
-    /// Of a set-up around the mean of its cell.
+    /// The standard deviation of a set-up around the mean of its cell.
     pub setups: f64,
-    /// Of a cell around the model, beyond what its set-ups bring.
+    /// The standard deviation of a cell around the model, without the part of its set-ups.
     pub cells: f64,
 }
 
 impl Noise {
-    /// Of `cells` that lie around a model by `spread`, their set-ups included.
+    /// The noise of `cells`. `spread` is their standard deviation around a model, including the part of their set-ups.
     pub fn of(cells: &[MeasuredCell], spread: f64) -> Self {
         let (mut squares, mut freedom) = (0.0, 0);
         for cell in cells {
@@ -34,20 +33,20 @@ impl Noise {
         Self { setups: of_setups.sqrt(), cells: (spread * spread - of_means).max(0.0).sqrt() }
     }
 
-    /// How much each cell counts: all alike where they have as many set-ups, less where it has fewer.
+    /// The weight of each cell. Cells with fewer set-ups than usual weigh less.
     pub fn weights(&self, cells: &[MeasuredCell]) -> Vec<f64> {
         let variance = |inverse: f64| self.cells.powi(2) + self.setups.powi(2) * inverse;
         let usual = variance(inverse_setups(cells));
         let weight = |cell: &MeasuredCell| {
             let weight = usual / variance(1.0 / cell.ns.len() as f64);
-            // Without any noise all count alike.
+            // Without noise all cells weigh the same.
             if weight.is_finite() && weight > 0.0 { weight } else { 1.0 }
         };
         cells.iter().map(weight).collect()
     }
 }
 
-/// One by the number of set-ups, on average over cells.
+/// The mean over cells of 1/n, where n is the number of set-ups.
 fn inverse_setups(cells: &[MeasuredCell]) -> f64 {
     let inverses = cells.iter().map(|cell| 1.0 / cell.ns.len().max(1) as f64);
     inverses.sum::<f64>() / cells.len().max(1) as f64
@@ -57,7 +56,7 @@ fn inverse_setups(cells: &[MeasuredCell]) -> f64 {
 mod tests {
     use super::super::features::Features;
     use super::*;
-    use crate::model::fit::MessageCounts;
+    use crate::model::cells::MessageCounts;
     use copycost::message::Spec;
     use copycost::send::Release;
 
@@ -67,8 +66,8 @@ mod tests {
     }
 
     #[test]
-    fn what_set_ups_bring_is_told_from_what_cells_do() {
-        // Both cells spread by ±10 % around their means: a variance of 0.02 a set-up, 0.01 of a mean of two.
+    fn the_noise_of_set_ups_is_separated_from_that_of_cells() {
+        // Both cells spread by ±10 % around their means: a variance of 0.02 for a set-up, and 0.01 for a mean of two.
         let cells = [cell(&[90.0, 110.0]), cell(&[1800.0, 2200.0])];
         let noise = Noise::of(&cells, 0.02f64.sqrt());
         assert!((noise.setups - 0.02f64.sqrt()).abs() < 1e-12, "{noise:?}");

@@ -1,45 +1,45 @@
-//! From which message size on one path costs less than another, by their models.
+//! Finds the message size from which one path costs less than another, by their models.
 
-use crate::compare::stats::Interval;
+use crate::stats::Interval;
 
-/// The smallest size that is looked at, in bytes.
+/// The smallest size to evaluate, in bytes.
 const LEAST: usize = 1024;
 
-/// Doublings from there: up to 1 MiB, a little beyond what models are fitted to.
+/// Doublings from [`LEAST`]: up to 1 MiB, somewhat beyond the sizes to which models are fitted.
 const DOUBLINGS: usize = 10;
 
-/// Sizes for each doubling: steps of 9 %.
+/// Sizes for each doubling, in steps of 9 %.
 const STEPS: usize = 8;
 
-/// Where one path stands beside another over all sizes.
+/// At which sizes one path costs less than another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PathStanding {
-    /// It costs less at every size.
+    /// The path costs less at every size.
     Always,
-    /// It costs less at none.
+    /// The path costs less at no size.
     Never,
-    /// It costs less from this size on, in bytes.
+    /// The path costs less from this size in bytes.
     From(usize),
-    /// It costs less up to this size, in bytes.
+    /// The path costs less below this size in bytes.
     UpTo(usize),
 }
 
-/// Where one path stands, and how sure that is.
+/// At which sizes one path costs less, and at which sizes this is undecided.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ModelCrossover {
-    /// By the ratio alone.
+    /// The standing by the ratio, without its interval.
     pub standing: PathStanding,
-    /// The smallest and the largest size at which the ratio's interval holds 1, if there are any.
+    /// The smallest and the largest size at which the interval of the ratio contains 1; `None` if there is none.
     pub undecided: Option<(usize, usize)>,
 }
 
-/// The sizes that are looked at, ascending, in bytes.
+/// The sizes to evaluate, ascending, in bytes.
 pub fn sizes() -> impl Iterator<Item = usize> {
     (0..=DOUBLINGS * STEPS).map(|step| (LEAST as f64 * 2f64.powf(step as f64 / STEPS as f64)) as usize)
 }
 
-/// Where a path stands whose cost is `ratio` times the other's; `None` where no size has a ratio. A model is a straight
-/// line in bytes, so two of them cross once at most.
+/// The crossover of a path whose cost is `ratio` times the cost of the other; `None` if no size has a ratio. Models are
+/// linear in bytes, so two of them cross at most once.
 pub fn crossing(ratio: impl Fn(usize) -> Option<Interval>) -> Option<ModelCrossover> {
     let all: Vec<_> = sizes().filter_map(|size| Some((size, ratio(size)?))).collect();
     let cheaper = |(_, ratio): &(usize, Interval)| ratio.ratio < 1.0;
@@ -60,8 +60,9 @@ pub fn crossing(ratio: impl Fn(usize) -> Option<Interval>) -> Option<ModelCrosso
 mod tests {
     use super::*;
 
-    /// A path that costs `a` µs and `b` µs for each KiB, beside one of 1 µs and 1 µs for each KiB, known to 10 %.
-    fn beside(a: f64, b: f64) -> ModelCrossover {
+    /// The crossover of a path that costs `a` µs and `b` µs for each KiB with one that costs 1 µs and 1 µs for each
+    /// KiB. The ratio is known to 10 %.
+    fn crossover(a: f64, b: f64) -> ModelCrossover {
         let ratio = |size: usize| {
             let kib = size as f64 / 1024.0;
             let ratio = (a + b * kib) / (1.0 + kib);
@@ -72,18 +73,15 @@ mod tests {
 
     #[test]
     fn lines_cross_where_they_cross() {
-        // 9 + x / 2 = 1 + x at 16 KiB; within 10 % from 11 to 22 KiB or so.
-        let crossing = beside(9.0, 0.5);
-        let PathStanding::From(size) = crossing.standing else { panic!("{crossing:?}") };
+        // 9 + x / 2 = 1 + x at 16 KiB; the ratio is within 10 % of 1 from about 11 to 22 KiB.
+        let found = crossover(9.0, 0.5);
+        let PathStanding::From(size) = found.standing else { panic!("{found:?}") };
         assert!((16 << 10..18 << 10).contains(&size), "{size}");
-        let (least, most) = crossing.undecided.unwrap();
-        assert!(
-            (10 << 10..14 << 10).contains(&least) && (19 << 10..26 << 10).contains(&most),
-            "{crossing:?}"
-        );
-        assert!(matches!(beside(0.1, 1.01).standing, PathStanding::UpTo(_)));
-        assert_eq!(beside(3.0, 2.0), ModelCrossover { standing: PathStanding::Never, undecided: None });
-        assert_eq!(beside(0.3, 0.2), ModelCrossover { standing: PathStanding::Always, undecided: None });
+        let (least, most) = found.undecided.unwrap();
+        assert!((10 << 10..14 << 10).contains(&least) && (19 << 10..26 << 10).contains(&most), "{found:?}");
+        assert!(matches!(crossover(0.1, 1.01).standing, PathStanding::UpTo(_)));
+        assert_eq!(crossover(3.0, 2.0), ModelCrossover { standing: PathStanding::Never, undecided: None });
+        assert_eq!(crossover(0.3, 0.2), ModelCrossover { standing: PathStanding::Always, undecided: None });
         assert_eq!(super::crossing(|_| None), None);
     }
 

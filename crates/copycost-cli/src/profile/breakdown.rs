@@ -1,4 +1,4 @@
-//! Counted stacks by class, and what no class has.
+//! Counted stacks by class, and the functions that belong to no class.
 
 use std::collections::BTreeMap;
 
@@ -11,14 +11,14 @@ use super::threads::ThreadRole;
 pub struct Breakdown {
     /// All samples.
     pub samples: u64,
-    /// Of them those of each class; a class without one is missing.
+    /// The samples of each class; a class without samples is missing.
     pub classes: BTreeMap<Class, u64>,
-    /// Innermost functions of what is [`Class::Rest`], the most frequent first.
+    /// The innermost functions of [`Class::Rest`] with their samples, the most frequent first.
     pub rest: Vec<(String, u64)>,
 }
 
 impl Breakdown {
-    /// Of the samples of `role`.
+    /// Divides the samples of `role` into classes.
     pub fn of(stacks: &Stacks, role: ThreadRole) -> Self {
         let mut breakdown = Self::default();
         let mut rest: BTreeMap<&str, u64> = BTreeMap::new();

@@ -1,20 +1,21 @@
-//! Where CPU time goes inside the kernel, by sampling: which function a thread is in, a few thousand times a second.
+//! Where CPU time goes inside the kernel, by sampling the current function of each thread a few thousand times a
+//! second.
 //!
-//! The event is perf's cpu-clock, which a timer drives, so it needs no PMU. A timer cannot interrupt code that has
-//! interrupts off: what runs there is found by the next tick after it, in the function that puts them on again
-//! (`_raw_spin_unlock_irqrestore`, `finish_task_switch`). So such a function stands for the region that it ends. Each thread has
-//! a timer of its own, which stands still while the thread does not run.
+//! The event is perf's cpu-clock, which is driven by a timer and needs no PMU. A timer cannot interrupt code that has
+//! interrupts off. A sample of such code is taken in the function that enables them again
+//! (`_raw_spin_unlock_irqrestore`, `finish_task_switch`), so that function stands for the region before it. Each thread
+//! has its own timer, which stops while the thread does not run.
 //!
-//! | file | what it has |
+//! | module | contents |
 //! |---|---|
-//! | [`source`] | where samples and symbols come from, as a trait, so that tests can be machines that this one is not |
-//! | [`perf`] | this machine |
-//! | [`threads`] | whose samples: sender, receiver, relay, ksoftirqd |
-//! | [`profiler`] | from enabling to disabling: samples of the threads that count |
+//! | [`source`] | the source of samples and symbols, as a trait that tests can implement |
+//! | [`perf`] | the source on this machine |
+//! | [`threads`] | the roles of threads: sender, receiver, relay, ksoftirqd |
+//! | [`profiler`] | takes the samples of a set of threads |
 //! | [`symbols`] | names of kernel addresses |
 //! | [`stacks`] | samples as counted stacks of names, also as text |
-//! | [`classes`] | the one table: which function belongs to which class of cost |
-//! | [`breakdown`] | counted stacks by class, and what no class has |
+//! | [`classes`] | the table that assigns functions to classes of cost |
+//! | [`breakdown`] | counted stacks by class |
 
 pub mod breakdown;
 pub mod classes;

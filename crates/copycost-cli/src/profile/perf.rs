@@ -1,4 +1,4 @@
-//! This machine's samples, by perf_event_open(2), and its symbols.
+//! Samples by perf_event_open(2), and the symbols of this machine's kernel.
 
 use std::fs;
 use std::io;
@@ -10,28 +10,29 @@ use perf_event::{Builder, SampleFlag, Sampler};
 use super::source::{CopyRegisters, SampleRing, SampleSource, StackSample};
 use copycost::cost::opener::CounterReach;
 
-/// The sizes of a ring in bytes, the first that can be had: a quarter of a second at 4 kHz, and less where the memory
-/// that perf may lock (`perf_event_mlock_kb`) is short, or there are few samples.
+/// The sizes of a ring in bytes. The large one holds a quarter of a second at 4 kHz. The small one is used if the
+/// memory that perf may lock (`perf_event_mlock_kb`) is short, or at low rates.
 const RING_BYTES: [usize; 2] = [512 << 10, 64 << 10];
 
-/// Up to so many samples a second the smaller one holds a tenth of a second.
+/// Up to this rate the small ring holds more than a tenth of a second.
 const FEW_HERTZ: u64 = 1000;
 
-/// From a system call through softirq to the wake-up of a receiver there are some forty frames.
+/// The most frames of a call chain. About forty lead from a system call through softirq to the wake-up of a receiver.
 const DEEPEST: u16 = 64;
 
-/// From here on an entry of a call chain is a mark and no address (PERF_CONTEXT_MAX, linux/perf_event.h).
+/// Entries of a call chain from this value on are context marks and not addresses (PERF_CONTEXT_MAX,
+/// linux/perf_event.h).
 const MARKS: u64 = -4095_i64 as u64;
 
-/// RSI and RDI (arch/x86/include/uapi/asm/perf_regs.h), in which `rep movsb` has its source and its destination. Other
-/// architectures copy by loops of many registers.
+/// RSI and RDI (arch/x86/include/uapi/asm/perf_regs.h), the source and the destination of `rep movsb`. Other
+/// architectures have no such instruction: they copy in loops over many registers.
 const REGISTERS: u64 = if cfg!(target_arch = "x86_64") { 1 << 4 | 1 << 5 } else { 0 };
 
-/// Where a sample was: the lowest bits of a record's `misc`, and their value for user space (PERF_RECORD_MISC_USER,
+/// The bits of a record's `misc` for the CPU mode, and their value for user space (PERF_RECORD_MISC_USER,
 /// linux/perf_event.h).
 const MODE: (u16, u16) = (7, 2);
 
-/// This machine.
+/// The samples and symbols of this machine.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct PerfSampler;
 
@@ -53,7 +54,7 @@ impl PerfSampler {
             .sample_max_stack(DEEPEST)
             .sample_frequency(hertz);
         if registers {
-            // Not by sample_regs_intr(), which sets the registers of user space (perf-event2 0.7.4).
+            // sample_regs_intr() sets the registers of user space instead (perf-event2 0.7.4).
             builder.sample(SampleFlag::REGS_INTR).attrs_mut().sample_regs_intr = REGISTERS;
         }
         let [large, small] = RING_BYTES;
@@ -64,12 +65,13 @@ impl PerfSampler {
 }
 
 impl SampleSource for PerfSampler {
-    /// Of the thread and not of its CPU: the timer of a CPU runs on through switches and comes late in a virtual machine, so
-    /// that the end of a turn is charged to whoever runs next. In the lab, whose sender sleeps between bursts of 100 µs, the
-    /// samples of a CPU missed the sender's clock by up to 45 % (64 KiB, split), and those of each thread by at most 2.5 %.
+    /// Samples the thread and not its CPU. The timer of a CPU keeps running across context switches and fires late in a
+    /// virtual machine, so it charges the end of a time slice to the next thread. In the lab, where the sender sleeps
+    /// between bursts of 100 µs, samples by CPU were up to 45 % off the sender's clock, and samples by thread at most
+    /// 2.5 %.
     fn open(&self, thread: i32, reach: CounterReach, hertz: u64) -> io::Result<Box<dyn SampleRing>> {
         self.open_with(thread, reach, hertz, REGISTERS != 0).or_else(|error| match error.raw_os_error() {
-            // Of a kernel that has no registers to show.
+            // This kernel cannot sample registers.
             Some(libc::EOPNOTSUPP | libc::EINVAL | libc::ENOSYS) => {
                 self.open_with(thread, reach, hertz, false)
             }
@@ -116,7 +118,7 @@ impl SampleRing for Sampler {
             match (record.ty(), decode(&bytes)) {
                 (SAMPLE, Some((thread, words))) => see(sample(thread, user, address, &words)),
                 (LOST, Some((_, words))) => lost += words.first().copied().unwrap_or(0),
-                // Throttling and the like: nothing that was sampled.
+                // Records such as those of throttling hold no samples.
                 _ => {}
             }
         }
@@ -124,15 +126,15 @@ impl SampleRing for Sampler {
     }
 }
 
-/// PERF_RECORD_SAMPLE: the address, the process, the thread, the call chain behind its length, and the registers asked for
-/// behind the word that says whether there are any.
+/// PERF_RECORD_SAMPLE: the address, the process and the thread, the length of the call chain and the chain, and a word
+/// that is 0 without registers and else followed by them.
 const SAMPLE: u32 = 9;
 
-/// PERF_RECORD_LOST: an id, and how many.
+/// PERF_RECORD_LOST: an id and the number of lost samples.
 const LOST: u32 = 2;
 
-/// The upper half of a record's second word, and the words from there on. By hand, because perf-event-data 0.1.8 takes a
-/// sample whose call chain is empty for one that is cut off, and all samples in user space are such.
+/// The upper half of a record's second word (the thread), and the words from there on. Parsed here, because
+/// perf-event-data 0.1.8 takes a sample with an empty call chain, as all in user space are, for a truncated one.
 fn decode(bytes: &[u8]) -> Option<(i32, Vec<u64>)> {
     let (words, _) = bytes.as_chunks::<8>();
     let words: Vec<u64> = words.iter().map(|word| u64::from_ne_bytes(*word)).collect();
@@ -140,7 +142,8 @@ fn decode(bytes: &[u8]) -> Option<(i32, Vec<u64>)> {
     Some((i32::from_ne_bytes(second), words[1..].to_vec()))
 }
 
-/// `words`: process and thread, how long the chain is, the chain, the kind of registers (0: none), RSI, RDI.
+/// Builds a sample from `words`: process and thread, length of the chain, the chain, kind of registers (0: none), RSI,
+/// RDI.
 fn sample(thread: i32, user: bool, address: u64, words: &[u64]) -> StackSample {
     let length = words.get(1).map_or(0, |length| usize::try_from(*length).unwrap_or(usize::MAX));
     let chain = words.iter().skip(2).take(length).copied().filter(|address| *address < MARKS);

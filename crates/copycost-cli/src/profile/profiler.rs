@@ -1,4 +1,4 @@
-//! From enabling to disabling: samples of the threads that count.
+//! Takes the samples of a set of threads between two points in time.
 
 use std::fmt;
 
@@ -9,16 +9,16 @@ use super::threads::{ThreadRole, Threads};
 use copycost::cost::opener::CounterReach;
 use copycost::cost::{Measured, Missing};
 
-/// Samples a second of each thread, if the kernel allows as many: a prime, so that they never keep step with the
-/// kernel's tick. A sample with its call chain takes some microseconds (in a virtual machine some tens).
+/// Samples per second of each thread, unless the kernel's limit is lower. A prime, so that samples do not align with
+/// the kernel's tick. A sample with its call chain takes some microseconds (tens of them in a virtual machine).
 pub const HERTZ: u64 = 3989;
 
-/// Whose samples there are.
+/// The threads that can be sampled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Scope {
-    /// The threads that take part, the kernel's too.
+    /// All threads that take part, including those of the kernel.
     All,
-    /// The threads of this process only: this user may not look at others.
+    /// Only the threads of this process, because this user may not sample others.
     Own,
 }
 
@@ -31,7 +31,7 @@ impl fmt::Display for Scope {
     }
 }
 
-/// Takes samples.
+/// Samples threads from [`Self::begin`] to [`Self::end`].
 pub struct Profiler<'a> {
     source: &'a dyn SampleSource,
     symbols: Symbols,
@@ -41,39 +41,39 @@ pub struct Profiler<'a> {
 }
 
 impl<'a> Profiler<'a> {
-    /// Opens `source`.
+    /// Opens `source` and reads its symbols.
     ///
     /// # Errors
-    /// Why there are no kernel samples or no symbols here, with what to set.
+    /// The reason why there are no kernel samples or no symbols, with the setting to change.
     pub fn open(source: &'a dyn SampleSource) -> Measured<Self> {
         let hertz = source.most_hertz().map_or(HERTZ, |most| HERTZ.min(most)).max(1);
-        // Whether threads of this process may be sampled shows on the calling one.
+        // If the calling thread can be sampled, all threads of this process can.
         open_thread(source, 0, hertz)?;
-        // After the rights, which are the first thing to mend.
+        // Symbols come after the rights, because rights must be fixed first.
         let symbols = Symbols::read(source)?;
         Ok(Self { source, symbols, hertz, scope: Scope::All, rings: Vec::new() })
     }
 
-    /// Whose samples there are.
+    /// The threads that can be sampled.
     pub fn scope(&self) -> Scope {
         self.scope
     }
 
-    /// Samples for each second of CPU time.
+    /// Samples per second of CPU time.
     pub fn hertz(&self) -> u64 {
         self.hertz
     }
 
-    /// Begins to sample `threads`, which may be other than before.
+    /// Starts to sample `threads`, which replace earlier ones.
     ///
     /// # Errors
-    /// Why one of them cannot be sampled, or as the system says.
+    /// A thread cannot be sampled.
     pub fn begin(&mut self, threads: &Threads) -> Measured<()> {
         self.rings.clear();
         for (thread, role) in threads {
             match self.source.open(*thread, CounterReach::Kernel, self.hertz) {
                 Ok(ring) => self.rings.push(ring),
-                // The kernel's workers for an io_uring come and go.
+                // The thread has ended, as workers of an io_uring often do.
                 Err(error) if error.raw_os_error() == Some(libc::ESRCH) => {}
                 Err(_) if *role == ThreadRole::Ksoftirqd => self.scope = Scope::Own,
                 Err(_) => self.rings.push(open_thread(self.source, *thread, self.hertz)?),
@@ -82,10 +82,10 @@ impl<'a> Profiler<'a> {
         self.rings.iter_mut().try_for_each(|ring| ring.enable()).map_err(failed("starting to sample"))
     }
 
-    /// Ends, adds the samples of `threads` to `stacks`, and says how many were lost.
+    /// Stops sampling and adds the samples of `threads` to `stacks`. Returns the number of lost samples.
     ///
     /// # Errors
-    /// As the system says.
+    /// A ring cannot be disabled.
     pub fn end(&mut self, threads: &Threads, stacks: &mut Stacks) -> Measured<u64> {
         self.rings.iter_mut().try_for_each(|ring| ring.disable()).map_err(failed("ending to sample"))?;
         let symbols = &self.symbols;
@@ -105,7 +105,8 @@ fn failed(what: &'static str) -> impl FnOnce(std::io::Error) -> Missing {
     move |error| Missing::os(what, &error)
 }
 
-/// A ring of a thread; the reason tells a user who may sample nothing from one who may not look into the kernel.
+/// Opens a ring for a thread. The error distinguishes users who may not sample at all from those who may sample only
+/// user space.
 fn open_thread(source: &dyn SampleSource, thread: i32, hertz: u64) -> Measured<Box<dyn SampleRing>> {
     let open = |reach| source.open(thread, reach, hertz);
     open(CounterReach::Kernel).map_err(|error| {

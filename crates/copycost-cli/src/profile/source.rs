@@ -1,57 +1,59 @@
-//! Where samples and symbols come from: a small trait, so that a test is a machine without rights or symbols.
+//! The source of samples and symbols, as a trait, so that a test can imitate a machine without rights or symbols.
 
 use std::io;
 
 use copycost::cost::opener::CounterReach;
 use copycost::offset::is_slow;
 
-/// One sample.
+/// One sample of a thread.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StackSample {
-    /// Who ran.
+    /// The id of the running thread, as gettid(2) gives it.
     pub thread: i32,
-    /// In user space.
+    /// Whether the thread ran in user space.
     pub user: bool,
-    /// The instruction that ran.
+    /// The address of the instruction.
     pub address: u64,
-    /// Addresses in the kernel, where it was first, then its callers.
+    /// Addresses in the kernel: the current function, then its callers.
     pub chain: Vec<u64>,
-    /// What a copying instruction has in its registers: where it writes and where it reads. Where another instruction ran they
-    /// are any two numbers. `None` where the kernel does not tell, or the architecture has no such instruction.
+    /// The registers in which a copy instruction has its addresses. If another instruction ran, they are arbitrary
+    /// numbers.
+    /// `None` if the kernel does not report registers, or the architecture has no copy instruction.
     pub copying: Option<CopyRegisters>,
 }
 
 /// The two registers of `rep movsb`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CopyRegisters {
-    /// RDI.
+    /// RDI, the address to write to.
     pub destination: u64,
-    /// RSI.
+    /// RSI, the address to read from.
     pub source: u64,
 }
 
-/// Between whose memories a copy goes.
+/// The direction of a copy between the kernel and a program.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CopyDirection {
-    /// From the kernel's to a program's.
+    /// From the kernel to a program.
     OutOfKernel,
-    /// From a program's to the kernel's.
+    /// From a program to the kernel.
     IntoKernel,
 }
 
 impl CopyRegisters {
-    /// Whether the destination lies 1 to 31 bytes behind the source, modulo 4096.
+    /// Whether the destination is 1 to 31 bytes after the source, modulo 4096.
     pub fn is_hazardous(&self) -> bool {
         is_slow(self.destination as usize, self.source as usize)
     }
 
-    /// Which way it goes; `None` where both addresses are of one side, or one is none: then another instruction ran.
+    /// The direction; `None` if the addresses do not belong to a copy between kernel and program, so that another
+    /// instruction ran.
     pub fn crosses(&self) -> Option<CopyDirection> {
-        /// Nothing is mapped below (vm.mmap_min_addr): a small number is a length.
+        /// No memory is mapped below (vm.mmap_min_addr), so a smaller number is not an address.
         const LOWEST: u64 = 1 << 16;
-        // The upper half of all addresses is the kernel's.
-        let kernels = |address: u64| address >> 63 == 1;
-        match (kernels(self.destination), kernels(self.source)) {
+        // The upper half of the address space belongs to the kernel.
+        let is_kernel = |address: u64| address >> 63 == 1;
+        match (is_kernel(self.destination), is_kernel(self.source)) {
             (false, true) if self.destination >= LOWEST => Some(CopyDirection::OutOfKernel),
             (true, false) if self.source >= LOWEST => Some(CopyDirection::IntoKernel),
             _ => None,
@@ -59,26 +61,26 @@ impl CopyRegisters {
     }
 }
 
-/// Samples of one thread, kept until they are taken.
+/// A buffer with the samples of one thread.
 pub trait SampleRing {
-    /// Begins to sample.
+    /// Starts sampling.
     fn enable(&mut self) -> io::Result<()>;
-    /// Stops; what was sampled stays.
+    /// Stops sampling; the samples stay in the buffer.
     fn disable(&mut self) -> io::Result<()>;
-    /// Shows each sample to `see` and forgets it. Returns how many were lost for want of room.
+    /// Removes all samples and passes each to `see`. Returns the number of samples lost because the buffer was full.
     fn take(&mut self, see: &mut dyn FnMut(StackSample)) -> u64;
 }
 
-/// A machine that can be sampled, or that says why not.
+/// A machine whose threads can be sampled.
 pub trait SampleSource {
-    /// A ring of a thread, 0 for the calling one, not yet enabled, with so many samples for each second of CPU time.
+    /// Opens a disabled ring for a thread (0 means the calling one), with `hertz` samples per second of CPU time.
     fn open(&self, thread: i32, reach: CounterReach, hertz: u64) -> io::Result<Box<dyn SampleRing>>;
-    /// `/proc/sys/kernel/perf_event_paranoid`, where it can be read.
+    /// `/proc/sys/kernel/perf_event_paranoid`; `None` if it cannot be read.
     fn paranoid(&self) -> Option<i32>;
-    /// `/proc/sys/kernel/perf_event_max_sample_rate`, where it can be read.
+    /// `/proc/sys/kernel/perf_event_max_sample_rate`; `None` if it cannot be read.
     fn most_hertz(&self) -> Option<u64>;
     /// The text of `/proc/kallsyms`.
     fn kallsyms(&self) -> io::Result<String>;
-    /// `/proc/sys/kernel/kptr_restrict`, where it can be read.
+    /// `/proc/sys/kernel/kptr_restrict`; `None` if it cannot be read.
     fn kptr_restrict(&self) -> Option<i32>;
 }

@@ -1,7 +1,7 @@
-//! Samples as counted stacks of names: what a flame graph is drawn from, and what classes are counted in.
+//! Samples as counted stacks of names, the input of flame graphs and of the classification.
 //!
-//! As text they have the form that `stackcollapse-perf` made common, a line a stack: the role, the frames from the
-//! outermost to the innermost between semicolons, a space, and how often.
+//! The text form is that of `stackcollapse-perf`, one line per stack: the role, the frames from the outermost to the
+//! innermost, all separated by semicolons, then a space and the count.
 
 use std::collections::BTreeMap;
 use std::rc::Rc;
@@ -11,20 +11,20 @@ use super::source::{CopyRegisters, StackSample};
 use super::symbols::Symbols;
 use super::threads::ThreadRole;
 
-/// The only frame of a sample in user space: whose code that is, this project does not divide.
+/// The only frame of a sample in user space, which is not divided further.
 pub const USER: &str = "user space";
 
-/// The innermost frame of a copy whose destination less its source, modulo 4096, is 1 to 31: on CPUs with the copy hazard it
-/// takes many times as long as another (docs/buffer-offsets.md).
+/// The innermost frame of a copy whose destination minus source, modulo 4096, is 1 to 31. On CPUs with the copy hazard
+/// such a copy takes many times as long as others (docs/buffer-offsets.md).
 pub const HAZARDOUS: &str = "at a hazardous distance";
 
 /// The frame of an address without a name.
 const UNKNOWN: &str = "?";
 
-/// Counted stacks of each role.
+/// The counted stacks of all roles.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Stacks {
-    /// By role and by frames, the outermost first.
+    /// The number of samples by role and frames, the outermost frame first.
     pub counts: BTreeMap<(ThreadRole, Vec<Rc<str>>), u64>,
 }
 
@@ -48,14 +48,14 @@ impl Stacks {
         *self.counts.entry((role, frames)).or_default() += 1;
     }
 
-    /// Adds others.
+    /// Adds the counts of `others`.
     pub fn join(&mut self, others: &Self) {
         for (stack, count) in &others.counts {
             *self.counts.entry(stack.clone()).or_default() += count;
         }
     }
 
-    /// How many samples a role has.
+    /// The number of samples of a role.
     pub fn of(&self, role: ThreadRole) -> u64 {
         self.counts.iter().filter(|((of, _), _)| *of == role).map(|(_, count)| count).sum()
     }
@@ -67,8 +67,8 @@ impl Stacks {
         roles
     }
 
-    /// Without branches that less than this share of all samples lies in: their samples stay with the frame that they
-    /// branch off from.
+    /// A copy without the branches that hold less than this share of all samples. Their samples count for the frame
+    /// from which they branch off.
     #[must_use]
     pub fn pruned(&self, least: f64) -> Self {
         let all: u64 = self.counts.values().sum();
@@ -88,7 +88,7 @@ impl Stacks {
         pruned
     }
 
-    /// As lines.
+    /// The text form, one line per stack.
     pub fn folded(&self) -> Vec<String> {
         let line = |((role, frames), count): (&(ThreadRole, Vec<Rc<str>>), &u64)| {
             let frames: String = frames.iter().flat_map(|frame| [";", frame]).collect();
@@ -97,7 +97,7 @@ impl Stacks {
         self.counts.iter().map(line).collect()
     }
 
-    /// From lines; what is none is left out.
+    /// Parses the text form. Invalid lines are skipped.
     pub fn parse<'a>(lines: impl IntoIterator<Item = &'a str>) -> Self {
         let mut stacks = Self::default();
         for line in lines {
@@ -142,10 +142,10 @@ mod tests {
     }
 
     #[test]
-    fn a_copy_at_a_hazardous_distance_is_told_apart() {
+    fn a_copy_at_a_hazardous_distance_gets_its_own_frame() {
         let symbols = Symbols::parse("10 T entry\n20 T rep_movs_alternative\n30 T kfree\n");
         let mut stacks = Stacks::default();
-        // Only where the instruction is are the registers those of a copy.
+        // The registers belong to a copy only in the function with the copy instruction.
         let user = 0x7f00_0000_9000;
         for (at, destination) in [(0x22, user + 16), (0x22, user + 64), (0x22, user), (0x33, user + 16)] {
             let copying = Some(CopyRegisters { destination, source: 0xffff_8880_0000_5000 });

@@ -6,15 +6,15 @@ use copycost::cost::{Measured, Missing};
 /// The kernel's functions by their addresses.
 #[derive(Debug, Default)]
 pub struct Symbols {
-    /// Ascending.
+    /// Addresses and names, by ascending address.
     functions: Vec<(u64, String)>,
 }
 
 impl Symbols {
-    /// The symbols of `source`.
+    /// Reads the symbols of `source`.
     ///
     /// # Errors
-    /// [`Missing::SymbolsHidden`] where every address is zero, [`Missing::File`] where there is no such file.
+    /// [`Missing::SymbolsHidden`] if every address is zero, [`Missing::File`] if the file cannot be read.
     pub fn read(source: &dyn SampleSource) -> Measured<Self> {
         let text = source.kallsyms().map_err(|error| Missing::file("/proc/kallsyms", error))?;
         let symbols = Self::parse(&text);
@@ -25,11 +25,11 @@ impl Symbols {
         Ok(symbols)
     }
 
-    /// From lines such as `ffffffff81000000 T _stext` and `ffffffffc0000000 t veth_xmit [veth]`. Hidden addresses are
-    /// zero, and such lines are left out.
+    /// Parses lines such as `ffffffff81000000 T _stext` and `ffffffffc0000000 t veth_xmit [veth]`. Lines with a hidden
+    /// address, which is zero, are skipped.
     pub fn parse(text: &str) -> Self {
         let mut all: Vec<_> = text.lines().filter_map(function).collect();
-        // Of several names of one address a global one without a prefix is the one that its callers know.
+        // If an address has several names, prefer the one that callers use: global, without a prefix, short.
         all.sort_by_key(|(address, kind, name)| {
             (*address, *kind != "T", name.starts_with("__pi_"), name.len())
         });
@@ -37,7 +37,7 @@ impl Symbols {
         Self { functions: all.into_iter().map(|(address, _, name)| (address, name.to_owned())).collect() }
     }
 
-    /// The name of the function that `address` lies in; `None` below the first.
+    /// The name of the function that contains `address`; `None` below the first function.
     pub fn name(&self, address: u64) -> Option<&str> {
         let after = self.functions.partition_point(|function| function.0 <= address);
         after.checked_sub(1).map(|at| self.functions[at].1.as_str())
@@ -45,13 +45,13 @@ impl Symbols {
 }
 
 fn function(line: &str) -> Option<(u64, &str, &str)> {
-    let mut words = line.split_ascii_whitespace();
-    let (address, kind, name) = (words.next()?, words.next()?, words.next()?);
+    let mut fields = line.split_ascii_whitespace();
+    let (address, kind, name) = (fields.next()?, fields.next()?, fields.next()?);
     let address = u64::from_str_radix(address, 16).ok().filter(|address| *address != 0)?;
     matches!(kind, "t" | "T" | "w" | "W").then(|| (address, kind, plain(name)))
 }
 
-/// Without what a compiler adds to a copy of a function: `finish_task_switch.isra.0` is `finish_task_switch`.
+/// The name without the compiler's suffix for a clone: `finish_task_switch.isra.0` becomes `finish_task_switch`.
 fn plain(name: &str) -> &str {
     match name.find('.') {
         Some(at) if at > 0 => &name[..at],

@@ -1,30 +1,30 @@
-//! Whose samples count: the process's threads by their names, and the kernel threads that work for them.
+//! The threads to sample: those of this process, identified by their names, and the kernel threads that work for them.
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
 use copycost::internals::sys::text;
-use copycost::message::words;
+use copycost::named_enum;
 
-/// What a thread does in a measurement.
+/// The role of a thread in a measurement.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum ThreadRole {
-    /// Hands messages to the kernel. On loopback it also does what the receiving half of TCP does in softirq.
+    /// Passes messages to the kernel. On loopback it also runs the receive path of TCP in softirq.
     Sender,
-    /// Takes bytes from a socket.
+    /// Receives data from a socket.
     Receiver,
-    /// Carries frames between the ends of a software network card.
+    /// Passes frames between the ends of the lab.
     Relay,
-    /// Works off what softirq puts aside.
+    /// The kernel thread for deferred softirq work.
     Ksoftirqd,
 }
 
-words!(ThreadRole: Sender = "sender", Receiver = "receiver", Relay = "relay", Ksoftirqd = "ksoftirqd");
+named_enum!(ThreadRole: Sender = "sender", Receiver = "receiver", Relay = "relay", Ksoftirqd = "ksoftirqd");
 
 impl ThreadRole {
-    /// By a thread's name, which is the only thing that all who start threads agree on; `None` for others, such as the
-    /// one that asks.
+    /// The role by the name of the thread, which is fixed where the thread is started; `None` for threads without a
+    /// role, such as the main thread.
     fn of(name: &str) -> Option<Self> {
         let begins = |with| name.starts_with(with);
         match () {
@@ -37,24 +37,24 @@ impl ThreadRole {
     }
 }
 
-/// Threads by their ids.
+/// The roles of threads by thread id.
 pub type Threads = BTreeMap<i32, ThreadRole>;
 
-/// The threads of this process that take part.
+/// The threads of this process that have a role.
 pub fn of_process() -> Threads {
     named_in(Path::new("/proc/self/task"))
 }
 
-/// The kernel's threads that do; none where they cannot be seen.
+/// The kernel threads that have a role; empty if they are not visible.
 pub fn of_kernel() -> Threads {
     let mut all = named_in(Path::new("/proc"));
-    // Processes of others may have any name.
+    // A process of another user may have the name of one of our threads.
     all.retain(|_, role| *role == ThreadRole::Ksoftirqd);
     all
 }
 
-/// The same with the threads that the kernel gives to the io_uring of one of them: their time is counted as its own
-/// (`cost::cpu`), so their samples are. They come and go.
+/// `threads` with the kernel's workers for their io_urings, each in the role of its owner. The CPU time of a worker
+/// counts for its owner (`cost::cpu`), so its samples must too. Workers may start and end at any time.
 pub fn with_workers(threads: &Threads) -> Threads {
     let worker = |(thread, name): (i32, String)| {
         let owner = name.strip_prefix("iou-wrk-").or_else(|| name.strip_prefix("iou-sqp-"))?.parse().ok()?;
@@ -68,7 +68,7 @@ fn named_in(folder: &Path) -> Threads {
     names_in(folder).filter_map(|(thread, name)| Some((thread, ThreadRole::of(&name)?))).collect()
 }
 
-/// The threads in a folder of /proc, and their names; none where it cannot be read.
+/// The threads in a folder of /proc with their names; empty if it cannot be read.
 fn names_in(folder: &Path) -> impl Iterator<Item = (i32, String)> {
     let name = |entry: fs::DirEntry| {
         let thread = entry.file_name().to_str()?.parse().ok()?;
@@ -83,7 +83,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_name_tells_the_role() {
+    fn the_name_determines_the_role() {
         for (name, role) in [
             ("serve-1", Some(ThreadRole::Sender)),
             ("client-17", Some(ThreadRole::Receiver)),

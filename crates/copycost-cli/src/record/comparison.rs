@@ -2,6 +2,11 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::Named;
+use crate::compare::metric::Metric;
+use crate::stats::Judgement;
+use copycost::message::Footprint;
+
 /// One path beside the reference, in one cell and by one metric.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Comparison {
@@ -17,7 +22,7 @@ pub struct Comparison {
     /// What it is compared with: a path, or the same path of another build (`onecopy@OTHER`).
     pub reference: String,
     /// `throughput` (bytes per second), or `demand` (CPU time of both ends for each KiB), or `sender-demand`.
-    pub metric: String,
+    pub metric: Named<Metric>,
     /// The path's value for each of the reference's; null where it is undecided.
     pub ratio: Option<f64>,
     /// The lower end of the interval.
@@ -25,7 +30,7 @@ pub struct Comparison {
     /// The upper end.
     pub high: Option<f64>,
     /// `faster`, `slower`, `equivalent` (within 2 %) or `undecided`. For a demand, less is faster.
-    pub word: String,
+    pub word: Named<Judgement>,
     /// How many set-ups it rests on.
     pub setups: usize,
     /// Why it is undecided, or did not reach the precision that was asked for.
@@ -54,9 +59,9 @@ pub struct Crossover {
     #[serde(default = "super::one")]
     pub client_hosts: usize,
     /// As in [`Comparison::metric`].
-    pub metric: String,
+    pub metric: Named<Metric>,
     /// How much memory the messages in turn covered.
-    pub footprint: String,
+    pub footprint: Named<Footprint>,
     /// The largest size at which it did not yet win, in bytes; null: it wins from the smallest size on.
     pub low: Option<usize>,
     /// The smallest size from which it wins, in bytes; null: not known to win at any size up to `most`.

@@ -224,7 +224,8 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::compare::cell::{Cell, Contestant, SetUpEnd};
+    use crate::compare::cell::{Cell, SetUpEnd};
+    use crate::compare::contestant::Contestant;
     use copycost::message::Spec;
     use copycost::rig::{Loopback, Work};
     use copycost::scenario::Scenario;

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::compare::cell::Contestant;
+use crate::compare::contestant::Contestant;
 use crate::explain::Explained;
 use crate::explain::figures::{self, MeanFigure, RoleCost};
 use crate::profile::classes::Class;

@@ -1,8 +1,8 @@
 //! From the set-ups of a whole run to its comparisons: judged together, because each of many intervals may err.
 
-use super::Comparison;
+use super::{Comparison, Named};
 use crate::compare::metric::Metric;
-use crate::compare::stats::{self, Pair, PairedCell};
+use crate::stats::{self, Pair, PairedCell};
 use copycost::units::significant;
 
 /// The probability of calling any two equal paths different in a whole run.
@@ -56,11 +56,11 @@ impl Comparison {
             client_hosts: paired.client_hosts,
             path: paired.path.clone(),
             reference: paired.reference.clone(),
-            metric: paired.metric.to_string(),
+            metric: Named::Known(paired.metric),
             ratio: interval.map(|interval| interval.ratio),
             low: interval.map(|interval| interval.low),
             high: interval.map(|interval| interval.high),
-            word: judged.word.to_string(),
+            word: Named::Known(judged.judgement),
             setups: judged.setups,
             note: (!note.is_empty()).then(|| note.join("; ")),
         }
@@ -80,6 +80,7 @@ fn missed(paired: &Paired, judged: &stats::JudgedCell) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::stats::Judgement;
 
     fn paired(metric: Metric, ratios: &[f64]) -> Paired {
         let pairs = ratios.iter().map(|&path| Pair { path, reference: 1.0 }).collect();
@@ -99,10 +100,10 @@ mod tests {
     fn words_and_intervals_come_from_the_pairs() {
         let of = |metric| Comparison::judged(&[paired(metric, &[0.5, 0.51, 0.5, 0.49])], 0).remove(0);
         let throughput = of(Metric::Throughput);
-        assert_eq!((throughput.word.as_str(), throughput.setups), ("slower", 4));
+        assert!(throughput.word.is(Judgement::Slower) && throughput.setups == 4);
         assert!(throughput.low < throughput.ratio && throughput.ratio < throughput.high);
-        assert_eq!((throughput.metric.as_str(), throughput.note), ("throughput", None));
-        assert_eq!(of(Metric::Demand).word, "faster");
+        assert!(throughput.metric.is(Metric::Throughput) && throughput.note.is_none());
+        assert!(of(Metric::Demand).word.is(Judgement::Faster));
     }
 
     #[test]
@@ -110,11 +111,11 @@ mod tests {
         let failed = Paired { pairs: Err("twocopy failed".into()), ..paired(Metric::Demand, &[]) };
         let of = |paired| Comparison::judged(&[paired], 0).remove(0);
         let comparison = of(failed);
-        assert_eq!((comparison.ratio, comparison.word.as_str()), (None, "undecided"));
+        assert!(comparison.ratio.is_none() && comparison.word.is(Judgement::Undecided));
         assert_eq!(comparison.note.as_deref(), Some("twocopy failed"));
         for ratios in [&[][..], &[1.0], &[0.0, 1.0], &[f64::NAN, 1.0], &[1.0, 1.0]] {
             let comparison = of(paired(Metric::Throughput, ratios));
-            assert_eq!((comparison.ratio, comparison.word.as_str()), (None, "undecided"), "{ratios:?}");
+            assert!(comparison.ratio.is_none() && comparison.word.is(Judgement::Undecided), "{ratios:?}");
             assert!(comparison.note.is_some());
         }
     }

@@ -9,13 +9,14 @@ mod judged;
 mod lab;
 mod load;
 mod model;
+mod named;
 mod read;
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
 
-use crate::compare::{ContestantResult, verdict};
+use crate::compare::ContestantResult;
 use crate::lab::Probed;
 use copycost::cost::limiter::Limiter;
 use copycost::internals::cgroup::throttle::Throttled;
@@ -33,7 +34,8 @@ pub use hosts::{HostRecord, HostsRecord};
 pub use judged::{ALPHA, Paired};
 pub use lab::LabRecord;
 pub use load::{BadLoad, Load};
-pub use model::{AskedMessage, CostModel, MISS_TOLERATED, ModelCell, PathModel};
+pub use model::{AskedMessage, CostModel, MISS_TOLERATED, ModelCell, ModelEnd, PathModel};
+pub use named::Named;
 pub use read::{LARGEST, few_cells};
 
 /// The version of this form.
@@ -272,12 +274,6 @@ impl Results {
         self.at.as_deref()?.parse().ok()
     }
 
-    /// Draws the answer and the verdict from what was measured and compared.
-    pub fn conclude(&mut self) {
-        self.verdict = verdict::of(self);
-        self.answer = verdict::headline(self);
-    }
-
     /// Whether nothing was measured, and nothing failed.
     pub fn is_empty(&self) -> bool {
         self.records.is_empty()
@@ -496,22 +492,17 @@ fn flags(scenario: &Scenario, measured: &ContestantResult) -> Vec<String> {
 impl From<&Ledger> for LedgerRecord {
     fn from(ledger: &Ledger) -> Self {
         let quantiles = ledger.notification_quantiles();
-        Self {
-            sends: ledger.sends,
-            completed: ledger.completed,
-            copied: ledger.copied,
-            doubtful: ledger.doubtful,
-            merged_ranges: ledger.merged_ranges,
-            enobufs: ledger.enobufs,
-            waits: ledger.waits,
-            decisions: (ledger.decisions.total() > 0).then_some(*ledger.decisions),
-            fallbacks: ledger.fallbacks,
-            plain: ledger.plain,
-            aborted: ledger.aborted,
-            undrained: ledger.undrained,
-            peak_in_flight_bytes: ledger.peak_in_flight_bytes,
-            notification_p50_ns: quantiles.map(|(p50, _)| p50.as_nanos() as u64),
-            notification_p99_ns: quantiles.map(|(_, p99)| p99.as_nanos() as u64),
+        macro_rules! record {
+            ($($count:ident),+) => {
+                Self {
+                    $($count: ledger.$count,)+
+                    decisions: (ledger.decisions.total() > 0).then_some(*ledger.decisions),
+                    peak_in_flight_bytes: ledger.peak_in_flight_bytes,
+                    notification_p50_ns: quantiles.map(|(p50, _)| p50.as_nanos() as u64),
+                    notification_p99_ns: quantiles.map(|(_, p99)| p99.as_nanos() as u64),
+                }
+            };
         }
+        copycost::with_ledger_counts!(record)
     }
 }

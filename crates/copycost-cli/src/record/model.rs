@@ -2,11 +2,13 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::compare::stats::Interval;
+use super::Named;
 use crate::model::choice;
 use crate::model::features::Features;
 use crate::model::fit::{Model, Prediction};
+use crate::stats::Interval;
 use copycost::message::{Fields, Footprint, Layout, Spec};
+use copycost::named_enum;
 use copycost::rig::Site;
 use copycost::scenario::Scenario;
 use copycost::send::Release;
@@ -40,13 +42,34 @@ pub struct AskedMessage {
     pub footprint: String,
 }
 
+/// Whose CPU time a model predicts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ModelEnd {
+    /// The sender's.
+    Sender,
+    /// That of the sender and the receiver together.
+    BothEnds,
+}
+
+named_enum!(ModelEnd: Sender = "sender", BothEnds = "both ends");
+
+impl ModelEnd {
+    /// As a sentence has it.
+    pub fn in_words(self) -> &'static str {
+        match self {
+            Self::Sender => "the sender",
+            Self::BothEnds => "both ends",
+        }
+    }
+}
+
 /// The model of one path.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct PathModel {
     /// The send path.
     pub path: String,
     /// Whose CPU time: `sender` or `both ends`.
-    pub end: String,
+    pub end: Named<ModelEnd>,
     /// Whether the kernel keeps references to the pages of what is sent.
     pub by_reference: bool,
     /// The model; null where there is none.
@@ -155,17 +178,21 @@ impl CostModel {
     }
 
     /// Whose CPU time decides: in the lab the sender's, which is all that it stands for; elsewhere that of both ends.
-    pub fn deciding_end(&self) -> &'static str {
-        if self.settings.first().is_some_and(|way| way == "lab") { "sender" } else { "both ends" }
+    pub fn deciding_end(&self) -> ModelEnd {
+        if self.settings.first().is_some_and(|way| way == "lab") {
+            ModelEnd::Sender
+        } else {
+            ModelEnd::BothEnds
+        }
     }
 
     /// The models of an end that may be used.
-    pub fn usable(&self, end: &str) -> impl Iterator<Item = &PathModel> {
-        self.models.iter().filter(move |path| path.end == end && path.refused.is_none())
+    pub fn usable(&self, end: ModelEnd) -> impl Iterator<Item = &PathModel> {
+        self.models.iter().filter(move |path| path.end.is(end) && path.refused.is_none())
     }
 
     /// The footprints that any model of an end knows.
-    pub fn footprints(&self, end: &str) -> Vec<Footprint> {
+    pub fn footprints(&self, end: ModelEnd) -> Vec<Footprint> {
         let knows = |footprint: &Footprint| {
             self.usable(end).filter_map(|path| path.model.as_ref()).any(|model| model.knows(*footprint))
         };
@@ -173,7 +200,7 @@ impl CostModel {
     }
 
     /// The path that the others are compared with: the cheapest of those that copy, at 64 KiB; any where none does.
-    pub fn reference(&self, end: &str) -> Option<&PathModel> {
+    pub fn reference(&self, end: ModelEnd) -> Option<&PathModel> {
         let cost = |path: &&PathModel| {
             let of = |footprint: &Footprint| path.of(64 << 10, Fields::Even, self.layout(), *footprint);
             (

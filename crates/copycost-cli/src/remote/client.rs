@@ -1,4 +1,4 @@
-//! The end that measures: a control connection for each rig, whose news are those of the host's threads.
+//! The client's end: one control connection per rig, which delivers the updates of the server's threads.
 
 use std::io;
 use std::net::SocketAddr;
@@ -12,47 +12,47 @@ use serde_json::Value;
 
 use super::frame;
 use super::frame::MOST_FROM_HOST;
-use super::handshake::{HandshakeError, greet_host};
+use super::handshake::{HandshakeError, greet_server};
 use super::order::{OfferedService, ServerReply, ServiceOrder, sentence};
 use super::token::Token;
 use super::{HANDSHAKE, LONGEST, ProcessLocation};
 use copycost::internals::connection::{self, ConnectionOptions};
-use copycost::internals::placement::{ClientRange, PlacementPlan};
-use copycost::internals::server::{STACK_BYTES, SenderFailure, WorkerEvent, WorkerUpdate};
+use copycost::internals::placement::{ClientRange, PlacementPlan, STACK_BYTES};
+use copycost::internals::server::{SenderFailure, WorkerEvent, WorkerUpdate};
 use copycost::internals::sys::socket::{Socket, WakeReason};
 use copycost::rig::{Rig, RigError, ServerGuard, ServerHandle, ServerSite, Site, SiteError};
 use copycost::scenario::{MAX_CLIENTS, Scenario};
 use copycost::send::Ledger;
 
-/// Where another host serves.
+/// A server on another host, as a [`Site`].
 #[derive(Debug, Clone)]
 pub struct RemoteSite {
-    /// Its addresses, of which the first that answers is taken; at least one.
+    /// The addresses of the server, at least one. The first that answers is used.
     pub addresses: Vec<SocketAddr>,
-    /// The secret that both know.
+    /// The shared secret; `None` for an open server.
     pub token: Option<Token>,
-    /// Which of several guests' clients these are.
+    /// The position of these clients among those of all client hosts.
     pub shares: ClientShares,
     /// The address that answered [`Site::check`].
     answered: OnceLock<SocketAddr>,
 }
 
-/// Which of all clients a guest's are, where several guests measure together.
+/// The position of a host's clients among all clients, for several client hosts that measure together.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ClientShares {
-    /// Of those whom the host serves.
+    /// Among all clients of the server.
     pub server: ClientRange,
-    /// Of those on the CPUs of the guest.
+    /// Among all clients on the CPUs of the client host.
     pub client: ClientRange,
 }
 
 impl RemoteSite {
-    /// The host at `addresses`, for a guest that measures alone.
+    /// The server at `addresses`, for a single client host.
     pub fn new(addresses: Vec<SocketAddr>, token: Option<Token>) -> Self {
         Self { addresses, token, shares: ClientShares::default(), answered: OnceLock::new() }
     }
 
-    /// The addresses to try: once one has answered, that one.
+    /// The addresses to try: only the one that has answered, if any has.
     fn candidates(&self) -> &[SocketAddr] {
         self.answered.get().map_or(&self.addresses, std::slice::from_ref)
     }
@@ -60,13 +60,13 @@ impl RemoteSite {
 
 impl Site for RemoteSite {
     fn transport(&self) -> &'static str {
-        // Another process on this host, not another host.
-        let here = self.candidates().iter().all(|address| address.ip().is_loopback());
-        if here { "loopback" } else { "remote" }
+        // The server is another process on this host.
+        let local = self.candidates().iter().all(|address| address.ip().is_loopback());
+        if local { "loopback" } else { "remote" }
     }
 
     fn check(&self, options: &ConnectionOptions) -> Result<(), RigError> {
-        let (_, address) = dial(self, options)?;
+        let (_, address) = connect(self, options)?;
         let _ = self.answered.set(address);
         Ok(())
     }
@@ -77,7 +77,7 @@ impl Site for RemoteSite {
 }
 
 impl ServerSite for RemoteSite {
-    /// The other host judges for itself.
+    /// The remote host checks its own conditions.
     fn serves_here(&self) -> bool {
         false
     }
@@ -86,32 +86,33 @@ impl ServerSite for RemoteSite {
         PlacementPlan::plan(scenario.placement, self.shares.client.total(scenario.clients), cpus)
     }
 
-    /// With the clients of other rigs on the same CPUs, beside them.
+    /// Places the clients next to those of other rigs on the same CPUs.
     fn client_seats(&self, scenario: &Scenario, one_host: bool, cpus: &[usize]) -> PlacementPlan {
-        let seats = self.seats(scenario, cpus).for_clients(one_host, cpus);
-        seats.range(self.shares.client, scenario.clients)
+        let plan = self.seats(scenario, cpus).for_clients(one_host, cpus);
+        plan.range(self.shares.client, scenario.clients)
     }
 
-    /// The server probes, plans and bounds by itself. The site's report is the [`crate::conditions::Conditions`] of its host.
+    /// The server probes the path, plans the placement and sets the limits itself. The report of the handle holds the
+    /// [`crate::conditions::Conditions`] of the server's host.
     fn reach(
         &self,
         scenario: &Scenario,
         cpus: &[usize],
-        news: Sender<WorkerUpdate>,
+        updates: Sender<WorkerUpdate>,
     ) -> Result<ServerHandle, RigError> {
         let machine = ProcessLocation::here(cpus);
         let order = ServiceOrder { among: self.shares.server, machine, ..ServiceOrder::of(scenario) };
-        let (call, offered) = ControlConnection::place(self, &order, &scenario.options, news)?;
-        // Only CPUs that this process has: what another host says is not to be trusted.
-        let own = |shared: Vec<usize>| -> Vec<usize> {
+        let (control, offered) = ControlConnection::open(self, &order, &scenario.options, updates)?;
+        // The server's list is not trusted: keep only CPUs that this process may use.
+        let usable = |shared: Vec<usize>| -> Vec<usize> {
             shared.into_iter().filter(|cpu| cpus.contains(cpu)).collect()
         };
-        let shared_cpus = offered.shared_cpus.map(own);
+        let shared_cpus = offered.shared_cpus.map(usable);
         Ok(ServerHandle {
-            one_host: shared_cpus.as_ref().map_or_else(|| call.one_host(), |shared| !shared.is_empty()),
+            one_host: shared_cpus.as_ref().map_or_else(|| control.one_host(), |shared| !shared.is_empty()),
             shared_cpus: shared_cpus.filter(|shared| !shared.is_empty()),
-            address: call.address(),
-            end: Box::new(call),
+            address: control.address(),
+            end: Box::new(control),
             ticket: offered.ticket.into(),
             sender_cpus: Some(offered.sender_cpus),
             copied_because: offered.copied_because,
@@ -135,40 +136,40 @@ impl From<CallError> for RigError {
     }
 }
 
-/// Why a host does not serve.
+/// The reason why no server could be used.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum CallError {
-    /// There is no address to try.
+    /// The list of addresses is empty.
     #[error("the host has no address")]
     Nowhere,
-    /// Nobody answers there.
+    /// No server answers at the address.
     #[error("{address} does not answer: {error}")]
     Unreachable {
-        /// The host.
+        /// The server.
         address: SocketAddr,
-        /// Why.
+        /// The error of the last attempt.
         error: io::Error,
     },
-    /// It is not the host that was meant, or does not let this one in.
+    /// The server is not the intended one, or it rejects this client.
     #[error("{address}: {error}")]
     Handshake {
-        /// The host.
+        /// The server.
         address: SocketAddr,
-        /// Why.
+        /// The step that failed.
         error: HandshakeError,
     },
-    /// It refuses the scenario.
+    /// The server refuses the scenario.
     #[error("{address} refuses: {reason}")]
     Refused {
-        /// The host.
+        /// The server.
         address: SocketAddr,
-        /// Its sentence.
+        /// The server's sentence for the user.
         reason: String,
     },
 }
 
-/// An open control connection. Dropped, it ends what the host serves for it.
+/// An open control connection. Drop ends the service on the server.
 #[derive(Debug)]
 pub struct ControlConnection {
     socket: Socket,
@@ -176,23 +177,23 @@ pub struct ControlConnection {
     reader: Option<JoinHandle<()>>,
 }
 
-/// How long a host may take to set a scenario up: cold messages are gigabytes to fill.
+/// How long a server may take to set a scenario up. Cold messages can take gigabytes, all of which are written.
 const SET_UP: Duration = Duration::from_secs(30);
 
 impl ControlConnection {
-    /// Asks the host at `site` to serve `order`. From then on its news go to `news`.
-    pub fn place(
+    /// Asks the server at `site` to serve `order`. From then on the updates of its threads go to `updates`.
+    pub fn open(
         site: &RemoteSite,
         order: &ServiceOrder,
         options: &ConnectionOptions,
-        news: Sender<WorkerUpdate>,
+        updates: Sender<WorkerUpdate>,
     ) -> Result<(Self, OfferedService), CallError> {
-        let (socket, address) = dial(site, options)?;
+        let (socket, address) = connect(site, options)?;
         let unreachable = |error| CallError::Unreachable { address, error };
         frame::send(&socket, order).map_err(unreachable)?;
         let by = Instant::now() + SET_UP;
-        let answer = frame::receive_to_show(&socket, MOST_FROM_HOST, by).map_err(unreachable)?;
-        let offered = match answer {
+        let reply = frame::receive_to_show(&socket, MOST_FROM_HOST, by).map_err(unreachable)?;
+        let offered = match reply {
             Some(ServerReply::Offered(offered)) => *offered,
             Some(ServerReply::Refused(reason)) => {
                 return Err(CallError::Refused { address, reason: sentence(&reason) });
@@ -205,41 +206,41 @@ impl ControlConnection {
         let reader = thread::Builder::new()
             .name("news".into())
             .stack_size(STACK_BYTES)
-            .spawn(move || pass_on(&listening, &news))
+            .spawn(move || forward_updates(&listening, &updates))
             .map_err(unreachable)?;
         Ok((Self { socket, address, reader: Some(reader) }, offered))
     }
 
-    /// Where the host answered.
+    /// The address at which the server answered.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// Whether the host is this one, seen by another address: then both ends share their CPUs.
+    /// Whether the server runs on this host, so that both ends share the CPUs. Judged by the IP addresses of both ends.
     pub fn one_host(&self) -> bool {
         let ends = (self.socket.local_addr(), self.socket.options().peer_addr());
-        matches!(ends, (Ok(own), Ok(peer)) if peer.as_socket().is_some_and(|peer| peer.ip() == own.ip()))
+        matches!(ends, (Ok(local), Ok(peer)) if peer.as_socket().is_some_and(|peer| peer.ip() == local.ip()))
     }
 }
 
-/// How often a host is asked that ends the connection before it has answered: under a flood of strangers it ends who
-/// has been silent longest, and that may be a guest that is slow.
+/// How often a client tries again if the server closes the connection during the handshake. A server that is flooded
+/// with connections closes those that have been silent longest, and a slow client may be among them.
 const TRIES: u32 = 4;
 
-/// Between two tries.
+/// The pause after the first try; later pauses are multiples of it.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// A control connection to the first address that answers, this end let in.
-fn dial(site: &RemoteSite, options: &ConnectionOptions) -> Result<(Socket, SocketAddr), CallError> {
+/// Connects to the first address that answers and completes the handshake.
+fn connect(site: &RemoteSite, options: &ConnectionOptions) -> Result<(Socket, SocketAddr), CallError> {
     let mut failed = CallError::Nowhere;
     for address in site.candidates().iter().copied() {
-        let mut tries = 1;
+        let mut attempts = 1;
         loop {
-            match dial_once(address, site.token.as_ref(), options) {
+            match connect_once(address, site.token.as_ref(), options) {
                 Ok(socket) => return Ok((socket, address)),
-                Err(CallError::Handshake { error: HandshakeError::Ended, .. }) if tries < TRIES => {
-                    thread::sleep(PAUSE * tries);
-                    tries += 1;
+                Err(CallError::Handshake { error: HandshakeError::Ended, .. }) if attempts < TRIES => {
+                    thread::sleep(PAUSE * attempts);
+                    attempts += 1;
                 }
                 Err(error @ CallError::Unreachable { .. }) => {
                     failed = error;
@@ -252,7 +253,7 @@ fn dial(site: &RemoteSite, options: &ConnectionOptions) -> Result<(Socket, Socke
     Err(failed)
 }
 
-fn dial_once(
+fn connect_once(
     address: SocketAddr,
     token: Option<&Token>,
     options: &ConnectionOptions,
@@ -260,7 +261,7 @@ fn dial_once(
     let unreachable = |error| CallError::Unreachable { address, error };
     let socket = connection::connect(address, options).map_err(unreachable)?;
     connection::configure_control(&socket, options.stall_timeout).map_err(unreachable)?;
-    greet_host(&socket, token, Instant::now() + HANDSHAKE)
+    greet_server(&socket, token, Instant::now() + HANDSHAKE)
         .map_err(|error| CallError::Handshake { address, error })?;
     Ok(socket)
 }
@@ -274,18 +275,18 @@ impl Drop for ControlConnection {
     }
 }
 
-/// News that may wait while the rig does not listen: each client's thread has two between runs at most.
-const MOST_UNHEARD: usize = 4 * MAX_CLIENTS;
+/// Updates that may wait while the rig does not read them. Between runs each client's thread sends two at most.
+const MOST_QUEUED: usize = 4 * MAX_CLIENTS;
 
-/// Passes the host's news on until the connection ends, and that it has ended.
-fn pass_on(socket: &Socket, news: &Sender<WorkerUpdate>) {
+/// Forwards the server's updates until the connection ends, and then reports its end as a failure.
+fn forward_updates(socket: &Socket, updates: &Sender<WorkerUpdate>) {
     let error = loop {
         match next(socket) {
-            Ok(Some(_)) if news.len() > MOST_UNHEARD => {
+            Ok(Some(_)) if updates.len() > MOST_QUEUED => {
                 break io::Error::other("the host sends more messages than its threads can produce");
             }
-            Ok(Some(message)) => {
-                if news.send(message).is_err() {
+            Ok(Some(update)) => {
+                if updates.send(update).is_err() {
                     return;
                 }
             }
@@ -296,45 +297,49 @@ fn pass_on(socket: &Socket, news: &Sender<WorkerUpdate>) {
         }
     };
     let failed = WorkerEvent::Failed(SenderFailure { error, ledger: Ledger::default() });
-    let _ = news.send(WorkerUpdate { client: 0, event: failed });
+    let _ = updates.send(WorkerUpdate { client: 0, event: failed });
 }
 
 fn next(socket: &Socket) -> io::Result<Option<WorkerUpdate>> {
-    // Between runs the host is silent for as long as others take their turns; a host that is gone is found out by
-    // the keep-alive.
+    // Between runs the server is silent while other rigs run, so this wait has no limit. The keep-alive detects a
+    // server that is gone.
     while socket.readable_by(Instant::now() + HANDSHAKE)? == WakeReason::Late {}
     let by = Instant::now() + HANDSHAKE;
     frame::receive_to_show::<Value>(socket, MOST_FROM_HOST, by)?.map(news).transpose()
 }
 
-/// The news in a host's frame.
+/// The update in a frame of the server.
 ///
 /// # Errors
-/// Another answer, or figures that cannot be.
+/// The frame holds another reply, or numbers that are out of range.
 pub fn news(value: Value) -> io::Result<WorkerUpdate> {
-    if !is_believable(&value) {
+    if !is_plausible(&value) {
         return Err(io::Error::other("the host reports impossible figures"));
     }
     match serde_json::from_value(value)? {
-        ServerReply::News(message) => Ok((*message).into()),
+        ServerReply::News(mut update) => {
+            if let WorkerEvent::Failed(failure) = &mut update.event {
+                failure.error = io::Error::other(sentence(&failure.error.to_string()));
+            }
+            Ok(*update)
+        }
         ServerReply::Refused(reason) => Err(io::Error::other(sentence(&reason))),
         ServerReply::Offered(_) => Err(io::Error::other("it sent a second offer")),
     }
 }
 
-/// Whether the figures of a host's news can be. They are added up here, and sums of what somebody makes up would
-/// overflow.
-fn is_believable(value: &Value) -> bool {
-    /// No thread does anything so often in an hour.
+/// Whether all numbers in an update are in range. The client sums them, and made-up numbers could overflow the sums.
+fn is_plausible(value: &Value) -> bool {
+    /// Above any count that a thread can reach in an hour.
     const MOST: f64 = (1u64 << 50) as f64;
-    /// No thread's time, of whatever kind, is above that.
+    /// Above any time of a thread, of whatever kind.
     const MOST_SECONDS: f64 = 2.0 * LONGEST.as_secs() as f64;
     match value {
         Value::Number(number) => number.as_f64().is_some_and(|number| number.abs() <= MOST),
-        Value::Array(values) => values.iter().all(is_believable),
+        Value::Array(values) => values.iter().all(is_plausible),
         Value::Object(fields) => fields.iter().all(|(name, value)| match (name.as_str(), value.as_f64()) {
             ("secs", Some(seconds)) => seconds <= MOST_SECONDS,
-            _ => is_believable(value),
+            _ => is_plausible(value),
         }),
         Value::Null | Value::Bool(_) | Value::String(_) => true,
     }
@@ -348,24 +353,24 @@ mod tests {
     use serde_json::json;
 
     #[test]
-    fn figures_of_an_hour_are_believed_and_those_that_overflow_are_not() {
+    fn numbers_of_an_hour_are_accepted_and_overflowing_ones_are_not() {
         let report = serde_json::to_value(SenderReport::default()).unwrap();
-        assert!(is_believable(&report));
-        assert!(is_believable(
+        assert!(is_plausible(&report));
+        assert!(is_plausible(
             &json!({"wall": {"secs": 3600, "nanos": 999_999_999}, "bytes": 360_000_000_000_000u64})
         ));
         for value in
             [json!({"secs": 7201}), json!([u64::MAX]), json!({"a": [{"b": -2e15}]}), json!(1u64 << 51)]
         {
-            assert!(!is_believable(&value), "{value}");
+            assert!(!is_plausible(&value), "{value}");
         }
     }
 
     proptest! {
         #[test]
-        fn any_number_is_judged(number: u64, float: f64) {
-            prop_assert_eq!(is_believable(&json!(number)), number <= 1 << 50);
-            let _ = is_believable(&json!({"secs": float}));
+        fn any_number_is_checked(number: u64, float: f64) {
+            prop_assert_eq!(is_plausible(&json!(number)), number <= 1 << 50);
+            let _ = is_plausible(&json!({"secs": float}));
         }
     }
 }

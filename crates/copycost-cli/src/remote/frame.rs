@@ -1,4 +1,4 @@
-//! Frames of a control connection: a length of four bytes, little-endian, and so many bytes of JSON.
+//! Frames of a control connection: four bytes of length, little-endian, and that many bytes of JSON.
 
 use std::io;
 use std::time::Instant;
@@ -9,30 +9,30 @@ use serde::de::DeserializeOwned;
 use crate::json::disarmed;
 use copycost::internals::sys::socket::{SendFlags, Socket};
 
-/// What a host reads from a guest that has shown who it is: a scenario is a few hundred bytes.
+/// The largest frame in bytes that a server reads from an authenticated client. A scenario takes a few hundred bytes.
 pub const MOST_FROM_GUEST: usize = 64 << 10;
 
-/// What a guest reads from a host: a report holds histograms.
+/// The largest frame in bytes that a client reads from a server. A report holds histograms.
 pub const MOST_FROM_HOST: usize = 1 << 20;
 
-/// Bytes that are no frame.
+/// The reason why bytes are not a valid frame.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum BadFrame {
-    /// Longer than the reader allows.
+    /// The frame is longer than the reader allows.
     #[error("received a frame of {length} bytes, but at most {most} are allowed")]
     TooLong {
-        /// As announced.
+        /// The length in the header, in bytes.
         length: usize,
-        /// As allowed.
+        /// The reader's limit, in bytes.
         most: usize,
     },
-    /// Not what was expected.
+    /// The JSON is malformed or has another type.
     #[error("a frame could not be parsed: {0}")]
     Garbled(String),
 }
 
-/// `value` as a frame.
+/// Encodes `value` as a frame, header included.
 pub fn encode<T: Serialize>(value: &T) -> Result<Vec<u8>, BadFrame> {
     let json = serde_json::to_vec(value).map_err(|error| BadFrame::Garbled(error.to_string()))?;
     let length = u32::try_from(json.len())
@@ -40,23 +40,23 @@ pub fn encode<T: Serialize>(value: &T) -> Result<Vec<u8>, BadFrame> {
     Ok([&length.to_le_bytes()[..], &json].concat())
 }
 
-/// The length that a frame announces, if the reader allows it.
+/// The length in a frame's header, if it does not exceed `most` bytes.
 pub fn length(header: [u8; 4], most: usize) -> Result<usize, BadFrame> {
     let length = u32::from_le_bytes(header) as usize;
     if length <= most { Ok(length) } else { Err(BadFrame::TooLong { length, most }) }
 }
 
-/// What a frame holds.
+/// Parses the JSON of a frame, header excluded.
 pub fn decode<T: DeserializeOwned>(json: &[u8]) -> Result<T, BadFrame> {
     serde_json::from_slice(json).map_err(|error| BadFrame::Garbled(error.to_string()))
 }
 
-/// Sends `value`.
+/// Sends `value` as a frame.
 pub fn send<T: Serialize>(socket: &Socket, value: &T) -> io::Result<()> {
     send_bytes(socket, &encode(value).map_err(io::Error::other)?)
 }
 
-/// Sends all of `bytes`.
+/// Sends all of `bytes`, in several calls if necessary.
 pub fn send_bytes(socket: &Socket, bytes: &[u8]) -> io::Result<()> {
     let mut rest = bytes;
     while !rest.is_empty() {
@@ -66,7 +66,7 @@ pub fn send_bytes(socket: &Socket, bytes: &[u8]) -> io::Result<()> {
     Ok(())
 }
 
-/// The next frame, whole before `by`; `None` when the peer has closed.
+/// Receives the next frame, which must be complete before `by`; `None` if the peer has closed the connection.
 pub fn receive<T: DeserializeOwned>(socket: &Socket, most: usize, by: Instant) -> io::Result<Option<T>> {
     let Some(json) = receive_bytes(socket, most, by)? else { return Ok(None) };
     decode(&json).map(Some).map_err(io::Error::other)
@@ -84,7 +84,7 @@ fn receive_bytes(socket: &Socket, most: usize, by: Instant) -> io::Result<Option
     Ok(Some(json))
 }
 
-/// Likewise of a frame whose strings are shown to a user: they lose their control characters.
+/// Like [`receive`], for frames whose strings are shown to the user: control characters are replaced by spaces.
 pub fn receive_to_show<T: DeserializeOwned>(
     socket: &Socket,
     most: usize,

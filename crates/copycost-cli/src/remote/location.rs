@@ -1,50 +1,50 @@
-//! Whether both ends are on one machine: it has one kernel, and the kernel's boot id shows through every network
-//! namespace, container and address.
+//! Whether both ends run on one machine. One machine has one kernel, and its boot ID is the same in every network
+//! namespace and container and behind every address.
 
 use serde::{Deserialize, Serialize};
 
 use copycost::internals::sys::boot;
 
-/// Where a process runs.
+/// The machine and the CPUs of a process.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ProcessLocation {
-    /// The kernel's boot id; two machines never have the same.
+    /// The kernel's boot ID, which is unique to a machine.
     pub boot_id: String,
-    /// The CPUs that the process may use, in the order in which it fills them.
+    /// The CPUs that the process may use, in order of preference.
     pub cpus: Vec<usize>,
 }
 
 impl ProcessLocation {
-    /// Of this process, which may use `cpus`; `None` where the kernel does not tell its boot id.
+    /// The location of this process, which may use `cpus`; `None` if the boot ID cannot be read.
     pub fn here(cpus: &[usize]) -> Option<Self> {
         Some(Self { boot_id: boot::id()?, cpus: cpus.to_vec() })
     }
 }
 
-/// What a host knows of a guest's place.
+/// What the client and the server have in common.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Colocation {
-    /// Both ends are on one machine.
+    /// Whether both ends run on one machine.
     pub same_machine: bool,
-    /// The CPUs that both may use; none on two machines, and where each end was given CPUs of its own.
+    /// The CPUs that both ends may use. Empty on two machines, and if the CPU sets of the ends are disjoint.
     pub shared_cpus: Vec<usize>,
 }
 
-/// Compares the host's place with the guest's, as far as each is known; `same_address`: the guest has connected from the
-/// address that it has connected to.
+/// Compares the locations of server and client, as far as they are known. `same_address` says whether the client
+/// connected from the address to which it connected.
 pub fn together(
     here: Option<&ProcessLocation>,
-    guest: Option<&ProcessLocation>,
+    client: Option<&ProcessLocation>,
     same_address: bool,
     cpus: &[usize],
 ) -> Colocation {
-    match (here, guest) {
-        (Some(here), Some(guest)) if here.boot_id == guest.boot_id => Colocation {
+    match (here, client) {
+        (Some(here), Some(client)) if here.boot_id == client.boot_id => Colocation {
             same_machine: true,
-            shared_cpus: cpus.iter().copied().filter(|cpu| guest.cpus.contains(cpu)).collect(),
+            shared_cpus: cpus.iter().copied().filter(|cpu| client.cpus.contains(cpu)).collect(),
         },
         (Some(_), Some(_)) => Colocation { same_machine: false, shared_cpus: Vec::new() },
-        // A guest of an earlier version, or a kernel that does not tell.
+        // A client of an earlier version, or a kernel without a boot ID.
         _ if same_address => Colocation { same_machine: true, shared_cpus: cpus.to_vec() },
         _ => Colocation { same_machine: false, shared_cpus: Vec::new() },
     }
@@ -61,9 +61,9 @@ mod tests {
     #[test]
     fn one_kernel_is_one_machine_whatever_the_addresses() {
         let here = machine("a", &[0, 2, 1]);
-        let of = |guest: Option<&ProcessLocation>, same_address| {
+        let of = |client: Option<&ProcessLocation>, same_address| {
             let Colocation { same_machine, shared_cpus } =
-                together(Some(&here), guest, same_address, &here.cpus);
+                together(Some(&here), client, same_address, &here.cpus);
             (same_machine, shared_cpus)
         };
         assert_eq!(of(Some(&machine("a", &[0, 1, 2])), false), (true, vec![0, 2, 1]));

@@ -1,11 +1,12 @@
-//! Two hosts: a host that serves and a guest that measures, with the same server, fleet and rig as in one process.
+//! Measurements between two hosts: the server runs on one and the clients on the other, with the same server, clients
+//! and rig as in one process.
 //!
-//! A guest opens a *control connection* for each rig: hello, proof of the shared secret, the scenario. The host
-//! answers with a ticket for the data connections, which carry nothing but messages, and from then on sends the
-//! news of its threads, until either end closes. So a rig differs from one in process only in where its news come
-//! from.
+//! The client host opens a *control connection* for each rig and sends a hello, a proof of the shared secret, and the
+//! scenario. The server answers with a ticket for the data connections, which carry only messages. From then on it
+//! sends the updates of its threads until either end closes. So a remote rig differs from a local one only in the
+//! source of these updates.
 //!
-//! Nothing here trusts the other end: every length has a bound, every wait an end.
+//! Neither end trusts the other: every length has a bound, and every wait has a limit.
 
 mod client;
 pub mod frame;
@@ -25,11 +26,11 @@ pub use network::IpNetwork;
 pub use server::{HostLimits as HostTerms, RemoteServer};
 pub use token::{BadToken, Token};
 
-/// The longest that one scenario may be served: nobody watches a measurement for longer.
+/// The longest time for which a server serves one scenario. No useful measurement takes longer.
 pub const LONGEST: Duration = Duration::from_secs(3600);
 
-/// The memory that the messages of one client may take, in bytes, where there are several of them.
+/// The most bytes of messages per client, unless a single message is larger.
 pub const CLIENT_MEMORY: usize = 1 << 30;
 
-/// How long either end may take for its part of the handshake.
+/// The time limit of the handshake, for either end.
 pub const HANDSHAKE: Duration = Duration::from_secs(5);

@@ -1,9 +1,9 @@
-//! A network, by which one of a host's several addresses is chosen.
+//! IP networks, which select one of several addresses of a host.
 
 use std::net::IpAddr;
 use std::str::FromStr;
 
-/// A network by its address and the length of its prefix: `10.0.0.0/8`.
+/// An IP network in CIDR notation: `10.0.0.0/8`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct IpNetwork {
     address: IpAddr,
@@ -30,16 +30,16 @@ impl std::fmt::Display for IpNetwork {
 }
 
 impl IpNetwork {
-    /// Whether `address` is in it.
+    /// Whether `address` belongs to the network.
     pub fn holds(&self, address: IpAddr) -> bool {
-        let differs = |ours: u128, theirs: u128, bits: u32| {
-            (ours ^ theirs).checked_shr(bits - self.prefix).unwrap_or(0) != 0
+        let differs = |network: u128, address: u128, bits: u32| {
+            (network ^ address).checked_shr(bits - self.prefix).unwrap_or(0) != 0
         };
         match (self.address, address) {
-            (IpAddr::V4(ours), IpAddr::V4(theirs)) => {
-                !differs(ours.to_bits().into(), theirs.to_bits().into(), 32)
+            (IpAddr::V4(network), IpAddr::V4(address)) => {
+                !differs(network.to_bits().into(), address.to_bits().into(), 32)
             }
-            (IpAddr::V6(ours), IpAddr::V6(theirs)) => !differs(ours.to_bits(), theirs.to_bits(), 128),
+            (IpAddr::V6(network), IpAddr::V6(address)) => !differs(network.to_bits(), address.to_bits(), 128),
             _ => false,
         }
     }
@@ -50,7 +50,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn networks_hold_what_has_their_prefix() {
+    fn networks_hold_addresses_with_their_prefix() {
         let holds = |network: &str, address: &str| {
             network.parse::<IpNetwork>().unwrap().holds(address.parse().unwrap())
         };

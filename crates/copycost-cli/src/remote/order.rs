@@ -2,15 +2,14 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::record::Conditions;
-use copycost::cost::pollution::{Chase, Walk};
+use crate::conditions::Conditions;
+use copycost::cost::pollution::Chase;
 use copycost::internals::placement::{ClientRange, Placement};
-use copycost::internals::pool::MessagePool;
-use copycost::internals::server::{SenderFailure, SenderReport, WorkerEvent, WorkerUpdate};
+use copycost::internals::server::WorkerUpdate;
 use copycost::message::{BadMessageSize, Spec};
 use copycost::offset::{BufferStart, Offset, Offsets};
 use copycost::scenario::Scenario;
-use copycost::send::{self, Ledger, SendPath};
+use copycost::send::{self, SendPath};
 
 use super::{CLIENT_MEMORY, ProcessLocation};
 
@@ -85,7 +84,7 @@ pub enum ServerReply {
     /// It is not, and why.
     Refused(String),
     /// News of a client's thread.
-    News(Box<WorkerMessage>),
+    News(Box<WorkerUpdate>),
 }
 
 /// What the data connections need, and what the host is.
@@ -104,39 +103,6 @@ pub struct OfferedService {
     /// `None` from a host of a version that did not say.
     #[serde(default)]
     pub shared_cpus: Option<Vec<usize>>,
-}
-
-/// [`WorkerUpdate`] as it travels.
-#[derive(Debug, Serialize, Deserialize)]
-pub struct WorkerMessage {
-    /// The client.
-    pub client: usize,
-    /// What happened.
-    pub told: WorkerMessageEvent,
-}
-
-/// [`WorkerEvent`] as it travels.
-#[derive(Debug, Serialize, Deserialize)]
-pub enum WorkerMessageEvent {
-    /// [`WorkerEvent::Ready`]
-    Ready {
-        /// The share of huge pages.
-        huge_share: Option<f64>,
-        /// The chase without sending.
-        idle_walk: Walk,
-        /// Where in a page the first message begins.
-        #[serde(default)]
-        message_offset: Option<u16>,
-    },
-    /// [`WorkerEvent::Report`]
-    Report(Box<SenderReport>),
-    /// [`WorkerEvent::Failed`]
-    Failed {
-        /// The error's sentence.
-        error: String,
-        /// What the kernel had told.
-        ledger: Ledger,
-    },
 }
 
 /// What an end means that says nothing of offsets.
@@ -205,7 +171,7 @@ impl ServiceOrder {
             ));
         }
         self.pollution_table.map_or(Ok(()), Chase::check).map_err(|error| error.to_string())?;
-        let memory = MessagePool::memory(&spec).saturating_add(self.pollution_table.unwrap_or(0));
+        let memory = spec.pool_bytes().saturating_add(self.pollution_table.unwrap_or(0));
         // One message of any size is served.
         if memory > CLIENT_MEMORY.max(spec.memory(1)) {
             return Err(format!(
@@ -224,36 +190,6 @@ impl ServiceOrder {
 pub fn sentence(text: &str) -> String {
     const LONGEST: usize = 500;
     text.chars().take(LONGEST).map(|c| if c.is_control() { ' ' } else { c }).collect()
-}
-
-impl From<WorkerUpdate> for WorkerMessage {
-    fn from(news: WorkerUpdate) -> Self {
-        let told = match news.event {
-            WorkerEvent::Ready { huge_share, idle_walk, message_offset } => {
-                WorkerMessageEvent::Ready { huge_share, idle_walk, message_offset }
-            }
-            WorkerEvent::Report(report) => WorkerMessageEvent::Report(report),
-            WorkerEvent::Failed(failure) => {
-                WorkerMessageEvent::Failed { error: failure.error.to_string(), ledger: failure.ledger }
-            }
-        };
-        Self { client: news.client, told }
-    }
-}
-
-impl From<WorkerMessage> for WorkerUpdate {
-    fn from(message: WorkerMessage) -> Self {
-        let told = match message.told {
-            WorkerMessageEvent::Ready { huge_share, idle_walk, message_offset } => {
-                WorkerEvent::Ready { huge_share, idle_walk, message_offset }
-            }
-            WorkerMessageEvent::Report(report) => WorkerEvent::Report(report),
-            WorkerMessageEvent::Failed { error, ledger } => {
-                WorkerEvent::Failed(SenderFailure { error: std::io::Error::other(sentence(&error)), ledger })
-            }
-        };
-        Self { client: message.client, event: told }
-    }
 }
 
 #[cfg(test)]

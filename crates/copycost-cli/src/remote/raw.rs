@@ -1,5 +1,5 @@
-//! The original experiment's two programs: a server that sends to whoever connects until it closes, and a client
-//! that receives for a while. There is no hello and no ask; nothing is assumed of what the other end is.
+//! The two programs of the original experiment: a server that sends to every client until the client closes, and a
+//! client that receives for a given time. There is no hello and no request, so the other end may be any program.
 
 use std::io;
 use std::net::{Shutdown, SocketAddr};
@@ -21,55 +21,55 @@ use copycost::offset::BufferStart;
 use copycost::recv::ReceivePath;
 use copycost::send::{Ledger, SendPath, Sender, SenderConfig, drain};
 
-/// How long the kernel may take at most to release everything when a client has gone.
+/// How long the kernel may take to release all pages after a client has closed.
 const DRAIN: Duration = Duration::from_secs(5);
 
-/// Sends messages of one path and size to whoever connects.
+/// A raw server: it sends messages of one path and size to every client.
 #[derive(Debug)]
 pub struct RawHost {
-    /// How.
+    /// The send path.
     pub path: &'static SendPath,
-    /// What.
+    /// The messages to send.
     pub spec: Spec,
-    /// What each sender is opened with.
+    /// The configuration of each sender.
     pub terms: SenderConfig,
-    /// How long a client may take nothing.
+    /// How long a client may receive nothing before its connection is ended.
     pub stall: Duration,
-    /// How many clients are served at once; one more is shown the door.
+    /// The most clients at once; further ones are rejected.
     pub most_clients: usize,
-    /// How many are being served.
+    /// The number of clients being served now.
     pub serving: Arc<AtomicUsize>,
-    /// Finish the message at hand and end.
+    /// If set, each connection ends after its current message.
     pub stopping: Arc<AtomicBool>,
-    /// Where it is told that a client has gone.
+    /// Receives a [`Departure`] for every client that has left.
     pub departures: Departures<Departure>,
 }
 
-/// A client that has gone, or was sent away.
+/// A client that has left or was rejected.
 #[derive(Debug)]
 pub struct Departure {
-    /// Who.
+    /// The client's address.
     pub peer: SocketAddr,
-    /// Bytes handed to the kernel for it.
+    /// Bytes handed to the kernel for this client.
     pub bytes: u64,
-    /// How long it was served.
+    /// How long the connection lasted.
     pub elapsed: Duration,
-    /// What the kernel told; `None` for a path that is told nothing.
+    /// The completions that the kernel reported; `None` for a path without completions.
     pub ledger: Option<Ledger>,
-    /// Why it ended, where that was not the client's wish.
+    /// The reason for the end; `None` if the client closed the connection.
     pub error: Option<io::Error>,
 }
 
 impl ConnectionHandler for RawHost {
-    fn handle(&self, visit: Incoming) {
+    fn handle(&self, incoming: Incoming) {
         let began = Instant::now();
         let mut bytes = 0;
         let one_more = |served| (served < self.most_clients).then_some(served + 1);
         let result = match self.serving.fetch_update(Ordering::SeqCst, Ordering::SeqCst, one_more) {
             Ok(_) => {
-                visit.pending.is_over(None);
-                let result = self.serve(&visit, &mut bytes);
-                // Before the departure is told: whoever reads of it may send the next client.
+                incoming.pending.is_over(None);
+                let result = self.serve(&incoming, &mut bytes);
+                // Before the departure is reported: its reader may connect the next client at once.
                 self.serving.fetch_sub(1, Ordering::SeqCst);
                 result
             }
@@ -81,9 +81,9 @@ impl ConnectionHandler for RawHost {
             Ok(ledger) => (ledger, None),
             Err(error) => (None, Some(error)),
         };
-        // Nobody listens any more when the host has stopped.
+        // Sending fails if the server has stopped.
         let _ = self.departures.send(Departure {
-            peer: visit.peer,
+            peer: incoming.peer,
             bytes,
             elapsed: began.elapsed(),
             ledger,
@@ -93,33 +93,33 @@ impl ConnectionHandler for RawHost {
 }
 
 impl RawHost {
-    fn serve(&self, visit: &Incoming, bytes: &mut u64) -> io::Result<Option<Ledger>> {
-        room_for(MessagePool::memory(&self.spec)).map_err(|left| {
+    fn serve(&self, incoming: &Incoming, bytes: &mut u64) -> io::Result<Option<Ledger>> {
+        room_for(self.spec.pool_bytes()).map_err(|left| {
             io::Error::other(format!("its messages need more than half of the memory that is left: {left}"))
         })?;
-        let mut supply = MessagePool::new(&self.spec, false)?;
-        let terms = self.terms.clone();
-        let mut sender = (self.path.open)(visit.socket.try_clone()?, &supply, terms)?;
-        let result = self.send_until_gone(&mut supply, &mut *sender, bytes);
+        let mut pool = MessagePool::new(&self.spec, false)?;
+        let config = self.terms.clone();
+        let mut sender = (self.path.open)(incoming.socket.try_clone()?, pool.messages(), config)?;
+        let result = self.send_until_gone(&mut pool, &mut *sender, bytes);
         if result.is_ok() {
-            // What is on its way arrives before the end does.
-            connection::flush_nagle(&visit.socket)?;
+            // Data that TCP still holds back must be sent before the connection ends.
+            connection::flush_nagle(&incoming.socket)?;
         }
         if drain(&mut *sender, Instant::now() + DRAIN.min(self.stall)).is_err() {
             sender.abort();
         }
-        end(&visit.socket);
-        let told = self.path.release == copycost::send::Release::OnCompletion;
-        result.map(|()| told.then(|| sender.ledger()))
+        end(&incoming.socket);
+        let has_completions = self.path.release == copycost::send::Release::OnCompletion;
+        result.map(|()| has_completions.then(|| sender.ledger()))
     }
 
     fn send_until_gone(
         &self,
-        supply: &mut MessagePool,
+        pool: &mut MessagePool,
         sender: &mut dyn Sender,
         bytes: &mut u64,
     ) -> io::Result<()> {
-        /// Reading the clock costs nothing beside so many messages.
+        /// The clock is read once in this many messages, so that its cost is negligible.
         const MESSAGES_PER_LOOK: u64 = 64;
         let end = Instant::now() + LONGEST;
         let mut messages = 0u64;
@@ -129,10 +129,10 @@ impl RawHost {
                 let minutes = LONGEST.as_secs() / 60;
                 return Err(io::Error::other(format!("the time limit of {minutes} minutes is over")));
             }
-            let message = supply.next(sender, self.stall)?;
+            let message = pool.next(sender, self.stall)?;
             match sender.send(message) {
                 Ok(()) => *bytes += message.size() as u64,
-                // This is how a client says that it has enough.
+                // A client ends the transfer by closing the connection.
                 Err(error)
                     if matches!(error.kind(), io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset) =>
                 {
@@ -145,11 +145,11 @@ impl RawHost {
     }
 }
 
-/// Ends a connection so that the client gets all that was sent: closed with something unread, as from a client that
-/// says what it wants, the connection would be reset.
+/// Ends a connection so that the client gets all data. It first reads what the client may have sent, such as a request:
+/// closing a socket with unread data would reset the connection.
 fn end(socket: &Socket) {
     const PATIENCE: Duration = Duration::from_secs(1);
-    // ENOTCONN: the client was faster.
+    // Fails with ENOTCONN if the client closed first.
     let _ = socket.options().shutdown(Shutdown::Write);
     let by = Instant::now() + PATIENCE;
     let mut waste = [0; 4096];
@@ -159,21 +159,21 @@ fn end(socket: &Socket) {
     {}
 }
 
-/// What a client of a raw server received.
+/// The result of a client of a raw server.
 #[derive(Debug, Clone, Copy)]
 pub struct RawReceived {
-    /// Bytes.
+    /// The number of bytes received.
     pub bytes: u64,
-    /// From the connection to the last byte.
+    /// The time from connecting to the last byte, or to the end of the given time.
     pub elapsed: Duration,
-    /// CPU time of the receiving thread.
+    /// The CPU time of the receiving thread; `None` if it cannot be read.
     pub cpu: Option<CpuSpent>,
-    /// The server ended the connection before the time was over.
+    /// Whether the server ended the connection before the time was over.
     pub ended: bool,
 }
 
-/// Receives from a raw server at the first of `addresses` that answers, for `time`. `progress` is called about every 100 ms with the bytes and the
-/// time so far, and ends it early by returning false.
+/// Receives for `time` from a raw server at the first of `addresses` that answers. `progress` is called about every 100
+/// ms with the bytes and the time so far; it can end the transfer early by returning false.
 pub fn receive(
     addresses: &[SocketAddr],
     path: &ReceivePath,
@@ -187,7 +187,7 @@ pub fn receive(
         connected = connected.or_else(|_| connection::connect(*address, options));
     }
     let socket = connected?;
-    // A silent server must not hold the last tick.
+    // A silent server must not delay the last tick.
     socket.options().set_read_timeout(Some(TICK))?;
     let mut receiver = (path.open)(socket.try_clone()?, BufferStart::default())?;
     let mut cpu = ThreadCpu::open();

@@ -1,8 +1,8 @@
-//! What the original experiment set out to show, as predicates over the rows of a set. The only place outside `send`
-//! that knows the three paths by name.
+//! The claims of the original experiment as predicates over the rows of a set. Outside `send`, only this module knows
+//! the three paths by name.
 //!
-//! A claim is held where every cell that decides agrees, not held where one does not, and not testable where the
-//! figures are missing. That is about this run alone: its machine, its kernel, its transport.
+//! A claim is held if every decided cell supports it, not held if one contradicts it, and not testable if the figures
+//! are missing. The result holds only for this run: its machine, its kernel, its transport.
 
 mod cells;
 #[cfg(test)]
@@ -17,30 +17,30 @@ use cells::{
 };
 use copycost::send::ORIGINAL;
 
-/// One claim.
+/// A claim of the original experiment, with its test.
 #[derive(Debug)]
 pub struct Claim {
-    /// As the original has it.
+    /// The claim in the words of the original experiment.
     pub text: &'static str,
-    /// What is tested, where the text leaves it open.
+    /// The exact condition that is tested.
     pub tested: &'static str,
-    /// Whether it is so.
+    /// Tests the claim on a set.
     pub check: fn(&RecordSet) -> ClaimFinding,
 }
 
-/// Whether a claim is held in a run.
+/// The result of testing a claim in a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ClaimVerdict {
-    /// In every cell.
+    /// Every decided cell supports the claim.
     Held,
-    /// At least one cell says otherwise.
+    /// At least one cell contradicts the claim.
     NotHeld,
-    /// The figures are missing.
+    /// The figures for a test are missing.
     NotTestable,
 }
 
 impl ClaimVerdict {
-    /// As it is shown.
+    /// The label in reports.
     pub fn text(self) -> &'static str {
         match self {
             Self::Held => "held",
@@ -50,27 +50,28 @@ impl ClaimVerdict {
     }
 }
 
-/// What became of a claim.
+/// The result of testing a claim, with its evidence.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ClaimFinding {
-    /// In a word.
-    pub word: ClaimVerdict,
-    /// The cell that shows it, or what is missing.
+    /// Whether the claim is held.
+    pub verdict: ClaimVerdict,
+    /// The decisive cell, or the figures that are missing.
     pub evidence: String,
 }
 
 impl Claim {
-    /// What becomes of it in a set. Where throughput is not the sender's, nothing follows from it.
-    pub fn judged(&self, set: &RecordSet) -> ClaimFinding {
+    /// Tests the claim on a set. A claim about throughput is not testable if the sender does not determine the
+    /// throughput.
+    pub fn evaluate(&self, set: &RecordSet) -> ClaimFinding {
         if self.tested.contains("throughput") && set.lead() != Metric::Throughput {
             let evidence = "Throughput is not the sender's here.".to_owned();
-            return ClaimFinding { word: ClaimVerdict::NotTestable, evidence };
+            return ClaimFinding { verdict: ClaimVerdict::NotTestable, evidence };
         }
         (self.check)(set)
     }
 }
 
-/// Every claim.
+/// Every claim, in the order of the reports.
 pub const ALL: [Claim; 7] = [
     Claim {
         text: "One gathered send beats one send per field",
@@ -82,10 +83,10 @@ pub const ALL: [Claim; 7] = [
         tested: "throughput of zerocopy above that of both others",
         check: |set| {
             let others = |size, clients| {
-                let beside =
+                let tests =
                     [ONE, TWO].into_iter().filter_map(|other| faster(set, ZERO, other, size, clients));
-                // What speaks against it stands first, then what is undecided.
-                beside.min_by(|one, other| {
+                // Tests against the claim come first, then undecided ones.
+                tests.min_by(|one, other| {
                     let order = |test: &CellTest| {
                         [Some(false), None, Some(true)].iter().position(|holds| *holds == test.holds)
                     };

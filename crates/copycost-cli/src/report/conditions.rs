@@ -1,4 +1,4 @@
-//! Where and how a set was measured, as pairs of a name and a value, and what distorts it: for every form.
+//! The conditions of a set as pairs of a name and a value, and its distortions, for every output form.
 
 use std::collections::BTreeSet;
 
@@ -8,7 +8,7 @@ use crate::conditions::LinkConditions;
 use crate::record::{Conditions, RankConditions};
 use copycost::units::ByteSize;
 
-/// Names and values, in the order in which they are shown. What is not known is left out.
+/// Names and values of the known conditions, in display order.
 pub fn pairs(set: &RecordSet) -> Vec<(String, String)> {
     let mut pairs: Vec<(String, String)> = SETTING_NAMES
         .iter()
@@ -37,10 +37,10 @@ pub fn pairs(set: &RecordSet) -> Vec<(String, String)> {
     pairs
 }
 
-/// More ranks than this are not read.
+/// The most ranks that a report lists.
 const MOST_RANKS: usize = 16;
 
-/// One of many hosts on one line.
+/// The conditions of a rank as one pair.
 fn of_rank(of: &RankConditions) -> (String, String) {
     let RankConditions { rank, role, host, conditions: c } = of;
     let commit = c.commit.as_deref().unwrap_or_default();
@@ -71,7 +71,7 @@ fn of_machine(c: &Conditions, whose: &str) -> Vec<(String, String)> {
     .collect()
 }
 
-/// One line on the machine.
+/// The machine, the kernel and the transport in one line.
 pub fn machine(set: &RecordSet) -> Option<String> {
     let c = set.conditions.as_ref()?;
     let parts = [
@@ -83,7 +83,7 @@ pub fn machine(set: &RecordSet) -> Option<String> {
     (!parts.is_empty()).then(|| parts.join(" · "))
 }
 
-/// What distorts records, each sentence once, with the number of records it is true of.
+/// Sentences about distortions, each once and, for those of records, with the number of records.
 pub fn flags(set: &RecordSet) -> Vec<String> {
     let mut flags: Vec<(String, usize)> = Vec::new();
     for flag in set.rows.iter().filter_map(|row| row.record.as_ref()).flat_map(|record| &record.flags) {
@@ -107,15 +107,15 @@ pub fn flags(set: &RecordSet) -> Vec<String> {
         .collect()
 }
 
-/// What could not be measured.
+/// A sentence for each cell that could not be measured.
 pub fn failures(set: &RecordSet) -> Vec<String> {
-    let say = |f: &crate::record::CellFailure| {
+    let line = |f: &crate::record::CellFailure| {
         format!("not measured: {}, {}, clients {}: {}", f.path, ByteSize(f.size), f.clients, f.error)
     };
-    set.failures.iter().map(say).collect()
+    set.failures.iter().map(line).collect()
 }
 
-/// Why a set has no cycles and no cache misses: a sentence.
+/// The reason why a set has no cycles and no cache misses, as a sentence.
 pub fn why_not_counted(set: &RecordSet) -> String {
     let mut records = set.rows.iter().filter_map(|row| row.record.as_ref()).peekable();
     if records.peek().is_none() {

@@ -1,16 +1,16 @@
-//! How many cores the sender takes at the load that a reader has in mind.
+//! The number of cores that the sender needs at the load that the user names.
 
 use super::metric::RecordMetric;
 use super::set::{RecordSet, SetRow};
 use crate::record::Load;
 use copycost::units::{ByteSize, ClientCount, significant};
 
-/// The cores of one row's sender; `None` where its CPU time is not known.
+/// The cores of a row's sender; `None` if its CPU time is unknown.
 pub fn of_row(row: &SetRow, load: Load) -> Option<f64> {
     Some(load.cores(row.figure(RecordMetric::SenderDemand)?.value, row.size))
 }
 
-/// A sentence for each number of clients; none where no load was named.
+/// A sentence for each number of clients; empty if the user named no load.
 pub fn sentences(set: &RecordSet) -> Vec<String> {
     let Some(load) = set.load else { return Vec::new() };
     let of_size = |size: usize, clients: usize| {
@@ -41,13 +41,13 @@ mod tests {
         let mut set = of_results("", &full()).remove(0);
         assert!(sentences(&set).is_empty());
         set.load = Some("8Gbit".parse().unwrap());
-        // A GB/s at 1000 ns/KiB is 0.98 cores.
-        let said = sentences(&set);
+        // 8 Gbit/s, or 1 GB/s, at 1000 ns/KiB take 0.98 cores.
+        let found = sentences(&set);
         assert!(
-            said[0].starts_with("Cores that the sender takes at 8 Gbit/s with 1 client: at 1 KiB"),
-            "{said:?}"
+            found[0].starts_with("Cores that the sender takes at 8 Gbit/s with 1 client: at 1 KiB"),
+            "{found:?}"
         );
-        assert!(said[0].contains("onecopy 0.98"), "{said:?}");
-        assert_eq!(said.len(), set.clients().len());
+        assert!(found[0].contains("onecopy 0.98"), "{found:?}");
+        assert_eq!(found.len(), set.clients().len());
     }
 }

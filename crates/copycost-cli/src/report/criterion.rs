@@ -1,35 +1,36 @@
-//! What Criterion keeps of our benches, as sets of rows. Pure: the command walks the folder and hands over texts.
+//! Reads the results that Criterion keeps of copycost's benches, as sets of rows. The functions are pure: the command
+//! reads the files and passes their text.
 //!
 //! Criterion 0.8 writes, for each benchmark, `{group}/{function}/{value}/new/` with
 //!
-//! - `raw.csv`, the form that it documents (with its feature `csv_output`, which our benches ask for): a line a
-//!   sample, `group,function,value,throughput_num,throughput_type,sample_measured_value,unit,iteration_count`. The
-//!   measured value is the sum over the iterations;
+//! - `raw.csv`, a documented format (with the feature `csv_output`, which the benches enable), one line per sample:
+//!   `group,function,value,throughput_num,throughput_type,sample_measured_value,unit,iteration_count`. The measured value
+//!   is the sum over the iterations;
 //! - `benchmark.json` (`group_id`, `function_id`, `value_str`, `throughput`) and `sample.json` (`iters`, `times`): the
-//!   same without a promise, read where there is no `raw.csv`.
+//!   same in an undocumented format, which is the fallback without a `raw.csv`.
 //!
-//! Our groups are `{path}` (ns for a round, with its bytes), `{path}-cpu` (ns/KiB) and `{path}-latency` (ns for a
-//! message); function and value are size and clients.
+//! The groups of copycost are `{path}` (ns per round, with its bytes), `{path}-cpu` (ns/KiB) and `{path}-latency` (ns
+//! per message). Function and value are size and clients.
 
 use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
-use super::dated::Dated;
+use super::bench_runs::Dated;
 use super::metric::{RecordFigure, RecordMetric};
 use super::set::{RecordSet, SetRow};
 use crate::record::few_cells;
 
-/// One benchmark: its name and the mean of its samples for one iteration.
+/// A benchmark: its name and the mean time of one iteration.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Benchmark {
-    /// The group.
+    /// The name of the Criterion group.
     pub group: String,
     function: Option<String>,
     value: Option<String>,
     bytes: Option<f64>,
     mean: RecordFigure,
-    /// When it was measured, where that is known.
+    /// The date and the build of the measurement; `None` if unknown.
     pub measured: Option<Dated>,
 }
 
@@ -59,7 +60,7 @@ struct Sampled {
 }
 
 impl Benchmark {
-    /// From `raw.csv`.
+    /// Parses the text of `raw.csv`.
     pub fn from_raw(text: &str) -> Result<Self, String> {
         let lines: Result<Vec<RawLine>, _> =
             csv::Reader::from_reader(text.as_bytes()).deserialize().collect();
@@ -77,7 +78,7 @@ impl Benchmark {
         })
     }
 
-    /// From `benchmark.json` and `sample.json`.
+    /// Parses the texts of `benchmark.json` and `sample.json`.
     pub fn from_json(benchmark: &str, sample: &str) -> Result<Self, String> {
         let named: Named = serde_json::from_str(benchmark).map_err(|error| error.to_string())?;
         let sampled: Sampled = serde_json::from_str(sample).map_err(|error| error.to_string())?;
@@ -93,7 +94,7 @@ impl Benchmark {
         })
     }
 
-    /// The path, the cell and the figure; `None` for a benchmark that is not of a path's cell.
+    /// The path, the cell, the metric and the figure; `None` for a benchmark of anything else.
     fn read(&self) -> Option<(&'static str, usize, usize, RecordMetric, RecordFigure)> {
         let scaled = |scale: f64| {
             let interval = self.mean.interval.map(|(low, high)| (low * scale, high * scale));
@@ -101,7 +102,7 @@ impl Benchmark {
         };
         let (path, metric, figure) = copycost::send::ALL.iter().find_map(|path| {
             match self.group.strip_prefix(path.name)? {
-                // Bytes for each nanosecond are GB/s. The faster end of the time is the slower end of the rate.
+                // Bytes per nanosecond are GB/s. The lower end of the time is the upper end of the rate.
                 "" => {
                     let bytes = self.bytes?;
                     let interval = self.mean.interval.filter(|(low, _)| *low > 0.0);
@@ -123,7 +124,10 @@ impl Benchmark {
     }
 }
 
-/// The set of all benchmarks that are ours; an error where none is.
+/// The set of all benchmarks of copycost.
+///
+/// # Errors
+/// There is no such benchmark, or there are too many cells.
 pub fn set(folder: &str, benchmarks: &[Benchmark]) -> Result<RecordSet, String> {
     let mut set = RecordSet { files: vec![folder.to_owned()], ..RecordSet::default() };
     for benchmark in benchmarks {
@@ -155,8 +159,8 @@ pub fn set(folder: &str, benchmarks: &[Benchmark]) -> Result<RecordSet, String> 
     Ok(set)
 }
 
-/// Reach of a 95 % interval in standard errors. Normal, not Student's: our benches take 25 samples and more, where the
-/// two differ by 5 % of the interval.
+/// Half the width of a 95 % interval in standard errors. From the normal distribution: the benches take 25 samples or
+/// more, for which Student's distribution makes the interval only 5 % wider.
 const REACH: f64 = 1.96;
 
 fn mean(values: impl Iterator<Item = f64>) -> Result<RecordFigure, String> {
@@ -223,7 +227,7 @@ mod tests {
     }
 
     #[test]
-    fn other_projects_and_damage_are_told() {
+    fn other_projects_and_damaged_files_are_errors() {
         let other = raw("fib,20,,,,12.0,ns,1\n").unwrap();
         assert!(set("x", &[other]).unwrap_err().contains("only others such as fib"));
         for lines in

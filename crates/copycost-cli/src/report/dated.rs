@@ -1,72 +1,21 @@
-//! When cells were measured that no run holds together: Criterion keeps the last figure of each benchmark, whenever and
-//! from whichever commit it came, and puts them on one page.
+//! The dates of Criterion's figures. Criterion keeps the last figure of each benchmark, so the cells of one report may
+//! come from different times and commits.
 
 use std::collections::BTreeSet;
 
+use super::bench_runs::{BenchBuild, Dated};
 use super::metric::RecordMetric;
 use super::set::{RecordSet, SetRow};
 
-/// When a figure was measured, and from what.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Dated {
-    /// Seconds since 1970, by the time of the file that holds it.
-    pub at: u64,
-    /// What the bench noted of itself when it began: the commit and the conditions; `None` where it noted nothing.
-    pub build: Option<BenchBuild>,
-}
-
-/// What a bench was built from and ran on.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, serde::Deserialize)]
-pub struct BenchBuild {
-    /// The commit.
-    #[serde(default)]
-    pub commit: Option<String>,
-    /// The machine's settings, in words.
-    #[serde(default)]
-    pub conditions: Option<String>,
-}
-
-/// A run of the benches, as they note it in a line of JSON.
-#[derive(Debug, Clone, serde::Deserialize)]
-struct BenchRun {
-    /// Seconds since 1970.
-    began: u64,
-    #[serde(flatten)]
-    build: BenchBuild,
-}
-
-/// The runs of the benches that wrote into a folder of Criterion.
-#[derive(Debug, Clone, Default)]
-pub struct BenchRuns(Vec<BenchRun>);
-
-/// The file in Criterion's folder to which the benches add a line when they begin.
-pub const RUNS: &str = "copycost-runs.jsonl";
-
-/// Cells of one plot that were measured further apart, in seconds, get a note: the machine drifts by a fifth within minutes, and within
-/// an hour people rebuild and change settings.
+/// Seconds between the cells of a plot above which the report has a note. A machine drifts by a fifth within minutes,
+/// and within an hour users rebuild and change settings.
 const APART: u64 = 3600;
 
-impl BenchRuns {
-    /// From the file's text; lines that are not understood are passed over.
-    pub fn read(text: &str) -> Self {
-        let mut runs: Vec<BenchRun> =
-            text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
-        runs.sort_by_key(|run| run.began);
-        Self(runs)
-    }
-
-    /// What a figure belongs to whose file was written at `at`: the run that began last before.
-    pub fn dated(&self, at: u64) -> Dated {
-        let run = self.0.iter().rev().find(|run| run.began <= at);
-        Dated { at, build: run.map(|run| run.build.clone()) }
-    }
-}
-
-/// A day and a time of it, UTC: `2026-11-30 09:14`.
+/// A date and time in UTC: `2026-11-30 09:14`.
 pub fn utc(seconds: u64) -> String {
     let (days, rest) = (seconds / 86_400, seconds % 86_400);
-    // Days from the first of March of a year that begins a cycle of 400: then leap days come last (Hinnant, "chrono
-    // -Compatible Low-Level Date Algorithms", civil_from_days).
+    // Counts days from the first of March of a year divisible by 400, so that a leap day is the last day of its year
+    // (Hinnant, "chrono-Compatible Low-Level Date Algorithms", civil_from_days).
     let days = days + 719_468;
     let (cycle, day) = (days / 146_097, days % 146_097);
     let year = (day - day / 1460 + day / 36_524 - day / 146_096) / 365;
@@ -78,20 +27,21 @@ pub fn utc(seconds: u64) -> String {
     format!("{year}-{month:02}-{day:02} {:02}:{:02}", rest / 3600, rest / 60 % 60)
 }
 
-/// When a row's figures were measured, as a cell of a table.
+/// The dates of a row's figures, for a cell of a table.
 pub fn of_row(row: &SetRow) -> String {
     range(row.measured.values())
 }
 
-/// When those of its figures were that a table shows.
+/// The dates of a row's figures for these metrics.
 pub fn of_figures(row: &SetRow, metrics: &[RecordMetric]) -> String {
     range(metrics.iter().filter_map(|metric| row.measured.get(metric)))
 }
 
-/// When all of a set was.
+/// The dates of all figures and records of a set.
 pub fn span(set: &RecordSet) -> String {
-    let own = set.rows.iter().filter_map(|row| row.record.as_ref()?.measured_at);
-    of_times(set.rows.iter().flat_map(|row| row.measured.values()).map(|dated| dated.at).chain(own))
+    let of_records = set.rows.iter().filter_map(|row| row.record.as_ref()?.measured_at);
+    let of_figures = set.rows.iter().flat_map(|row| row.measured.values()).map(|dated| dated.at);
+    of_times(of_figures.chain(of_records))
 }
 
 fn range<'a>(dated: impl Iterator<Item = &'a Dated>) -> String {
@@ -107,12 +57,12 @@ fn of_times(times: impl Iterator<Item = u64>) -> String {
     }
 }
 
-/// Whether anything of a set has a date.
+/// Whether any figure of a set has a date.
 pub fn has_dates(set: &RecordSet) -> bool {
     set.rows.iter().any(|row| !row.measured.is_empty())
 }
 
-/// A sentence for each plot whose cells were not measured in one go.
+/// A sentence for each metric whose cells do not come from one run.
 pub fn notes(set: &RecordSet) -> Vec<String> {
     let metrics: BTreeSet<RecordMetric> =
         set.rows.iter().flat_map(|row| row.measured.keys().copied()).collect();
@@ -164,7 +114,7 @@ mod tests {
 
     #[test]
     fn days_are_those_of_the_calendar() {
-        for (seconds, told) in [
+        for (seconds, date) in [
             (0, "1970-01-01 00:00"),
             (951_782_399, "2000-02-28 23:59"),
             (951_782_400, "2000-02-29 00:00"),
@@ -173,16 +123,7 @@ mod tests {
             (1_796_030_040, "2026-11-30 09:14"),
             (4_107_542_400, "2100-03-01 00:00"),
         ] {
-            assert_eq!(utc(seconds), told);
+            assert_eq!(utc(seconds), date);
         }
-    }
-
-    #[test]
-    fn a_figure_belongs_to_the_run_that_began_last_before_it() {
-        let runs =
-            BenchRuns::read("{\"began\":200,\"commit\":\"b\"}\nno line\n{\"began\":100,\"commit\":\"a\"}\n");
-        let commit = |at| runs.dated(at).build.and_then(|build| build.commit);
-        assert_eq!((commit(99), commit(100), commit(199)), (None, Some("a".into()), Some("a".into())));
-        assert_eq!(commit(1000), Some("b".into()));
     }
 }

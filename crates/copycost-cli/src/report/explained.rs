@@ -1,18 +1,16 @@
-//! Where the time of paths goes: classes, two paths side by side; for a terminal with bars, and as a listing.
+//! The CPU time of paths by class, two paths side by side: tables with bars for a terminal, and listings.
 
 use comfy_table::CellAlignment;
 
 use super::listing::{Listing, UNKNOWN};
-use super::screen::Screen;
-use super::table::trimmed;
-use super::terminal::bar;
+use super::screen::{Screen, bar, printed};
 use crate::record::{ALL, ExplainedEnd, ExplainedPath, Explanation, FigureRecord};
 use copycost::units::{ByteSize, ClientCount, hundredths, signed, significant, thousands};
 
-/// Characters of a bar.
+/// The length of a bar, in characters.
 const BAR: usize = 8;
 
-/// A table for each path beside the first, or of the only one, and what to know of them.
+/// A table for each path next to the first one, or for the only path, followed by remarks.
 pub(super) fn tables(explanations: &[Explanation], screen: Screen) -> String {
     explanations.iter().map(|explanation| one(explanation, screen)).collect()
 }
@@ -33,7 +31,7 @@ pub(super) fn cell(explanation: &Explanation) -> String {
     format!("CPU time in ns/KiB, {}, {}", ByteSize(*size), ClientCount(*clients))
 }
 
-/// What to know of the figures.
+/// Remarks on the figures.
 pub(super) fn sentences(explanation: &Explanation) -> Vec<String> {
     let mut sentences = Vec::new();
     match &explanation.missing {
@@ -51,12 +49,12 @@ pub(super) fn sentences(explanation: &Explanation) -> Vec<String> {
                 let ends: Vec<_> = path.ends.iter().filter_map(end).collect();
                 (!ends.is_empty()).then(|| format!("{}: {}", path.path, ends.join(", ")))
             };
-            let told: Vec<_> = explanation.paths.iter().filter_map(split).collect();
-            if !told.is_empty() {
+            let parts: Vec<_> = explanation.paths.iter().filter_map(split).collect();
+            if !parts.is_empty() {
                 sentences.push(format!(
                     "Still known: CPU time in user space by the kernel's tick, in ns/KiB: {}; the rest is \
                      kernel time.",
-                    told.join("; ")
+                    parts.join("; ")
                 ));
             }
         }
@@ -77,7 +75,7 @@ pub(super) fn sentences(explanation: &Explanation) -> Vec<String> {
     sentences
 }
 
-/// How the samples were taken, and how well they agree with the clocks.
+/// How the samples were taken, and how well they agree with the CPU clocks.
 fn sampled(explanation: &Explanation) -> Vec<String> {
     let samples = |path: &ExplainedPath| path.ends.iter().map(|end| end.samples).sum::<u64>();
     let of_path = |path: &ExplainedPath| {
@@ -114,9 +112,9 @@ fn sampled(explanation: &Explanation) -> Vec<String> {
 
 /// A line of the table.
 struct ExplainedLine {
-    /// Whose threads.
+    /// The kind of threads.
     end: String,
-    /// In what; `None`: in all.
+    /// The class; `None` for the total.
     class: Option<String>,
     figures: [Option<FigureRecord>; 2],
     difference: String,
@@ -125,7 +123,7 @@ struct ExplainedLine {
 /// Two paths side by side, or the only one.
 type SideBySide<'a> = (&'a ExplainedPath, Option<&'a ExplainedPath>);
 
-/// The paths of an explanation as they stand side by side: each beside the first.
+/// The pairs of paths of an explanation: the first with each other one.
 fn pairs(explanation: &Explanation) -> Vec<SideBySide<'_>> {
     match explanation.paths.split_first() {
         None => Vec::new(),
@@ -182,7 +180,7 @@ fn table(explanation: &Explanation, pair: SideBySide<'_>, screen: Screen) -> Str
         let cells = [name, figure(line, one), figure(line, two), line.difference.clone()];
         table.add_row(cells.into_iter().take(columns));
     }
-    format!("{}\n", trimmed(&table))
+    printed(&table)
 }
 
 fn lines(explanation: &Explanation, (first, other): SideBySide<'_>) -> Vec<ExplainedLine> {
@@ -216,8 +214,8 @@ fn lines(explanation: &Explanation, (first, other): SideBySide<'_>) -> Vec<Expla
     lines
 }
 
-/// By how much a path spends more than the first, such as `+12.3 (10.1 to 14.5)`, behind a `?` where the interval holds
-/// 0; nothing of the first itself.
+/// How much more a path spends than the first one: `+12.3 (10.1 to 14.5)`, with a `?` in front if the interval contains
+/// 0. Empty for the first path itself.
 pub(super) fn difference(explanation: &Explanation, other: &ExplainedPath, end: &str, class: &str) -> String {
     let Some(found) = explanation.difference(&other.path, end, class) else { return String::new() };
     let FigureRecord { value, low, high } = found.ns_per_kib;

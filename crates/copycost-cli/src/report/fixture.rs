@@ -5,7 +5,7 @@ use crate::record::{
     HostsRecord, LatencyRecord, LedgerRecord, PollutionRecord, RankConditions, Record, Results, WireRecord,
 };
 
-/// One path in a cell with one client.
+/// A record of one path in a cell with one client.
 pub fn record(path: &str, size: usize, throughput: f64, ledger: Option<LedgerRecord>) -> Record {
     Record {
         path: path.into(),
@@ -65,12 +65,12 @@ pub fn record(path: &str, size: usize, throughput: f64, ledger: Option<LedgerRec
     }
 }
 
-/// A ledger of so many sends, all copied.
+/// A ledger of `sends` sends, all copied.
 pub fn copied(sends: u64) -> LedgerRecord {
     LedgerRecord { sends, completed: sends, copied: sends, ..LedgerRecord::default() }
 }
 
-/// Conditions of a machine.
+/// The conditions of an invented machine.
 pub fn conditions() -> Conditions {
     Conditions {
         kernel: "6.18.0".into(),
@@ -85,7 +85,7 @@ pub fn conditions() -> Conditions {
     }
 }
 
-/// Two paths on one, two and four client hosts, the last of which has more and more of all.
+/// Two paths on one, two and four client hosts, with throughput and demand that grow with the number of hosts.
 pub fn of_hosts() -> Results {
     let mut results = Results::new(conditions());
     for hosts in [1, 2, 4] {
@@ -100,7 +100,7 @@ pub fn of_hosts() -> Results {
                 receiver_ns_per_kib: Some(61.5),
                 latency_ns: None,
             };
-            let of = HostsRecord {
+            let hosts_record = HostsRecord {
                 fairness_jain: Some(1.0 - 0.05 * hosts as f64),
                 fairness_min_over_max: Some(0.75),
                 windows_apart_us: 120.0,
@@ -109,7 +109,7 @@ pub fn of_hosts() -> Results {
             let mut record = Record {
                 client_hosts: hosts,
                 transport: "mpi".into(),
-                hosts: Some(of),
+                hosts: Some(hosts_record),
                 ..record(path, 65_536, rate * (hosts as f64).sqrt(), None)
             };
             record.cpu.sender_ns_per_kib = Some(40.0 + hosts as f64);
@@ -177,7 +177,7 @@ pub fn full() -> Results {
     results
 }
 
-/// Every path beside onecopy; with 8 clients the large messages are undecided.
+/// Comparisons of every path with onecopy; those of large messages with 8 clients are undecided.
 fn comparisons(records: &[Record]) -> Vec<Comparison> {
     let reference = |record: &Record| {
         let same = |other: &&Record| (other.size, other.clients) == (record.size, record.clients);
@@ -186,7 +186,7 @@ fn comparisons(records: &[Record]) -> Vec<Comparison> {
     let compared = |record: &Record| {
         let ratio = record.throughput_bytes_per_second / reference(record);
         let open = record.size == 65_536 && record.clients == 8;
-        let word = if open {
+        let outcome = if open {
             "undecided"
         } else if ratio > 1.0 {
             "faster"
@@ -203,7 +203,7 @@ fn comparisons(records: &[Record]) -> Vec<Comparison> {
             ratio: Some(ratio),
             low: Some(ratio * if open { 0.8 } else { 0.97 }),
             high: Some(ratio * if open { 1.3 } else { 1.03 }),
-            word: word.into(),
+            word: outcome.into(),
             setups: 8,
             note: open.then(|| "the budget was used up".into()),
         }
@@ -211,7 +211,7 @@ fn comparisons(records: &[Record]) -> Vec<Comparison> {
     records.iter().filter(|record| record.path != "onecopy").map(compared).collect()
 }
 
-/// `record` with hardware counters: cycles, first-level and last-level misses for each KiB at each end.
+/// `record` with hardware counters: cycles, first-level and last-level misses per KiB at each end.
 pub fn counted(record: Record, cycles: f64, first: f64, last: f64) -> Record {
     let events = [("cycles", cycles), ("L1-dcache-load-misses", first), ("cache-misses", last)];
     let side: std::collections::BTreeMap<_, _> = events

@@ -1,8 +1,8 @@
-//! Results as JSON, in the form that `record` defines.
+//! Results as JSON, in the format that `record` defines.
 
 use crate::record::Results;
 
-/// The whole of `results`, indented.
+/// All of `results` as indented JSON.
 pub(super) fn results(results: &Results) -> String {
     #[allow(
         clippy::expect_used,

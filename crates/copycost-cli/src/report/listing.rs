@@ -1,31 +1,31 @@
-//! A table before it has a form: HTML and Markdown write the same one.
+//! A table without a format, which HTML, Markdown and the terminal share.
 
 use super::dated;
 use super::metric::{RecordFigure, RecordMetric};
 use super::set::{RecordSet, SetRow};
 use copycost::units::{ByteSize, significant};
 
-/// A table.
+/// A table of text cells.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Listing {
-    /// Over the columns.
+    /// The titles of the columns.
     pub header: Vec<String>,
-    /// Line by line.
+    /// The rows, each with one cell per column.
     pub rows: Vec<Vec<String>>,
 }
 
-/// What stands where a figure is not known.
+/// The cell for an unknown figure.
 pub const UNKNOWN: &str = "–";
 
 impl Listing {
-    /// Whether a column holds figures, which stand to the right.
+    /// Whether a column holds figures, which are aligned to the right.
     pub fn is_figures(&self, column: usize) -> bool {
         let mut values =
             self.rows.iter().filter_map(|row| row.get(column)).filter(|value| *value != UNKNOWN).peekable();
         values.peek().is_some() && values.all(|value| value.starts_with(|c: char| c.is_ascii_digit()))
     }
 
-    /// A line for each row of the sets that has one of the metrics.
+    /// A table with a line for each row of the sets that has one of the metrics.
     pub fn of_metrics(sets: &[RecordSet], metrics: &[RecordMetric]) -> Self {
         let with_intervals = |metric: &RecordMetric| {
             let mut rows = sets.iter().flat_map(|set| &set.rows);
@@ -79,7 +79,7 @@ pub fn cell_header(sets: &[RecordSet]) -> Vec<String> {
     set.into_iter().chain(["path", "size", "clients"]).map(str::to_owned).collect()
 }
 
-/// What names a row: its set where there are several, its path and its cell.
+/// The cells that identify a row: its set if there are several, its path, its size and its clients.
 pub fn cell(sets: &[RecordSet], set: &RecordSet, row: &SetRow) -> Vec<String> {
     let label = (sets.len() > 1).then(|| set.label.clone());
     let rest = [row.path.clone(), ByteSize(row.size).to_string(), row.clients.to_string()];

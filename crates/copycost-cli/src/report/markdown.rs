@@ -10,7 +10,7 @@ use super::set::RecordSet;
 use super::{conditions, explained, modelled, verdict};
 use crate::record::{CostModel, Explanation};
 
-/// The figures that decide; the others are in the other forms.
+/// The most important metrics; other formats have all.
 const SHOWN: [RecordMetric; 4] = [
     RecordMetric::Throughput,
     RecordMetric::BothDemand,
@@ -18,7 +18,7 @@ const SHOWN: [RecordMetric; 4] = [
     RecordMetric::LatencyMedian,
 ];
 
-/// The whole of it.
+/// The report of all sets.
 pub fn report(sets: &[RecordSet]) -> String {
     let mut out = String::from("## copycost\n\n");
     for set in sets {
@@ -48,7 +48,7 @@ pub fn report(sets: &[RecordSet]) -> String {
     out + &measured(sets)
 }
 
-/// What was measured by cells, and what the original experiment said of them.
+/// The figures of the cells, the comparisons, and the claims of the original experiment.
 fn cells(sets: &[RecordSet]) -> String {
     let known = |metric: &RecordMetric| {
         sets.iter().flat_map(|set| &set.rows).any(|row| row.figure(*metric).is_some())
@@ -62,7 +62,7 @@ fn cells(sets: &[RecordSet]) -> String {
     out + &claims(sets)
 }
 
-/// Where the time of paths goes: a table for each path beside the first.
+/// The CPU time by class: a table for each path next to the first one.
 fn explained(explanation: &Explanation) -> String {
     let settings = escaped(&explanation.settings.join(", "));
     let mut out = format!("\n### {}\n\n{settings}\n", escaped(&explained::cell(explanation)));
@@ -72,7 +72,7 @@ fn explained(explanation: &Explanation) -> String {
     out + &list(explained::sentences(explanation))
 }
 
-/// What things cost by a model, how well it was checked, and what follows for the message that was asked about.
+/// A cost model: its coefficients, its checks, and its predictions for the message in question.
 fn modelled(model: &CostModel) -> String {
     let [coefficients, predictions] = modelled::listings(model);
     let settings = escaped(&modelled::conditions(model));
@@ -95,13 +95,13 @@ fn claims(sets: &[RecordSet]) -> String {
     let mut out = String::from("\n### The original experiment's claims, in this run\n\n");
     for claim in &claims::ALL {
         for set in sets {
-            let found = claim.judged(set);
+            let found = claim.evaluate(set);
             let label =
                 if set.label.is_empty() { String::new() } else { format!(" ({})", escaped(&set.label)) };
             let _ = writeln!(
                 out,
                 "- **{}**{label}: {}. {}",
-                found.word.text(),
+                found.verdict.text(),
                 claim.text,
                 escaped(&found.evidence)
             );
@@ -127,7 +127,7 @@ fn measured(sets: &[RecordSet]) -> String {
     out + "</details>\n"
 }
 
-/// As code, between fences that nothing in it can close.
+/// A code block whose fence is longer than any run of backticks inside.
 fn fenced(command: &str) -> String {
     let command: String = command.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
     let longest = command.split(|c| c != '`').map(str::len).max().unwrap_or(0);
@@ -146,7 +146,7 @@ fn table(listing: &Listing) -> String {
     format!("{}|{}|\n{rows}", line(&listing.header), rules.join("|"))
 }
 
-/// A sentence that names commands between backticks; unless each has its partner they are text too.
+/// A sentence with commands in backticks. Unpaired backticks are escaped like other text.
 fn prose(text: &str) -> String {
     let parts: Vec<_> = text.split('`').collect();
     if parts.len() % 2 == 0 {
@@ -159,7 +159,7 @@ fn prose(text: &str) -> String {
     parts.iter().enumerate().map(part).collect()
 }
 
-/// One line that Markdown takes as text: no column, no element, no emphasis, no link.
+/// One line of plain text for Markdown: without table columns, HTML, emphasis or links.
 fn escaped(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {

@@ -1,42 +1,42 @@
-//! What a report plots and tabulates: each figure with its unit, which way is better, and where a record holds it.
+//! The metrics of a report: their units, which direction is better, and where a record holds them.
 
 use crate::compare::metric::Metric as Compared;
 use crate::record::Record;
 
-/// A value, and how far it may be off or how far it is spread.
+/// A value with its uncertainty or its spread.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct RecordFigure {
-    /// In the metric's unit.
+    /// The value, in the metric's unit.
     pub value: f64,
-    /// The lower and the upper end; what they are depends on the metric and on the source.
+    /// The lower and the upper end. Their meaning depends on the metric and on the source; `None` if unknown.
     pub interval: Option<(f64, f64)>,
 }
 
 impl RecordFigure {
-    /// A value whose uncertainty is not known.
+    /// A value without an interval.
     pub const fn plain(value: f64) -> Self {
         Self { value, interval: None }
     }
 }
 
-/// A figure of one path in one cell.
+/// A measured quantity of one path in one cell.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum RecordMetric {
-    /// Bytes that clients received for each second.
+    /// Bytes per second that the clients received.
     Throughput,
     /// CPU time of the server's threads.
     SenderDemand,
     /// CPU time of the clients' threads.
     ReceiverDemand,
-    /// The two together, all that Criterion's groups `{path}-cpu` hold.
+    /// The sum of both; Criterion's groups `{path}-cpu` hold only this.
     BothDemand,
     /// In the lab: sender, receiver, relay and ksoftirqd together.
     LabSum,
-    /// CPU time of the whole machine above its idle baseline.
+    /// CPU time of the whole machine beyond its idle baseline.
     SystemDemand,
     /// Median message latency; the interval reaches from it to the 99th percentile.
     LatencyMedian,
-    /// Mean message latency, all that Criterion's groups `{path}-latency` hold.
+    /// Mean message latency; Criterion's groups `{path}-latency` hold only this.
     LatencyMean,
     /// CPU cycles of both ends.
     CyclesPerByte,
@@ -44,11 +44,11 @@ pub enum RecordMetric {
     FirstLevelMisses,
     /// Misses of the last-level cache, both ends.
     LastLevelMisses,
-    /// Voluntary and involuntary, both ends.
+    /// Context switches per message, voluntary and involuntary, of both ends.
     Switches,
 }
 
-/// The figure of a record that a comparison by this metric is about.
+/// The metric of a record that corresponds to the metric of a comparison.
 impl From<Compared> for RecordMetric {
     fn from(metric: Compared) -> Self {
         match metric {
@@ -60,7 +60,7 @@ impl From<Compared> for RecordMetric {
 }
 
 impl RecordMetric {
-    /// Its name and unit, as an axis says it.
+    /// The name and the unit, for an axis.
     pub fn title(self) -> &'static str {
         match self {
             Self::Throughput => "throughput, GB/s",
@@ -78,12 +78,12 @@ impl RecordMetric {
         }
     }
 
-    /// Whether more of it is better.
+    /// Whether a higher value is better.
     pub fn more_is_better(self) -> bool {
         self == Self::Throughput
     }
 
-    /// What `record` says; `None` where it does not.
+    /// The figure in `record`; `None` if it has none.
     pub fn of(self, record: &Record) -> Option<RecordFigure> {
         let both = |name| per_kib(record, &[name]);
         let value = match self {
@@ -110,13 +110,13 @@ impl RecordMetric {
     }
 }
 
-/// A file may hold anything: what cannot be drawn is not known.
+/// Rejects figures that cannot be drawn: a file may hold any number.
 fn finite(figure: RecordFigure) -> Option<RecordFigure> {
     let ends = figure.interval.unwrap_or((figure.value, figure.value));
     [figure.value, ends.0, ends.1].iter().all(|value| value.is_finite() && *value >= 0.0).then_some(figure)
 }
 
-/// The first of the events that was counted at both ends, for each KiB.
+/// The count per KiB over both ends, of the first event that both counted.
 fn per_kib(record: &Record, events: &[&str]) -> Option<f64> {
     let counters = record.counters.as_ref()?;
     events.iter().find_map(|event| {

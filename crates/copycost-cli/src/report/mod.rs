@@ -1,11 +1,13 @@
-//! Results as bytes: pure functions, one file a form.
+//! Writes results in several formats: pure functions, one file per format.
 //!
-//! [`set`] says what belongs together, [`metric`] what is shown of it; [`claims`], [`winner`] and [`verdict`] say what
-//! it means; `csv`, `html`, `json`, `markdown` and `terminal` write it, [`plot`] draws it. What comes from Criterion
-//! is read by [`criterion`].
+//! [`set`] groups the records, and [`metric`] selects their figures. [`claims`], [`winner`] and [`verdict`] interpret
+//! them.
+//! `csv`, `html`, `json`, `markdown` and `terminal` write them, and [`plot`] draws them. [`criterion`] reads the
+//! results of Criterion.
 
+pub mod bench_runs;
 pub mod claims;
-pub mod conditions;
+mod conditions;
 pub mod cores;
 pub mod criterion;
 mod csv;
@@ -29,34 +31,37 @@ pub mod winner;
 use std::path::Path;
 
 use crate::record::Results;
-use copycost::message::words;
+use copycost::named_enum;
 
 pub use table::list as list_table;
 
 use screen::Screen;
 use set::RecordSet;
 
-/// A form in which results are written.
+/// An output format for results.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum Format {
-    /// For people, as wide as their terminal.
+    /// Text tables that fit the width of the terminal.
     #[default]
     Table,
-    /// Everything, for programs.
+    /// All data, for programs.
     Json,
-    /// One line a record, a class or a model's cell, for spreadsheets.
+    /// One line per record, class or cell of a model, for spreadsheets.
     Csv,
-    /// For a pull request.
+    /// Markdown for a pull request or an issue.
     Markdown,
-    /// For people, with plots: one file for a browser.
+    /// A single HTML file with plots, for a browser.
     Html,
 }
 
-words!(Format: Table = "table", Json = "json", Csv = "csv", Markdown = "markdown", Html = "html");
+named_enum!(Format: Table = "table", Json = "json", Csv = "csv", Markdown = "markdown", Html = "html");
 
 impl Format {
-    /// The form that a file's extension asks for.
+    /// The format for a file's extension.
+    ///
+    /// # Errors
+    /// The extension is unknown: a sentence for the user.
     pub fn of_file(path: &Path) -> Result<Self, String> {
         match path.extension().and_then(|extension| extension.to_str()) {
             Some("json") => Ok(Self::Json),
@@ -68,7 +73,7 @@ impl Format {
         }
     }
 
-    /// `results` in this form, with a line end at the end.
+    /// `results` in this format, with a final line break.
     pub fn write(self, results: &Results) -> String {
         if self == Self::Json {
             return json::results(results);
@@ -76,7 +81,7 @@ impl Format {
         self.write_sets(&set::side_by_side(set::of_results("", results)), Screen::FILE)
     }
 
-    /// `sets` in this form, a table as `screen` shows it. JSON holds one run and no sets: there is nothing to write.
+    /// `sets` in this format, a table as `screen` shows it. Empty for JSON, which holds one run and no sets.
     pub fn write_sets(self, sets: &[RecordSet], screen: Screen) -> String {
         match self {
             Self::Table => screen.shown(terminal::report(sets, screen)),
@@ -88,7 +93,7 @@ impl Format {
     }
 }
 
-/// `results` as tables with every figure.
+/// `results` as several text tables with every figure.
 pub fn wide(results: &Results, screen: Screen) -> String {
     screen.shown(table::wide(results, screen))
 }

@@ -1,14 +1,11 @@
-//! Cost models: what each thing costs, how well it was checked, what it says of the message asked about; for a terminal,
-//! and as listings.
-
-use comfy_table::CellAlignment;
+//! Cost models as text and as listings: the coefficients, the checks, and the predictions for the message in question.
 
 use super::listing::{Listing, UNKNOWN};
 use super::screen::Screen;
-use super::table::trimmed;
 use crate::model::choice::time;
 use crate::model::fit::Term;
 use crate::model::surface::{self, ModelCrossover, PathStanding};
+use crate::record::ModelEnd;
 use crate::record::{CostModel, ModelCell, PathModel};
 use copycost::message::Fields;
 use copycost::units::{ByteSize, ClientCount, significant};
@@ -20,39 +17,31 @@ pub(super) fn tables(models: &[CostModel], screen: Screen) -> String {
 
 fn one(model: &CostModel, screen: Screen) -> String {
     let [coefficients, predictions] = listings(model).map(|listing| columns(&listing, screen));
-    let said: String = all_sentences(model).iter().map(|sentence| screen.wrapped("- ", sentence)).collect();
-    format!("{coefficients}\n{said}\n{predictions}\n{}", screen.wrapped("", &conditions(model)))
+    let parts: String = all_sentences(model).iter().map(|sentence| screen.wrapped("- ", sentence)).collect();
+    format!("{coefficients}\n{parts}\n{predictions}\n{}", screen.wrapped("", &conditions(model)))
 }
 
-/// For a terminal, figures to the right.
+/// A listing as text, with the figures aligned to the right.
 fn columns(listing: &Listing, screen: Screen) -> String {
-    let mut table = screen.table();
-    table.set_header(&listing.header);
-    for column in table.column_iter_mut().skip(2) {
-        column.set_cell_alignment(CellAlignment::Right);
-    }
-    for row in &listing.rows {
-        table.add_row(row);
-    }
-    format!("{}\n", trimmed(&table))
+    screen.listed(&listing.header, &listing.rows, 2)
 }
 
-/// What things cost by each model, and what it says of the message that was asked about.
+/// The coefficients of each model, and its predictions for the message in question.
 pub(super) fn listings(model: &CostModel) -> [Listing; 2] {
     [coefficients(model), predictions(model)]
 }
 
-/// What follows from the coefficients, and how far to trust them.
+/// Sentences about the coefficients, the crossovers and the accuracy of the models.
 pub(super) fn all_sentences(model: &CostModel) -> Vec<String> {
     [sentences(model), crossings(model), remarks(model)].concat()
 }
 
-/// The settings that hold for all cells.
+/// The clients and the settings of all cells.
 pub(super) fn conditions(model: &CostModel) -> String {
     format!("{}; {}", ClientCount(model.clients), model.settings.join(", "))
 }
 
-/// The terms that any path has.
+/// The terms that occur in the model of any path.
 pub(super) fn terms(model: &CostModel) -> Vec<Term> {
     let has = |term: &Term| {
         model.models.iter().filter_map(|path| path.model.as_ref()).any(|m| m.terms.contains(term))
@@ -66,7 +55,7 @@ pub(super) fn coefficient(path: &PathModel, term: Term) -> String {
     found.map_or_else(String::new, |(value, reach)| format!("{} ±{}", significant(value), significant(reach)))
 }
 
-/// `4.1 %`, with the worst cell.
+/// The mean error of a model on held-out cells: `4.1 %`.
 pub(super) fn miss(path: &PathModel) -> String {
     path.mean_miss_percent.map_or_else(|| UNKNOWN.to_owned(), |percent| format!("{percent:.1} %"))
 }
@@ -75,7 +64,7 @@ fn coefficients(model: &CostModel) -> Listing {
     let terms = terms(model);
     let header = ["ns for each", "CPU time of"].map(str::to_owned).into_iter();
     let row = |path: &PathModel| {
-        let cells = [path.path.clone(), path.end.clone()].into_iter();
+        let cells = [path.path.clone(), path.end.to_string()].into_iter();
         cells.chain(terms.iter().map(|term| coefficient(path, *term))).collect()
     };
     Listing {
@@ -84,9 +73,9 @@ fn coefficients(model: &CostModel) -> Listing {
     }
 }
 
-/// How well each model was checked, and what was left out of it: sentences.
+/// Sentences about the accuracy of each model, and about what it leaves out.
 fn remarks(model: &CostModel) -> Vec<String> {
-    let mut said = Vec::new();
+    let mut remarks = Vec::new();
     for path in &model.models {
         let cell = |cell: &ModelCell| {
             let miss = 100.0 * cell.miss()?;
@@ -99,7 +88,7 @@ fn remarks(model: &CostModel) -> Vec<String> {
         };
         let held_out: Vec<_> = path.cells.iter().filter(|cell| cell.held_out).filter_map(cell).collect();
         if !held_out.is_empty() {
-            said.push(format!(
+            remarks.push(format!(
                 "{}, {}, held out, {} off on average: {}.",
                 path.path,
                 path.end,
@@ -108,11 +97,11 @@ fn remarks(model: &CostModel) -> Vec<String> {
             ));
         }
         if let Some(refused) = &path.refused {
-            said.push(format!("{}, {}: no prediction: {refused}.", path.path, path.end));
+            remarks.push(format!("{}, {}: no prediction: {refused}.", path.path, path.end));
         }
     }
-    if model.deciding_end() == "sender" {
-        said.push("In the lab both ends include the relay and ksoftirqd between them.".to_owned());
+    if model.deciding_end() == ModelEnd::Sender {
+        remarks.push("In the lab both ends include the relay and ksoftirqd between them.".to_owned());
     }
     let off = |path: &PathModel| {
         let noise = path.model.as_ref()?.noise;
@@ -121,16 +110,16 @@ fn remarks(model: &CostModel) -> Vec<String> {
     };
     let off: Vec<_> = model.models.iter().filter_map(off).collect();
     if !off.is_empty() {
-        said.push(format!(
+        remarks.push(format!(
             "Standard deviations of set-ups around their cell, and of cells around the model beyond that: {}.",
             off.join("; ")
         ));
     }
-    said.extend(notes(model).into_iter().map(|(path, note)| format!("{path}: {note}.")));
-    said
+    remarks.extend(notes(model).into_iter().map(|(path, note)| format!("{path}: {note}.")));
+    remarks
 }
 
-/// What was left out of the models: each sentence once a path.
+/// What the models leave out: each sentence once per path.
 pub(super) fn notes(model: &CostModel) -> Vec<(String, String)> {
     let mut notes: Vec<(String, String)> = Vec::new();
     for path in &model.models {
@@ -154,7 +143,7 @@ fn predictions(model: &CostModel) -> Listing {
             }
             None => [UNKNOWN; 4].map(str::to_owned),
         };
-        [path.path.clone(), path.end.clone()].into_iter().chain(figures).collect()
+        [path.path.clone(), path.end.to_string()].into_iter().chain(figures).collect()
     };
     Listing {
         header: [model.asked.words()].into_iter().chain(header).collect(),
@@ -162,10 +151,10 @@ fn predictions(model: &CostModel) -> Listing {
     }
 }
 
-/// Forms of messages for which paths are compared over size: each can be had of any.
+/// The kinds of fields for which paths are compared over size; a message of any size can have them.
 pub(super) const FORMS: [Fields; 2] = [Fields::Even, Fields::Single];
 
-/// From which size on each path costs less than the reference: a sentence for each footprint.
+/// The sizes at which each path becomes cheaper than the reference: a sentence for each footprint and kind of fields.
 pub(super) fn crossings(model: &CostModel) -> Vec<String> {
     let end = model.deciding_end();
     let Some(reference) = model.reference(end) else { return Vec::new() };
@@ -173,18 +162,18 @@ pub(super) fn crossings(model: &CostModel) -> Vec<String> {
     let mut sentences = Vec::new();
     for footprint in model.footprints(end) {
         for fields in FORMS {
-            let stands = |path: &&PathModel| {
+            let part = |path: &&PathModel| {
                 let ratio = |size| model.ratio(path, reference, (size, fields, footprint));
                 Some(format!("{} {}", path.path, standing(surface::crossing(ratio)?)))
             };
-            let said: Vec<_> = others.iter().filter_map(stands).collect();
-            if !said.is_empty() {
+            let parts: Vec<_> = others.iter().filter_map(part).collect();
+            if !parts.is_empty() {
                 sentences.push(format!(
                     "By the models, CPU time of {}, {footprint}, {fields} fields, up to 1 MiB, compared with \
                      {}: {}.",
-                    the(end),
+                    end.in_words(),
                     reference.path,
-                    said.join("; ")
+                    parts.join("; ")
                 ));
             }
         }
@@ -193,16 +182,16 @@ pub(super) fn crossings(model: &CostModel) -> Vec<String> {
 }
 
 fn standing(crossing: ModelCrossover) -> String {
-    // Steps of 9 % are no more exact than that.
+    // The model is evaluated in steps of 9 %, so whole KiB are exact enough.
     let near = |size: usize| ByteSize((size / 1024).max(1) << 10);
-    let stands = match crossing.standing {
+    let standing = match crossing.standing {
         PathStanding::Always => "costs less at every size".to_owned(),
         PathStanding::Never => "costs more at every size".to_owned(),
         PathStanding::From(size) => format!("costs less from {} on", near(size)),
         PathStanding::UpTo(size) => format!("costs less up to {}", near(size)),
     };
-    let Some((least, most)) = crossing.undecided else { return stands };
-    // Beyond what is undecided the sign at either end holds.
+    let Some((least, most)) = crossing.undecided else { return standing };
+    // The signs below and above the undecided range.
     let (below, above) = match crossing.standing {
         PathStanding::Always => ("less", "less"),
         PathStanding::Never => ("more", "more"),
@@ -223,30 +212,29 @@ fn standing(crossing: ModelCrossover) -> String {
     }
 }
 
-/// An end in a sentence.
-pub(super) fn the(end: &str) -> &str {
-    if end == "sender" { "the sender" } else { end }
-}
-
-/// What copying and pinning cost here: a sentence for each end.
+/// The costs of copying and pinning here: a sentence for each end.
 pub(super) fn sentences(model: &CostModel) -> Vec<String> {
     let mut sentences = Vec::new();
-    for end in ["sender", "both ends"] {
+    for end in ModelEnd::ALL.iter().copied() {
         let paths: Vec<_> = model.usable(end).collect();
-        let say = |path: &&PathModel| {
+        let costs = |path: &&PathModel| {
             let value = |term| path.model.as_ref()?.coefficient(term).map(|found| found.0);
             let kib =
                 [("hot", Term::HotKib), ("l2", Term::L2Kib), ("llc", Term::LlcKib), ("cold", Term::ColdKib)];
             let mut parts: Vec<_> = kib
                 .iter()
-                .filter_map(|(word, term)| Some(format!("{word} {} ns", significant(value(*term)?))))
+                .filter_map(|(name, term)| Some(format!("{name} {} ns", significant(value(*term)?))))
                 .collect();
             parts.extend(value(Term::Pages).map(|ns| format!("pinning a page {} ns", significant(ns))));
             (!parts.is_empty()).then(|| format!("{} {}", path.path, parts.join(", ")))
         };
-        let said: Vec<_> = paths.iter().filter_map(say).collect();
-        if !said.is_empty() {
-            sentences.push(format!("What a KiB costs here, CPU time of {}: {}.", the(end), said.join("; ")));
+        let parts: Vec<_> = paths.iter().filter_map(costs).collect();
+        if !parts.is_empty() {
+            sentences.push(format!(
+                "What a KiB costs here, CPU time of {}: {}.",
+                end.in_words(),
+                parts.join("; ")
+            ));
         }
     }
     sentences

@@ -1,19 +1,19 @@
-//! What a terminal can show: its width, colour, and whether it has more than ASCII. The caller knows; the text that is
-//! written stays a pure function of it.
+//! The abilities of a terminal: its width, colour, and Unicode. The caller determines them, so that the output stays a
+//! pure function of them.
 
-use comfy_table::{ContentArrangement, Table, presets};
+use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
 
-/// The narrowest and the widest line that text is laid out for.
+/// The narrowest and the widest supported line, in columns.
 pub const COLUMNS: std::ops::RangeInclusive<usize> = 60..=200;
 
-/// What a terminal, a pipe or a file can show.
+/// The abilities of a terminal, a pipe or a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Screen {
-    /// Escape sequences for colour: a terminal whose user has not set `NO_COLOR`.
+    /// Whether to write escape sequences for colour: on a terminal, unless the user has set `NO_COLOR`.
     pub coloured: bool,
-    /// Columns of a line.
+    /// The number of columns of a line.
     pub columns: usize,
-    /// Whether characters beyond ASCII are shown.
+    /// Whether characters beyond ASCII can be shown.
     pub unicode: bool,
 }
 
@@ -21,10 +21,9 @@ impl Screen {
     /// A file or a pull request: no colour, lines of 100 columns.
     pub const FILE: Self = Self { coloured: false, columns: 100, unicode: true };
 
-    /// `text` behind a mark such as `"- "`, in lines that stand under its first word; a word longer than a line is left
-    /// whole.
+    /// `text` after a mark such as `"- "`, wrapped with a hanging indent. A word longer than a line is not broken.
     pub(super) fn wrapped(self, mark: &str, text: &str) -> String {
-        // Longer lines are hard to read, however wide the terminal is.
+        // Longer lines are hard to read even on a wide terminal.
         let columns = self.columns.min(100);
         let indent = mark.chars().count();
         let mut lines = mark.to_owned();
@@ -45,27 +44,27 @@ impl Screen {
         lines + "\n"
     }
 
-    /// That columns were left out because a line has no room for them; nothing where none was.
+    /// A sentence about the columns that do not fit into a line; empty if all fit.
     pub(super) fn left_out(self, columns: &[String]) -> String {
         match columns {
             [] => String::new(),
-            some => self.wrapped(
+            columns => self.wrapped(
                 "",
                 &format!(
                     "Left out for want of room: {}. A wider terminal and the files have it.",
-                    some.join(", ")
+                    columns.join(", ")
                 ),
             ),
         }
     }
 
-    /// `text` in lines, in bold where there is colour.
+    /// `text` wrapped into lines, in bold if the screen has colour.
     pub(super) fn bold(self, text: &str) -> String {
         let text = self.wrapped("", text);
         if self.coloured { format!("\u{1b}[1m{}\u{1b}[0m\n", text.trim_end()) } else { text }
     }
 
-    /// A table without a row.
+    /// An empty table in the style of the reports.
     pub(super) fn table(self) -> Table {
         let mut table = Table::new();
         table
@@ -80,7 +79,25 @@ impl Screen {
         table
     }
 
-    /// `text` with what this screen cannot show in its nearest ASCII.
+    /// A table as text; the columns from `first_figures` on are aligned to the right.
+    pub(super) fn listed<Cell: ToString>(
+        self,
+        header: impl IntoIterator<Item: ToString>,
+        rows: impl IntoIterator<Item: IntoIterator<Item = Cell>>,
+        first_figures: usize,
+    ) -> String {
+        let mut table = self.table();
+        table.set_header(header.into_iter().map(|title| title.to_string()));
+        for column in table.column_iter_mut().skip(first_figures) {
+            column.set_cell_alignment(CellAlignment::Right);
+        }
+        for row in rows {
+            table.add_row(row.into_iter().map(|cell| cell.to_string()));
+        }
+        printed(&table)
+    }
+
+    /// `text`, with characters that this screen cannot show replaced by similar ASCII.
     pub(super) fn shown(self, text: String) -> String {
         if self.unicode {
             return text;
@@ -94,7 +111,7 @@ impl Screen {
                 '–' | '−' => out.push('-'),
                 '…' => out.push_str("..."),
                 '·' => out.push('-'),
-                // Of eighths only the larger ones are worth a character.
+                // Bars in eighths: half a character and more becomes a full one.
                 '▏' | '▎' | '▍' => out.push(' '),
                 '▌' | '▋' | '▊' | '▉' | '█' => out.push('#'),
                 c => out.push(c),
@@ -102,6 +119,19 @@ impl Screen {
         }
         out
     }
+}
+
+/// The lines of a table without trailing blanks.
+pub(super) fn printed(table: &Table) -> String {
+    table.lines().map(|line| format!("{}\n", line.trim_end())).collect()
+}
+
+/// A bar for a share of `length` characters, in steps of an eighth of a character.
+pub(super) fn bar(share: f64, length: usize) -> String {
+    const EIGHTHS: [&str; 8] = ["", "▏", "▎", "▍", "▌", "▋", "▊", "▉"];
+    // Even the smallest share is visible.
+    let eighths = ((share.clamp(0.0, 1.0) * 8.0 * length as f64).round() as usize).max(1);
+    "█".repeat(eighths / 8) + EIGHTHS[eighths % 8]
 }
 
 #[cfg(test)]

@@ -1,8 +1,8 @@
-//! What a report is made of: sets of rows. A set holds what was measured under the same conditions and settings, so
-//! that its figures may stand on one line of a plot; two runs, or two placements in one file, are two sets.
+//! The input of a report: sets of rows. A set holds figures measured under the same conditions and settings, which may
+//! be joined by a line in a plot. Two runs, or two placements in one file, are two sets.
 //!
-//! Files of one machine that measured different cells in the same way are joined. Where two files hold the same
-//! cell they are different runs, and figures of different runs are shown side by side, never mixed.
+//! Files of one machine with different cells measured in the same way are joined. If two files hold the same cell they
+//! are different runs, and figures of different runs are shown side by side and never mixed.
 
 mod sides;
 #[cfg(test)]
@@ -10,38 +10,38 @@ mod tests;
 
 use std::collections::BTreeMap;
 
-use super::dated::Dated;
+use super::bench_runs::Dated;
 use super::metric::{RecordFigure, RecordMetric};
 use crate::compare::metric::Metric as Compared;
-use crate::compare::verdict::{headline, lead};
 use crate::record::{
     CellFailure, Comparison, Conditions, CostModel, Crossover, Explanation, Load, Record, Results,
 };
+use crate::verdict::{headline, lead};
 
 pub use sides::side_by_side;
 
-/// What can differ between the records of a run, in the order in which it is told.
+/// The settings that can differ between the records of a run, in the order of [`SETTING_NAMES`].
 pub type Settings = [String; 9];
 
-/// One path in one cell, whoever measured it.
+/// The figures of one path in one cell, from `copycost run` or Criterion.
 #[derive(Debug, Clone)]
 pub struct SetRow {
-    /// The send path.
+    /// The name of the send path.
     pub path: String,
     /// The message's size in bytes.
     pub size: usize,
-    /// The clients.
+    /// The number of clients.
     pub clients: usize,
-    /// What `copycost run` wrote; Criterion has no such thing.
+    /// The record of `copycost run`; `None` for Criterion.
     pub record: Option<Record>,
-    /// Figures that no record holds.
+    /// Figures that do not come from the record, or that extend it by an interval.
     pub figures: BTreeMap<RecordMetric, RecordFigure>,
-    /// When each of them was measured, where that is known.
+    /// The dates of Criterion's figures, as far as they are known.
     pub measured: BTreeMap<RecordMetric, Dated>,
 }
 
 impl SetRow {
-    /// The figure, from the record or beside it.
+    /// The figure for a metric; `None` if it was not measured.
     pub fn figure(&self, metric: RecordMetric) -> Option<RecordFigure> {
         self.figures.get(&metric).copied().or_else(|| metric.of(self.record.as_ref()?))
     }
@@ -50,45 +50,45 @@ impl SetRow {
 /// Rows measured under the same conditions and settings.
 #[derive(Debug, Clone, Default)]
 pub struct RecordSet {
-    /// What tells it from the other sets; empty where there is only one.
+    /// The name that distinguishes the set from the others; empty if there is only one.
     pub label: String,
-    /// Why its figures do not stand on one line with those of the first set, where their conditions differ.
+    /// A sentence about the conditions in which the set differs from the first one; `None` if they are the same.
     pub differs: Option<String>,
-    /// The files it was read from.
+    /// The names of the files of the set.
     pub files: Vec<String>,
-    /// Where it was measured; `None` for Criterion, which does not say.
+    /// The conditions of the measurement; `None` for Criterion, which does not record them.
     pub conditions: Option<Conditions>,
-    /// How it was measured.
+    /// The values of the settings, which are the same for all rows.
     pub settings: Settings,
-    /// What was measured.
+    /// The measured paths and cells.
     pub rows: Vec<SetRow>,
-    /// What could not be.
+    /// The cells that could not be measured.
     pub failures: Vec<CellFailure>,
-    /// Paths beside the reference path.
+    /// The comparisons of paths with the reference path.
     pub comparisons: Vec<Comparison>,
-    /// Sizes from which one path beats another.
+    /// The sizes from which one path beats another.
     pub crossovers: Vec<Crossover>,
-    /// Where the CPU time of paths goes.
+    /// The CPU time of paths by class, from `copycost explain`.
     pub explanations: Vec<Explanation>,
-    /// Cost models.
+    /// The cost models, from `copycost predict`.
     pub models: Vec<CostModel>,
-    /// The answer in one sentence, of each run that is joined here.
+    /// The answer of each run in the set, in one sentence.
     pub answers: Vec<String>,
-    /// The answer, in sentences.
+    /// The verdict, as sentences.
     pub verdict: Vec<String>,
-    /// The load for which a reader wants cores.
+    /// The load for which the user wants the number of cores.
     pub load: Option<Load>,
-    /// The command lines that measured it.
+    /// The command lines of the runs in the set.
     pub commands: Vec<String>,
 }
 
 impl RecordSet {
-    /// The row of a path in a cell.
+    /// The row of a path in a cell; `None` if it was not measured.
     pub fn row(&self, path: &str, size: usize, clients: usize) -> Option<&SetRow> {
         self.rows.iter().find(|row| (row.path.as_str(), row.size, row.clients) == (path, size, clients))
     }
 
-    /// The paths, in the order of the list of all paths; those of a later version follow.
+    /// The paths in the order of the list of all paths. Paths of a later version come last.
     pub fn paths(&self) -> Vec<&str> {
         let mut paths: Vec<&str> = Vec::new();
         for row in &self.rows {
@@ -100,7 +100,7 @@ impl RecordSet {
         paths
     }
 
-    /// The message sizes, ascending.
+    /// The message sizes in bytes, ascending.
     pub fn sizes(&self) -> Vec<usize> {
         ascending(self.rows.iter().map(|row| row.size))
     }
@@ -110,12 +110,12 @@ impl RecordSet {
         ascending(self.rows.iter().map(|row| row.clients))
     }
 
-    /// How many hosts receive; `None` where nothing was measured, or Criterion did.
+    /// The number of client hosts; `None` if the set has no record.
     pub fn client_hosts(&self) -> Option<usize> {
         self.rows.iter().find_map(|row| row.record.as_ref()).map(|record| record.client_hosts)
     }
 
-    /// The cells, by clients and then size.
+    /// The cells as (size, clients), ordered by clients and then size.
     pub fn cells(&self) -> Vec<(usize, usize)> {
         let mut cells: Vec<_> = self.rows.iter().map(|row| (row.clients, row.size)).collect();
         cells.sort_unstable();
@@ -124,14 +124,14 @@ impl RecordSet {
     }
 }
 
-/// A path's place among all paths; its colour and its marker follow from it. Another build of it or another offset has the
-/// colour of the path.
+/// The index of a path in the list of all paths, which determines its colour and its marker. Other builds and other
+/// offsets of a path have the same index.
 pub fn place(path: &str) -> usize {
     let path = path.split('@').next().unwrap_or(path);
     copycost::send::ALL.iter().position(|known| known.name == path).unwrap_or(copycost::send::ALL.len())
 }
 
-/// The sets of one file: its records, parted by their settings.
+/// The sets of one file: its records, grouped by their settings.
 pub fn of_results(file: &str, results: &Results) -> Vec<RecordSet> {
     let mut sets: Vec<RecordSet> = Vec::new();
     for record in &results.records {
@@ -157,8 +157,8 @@ pub fn of_results(file: &str, results: &Results) -> Vec<RecordSet> {
         set.conditions = Some(results.conditions.clone());
         set.commands = vec![command_line(&results.conditions.command)];
     }
-    // Comparisons and failures do not say their settings, but for the number of hosts; a run has one of each, and it is
-    // its first.
+    // Of their settings, comparisons and failures record only the number of hosts. So they go to the first set with
+    // that number.
     let place = |sets: &[RecordSet], hosts: usize| {
         sets.iter().position(|set| set.client_hosts() == Some(hosts)).unwrap_or_default()
     };
@@ -177,7 +177,7 @@ pub fn of_results(file: &str, results: &Results) -> Vec<RecordSet> {
     sets[0].explanations.clone_from(&results.explanations);
     sets[0].models.clone_from(&results.models);
     sets[0].verdict.clone_from(&results.verdict);
-    // Files of a version that kept none have what it is drawn from.
+    // Files of an older version have no answer, but the data to derive it from.
     sets[0].answers.extend(results.answer.clone().or_else(|| headline(results)));
     sets.iter_mut().for_each(|set| set.load = results.load());
     sets.iter_mut().for_each(RecordSet::add_intervals);
@@ -185,24 +185,25 @@ pub fn of_results(file: &str, results: &Results) -> Vec<RecordSet> {
 }
 
 impl RecordSet {
-    /// By what its paths are ranked first.
+    /// The first metric by which the paths are ranked.
     pub fn lead(&self) -> Compared {
         lead(self.rows.iter().filter_map(|row| row.record.as_ref()))
     }
 
-    /// A record has no interval of its own. Its comparison has: that of its ratio, which is laid on the reference.
+    /// Adds intervals to figures. A record has none itself, but its comparison has an interval of the ratio, which is
+    /// multiplied by the figure of the reference.
     fn add_intervals(&mut self) {
         for comparison in &self.comparisons {
-            // In the lab the demand of both ends has the relay's in it, and no figure of a record has.
-            let metric = match comparison.metric.parse() {
-                Ok(compared @ (Compared::Throughput | Compared::SenderDemand)) => {
-                    RecordMetric::from(compared)
+            // In the lab the demand of both ends includes that of the relay, which no figure of a record does.
+            let metric = match comparison.metric.known() {
+                Some(compared @ (Compared::Throughput | Compared::SenderDemand)) => {
+                    RecordMetric::from(*compared)
                 }
                 _ => continue,
             };
             let (size, clients) = (comparison.size, comparison.clients);
             let of = |path: &str| self.row(path, size, clients)?.figure(metric);
-            let (Some(own), Some(reference)) = (of(&comparison.path), of(&comparison.reference)) else {
+            let (Some(figure), Some(reference)) = (of(&comparison.path), of(&comparison.reference)) else {
                 continue;
             };
             let Some((low, high)) = comparison.low.zip(comparison.high) else { continue };
@@ -211,13 +212,13 @@ impl RecordSet {
                 (row.path.as_str(), row.size, row.clients) == (comparison.path.as_str(), size, clients)
             });
             if let Some(row) = row {
-                row.figures.insert(metric, RecordFigure { interval, ..own });
+                row.figures.insert(metric, RecordFigure { interval, ..figure });
             }
         }
     }
 }
 
-/// The words of [`Settings`], for a sentence.
+/// The names of the [`Settings`].
 pub const SETTING_NAMES: [&str; 9] = [
     "transport",
     "placement",
@@ -251,14 +252,14 @@ fn settings(record: &Record) -> Settings {
     .map(Clone::clone)
 }
 
-/// As a shell takes it.
-fn command_line(words: &[String]) -> String {
+/// The command line with quotes for a shell.
+fn command_line(arguments: &[String]) -> String {
     let harmless = |c: char| c.is_ascii_alphanumeric() || "-_./=:,@%+".contains(c);
-    let quoted = |word: &String| match !word.is_empty() && word.chars().all(harmless) {
-        true => word.clone(),
-        false => format!("'{}'", word.replace('\'', r"'\''")),
+    let quoted = |argument: &String| match !argument.is_empty() && argument.chars().all(harmless) {
+        true => argument.clone(),
+        false => format!("'{}'", argument.replace('\'', r"'\''")),
     };
-    words.iter().map(quoted).collect::<Vec<_>>().join(" ")
+    arguments.iter().map(quoted).collect::<Vec<_>>().join(" ")
 }
 
 fn ascending(values: impl Iterator<Item = usize>) -> Vec<usize> {

@@ -2,14 +2,12 @@
 
 use std::collections::BTreeSet;
 
-use comfy_table::{CellAlignment, Table};
-
 use super::screen::Screen;
 use super::set::{of_results, side_by_side};
 use crate::record::{LatencyRecord, Record, Results};
 use copycost::units::{ByteSize, significant};
 
-/// `results` with every figure, one table a subject.
+/// `results` with every figure, one table per subject.
 pub(super) fn wide(results: &Results, screen: Screen) -> String {
     let of = |header: &[&str], row: fn(&Record) -> [String; 6]| {
         cells(results, screen, header, results.records.iter().map(row))
@@ -98,13 +96,9 @@ pub(super) fn wide(results: &Results, screen: Screen) -> String {
     format!("{main}\n{cpu}\n{wire}\n{latency}\n{counters}\n{hosts}{missing}")
 }
 
-/// How even the client hosts were, and what each had; nothing where one received.
+/// The figures of each client host and their fairness; empty without several hosts.
 fn of_hosts(results: &Results, screen: Screen) -> String {
-    let mut table = screen.table();
-    table.set_header(["path", "size", "clients", "client host", "GB/s", "share %", "recv", "p50 µs", "p99"]);
-    for column in table.column_iter_mut().skip(4) {
-        column.set_cell_alignment(CellAlignment::Right);
-    }
+    let mut rows: Vec<Vec<String>> = Vec::new();
     for record in &results.records {
         let Some(hosts) = &record.hosts else { continue };
         let cell = |name: String| {
@@ -121,7 +115,9 @@ fn of_hosts(results: &Results, screen: Screen) -> String {
                 latency(|latency| latency.p50),
                 latency(|latency| latency.p99),
             ];
-            table.add_row(cell(format!("{} (rank {})", host.host, host.rank)).into_iter().chain(figures));
+            rows.push(
+                cell(format!("{} (rank {})", host.host, host.rank)).into_iter().chain(figures).collect(),
+            );
         }
         let even = format!(
             "{} hosts: Jain {}, least {}",
@@ -130,12 +126,13 @@ fn of_hosts(results: &Results, screen: Screen) -> String {
             maybe(hosts.fairness_min_over_max)
         );
         let rate = significant(record.throughput_bytes_per_second / 1e9);
-        table.add_row(cell(even).into_iter().chain([rate, "100".to_owned()]));
+        rows.push(cell(even).into_iter().chain([rate, "100".to_owned()]).collect());
     }
-    if table.is_empty() { String::new() } else { format!("{}\n\n", trimmed(&table)) }
+    let header = ["path", "size", "clients", "client host", "GB/s", "share %", "recv", "p50 µs", "p99"];
+    if rows.is_empty() { String::new() } else { format!("{}\n", screen.listed(header, rows, 4)) }
 }
 
-/// What a path with several ways chose in each cell.
+/// The decisions of adaptive paths in each cell.
 fn decided(results: &Results) -> String {
     let line = |record: &Record| {
         let decisions = record.ledger.as_ref()?.decisions?;
@@ -145,7 +142,7 @@ fn decided(results: &Results) -> String {
     results.records.iter().filter_map(line).collect()
 }
 
-/// Why figures are missing, each reason once.
+/// The reasons for missing figures, each once.
 fn reasons(results: &Results) -> String {
     let mut lines = BTreeSet::new();
     for record in &results.records {
@@ -160,7 +157,7 @@ fn reasons(results: &Results) -> String {
     lines.into_iter().collect()
 }
 
-/// A table whose rows begin with the path and the cell. Numbers stand to the right.
+/// A table whose rows begin with the path and the cell. Numbers are aligned to the right.
 fn cells<const N: usize>(
     results: &Results,
     screen: Screen,
@@ -170,16 +167,11 @@ fn cells<const N: usize>(
     if results.records.is_empty() {
         return String::new();
     }
-    let mut table = screen.table();
-    table.set_header(header.to_vec());
-    for column in table.column_iter_mut().skip(1) {
-        column.set_cell_alignment(CellAlignment::Right);
-    }
-    for (record, row) in results.records.iter().zip(rows) {
+    let rows = results.records.iter().zip(rows).map(|(record, row)| {
         let cell = [record.path.clone(), ByteSize(record.size).to_string(), record.clients.to_string()];
-        table.add_row(cell.into_iter().chain(row));
-    }
-    format!("{}\n", trimmed(&table))
+        cell.into_iter().chain(row)
+    });
+    screen.listed(header, rows, 1)
 }
 
 fn unknown() -> String {
@@ -190,17 +182,7 @@ fn maybe(value: Option<f64>) -> String {
     value.map_or_else(unknown, significant)
 }
 
-/// A name under `title`, whether it is to be had, and what it is: one line each.
+/// A table of names under `title`, with their availability and a description, one row each.
 pub fn list(title: &str, rows: &[[String; 3]], screen: Screen) -> String {
-    let mut table = screen.table();
-    table.set_header([title, "here", "what it does"]);
-    for row in rows {
-        table.add_row(row);
-    }
-    format!("{}\n", trimmed(&table))
-}
-
-/// Without the blanks at the ends of the lines.
-pub(super) fn trimmed(table: &Table) -> String {
-    table.lines().map(|line| line.trim_end().to_owned()).collect::<Vec<_>>().join("\n")
+    screen.listed([title, "here", "what it does"], rows, usize::MAX)
 }

@@ -1,16 +1,15 @@
-//! The report for a terminal: the answer, a line a row with a bar for each value, the comparisons, and what was not shown.
+//! The report for a terminal: the answer, a table with bars, the comparisons, and remarks.
 
 use comfy_table::{Cell, CellAlignment, Color};
 
 use super::metric::RecordMetric;
-use super::screen::Screen;
+use super::screen::{Screen, bar, printed};
 use super::set::{RecordSet, SetRow, place};
-use super::table::trimmed;
 use super::{conditions, cores, dated, explained, modelled, paired, verdict};
 use crate::record::{Record, offsets_asked_for};
 use copycost::units::{ByteSize, Rate, significant};
 
-/// Nearest to the report's colours among those that every terminal has.
+/// The colours of series: those of the HTML report, approximated by the standard colours of terminals.
 const COLOURS: [Color; super::plot::ink::SERIES] = [
     Color::Blue,
     Color::Red,
@@ -28,12 +27,12 @@ const COLOURS: [Color; super::plot::ink::SERIES] = [
     Color::White,
 ];
 
-/// Characters of a bar of throughput in a line of 100.
+/// The length of a throughput bar in a line of 100 columns, in characters.
 const BAR: usize = 8;
-/// Likewise of the other bars.
+/// The length of the other bars.
 const SHORT_BAR: usize = 5;
 
-/// Everything that fits.
+/// The report of all sets, fitted to the screen.
 pub fn report(sets: &[RecordSet], screen: Screen) -> String {
     sets.iter().map(|set| one(set, screen)).collect::<Vec<_>>().join("\n")
 }
@@ -75,7 +74,7 @@ fn one(set: &RecordSet, screen: Screen) -> String {
     text + &measured(set, screen)
 }
 
-/// Where it was measured, in two lines; nothing where the verdict has it.
+/// The settings and the machine, in two lines; empty if the verdict names them.
 fn measured(set: &RecordSet, screen: Screen) -> String {
     if set.verdict.iter().any(|sentence| sentence.starts_with("Measured by copycost")) {
         return String::new();
@@ -114,48 +113,48 @@ fn measured(set: &RecordSet, screen: Screen) -> String {
     text
 }
 
-/// Why it is not known what limited some rows, each reason once.
+/// The reasons why the limiter of some rows is unknown, each once.
 fn unknown_limiters(set: &RecordSet) -> Vec<String> {
     let mut reasons: Vec<String> = Vec::new();
     for record in set.rows.iter().filter_map(|row| row.record.as_ref()) {
         let Some(reason) = record.limiter.strip_prefix("unknown: ") else { continue };
         let reason = format!("limiter unknown: {reason}");
-        // Reasons that differ in a figure are one.
-        let words = |text: &str| text.replace(|c: char| c.is_ascii_digit() || c == '.', "");
-        if !reasons.iter().any(|known| words(known) == words(&reason)) {
+        // Reasons that differ only in numbers count as one.
+        let without_numbers = |text: &str| text.replace(|c: char| c.is_ascii_digit() || c == '.', "");
+        if !reasons.iter().any(|known| without_numbers(known) == without_numbers(&reason)) {
             reasons.push(reason);
         }
     }
     reasons
 }
 
-/// A column: its header, its words, and whether they stand to the right.
+/// A column of the table.
 struct Column {
     header: String,
-    words: Vec<String>,
-    /// The same without bars; empty where there are none.
+    cells: Vec<String>,
+    /// The cells without bars; empty if the column has none.
     bare: Vec<String>,
     right: bool,
     coloured: bool,
 }
 
 impl Column {
-    /// Columns that it takes, one blank on each side.
+    /// The width of the column, with one blank on each side.
     fn width(&self) -> usize {
-        let words = self.words.iter().map(|word| word.chars().count());
-        2 + words.chain([self.header.chars().count()]).max().unwrap_or(0)
+        let cells = self.cells.iter().map(|cell| cell.chars().count());
+        2 + cells.chain([self.header.chars().count()]).max().unwrap_or(0)
     }
 
-    fn without_bars(&mut self) {
+    fn drop_bars(&mut self) {
         if !self.bare.is_empty() {
-            self.words = std::mem::take(&mut self.bare);
+            self.cells = std::mem::take(&mut self.bare);
             self.right = true;
         }
     }
 }
 
-/// What a narrow screen does without, in this order: a bar, or a column.
-const SACRIFICES: [(&str, bool); 6] = [
+/// What a narrow screen omits, in this order: the whole column (true) or only its bars (false).
+const OMISSIONS: [(&str, bool); 6] = [
     ("sw/msg", true),
     ("ns/KiB send", false),
     ("recv", true),
@@ -164,12 +163,12 @@ const SACRIFICES: [(&str, bool); 6] = [
     ("clients", true),
 ];
 
-/// Leaves out what `columns` are too few for; says what.
+/// Omits bars and columns until the table fits into `columns`. Returns the headers of omitted columns.
 fn fitted(mut all: Vec<Column>, columns: usize) -> (Vec<Column>, Vec<String>) {
     let mut left_out = Vec::new();
     let width = |all: &[Column]| all.iter().map(Column::width).sum::<usize>();
-    for (header, whole) in SACRIFICES {
-        // A table that fills the line to its last column is wrapped.
+    for (header, whole) in OMISSIONS {
+        // A table that fills the last column of the line would be wrapped.
         if width(&all) < columns {
             break;
         }
@@ -177,23 +176,23 @@ fn fitted(mut all: Vec<Column>, columns: usize) -> (Vec<Column>, Vec<String>) {
         if whole {
             left_out.push(all.remove(place).header);
         } else {
-            all[place].without_bars();
+            all[place].drop_bars();
         }
     }
     (all, left_out)
 }
 
-/// The table, and the columns that it has no room for.
+/// The table, and the headers of the columns that do not fit.
 fn rows(set: &RecordSet, screen: Screen) -> (String, Vec<String>) {
-    let words = |of: &dyn Fn(&SetRow) -> String| set.rows.iter().map(of).collect::<Vec<_>>();
+    let cells = |of: &dyn Fn(&SetRow) -> String| set.rows.iter().map(of).collect::<Vec<_>>();
     let column = |header: &str, of: &dyn Fn(&SetRow) -> String, right| Column {
         header: header.to_owned(),
-        words: words(of),
+        cells: cells(of),
         bare: Vec::new(),
         right,
         coloured: false,
     };
-    // A wide screen has longer bars.
+    // A wide screen gets longer bars.
     let more = screen.columns.saturating_sub(100) / 3;
     let mut columns = vec![
         Column { coloured: true, ..column("path", &|row| row.path.clone(), false) },
@@ -235,58 +234,50 @@ fn table(set: &RecordSet, columns: &[Column], screen: Screen) -> String {
     }
     for (number, row) in set.rows.iter().enumerate() {
         let cell = |column: &Column| {
-            let cell = Cell::new(&column.words[number]);
+            let cell = Cell::new(&column.cells[number]);
             if column.coloured { cell.fg(COLOURS[place(&row.path) % COLOURS.len()]) } else { cell }
         };
         table.add_row(columns.iter().map(cell).collect::<Vec<_>>());
     }
-    format!("{}\n", trimmed(&table))
+    printed(&table)
 }
 
-/// Figures to the right and then their bars, which all begin in one column.
+/// A column of figures, aligned to the right, each followed by a bar.
 fn barred(
     header: &str,
     set: &RecordSet,
     metric: RecordMetric,
     length: usize,
-    say: fn(f64) -> String,
+    format: fn(f64) -> String,
 ) -> Column {
     let values: Vec<_> = set.rows.iter().map(|row| row.figure(metric).map(|figure| figure.value)).collect();
     let most = values.iter().flatten().copied().fold(0.0, f64::max);
-    let figures: Vec<_> = values.iter().map(|value| value.map_or_else(|| "-".to_owned(), say)).collect();
+    let figures: Vec<_> = values.iter().map(|value| value.map_or_else(|| "-".to_owned(), format)).collect();
     let width = figures.iter().map(|figure| figure.chars().count()).max().unwrap_or(0);
-    let word = |(figure, value): (&String, &Option<f64>)| {
+    let cell = |(figure, value): (&String, &Option<f64>)| {
         let bar = value.map_or_else(String::new, |value| bar(value / most, length));
         format!("{figure:>width$} {bar:length$}")
     };
     Column {
         header: header.to_owned(),
-        words: figures.iter().zip(&values).map(word).collect(),
+        cells: figures.iter().zip(&values).map(cell).collect(),
         bare: figures.clone(),
         right: false,
         coloured: true,
     }
 }
 
-/// A share of `length` characters, in eighths of a character.
-pub(super) fn bar(share: f64, length: usize) -> String {
-    const EIGHTHS: [&str; 8] = ["", "▏", "▎", "▍", "▌", "▋", "▊", "▉"];
-    // What is there at all is seen.
-    let eighths = ((share.clamp(0.0, 1.0) * 8.0 * length as f64).round() as usize).max(1);
-    "█".repeat(eighths / 8) + EIGHTHS[eighths % 8]
-}
-
 fn value(row: &SetRow, metric: RecordMetric) -> String {
     row.figure(metric).map_or_else(|| "-".to_owned(), |figure| significant(figure.value))
 }
 
-/// The word; the reason for "unknown" stands below the table.
+/// The limiter without its reason; reasons for "unknown" are listed below the table.
 fn limiter(row: &SetRow) -> String {
     let limiter = row.record.as_ref().map_or("", |record| record.limiter.as_str());
     limiter.split(':').next().unwrap_or_default().to_owned()
 }
 
-/// Of the sends that asked for zero copy, the share that was copied; and where not all asked, the share that did.
+/// The copied share of the sends that requested zero copy, and the share of such sends if not all requested it.
 fn copied(row: &SetRow) -> String {
     let Some(Record { ledger: Some(ledger), .. }) = &row.record else { return String::new() };
     let by_choice = ledger.plain.saturating_add(ledger.fallbacks);
@@ -296,7 +287,7 @@ fn copied(row: &SetRow) -> String {
         percent => format!("{percent:.0} %"),
     };
     match ledger.completed {
-        // What was copied by choice or by need was copied, and nobody had to say so.
+        // Without completions, sends that copied by choice or as a fallback were all copied.
         0 if by_choice > 0 => "100 %".to_owned(),
         0 => "unknown".to_owned(),
         _ if ledger.doubtful > 0 => "unknown".to_owned(),
@@ -320,7 +311,7 @@ mod tests {
     use crate::report::set::of_results;
 
     #[test]
-    fn the_share_that_was_copied_is_of_what_asked() {
+    fn the_copied_share_is_of_the_sends_that_requested_zero_copy() {
         let mut row = of_results("", &full()).remove(0).rows.remove(0);
         let mut of = |completed, copied, plain| {
             let record = row.record.as_mut().unwrap();

@@ -1,4 +1,4 @@
-//! What is written, on fixed records.
+//! The output of every format for fixed records.
 
 use super::fixture::{counted, few, full, of_hosts};
 use super::set::{of_results, side_by_side};
@@ -11,7 +11,7 @@ fn narrow(text: &str) {
     assert!(text.lines().all(|line| line.chars().count() <= 100), "{text}");
 }
 
-/// The page without what is inside its plots, which has a test of its own.
+/// The page without the contents of its plots, which have their own test.
 fn without_plots(page: &str) -> String {
     let mut parts = page.split("<svg");
     let mut text = parts.next().unwrap_or_default().to_owned();
@@ -27,7 +27,7 @@ fn without_plots(page: &str) -> String {
         .replace("<p", "\n<p")
 }
 
-/// What came from a file and would be markup if it were not escaped.
+/// Text from a file that would be markup without escaping.
 const HOSTILE: &str = "</script><script>alert(1)</script><img src=x onerror=alert(1)>\"'&`|\u{1b}[31m\n# *x*";
 
 fn hostile() -> Results {
@@ -50,9 +50,10 @@ fn hostile() -> Results {
         record.cpu.missing = [("system".to_owned(), HOSTILE.to_owned())].into();
     }
     for comparison in &mut results.comparisons {
-        for text in [&mut comparison.path, &mut comparison.reference, &mut comparison.word] {
+        for text in [&mut comparison.path, &mut comparison.reference] {
             *text = HOSTILE.to_owned();
         }
+        comparison.word = HOSTILE.into();
         comparison.note = Some(HOSTILE.to_owned());
     }
     results.crossovers[0].path = HOSTILE.to_owned();
@@ -153,7 +154,7 @@ fn what_a_file_says_is_never_markup() {
         assert!(!page.contains(markup), "{markup}");
     }
     let text = Format::Markdown.write(&hostile());
-    // What stands between fences is code, and each fence is longer than what the code has of its kind.
+    // Text between fences is code, and each fence is longer than any run of backticks inside.
     let (text, code) = text.split_once("```sh\n").unwrap();
     assert_eq!(code.matches("```").count(), 1, "{code}");
     assert!(!text.contains("<script") && !text.contains("<img") && !text.contains('\u{1b}'), "{text}");
@@ -171,7 +172,7 @@ fn what_a_file_says_is_never_markup() {
 #[test]
 fn the_page_asks_for_nothing() {
     for results in [full(), few(), hostile()] {
-        // A link is followed by its reader, and by nobody else.
+        // A browser follows a link only when the reader clicks on it.
         let link = format!("href=\"{}/", env!("CARGO_PKG_REPOSITORY"));
         let page = Format::Html.write(&results).replace(&link, "");
         for request in ["src=", "http://", "https://", "@import", "<link rel=\"stylesheet"] {
@@ -202,7 +203,7 @@ fn nonsense_in_a_file_is_written_without_a_panic() {
     }
     for comparison in &mut results.comparisons {
         (comparison.low, comparison.ratio) = (Some(f64::NAN), Some(0.0));
-        comparison.word = "nonsense".repeat(50);
+        comparison.word = "nonsense".repeat(50).as_str().into();
     }
     for format in Format::ALL {
         assert!(!format.write(&results).is_empty());
@@ -239,8 +240,8 @@ fn numbers_of_hosts_lie_on_one_line_and_each_has_its_comparisons() {
     let section = page.split("id=\"hosts\"").nth(1).unwrap().split("</section>").next().unwrap();
     // Throughput and demand, for the one cell.
     assert_eq!(section.matches("<svg").count(), 2, "{section}");
-    for says in ["client hosts", "server's CPU time", "Jain's index", "0.80", "onecopy", "zerocopy"] {
-        assert!(section.contains(says), "{says} in {section}");
+    for part in ["client hosts", "server's CPU time", "Jain's index", "0.80", "onecopy", "zerocopy"] {
+        assert!(section.contains(part), "{part} in {section}");
     }
     assert!(page.contains("rank 1, client host node1"));
     let one = Results { records: results.records[..2].to_vec(), comparisons: Vec::new(), ..results.clone() };

@@ -1,11 +1,10 @@
-//! The answer that a report begins with: the run's own verdict, or, where a run has none, what its figures allow to
-//! be said, which is less.
+//! The verdict at the beginning of a report: that of the run, or weaker sentences from the figures if the run has none.
 
 use super::cores;
 use super::metric::RecordMetric;
 use super::set::RecordSet;
 use super::winner;
-use crate::compare::verdict::crossovers;
+use crate::verdict::crossovers;
 use copycost::units::{ByteSize, Rate};
 
 /// The sentences for a set; never empty.
@@ -13,23 +12,24 @@ pub fn sentences(set: &RecordSet) -> Vec<String> {
     if !set.verdict.is_empty() {
         return cores::sentences(set).into_iter().chain(set.verdict.iter().cloned()).collect();
     }
-    let mut said: Vec<String> = set.clients().into_iter().filter_map(|clients| ahead(set, clients)).collect();
-    said.extend(crossovers(&set.crossovers));
-    if said.is_empty() {
+    let mut sentences: Vec<String> =
+        set.clients().into_iter().filter_map(|clients| ahead(set, clients)).collect();
+    sentences.extend(crossovers(&set.crossovers));
+    if sentences.is_empty() {
         return vec!["Nothing was measured.".to_owned()];
     }
     if set.comparisons.is_empty() {
-        said.push(match set.conditions {
+        sentences.push(match set.conditions {
             None => "Not a verdict: Criterion measures one path after the other, and such figures differ by 20 % and \
                      more on a shared machine. `copycost run` interleaves them."
                 .to_owned(),
             Some(_) => "Not a verdict: these results hold no comparison with intervals.".to_owned(),
         });
     }
-    said
+    sentences
 }
 
-/// Which path is ahead at which sizes.
+/// A sentence about the best path at each size, for one number of clients.
 fn ahead(set: &RecordSet, clients: usize) -> Option<String> {
     let mut parts: Vec<(String, Vec<usize>)> = Vec::new();
     let mut best: Option<(f64, usize)> = None;
@@ -52,20 +52,20 @@ fn ahead(set: &RecordSet, clients: usize) -> Option<String> {
         false => sizes.iter().map(|size| ByteSize(*size).to_string()).collect::<Vec<_>>().join(", "),
     };
     let parts: Vec<_> = parts.iter().map(|(path, at)| format!("{path} is ahead at {}", sizes(at))).collect();
-    let word = if clients == 1 { "client" } else { "clients" };
-    Some(format!("{clients} {word}: {}; the most is {} at {}.", parts.join(", "), Rate(rate), ByteSize(size)))
+    let noun = if clients == 1 { "client" } else { "clients" };
+    Some(format!("{clients} {noun}: {}; the most is {} at {}.", parts.join(", "), Rate(rate), ByteSize(size)))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::compare::verdict;
     use crate::record::{Conditions, Crossover, Results};
     use crate::report::set;
+    use crate::verdict;
 
     #[test]
     fn a_crossover_reads_the_same_with_a_stored_verdict_and_without() {
-        let known = |low, high| Crossover {
+        let crossover = |low, high| Crossover {
             path: "zerocopy".into(),
             against: "onecopy".into(),
             clients: 2,
@@ -83,15 +83,15 @@ mod tests {
             (Some(1024), Some(4096), "from a size between 1 KiB and 4 KiB on"),
             (None, Some(1024), "from 1 KiB on, the smallest size that was sure"),
         ];
-        for (low, high, says) in cases {
+        for (low, high, part) in cases {
             let mut results =
-                Results { crossovers: vec![known(low, high)], ..Results::new(Conditions::default()) };
+                Results { crossovers: vec![crossover(low, high)], ..Results::new(Conditions::default()) };
             let reported =
                 |results: &Results| sentences(&set::of_results("r.json", results).remove(0))[0].clone();
             let without = reported(&results);
             results.verdict = verdict::of(&results);
             assert_eq!(without, reported(&results));
-            assert!(without.contains(says), "{without}");
+            assert!(without.contains(part), "{without}");
         }
     }
 }

@@ -1,23 +1,25 @@
-//! Which path is ahead in a cell, and whether that is shown or only looks so.
+//! The best path in a cell, and whether the intervals prove that it is best.
 
 use super::metric::RecordMetric;
 use super::set::{RecordSet, SetRow};
 use crate::compare::metric::Metric as Compared;
+use crate::record::Named;
 use crate::record::{CANNOT_TELL, Comparison, DELAYS, LIMITED_BY_RELAY};
+use crate::stats::Judgement;
 
-/// The path that is ahead.
+/// The best path of a cell.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Winner<'a> {
-    /// Its name.
+    /// The name of the path.
     pub path: &'a str,
-    /// How many times as good as the next one it is: its throughput for each of the next one's, or the next one's CPU time
-    /// for each of its own; `None` where it is alone.
+    /// The ratio to the second-best path, above 1: of the throughputs, or of the CPU times. `None` if there is no
+    /// other.
     pub lead: Option<f64>,
-    /// Whether intervals show it.
+    /// Whether intervals prove the lead over every other path.
     pub decided: bool,
 }
 
-/// The best path of a cell by the metric that leads, of those that hold no messages back; `None` where none was measured.
+/// The best path of a cell by the set's lead metric. Paths that delay messages are excluded; `None` if none is left.
 pub fn of_cell(set: &RecordSet, size: usize, clients: usize) -> Option<Winner<'_>> {
     let lead_by = set.lead();
     let metric = RecordMetric::from(lead_by);
@@ -34,24 +36,24 @@ pub fn of_cell(set: &RecordSet, size: usize, clients: usize) -> Option<Winner<'_
     let (first, others) = rows.split_first()?;
     let ratio = |second: f64| if metric.more_is_better() { first.1 / second } else { second / first.1 };
     let lead = others.first().map(|second| ratio(second.1)).filter(|lead| lead.is_finite());
-    // Of a sender that was not the limit throughput says nothing, and its CPU time what it always does.
-    let blind = metric == RecordMetric::Throughput
+    // If the sender was not the limiter, throughput does not rank paths. CPU time does so in any case.
+    let inconclusive = metric == RecordMetric::Throughput
         && rows.iter().any(|(row, _)| has_flag(row, CANNOT_TELL) || has_flag(row, LIMITED_BY_RELAY));
     let shown = others.iter().all(|(other, _)| is_better(set, lead_by, first.0, other));
-    Some(Winner { path: &first.0.path, lead, decided: !others.is_empty() && !blind && shown })
+    Some(Winner { path: &first.0.path, lead, decided: !others.is_empty() && !inconclusive && shown })
 }
 
 fn has_flag(row: &SetRow, flag: &str) -> bool {
     row.record.as_ref().is_some_and(|record| record.flags.iter().any(|has| has == flag))
 }
 
-/// Whether an interval shows that `one` is better than `other`: the comparison's word where one of them is the
-/// reference, intervals that do not touch otherwise.
+/// Whether intervals prove that `one` is better than `other`: by the outcome of their comparison if one of them is the
+/// reference, else by intervals that do not overlap.
 fn is_better(set: &RecordSet, compared_by: Compared, one: &SetRow, other: &SetRow) -> bool {
     let metric = RecordMetric::from(compared_by);
-    match (word(set, compared_by, one, other), word(set, compared_by, other, one)) {
-        (Some(word), _) => word == "faster",
-        (None, Some(word)) => word == "slower",
+    match (outcome(set, compared_by, one, other), outcome(set, compared_by, other, one)) {
+        (Some(outcome), _) => outcome.is(Judgement::Faster),
+        (None, Some(outcome)) => outcome.is(Judgement::Slower),
         (None, None) => {
             let interval = |row: &SetRow| row.figure(metric)?.interval;
             let apart = |one: (f64, f64), other: (f64, f64)| match metric.more_is_better() {
@@ -63,26 +65,30 @@ fn is_better(set: &RecordSet, compared_by: Compared, one: &SetRow, other: &SetRo
     }
 }
 
-fn word<'a>(set: &'a RecordSet, by: Compared, path: &'a SetRow, reference: &SetRow) -> Option<&'a str> {
-    let name = by.to_string();
+fn outcome<'a>(
+    set: &'a RecordSet,
+    by: Compared,
+    path: &'a SetRow,
+    reference: &SetRow,
+) -> Option<&'a Named<Judgement>> {
     let found = set.comparisons.iter().find(|c| {
-        (&c.path, c.size, c.clients, &c.metric, &c.reference)
-            == (&path.path, path.size, path.clients, &name, &reference.path)
+        (&c.path, c.size, c.clients, &c.reference) == (&path.path, path.size, path.clients, &reference.path)
+            && c.metric.is(by)
     })?;
-    Some(found.word.as_str())
+    Some(&found.word)
 }
 
-/// A path's comparisons in a cell.
+/// The comparisons of a path in a cell by a metric.
 pub fn compared<'a>(
     set: &'a RecordSet,
     path: &'a str,
     size: usize,
     clients: usize,
-    metric: &'a str,
+    metric: Compared,
 ) -> impl Iterator<Item = &'a Comparison> {
-    set.comparisons.iter().filter(move |c| {
-        (c.path.as_str(), c.size, c.clients, c.metric.as_str()) == (path, size, clients, metric)
-    })
+    set.comparisons
+        .iter()
+        .filter(move |c| (c.path.as_str(), c.size, c.clients) == (path, size, clients) && c.metric.is(metric))
 }
 
 #[cfg(test)]
@@ -92,7 +98,7 @@ mod tests {
     use crate::report::set::of_results;
 
     #[test]
-    fn a_lead_is_decided_where_every_other_path_is_shown_to_be_slower() {
+    fn a_lead_is_decided_if_every_other_path_is_proven_slower() {
         let set = of_results("", &full()).remove(0);
         let of = |size, clients| of_cell(&set, size, clients).unwrap();
         assert_eq!(of(1024, 1), Winner { path: "onecopy", lead: Some(4.0), decided: true });
@@ -111,7 +117,7 @@ mod tests {
     }
 
     #[test]
-    fn nor_does_a_cell_whose_limit_was_not_the_sender() {
+    fn a_cell_not_limited_by_the_sender_decides_nothing() {
         let mut results = full();
         results.records[0].flags.push(CANNOT_TELL.to_owned());
         let set = of_results("", &results).remove(0);

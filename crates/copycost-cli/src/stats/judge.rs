@@ -1,48 +1,48 @@
-//! One word for each cell of a run, with as much caution as their number asks for.
+//! One judgement for each cell of a run, corrected for the number of cells.
 //!
-//! Forty-eight honest 95 % intervals are expected to raise two false alarms. Holm's step-down correction keeps the
-//! probability of any false alarm in the whole run at the given level, and loses less than dividing by the number of
-//! cells would: the clearest cell bears the full division, and each cell found different eases it for the rest.
+//! Forty-eight 95 % intervals of equal paths are expected to give two false alarms. Holm's step-down correction keeps
+//! the probability of any false alarm in the whole run at the given level. It loses less than dividing the level by the
+//! number of cells: only the clearest cell gets the full division, and each cell found different relaxes it for the
+//! rest.
 
 use super::{Estimate, Interval, Pair, Unusable};
-use std::fmt;
-
-/// Ratios nearer to 1 than this count as equal: no user would choose a path for less.
+use copycost::named_enum;
+/// Ratios closer to 1 than this count as equal, because a user would not choose a path for less.
 pub const EQUIVALENT_WITHIN: f64 = 0.02;
 
-/// Which direction of a metric is the good one.
+/// Which direction of a metric is better.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Better {
-    /// Throughput.
+    /// Higher values are better: throughput.
     Higher,
-    /// Service demand, latency, time.
+    /// Lower values are better: CPU time, latency.
     Lower,
 }
 
-/// What is compared: one path against its reference, for one size, client count and metric.
+/// The values of one comparison: a path and its reference, for one size, client count and metric.
 #[derive(Clone, Copy, Debug)]
 pub struct PairedCell<'a> {
-    /// A pair of values for each set-up.
+    /// One pair of values for each set-up.
     pub pairs: &'a [Pair],
-    /// How to read them.
+    /// Whether higher or lower values are better.
     pub better: Better,
 }
 
-/// What a comparison came to.
+/// The result of a comparison.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Judgement {
-    /// The path is better than its reference: the whole interval says so.
+    /// The path is better than its reference: the whole interval lies on that side of 1.
     Faster,
-    /// The path is worse than its reference: the whole interval says so.
+    /// The path is worse than its reference: the whole interval lies on that side of 1.
     Slower,
-    /// The whole interval lies within [`EQUIVALENT_WITHIN`] of 1, be there a difference or not.
+    /// The whole interval lies within [`EQUIVALENT_WITHIN`] of 1, even if it excludes 1.
     Equivalent,
-    /// The interval says none of these, or there is none.
+    /// The interval shows none of these, or there is no interval.
     Undecided,
 }
 
 impl Judgement {
-    /// What `interval` says of a metric of which `better` is the good direction.
+    /// The judgement that `interval` supports, for a metric with this better direction.
     pub fn of(interval: &Interval, better: Better) -> Self {
         if interval.within(EQUIVALENT_WITHIN) {
             Self::Equivalent
@@ -56,32 +56,23 @@ impl Judgement {
     }
 }
 
-impl fmt::Display for Judgement {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(match self {
-            Self::Faster => "faster",
-            Self::Slower => "slower",
-            Self::Equivalent => "equivalent",
-            Self::Undecided => "undecided",
-        })
-    }
-}
+named_enum!(Judgement: Faster = "faster", Slower = "slower", Equivalent = "equivalent", Undecided = "undecided");
 
 /// The outcome of one [`PairedCell`].
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct JudgedCell {
-    /// In a word.
-    pub word: Judgement,
-    /// The evidence, or why there is none; then the word is [`Judgement::Undecided`].
+    /// The judgement of the cell.
+    pub judgement: Judgement,
+    /// The interval of the ratio, or why there is none; the judgement is then [`Judgement::Undecided`].
     pub interval: Result<Interval, Unusable>,
-    /// How many set-ups were given.
+    /// The number of set-ups.
     pub setups: usize,
 }
 
 impl JudgedCell {
-    /// For [`Judgement::Undecided`], a sentence that says why.
+    /// For [`Judgement::Undecided`], a sentence that says why; otherwise `None`.
     pub fn why_undecided(&self) -> Option<String> {
-        if self.word != Judgement::Undecided {
+        if self.judgement != Judgement::Undecided {
             return None;
         }
         Some(match self.interval {
@@ -93,13 +84,13 @@ impl JudgedCell {
     }
 }
 
-/// Judges all cells of a run together, in the order given. `alpha` is the probability of calling any two equal paths
-/// different in the whole run: 0.05 is usual.
+/// Judges all cells of a run together, in the given order. `alpha` is the probability of calling any two equal paths
+/// different in the whole run; 0.05 is usual.
 ///
-/// Intervals take the level at which Holm tested their cell: `alpha`/m for the smallest p-value of m cells, then
-/// `alpha`/(m - 1), …; from the first cell that shows no difference on, its level holds for all the rest. So a cell is
-/// found different exactly if its interval leaves out 1. A cell without an interval counts among the m all the same.
-/// Where `alpha` is not between 0 and 1 the nearest of them holds.
+/// Each interval has the level at which Holm tests its cell: `alpha`/m for the smallest p-value of m cells, then
+/// `alpha`/(m - 1), and so on. From the first cell that shows no difference, its level holds for the rest. So a cell is
+/// found different exactly if its interval excludes 1. A cell without an interval still counts among the m. `alpha` is
+/// clamped to 0 to 1.
 ///
 /// Source: S. Holm, "A simple sequentially rejective multiple test procedure", Scandinavian Journal of Statistics 6
 /// (1979), 65-70.
@@ -112,9 +103,9 @@ pub fn judge(cells: &[PairedCell<'_>], alpha: f64) -> Vec<JudgedCell> {
         .zip(estimates.into_iter().zip(levels))
         .map(|(cell, (estimate, level))| {
             let interval = estimate.map(|estimate| estimate.interval(level));
-            let word =
+            let judgement =
                 interval.map_or(Judgement::Undecided, |interval| Judgement::of(&interval, cell.better));
-            JudgedCell { word, interval, setups: cell.pairs.len() }
+            JudgedCell { judgement, interval, setups: cell.pairs.len() }
         })
         .collect()
 }

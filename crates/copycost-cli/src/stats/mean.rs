@@ -1,22 +1,22 @@
-//! The mean of values over set-ups with Student's interval, for what has no logarithm: a difference, a share of time that
-//! may be none.
+//! The mean of values over set-ups with Student's interval, for values that may be zero or negative: a difference, or a
+//! share of time.
 
 use super::{Unusable, student};
 
-/// A mean over set-ups, in the values' unit.
+/// A mean over set-ups, in the unit of the values.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Mean {
-    /// The mean.
+    /// The mean, in the unit of the values.
     pub mean: f64,
     standard_error: f64,
     setups: usize,
 }
 
 impl Mean {
-    /// Of one value for each set-up.
+    /// The mean of one value for each set-up.
     ///
     /// # Errors
-    /// [`Unusable`] for fewer than two values or one that is not finite.
+    /// [`Unusable`] for fewer than two values, or a value that is not finite.
     pub fn of(values: &[f64]) -> Result<Self, Unusable> {
         if let Some((index, &value)) = values.iter().enumerate().find(|(_, value)| !value.is_finite()) {
             return Err(Unusable::NotFinite { index, value });
@@ -33,7 +33,7 @@ impl Mean {
         Ok(Self { mean, standard_error: (squares / (n - 1.0) / n).sqrt(), setups })
     }
 
-    /// The two-sided p-value of "it is 0". Values that are all 0 say nothing against it.
+    /// The two-sided p-value of "the mean is 0"; 1 if the mean is 0.
     pub fn p_value(&self) -> f64 {
         match self.mean == 0.0 {
             true => 1.0,
@@ -41,7 +41,7 @@ impl Mean {
         }
     }
 
-    /// The interval that misses the true mean with probability `alpha`.
+    /// The interval (low, high) that misses the true mean with probability `alpha`.
     pub fn interval(&self, alpha: f64) -> (f64, f64) {
         let reach = student::two_sided_quantile(alpha, self.setups - 1) * self.standard_error;
         (self.mean - reach, self.mean + reach)

@@ -1,25 +1,25 @@
 //! Median and spread of plain values.
 //!
-//! For what is shown rather than decided (a cell's typical value, how restless it was): one turn that a neighbour's
-//! build trampled moves a mean and a standard deviation, but hardly these two.
+//! They describe values that are shown rather than tested, such as a cell's typical value and its noise. One disturbed
+//! turn moves a mean and a standard deviation, but hardly these two.
 
 use super::Unusable;
 
-/// The median of some values and their median absolute deviation from it, both in the values' unit.
+/// The median of values and their median absolute deviation from it, both in the unit of the values.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Middle {
-    /// The value in the middle, or half-way between the middle two.
+    /// The middle value, or the mean of the two middle values.
     pub median: f64,
-    /// The median distance from the median: half of the values lie within it. For normal values 1.4826 of it are a
-    /// standard deviation (Rousseeuw & Croux, "Alternatives to the median absolute deviation", JASA 88, 1993).
+    /// The median distance from the median: half of the values lie within it. For normal values the standard deviation
+    /// is 1.4826 times as large (Rousseeuw & Croux, "Alternatives to the median absolute deviation", JASA 88, 1993).
     pub deviation: f64,
 }
 
 impl Middle {
-    /// Of at least one value, in any order; zero and negative ones too.
+    /// The median and deviation of at least one value, in any order. Values may be zero or negative.
     ///
     /// # Errors
-    /// [`Unusable::NoSetup`] without a value, [`Unusable::NotFinite`] for NaN or an infinite one.
+    /// [`Unusable::NoSetup`] without values, [`Unusable::NotFinite`] for NaN or an infinite value.
     pub fn of(values: &[f64]) -> Result<Self, Unusable> {
         if let Some((index, &value)) = values.iter().enumerate().find(|(_, value)| !value.is_finite()) {
             return Err(Unusable::NotFinite { index, value });
@@ -30,7 +30,8 @@ impl Middle {
         Ok(Self { median: around, deviation })
     }
 
-    /// The deviation as a share of the median: 0.05 is "half of the values lie within 5 %". `None` where the median is 0.
+    /// The deviation as a share of the median: 0.05 means that half of the values lie within 5 %. `None` if the median
+    /// is 0.
     pub fn relative(&self) -> Option<f64> {
         let share = (self.deviation / self.median).abs();
         share.is_finite().then_some(share)
@@ -60,7 +61,7 @@ mod tests {
     }
 
     #[test]
-    fn what_has_no_middle_is_an_error() {
+    fn values_without_a_median_are_an_error() {
         assert_eq!(Middle::of(&[]), Err(Unusable::NoSetup));
         assert!(matches!(Middle::of(&[1.0, f64::NAN]), Err(Unusable::NotFinite { index: 1, .. })));
         assert!(matches!(Middle::of(&[f64::INFINITY]), Err(Unusable::NotFinite { index: 0, .. })));

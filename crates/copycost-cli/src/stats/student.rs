@@ -1,11 +1,11 @@
 //! Student's t distribution, two-sided, for whole degrees of freedom.
 //!
-//! Sixty lines instead of a crate: the current `statrs` needs a newer compiler than this crate does, and the quantile of
-//! the last one that does not is off in the tails that Holm's correction asks for (1 degree of freedom below 1e-7).
-//! Here the quantile is the inverse of the very function that yields p, so a p-value and an interval never disagree.
+//! This replaces the crate `statrs`: its current version needs a newer compiler than this crate, and the quantile of
+//! older versions is wrong in the tails that Holm's correction needs (1 degree of freedom below 1e-7). Here the
+//! quantile inverts the function that gives p, so a p-value and an interval always agree.
 
-/// More degrees of freedom are counted as so many: the quantiles differ from those of the normal distribution by a few
-/// millionths by then, and [`fraction`] would need more steps than it takes.
+/// The limit of degrees of freedom; more count as this many. The quantiles then differ from those of the normal
+/// distribution by a few millionths, and [`fraction`] would need more steps than it has.
 const MOST_DEGREES: usize = 1 << 20;
 
 /// The probability that |T| exceeds |`t`| with `df` degrees of freedom (at least 1): the regularised incomplete beta
@@ -21,7 +21,7 @@ pub(super) fn two_sided_p(t: f64, df: usize) -> f64 {
     let (ln_x, ln_rest) = (-ratio.ln_1p(), -ratio.recip().ln_1p());
     let front = (n / 2.0 * ln_x + 0.5 * ln_rest - ln_beta_half(df)).exp();
     let (x, rest) = (ln_x.exp(), ln_rest.exp());
-    // The fraction converges fast below the mean of the distribution; above it I(a, b)(x) = 1 - I(b, a)(1 - x).
+    // The fraction converges fast below the mean of the distribution. Above it, use I(a, b)(x) = 1 - I(b, a)(1 - x).
     let p = if x < (n / 2.0 + 1.0) / (n / 2.0 + 2.5) {
         front / (n / 2.0) * fraction(n / 2.0, 0.5, x)
     } else {
@@ -30,8 +30,8 @@ pub(super) fn two_sided_p(t: f64, df: usize) -> f64 {
     p.clamp(0.0, 1.0)
 }
 
-/// The t that |T| exceeds with probability `alpha`: for 0.05 and 7 degrees of freedom 2.365. From 1 on it is 0; below
-/// the smallest positive number it stays finite.
+/// The t that |T| exceeds with probability `alpha`: 2.365 for 0.05 and 7 degrees of freedom. It is 0 for `alpha` of 1
+/// or more, and finite for `alpha` of 0.
 pub fn two_sided_quantile(alpha: f64, df: usize) -> f64 {
     if alpha >= 1.0 {
         return 0.0;
@@ -41,7 +41,7 @@ pub fn two_sided_quantile(alpha: f64, df: usize) -> f64 {
         high *= 2.0;
     }
     let mut low = if high > 1.0 { high / 2.0 } else { 0.0 };
-    // Each step halves the gap, so 60 reach the last bit of `high`.
+    // Each step halves the gap, so 60 steps reach the last bit of `high`.
     for _ in 0..60 {
         let middle = f64::midpoint(low, high);
         if two_sided_p(middle, df) > alpha {
@@ -53,9 +53,9 @@ pub fn two_sided_quantile(alpha: f64, df: usize) -> f64 {
     high
 }
 
-/// ln B(df/2, 1/2), from B(1/2, 1/2) = π and B(1, 1/2) = 2 by B(a + 1, b) = B(a, b) a/(a + b). A file may name any number
-/// of degrees: for many it is the expansion of Γ(a)/Γ(a + 1/2) (Abramowitz & Stegun 6.1.47), whose next term, 1/(192 a³),
-/// is below the last bit.
+/// ln B(df/2, 1/2), from B(1/2, 1/2) = π and B(1, 1/2) = 2 by B(a + 1, b) = B(a, b) a/(a + b). A file may contain any
+/// number of degrees. For many it uses the expansion of Γ(a)/Γ(a + 1/2) (Abramowitz & Stegun 6.1.47), whose next term,
+/// 1/(192 a³), is below the last bit.
 fn ln_beta_half(df: usize) -> f64 {
     const MANY: usize = 20_000;
     if df > MANY {
@@ -79,7 +79,7 @@ fn fraction(a: f64, b: f64, x: f64) -> f64 {
     let mut c = 1.0;
     let mut d = away_from_zero(1.0 - (a + b) * x / (a + 1.0)).recip();
     let mut value = d;
-    // It takes some sqrt(max(a, b)) steps: 1,000 serve any number of set-ups that a person can wait for.
+    // It needs about sqrt(max(a, b)) steps; 1,000 are enough for up to a million degrees of freedom.
     for m in 1..1_000 {
         let m = f64::from(m);
         let even = m * (b - m) * x / ((a + 2.0 * m - 1.0) * (a + 2.0 * m));
@@ -130,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn many_degrees_join_on_and_any_number_has_an_end() {
+    fn the_expansion_joins_the_product_and_any_number_of_degrees_ends() {
         let step = ln_beta_half(20_001) - ln_beta_half(20_000);
         assert!((step - (ln_beta_half(20_000) - ln_beta_half(19_999))).abs() < 1e-8, "{step}");
         for df in [0, 20_000, 20_001, 1 << 53, usize::MAX] {
@@ -152,7 +152,7 @@ mod tests {
         }
     }
 
-    /// Abramowitz & Stegun 26.7.3 and 26.7.4: finite sums, a way to the same number that shares no code.
+    /// Finite sums (Abramowitz & Stegun 26.7.3 and 26.7.4) give the same number without sharing code.
     #[test]
     fn finite_sums_agree() {
         for df in 1..200_usize {

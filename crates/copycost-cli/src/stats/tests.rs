@@ -1,9 +1,11 @@
 //! Worked examples, degenerate input, and properties that hold for any input.
 
+mod simulated;
+
 use super::*;
 use proptest::prelude::*;
 
-/// One pair per log ratio.
+/// One pair for each log ratio.
 fn pairs_of(logs: &[f64]) -> Vec<Pair> {
     logs.iter().map(|log| Pair { path: 5.0 * log.exp(), reference: 5.0 }).collect()
 }
@@ -34,24 +36,27 @@ fn three_setups_by_hand() {
 }
 
 #[test]
-fn each_word_has_its_interval() {
+fn each_judgement_has_its_interval() {
     let around = |log: f64, spread: f64| pairs_of(&[log - spread, log, log + spread, log]);
-    let word = |pairs: &[Pair]| judge_one(pairs).word;
-    assert_eq!(word(&around(0.10, 0.01)), Judgement::Faster);
-    assert_eq!(word(&around(-0.10, 0.01)), Judgement::Slower);
-    assert_eq!(word(&around(0.0, 0.005)), Judgement::Equivalent);
+    let judgement = |pairs: &[Pair]| judge_one(pairs).judgement;
+    assert_eq!(judgement(&around(0.10, 0.01)), Judgement::Faster);
+    assert_eq!(judgement(&around(-0.10, 0.01)), Judgement::Slower);
+    assert_eq!(judgement(&around(0.0, 0.005)), Judgement::Equivalent);
     assert_eq!(
-        word(&around(0.01, 0.001)),
+        judgement(&around(0.01, 0.001)),
         Judgement::Equivalent,
         "a difference that is there, but too small to matter"
     );
-    assert_eq!(word(&around(0.01, 0.1)), Judgement::Undecided);
+    assert_eq!(judgement(&around(0.01, 0.1)), Judgement::Undecided);
     let slow = around(0.10, 0.01);
-    assert_eq!(judge(&[PairedCell { pairs: &slow, better: Better::Lower }], 0.05)[0].word, Judgement::Slower);
+    assert_eq!(
+        judge(&[PairedCell { pairs: &slow, better: Better::Lower }], 0.05)[0].judgement,
+        Judgement::Slower
+    );
 }
 
-/// The usual example: of p = 0.01, 0.04, 0.03, 0.005 at 0.05, 0.005 passes at 0.05/4, 0.01 at 0.05/3, and 0.03 fails
-/// at 0.05/2, which ends it for 0.04 as well.
+/// The usual example, p = 0.01, 0.04, 0.03, 0.005 at level 0.05: 0.005 passes at 0.05/4, 0.01 passes at 0.05/3, and
+/// 0.03 fails at 0.05/2, which also ends the test for 0.04.
 #[test]
 fn holm_by_hand() {
     let families: Vec<_> = [0.01f64, 0.04, 0.03, 0.005]
@@ -67,8 +72,11 @@ fn holm_by_hand() {
     let found = judge(&cells, 0.05);
     let levels: Vec<_> = found.iter().map(|comparison| comparison.interval.unwrap().alpha).collect();
     assert_eq!(levels, [0.05 / 3.0, 0.05 / 2.0, 0.05 / 2.0, 0.05 / 4.0]);
-    let words: Vec<_> = found.iter().map(|comparison| comparison.word).collect();
-    assert_eq!(words, [Judgement::Faster, Judgement::Undecided, Judgement::Undecided, Judgement::Faster]);
+    let judgements: Vec<_> = found.iter().map(|comparison| comparison.judgement).collect();
+    assert_eq!(
+        judgements,
+        [Judgement::Faster, Judgement::Undecided, Judgement::Undecided, Judgement::Faster]
+    );
     assert!(found[1].why_undecided().unwrap().contains("both sides of 1"));
     assert_eq!(found[0].why_undecided(), None);
 }
@@ -89,7 +97,7 @@ fn degenerate_input_is_undecided_with_a_reason() {
         (vec![pair(f64::NAN, 1.0)], "set-up 0 measured NaN"),
     ] {
         let comparison = judge_one(&pairs);
-        assert_eq!(comparison.word, Judgement::Undecided);
+        assert_eq!(comparison.judgement, Judgement::Undecided);
         assert_eq!(comparison.setups, pairs.len());
         let why = comparison.why_undecided().unwrap();
         assert!(why.contains(reason), "{why}");
@@ -97,7 +105,7 @@ fn degenerate_input_is_undecided_with_a_reason() {
     assert_eq!(judge(&[], 0.05), []);
 }
 
-/// A cell that could not be measured leaves the others as cautious as if it had been.
+/// A cell that could not be measured still counts for the correction of the others.
 #[test]
 fn an_unusable_cell_still_counts() {
     let noisy = pairs_of(&[-0.1, 0.0, 0.12]);
@@ -109,8 +117,8 @@ fn some_logs() -> impl Strategy<Value = Vec<f64>> {
     prop::collection::vec(-2.0..2.0f64, 2..12)
 }
 
-fn opposite(word: Judgement) -> Judgement {
-    match word {
+fn opposite(judgement: Judgement) -> Judgement {
+    match judgement {
         Judgement::Faster => Judgement::Slower,
         Judgement::Slower => Judgement::Faster,
         other => other,
@@ -132,7 +140,7 @@ proptest! {
                 prop_assert!(interval.ratio <= interval.high && interval.high.is_finite());
                 prop_assert!(interval.precision() >= 0.0 && interval.precision().is_finite());
             }
-            prop_assert_eq!(comparison.why_undecided().is_some(), comparison.word == Judgement::Undecided);
+            prop_assert_eq!(comparison.why_undecided().is_some(), comparison.judgement == Judgement::Undecided);
         }
     }
 
@@ -141,22 +149,22 @@ proptest! {
         let pairs = pairs_of(&logs);
         let swapped: Vec<_> = pairs.iter().map(|p| Pair { path: p.reference, reference: p.path }).collect();
         let (one, other) = (judge_one(&pairs), judge_one(&swapped));
-        prop_assert_eq!(one.word, opposite(other.word));
+        prop_assert_eq!(one.judgement, opposite(other.judgement));
         if let (Ok(a), Ok(b)) = (one.interval, other.interval) {
             prop_assert!(close(a.low, b.high.recip()) && close(a.high, b.low.recip()));
         }
     }
 
     #[test]
-    fn lower_is_better_mirrors_the_word_alone(logs in some_logs()) {
+    fn lower_is_better_mirrors_the_judgement_alone(logs in some_logs()) {
         let pairs = pairs_of(&logs);
         let lower = judge(&[PairedCell { pairs: &pairs, better: Better::Lower }], 0.05)[0];
-        prop_assert_eq!(lower.word, opposite(judge_one(&pairs).word));
+        prop_assert_eq!(lower.judgement, opposite(judge_one(&pairs).judgement));
         prop_assert_eq!(lower.interval, judge_one(&pairs).interval);
     }
 
     #[test]
-    fn what_a_setup_does_to_both_cancels(logs in some_logs(), factor in 0.01..100.0f64) {
+    fn an_effect_on_both_values_of_a_setup_cancels(logs in some_logs(), factor in 0.01..100.0f64) {
         let pairs = pairs_of(&logs);
         let scaled: Vec<_> =
             pairs.iter().map(|p| Pair { path: p.path * factor, reference: p.reference * factor }).collect();
@@ -166,7 +174,7 @@ proptest! {
     }
 
     #[test]
-    fn more_cells_never_make_bolder(logs in some_logs(), more in prop::collection::vec(some_logs(), 1..5)) {
+    fn more_cells_never_narrow_an_interval(logs in some_logs(), more in prop::collection::vec(some_logs(), 1..5)) {
         let pairs = pairs_of(&logs);
         let others: Vec<_> = more.iter().map(|logs| pairs_of(logs)).collect();
         let cells: Vec<_> = std::iter::once(&pairs).chain(&others).map(|pairs| cell(pairs)).collect();
@@ -181,9 +189,9 @@ proptest! {
         let cells: Vec<_> = measured.iter().map(|pairs| cell(pairs)).collect();
         for (pairs, comparison) in measured.iter().zip(judge(&cells, 0.05)) {
             let (Ok(estimate), Ok(interval)) = (Estimate::new(pairs), comparison.interval) else { continue };
-            let (p, leaves_out_one) = (estimate.p_value(), interval.low > 1.0 || interval.high < 1.0);
+            let (p, excludes_one) = (estimate.p_value(), interval.low > 1.0 || interval.high < 1.0);
             prop_assume!((p / interval.alpha - 1.0).abs() > 1e-9);
-            prop_assert_eq!(leaves_out_one, p <= interval.alpha);
+            prop_assert_eq!(excludes_one, p <= interval.alpha);
         }
     }
 }

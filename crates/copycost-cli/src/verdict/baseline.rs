@@ -1,24 +1,24 @@
-//! Today's ratios beside those of an earlier run.
+//! Compares the ratios of a run with those of an earlier run.
 //!
-//! Absolute figures of different runs are never subtracted: the machine drifts by a fifth between minutes. What is
-//! compared is how a path stood to the reference path of the same run. So a change that hits both alike goes unseen;
-//! for that there is `--with`, which runs both builds interleaved.
+//! It does not compare absolute figures of different runs, because the machine drifts by a fifth within minutes. It
+//! compares ratios of a path to the reference path of the same run. A change that affects both paths alike stays
+//! hidden; `--with`, which interleaves both builds, shows it.
 
-use super::metric::Metric;
-use super::stats::{Interval, Judgement};
 pub use crate::record::BASELINE;
-use crate::record::{Comparison, Record, Results, UNRECORDED};
+use crate::record::{Comparison, Named, Record, Results, UNRECORDED};
+use crate::stats::{Interval, Judgement};
 
-/// The ratios of `now` to those of `before`, path by path and cell by cell, where both have one.
+/// The ratios of `now` divided by those of `before`, for each path and cell that has a ratio in both.
 ///
-/// The interval adds the two in quadrature, as independent errors add; where the two runs were judged at different
-/// levels it holds at the less careful of them.
+/// The intervals are added in quadrature, as for independent errors. If the two runs used different levels, the result
+/// holds at the less strict one.
 pub fn changes(now: &Results, before: &Results) -> Vec<Comparison> {
     let counterpart = |here: &Comparison| before.comparisons.iter().find(|there| alike(here, there));
-    let own = now.comparisons.iter().filter(|comparison| !comparison.is_of_builds());
+    let of_paths = now.comparisons.iter().filter(|comparison| !comparison.is_of_builds());
     let mut changes: Vec<Comparison> = Vec::new();
-    for change in own.filter_map(|here| change(here, counterpart(here)?)) {
-        // Of several offsets a path stands beside the reference first and beside its own other offset then: one is enough.
+    for change in of_paths.filter_map(|here| change(here, counterpart(here)?)) {
+        // With several offsets a contestant has two comparisons: with the reference, and with its own first offset. One
+        // change is enough.
         if !changes.iter().any(|known| alike(known, &change)) {
             changes.push(change);
         }
@@ -34,7 +34,7 @@ fn alike(here: &Comparison, there: &Comparison) -> bool {
 }
 
 fn change(here: &Comparison, there: &Comparison) -> Option<Comparison> {
-    let metric: Metric = here.metric.parse().ok()?;
+    let metric = *here.metric.known()?;
     let (here_log, here_reach) = logs(here)?;
     let (there_log, there_reach) = logs(there)?;
     let (log, reach) = (here_log - there_log, here_reach.hypot(there_reach));
@@ -44,32 +44,33 @@ fn change(here: &Comparison, there: &Comparison) -> Option<Comparison> {
         high: (log + reach).exp(),
         alpha: crate::record::ALPHA,
     };
-    let word = Judgement::of(&interval, metric.better());
+    let judgement = Judgement::of(&interval, metric.better());
     Some(Comparison {
         reference: format!("{}@{BASELINE}", here.path),
         ratio: Some(interval.ratio),
         low: Some(interval.low),
         high: Some(interval.high),
-        word: word.to_string(),
+        word: Named::Known(judgement),
         setups: here.setups.min(there.setups),
         note: Some(format!("its ratio to {} compared with that of the earlier run", here.reference)),
         ..here.clone()
     })
 }
 
-/// The logarithm of a ratio and how far it may be off; `None` for what no run of ours has written.
+/// The logarithm of a ratio, and half of its interval. `None` if the values are missing or impossible, as a damaged
+/// file may hold them.
 fn logs(comparison: &Comparison) -> Option<(f64, f64)> {
     let (ratio, low, high) = (comparison.ratio?, comparison.low?, comparison.high?);
     let sane = low > 0.0 && low <= ratio && ratio <= high && high.is_finite();
     sane.then(|| (ratio.ln(), (high.ln() - low.ln()) / 2.0))
 }
 
-/// A setting of a record: what it is called, and how it is read.
+/// A setting of a record: its name, and how to read it.
 type RecordSetting = (&'static str, fn(&Record) -> &str);
 
-/// In what the conditions of two runs differ, each as `what: there, here`.
+/// The conditions in which two runs differ, each as `what: there, here`.
 pub fn differences(now: &Results, before: &Results) -> Vec<String> {
-    let mut told = now.conditions.differences(&before.conditions);
+    let mut differences = now.conditions.differences(&before.conditions);
     if let (Some(there), Some(here)) = (before.records.first(), now.records.first()) {
         let records: [RecordSetting; 7] = [
             ("transport", |r| &r.transport),
@@ -82,16 +83,16 @@ pub fn differences(now: &Results, before: &Results) -> Vec<String> {
         ];
         for (what, of) in records {
             if of(there) != of(here) {
-                told.push(format!("{what}: {} there, {} here", of(there), of(here)));
+                differences.push(format!("{what}: {} there, {} here", of(there), of(here)));
             }
         }
     }
-    told.extend(offsets(now, before));
-    told
+    differences.extend(offsets(now, before));
+    differences
 }
 
-/// In which offsets the buffers of two runs differ, each as `what: there, here`; what one of the two did not record is
-/// passed over.
+/// The buffer offsets in which two runs differ, each as `what: there, here`. An offset that one run did not record is
+/// skipped.
 pub fn offsets(now: &Results, before: &Results) -> Vec<String> {
     let (Some(there), Some(here)) = (before.records.first(), now.records.first()) else { return Vec::new() };
     let pairs = there.offsets_of_run().into_iter().zip(here.offsets_of_run());
@@ -118,7 +119,7 @@ mod tests {
             ratio: Some(ratio),
             low: Some(ratio / (1.0 + reach)),
             high: Some(ratio * (1.0 + reach)),
-            word: String::new(),
+            word: Named::Known(Judgement::Undecided),
             setups: 8,
             note: None,
         }
@@ -134,19 +135,20 @@ mod tests {
     }
 
     #[test]
-    fn ratios_are_compared_and_not_figures() {
+    fn ratios_are_compared_rather_than_figures() {
         let slower = change_of("throughput", 0.5, 0.6);
-        assert_eq!((slower.word.as_str(), slower.reference.as_str()), ("slower", "zerocopy@BASELINE"));
+        assert!(slower.word.is(Judgement::Slower));
+        assert_eq!(slower.reference, "zerocopy@BASELINE");
         assert!((slower.ratio.unwrap() - 0.5 / 0.6).abs() < 1e-12);
         // 1 % and 1 % make 1.4 %.
         assert!((slower.high.unwrap() / slower.ratio.unwrap() - 1.0142).abs() < 1e-4);
-        assert_eq!(change_of("demand", 1.0, 1.2).word, "faster");
-        assert_eq!(change_of("throughput", 0.5, 0.5).word, "equivalent");
-        assert_eq!(change_of("throughput", 0.505, 0.5).word, "undecided");
+        assert!(change_of("demand", 1.0, 1.2).word.is(Judgement::Faster));
+        assert!(change_of("throughput", 0.5, 0.5).word.is(Judgement::Equivalent));
+        assert!(change_of("throughput", 0.505, 0.5).word.is(Judgement::Undecided));
     }
 
     #[test]
-    fn what_has_no_counterpart_or_no_ratio_is_left_out() {
+    fn a_comparison_without_a_counterpart_or_a_ratio_is_skipped() {
         let now = results(vec![comparison("throughput", 1.0, 0.01)]);
         assert_eq!(changes(&now, &results(Vec::new())), []);
         let elsewhere = Comparison { size: 8, ..comparison("throughput", 1.0, 0.01) };

@@ -1,4 +1,4 @@
-//! The answer in a sentence: what a path spends its time on, or what it spends more on than another.
+//! Explanations in sentences: where a path spends its CPU time, and where it spends more than another.
 
 use std::collections::BTreeMap;
 
@@ -8,20 +8,20 @@ use crate::record::{ALL, ClassDifference, ExplainedPath, Explanation};
 use copycost::send::{self, Release};
 use copycost::units::{signed, significant};
 
-/// So many classes are named.
+/// The most classes that a sentence names.
 const NAMED: usize = 4;
 
-/// A sentence for each path beside the first, or for the only one.
+/// One sentence for each path compared with the first, or one for the only path.
 pub fn sentences(explanation: &Explanation) -> Vec<String> {
     match explanation.paths.split_first() {
         Some((first, [])) => vec![alone(explanation, first)],
-        Some((first, others)) => others.iter().map(|other| beside(explanation, other, first)).collect(),
+        Some((first, others)) => others.iter().map(|other| compared(explanation, other, first)).collect(),
         None => Vec::new(),
     }
 }
 
-/// The most that zero copy can save the first path that copies, in one sentence: what its sender copies. `None` where the
-/// sender has no samples, or no path copies.
+/// One sentence: the most that zero copy can save the first path that copies, which is what its sender copies. `None`
+/// means that the sender has no samples, or that no path copies.
 pub fn headline(explanation: &Explanation) -> Option<String> {
     let copies = |path: &&ExplainedPath| {
         send::by_name(&path.path).is_some_and(|known| known.release == Release::OnReturn)
@@ -43,7 +43,8 @@ pub fn headline(explanation: &Explanation) -> Option<String> {
     })
 }
 
-/// Whose time an answer is about: in the lab the sender's, which is all that the lab stands for (`lab/mod.rs`).
+/// The roles whose time counts, and their name. In the lab this is only the sender, because only the sender's time is
+/// meaningful there (`lab/mod.rs`).
 fn ends(explanation: &Explanation) -> (&'static [ThreadRole], &'static str) {
     let in_a_lab = explanation.settings.first().is_some_and(|way| way == "lab");
     if in_a_lab {
@@ -61,7 +62,7 @@ fn spent(path: &ExplainedPath, roles: &[ThreadRole]) -> f64 {
     path.ends.iter().filter(|end| is_of(&end.end, roles)).map(|end| end.demand.value).sum()
 }
 
-/// ` at the receiver`, where only its threads have samples; nothing where all have.
+/// ` at the receiver` if only the receiver's threads have samples; empty if all roles have samples.
 fn where_sampled(path: &ExplainedPath, roles: &[ThreadRole]) -> String {
     let ends = path.ends.iter().filter(|end| is_of(&end.end, roles));
     let (with, without): (Vec<_>, Vec<_>) = ends.partition(|end| !end.classes.is_empty());
@@ -86,10 +87,10 @@ fn alone(explanation: &Explanation, path: &ExplainedPath) -> String {
     format!("{} spends {} ns/KiB {place}{parts}.", path.path, significant(spent(path, roles)))
 }
 
-fn beside(explanation: &Explanation, other: &ExplainedPath, first: &ExplainedPath) -> String {
+fn compared(explanation: &Explanation, other: &ExplainedPath, first: &ExplainedPath) -> String {
     let (roles, place) = ends(explanation);
-    let [ours, theirs] = [other, first].map(|path| spent(path, roles));
-    let word = if ours < theirs { "less" } else { "more" };
+    let [other_ns, first_ns] = [other, first].map(|path| spent(path, roles));
+    let less_or_more = if other_ns < first_ns { "less" } else { "more" };
     let mut classes: BTreeMap<&str, f64> = BTreeMap::new();
     let of_other = |d: &&ClassDifference| d.path == other.path && is_of(&d.end, roles) && d.decided;
     for difference in explanation.differences.iter().filter(of_other).filter(|d| d.class != ALL) {
@@ -103,20 +104,20 @@ fn beside(explanation: &Explanation, other: &ExplainedPath, first: &ExplainedPat
     let shown = explanation.differences.iter().filter(of_other).any(|d| d.class == ALL);
     let doubt = if shown { "" } else { ", but no interval confirms this" };
     format!(
-        "{} spends {} ns/KiB {word} {place} than {} ({} and {}){doubt}{parts}.",
+        "{} spends {} ns/KiB {less_or_more} {place} than {} ({} and {}){doubt}{parts}.",
         other.path,
-        significant((ours - theirs).abs()),
+        significant((other_ns - first_ns).abs()),
         first.path,
-        significant(ours),
-        significant(theirs),
+        significant(other_ns),
+        significant(first_ns),
     )
 }
 
-/// The largest, with their signs.
-fn most<'a>(classes: impl Iterator<Item = (&'a str, f64)>, say: impl Fn(f64) -> String) -> String {
+/// The classes with the largest absolute values, as `class value`.
+fn most<'a>(classes: impl Iterator<Item = (&'a str, f64)>, format: impl Fn(f64) -> String) -> String {
     let mut classes: Vec<_> = classes.filter(|(_, value)| *value != 0.0).collect();
     classes.sort_by(|one, other| other.1.abs().total_cmp(&one.1.abs()));
-    let words: Vec<_> =
-        classes.iter().take(NAMED).map(|(class, value)| format!("{class} {}", say(*value))).collect();
-    words.join(", ")
+    let parts: Vec<_> =
+        classes.iter().take(NAMED).map(|(class, value)| format!("{class} {}", format(*value))).collect();
+    parts.join(", ")
 }

@@ -1,7 +1,7 @@
-//! The answer of a run in one sentence of at most [`LONGEST`] characters: what to do.
+//! The headline: what to do, in one sentence of at most [`LONGEST`] characters.
 //!
-//! It names only what was measured and compared, and where nothing is shown it says so. What does not fit is in the
-//! sentences of the verdict.
+//! It names only paths that were measured and compared, and says so if no difference is shown. The verdict holds what
+//! does not fit.
 
 use std::collections::BTreeSet;
 
@@ -9,12 +9,14 @@ use super::ranking::SizeAnswer;
 use super::{answers, by_hosts, is_ranked, lead, limits, listed, of_paths};
 use crate::compare::metric::Metric;
 use crate::record::{BASELINE, Comparison, OLD, Results};
+use crate::stats::Judgement;
 use copycost::units::{ByteSize, ClientCount, significant};
 
-/// Characters of the sentence: one line of a usual terminal.
+/// The most characters of the sentence, which fit on one line of a usual terminal.
 pub const LONGEST: usize = 100;
 
-/// The sentence; `None` where nothing was to be compared. Where several numbers of hosts received, what all of them say.
+/// The headline of a run; `None` if there was nothing to compare. With several numbers of client hosts, it gives their
+/// common answer, or says that it depends.
 pub fn headline(results: &Results) -> Option<String> {
     let mut sentences: Vec<_> = by_hosts(results).iter().filter_map(|(_, part)| of_hosts(part)).collect();
     sentences.dedup();
@@ -34,12 +36,12 @@ fn of_hosts(results: &Results) -> Option<String> {
         ([first, ..], _) => Some(sides(&builds, build(&first.reference))),
         ([], [first, ..]) => Some(sides(&offsets, &first.reference)),
         ([], []) => {
-            super::crossovers(&results.crossovers).into_iter().next().map(|crossing| shortened(&crossing))
+            super::crossovers(&results.crossovers).into_iter().next().map(|sentence| shortened(&sentence))
         }
     }
 }
 
-/// Which path to use.
+/// The path to use, and where that holds.
 fn paths(results: &Results) -> String {
     let metric = lead(&results.records);
     let clients: BTreeSet<usize> = of_paths(results).map(|comparison| comparison.clients).collect();
@@ -47,13 +49,14 @@ fn paths(results: &Results) -> String {
         let of = |clients: &usize| Some((*clients, recommended(&answers(results, *clients, metric))?));
         clients.iter().filter_map(of).collect()
     };
-    let said = by(metric);
+    let recommendations = by(metric);
     let place = place(results);
-    let Some((first, rest)) = said.split_first() else { return no_answer(results) };
+    let Some((first, rest)) = recommendations.split_first() else { return no_answer(results) };
     let main = if rest.iter().all(|other| other.1 == first.1) {
         first.1.clone()
     } else {
-        let each = said.iter().map(|(clients, said)| format!("with {} {said}", ClientCount(*clients)));
+        let each =
+            recommendations.iter().map(|(clients, path)| format!("with {} {path}", ClientCount(*clients)));
         each.collect::<Vec<_>>().join("; ")
     };
     let opening = match (clients.len(), first.0) {
@@ -67,7 +70,7 @@ fn paths(results: &Results) -> String {
     };
     let mut sentence = format!("{opening}: {main}");
     if sentence.chars().count() >= LONGEST {
-        let on = match (only_size.len(), said.len()) {
+        let on = match (only_size.len(), recommendations.len()) {
             (_, 1) => "the size",
             (1, _) => "the number of clients",
             _ => "size and number of clients",
@@ -77,8 +80,8 @@ fn paths(results: &Results) -> String {
         let short = forms.into_iter().find(|form| form.chars().count() <= LONGEST);
         return short.unwrap_or_else(|| format!("It depends on {on}, see below."));
     }
-    // The longest form of each that there is room for.
-    let by_cpu = other_by_cpu(metric, &said, &by(Metric::Demand));
+    // Adds the longest form of each note that fits.
+    let by_cpu = other_by_cpu(metric, &recommendations, &by(Metric::Demand));
     for forms in [cores(results), by_cpu.into_iter().collect(), cannot_win(results, &main)] {
         let fits = |note: &&String| sentence.chars().count() + note.chars().count() < LONGEST;
         if let Some(note) = forms.iter().find(fits) {
@@ -88,7 +91,7 @@ fn paths(results: &Results) -> String {
     sentence + "."
 }
 
-/// Where it was measured.
+/// Where the run was measured, and by which metric.
 fn place(results: &Results) -> &'static str {
     match results.records.first().map(|record| record.transport.as_str()) {
         Some("lab") => "In the lab, by the sender's CPU time",
@@ -101,7 +104,7 @@ fn place(results: &Results) -> &'static str {
     }
 }
 
-/// `flatten to 4 KiB, onecopy from 16 KiB`; `None` without any answer.
+/// `flatten to 4 KiB, onecopy from 16 KiB`; `None` without answers.
 fn recommended(answers: &[(usize, SizeAnswer)]) -> Option<String> {
     let mut parts: Vec<(usize, usize, String)> = Vec::new();
     for (size, answer) in answers {
@@ -144,7 +147,7 @@ fn label(answer: &SizeAnswer) -> String {
     }
 }
 
-/// That the reference, or all beside it, could not be measured.
+/// Says why there is no answer: the reference failed, the others failed, or there are too few set-ups.
 fn no_answer(results: &Results) -> String {
     let mut references: Vec<String> =
         of_paths(results).map(|comparison| comparison.reference.clone()).collect();
@@ -159,19 +162,19 @@ fn no_answer(results: &Results) -> String {
     }
 }
 
-/// That CPU time of both ends recommends something else.
-fn other_by_cpu(metric: Metric, said: &[(usize, String)], by_cpu: &[(usize, String)]) -> Option<String> {
-    if metric != Metric::Throughput || said == by_cpu {
+/// Says that CPU time of both ends recommends another path.
+fn other_by_cpu(metric: Metric, by_metric: &[(usize, String)], by_cpu: &[(usize, String)]) -> Option<String> {
+    if metric != Metric::Throughput || by_metric == by_cpu {
         return None;
     }
     match by_cpu {
         [] => None,
-        [(_, other)] if said.len() == 1 => Some(format!("; by CPU time {other}")),
+        [(_, other)] if by_metric.len() == 1 => Some(format!("; by CPU time {other}")),
         _ => None,
     }
 }
 
-/// That loopback copied what was sent by reference, where no such path is recommended.
+/// Says that loopback copies zero-copy sends, unless such a path is recommended; in two lengths.
 fn cannot_win(results: &Results, main: &str) -> Vec<String> {
     let on_loopback = results.records.iter().all(|record| record.transport == super::LOOPBACK);
     let copied = limits::copied_paths(&results.records);
@@ -182,8 +185,7 @@ fn cannot_win(results: &Results, main: &str) -> Vec<String> {
     ["; zero copy cannot win here (try --over lab)", "; zero copy: try --over lab"].map(str::to_owned).into()
 }
 
-/// The cores of the sender at the load that was asked for, of the reference and of the path that needs least; or of the
-/// reference alone.
+/// The cores of the sender at the requested load, for the reference and the path that needs least; in three lengths.
 fn cores(results: &Results) -> Vec<String> {
     cores_at(results).unwrap_or_default()
 }
@@ -200,17 +202,17 @@ fn cores_at(results: &Results) -> Option<Vec<String>> {
         let record = results.records.iter().find(|record| record.path == path)?;
         Some(load.cores(record.cpu.sender_ns_per_kib?, record.size))
     };
-    let own = of(reference)?;
+    let reference_cores = of(reference)?;
     let others = of_paths(results).filter(|comparison| comparison.path != *reference);
     let least = others
         .filter(|comparison| is_ranked(results, comparison))
         .filter_map(|comparison| Some((of(&comparison.path)?, &comparison.path)))
         .min_by(|one, other| one.0.total_cmp(&other.0))?;
-    let (own, other) = (significant(own), significant(least.0));
+    let (cores, other) = (significant(reference_cores), significant(least.0));
     Some(vec![
-        format!(" ({own} cores at {load} with {reference}, {other} with {})", least.1),
-        format!(" ({own} cores at {load}; {} {other})", least.1),
-        format!(" ({own} cores at {load})"),
+        format!(" ({cores} cores at {load} with {reference}, {other} with {})", least.1),
+        format!(" ({cores} cores at {load}; {} {other})", least.1),
+        format!(" ({cores} cores at {load})"),
     ])
 }
 
@@ -223,31 +225,33 @@ fn build(reference: &str) -> &str {
     }
 }
 
-/// What differs from one other side: another build, an earlier run, another offset.
+/// One sentence about the differences from `side`: another build, an earlier run, or another offset.
 fn sides(comparisons: &[&Comparison], side: &str) -> String {
-    let throughput = Metric::Throughput.to_string();
     let of_throughput: Vec<_> =
-        comparisons.iter().filter(|comparison| comparison.metric == throughput).collect();
-    let part = |word: &str, begins: &str| {
-        let found: Vec<_> = of_throughput.iter().filter(|comparison| comparison.word == word).collect();
+        comparisons.iter().filter(|comparison| comparison.metric.is(Metric::Throughput)).collect();
+    let part = |judgement: Judgement, begins: &str| {
+        let found: Vec<_> = of_throughput.iter().filter(|comparison| comparison.word.is(judgement)).collect();
         let named =
             |comparison: &&&&Comparison| format!("{} at {}", comparison.path, ByteSize(comparison.size));
         let names: Vec<_> = found.iter().map(named).collect();
         let all = format!("{begins} than {side}: {}", listed(&names));
         match found.len() {
             0 => None,
-            // Half of the sentence, where both are to be said.
+            // Names the cells if they fit, and counts them otherwise.
             _ if all.chars().count() < LONGEST => Some(all),
             count => Some(format!("{begins} than {side} in {count} of {} cells", of_throughput.len())),
         }
     };
-    let parts: Vec<_> = [part("slower", "Slower"), part("faster", "Faster")].into_iter().flatten().collect();
+    let parts: Vec<_> = [part(Judgement::Slower, "Slower"), part(Judgement::Faster, "Faster")]
+        .into_iter()
+        .flatten()
+        .collect();
     let text = parts.join("; ") + ".";
     match parts.len() {
         0 if of_throughput.iter().all(|comparison| comparison.ratio.is_none()) => {
             format!("No answer: there is no interval for a comparison with {side}.")
         }
-        0 if of_throughput.iter().all(|comparison| comparison.word == "equivalent") => {
+        0 if of_throughput.iter().all(|comparison| comparison.word.is(Judgement::Equivalent)) => {
             format!("No difference to {side}: within 2 % in every cell.")
         }
         0 => format!("No difference to {side} shown."),
@@ -256,7 +260,7 @@ fn sides(comparisons: &[&Comparison], side: &str) -> String {
     }
 }
 
-/// At most as long as the sentence may be, whole words.
+/// The first whole words of `sentence` that fit into [`LONGEST`].
 fn shortened(sentence: &str) -> String {
     if sentence.chars().count() <= LONGEST {
         return sentence.to_owned();

@@ -1,51 +1,52 @@
-//! What a run has not shown, and under which conditions the rest holds.
+//! What a run did not show, and the conditions under which its results hold.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{listed, of_paths};
 use crate::record::{DELAYS, NEVER_RELEASED, Record, Results, THROTTLED, offsets_asked_for};
+use crate::stats::Judgement;
+use copycost::message::Footprint;
 use copycost::send::USUAL;
 use copycost::units::{ByteSize, ClientCount};
 
-/// What a lab stands for, and what not.
+/// What the lab models, and what it does not.
 pub const LAB: &str = "The lab stands for a server whose network card reads the pages: the sender's CPU time and the sizes \
     from which paths beat each other by it are meaningful. It has no card, no PCIe and no IOMMU, and its throughput is \
     that of its relay.";
 
-/// A sentence for each thing that a reader might take for shown.
+/// One sentence for each conclusion that a reader must not draw.
 pub fn not_shown(results: &Results) -> Vec<String> {
-    let mut told = Vec::new();
+    let mut sentences = Vec::new();
     if results.records.iter().any(|record| record.lab.is_some()) {
-        told.push(LAB.to_owned());
+        sentences.push(LAB.to_owned());
     }
-    told.extend(copied(&results.records));
-    told.extend(flagged(results, "cannot tell send paths apart").map(|cells| {
+    sentences.extend(copied(&results.records));
+    sentences.extend(flagged(results, "cannot tell send paths apart").map(|cells| {
         format!("Throughput does not show what sending costs for {cells}: the sender was not the limit.")
     }));
-    told.extend(
+    sentences.extend(
         flagged(results, "measures the scheduler")
             .map(|cells| format!("Use with care: {cells}. Context switches shaped the figures.")),
     );
-    told.extend(flagged(results, THROTTLED).map(|cells| {
+    sentences.extend(flagged(results, THROTTLED).map(|cells| {
         format!("Use with care: {cells}. A CPU quota stopped threads in the middle of messages.")
     }));
-    told.extend(
+    sentences.extend(
         flagged(results, DELAYS)
             .map(|cells| format!("Not ranked: {cells}. Messages are held back and sent together there.")),
     );
-    told.extend(flagged(results, NEVER_RELEASED).map(|cells| {
+    sentences.extend(flagged(results, NEVER_RELEASED).map(|cells| {
         format!("Use with care: {cells}. Memory that was sent may never be written again; it suits content that stays.")
     }));
-    told.extend(undecided(results));
-    told.extend(not_tried(results));
-    told.push(
+    sentences.extend(undecided(results));
+    sentences.extend(not_tried(results));
+    sentences.push(
         "Not shown: TLS. A server that encrypts in user space reads and writes every byte before it sends it.".to_owned(),
     );
-    told
+    sentences
 }
 
-/// Whether most of what asked for zero copy was copied. A path that copies by itself, always or by choice, asked for
-/// nothing.
+/// Whether the kernel copied most zero-copy sends of a path. Sends that the path itself copies do not count.
 fn was_copied(record: &&Record) -> bool {
     let Some(ledger) = &record.ledger else { return false };
     match record.verdict.as_deref() {
@@ -55,7 +56,7 @@ fn was_copied(record: &&Record) -> bool {
     }
 }
 
-/// The paths that asked for zero copy and were mostly copied.
+/// The paths whose zero-copy sends the kernel mostly copied.
 pub fn copied_paths(records: &[Record]) -> BTreeSet<String> {
     records.iter().filter(was_copied).map(|record| record.path.clone()).collect()
 }
@@ -85,7 +86,7 @@ fn copied(records: &[Record]) -> Option<String> {
     })
 }
 
-/// The paths with a flag that holds `mark`, each with the cells in which it has it.
+/// The paths with a flag that contains `mark`, each with its flagged cells, as text; `None` if there are none.
 fn flagged(results: &Results, mark: &str) -> Option<String> {
     let mut cells: BTreeMap<&str, BTreeSet<(usize, usize)>> = BTreeMap::new();
     for record in &results.records {
@@ -94,15 +95,15 @@ fn flagged(results: &Results, mark: &str) -> Option<String> {
         }
     }
     let all: BTreeSet<_> = results.records.iter().map(|record| (record.clients, record.size)).collect();
-    let told = |(path, cells): (&str, BTreeSet<_>)| {
+    let path_cells = |(path, cells): (&str, BTreeSet<_>)| {
         if cells == all {
             format!("{path} in every cell")
         } else {
             format!("{path} at {}", cell_list(&cells))
         }
     };
-    let told: Vec<_> = cells.into_iter().map(told).collect();
-    (!told.is_empty()).then(|| told.join(", "))
+    let flagged: Vec<_> = cells.into_iter().map(path_cells).collect();
+    (!flagged.is_empty()).then(|| flagged.join(", "))
 }
 
 fn cell_list(cells: &BTreeSet<(usize, usize)>) -> String {
@@ -112,30 +113,30 @@ fn cell_list(cells: &BTreeSet<(usize, usize)>) -> String {
 }
 
 fn undecided(results: &Results) -> Option<String> {
-    // What failed is not undecided.
+    // A comparison without a ratio failed; it is not undecided.
     let measured = || of_paths(results).filter(|comparison| comparison.ratio.is_some());
     let all = measured().count();
-    let undecided = measured().filter(|comparison| comparison.word == "undecided").count();
+    let undecided = measured().filter(|comparison| comparison.word.is(Judgement::Undecided)).count();
     (undecided > 0).then(|| {
         format!("Undecided: {undecided} of {all} comparisons; more set-ups (--budget 5m) narrow that down.")
     })
 }
 
-/// Conditions that rank paths differently and were held fixed.
+/// Conditions that could rank the paths differently, but that the run did not vary.
 fn not_tried(results: &Results) -> Option<String> {
     let Results { records, crossovers, .. } = results;
     let only =
         |of: fn(&Record) -> &str, value: &str| !records.is_empty() && records.iter().all(|r| of(r) == value);
-    let mut told = Vec::new();
+    let mut untried = Vec::new();
     if only(|record| &record.footprint, "hot")
-        && crossovers.iter().all(|crossover| crossover.footprint == "hot")
+        && crossovers.iter().all(|crossover| crossover.footprint.is(Footprint::Hot))
     {
-        told.push("messages beyond the caches, where copying costs more (--footprint cold)");
+        untried.push("messages beyond the caches, where copying costs more (--footprint cold)");
     }
     if only(|record| &record.placement, "paired") {
-        told.push("sender and receiver on CPUs of their own (--placement split)");
+        untried.push("sender and receiver on CPUs of their own (--placement split)");
     }
-    // Where paths were compared, one that is usually among them may be ahead of all.
+    // A usual path that was not compared may be the best.
     let missing: Vec<String> = USUAL
         .iter()
         .filter(|path| !records.iter().any(|record| record.path.split('@').next() == Some(path)))
@@ -144,18 +145,18 @@ fn not_tried(results: &Results) -> Option<String> {
         .collect();
     let missing_one = format!("{}, which may be ahead (-p {})", listed(&missing), missing.join(","));
     if of_paths(results).next().is_some() && !missing.is_empty() {
-        told.push(&missing_one);
+        untried.push(&missing_one);
     }
-    (!told.is_empty()).then(|| format!("Not tried: {}.", told.join("; ")))
+    (!untried.is_empty()).then(|| format!("Not tried: {}.", untried.join("; ")))
 }
 
-/// The conditions of it all.
+/// One sentence with the conditions of the run; `None` without records.
 pub fn conditions(results: &Results) -> Option<String> {
     let record = results.records.first()?;
     let c = &results.conditions;
     let commit = c.commit.as_ref().map_or_else(String::new, |commit| format!(" ({commit})"));
     let setups: Vec<usize> = results.comparisons.iter().map(|comparison| comparison.setups).collect();
-    // Of one path alone nothing was compared.
+    // A run with one path has no comparisons.
     let setups = match (setups.iter().min(), setups.iter().max()) {
         (Some(least), Some(most)) if least == most => Some(least.to_string()),
         (Some(least), Some(most)) => Some(format!("{least} to {most}")),

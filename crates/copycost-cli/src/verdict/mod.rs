@@ -1,9 +1,15 @@
-//! The answer of a run in sentences that a person can paste into a design document: which path from which size, under
-//! which conditions, and what was not shown.
+//! The verdict of a run, in sentences for a design document: which path from which size, under which conditions, and
+//! what the run did not show.
 //!
-//! A pure function of records and comparisons, so that snapshots test it. It says nothing that the words of the
-//! comparisons do not say: undecided cells are called so, and copies are called copies.
+//! - here: the sentences of comparisons; [`headline()`]: the answer in one sentence
+//! - [`baseline`]: compares with an earlier run
+//! - [`explained`]: where the time of paths goes
+//!
+//! It is a pure function of records and comparisons, so that snapshots test it. It claims no more than the comparisons:
+//! undecided cells are called undecided, and copies are called copies.
 
+pub mod baseline;
+pub mod explained;
 mod headline;
 mod limits;
 mod ranking;
@@ -12,7 +18,7 @@ mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::metric::Metric;
+use crate::compare::metric::Metric;
 use crate::record::{CANNOT_TELL, Comparison, Crossover, DELAYS, Record, Results};
 use copycost::units::{ByteSize, ClientCount, plural, significant};
 pub use headline::{LONGEST, headline};
@@ -20,7 +26,7 @@ pub use limits::LAB;
 pub use ranking::VAGUE;
 use ranking::{SizeAnswer, ranges};
 
-/// What was compared with each number of client hosts, as results of its own.
+/// Splits `results` by the number of client hosts.
 fn by_hosts(results: &Results) -> Vec<(usize, Results)> {
     let compared = results.comparisons.iter().map(|comparison| comparison.client_hosts);
     let crossed = results.crossovers.iter().map(|crossover| crossover.client_hosts);
@@ -36,7 +42,14 @@ fn by_hosts(results: &Results) -> Vec<(usize, Results)> {
     hosts.into_iter().map(part).collect()
 }
 
-/// The sentences; none where there is nothing to compare. Where several hosts received, those of each number of hosts.
+/// Sets the headline and the verdict of `results` from its records and comparisons.
+pub fn conclude(results: &mut Results) {
+    results.verdict = of(results);
+    results.answer = headline(results);
+}
+
+/// The sentences of the verdict; empty if there is nothing to compare. With several client hosts, each sentence begins
+/// with their number.
 pub fn of(results: &Results) -> Vec<String> {
     let sentences = |(hosts, part): (usize, Results)| {
         let named = move |sentence| match hosts {
@@ -52,32 +65,33 @@ fn of_hosts(results: &Results) -> Vec<String> {
     if results.comparisons.is_empty() && results.crossovers.is_empty() {
         return Vec::new();
     }
-    let mut told = Vec::new();
+    let mut verdict = Vec::new();
     let clients: BTreeSet<usize> = results.comparisons.iter().map(|comparison| comparison.clients).collect();
-    for group in alike(results, clients) {
-        told.extend(of_clients(results, &group));
+    for group in group_clients(results, clients) {
+        verdict.extend(of_clients(results, &group));
     }
-    told.extend(crossovers(&results.crossovers));
-    told.extend(variants(&results.comparisons));
-    told.extend(limits::not_shown(results));
-    told.extend(limits::conditions(results));
-    told
+    verdict.extend(crossovers(&results.crossovers));
+    verdict.extend(variants(&results.comparisons));
+    verdict.extend(limits::not_shown(results));
+    verdict.extend(limits::conditions(results));
+    verdict
 }
 
-/// Comparisons of paths with a reference path of the same run, not of builds.
+/// The comparisons with a reference path of the same run, without those of builds, earlier runs and offsets.
 fn of_paths(results: &Results) -> impl Iterator<Item = &Comparison> {
     results.comparisons.iter().filter(|comparison| !comparison.reference.contains('@'))
 }
 
-/// Whether the path of a comparison may be recommended beside others: one that holds messages back is another trade.
+/// Whether the path of a comparison may be recommended. A path that holds messages back gains throughput at the cost of
+/// latency, and is not ranked.
 fn is_ranked(results: &Results, comparison: &Comparison) -> bool {
     let delays =
         |record: &Record| record.path == comparison.path && record.flags.iter().any(|flag| flag == DELAYS);
     !results.records.iter().any(delays)
 }
 
-/// By what paths are ranked first: throughput, but the sender's CPU time where throughput is not the sender's. In the lab
-/// it is that of the relay; and where the network was the limit in every cell, all paths move what it lets through.
+/// The metric that ranks paths first: throughput, or the sender's CPU time if the sender does not decide the
+/// throughput. In the lab the relay decides it; elsewhere the network does, if it was the limit in every cell.
 pub fn lead<'a>(records: impl IntoIterator<Item = &'a Record>) -> Metric {
     let mut records = records.into_iter().peekable();
     let any = records.peek().is_some();
@@ -88,13 +102,13 @@ pub fn lead<'a>(records: impl IntoIterator<Item = &'a Record>) -> Metric {
     if any && records.all(by_sender) { Metric::SenderDemand } else { Metric::Throughput }
 }
 
-/// What a record calls the way between two ends on one machine.
+/// The transport of records between two ends on one machine.
 const LOOPBACK: &str = "loopback";
 
-/// Which path for so many clients by `metric`, for each size of which there is an answer.
+/// The answer by `metric` with `clients` clients, for each size that has one.
 fn answers(results: &Results, clients: usize, metric: Metric) -> Vec<(usize, SizeAnswer)> {
     let of_metric: Vec<_> = of_paths(results)
-        .filter(|comparison| comparison.clients == clients && comparison.metric == metric.to_string())
+        .filter(|comparison| comparison.clients == clients && comparison.metric.is(metric))
         .filter(|comparison| is_ranked(results, comparison))
         .collect();
     let sizes: BTreeSet<usize> = of_metric.iter().map(|comparison| comparison.size).collect();
@@ -105,14 +119,15 @@ fn answers(results: &Results, clients: usize, metric: Metric) -> Vec<(usize, Siz
     sizes.into_iter().filter_map(answer).collect()
 }
 
-/// Numbers of clients with the same answers at the same sizes, and these answers by the metric that leads and by CPU time.
+/// Numbers of clients that have the same answers at the same sizes. The answers are by the leading metric, then by CPU
+/// time.
 struct ClientGroup {
     clients: Vec<usize>,
     answers: [Vec<(usize, SizeAnswer)>; 2],
 }
 
-/// The numbers of clients, those together for which the same is to be said.
-fn alike(results: &Results, clients: BTreeSet<usize>) -> Vec<ClientGroup> {
+/// Groups the numbers of clients that have the same answers.
+fn group_clients(results: &Results, clients: BTreeSet<usize>) -> Vec<ClientGroup> {
     let metrics = [lead(&results.records), Metric::Demand];
     let same = |one: &[(usize, SizeAnswer)], other: &[(usize, SizeAnswer)]| {
         one.len() == other.len()
@@ -120,23 +135,23 @@ fn alike(results: &Results, clients: BTreeSet<usize>) -> Vec<ClientGroup> {
     };
     let mut groups: Vec<ClientGroup> = Vec::new();
     for clients in clients {
-        let own = metrics.map(|metric| answers(results, clients, metric));
+        let found = metrics.map(|metric| answers(results, clients, metric));
         let known =
-            |group: &&mut ClientGroup| group.answers.iter().zip(&own).all(|(one, other)| same(one, other));
+            |group: &&mut ClientGroup| group.answers.iter().zip(&found).all(|(one, other)| same(one, other));
         match groups.iter_mut().find(known) {
             Some(group) => {
                 group.clients.push(clients);
-                let all = group.answers.iter_mut().zip(&own);
+                let all = group.answers.iter_mut().zip(&found);
                 all.flat_map(|(one, other)| one.iter_mut().zip(other))
                     .for_each(|(one, other)| one.1.join(&other.1));
             }
-            None => groups.push(ClientGroup { clients: vec![clients], answers: own }),
+            None => groups.push(ClientGroup { clients: vec![clients], answers: found }),
         }
     }
     groups
 }
 
-/// Which path for so many clients, by the metric that leads and then by CPU time.
+/// The sentences of a group: by the leading metric, then by CPU time.
 fn of_clients(results: &Results, group: &ClientGroup) -> Vec<String> {
     let with = match group.clients.as_slice() {
         [one] => ClientCount(*one).to_string(),
@@ -152,43 +167,39 @@ fn of_clients(results: &Results, group: &ClientGroup) -> Vec<String> {
     };
     let metric = lead(&results.records);
     let [first, demand] = &group.answers;
-    let mut told = sentences(first, metric);
+    let mut group_sentences = sentences(first, metric);
     let same = demand.len() == first.len()
         && demand.iter().zip(first).all(|((_, by_demand), (_, by_lead))| by_demand.alike(by_lead));
     if same && !demand.is_empty() {
-        told.push(format!("With {with}, {} gives the same answer.", Metric::Demand.name()));
+        group_sentences.push(format!("With {with}, {} gives the same answer.", Metric::Demand.name()));
     } else {
-        told.extend(sentences(demand, Metric::Demand));
+        group_sentences.extend(sentences(demand, Metric::Demand));
     }
-    told
+    group_sentences
 }
 
-/// From which size one path beats another: one sentence for all metrics and footprints that say the same. A report of
-/// results without a verdict says it in the same words.
+/// From which size one path beats another. Metrics and footprints with the same answer share a sentence. Reports of
+/// results without a verdict use these sentences too.
 pub fn crossovers(crossovers: &[Crossover]) -> Vec<String> {
-    type Under<'a> = Vec<(String, &'a str)>;
-    let mut answers: Vec<(String, Under<'_>)> = Vec::new();
+    let mut answers: Vec<(String, Vec<(String, String)>)> = Vec::new();
     for crossover in crossovers {
-        let answer = format!("With {} {}", ClientCount(crossover.clients), crossing(crossover));
-        let metric = crossover
-            .metric
-            .parse()
-            .map_or_else(|_| crossover.metric.clone(), |m: Metric| m.name().to_owned());
-        let under = (metric, crossover.footprint.as_str());
+        let answer = format!("With {} {}", ClientCount(crossover.clients), crossover_phrase(crossover));
+        let metric = crossover.metric.known().map(|metric| metric.name().to_owned());
+        let under = (metric.unwrap_or_else(|| crossover.metric.to_string()), crossover.footprint.to_string());
         match answers.iter_mut().find(|known| known.0 == answer) {
             Some(known) => known.1.push(under),
             None => answers.push((answer, vec![under])),
         }
     }
-    let sentence = |(answer, under): (String, Under<'_>)| {
+    let sentence = |(answer, under): (String, Vec<(String, String)>)| {
         let mut footprints: Vec<String> = Vec::new();
         for (_, footprint) in &under {
             if !footprints.iter().any(|known| known == footprint) {
-                footprints.push((*footprint).to_owned());
+                footprints.push(footprint.clone());
             }
         }
         let of = |footprint: &String| {
-            let metrics: Vec<_> = under.iter().filter(|u| u.1 == footprint).map(|u| u.0.clone()).collect();
+            let metrics: Vec<_> = under.iter().filter(|u| u.1 == *footprint).map(|u| u.0.clone()).collect();
             listed(&metrics)
         };
         let metrics: BTreeSet<String> = footprints.iter().map(of).collect();
@@ -204,7 +215,7 @@ pub fn crossovers(crossovers: &[Crossover]) -> Vec<String> {
     answers.into_iter().map(sentence).collect()
 }
 
-fn crossing(crossover: &Crossover) -> String {
+fn crossover_phrase(crossover: &Crossover) -> String {
     let Crossover { path, against, low, high, most, .. } = crossover;
     let (low, most) = (low.map(ByteSize), ByteSize(*most));
     match (low, high.map(ByteSize)) {
@@ -222,7 +233,7 @@ fn crossing(crossover: &Crossover) -> String {
     }
 }
 
-/// Each path beside itself in another build, in an earlier run or with other offsets: a sentence a pair.
+/// One sentence for each path compared with another build, an earlier run or other offsets of itself.
 fn variants(comparisons: &[Comparison]) -> Vec<String> {
     let mut pairs: BTreeMap<(&str, &str), Vec<&Comparison>> = BTreeMap::new();
     for comparison in comparisons.iter().filter(|comparison| comparison.reference.contains('@')) {
@@ -231,27 +242,30 @@ fn variants(comparisons: &[Comparison]) -> Vec<String> {
     let sentence = |((reference, path), of_path): ((&str, &str), Vec<&Comparison>)| {
         let other = reference.strip_prefix(path).and_then(|rest| rest.strip_prefix('@')).unwrap_or(reference);
         let by = |metric: Metric| {
-            let of_metric = of_path.iter().copied().filter(|c| c.metric == metric.to_string());
-            counted(&of_metric.collect::<Vec<_>>()).map(|words| format!("{} {words}", metric.name()))
+            let of_metric = of_path.iter().copied().filter(|c| c.metric.is(metric));
+            counted(&of_metric.collect::<Vec<_>>()).map(|counts| format!("{} {counts}", metric.name()))
         };
-        let told: Vec<_> = Metric::ALL.iter().filter_map(|metric| by(*metric)).collect();
-        format!("{path} against {other}: {}.", told.join("; "))
+        let by_metric: Vec<_> = Metric::ALL.iter().filter_map(|metric| by(*metric)).collect();
+        format!("{path} against {other}: {}.", by_metric.join("; "))
     };
     pairs.into_iter().map(sentence).collect()
 }
 
 /// `equivalent in 2 and undecided in 1 of 3 cells (ratio 0.98 to 1.01)`.
 fn counted(comparisons: &[&Comparison]) -> Option<String> {
-    let mut words: BTreeMap<&str, usize> = BTreeMap::new();
-    comparisons.iter().for_each(|comparison| *words.entry(&comparison.word).or_default() += 1);
-    let words: Vec<_> = words.iter().map(|(word, count)| format!("{word} in {count}")).collect();
+    let mut judgements: BTreeMap<String, usize> = BTreeMap::new();
+    comparisons
+        .iter()
+        .for_each(|comparison| *judgements.entry(comparison.word.to_string()).or_default() += 1);
+    let counts: Vec<_> =
+        judgements.iter().map(|(judgement, count)| format!("{judgement} in {count}")).collect();
     let cells = comparisons.len();
     let ratios: Vec<f64> = comparisons.iter().filter_map(|comparison| comparison.ratio).collect();
     let least = ratios.iter().copied().reduce(f64::min);
     let ratios = least
         .zip(ratios.iter().copied().reduce(f64::max))
         .map_or_else(String::new, |(least, most)| format!(" (ratio {})", span(least, most)));
-    (cells > 0).then(|| format!("{} of {}{ratios}", listed(&words), plural(cells, "cell")))
+    (cells > 0).then(|| format!("{} of {}{ratios}", listed(&counts), plural(cells, "cell")))
 }
 
 /// `0.61`, or `0.55 to 0.70`.

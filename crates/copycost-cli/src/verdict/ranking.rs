@@ -1,39 +1,39 @@
-//! Who is best in a cell, and over which range of sizes that stays so.
+//! The best path of a cell, and the range of sizes with the same answer.
 
 use std::collections::BTreeMap;
 use std::slice;
 
 use super::{listed, span};
 use crate::compare::metric::Metric;
-use crate::compare::stats::Better;
 use crate::record::Comparison;
+use crate::stats::{Better, Judgement};
 use copycost::units::ByteSize;
 
-/// What one cell says by one metric.
+/// The answer of one cell by one metric.
 #[derive(Debug, Clone, PartialEq)]
 pub struct SizeAnswer {
     reference: String,
-    /// Nobody is surely better.
+    /// The best path: no other is certainly better.
     best: String,
-    /// As good, within two per cent.
+    /// Paths that are equal to the best, within two per cent.
     equal: Vec<String>,
-    /// The measurement cannot tell these from the best.
+    /// Paths that the measurement cannot distinguish from the best.
     unknown: Vec<String>,
-    /// The interval of some path allows nearly everything.
+    /// Whether some interval is too wide to be useful: see [`VAGUE`].
     vague: bool,
-    /// Of each path beside the reference its ratio, the least and the most.
+    /// For each path other than the reference, its smallest and its largest ratio.
     ratios: BTreeMap<String, (f64, f64)>,
 }
 
 impl SizeAnswer {
-    /// From the comparisons of one cell with one reference; `None` where none has an interval. A comparison without one
-    /// is of a path that failed or of a figure that is missing, and says nothing.
+    /// The answer from the comparisons of one cell with one reference; `None` if none has a ratio. Comparisons without
+    /// a ratio, of a path that failed or a missing figure, are ignored.
     pub fn of(comparisons: &[&Comparison], metric: Metric) -> Option<Self> {
         let measured: Vec<_> = comparisons.iter().copied().filter(|c| c.ratio.is_some()).collect();
         let comparisons = &measured[..];
         let reference = comparisons.first()?.reference.clone();
-        let worded = |word: &str| -> Vec<&Comparison> {
-            comparisons.iter().copied().filter(|comparison| comparison.word == word).collect()
+        let judged = |judgement: Judgement| -> Vec<&Comparison> {
+            comparisons.iter().copied().filter(|comparison| comparison.word.is(judgement)).collect()
         };
         let vague = comparisons.iter().any(|comparison| is_vague(comparison));
         let names = |of: &[&Comparison]| of.iter().map(|c| c.path.clone()).collect::<Vec<_>>();
@@ -41,44 +41,46 @@ impl SizeAnswer {
             .iter()
             .filter_map(|comparison| Some((comparison.path.clone(), (comparison.ratio?, comparison.ratio?))))
             .collect();
-        let faster = worded("faster");
+        let faster = judged(Judgement::Faster);
         let higher = metric.better() == Better::Higher;
         let goodness =
             |c: &Comparison| c.ratio.map_or(f64::NEG_INFINITY, |ratio| if higher { ratio } else { -ratio });
         let best = faster.iter().copied().max_by(|a, b| goodness(a).total_cmp(&goodness(b)));
         let Some(best) = best else {
-            let (equal, unknown) = (names(&worded("equivalent")), names(&worded("undecided")));
+            let (equal, unknown) =
+                (names(&judged(Judgement::Equivalent)), names(&judged(Judgement::Undecided)));
             return Some(Self { best: reference.clone(), reference, equal, unknown, vague, ratios });
         };
-        // Paths were compared with the reference and not with each other: where their intervals overlap, nothing is said.
+        // Paths were compared with the reference only. If their intervals overlap, their order is unknown.
         let rival = |c: &&Comparison| c.path != best.path && overlap(c, best);
-        let rivals: Vec<_> = faster.iter().chain(&worded("undecided")).copied().filter(rival).collect();
+        let rivals: Vec<_> =
+            faster.iter().chain(&judged(Judgement::Undecided)).copied().filter(rival).collect();
         let unknown = names(&rivals);
         Some(Self { best: best.path.clone(), reference, equal: Vec::new(), unknown, vague, ratios })
     }
 
-    /// The best path, and those beside it that are equal or not told apart from it.
+    /// The best path, then those that are equal to it or cannot be distinguished from it.
     pub fn leaders(&self) -> Vec<String> {
         let rivals = self.equal.iter().chain(&self.unknown);
         std::iter::once(&self.best).chain(rivals).cloned().collect()
     }
 
-    /// Whether every path beside the best is equal to it, and not only undecided.
+    /// Whether some paths are equal to the best, and none is undecided.
     pub fn is_tie(&self) -> bool {
         self.unknown.is_empty() && !self.equal.is_empty()
     }
 
-    /// Whether there were too few set-ups to say anything.
+    /// Whether there were too few set-ups for an answer.
     pub fn is_vague(&self) -> bool {
         self.vague
     }
 
-    /// How many paths have a say in it, the reference included.
+    /// The number of paths with a ratio, including the reference.
     pub fn compared(&self) -> usize {
         self.ratios.len() + 1
     }
 
-    /// Takes the ratios of another cell with the same answer.
+    /// Adds the ratios of another cell with the same answer.
     pub fn join(&mut self, other: &Self) {
         for (path, (low, high)) in &other.ratios {
             let (least, most) = self.ratios.entry(path.clone()).or_insert((*low, *high));
@@ -86,7 +88,7 @@ impl SizeAnswer {
         }
     }
 
-    /// Whether it is the same answer, whatever the ratios.
+    /// Whether both answers are the same, whatever the ratios.
     pub fn alike(&self, other: &Self) -> bool {
         self.vague && other.vague
             || self.best == other.best
@@ -96,7 +98,8 @@ impl SizeAnswer {
     }
 }
 
-/// An interval of which one end is so many times the other says only that there were too few set-ups.
+/// An interval is vague if its upper end is more than so many times its lower end. It then only shows that there were
+/// too few set-ups.
 pub const VAGUE: f64 = 100.0;
 
 fn is_vague(comparison: &Comparison) -> bool {
@@ -114,7 +117,7 @@ fn overlap(a: &Comparison, b: &Comparison) -> bool {
 #[derive(Debug, Clone, Copy)]
 pub struct SizeRange<'a>(&'a [(usize, SizeAnswer)]);
 
-/// The ranges of `answers`, which are in the order of sizes, each with its sizes in words.
+/// The ranges of `answers`, which are ordered by size, each with a text for its sizes.
 pub fn ranges(answers: &[(usize, SizeAnswer)]) -> impl Iterator<Item = (String, SizeRange<'_>)> {
     answers.chunk_by(|(_, one), (_, next)| one.alike(next)).map(|range| {
         let size =
@@ -126,7 +129,7 @@ pub fn ranges(answers: &[(usize, SizeAnswer)]) -> impl Iterator<Item = (String, 
 }
 
 impl SizeRange<'_> {
-    /// What to use, without the sizes and the full stop.
+    /// The recommendation, without the sizes and the full stop.
     pub fn sentence(&self, metric: Metric) -> String {
         let Some((_, answer)) = self.0.first() else { return String::new() };
         let does = match metric {
@@ -149,19 +152,19 @@ impl SizeRange<'_> {
         format!("use {}: it {does}{ratios}", answer.best)
     }
 
-    /// The ratios of the others, over the sizes of the range.
+    /// The ratios of the other paths over the sizes of the range, as text in parentheses.
     fn ratios(&self, answer: &SizeAnswer) -> String {
         let mut spans: BTreeMap<&str, (f64, f64)> = BTreeMap::new();
         for (path, (least, most)) in self.0.iter().flat_map(|(_, answer)| &answer.ratios) {
             let (low, high) = spans.entry(path).or_insert((*least, *most));
             (*low, *high) = (low.min(*least), high.max(*most));
         }
-        let told: Vec<_> =
+        let texts: Vec<_> =
             spans.into_iter().map(|(path, (low, high))| format!("{path} {}", span(low, high))).collect();
-        if told.is_empty() {
+        if texts.is_empty() {
             String::new()
         } else {
-            format!(" ({} of {})", told.join(", "), answer.reference)
+            format!(" ({} of {})", texts.join(", "), answer.reference)
         }
     }
 }

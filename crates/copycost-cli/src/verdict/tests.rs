@@ -1,4 +1,4 @@
-//! Verdicts of fixed results, as a person reads them.
+//! Verdicts of fixed results, as a user reads them.
 
 use super::*;
 use crate::record::{CellFailure, Conditions, LedgerRecord, Record};
@@ -16,9 +16,9 @@ fn results() -> Results {
     })
 }
 
-/// `path` to onecopy, in throughput and in demand.
+/// Comparisons of `path` with onecopy, by throughput and by demand.
 fn compared(path: &str, size: usize, throughput: (f64, &str), demand: (f64, &str)) -> Vec<Comparison> {
-    let one = |metric: &str, (ratio, word): (f64, &str)| Comparison {
+    let one = |metric: &str, (ratio, judgement): (f64, &str)| Comparison {
         size,
         clients: 1,
         client_hosts: 1,
@@ -28,14 +28,14 @@ fn compared(path: &str, size: usize, throughput: (f64, &str), demand: (f64, &str
         ratio: Some(ratio),
         low: Some(ratio * 0.99),
         high: Some(ratio * 1.01),
-        word: word.into(),
+        word: judgement.into(),
         setups: 8,
         note: None,
     };
     vec![one("throughput", throughput), one("demand", demand)]
 }
 
-/// Of ten sends by reference, so many were copied.
+/// The ledger of ten zero-copy sends, of which `copied` were copied.
 fn copied(copied: u64) -> LedgerRecord {
     LedgerRecord { sends: 10, completed: 10, copied, ..LedgerRecord::default() }
 }
@@ -53,8 +53,8 @@ fn record(path: &str, size: usize) -> Record {
     serde_json::from_value(value).unwrap()
 }
 
-/// The answer, and the sentences below it.
-fn told(results: &Results) -> String {
+/// The headline and the verdict.
+fn headline_and_verdict(results: &Results) -> String {
     let answer = headline(results).unwrap_or_default();
     assert!(answer.chars().count() <= LONGEST, "{answer}");
     format!("{answer}\n\n{}", of(results).join("\n"))
@@ -74,7 +74,7 @@ fn one_path_wins_everywhere() {
         ));
         results.comparisons.extend(compared("zerocopy", size, (0.6, "slower"), (1.5, "slower")));
     }
-    insta::assert_snapshot!(told(&results));
+    insta::assert_snapshot!(headline_and_verdict(&results));
 }
 
 #[test]
@@ -98,7 +98,7 @@ fn ranges_ties_and_what_cannot_be_told() {
         client_hosts: 1,
         error,
     });
-    insta::assert_snapshot!(told(&results));
+    insta::assert_snapshot!(headline_and_verdict(&results));
 }
 
 #[test]
@@ -126,10 +126,10 @@ fn crossovers_say_how_far_they_are_known() {
         let also = Crossover { metric: metric.into(), ..results.crossovers[like].clone() };
         results.crossovers.push(also);
     }
-    insta::assert_snapshot!(told(&results));
+    insta::assert_snapshot!(headline_and_verdict(&results));
 }
 
-/// Cells of onecopy and others, each of its paths measured.
+/// Results with the comparisons that `of` gives for each size, and a record of each path.
 fn measured(sizes: &[usize], of: impl Fn(usize) -> Vec<Comparison>) -> Results {
     let mut results = results();
     for &size in sizes {
@@ -174,7 +174,7 @@ fn the_answer_is_what_to_do_in_one_sentence() {
 }
 
 #[test]
-fn what_failed_is_not_named_and_without_its_reference_nothing_is() {
+fn a_failed_path_is_not_named_and_without_the_reference_there_is_no_answer() {
     let failed = |path: &str, size: usize| CellFailure {
         path: path.into(),
         size,
@@ -193,7 +193,7 @@ fn what_failed_is_not_named_and_without_its_reference_nothing_is() {
     let mut one = measured(&[1024], |size| compared("twocopy", size, (0.3, "slower"), (3.0, "slower")));
     one.comparisons.extend(compared("zerocopy", 1024, (1.0, "x"), (1.0, "x")).into_iter().map(without));
     one.failures.push(failed("zerocopy", 1024));
-    let all = told(&one);
+    let all = headline_and_verdict(&one);
     assert!(all.starts_with("Over loopback, 1 KiB: use onecopy."), "{all}");
     assert!(!all.contains("zerocopy"), "{all}");
     let mut none = measured(&[1024], |size| {
@@ -201,7 +201,7 @@ fn what_failed_is_not_named_and_without_its_reference_nothing_is() {
     });
     none.records.retain(|record| record.path != "onecopy");
     none.failures.push(failed("onecopy", 1024));
-    let all = told(&none);
+    let all = headline_and_verdict(&none);
     assert!(
         all.starts_with("No answer: onecopy, with which the others are compared, could not be measured."),
         "{all}"
@@ -221,7 +221,7 @@ fn an_interval_that_allows_everything_recommends_nothing() {
     for comparison in vague.comparisons.iter_mut().filter(|comparison| comparison.path == "twocopy") {
         (comparison.low, comparison.high) = (Some(0.001), Some(62.0));
     }
-    let all = told(&vague);
+    let all = headline_and_verdict(&vague);
     assert!(all.starts_with("Over loopback, 1 KiB: no difference shown (too few set-ups)."), "{all}");
     assert!(all.contains("at 1 KiB, there were too few set-ups to tell paths apart by throughput."), "{all}");
     assert!(!all.contains("use "), "{all}");
@@ -233,12 +233,12 @@ fn in_the_lab_the_senders_cpu_time_leads() {
         let of = |path: &str, throughput, demand, sender: (f64, &str)| {
             let mut all = compared(path, size, throughput, demand);
             let more = Comparison { metric: "sender-demand".into(), ..all[0].clone() };
-            let (ratio, word) = sender;
+            let (ratio, judgement) = sender;
             all.push(Comparison {
                 ratio: Some(ratio),
                 low: Some(ratio * 0.99),
                 high: Some(ratio * 1.01),
-                word: word.into(),
+                word: judgement.into(),
                 ..more
             });
             all
@@ -253,7 +253,7 @@ fn in_the_lab_the_senders_cpu_time_leads() {
         record.transport = "lab".into();
         record.lab = Some(Default::default());
     }
-    let all = told(&lab);
+    let all = headline_and_verdict(&lab);
     assert!(all.starts_with("In the lab, by the sender's CPU time, 64 KiB: use uring-sendzc."), "{all}");
     assert!(
         all.contains("With 1 client, at 64 KiB, use uring-sendzc: it needs the least CPU time of the sender"),
@@ -263,9 +263,10 @@ fn in_the_lab_the_senders_cpu_time_leads() {
 }
 
 #[test]
-fn numbers_of_hosts_are_answered_each_by_itself() {
-    let of = |hosts: usize, word: &'static str| {
-        let mut part = measured(&[1024], |size| compared("flatten", size, (1.2, word), (0.8, word)));
+fn each_number_of_hosts_has_its_own_answer() {
+    let of = |hosts: usize, judgement: &'static str| {
+        let mut part =
+            measured(&[1024], |size| compared("flatten", size, (1.2, judgement), (0.8, judgement)));
         part.comparisons.iter_mut().for_each(|comparison| comparison.client_hosts = hosts);
         part.records.iter_mut().for_each(|record| {
             (record.client_hosts, record.transport) = (hosts, "mpi".into());
@@ -293,8 +294,8 @@ fn the_answer_is_never_too_long() {
             let mut results = results();
             for (place, &size) in sizes.iter().enumerate() {
                 for (other, &clients) in clients.iter().enumerate() {
-                    let word = ["faster", "slower", "undecided"][(place + other) % 3];
-                    let mut all = compared("uring-sendmsg", size, (1.2, word), (0.8, word));
+                    let judgement = ["faster", "slower", "undecided"][(place + other) % 3];
+                    let mut all = compared("uring-sendmsg", size, (1.2, judgement), (0.8, judgement));
                     let more = Comparison { metric: "sender-demand".into(), ..all[0].clone() };
                     all.push(more);
                     all.iter_mut().for_each(|comparison| comparison.clients = clients);
@@ -331,7 +332,7 @@ fn cores_at_a_load_are_in_the_answer() {
 }
 
 #[test]
-fn set_ups_are_told_only_of_what_was_compared() {
+fn set_ups_are_counted_only_if_paths_were_compared() {
     let mut results = results();
     results.records.push(record("onecopy", 1024));
     let conditions = |results: &Results| super::limits::conditions(results).unwrap();
@@ -344,12 +345,12 @@ fn set_ups_are_told_only_of_what_was_compared() {
 #[test]
 fn builds_are_counted() {
     let mut results = results();
-    let old = |size, word: &str| {
-        let comparisons = compared("onecopy", size, (1.0, word), (1.0, "equivalent"));
+    let old = |size, judgement: &str| {
+        let comparisons = compared("onecopy", size, (1.0, judgement), (1.0, "equivalent"));
         comparisons.into_iter().map(|comparison| Comparison { reference: "onecopy@OLD".into(), ..comparison })
     };
     results.comparisons = old(1024, "equivalent").chain(old(4096, "slower")).collect();
-    insta::assert_snapshot!(told(&results));
+    insta::assert_snapshot!(headline_and_verdict(&results));
 }
 
 #[test]
@@ -360,16 +361,17 @@ fn nothing_to_compare_is_no_verdict() {
 }
 
 #[test]
-fn what_was_copied_by_choice_or_hardly_ever_did_not_go_without_zero_copy() {
+fn copies_by_choice_and_rare_copies_are_not_reported() {
     let mut results = results();
     let by_choice = LedgerRecord { plain: 10, ..LedgerRecord::default() };
-    let hardly = copied(1);
-    for (word, ledger) in [("copied", by_choice), ("mixed", hardly)] {
-        let verdict = Some(word.to_owned());
+    let rarely = copied(1);
+    for (verdict, ledger) in [("copied", by_choice), ("mixed", rarely)] {
+        let verdict = Some(verdict.to_owned());
         results.records.push(Record { verdict, ledger: Some(ledger), ..record("zerocopy", 1024) });
     }
-    let asked = |results: &Results| limits::not_shown(results).iter().any(|line| line.contains("zero copy"));
-    assert!(!asked(&results));
+    let reported =
+        |results: &Results| limits::not_shown(results).iter().any(|line| line.contains("zero copy"));
+    assert!(!reported(&results));
     results.records.push(record("zerocopy", 4096));
-    assert!(asked(&results));
+    assert!(reported(&results));
 }

@@ -1,7 +1,9 @@
-//! What a running process pays for where its buffers begin: samples of its threads for a while, nothing written to it.
+//! Measures what a running process pays for the offsets of its buffers, by sampling its threads. The process itself is
+//! not modified.
 //!
-//! A sample inside a copying instruction has its two addresses in registers, so that it tells from where to where was copied.
-//! In the kernel the function tells the instruction; in user space its two bytes do, read from the process's memory.
+//! A sample inside a copy instruction has the source and the destination of the copy in its registers. In the kernel
+//! the name of the function identifies such an instruction; in user space its two bytes do, read from the process's
+//! memory.
 
 mod processes;
 
@@ -20,98 +22,99 @@ use copycost::offset::PERIOD;
 use processes::ProcessMemory;
 pub use processes::Processes;
 
-/// Samples a second of each thread: a prime. Within the noise of a server's own figures.
+/// Samples per second of each thread. A prime, so that samples do not align with periodic work; the cost is within the
+/// noise of a server's results.
 const HERTZ: u64 = 997;
 
-/// How often threads are looked for, and rings emptied. A thread that lives for less may be missed.
+/// The interval between scans for new threads, which also empty the rings. A thread with a shorter life may be missed.
 const ROUND: Duration = Duration::from_millis(100);
 
 /// `rep movsb`, with or without the prefix for 64-bit operands.
 const REP_MOVS: [&[u8]; 3] = [&[0xf3, 0xa4], &[0xf3, 0x48, 0xa5], &[0xf3, 0xa5]];
 
-/// Between whose memories a copy goes, and who makes it.
+/// The direction of a copy between the kernel and the process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Direction {
-    /// The kernel, to the memory of the process.
+    /// The kernel copies to the memory of the process.
     FromKernel,
-    /// The kernel, from the memory of the process.
+    /// The kernel copies from the memory of the process.
     ToKernel,
-    /// The process itself.
+    /// The process copies within its own memory.
     Within,
 }
 
 /// Copies of one kind at a hazardous distance.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct HazardousCopies {
-    /// Who copied.
+    /// Whether the kernel or the process copied, and in which direction.
     pub direction: Direction,
-    /// Destination less source, modulo 4096: 1 to 31. It stays the same while a copy goes on.
+    /// Destination minus source, modulo 4096: 1 to 31. It stays constant during a copy.
     pub distance: u16,
-    /// Functions of the kernel, the innermost first; none in user space.
+    /// The functions of the kernel, the innermost first; empty in user space.
     pub frames: Vec<Rc<str>>,
 }
 
-/// Samples, by what they were inside of.
+/// The number of samples by kind.
 #[derive(Debug, Default)]
 pub struct SampleCounts {
-    /// All of them.
+    /// All samples.
     pub samples: u64,
-    /// Those whose registers the kernel showed.
+    /// The samples with registers.
     pub with_registers: u64,
-    /// Of these those in user space whose instruction could not be read.
+    /// The samples with registers in user space whose instruction could not be read.
     pub unread: u64,
-    /// Of these those inside a copying instruction.
+    /// The samples with registers inside a copy instruction.
     pub copies: u64,
-    /// Of these those at a hazardous distance.
+    /// The copies at a hazardous distance, with the number of samples of each.
     pub hazardous: BTreeMap<HazardousCopies, u64>,
 }
 
-/// What was seen.
+/// The result of watching a process.
 #[derive(Debug, Default)]
 pub struct WatchResult {
-    /// For how long.
+    /// How long the process was watched.
     pub time: Duration,
-    /// Samples for each second of CPU time.
+    /// Samples per second of CPU time.
     pub hertz: u64,
-    /// Threads, those that came and went included.
+    /// The number of threads sampled, including those that have ended.
     pub threads: usize,
-    /// Processes, likewise.
+    /// The number of processes, including those that have ended.
     pub processes: usize,
-    /// Threads that could not be sampled.
+    /// The number of threads that could not be sampled.
     pub refused: usize,
-    /// Why the first of them could not.
+    /// The reason for the first refused thread.
     pub refusal: Option<String>,
-    /// What was sampled.
+    /// The samples of all threads.
     pub counts: SampleCounts,
-    /// Samples that were lost for want of room.
+    /// The number of samples lost because a ring was full.
     pub lost: u64,
-    /// Whether the process ended meanwhile.
+    /// Whether the process ended before the time was over.
     pub ended: bool,
 }
 
 impl WatchResult {
-    /// CPU time for each second, as the samples have it: 1.5 is one and a half CPUs.
+    /// CPU seconds per second, estimated from the samples: 1.5 means one and a half CPUs.
     pub fn cpus(&self) -> f64 {
         self.counts.samples as f64 / self.hertz.max(1) as f64 / self.time.as_secs_f64().max(1e-9)
     }
 }
 
 impl SampleCounts {
-    /// Samples of hazardous copies.
+    /// The number of samples in hazardous copies.
     pub fn hits(&self) -> u64 {
         self.hazardous.values().sum()
     }
 
-    /// The share of the process's CPU time, 0 to 1.
+    /// The share of `samples` in all samples, 0 to 1.
     pub fn share(&self, samples: u64) -> f64 {
         samples as f64 / self.samples.max(1) as f64
     }
 }
 
-/// Watches `pid` and its children for `time`, or until `go_on` says no or the process has ended.
+/// Watches `pid` and its children for `time`, or until `go_on` returns false or the process has ended.
 ///
 /// # Errors
-/// Why nothing of it can be sampled, with what to set.
+/// The reason why the process cannot be sampled, with the setting to change.
 pub fn watch(
     source: &dyn SampleSource,
     pid: i32,
@@ -119,11 +122,12 @@ pub fn watch(
     go_on: &mut dyn FnMut() -> bool,
 ) -> Measured<WatchResult> {
     let hertz = source.most_hertz().map_or(HERTZ, |most| HERTZ.min(most)).max(1);
-    // A file for each thread, and one for each process's memory; what is not allowed shows as threads that are refused.
+    // One file per thread, and one per process for its memory. If the limit stays too low, threads are counted as
+    // refused.
     if let Ok(limit) = limits::open_files() {
         let _ = limits::set_open_files(limit.hard);
     }
-    // What is missing is said at once: the rights first, which are the first thing to mend.
+    // Fail early, and report missing rights before missing symbols, because they must be fixed first.
     probe(source, pid, hertz)?;
     let symbols = Symbols::read(source)?;
     let mut rings: BTreeMap<i32, Box<dyn SampleRing>> = BTreeMap::new();
@@ -144,7 +148,7 @@ pub fn watch(
                     rings.insert(thread, ring);
                     seen.threads += 1;
                 }
-                // It has gone meanwhile.
+                // The thread has ended since the scan.
                 Err(error) if error.raw_os_error() == Some(libc::ESRCH) => {}
                 Err(error) => {
                     processes.refuse(thread);
@@ -160,7 +164,7 @@ pub fn watch(
         std::thread::sleep(left.min(ROUND));
         let WatchResult { counts, lost, .. } = &mut seen;
         rings.retain(|id, ring| {
-            // Once more after its end, when its memory is gone.
+            // The ring of an ended thread is read one last time, without the memory of its process.
             let process = threads.get(id);
             let mut memory = process.and_then(|process| processes.memory(*process));
             *lost += ring.take(&mut |sample| count(counts, &sample, &symbols, memory.as_deref_mut()));
@@ -175,7 +179,7 @@ pub fn watch(
     Ok(seen)
 }
 
-/// Whether the process's first thread may be sampled, and the reason.
+/// Checks that the first thread of the process may be sampled.
 fn probe(source: &dyn SampleSource, pid: i32, hertz: u64) -> Measured<()> {
     let error = match source.open(pid, CounterReach::Kernel, hertz) {
         Ok(_) => return Ok(()),
@@ -190,7 +194,7 @@ fn probe(source: &dyn SampleSource, pid: i32, hertz: u64) -> Measured<()> {
     })
 }
 
-/// Adds a sample.
+/// Adds a sample to `counts`.
 fn count(
     counts: &mut SampleCounts,
     sample: &StackSample,
@@ -220,7 +224,7 @@ fn count(
     }
 }
 
-/// Who copies in the kernel, where a copying instruction is what ran.
+/// The direction of a copy in the kernel; `None` if another instruction ran.
 fn in_kernel(copying: CopyRegisters, frames: &[Rc<str>]) -> Option<Direction> {
     if !has_the_copy(frames.first()?) {
         return None;
@@ -257,14 +261,14 @@ mod tests {
     }
 
     #[test]
-    fn copies_are_told_by_their_registers_and_functions() {
+    fn copies_are_identified_by_their_registers_and_functions() {
         let seen = counted(
             &[
                 sample(false, 0x22, USER + 16, KERNEL),
                 sample(false, 0x22, USER + 16 + 512, KERNEL + 512),
                 sample(false, 0x22, USER + 64, KERNEL),
                 sample(false, 0x22, KERNEL, USER + 4080),
-                // Another function, and registers that are those of no copy between the two.
+                // Another function, and registers that do not belong to a copy between kernel and process.
                 sample(false, 0x33, USER + 16, KERNEL),
                 sample(false, 0x22, KERNEL + 16, KERNEL),
             ],
@@ -285,7 +289,7 @@ mod tests {
         let seen = counted(&[at(1), at(0), at(3)], Some(ProcessMemory::in_file(memory)));
         assert_eq!((seen.samples, seen.copies, seen.hits()), (3, 1, 1));
         assert_eq!(seen.hazardous.keys().next().unwrap().direction, Direction::Within);
-        // Without rights to read nothing is claimed.
+        // Without the right to read the memory, no copy is counted.
         let blind = counted(&[at(1)], None);
         assert_eq!((blind.copies, blind.unread), (0, 1));
     }

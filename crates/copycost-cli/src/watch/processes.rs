@@ -1,4 +1,4 @@
-//! The threads of a process and of its children, which come and go.
+//! The threads of a process and of its children, which may start and end at any time.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
@@ -6,32 +6,34 @@ use std::os::unix::fs::FileExt as _;
 
 use copycost::internals::sys::text;
 
-/// A process and its children, and their children.
+/// A process with all its descendants.
 #[derive(Debug)]
 pub struct Processes {
     first: i32,
-    /// Every process that belongs to it and runs, with its memory.
+    /// The running processes of the tree, each with its memory.
     living: BTreeMap<i32, ProcessMemory>,
     count: usize,
     refused: BTreeSet<i32>,
 }
 
 impl Processes {
-    /// Those of `pid`.
+    /// The process `pid` and its descendants; nothing is read yet.
     pub fn of(pid: i32) -> Self {
         Self { first: pid, living: BTreeMap::new(), count: 0, refused: BTreeSet::new() }
     }
 
-    /// The threads that there are now (gettid(2)), each with its process. A child stays one after its parent has ended.
+    /// The threads running now (gettid(2)), each with its process. A child still belongs after its parent has ended.
     pub fn threads(&mut self) -> BTreeMap<i32, i32> {
         let parents = parents();
-        // Not this process: what it does is watching.
-        let own = i32::try_from(std::process::id()).unwrap_or(0);
+        // This process is excluded, because it only watches.
+        let this_process = i32::try_from(std::process::id()).unwrap_or(0);
         let mut members: BTreeSet<i32> = self.living.keys().copied().chain([self.first]).collect();
-        // A child may have a smaller id than its parent, where ids have come round.
+        // A child may have a smaller id than its parent, because ids wrap around. So the scan repeats until nothing is
+        // new.
         loop {
             let children = parents.iter().filter(|(_, parent)| members.contains(parent)).map(|(id, _)| *id);
-            let found: BTreeSet<i32> = children.filter(|id| !members.contains(id) && *id != own).collect();
+            let found: BTreeSet<i32> =
+                children.filter(|id| !members.contains(id) && *id != this_process).collect();
             if found.is_empty() {
                 break;
             }
@@ -39,8 +41,8 @@ impl Processes {
         }
         let mut threads = BTreeMap::new();
         let mut living = BTreeMap::new();
-        for process in members.into_iter().filter(|process| *process != own) {
-            // One that has ended, and waits for its parent to notice, has a folder and runs no more.
+        for process in members.into_iter().filter(|process| *process != this_process) {
+            // A zombie still has its folder in /proc, but no running thread.
             let running =
                 ids_in(&format!("/proc/{process}/task")).filter(|thread| !has_ended(process, *thread));
             let running: Vec<i32> = running.collect();
@@ -54,18 +56,18 @@ impl Processes {
             living.insert(process, memory);
             threads.extend(running.into_iter().map(|thread| (thread, process)));
         }
-        // Whoever has ended is forgotten: its number may be somebody else's soon.
+        // Ended processes are dropped, because the kernel may reuse their ids.
         self.living = living;
         self.refused.retain(|thread| threads.contains_key(thread));
         threads
     }
 
-    /// How many processes there were.
+    /// The number of processes seen so far.
     pub fn count(&self) -> usize {
         self.count
     }
 
-    /// The memory of a process that ran when threads were last looked for.
+    /// The memory of a process that ran at the last scan.
     pub fn memory(&mut self, process: i32) -> Option<&mut ProcessMemory> {
         self.living.get_mut(&process)
     }
@@ -75,13 +77,14 @@ impl Processes {
         self.refused.insert(thread);
     }
 
-    /// Whether it was noted.
+    /// Whether [`Self::refuse`] was called for a thread.
     pub fn was_refused(&self, thread: i32) -> bool {
         self.refused.contains(&thread)
     }
 }
 
-/// The memory of a process, to be read. It takes the right to attach to it, which is more than the right to sample it.
+/// The memory of a process, for reading. Reading needs the right to attach to the process, which is more than the right
+/// to sample it.
 #[derive(Debug)]
 pub struct ProcessMemory {
     process: i32,
@@ -93,17 +96,17 @@ impl ProcessMemory {
         Self { process, file: open(process) }
     }
 
-    /// Memory that lies in a file, for tests.
+    /// Takes a file for memory, for tests.
     #[cfg(test)]
     pub fn in_file(file: File) -> Self {
         Self { process: 0, file: Some(file) }
     }
 
-    /// The bytes at `address`; `None` where they cannot be read.
+    /// The bytes at `address`; `None` if they cannot be read.
     pub fn read<const N: usize>(&mut self, address: u64) -> Option<[u8; N]> {
         let mut bytes = [0; N];
         if self.file.as_ref()?.read_exact_at(&mut bytes, address).is_err() {
-            // Another program runs there since execve(2), and the file has the memory of the one before.
+            // After execve(2) the open file still refers to the memory of the previous program, so open it again.
             self.file = open(self.process);
             self.file.as_ref()?.read_exact_at(&mut bytes, address).ok()?;
         }
@@ -115,13 +118,13 @@ fn open(process: i32) -> Option<File> {
     File::open(format!("/proc/{process}/mem")).ok()
 }
 
-/// The numbers among the names in a folder; none where it cannot be read.
+/// The names in a folder that are numbers; empty if it cannot be read.
 fn ids_in(folder: &str) -> impl Iterator<Item = i32> + use<> {
     let entries = fs::read_dir(folder).into_iter().flatten().flatten();
     entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok())
 }
 
-/// Every process and its parent.
+/// Every process with its parent.
 fn parents() -> BTreeMap<i32, i32> {
     let parent = |id: i32| Some((id, stat(&format!("/proc/{id}/stat"))?.1));
     ids_in("/proc").filter_map(parent).collect()
@@ -132,7 +135,7 @@ fn has_ended(process: i32, thread: i32) -> bool {
         .is_none_or(|(state, _)| matches!(state, 'Z' | 'X' | 'x'))
 }
 
-/// The state and the parent. The name before them is in brackets, and may have any in it.
+/// The state and the parent in a `stat` file. The name before them is in brackets and may itself contain brackets.
 fn stat(path: &str) -> Option<(char, i32)> {
     let text = text::read(path).ok()?;
     let mut fields = text.rsplit_once(')')?.1.split_ascii_whitespace();
@@ -159,7 +162,7 @@ mod tests {
         let of = |threads: BTreeMap<i32, i32>| threads.into_values().collect::<BTreeSet<_>>();
         assert_eq!(of(processes.threads()), BTreeSet::from([pid, child]));
         shell.kill().unwrap();
-        // Not yet waited for: it has a folder and, after a moment, no life.
+        // The shell is killed but not yet waited for, so it soon is a zombie.
         let until = Instant::now() + Duration::from_secs(60);
         while of(processes.threads()) != BTreeSet::from([child]) {
             assert!(Instant::now() < until, "a process that was killed is still one");

@@ -1,6 +1,7 @@
 //! Where buffers begin, as an axis of the command: what was asked for is what the addresses say, and records that differ
 //! in it are not joined.
 
+use copycost_cli::compare::metric::Metric;
 use std::collections::BTreeSet;
 
 use crate::program::{Program, length, results, results_in};
@@ -54,7 +55,7 @@ fn offsets_side_by_side_are_arms_of_one_cell() {
         &[&["run"][..], &CELL, &["json"], &length("0.1"), &["--receive-offset", "64,16"]].concat(),
     );
     let compared = results(&json.good()).comparisons;
-    let throughput = compared.iter().filter(|comparison| comparison.metric == "throughput");
+    let throughput = compared.iter().filter(|comparison| comparison.metric.is(Metric::Throughput));
     let pairs: Vec<_> = throughput.map(|c| (c.path.as_str(), c.reference.as_str())).collect();
     let wanted = [
         ("onecopy@16", "onecopy@64"),

@@ -1,4 +1,7 @@
 //! The command as a user types it: real processes, real connections, and one clear sentence for what is wrong.
+use copycost::message::Footprint;
+use copycost_cli::compare::metric::Metric;
+use copycost_cli::stats::Judgement;
 use std::fs;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -273,14 +276,15 @@ fn every_path_is_compared_with_the_reference_by_every_metric() {
     let named: Vec<_> = results
         .comparisons
         .iter()
-        .map(|c| (c.path.as_str(), c.reference.as_str(), c.metric.as_str()))
+        .map(|c| (c.path.as_str(), c.reference.as_str(), *c.metric.known().unwrap()))
         .collect();
-    let metrics = ["throughput", "demand", "sender-demand"];
-    let of = |path| metrics.map(|metric| (path, "twocopy", metric));
+    let of = |path| {
+        [Metric::Throughput, Metric::Demand, Metric::SenderDemand].map(|metric| (path, "twocopy", metric))
+    };
     assert_eq!(named, [of("onecopy"), of("zerocopy"), of("flatten")].concat());
     for comparison in &results.comparisons {
         assert_eq!(comparison.setups, 8);
-        assert!(["faster", "slower", "equivalent", "undecided"].contains(&comparison.word.as_str()));
+        assert!(comparison.word.known().is_some(), "{comparison:?}");
         if let (Some(low), Some(ratio), Some(high)) = (comparison.low, comparison.ratio, comparison.high) {
             assert!(0.0 < low && low <= ratio && ratio <= high, "{comparison:?}");
         }
@@ -321,7 +325,7 @@ fn a_crossover_is_looked_for_hot_and_cold() {
     for crossover in &results.crossovers {
         assert_eq!((crossover.path.as_str(), crossover.against.as_str()), ("onecopy", "twocopy"));
         assert_eq!(crossover.most, 2048);
-        assert!(["hot", "cold"].contains(&crossover.footprint.as_str()));
+        assert!([Footprint::Hot, Footprint::Cold].map(|known| crossover.footprint.is(known)).contains(&true));
         assert!(crossover.low.is_some() || crossover.high.is_some());
     }
 }
@@ -345,7 +349,7 @@ fn a_regression_against_a_baseline_exits_with_3() {
     let mut before = results(&copycost(&run).success());
     // The earlier run is made to have found twocopy a hundred times as fast as it is.
     for comparison in &mut before.comparisons {
-        let factor = if comparison.metric == "throughput" { 100.0 } else { 0.01 };
+        let factor = if comparison.metric.is(Metric::Throughput) { 100.0 } else { 0.01 };
         for value in [&mut comparison.ratio, &mut comparison.low, &mut comparison.high] {
             *value = value.map(|value| value * factor);
         }
@@ -357,7 +361,9 @@ fn a_regression_against_a_baseline_exits_with_3() {
     let assert = copycost(&[&run[..], &against, &fail].concat()).code(3);
     let now = results(&assert);
     assert!(text(&assert.get_output().stderr).contains("regression: twocopy"));
-    assert!(now.comparisons.iter().any(|c| c.reference == "twocopy@BASELINE" && c.word == "slower"));
+    assert!(
+        now.comparisons.iter().any(|c| c.reference == "twocopy@BASELINE" && c.word.is(Judgement::Slower))
+    );
     assert!(now.verdict.iter().any(|sentence| sentence.contains("kernel: 1.0 there")), "{:?}", now.verdict);
     copycost(&[&run[..], &against].concat()).success();
 }

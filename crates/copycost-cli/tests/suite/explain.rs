@@ -18,9 +18,9 @@ use copycost::scenario::ConnectionOptions;
 use copycost::scenario::Placement;
 use copycost::scenario::Scenario;
 use copycost::send;
-use copycost_cli::compare::cell::Contestant;
+use copycost_cli::compare::contestant::Contestant;
 use copycost_cli::compare::turns::Turns;
-use copycost_cli::explain::{ExplainSession, Explained, answer};
+use copycost_cli::explain::{ExplainSession, Explained};
 use copycost_cli::lab::{Lab, LabSite};
 use copycost_cli::profile::breakdown::Breakdown;
 use copycost_cli::profile::classes::Class;
@@ -30,6 +30,7 @@ use copycost_cli::profile::source::{SampleRing, SampleSource, StackSample};
 use copycost_cli::profile::stacks::Stacks;
 use copycost_cli::profile::threads::ThreadRole;
 use copycost_cli::record;
+use copycost_cli::verdict::explained;
 
 /// Recorded with `copycost explain` on Linux 6.18, two CPUs of an AMD EPYC, 64 KiB, one client over loopback.
 const RECORDED: [(&str, &str); 2] = [
@@ -146,7 +147,7 @@ fn adds_up(site: &Arc<dyn Site>, roles: &[ThreadRole], says: &[&str]) {
             }
         }
         let record = record::Explanation::new(&paths, hertz, Some("here".into()), None);
-        let said = answer::sentences(&record).join("");
+        let said = explained::sentences(&record).join("");
         says.iter().for_each(|part| assert!(said.contains(part), "{part} in {said}"));
         let pinning = record.difference("zerocopy", "sender", "pin and unpin").unwrap();
         let whole = record.difference("zerocopy", "sender", record::ALL).unwrap();
@@ -197,7 +198,7 @@ fn without_samples_the_demand_is_still_there() {
     assert!(record.differences.iter().all(|difference| difference.class == record::ALL));
     assert_eq!(record.differences.len(), 2, "the sender's and the receiver's whole demand");
     assert!(record.paths[0].folded.is_empty());
-    assert!(answer::sentences(&record)[0].contains("zerocopy spends"));
+    assert!(explained::sentences(&record)[0].contains("zerocopy spends"));
 }
 
 /// A machine: what it answers to an open, and what its files say.

@@ -4,11 +4,11 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use copycost_cli::compare::{baseline, verdict};
 use copycost_cli::record::{Conditions, Record, Results};
 use copycost_cli::report::screen::Screen;
 use copycost_cli::report::set::{of_results, side_by_side};
 use copycost_cli::report::{self, Format};
+use copycost_cli::verdict::{self, baseline};
 use proptest::prelude::*;
 
 use crate::program::Program;

@@ -1,4 +1,5 @@
 //! `copycost predict`: the model on this machine, checked by cells that it has not seen; bad input; exact field lengths.
+use copycost_cli::record::ModelEnd;
 use std::fs;
 
 use crate::program::{Program, results, sized};
@@ -101,7 +102,7 @@ fn cells_that_were_held_out_check_the_model() {
     let page = fs::read_to_string(&again).unwrap();
     assert_eq!(
         page.contains("the cheapest path by the model"),
-        model.models.iter().any(|path| path.end == "both ends" && path.refused.is_none())
+        model.models.iter().any(|path| path.end.is(ModelEnd::BothEnds) && path.refused.is_none())
     );
     assert!(!page.contains("<script"));
 }

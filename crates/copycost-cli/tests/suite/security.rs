@@ -579,7 +579,7 @@ fn a_ticket_lets_each_client_in_once() {
     client.write_all(&[7; Ask::BYTES]).unwrap();
     assert_eq!(rest(&mut client).len(), 0);
     let ServerReply::News(news) = answer(&mut control) else { panic!("no news") };
-    let told = format!("{:?}", news.told);
+    let told = format!("{:?}", news.event);
     assert!(news.client == 0 && told.contains("something other than a request"), "{told}");
     // With the control connection everything ends that was served for it.
     let mut other = data(1, ticket);

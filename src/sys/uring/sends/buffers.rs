@@ -1,4 +1,4 @@
-//! Memory that a ring has registered: the kernel pins it once and not for each send.
+//! Memory that a ring has registered. The kernel pins it once, not for each send.
 
 use std::io;
 
@@ -12,16 +12,16 @@ pub const MOST_BUFFERS: usize = 1 << 14;
 /// Memory that the kernel has pinned.
 #[derive(Debug, Default)]
 pub(super) struct RegisteredBuffers {
-    /// First address and length of each, in the order of their addresses; and its index in the kernel.
+    /// The address, the length and the kernel's index of each buffer, in the order of the addresses.
     spans: Vec<(usize, usize, u16)>,
-    /// Where the last one was found: messages come in turn.
+    /// The position of the last buffer found, because messages are sent in order.
     last: usize,
-    /// An address told to the kernel must not come to mean other memory.
+    /// The kernel knows these addresses, so they must not be reused for other memory.
     _leases: Vec<Lease>,
 }
 
 impl RegisteredBuffers {
-    /// Registers the memory of those that lie in one mapping.
+    /// Registers the memory of messages that are in one mapping.
     ///
     /// # Errors
     /// As [`super::SendRing::register`].
@@ -37,7 +37,8 @@ impl RegisteredBuffers {
         if iovecs.is_empty() {
             return Ok(Self::default());
         }
-        // SAFETY: the ranges are mapped, and stay so as long as the leases, which are kept beside the ring.
+        // SAFETY: the ranges are mapped and stay mapped as long as the leases, which are stored with the
+        // ring.
         unsafe { ring.ring.submitter().register_buffers(&iovecs)? };
         spans.sort_unstable();
         Ok(Self { spans, last: 0, _leases: leases })

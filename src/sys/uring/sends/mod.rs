@@ -1,20 +1,20 @@
-//! The sends of one socket: chains of requests in flight, and the messages that they hold.
+//! The sends of one socket: chains of requests in flight, and the messages that they use.
 //!
-//! Why this is safe: a request points into the [`Message`] of an `Arc` whose clone lies in its slot until the kernel
-//! has said that it is done, in the completion that no other follows. While the clone is there nobody has the memory
-//! to write into, because that takes the only `Arc`, and nobody frees it. What is dropped before the kernel is done, is
-//! leaked. Headers and iovecs need to live only until they are submitted (IORING_FEAT_SUBMIT_STABLE); nothing is pushed
-//! over those of requests that still lie in the queue. A ring whose entry into the kernel failed never submits again
-//! (`Ring::torn`): what its caller takes for failed is not sent later.
+//! Why this is safe: a request points into the [`Message`] of an `Arc`, and its slot keeps a clone until the
+//! kernel has reported the last completion. While the clone exists, nobody can free the memory or write into
+//! it, which takes the only `Arc`. Memory that is dropped before the kernel is done is leaked. Headers and
+//! iovecs must live only until they are submitted (IORING_FEAT_SUBMIT_STABLE), and nothing overwrites those
+//! of queued requests. A ring whose entry into the kernel failed never submits again (`Ring::torn`), so
+//! requests that the caller takes for failed are not sent later.
 //!
-//! It stays on the thread that made it (the raw pointers keep it from being `Send`): with IORING_SETUP_SINGLE_ISSUER
-//! another thread can neither submit nor hear of a release.
+//! It stays on the thread that made it (the raw pointers make it not `Send`), because with
+//! IORING_SETUP_SINGLE_ISSUER another thread can neither submit nor read completions.
 //!
-//! Which completion is the last one: the one without IORING_CQE_F_MORE, but for a request that was cancelled before it
-//! began, because the one before it in the chain fell short (io_fail_links, io_uring/io_uring.c). It has two completions,
-//! as any other by reference, and the first does not announce the second (measured on Linux 6.18). Its slot is free at
-//! the first, for the kernel never read its memory; what comes later carries the number of an earlier use, and is not
-//! taken for the release of what lies in the slot by then.
+//! The last completion of a request is the one without IORING_CQE_F_MORE, with one exception: a request by
+//! reference that was cancelled before it started, because the one before it in the chain fell short
+//! (io_fail_links, io_uring/io_uring.c). It has two completions, and the first does not announce the second
+//! (measured on Linux 6.18). Its slot is free after the first, because the kernel never read its memory. The
+//! second has the number of the earlier use, so it does not release the new request in the slot.
 
 mod buffers;
 mod request;
@@ -29,7 +29,7 @@ use arrayvec::ArrayVec;
 use io_uring::squeue::{Entry, Flags};
 use io_uring::{cqueue, opcode};
 
-use super::{NOBODY, Ring};
+use super::{IGNORED, Ring};
 use crate::sys::message::Message;
 use crate::sys::socket::Socket;
 
@@ -42,25 +42,26 @@ use request::Header;
 /// IORING_NOTIF_USAGE_ZC_COPIED, in the result of a notification.
 const COPIED: u32 = 1 << 31;
 
-/// What a completion tells of the request that `note` was given with.
+/// What a completion says about the request that was pushed with `note`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CompletionInfo<N> {
-    /// It is over: bytes that the socket took, or an errno. The memory is free unless the kernel `keeps` it.
+    /// The request is over, with the number of sent bytes or an errno. The memory is free unless the kernel
+    /// `keeps` it.
     Over {
-        /// What the request was pushed with.
+        /// The note of the request.
         note: N,
-        /// Bytes, or an errno.
+        /// The number of bytes, or an errno.
         result: Result<usize, i32>,
         /// [`CompletionInfo::Released`] will follow.
         keeps: bool,
     },
     /// The kernel is done with the memory.
     Released {
-        /// What the request was pushed with.
+        /// The note of the request.
         note: N,
-        /// The socket had taken bytes of it.
+        /// Whether the request sent any bytes.
         sent: bool,
-        /// The kernel says that it copied.
+        /// Whether the kernel says that it copied.
         copied: bool,
     },
 }
@@ -71,7 +72,7 @@ pub struct SendRing<N> {
     socket: Socket,
     slots: Vec<RequestSlot<N>>,
     free: Vec<u16>,
-    /// What was pushed and not yet submitted: the slots, in order.
+    /// Requests that are not submitted yet: their slots, in order.
     chain: Vec<(u16, Entry)>,
     /// One for each place in the chain.
     headers: Box<[Header]>,
@@ -80,31 +81,31 @@ pub struct SendRing<N> {
     buffers: RegisteredBuffers,
 }
 
-/// How many times a slot was used, and its place: what a completion carries.
-fn ticket(uses: u32, number: u16) -> u64 {
+/// The user data of a request: how many times its slot was used, and the number of the slot.
+fn user_data(uses: u32, number: u16) -> u64 {
     u64::from(uses) << 32 | u64::from(number)
 }
 
 struct RequestSlot<N> {
-    /// How many requests it has been used for.
+    /// How many requests have used it.
     uses: u32,
-    /// What the kernel may read, until it has said that it is done.
+    /// What the kernel may read until it has reported that it is done.
     held: Option<(ArrayVec<Arc<Message>, JOINED>, N)>,
     /// The request was submitted and is not over.
     going: bool,
-    /// The socket took bytes of it.
+    /// The request sent some bytes.
     sent: bool,
 }
 
 impl<N: Copy> SendRing<N> {
-    /// On a connected socket, with so many requests in a chain at most, so many that hold memory, and room for so many
-    /// unread completions.
+    /// A ring on a connected socket, for at most `chain` requests in a chain, `slots` requests that hold
+    /// memory, and `unread` completions.
     ///
     /// # Errors
     /// As [`super::probe`]; EINVAL before Linux 5.18; ENOMEM beyond RLIMIT_MEMLOCK.
     pub fn open(socket: Socket, chain: u16, slots: u16, unread: u32) -> io::Result<Self> {
         let ring = Ring::open(chain.into(), unread.max(chain.into()), socket.calls())?;
-        // Registered, it is not looked up and counted for each request.
+        // A registered socket is not looked up and counted for each request.
         ring.ring.submitter().register_files(&[socket.as_fd().as_raw_fd()])?;
         Ok(Self {
             ring,
@@ -120,7 +121,8 @@ impl<N: Copy> SendRing<N> {
         })
     }
 
-    /// Registers the memory of those `messages` that lie in one mapping; the kernel pins it until this is dropped.
+    /// Registers the memory of those `messages` that are in one mapping. The kernel pins it until the ring is
+    /// dropped.
     ///
     /// # Errors
     /// ENOMEM beyond RLIMIT_MEMLOCK, EINVAL beyond [`MOST_BUFFERS`].
@@ -134,7 +136,7 @@ impl<N: Copy> SendRing<N> {
         &self.socket
     }
 
-    /// Pages of 4 KiB that the queues take of the user's locked memory (io_create_region, io_uring/memmap.c).
+    /// Pages of 4 KiB that the queues use of the user's locked memory (io_create_region, io_uring/memmap.c).
     pub fn locked_pages(&self) -> u64 {
         const HEADS: u64 = 512;
         let parameters = self.ring.ring.params();
@@ -143,13 +145,13 @@ impl<N: Copy> SendRing<N> {
         (64 * requests).div_ceil(4096) + (HEADS + 4 * requests + 16 * completions).div_ceil(4096)
     }
 
-    /// How many requests may still be pushed: into the chain, and into the slots.
+    /// How many more requests fit into the chain and the slots.
     pub fn room(&self) -> usize {
         (self.headers.len() - self.chain.len()).min(self.free.len())
     }
 
-    /// Adds a request for `excerpts`, in this order, to the chain. A request of the chain begins when the one before has sent
-    /// all of its bytes, and ends with ECANCELED when that one has not.
+    /// Adds a request for `excerpts`, in this order, to the chain. A request starts when the one before has
+    /// sent all of its bytes, and ends with ECANCELED if that one has not.
     ///
     /// # Errors
     /// [`RequestRefused`]; nothing was added.
@@ -160,7 +162,7 @@ impl<N: Copy> SendRing<N> {
         after: After,
         note: N,
     ) -> Result<(), RequestRefused> {
-        // Requests that the kernel has not yet taken still point at their headers.
+        // Requests that the kernel has not taken yet still point to their headers.
         if self.ring.torn || self.ring.has_unsubmitted() {
             return Err(RequestRefused::Broken);
         }
@@ -175,23 +177,23 @@ impl<N: Copy> SendRing<N> {
         let slot = &mut self.slots[usize::from(number)];
         let uses = slot.uses.wrapping_add(1);
         *slot = RequestSlot { uses, held: Some((messages, note)), going: false, sent: false };
-        self.chain.push((number, entry.user_data(ticket(uses, number))));
+        self.chain.push((number, entry.user_data(user_data(uses, number))));
         Ok(())
     }
 
-    /// Submits the chain and waits until each of its requests is over, or until `patience` is over. One system call,
-    /// unless notifications wake it early.
+    /// Submits the chain and waits until each of its requests is over or `patience` is over. It makes one
+    /// system call, unless notifications end the wait early.
     ///
-    /// # Errors
-    /// ENOMEM when the kernel took only a part of the chain, or what io_uring_enter(2) says. Then the ring submits nothing
-    /// any more, now or later.
+    /// ENOMEM if the kernel took only a part of the chain, or the error of io_uring_enter(2). The ring then
+    /// submits nothing any more.
     pub fn submit(&mut self, patience: Duration) -> io::Result<()> {
         let last = self.chain.len().saturating_sub(1);
         for (i, (number, entry)) in self.chain.drain(..).enumerate() {
             let entry = if i < last { entry.flags(Flags::IO_LINK) } else { entry };
-            // SAFETY: what the entry points at is held by its slot until the kernel is done with it.
+            // SAFETY: the slot holds the memory that the entry points to until the kernel is done with it.
             let pushed = unsafe { self.ring.ring.submission().push(&entry) };
-            // The queue is as long as the chain, and empty unless the kernel took only a part of the last chain.
+            // The queue is as long as the chain, and it is empty unless the kernel took only a part of the
+            // last chain.
             if pushed.is_err() {
                 self.ring.torn = true;
             }
@@ -201,7 +203,7 @@ impl<N: Copy> SendRing<N> {
         self.wait(self.going, patience)
     }
 
-    /// Waits until `want` completions are unread or until `patience` is over.
+    /// Waits until `want` completions are unread or `patience` is over.
     ///
     /// # Errors
     /// As [`SendRing::submit`].
@@ -213,35 +215,35 @@ impl<N: Copy> SendRing<N> {
         Ok(())
     }
 
-    /// Requests submitted and not over.
+    /// The number of submitted requests that are not over.
     pub fn going(&self) -> usize {
         self.going
     }
 
-    /// Asks the kernel to give up the requests that are not over. Their completions tell how far each had come.
+    /// Cancels the requests that are not over. Their completions say how far each came.
     ///
     /// # Errors
     /// As [`SendRing::submit`].
     pub fn cancel(&mut self) -> io::Result<()> {
-        // One after the other: where the first of a chain ends so, the others do.
+        // One after the other: when the first of a chain ends like this, the others do too.
         for (slot, number) in self.slots.iter().zip(0..).filter(|(slot, _)| slot.going) {
-            let entry = opcode::AsyncCancel::new(ticket(slot.uses, number)).build().user_data(NOBODY);
-            // SAFETY: it points at nothing.
+            let entry = opcode::AsyncCancel::new(user_data(slot.uses, number)).build().user_data(IGNORED);
+            // SAFETY: it has no pointer.
             if unsafe { self.ring.ring.submission().push(&entry) }.is_err() {
                 break;
             }
         }
-        self.wait(1, CANCELLED_WITHIN)
+        self.wait(1, CANCEL_TIMEOUT)
     }
 
-    /// What the next unread completion tells.
+    /// Reads the next completion.
     #[inline]
     pub fn next_seen(&mut self) -> Option<CompletionInfo<N>> {
         loop {
             let completion = self.ring.ring.completion().next()?;
             let number = completion.user_data() as u16;
             let Some(slot) = self.slots.get_mut(usize::from(number)) else { continue };
-            if completion.user_data() != ticket(slot.uses, number) {
+            if completion.user_data() != user_data(slot.uses, number) {
                 continue;
             }
             let (result, flags) = (completion.result(), completion.flags());
@@ -249,7 +251,7 @@ impl<N: Copy> SendRing<N> {
                 slot.going = false;
                 self.going -= 1;
             }
-            // Given up: the slot is not used again.
+            // The memory was leaked, and the slot is not used again.
             let Some(note) = slot.held.as_ref().map(|(_, note)| *note) else { continue };
             let keeps = cqueue::more(flags);
             if !keeps {
@@ -269,7 +271,7 @@ impl<N: Copy> SendRing<N> {
         }
     }
 
-    /// Brings the completions that did not fit into the queue. False: there are none.
+    /// Fetches completions that did not fit into the queue. Returns false if there are none.
     ///
     /// # Errors
     /// As [`SendRing::submit`].
@@ -281,7 +283,7 @@ impl<N: Copy> SendRing<N> {
         Ok(overflown)
     }
 
-    /// Leaks what the kernel still holds, and hears no more of it.
+    /// Leaks the memory that the kernel still holds, and ignores its completions.
     pub fn give_up(&mut self) {
         for (messages, _) in self.slots.iter_mut().filter_map(|slot| slot.held.take()) {
             std::mem::forget(messages);
@@ -289,8 +291,8 @@ impl<N: Copy> SendRing<N> {
     }
 }
 
-/// How long a cancelled request may take: it only has to be taken off a list.
-const CANCELLED_WITHIN: Duration = Duration::from_millis(100);
+/// How long a cancelled request may take to end. It only has to be removed from a list.
+const CANCEL_TIMEOUT: Duration = Duration::from_millis(100);
 
 impl<N> fmt::Debug for SendRing<N> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -300,7 +302,7 @@ impl<N> fmt::Debug for SendRing<N> {
 
 impl<N> Drop for SendRing<N> {
     fn drop(&mut self) {
-        // Closing the ring lets go of them only some time later.
+        // Closing the ring releases them only some time later.
         let _ = self.ring.ring.submitter().unregister_buffers();
         let _ = self.ring.ring.submitter().unregister_files();
         if self.slots.iter().any(|slot| slot.held.is_some() || slot.going) {
@@ -319,9 +321,10 @@ mod tests {
     use crate::sys::socket::SendFlags;
     use crate::test_rules::{skip, take_turn_with_locked_memory};
 
-    const SOON: Duration = Duration::from_secs(10);
+    const TIMEOUT: Duration = Duration::from_secs(10);
 
-    /// A ring of a new connection with room for `unread` completions, and its peer; `None` without SENDMSG_ZC.
+    /// A ring on a new connection with room for `unread` completions, and its peer. `None` without
+    /// SENDMSG_ZC.
     fn connected(unread: u32) -> Option<(SendRing<usize>, TcpStream)> {
         take_turn_with_locked_memory();
         if !super::super::probe().is_ok_and(|operations| operations.sendmsg_zc && operations.reports_usage) {
@@ -342,11 +345,11 @@ mod tests {
     #[test]
     fn completions_that_overflow_the_queue_are_not_lost() {
         const CHAINS: usize = 12;
-        let Some((mut sends, mut peer)) = connected(2) else { return };
+        let Some((mut ring, mut peer)) = connected(2) else { return };
         let messages: Vec<_> = (0..2 * CHAINS).map(|n| message(n as u8)).collect();
         for (n, pair) in messages.chunks(2).enumerate() {
             for (m, message) in pair.iter().enumerate() {
-                let pushed = sends.push(
+                let pushed = ring.push(
                     Operation::SendMsgZc,
                     &[Excerpt { of: message, range: 0..3000 }],
                     After::Break,
@@ -355,16 +358,16 @@ mod tests {
                 assert_eq!(pushed, Ok(()));
             }
             // Nothing is read from the queue of two.
-            sends.submit(Duration::from_millis(5)).unwrap();
+            ring.submit(Duration::from_millis(5)).unwrap();
         }
         let mut bytes = vec![0; 2 * CHAINS * 3000];
         peer.read_exact(&mut bytes).unwrap();
         assert!(bytes.chunks(3000).zip(0..).all(|(chunk, n): (_, u8)| chunk.iter().all(|byte| *byte == n)));
-        assert!(sends.ring.has_overflown(), "else this tests nothing");
+        assert!(ring.ring.has_overflown(), "else this tests nothing");
         let (mut over, mut released) = (Vec::new(), Vec::new());
-        let until = std::time::Instant::now() + SOON;
+        let until = std::time::Instant::now() + TIMEOUT;
         while released.len() < 2 * CHAINS {
-            match sends.next_seen() {
+            match ring.next_seen() {
                 Some(CompletionInfo::Over { note, result, keeps }) => {
                     assert_eq!((result, keeps), (Ok(3000), true));
                     over.push(note);
@@ -374,32 +377,32 @@ mod tests {
                     assert_eq!(Arc::strong_count(&messages[note]), 1, "it is let go of at once");
                     released.push(note);
                 }
-                None if sends.fetch_overflow().unwrap() => {}
-                None => sends.wait(1, Duration::from_millis(50)).unwrap(),
+                None if ring.fetch_overflow().unwrap() => {}
+                None => ring.wait(1, Duration::from_millis(50)).unwrap(),
             }
             assert!(std::time::Instant::now() < until, "{over:?} {released:?}");
         }
         released.sort_unstable();
         assert!(over.iter().copied().eq(0..2 * CHAINS) && released.into_iter().eq(0..2 * CHAINS));
-        assert_eq!(sends.going(), 0);
+        assert_eq!(ring.going(), 0);
     }
 
     #[test]
-    fn what_is_dropped_in_flight_is_leaked() {
-        let Some((mut sends, _peer)) = connected(64) else { return };
+    fn memory_in_flight_is_leaked() {
+        let Some((mut ring, _peer)) = connected(64) else { return };
         let message = message(1);
-        sends
-            .push(Operation::SendMsgZc, &[Excerpt { of: &message, range: 0..3000 }], After::Anything, 0)
+        ring.push(Operation::SendMsgZc, &[Excerpt { of: &message, range: 0..3000 }], After::Anything, 0)
             .unwrap();
-        sends.submit(SOON).unwrap();
+        ring.submit(TIMEOUT).unwrap();
         assert_eq!(Arc::strong_count(&message), 2);
-        drop(sends);
+        drop(ring);
         assert_eq!(Arc::strong_count(&message), 2, "the peer has not read it: it could be sent again");
     }
 
-    /// Fills the connection of `sends`, whose peer does not read, until nothing more fits and nothing is on its way.
+    /// Fills the connection of `socket`, whose peer does not read, until nothing more fits and nothing is in
+    /// flight.
     fn fill(socket: &Socket) {
-        let until = std::time::Instant::now() + SOON;
+        let until = std::time::Instant::now() + TIMEOUT;
         loop {
             let settled = unacknowledged(socket) == 0;
             let error =
@@ -413,7 +416,7 @@ mod tests {
         }
     }
 
-    /// Segments that were sent and that the peer's kernel has not acknowledged.
+    /// Sent segments that the peer's kernel has not acknowledged.
     fn unacknowledged(socket: &Socket) -> u32 {
         // SAFETY: all fields are integers, for which zeroes are valid.
         let mut info: libc::tcp_info = unsafe { std::mem::zeroed() };
@@ -427,86 +430,86 @@ mod tests {
         info.tcpi_unacked
     }
 
-    /// Takes what is there and what comes within a moment.
-    fn see_all(sends: &mut SendRing<usize>) -> Vec<CompletionInfo<usize>> {
+    /// Reads all completions, including those of the next 50 ms.
+    fn read_all(ring: &mut SendRing<usize>) -> Vec<CompletionInfo<usize>> {
         let mut seen = Vec::new();
         for _ in 0..10 {
-            seen.extend(std::iter::from_fn(|| sends.next_seen()));
-            sends.wait(1, Duration::from_millis(5)).unwrap();
+            seen.extend(std::iter::from_fn(|| ring.next_seen()));
+            ring.wait(1, Duration::from_millis(5)).unwrap();
         }
         seen
     }
 
     #[test]
-    fn what_was_cancelled_before_it_began_does_not_release_its_successor() {
-        // More than the socket takes, and within the 8 MiB that a user may lock.
+    fn a_request_cancelled_before_it_started_does_not_release_the_next_one() {
+        // More than fits into the socket, but within the 8 MiB that a user may lock.
         const LARGE: usize = 4 << 20;
-        let Some((mut sends, mut peer)) = connected(64) else { return };
-        let socket = sends.socket.try_clone().unwrap();
+        let Some((mut ring, mut peer)) = connected(64) else { return };
+        let socket = ring.socket.try_clone().unwrap();
         socket.options().set_send_buffer_size(64 << 10).unwrap();
         let large = Arc::new(Message::neighbours(Block::pages(LARGE).unwrap(), 0, &[LARGE]));
         let small = [message(1), message(2)];
-        let push = |sends: &mut SendRing<usize>, of: &Arc<Message>, bytes, note| {
+        let push = |ring: &mut SendRing<usize>, of: &Arc<Message>, bytes, note| {
             let excerpt = [Excerpt { of, range: 0..bytes }];
-            assert_eq!(sends.push(Operation::SendMsgZc, &excerpt, After::Anything, note), Ok(()));
+            assert_eq!(ring.push(Operation::SendMsgZc, &excerpt, After::Anything, note), Ok(()));
         };
-        push(&mut sends, &large, LARGE, 0);
-        push(&mut sends, &small[0], 3000, 1);
-        // The peer does not read, so that the first is begun and not more.
-        sends.submit(Duration::from_millis(20)).unwrap();
-        while sends.going() > 0 {
-            sends.cancel().unwrap();
-            while sends.next_seen().is_some() {}
+        push(&mut ring, &large, LARGE, 0);
+        push(&mut ring, &small[0], 3000, 1);
+        // The peer does not read, so only the first request starts.
+        ring.submit(Duration::from_millis(20)).unwrap();
+        while ring.going() > 0 {
+            ring.cancel().unwrap();
+            while ring.next_seen().is_some() {}
         }
-        if sends.slots[1].held.is_some() {
+        if ring.slots[1].held.is_some() {
             // A kernel that announces the second completion.
-            see_all(&mut sends);
+            read_all(&mut ring);
         }
         assert_eq!(Arc::strong_count(&small[0]), 1);
-        // In the slot that was freed last; the socket is full, so that nothing can be over.
+        // It uses the slot that was freed last. The socket is full, so nothing can be over.
         fill(&socket);
-        // The peer must see the end when the sender goes.
+        // The peer must see the end of the stream when the ring is dropped.
         drop(socket);
-        push(&mut sends, &small[1], 3000, 2);
-        sends.submit(Duration::ZERO).unwrap();
-        assert_eq!(see_all(&mut sends), []);
-        assert_eq!((sends.going(), Arc::strong_count(&small[1])), (1, 2));
+        push(&mut ring, &small[1], 3000, 2);
+        ring.submit(Duration::ZERO).unwrap();
+        assert_eq!(read_all(&mut ring), []);
+        assert_eq!((ring.going(), Arc::strong_count(&small[1])), (1, 2));
         let reader =
             std::thread::Builder::new().spawn(move || std::io::copy(&mut peer, &mut std::io::sink()));
-        let until = std::time::Instant::now() + SOON;
+        let until = std::time::Instant::now() + TIMEOUT;
         let mut seen = Vec::new();
         while !seen.iter().any(|seen| matches!(seen, CompletionInfo::Released { note: 2, .. })) {
             assert!(std::time::Instant::now() < until, "{seen:?}");
-            seen.extend(see_all(&mut sends));
+            seen.extend(read_all(&mut ring));
         }
         assert!(seen.contains(&CompletionInfo::Over { note: 2, result: Ok(3000), keeps: true }), "{seen:?}");
         assert_eq!(Arc::strong_count(&small[1]), 1);
-        drop(sends);
+        drop(ring);
         reader.unwrap().join().unwrap().unwrap();
     }
 
-    /// Lets a test do what the type forbids.
+    /// Lets a test move a ring to another thread, which the type forbids.
     struct Forced<T>(T);
 
     // SAFETY: the test's threads use it one after the other.
     unsafe impl<T> Send for Forced<T> {}
 
     #[test]
-    fn what_another_thread_could_not_submit_is_never_sent() {
-        let Some((mut sends, mut peer)) = connected(64) else { return };
-        let push = |sends: &mut SendRing<usize>, of: &Arc<Message>| {
-            sends.push(Operation::SendMsg, &[Excerpt { of, range: 0..3000 }], After::Anything, 0)
+    fn requests_that_another_thread_could_not_submit_are_never_sent() {
+        let Some((mut ring, mut peer)) = connected(64) else { return };
+        let push = |ring: &mut SendRing<usize>, of: &Arc<Message>| {
+            ring.push(Operation::SendMsg, &[Excerpt { of, range: 0..3000 }], After::Anything, 0)
         };
         let (first, second) = (message(1), message(2));
-        push(&mut sends, &first).unwrap();
-        sends.submit(SOON).unwrap();
-        while sends.next_seen().is_some() {}
-        let forced = Forced(&mut sends);
+        push(&mut ring, &first).unwrap();
+        ring.submit(TIMEOUT).unwrap();
+        while ring.next_seen().is_some() {}
+        let forced = Forced(&mut ring);
         let refused = std::thread::scope(|scope| {
             let elsewhere = move || {
-                let Forced(sends) = { forced };
-                push(sends, &second).unwrap();
-                sends.submit(Duration::ZERO).unwrap_err().raw_os_error()
+                let Forced(ring) = { forced };
+                push(ring, &second).unwrap();
+                ring.submit(Duration::ZERO).unwrap_err().raw_os_error()
             };
             scope.spawn(elsewhere).join().unwrap()
         });
@@ -514,9 +517,9 @@ mod tests {
             // Without IORING_SETUP_DEFER_TASKRUN (before Linux 6.1) any thread may submit.
             return;
         }
-        assert_eq!(push(&mut sends, &first), Err(RequestRefused::Broken));
-        assert!(sends.wait(0, Duration::ZERO).is_err());
-        drop(sends);
+        assert_eq!(push(&mut ring, &first), Err(RequestRefused::Broken));
+        assert!(ring.wait(0, Duration::ZERO).is_err());
+        drop(ring);
         let mut received = Vec::new();
         peer.read_to_end(&mut received).unwrap();
         assert!(received == vec![1; 3000], "{} bytes arrived", received.len());
@@ -524,22 +527,22 @@ mod tests {
 
     #[test]
     fn bytes_that_no_request_can_hold_are_refused_and_not_dropped() {
-        let Some((mut sends, _peer)) = connected(64) else { return };
+        let Some((mut ring, _peer)) = connected(64) else { return };
         let fields = (0..40).map(|_| vec![0; 10].into_boxed_slice());
         let many = Arc::new(Message::allocated(fields));
         let mut push =
-            |range| sends.push(Operation::SendMsg, &[Excerpt { of: &many, range }], After::Anything, 0);
+            |range| ring.push(Operation::SendMsg, &[Excerpt { of: &many, range }], After::Anything, 0);
         assert_eq!(push(0..399), Err(RequestRefused::Scattered), "40 pieces");
         assert_eq!(push(390..401), Err(RequestRefused::Scattered), "a byte beyond the message");
         assert_eq!(push(0..320), Ok(()));
     }
 
     #[test]
-    fn a_request_that_cannot_be_is_refused() {
-        let Some((mut sends, _peer)) = connected(64) else { return };
+    fn invalid_requests_are_refused() {
+        let Some((mut ring, _peer)) = connected(64) else { return };
         let far = Arc::new(Message::mapped([10, 20].map(|length| Block::pages(length).unwrap()).into(), 0));
         let excerpt = |range| Excerpt { of: &far, range };
-        let mut push = |excerpts: &[Excerpt<'_>]| sends.push(Operation::Send, excerpts, After::Anything, 0);
+        let mut push = |excerpts: &[Excerpt<'_>]| ring.push(Operation::Send, excerpts, After::Anything, 0);
         assert_eq!(push(&[]), Err(RequestRefused::Scattered));
         assert_eq!(push(&[excerpt(5..15)]), Err(RequestRefused::Scattered));
         assert_eq!(push(&[excerpt(5..7), excerpt(7..10)]), Err(RequestRefused::Scattered));

@@ -1,4 +1,4 @@
-//! One request: what it asks of the kernel, and which bytes of which messages.
+//! One request: its operation, and which bytes of which messages it sends.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -11,22 +11,22 @@ use super::super::REPORT_USAGE;
 use super::buffers::RegisteredBuffers;
 use crate::sys::message::Message;
 
-/// Messages that one request may take from, at most.
+/// The most messages of one request.
 pub const JOINED: usize = 4;
 
-/// The iovecs of one request, at most: eight fields of each message.
+/// The most iovecs of one request: eight fields of each message.
 const IOVECS: usize = JOINED * 8;
 
-/// A request of the kernel.
+/// An operation of io_uring.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Operation {
-    /// IORING_OP_SEND: copies bytes that lie in one piece.
+    /// IORING_OP_SEND: copies contiguous bytes.
     Send,
     /// IORING_OP_SENDMSG: copies.
     SendMsg,
     /// IORING_OP_SENDMSG_ZC: by reference.
     SendMsgZc,
-    /// IORING_OP_SEND_ZC: bytes in one piece by reference, from a registered buffer if they lie in one.
+    /// IORING_OP_SEND_ZC: contiguous bytes by reference, from a registered buffer if one holds them.
     SendZc,
 }
 
@@ -35,37 +35,37 @@ pub enum Operation {
 pub struct Excerpt<'a> {
     /// The message.
     pub of: &'a Arc<Message>,
-    /// Which of its bytes.
+    /// The range of its bytes.
     pub range: Range<usize>,
 }
 
-/// What comes after the bytes of a request.
+/// What follows the bytes of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum After {
-    /// Bytes of the same message: they wait for them (MSG_MORE).
+    /// Bytes of the same message, for which the kernel waits (MSG_MORE).
     More,
-    /// Whatever comes.
+    /// Any data.
     Anything,
-    /// Nothing that shares their last packet (MSG_EOR).
+    /// A new packet (MSG_EOR).
     Break,
 }
 
-/// Why a request was not taken.
+/// Why a request was refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RequestRefused {
-    /// As many are in flight as there is room for.
+    /// No room is left.
     Full,
-    /// More than [`JOINED`] excerpts or than 32 pieces of memory, or none, or bytes beyond a message; or the operation takes
-    /// one piece only, and the bytes do not lie in one.
+    /// More than [`JOINED`] excerpts or 32 pieces of memory, or none, or bytes after the end of a message; or
+    /// the operation needs contiguous bytes and these are not.
     Scattered,
-    /// The ring has failed: it submits nothing any more.
+    /// The ring has failed and submits nothing any more.
     Broken,
 }
 
-/// What a SENDMSG points at.
+/// The header of a SENDMSG request.
 pub(super) struct Header {
     head: libc::msghdr,
-    /// Of anything but one whole message, which lends its own.
+    /// The iovecs, unless the request is one whole message, which has its own.
     cut: [libc::iovec; IOVECS],
 }
 
@@ -78,7 +78,7 @@ impl Default for Header {
 }
 
 impl Header {
-    /// The request for `excerpts`. `None`: they are not what the operation takes.
+    /// The request for `excerpts`. `None` if the operation cannot send them.
     pub(super) fn entry(
         &mut self,
         operation: Operation,
@@ -91,9 +91,9 @@ impl Header {
             After::Anything => 0,
             After::Break => libc::MSG_EOR,
         };
-        // Partial sends go on within the kernel, so that a request is short only if it fails.
+        // The kernel itself continues partial sends, so a request is short only if it fails.
         let flags = libc::MSG_WAITALL | libc::MSG_NOSIGNAL | after;
-        // The one that is registered.
+        // The registered socket.
         let fd = Fixed(0);
         Some(match operation {
             Operation::Send => {
@@ -120,7 +120,7 @@ impl Header {
         })
     }
 
-    /// For a request of these bytes, which lie where `iovecs` says.
+    /// The header for a request of these bytes, whose places are given by `iovecs`.
     fn of(
         &mut self,
         excerpts: &[Excerpt<'_>],
@@ -133,7 +133,8 @@ impl Header {
             && let all = iovecs(of)
             && *range == (0..all.iter().map(|field| field.iov_len).sum())
         {
-            // Made once: made anew they would still be in the CPU's store buffer when the kernel reads them.
+            // The message's own iovecs, because new ones would still be in the CPU's store buffer when the
+            // kernel reads them.
             self.head.msg_iov = all.as_ptr().cast_mut();
             self.head.msg_iovlen = all.len() as _;
             return Some(&raw const self.head);
@@ -152,7 +153,7 @@ impl Header {
                     count += 1;
                 }
             }
-            // The excerpt goes beyond the message.
+            // The excerpt exceeds the message.
             if left > 0 {
                 return None;
             }
@@ -163,7 +164,7 @@ impl Header {
     }
 }
 
-/// The address and the length of an excerpt that lies in one piece.
+/// The address and the length of an excerpt that is contiguous.
 fn one_piece(excerpts: &[Excerpt<'_>]) -> Option<(*const u8, u32)> {
     let [Excerpt { of, range }] = excerpts else { return None };
     let (address, adjacent) = of.run(range.start);

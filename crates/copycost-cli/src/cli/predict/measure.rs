@@ -1,4 +1,4 @@
-//! The cells of the design, one after the other, every path in each.
+//! Measures the cells of the design one after the other, with every path in each.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -8,65 +8,68 @@ use crossbeam::channel::Receiver;
 use crate::cli::plan::RunPlan;
 use crate::cli::progress::Progress;
 use crate::cli::{Failure, output};
-use crate::compare::cell::{Cell, Contestant, SetUpEnd};
+use crate::compare::cell::{Cell, SetUpEnd};
+use crate::compare::contestant::Contestant;
 use crate::compare::metric::Metric;
 use crate::compare::turns::Turns;
+use crate::model::cells::{MessageCounts, mean};
 use crate::model::choice::time;
 use crate::model::design;
-use crate::model::fit::{MessageCounts, mean};
 use crate::record::{AskedMessage, Conditions};
 use copycost::message::{Layout, Spec};
 use copycost::rig::{RigError, Sample, Site, Work, check_memory};
 use copycost::scenario::Scenario;
 use copycost::send::{Release, SendPath};
 
-/// Set-ups of a cell: what addresses and pages bring by luck is halved, and more cells tell more than more set-ups.
+/// Set-ups of each cell. Four halve the effect of where addresses and pages lie; after that, more cells inform the
+/// model better than more set-ups.
 const SETUPS: usize = 4;
 
-/// What one path came to in one cell.
+/// The figures of one path in one cell.
 #[derive(Debug, Clone)]
 pub struct MeasuredPath {
-    /// Its message.
+    /// The message of the cell.
     pub spec: Spec,
-    /// Whether the model is to be checked by it.
+    /// Whether the cell checks the model instead of training it.
     pub held_out: bool,
-    /// What was counted for a message.
+    /// Calls, segments and notifications for each message.
     pub counts: MessageCounts,
-    /// CPU time of a message in ns, of the sender and of both ends, in each set-up; or why there is none.
+    /// CPU time of a message in ns, one value for each set-up: of the sender, and of both ends. An error says why there
+    /// is none.
     pub ns: [Result<Vec<f64>, String>; 2],
 }
 
-/// What was measured.
+/// The cells of all paths, and how the measurement ended.
 #[derive(Debug)]
 pub struct MeasuredPaths {
-    /// The cells of each path.
+    /// For each path, its cells in the order of measurement.
     pub cells: Vec<Vec<MeasuredPath>>,
-    /// The conditions, with what the connections had.
+    /// The conditions, with the options of the connections.
     pub conditions: Conditions,
-    /// How many cells there was no time for, or no patience.
+    /// The number of cells that were not measured, because the budget was over or a signal arrived.
     pub left_out: usize,
-    /// A signal ended it.
+    /// Whether a signal ended the measurement.
     pub interrupted: bool,
 }
 
-/// A budget may be passed by so much, for a set-up that is under way.
+/// The share by which a set-up that has begun may exceed the budget.
 const OVERRUN: f64 = 0.05;
 
-/// What is measured, and how long.
+/// What to measure, and for how long.
 #[derive(Debug)]
 pub struct Measurement<'a> {
-    /// The asked message's scenario, for what all cells have in common.
+    /// The scenario of the message that was asked about. It provides what all cells have in common.
     pub any: &'a Scenario,
     pub paths: &'a [&'static SendPath],
     pub site: &'a Arc<dyn Site>,
     pub budget: Duration,
-    /// Whether the messages lie in this process.
+    /// Whether the messages are in the memory of this process.
     pub serves_here: bool,
     pub signals: &'a Receiver<()>,
 }
 
 impl Measurement<'_> {
-    /// Measures cell after cell, until all are or the budget is over.
+    /// Measures the cells until all are done, the budget is over or a signal arrives.
     pub fn run(&self, mut conditions: Conditions) -> Result<MeasuredPaths, Failure> {
         let cells = self.cells();
         let mut progress = Progress::of(RunPlan {
@@ -91,9 +94,10 @@ impl Measurement<'_> {
             let share = left / (cells.len() - number) as u32;
             let design = (spec, *held_out, number as u64);
             let Some(found) = self.cell(design, share, called_off, &mut conditions) else { break };
-            let told: Vec<_> = self.paths.iter().zip(&found).map(|(path, cell)| figure(path, cell)).collect();
+            let figures: Vec<_> =
+                self.paths.iter().zip(&found).map(|(path, cell)| figure(path, cell)).collect();
             let kind = if *held_out { ", held out" } else { "" };
-            progress.end(1, &format!("{what}{kind}: {}", told.join(", ")));
+            progress.end(1, &format!("{what}{kind}: {}", figures.join(", ")));
             observed.iter_mut().zip(found).for_each(|(cells, cell)| cells.push(cell));
         }
         progress.finish();
@@ -101,18 +105,18 @@ impl Measurement<'_> {
         Ok(MeasuredPaths { cells: observed, conditions, left_out, interrupted })
     }
 
-    /// Whether messages of `spec` fit into memory, all paths at once, where they lie in this process.
+    /// An error if messages of `spec` do not fit into memory for all paths at once. Messages of another process are not
+    /// checked.
     pub fn fits(&self, spec: &Spec) -> Result<(), RigError> {
         let scenarios: Vec<_> = self.paths.iter().map(|path| self.scenario(path, spec)).collect();
         if self.serves_here { check_memory(&scenarios) } else { Ok(()) }
     }
 
-    /// A path in a cell.
     fn scenario(&self, path: &'static SendPath, spec: &Spec) -> Scenario {
         Scenario { path, spec: *spec, ..self.any.clone() }
     }
 
-    /// The design, without what only paths need that keep references to pages.
+    /// The design. The cells on pages are only needed if some path keeps references to pages.
     fn cells(&self) -> Vec<(Spec, bool)> {
         let like = &self.any.spec;
         let by_reference = self.paths.iter().any(|path| path.release != Release::OnReturn);
@@ -120,7 +124,6 @@ impl Measurement<'_> {
         let held_out = design::held_out(like).into_iter().map(|spec| (spec, true));
         let mut cells = interleaved(training.collect(), held_out.collect());
         cells.retain(|(spec, _)| by_reference || spec.layout == like.layout || like.layout == Layout::Page);
-        // Where messages lie here, what does not fit is not tried.
         let all = cells.len();
         cells.retain(|(spec, _)| self.fits(spec).is_ok());
         if cells.len() < all {
@@ -132,7 +135,7 @@ impl Measurement<'_> {
         cells
     }
 
-    /// `None` where it was called off before two set-ups were complete.
+    /// Measures one cell. `None` means that it was called off before two set-ups were complete.
     fn cell(
         &self,
         (spec, held_out, seed): (&Spec, bool, u64),
@@ -154,7 +157,7 @@ impl Measurement<'_> {
         );
         let began = Instant::now();
         for setup in 0..SETUPS {
-            // Two set-ups are the least that a mean is worth; a cell of much memory takes longer than its share.
+            // A mean needs two set-ups, even if a cell with much memory takes longer than its share.
             if setup >= 2 && began.elapsed() > share {
                 break;
             }
@@ -189,7 +192,8 @@ impl Measurement<'_> {
     }
 }
 
-/// Both in their order, and what is held out among the rest: a model that the budget cuts short can be checked.
+/// Merges both lists in order and spreads the held-out cells among the others, so that a model can be checked even if
+/// the budget ends early.
 fn interleaved<T>(training: Vec<T>, held_out: Vec<T>) -> Vec<T> {
     let every = training.len().div_ceil(held_out.len().max(1)).max(1);
     let mut held_out = held_out.into_iter();
@@ -217,7 +221,7 @@ fn counts(sample: &Sample) -> MessageCounts {
 fn figure(path: &SendPath, cell: &MeasuredPath) -> String {
     match &cell.ns[1] {
         Ok(ns) => format!("{} {}", path.name, time(mean(ns))),
-        // It begins with the path's name.
+        // The message begins with the name of the path.
         Err(why) => why.clone(),
     }
 }
@@ -227,7 +231,7 @@ mod tests {
     use super::interleaved;
 
     #[test]
-    fn what_is_held_out_stands_among_the_rest() {
+    fn held_out_cells_are_spread_among_the_others() {
         assert_eq!(interleaved(vec![1, 2, 3, 4, 5, 6, 7], vec![10, 20]), [1, 2, 3, 4, 10, 5, 6, 7, 20]);
         assert_eq!(interleaved(vec![1], vec![10, 20]), [1, 10, 20]);
         assert!(interleaved(Vec::<u8>::new(), vec![]).is_empty());

@@ -1,6 +1,7 @@
-//! `copycost predict`: a cost model from a short designed set of runs, and which path for a message that none of them sent.
+//! `copycost predict`: fits a cost model to a short set of designed runs, and predicts the cheapest path for a message
+//! that was not measured.
 //!
-//! - here: the flags and the course; `measure`: one cell after the other
+//! - here: the flags, the models and the answer; `measure`: the cells
 
 mod measure;
 
@@ -15,18 +16,21 @@ use super::files::Files;
 use super::over::{self, Over};
 use super::setting::Setting;
 use super::{Done, Failure, output, signals, values};
-use crate::compare::verdict::LONGEST;
+use crate::model::cells::MeasuredCell;
 use crate::model::choice::Choice;
 use crate::model::features::Features;
-use crate::model::fit::{MeasuredCell, Model, mean_miss};
-use crate::record::{AskedMessage, CostModel, MISS_TOLERATED, ModelCell, PathModel, Results};
+use crate::model::fit::{Model, mean_miss};
+use crate::record::{
+    AskedMessage, CostModel, MISS_TOLERATED, ModelCell, ModelEnd, Named, PathModel, Results,
+};
 use crate::report::Format;
+use crate::verdict::LONGEST;
 use copycost::message::Spec;
 use copycost::send::{self, Release, SendPath};
 use copycost::units::{ByteSize, ClientCount, plural};
 
 /// Whose CPU time is predicted, in the order of [`MeasuredPath::ns`].
-const ENDS: [&str; 2] = ["sender", "both ends"];
+const ENDS: [ModelEnd; 2] = [ModelEnd::Sender, ModelEnd::BothEnds];
 
 /// Which message to predict for.
 #[derive(Debug, Clone, Args)]
@@ -76,7 +80,7 @@ impl PredictArguments {
             serves_here: !self.over.serves_elsewhere(),
             signals: &signals,
         };
-        // The cost of what does not fit is not guessed from other messages.
+        // A message that does not fit into memory gets no prediction.
         measurement.fits(&asked).map_err(|error| Failure::Failed(error.to_string()))?;
         let outcome = measurement.run(self.over.conditions())?;
         if outcome.cells.iter().all(Vec::is_empty) {
@@ -113,7 +117,7 @@ impl PredictArguments {
         })
     }
 
-    /// The message that is asked about.
+    /// The message to predict for.
     fn asked(&self) -> Result<Spec, Failure> {
         let size = self.size.map(|size| size.0).or_else(|| self.setting.fields.size());
         let size = size.ok_or_else(|| {
@@ -160,7 +164,7 @@ fn model(path: &'static SendPath, observed: &[MeasuredPath], asked: &Spec, end: 
     let failed = || observed.iter().find_map(|cell| cell.ns[end].as_ref().err().cloned());
     let refused = match (&fitted, mean_miss) {
         (Err(refused), _) => Some(failed().unwrap_or_else(|| refused.to_string())),
-        // Without it, what is known of other memory would be taken for it.
+        // The model must not apply the cost of another footprint.
         (Ok(model), _) if !model.knows(asked.footprint) => Some(format!(
             "no {} messages were measured: give it a longer --budget, or fewer --clients where memory is short",
             asked.footprint
@@ -177,7 +181,7 @@ fn model(path: &'static SendPath, observed: &[MeasuredPath], asked: &Spec, end: 
     let prediction = |model: &Model| model.predict(&Features::of(asked, path.release));
     PathModel {
         path: path.name.to_owned(),
-        end: ENDS[end].to_owned(),
+        end: Named::Known(ENDS[end]),
         by_reference: path.release != Release::OnReturn,
         prediction: fitted.as_ref().ok().filter(|_| refused.is_none()).map(prediction),
         model: fitted.ok(),
@@ -187,9 +191,9 @@ fn model(path: &'static SendPath, observed: &[MeasuredPath], asked: &Spec, end: 
     }
 }
 
-/// Which path by the sender's CPU time, in one sentence; `None` where no model is good enough.
+/// One sentence: the cheapest path by the sender's CPU time. `None` means that no model is good enough.
 fn answer(model: &CostModel) -> Option<String> {
-    let predicted = model.models.iter().filter(|path| path.end == ENDS[0]);
+    let predicted = model.models.iter().filter(|path| path.end.is(ENDS[0]));
     let predictions: Vec<_> =
         predicted.filter_map(|path| Some((path.path.clone(), path.prediction?))).collect();
     let least = Choice::among(&predictions)?;
@@ -198,24 +202,20 @@ fn answer(model: &CostModel) -> Option<String> {
     [full, short].into_iter().find(|sentence| sentence.chars().count() <= LONGEST)
 }
 
-/// Which path for the message that was asked about, by each of the ends.
+/// The cheapest path for the message, one sentence for each of [`ENDS`].
 fn answers(model: &CostModel) -> Vec<String> {
-    let answer = |end: &&str| {
-        let predicted = model.models.iter().filter(|path| path.end == **end);
+    let answer = |end: &ModelEnd| {
+        let predicted = model.models.iter().filter(|path| path.end.is(*end));
         let predictions: Vec<_> =
             predicted.filter_map(|path| Some((path.path.clone(), path.prediction?))).collect();
-        Some(format!(
-            "By the CPU time of {}: {}.",
-            if *end == "sender" { "the sender" } else { end },
-            Choice::among(&predictions)?
-        ))
+        Some(format!("By the CPU time of {}: {}.", end.in_words(), Choice::among(&predictions)?))
     };
-    let said: Vec<_> = ENDS.iter().filter_map(answer).collect();
+    let sentences: Vec<_> = ENDS.iter().filter_map(answer).collect();
     let way = &model.settings[0];
     let way = if way == "lab" { "in the lab".to_owned() } else { format!("over {way}") };
     let about = format!("{}, {}, {way}", model.asked.words(), ClientCount(model.clients));
-    if said.is_empty() {
+    if sentences.is_empty() {
         return vec![format!("Nothing can be said of {about}: no model is good enough.")];
     }
-    [format!("Predicted, not measured, for {about}.")].into_iter().chain(said).collect()
+    [format!("Predicted, not measured, for {about}.")].into_iter().chain(sentences).collect()
 }

@@ -1,49 +1,49 @@
-//! How the time of a run is divided among its cells, and the time of a cell among its set-ups.
+//! Divides the time of a run among its cells, and the time of a cell among its set-ups.
 
 use std::time::Duration;
 
 use crate::compare::trial::{Effort, MOST_SETUPS, SETUPS};
 use crate::compare::turns::{Turns, block_time, building, opening};
 
-/// Half-width of the intervals at which a budget has done its work: the margin within which paths count as equivalent.
-pub const USUAL_PRECISION: f64 = crate::compare::stats::EQUIVALENT_WITHIN;
+/// The half-width of intervals at which a budgeted cell stops: the margin within which paths count as equivalent.
+pub const USUAL_PRECISION: f64 = crate::stats::EQUIVALENT_WITHIN;
 
-/// The budget of a quick run: with the doctor's look at the machine and the end of the last turn it stays below 20 s.
+/// The budget of a quick run. With the checks of `doctor` and the end of the last turn it takes less than 20 s.
 pub const QUICK: Duration = Duration::from_secs(17);
 
-/// Of a cell's share of a budget, this part is for message latency where that was asked for.
+/// If message latency is measured, it gets one part in so many of a cell's share.
 const FOR_LATENCY: u32 = 5;
 
-/// What was asked for.
+/// The time and the precision that the flags ask for.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct TimeBudget {
-    /// The measured time of each path in each cell, where there is no budget.
+    /// The measured time of each path in each cell, if there is no budget.
     pub each: Duration,
-    /// The fewest set-ups among which it is divided.
+    /// The fewest set-ups among which that time is divided.
     pub setups: usize,
-    /// Whether there is a budget, for the run as a whole.
+    /// Whether there is a budget for the whole run.
     pub budgeted: bool,
-    /// The half-width of intervals that is enough.
+    /// The half-width of intervals at which a cell is precise enough; `None` means that the flags name none.
     pub precision: Option<f64>,
-    /// At which level intervals are looked at while measuring.
+    /// The level of the intervals while measuring.
     pub alpha: f64,
     /// Whether message latency is measured too.
     pub latency: bool,
 }
 
-/// What one cell gets.
+/// The share of one cell.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct CellBudget {
-    /// The turns of a set-up.
+    /// The turns of each set-up.
     pub turns: Turns,
-    /// How many set-ups.
+    /// The number of set-ups, and when to stop.
     pub effort: Effort,
-    /// How long the phase for message latency is, for each path.
+    /// The length of the latency phase for each path; `None` means that there is none.
     pub latency: Option<Duration>,
 }
 
 impl CellBudget {
-    /// How long a cell of so many paths with so many clients takes.
+    /// The expected time of a cell with `paths` paths and `clients` clients.
     pub fn expected(&self, paths: usize, clients: usize) -> Duration {
         let setup = building(clients) + self.turns.time() + opening(clients) * self.turns.rows as u32;
         let usual = setup * (paths * self.effort.at_least) as u32;
@@ -53,7 +53,8 @@ impl CellBudget {
 }
 
 impl TimeBudget {
-    /// What a cell of `paths` paths with so many clients gets, when `left` of the budget are left for it and all after it, `cells` in number.
+    /// The share of a cell with `paths` paths and `clients` clients. `left` is the rest of the budget for this cell and
+    /// those after it, `cells` in number.
     pub fn allot(
         &self,
         (paths, clients): (usize, usize),
@@ -77,7 +78,7 @@ impl TimeBudget {
     ) -> CellBudget {
         let latency = self.latency.then(|| share / FOR_LATENCY);
         let share = share.saturating_sub(latency.unwrap_or_default());
-        // As if for one more: a set-up may take longer than foreseen.
+        // Divides by one set-up more, because a set-up may take longer than expected.
         let turns = Turns::within_share(share / (SETUPS as u32 + 1), paths, rows_per_block, clients);
         let effort = Effort {
             at_least: SETUPS,
@@ -93,7 +94,7 @@ impl TimeBudget {
         }
     }
 
-    /// More time makes more set-ups rather than longer ones: they are what the statistics count.
+    /// More time gives more set-ups rather than longer ones, because the statistics count set-ups.
     fn spend(&self, rows_per_block: usize, clients: usize) -> CellBudget {
         let blocks = (self.each.as_secs_f64() / block_time(rows_per_block).as_secs_f64()).round() as usize;
         let setups = if self.setups < SETUPS { self.setups } else { blocks.max(self.setups) };
@@ -109,7 +110,7 @@ impl TimeBudget {
 mod tests {
     use super::*;
 
-    const PACE: TimeBudget = TimeBudget {
+    const BUDGET: TimeBudget = TimeBudget {
         each: Duration::from_secs(1),
         setups: SETUPS,
         budgeted: false,
@@ -120,12 +121,12 @@ mod tests {
 
     #[test]
     fn seconds_are_divided_among_eight_set_ups_or_more() {
-        let allotment = PACE.allot((3, 1), 6, Duration::ZERO, 4);
+        let allotment = BUDGET.allot((3, 1), 6, Duration::ZERO, 4);
         assert_eq!((allotment.effort.at_least, allotment.effort.at_most), (8, 8));
         assert_eq!(allotment.turns.rows, 6);
         let time = allotment.turns.time() * 8;
-        assert!(time <= PACE.each && time + Duration::from_millis(1) > PACE.each);
-        let long = TimeBudget { each: Duration::from_secs(60), ..PACE }.allot((3, 1), 6, Duration::ZERO, 4);
+        assert!(time <= BUDGET.each && time + Duration::from_millis(1) > BUDGET.each);
+        let long = TimeBudget { each: Duration::from_secs(60), ..BUDGET }.allot((3, 1), 6, Duration::ZERO, 4);
         assert_eq!(
             (long.effort.at_least, long.turns),
             (125, Turns { rows: 6, length: Duration::from_millis(80) })
@@ -133,27 +134,27 @@ mod tests {
     }
 
     #[test]
-    fn fewer_set_ups_are_longer_ones() {
-        let allotment = TimeBudget { setups: 2, ..PACE }.allot((3, 1), 6, Duration::ZERO, 4);
+    fn fewer_set_ups_have_longer_turns() {
+        let allotment = TimeBudget { setups: 2, ..BUDGET }.allot((3, 1), 6, Duration::ZERO, 4);
         assert_eq!((allotment.effort.at_least, allotment.effort.at_most), (2, 2));
-        assert_eq!(allotment.turns, Turns { rows: 6, length: PACE.each / 12 });
+        assert_eq!(allotment.turns, Turns { rows: 6, length: BUDGET.each / 12 });
     }
 
     #[test]
     fn a_precision_alone_has_an_end() {
-        let allotment = TimeBudget { precision: Some(0.01), ..PACE }.allot((3, 1), 6, Duration::ZERO, 4);
+        let allotment = TimeBudget { precision: Some(0.01), ..BUDGET }.allot((3, 1), 6, Duration::ZERO, 4);
         assert_eq!((allotment.effort.at_least, allotment.effort.at_most), (8, 64));
         assert_eq!(allotment.effort.precision, Some(0.01));
     }
 
     #[test]
     fn a_budget_is_shared_among_the_cells_that_are_left() {
-        let pace = TimeBudget { budgeted: true, latency: true, ..PACE };
-        let allotment = pace.allot((3, 1), 6, Duration::from_secs(20), 4);
+        let budget = TimeBudget { budgeted: true, latency: true, ..BUDGET };
+        let allotment = budget.allot((3, 1), 6, Duration::from_secs(20), 4);
         assert_eq!(allotment.effort.time, Some(Duration::from_secs(4)));
         assert_eq!(allotment.effort.precision, Some(USUAL_PRECISION));
         assert_eq!(allotment.latency, Some(Duration::from_secs(1) / 3));
-        let nothing = pace.allot((3, 1), 6, Duration::ZERO, 1);
+        let nothing = budget.allot((3, 1), 6, Duration::ZERO, 1);
         assert!(nothing.effort.time.unwrap().is_zero() && nothing.turns.rows == 1);
     }
 }

@@ -1,10 +1,10 @@
-//! Who takes part in a run, and who is compared with whom.
+//! The contestants of a run, and the pairs that are compared.
 
 use std::sync::Arc;
 
 use crate::cli::Failure;
 use crate::cli::over;
-use crate::compare::cell::Contestant;
+use crate::compare::contestant::Contestant;
 use copycost::offset::Offsets;
 use copycost::rig::Site;
 use copycost::scenario::ConnectionOptions;
@@ -13,7 +13,7 @@ use copycost::send::SendPath;
 
 use super::other_build::{BothBuilds, OLD};
 
-/// The paths, and where they are served.
+/// The paths of a run, where they are served, and the reference.
 #[derive(Debug)]
 pub struct Contestants {
     paths: Vec<&'static SendPath>,
@@ -24,11 +24,11 @@ pub struct Contestants {
     reached: bool,
 }
 
-/// The path that the others are compared with unless told otherwise: what a server would do without a second thought.
-const USUAL_REFERENCE: &str = "onecopy";
+/// The default reference: what a server does that was not optimised for copies.
+const DEFAULT_REFERENCE: &str = "onecopy";
 
 impl Contestants {
-    /// `paths` at `site`, or with `both` each of them by both builds, each with every one of `arms`.
+    /// `paths` served at `site`, each with every one of `arms`; or with `both`, each path served by both builds.
     pub fn new(
         paths: Vec<&'static SendPath>,
         site: Arc<dyn Site>,
@@ -38,7 +38,7 @@ impl Contestants {
     ) -> Result<Self, Failure> {
         let place = |name: &str| paths.iter().position(|path| path.name == name);
         let reference = match reference {
-            None => place(USUAL_REFERENCE).unwrap_or(0),
+            None => place(DEFAULT_REFERENCE).unwrap_or(0),
             Some(path) => place(path.name).ok_or_else(|| {
                 let names: Vec<_> = paths.iter().map(|path| path.name).collect();
                 Failure::Usage(format!(
@@ -51,7 +51,7 @@ impl Contestants {
         Ok(Self { paths, site, both, arms, reference, reached: false })
     }
 
-    /// Makes sure, once, that another host is there and lets this one in.
+    /// Checks once that the other host is reachable and accepts this one.
     pub fn reach(&mut self, options: &ConnectionOptions) -> Result<(), Failure> {
         if !std::mem::replace(&mut self.reached, true) {
             over::check(&*self.site, options)?;
@@ -59,22 +59,22 @@ impl Contestants {
         Ok(())
     }
 
-    /// How many take part.
+    /// The number of contestants in each cell.
     pub fn count(&self) -> usize {
         self.paths.len() * if self.both.is_some() { 2 } else { self.arms.len() }
     }
 
-    /// From now on everyone is served at `site`.
+    /// Serves all contestants at `site` from now on.
     pub fn move_to(&mut self, site: Arc<dyn Site>) {
         self.site = site;
     }
 
-    /// Where the servers are, unless two builds serve.
+    /// The site of the servers, unless two builds serve.
     pub fn site(&self) -> &Arc<dyn Site> {
         &self.site
     }
 
-    /// The contestants of a cell, given the scenario of each path.
+    /// The contestants of a cell; `scenario` gives the scenario of each path.
     pub fn contestants(&self, scenario: impl Fn(&'static SendPath) -> Scenario) -> Vec<Contestant> {
         let named = |path: &'static SendPath, name: String, site: Arc<dyn Site>| Contestant {
             name,
@@ -98,18 +98,18 @@ impl Contestants {
                     .collect()
             }
             Some(both) => {
-                let [ours, theirs] = both.sites();
+                let [this, other] = both.sites();
                 let pair = |path: &&'static SendPath| {
                     let old = format!("{}@{OLD}", path.name);
-                    [named(path, path.name.to_owned(), ours.clone()), named(path, old, theirs.clone())]
+                    [named(path, path.name.to_owned(), this.clone()), named(path, old, other.clone())]
                 };
                 self.paths.iter().flat_map(pair).collect()
             }
         }
     }
 
-    /// Who is compared with whom: places of a path and of its reference. With several arms each with the reference path on
-    /// the same arm, and with its own path on the first.
+    /// The pairs that are compared, as indices of a contestant and of its reference. With several arms, a contestant is
+    /// compared with the reference path on the same arm, and with its own path on the first arm.
     pub fn pairs(&self) -> Vec<(usize, usize)> {
         if self.both.is_some() {
             (0..self.paths.len()).map(|path| (2 * path, 2 * path + 1)).collect()
@@ -132,7 +132,7 @@ mod tests {
     use copycost::rig::Loopback;
     use copycost::send;
 
-    fn field(names: &[&str], reference: Option<&str>) -> Result<Contestants, Failure> {
+    fn contestants(names: &[&str], reference: Option<&str>) -> Result<Contestants, Failure> {
         let path = |name: &&str| send::by_name(name).unwrap();
         let reference = reference.map(|name| path(&name));
         let arms = vec![(None, Offsets::default())];
@@ -140,27 +140,27 @@ mod tests {
     }
 
     #[test]
-    fn with_several_offsets_each_is_compared_with_its_path_and_its_kind() {
+    fn with_several_offsets_a_path_is_compared_with_itself_and_with_the_reference() {
         let paths = vec![send::by_name("onecopy").unwrap(), send::by_name("zerocopy").unwrap()];
         let arm = |name: &str| (Some(name.to_owned()), Offsets::default());
         let arms = vec![arm("64"), arm("16")];
-        let field = Contestants::new(paths, Arc::new(Loopback), None, arms, None).unwrap();
-        assert_eq!(field.pairs(), [(1, 0), (2, 0), (3, 1), (3, 2)]);
-        assert_eq!(field.count(), 4);
+        let contestants = Contestants::new(paths, Arc::new(Loopback), None, arms, None).unwrap();
+        assert_eq!(contestants.pairs(), [(1, 0), (2, 0), (3, 1), (3, 2)]);
+        assert_eq!(contestants.count(), 4);
         let scenario = |path| Scenario::new(path, copycost::message::Spec::new(64).unwrap(), 1);
-        let names: Vec<_> = field.contestants(scenario).into_iter().map(|one| one.name).collect();
+        let names: Vec<_> = contestants.contestants(scenario).into_iter().map(|one| one.name).collect();
         let wanted = ["onecopy@64", "onecopy@16", "zerocopy@64", "zerocopy@16"];
         assert_eq!(names, wanted);
     }
 
     #[test]
-    fn everyone_is_compared_with_the_reference() {
-        let pairs = |names: &[&str], reference| field(names, reference).unwrap().pairs();
+    fn every_path_is_compared_with_the_reference() {
+        let pairs = |names: &[&str], reference| contestants(names, reference).unwrap().pairs();
         assert_eq!(pairs(&["twocopy", "onecopy", "zerocopy"], None), [(0, 1), (2, 1)]);
         assert_eq!(pairs(&["twocopy", "onecopy", "zerocopy"], Some("zerocopy")), [(0, 2), (1, 2)]);
         assert_eq!(pairs(&["zerocopy", "twocopy"], None), [(1, 0)]);
         assert_eq!(pairs(&["onecopy"], None), []);
-        let error = field(&["twocopy"], Some("onecopy")).unwrap_err().to_string();
+        let error = contestants(&["twocopy"], Some("onecopy")).unwrap_err().to_string();
         assert!(error.contains("--reference") && error.contains("twocopy"), "{error}");
     }
 }

@@ -1,105 +1,121 @@
-//! `--crossover`: two paths at size after size, hot and cold.
+//! `--crossover`: compares two paths at many sizes, hot and cold.
 
 use super::session::{RunSession, cell_name};
+use crate::cli::Failure;
 use crate::cli::arguments::CrossoverRequest;
-use crate::compare::cell::Contestant;
+use crate::compare::contestant::Contestant;
 use crate::compare::crossover::{self, CrossoverInterval, Standing, Standings};
 use crate::compare::metric::Metric;
-use crate::compare::stats::{Estimate, Judgement};
 use crate::compare::trial::TrialEnd;
-use crate::record::Crossover;
+use crate::record::{Crossover, Named};
+use crate::stats::{Estimate, Judgement};
 use copycost::message::Footprint;
 use copycost::units::ClientCount;
 
-/// Hot flatters copying, cold flatters what does not copy: the truth of a server lies between.
+/// Hot memory favours copying, cold memory favours zero copy. A real server lies between them.
 pub const FOOTPRINTS: [Footprint; 2] = [Footprint::Hot, Footprint::Cold];
 
-/// The level at which each size is judged: of the dozen that a crossover looks at, one in ten crossovers may have one
-/// that errs.
+/// The level at which each size is judged. A crossover measures about a dozen sizes, so about one crossover in ten has
+/// a wrong size.
 const ALPHA: f64 = 0.01;
 
-/// Who is to be measured, given a size.
+/// What a search measures at each size.
 pub struct CrossoverSearch<'a> {
-    /// The clients.
+    /// The number of clients.
     pub clients: usize,
-    /// How much memory the messages in turn cover.
+    /// How much memory the messages cover.
     pub footprint: Footprint,
-    /// The path and its opponent at a size.
+    /// The two paths at a given size: the one that should win, then the other.
     pub contestants: &'a dyn Fn(usize) -> Vec<Contestant>,
 }
 
-/// Finds the crossover of every metric and keeps those that have an answer.
-pub fn find(course: &mut RunSession<'_>, crossing: &CrossoverRequest, looker: &CrossoverSearch<'_>) {
-    let (clients, footprint) = (looker.clients, looker.footprint.to_string());
-    let (path, against) = (crossing.path.name.to_owned(), crossing.against.name.to_owned());
-    let client_hosts = course.field.site().client_hosts();
-    let known = course.results.crossovers.iter().any(|old| {
+/// Finds the crossover of each metric, keeps those with an answer, and saves the results. Does nothing in an
+/// interrupted run.
+pub fn find(
+    session: &mut RunSession<'_>,
+    request: &CrossoverRequest,
+    search: &CrossoverSearch<'_>,
+) -> Result<(), Failure> {
+    if session.interrupted() {
+        return Ok(());
+    }
+    find_and_keep(session, request, search);
+    session.still_whole()?;
+    session.save()
+}
+
+fn find_and_keep(session: &mut RunSession<'_>, request: &CrossoverRequest, search: &CrossoverSearch<'_>) {
+    let (clients, footprint) = (search.clients, Named::Known(search.footprint));
+    let (path, against) = (request.path.name.to_owned(), request.against.name.to_owned());
+    let client_hosts = session.contestants.site().client_hosts();
+    let known = session.results.crossovers.iter().any(|old| {
         (old.clients, old.client_hosts, &old.footprint, &old.path, &old.against, old.most)
-            == (clients, client_hosts, &footprint, &path, &against, crossing.most)
+            == (clients, client_hosts, &footprint, &path, &against, request.most)
     });
-    let mut looks_left = crossover::looks(crossing.most);
+    let mut looks_left = crossover::looks(request.most);
     if known {
-        course.to_come = course.to_come.saturating_sub(looks_left);
+        session.to_come = session.to_come.saturating_sub(looks_left);
         return;
     }
-    let mut told = [false; 3];
+    let mut estimated = [false; 3];
     let mut look = |size: usize| {
-        let standings = at(course, looker, size, &mut told);
-        // A look beyond those foreseen takes from nobody's share.
+        let standings = measure_size(session, search, size, &mut estimated);
+        // A look beyond the expected number does not reduce the share of other cells.
         if looks_left > 0 {
             looks_left -= 1;
-            course.to_come -= 1;
+            session.to_come -= 1;
         }
         standings
     };
-    let found = crossover::find(crossing.most, &mut look);
-    course.to_come = course.to_come.saturating_sub(looks_left);
+    let found = crossover::find(request.most, &mut look);
+    session.to_come = session.to_come.saturating_sub(looks_left);
     for (metric, CrossoverInterval { low, high }) in found.into_iter().flatten() {
-        // Where no size could tell, there is nothing to keep.
-        if told[metric as usize] && (low.is_some() || high.is_some()) {
-            course.results.crossovers.push(Crossover {
+        // Without an estimate at any size there is nothing to keep.
+        if estimated[metric as usize] && (low.is_some() || high.is_some()) {
+            session.results.crossovers.push(Crossover {
                 path: path.clone(),
                 against: against.clone(),
                 clients,
                 client_hosts,
-                metric: metric.to_string(),
+                metric: Named::Known(metric),
                 footprint: footprint.clone(),
                 low,
                 high,
-                most: crossing.most,
+                most: request.most,
             });
         }
     }
-    let told = format!("crossover of {path} and {against}, {}, {footprint}: done", ClientCount(clients));
-    course.progress.end(looks_left, &told);
+    let message = format!("crossover of {path} and {against}, {}, {footprint}: done", ClientCount(clients));
+    session.progress.end(looks_left, &message);
 }
 
-fn at(
-    course: &mut RunSession<'_>,
-    looker: &CrossoverSearch<'_>,
+/// The standing of each metric at `size`; sets `estimated` for each metric with an estimate.
+fn measure_size(
+    session: &mut RunSession<'_>,
+    search: &CrossoverSearch<'_>,
     size: usize,
-    told: &mut [bool; 3],
+    estimated: &mut [bool; 3],
 ) -> Option<Standings> {
-    // Cold messages take seconds to make: what there is no time for stays unknown.
-    if course.is_out_of_time() {
-        course.progress.skip();
+    // Cold messages take seconds to make. A size for which there is no time left stays unknown.
+    if session.is_out_of_time() {
+        session.progress.skip();
         return Some([Standing::Unknown; 3]);
     }
-    let what = format!("crossover, {}, {}", cell_name(size, looker.clients), looker.footprint);
-    course.progress.begin(&what);
-    // The first of the pair against the second.
+    let what = format!("crossover, {}, {}", cell_name(size, search.clients), search.footprint);
+    session.progress.begin(&what);
+    // The first contestant against the second.
     let pairs = [(0, 1)];
-    let (cell, end, _) = course.measure((looker.contestants)(size), &pairs);
-    course.progress.end(1, &format!("{what}: {} set-ups", cell.setups()));
+    let (cell, end, _) = session.measure((search.contestants)(size), &pairs);
+    session.progress.end(1, &format!("{what}: {} set-ups", cell.setups()));
     let standings = [Metric::Throughput, Metric::Demand, Metric::SenderDemand].map(|metric| {
         let estimate = cell.pairs(0, 1, metric).ok().and_then(|pairs| Estimate::new(&pairs).ok());
-        told[metric as usize] |= estimate.is_some();
+        estimated[metric as usize] |= estimate.is_some();
         estimate.map_or(Standing::Unknown, |estimate| standing(&estimate, metric))
     });
     let mut whole = end != TrialEnd::CalledOff;
     for (contestant, measured) in cell.finish(None, &mut |_| ()) {
         if let (Err(error), true) = (measured, end != TrialEnd::CalledOff) {
-            course.fail(&contestant.name, size, looker.clients, &error);
+            session.fail(&contestant.name, size, search.clients, &error);
             whole = false;
         }
     }

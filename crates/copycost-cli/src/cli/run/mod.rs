@@ -1,10 +1,10 @@
-//! `copycost run`: several paths in one interleaved run.
+//! `copycost run`: compares several paths in one interleaved run.
 //!
 //! - here: the flags, and what they mean together
-//! - `field`: who takes part, and who is compared with whom; `served`: another build of this program
-//! - `pace`: how the time is divided
-//! - `course`: cell after cell; `crossing`: from which size one path beats another
-//! - `regression`: what was measured before, and whether a path has become slower
+//! - `contestants`: the contestants, and which are compared; `other_build`: another build of copycost as a server
+//! - `budget`: divides the time
+//! - `session`: measures the cells; `crossovers`: from which size one path beats another
+//! - `regression`: compares with an earlier run, and finds paths that became slower
 
 mod budget;
 mod contestants;
@@ -32,7 +32,7 @@ use super::over::Over;
 use super::plan::RunPlan;
 use super::setting::Setting;
 use super::{Done, Failure, doctor, input, output, signals, values};
-use crate::compare::cell::Contestant;
+use crate::compare::contestant::Contestant;
 use crate::compare::crossover;
 use crate::compare::metric::Metric;
 use crate::compare::schedule::Schedule;
@@ -88,7 +88,7 @@ pub struct RunArguments {
     #[arg(long, value_name = "PATH", value_parser = values::path(), hide_possible_values = true)]
     reference: Option<PathChoice>,
     /// From which size the first path beats the second, hot and cold: PATH:PATH, or PATH:PATH:LARGEST
-    #[arg(long, value_name = "A:B", value_parser = arguments::crossing, conflicts_with = "with")]
+    #[arg(long, value_name = "A:B", value_parser = arguments::crossover_request, conflicts_with = "with")]
     crossover: Option<CrossoverRequest>,
     /// Compare ratios with those in this result of an earlier run
     #[arg(long, value_name = "FILE", conflicts_with = "with")]
@@ -135,7 +135,7 @@ pub struct RunArguments {
 }
 
 impl RunArguments {
-    /// As if only these flags had been given.
+    /// The arguments of a command line with only these flags.
     pub fn given(flags: &[&str]) -> Self {
         #[derive(Parser)]
         struct Bare {
@@ -150,7 +150,7 @@ impl RunArguments {
             let text = "--wide is for --format table: leave one of them out (json and csv hold every figure)";
             return Err(Failure::Usage(text.to_owned()));
         }
-        // Every path of a cell has its clients ready at once, and so has each host.
+        // The clients of all paths of a cell exist at the same time, on every host.
         let most_clients = MAX_CLIENTS_OF_JOB;
         match self.over.join(most_clients, arguments::options(self.stall))? {
             ProcessRole::Alone if !self.client_hosts.is_empty() => {
@@ -181,19 +181,19 @@ impl RunArguments {
         }
         let signals = signals::listen()?;
         let sites = self.sites(job)?;
-        let field = self.field()?;
-        self.check_memory(&field)?;
-        let (mut course, cells) = self.course(field, &files, results, &signals, sites.len());
-        let measured = self.cells(&mut course, &cells, &sites);
-        course.progress.finish();
+        let contestants = self.contestants()?;
+        self.check_memory(&contestants)?;
+        let (mut session, cells) = self.session(contestants, &files, results, &signals, sites.len());
+        let measured = self.cells(&mut session, &cells, &sites);
+        session.progress.finish();
         if let Err(failure) = measured {
-            if !course.results.records.is_empty() {
-                output::show(&course.results, self.format);
+            if !session.results.records.is_empty() {
+                output::show(&session.results, self.format);
             }
             return Err(failure);
         }
-        let interrupted = course.interrupted();
-        let mut results = course.results;
+        let interrupted = session.interrupted();
+        let mut results = session.results;
         if interrupted && results.records.is_empty() {
             return Ok(Done::Interrupted);
         }
@@ -203,49 +203,50 @@ impl RunArguments {
             baseline.compare(&mut results);
             files.save(&results)?;
         }
-        let done = self.tell(&results, interrupted)?;
+        let done = self.print_results(&results, interrupted)?;
         incomparable.map_or(Ok(done), |why| Err(Failure::Failed(why)))
     }
 
-    /// Whether the messages of every cell fit into memory, all paths of it at once, where this process has them.
-    fn check_memory(&self, field: &Contestants) -> Result<(), Failure> {
+    /// An error if the messages of some cell do not fit into memory for all its paths at once. Messages of another
+    /// process are not checked.
+    fn check_memory(&self, contestants: &Contestants) -> Result<(), Failure> {
         if self.over.serves_elsewhere() {
             return Ok(());
         }
         for (size, clients) in scenario::matrix(&self.sizes(), &arguments::distinct(&self.clients)) {
-            let contestants = field.contestants(self.scenarios(size, clients)?);
-            let scenarios: Vec<_> = contestants.into_iter().map(|contestant| contestant.scenario).collect();
+            let of_cell = contestants.contestants(self.scenarios(size, clients)?);
+            let scenarios: Vec<_> = of_cell.into_iter().map(|contestant| contestant.scenario).collect();
             rig::check_memory(&scenarios)
                 .map_err(|error| Failure::Failed(format!("{}: {error}", ByteSize(size))))?;
         }
         Ok(())
     }
 
-    /// Measures all there is to be measured.
+    /// Measures all cells, then the crossovers.
     fn cells(
         &self,
-        course: &mut RunSession<'_>,
+        session: &mut RunSession<'_>,
         cells: &[(usize, usize)],
         sites: &[Arc<dyn Site>],
     ) -> Result<(), Failure> {
         for &(size, clients) in cells {
             let scenarios = self.scenarios(size, clients)?;
             if sites.is_empty() {
-                course.cell(&scenarios, size, clients)?;
+                session.cell(&scenarios, size, clients)?;
             }
-            // Numbers of hosts side by side: how throughput grows with them should not be how the machine drifts.
+            // All numbers of hosts in turn for each cell, so that drift does not look like scaling.
             for site in sites {
-                course.field.move_to(site.clone());
-                course.cell(&scenarios, size, clients)?;
+                session.contestants.move_to(site.clone());
+                session.cell(&scenarios, size, clients)?;
             }
         }
         if let Some(most) = sites.iter().max_by_key(|site| site.client_hosts()) {
-            course.field.move_to(most.clone());
+            session.contestants.move_to(most.clone());
         }
-        self.crossovers(course)
+        self.crossovers(session)
     }
 
-    /// Where many hosts receive: one site for each number of them.
+    /// For a job of many hosts, one site for each requested number of client hosts; empty without a job.
     fn sites(&self, job: Option<&dyn Job>) -> Result<Vec<Arc<dyn Site>>, Failure> {
         let Some(job) = job else { return Ok(Vec::new()) };
         let all = job.client_hosts();
@@ -261,8 +262,8 @@ impl RunArguments {
         Ok(numbers.into_iter().map(|hosts| job.site(hosts)).collect())
     }
 
-    /// Prints the results, and says how the command ends.
-    fn tell(&self, results: &Results, interrupted: bool) -> Result<Done, Failure> {
+    /// Prints the results and returns how the command ends.
+    fn print_results(&self, results: &Results, interrupted: bool) -> Result<Done, Failure> {
         if self.wide {
             output::print(&report::wide(results, output::screen()));
         } else {
@@ -283,8 +284,8 @@ impl RunArguments {
         Ok(if slower.is_empty() { Done::Yes } else { Done::AnswerIsNo })
     }
 
-    /// Who takes part, and where.
-    fn field(&self) -> Result<Contestants, Failure> {
+    /// The contestants and their site.
+    fn contestants(&self) -> Result<Contestants, Failure> {
         let site = self.over.site()?;
         let reference = match self.reference {
             Some(PathChoice::All) => {
@@ -294,7 +295,7 @@ impl RunArguments {
             None => None,
         };
         let paths = self.paths()?;
-        // Checked before another build is started, which takes a moment.
+        // Checks the flags before starting another build, which takes a moment.
         let arms = self.setting.arms();
         if self.crossover.is_some() && self.setting.fields.size().is_some() {
             let text =
@@ -312,10 +313,10 @@ impl RunArguments {
         Contestants::new(paths, site, both, arms, reference)
     }
 
-    /// A run that is about to begin, and its cells.
-    fn course<'a>(
+    /// A new session, and its cells as (size, clients).
+    fn session<'a>(
         &self,
-        field: Contestants,
+        contestants: Contestants,
         files: &'a Files,
         results: Results,
         signals: &'a crossbeam::channel::Receiver<()>,
@@ -327,37 +328,39 @@ impl RunArguments {
         let cells: Vec<_> = scenario::matrix(&sizes, &clients).collect();
         let budget = self.budget.or(self.quick.then_some(budget::QUICK));
         let measured = cells.len() * sites.max(1);
-        let comparisons = measured * field.pairs().len() * Metric::ALL.len();
-        let pace = TimeBudget {
+        let comparisons = measured * contestants.pairs().len() * Metric::ALL.len();
+        let time_budget = TimeBudget {
             each: self.seconds,
             setups: self.setups,
             budgeted: budget.is_some(),
             precision: self.precision,
-            // Holm's first and hardest step; where it is passed, all are.
+            // The first and strictest step of Holm's correction. An interval that is precise here is precise in all
+            // steps.
             alpha: ALPHA / comparisons.max(1) as f64,
             latency: self.latency,
         };
         let crossovers = self
             .crossover
-            .map_or(0, |crossing| clients.len() * FOOTPRINTS.len() * crossover::looks(crossing.most));
+            .map_or(0, |request| clients.len() * FOOTPRINTS.len() * crossover::looks(request.most));
         let to_come = measured + crossovers;
         let until = began + budget.unwrap_or_default();
-        let paths = field.count();
+        let paths = contestants.count();
         let allot = |paths: usize, clients: usize| {
             let rows = Schedule::new(paths, 0).rows_per_block();
-            pace.allot((paths, clients), rows, budget.unwrap_or_default(), to_come)
+            time_budget.allot((paths, clients), rows, budget.unwrap_or_default(), to_come)
         };
         let expected = |paths: usize, clients: usize| allot(paths, clients).expected(paths, clients);
-        // Making cold messages takes seconds. `preparation` is how long it takes at most, at a sixty-fourth of the usual speed.
+        // Making cold messages takes seconds. `preparation` is an upper bound, for a sixty-fourth of the usual speed.
         let making = |size: usize, clients: usize| -> Duration {
             let Ok(scenario) = self.scenarios(size, clients) else { return Duration::ZERO };
-            field.contestants(scenario).iter().map(|one| one.scenario.preparation()).sum::<Duration>() / 64
+            contestants.contestants(scenario).iter().map(|one| one.scenario.preparation()).sum::<Duration>()
+                / 64
         };
         let of_cell = |&(size, clients): &(usize, usize)| {
             let setups = allot(paths, clients).effort.at_least as u32;
             vec![expected(paths, clients) + making(size, clients) * setups; sites.max(1)]
         };
-        // Two set-ups of each cell are the least.
+        // Every cell gets at least two set-ups.
         let least: Duration = cells.iter().map(|&(size, clients)| 2 * making(size, clients)).sum();
         let looks = crossovers / clients.len().max(1);
         let of_looks = clients.iter().flat_map(|&clients| vec![expected(2, clients); looks]);
@@ -368,21 +371,21 @@ impl RunArguments {
             open: budget.is_some() || self.precision.is_some(),
             budget: budget.map(|budget| budget.max(least)),
         };
-        let mut course = RunSession::new(field, pace, files, results, signals, plan, until);
+        let mut session = RunSession::new(contestants, time_budget, files, results, signals, plan, until);
         let planned = doctor::plan(&self.sizes(), &self.clients, self.over.serves_elsewhere());
-        course.to_examine = Some((planned, self.over.is_loopback()));
-        // Two seconds of looking on are worth it only where figures of the machine can come of it.
+        session.to_examine = Some((planned, self.over.is_loopback()));
+        // Watching the idle machine takes two seconds. It is useful only if windows are long enough for system figures.
         let each = budget.map_or(self.seconds, |budget| budget / (to_come * paths) as u32 / 2);
-        // Of several servers this one is not the whole system.
+        // With several servers, this machine is not the whole system.
         let worth_it = each >= MIN_WINDOW && self.over.servers() == 1;
-        course.baseline = worth_it.then(IdleBaseline::watch).and_then(Result::ok);
-        (course, cells)
+        session.baseline = worth_it.then(IdleBaseline::watch).and_then(Result::ok);
+        (session, cells)
     }
 
-    fn crossovers(&self, course: &mut RunSession<'_>) -> Result<(), Failure> {
-        let Some(crossing) = &self.crossover else { return Ok(()) };
-        course.field.reach(&self.options())?;
-        let site = course.field.site().clone();
+    fn crossovers(&self, session: &mut RunSession<'_>) -> Result<(), Failure> {
+        let Some(request) = &self.crossover else { return Ok(()) };
+        session.contestants.reach(&self.options())?;
+        let site = session.contestants.site().clone();
         for clients in arguments::distinct(&self.clients) {
             for footprint in FOOTPRINTS {
                 let contestants = |size: usize| -> Vec<Contestant> {
@@ -392,28 +395,26 @@ impl RunArguments {
                         let (name, site) = (path.name.to_owned(), site.clone());
                         Ok::<_, Failure>(Contestant { name, scenario, site })
                     };
-                    // Sizes of a crossover are those of messages, so that none is refused.
-                    [crossing.path, crossing.against]
+                    // Every size of a crossover is a valid message size, so no scenario fails.
+                    [request.path, request.against]
                         .into_iter()
                         .filter_map(|path| scenario(path).ok())
                         .collect()
                 };
-                course.crossover(
-                    crossing,
-                    &CrossoverSearch { clients, footprint, contestants: &contestants },
-                )?;
+                let search = CrossoverSearch { clients, footprint, contestants: &contestants };
+                crossovers::find(session, request, &search)?;
             }
         }
         Ok(())
     }
 
-    /// No results yet, or with --resume those of the run before.
+    /// Empty results, or with --resume those of the earlier run.
     fn begin(&self) -> Result<Results, Failure> {
         let path = self.output.first().filter(|path| self.resume && path.exists());
         let now = self.over.conditions();
         let Some(path) = path else { return Ok(Results::new(now)) };
         let earlier = input::results("--resume", path)?;
-        // One file is one curve: what was measured elsewhere or otherwise may not go on in it.
+        // A file holds results of one machine with the same conditions.
         let differences = now.differences_so_far(&earlier.conditions);
         if !differences.is_empty() {
             return Err(Failure::Usage(format!(
@@ -426,10 +427,10 @@ impl RunArguments {
         Ok(earlier)
     }
 
-    /// The paths asked for. `all` leaves out, with a note, those that cannot be had; one that was named must.
+    /// The requested paths. `all` skips unavailable paths with a note; an unavailable path that was named is an error.
     fn paths(&self) -> Result<Vec<&'static SendPath>, Failure> {
         let spec = self.setting.spec(self.sizes().first().copied().unwrap_or(65_536))?;
-        // Another host probes by itself.
+        // Another host checks by itself.
         let probe = |path: &'static SendPath| self.over.probe(path, &spec);
         if let Some(CrossoverRequest { path, against, .. }) = &self.crossover {
             arguments::paths(&[PathChoice::One(path), PathChoice::One(against)], probe)?;
@@ -437,7 +438,7 @@ impl RunArguments {
         arguments::paths(&self.paths, probe)
     }
 
-    /// The sizes asked for; lengths of fields bring their own, unless another was given.
+    /// The requested sizes. If --fields gives lengths and --size has its default, the size is the sum of the lengths.
     fn sizes(&self) -> Vec<usize> {
         let sizes: Vec<_> = arguments::distinct(&self.sizes).iter().map(|size| size.0).collect();
         match self.setting.fields.size() {
@@ -446,9 +447,8 @@ impl RunArguments {
         }
     }
 
-    /// How connections are made.
     fn options(&self) -> ConnectionOptions {
-        arguments::patient(self.over.options(), self.stall)
+        arguments::with_stall_timeout(self.over.options(), self.stall)
     }
 
     fn scenario(&self, path: &'static SendPath, size: usize, clients: usize) -> Result<Scenario, Failure> {
@@ -462,22 +462,22 @@ impl RunArguments {
         })
     }
 
-    /// The scenario of each path in a cell.
+    /// A function from a path to its scenario in a cell.
     fn scenarios(
         &self,
         size: usize,
         clients: usize,
     ) -> Result<impl Fn(&'static SendPath) -> Scenario + '_, Failure> {
-        // Whether there is such a message does not depend on the path.
+        // The path does not matter for whether the message is valid.
         let any = self.scenario(&send::ALL[0], size, clients)?;
         Ok(move |path| Scenario { path, ..any.clone() })
     }
 }
 
-/// Clients of a whole job, every path of a cell counted.
+/// The most clients of a whole job, counting every path of a cell.
 const MAX_CLIENTS_OF_JOB: usize = 1 << 20;
 
-/// The conditions of all ranks, and what about them distorts.
+/// Adds the conditions of all ranks, and what distorts a measurement in this job.
 fn introduce(job: &dyn Job, conditions: &mut Conditions) {
     conditions.ranks = job.conditions();
     for remark in job.remarks() {

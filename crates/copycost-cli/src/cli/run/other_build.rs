@@ -1,4 +1,5 @@
-//! `--with`: another build of this program, and this one, each as a server of its own, so that both are served alike.
+//! `--with`: runs another build of copycost and this build as servers, each in its own process, so that both are
+//! measured the same way.
 
 use std::io::{self, BufRead as _, BufReader, Read as _};
 use std::net::SocketAddr;
@@ -15,27 +16,27 @@ use copycost::internals::sys::process;
 use copycost::rig::Site;
 use copycost::scenario::MAX_CLIENTS;
 
-/// What stands behind a path's name when the other build serves it.
+/// The suffix of a path's name when the other build serves it.
 pub use crate::record::OLD;
 
-/// How long a server may take to say where it listens, and to end: both are matters of milliseconds.
-const PATIENCE: Duration = Duration::from_secs(5);
+/// How long a server may take to print its address, and to end. Both usually take milliseconds.
+const SERVER_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// More bytes than this are no address: a program that prints on and on is another one.
+/// The longest line that can be an address, in bytes. It bounds what is read from a program that is not copycost.
 const LONGEST_LINE: u64 = 1024;
 
-/// A build that serves, for as long as this lives.
+/// A build of copycost that serves until this value is dropped.
 #[derive(Debug)]
 pub struct OtherBuild {
     child: Child,
     address: SocketAddr,
 }
 
-/// This build and the other.
+/// This build and the other build, both serving.
 #[derive(Debug)]
 pub struct BothBuilds {
-    ours: OtherBuild,
-    theirs: OtherBuild,
+    this: OtherBuild,
+    other: OtherBuild,
 }
 
 impl BothBuilds {
@@ -44,17 +45,17 @@ impl BothBuilds {
         let usage = |why: String| {
             Failure::Usage(format!("invalid value for --with: '{}' cannot serve: {why}", binary.display()))
         };
-        let theirs = OtherBuild::start(binary).map_err(usage)?;
-        // Not by name: the file may have been replaced by the next build meanwhile.
-        let this = PathBuf::from("/proc/self/exe");
-        let ours = OtherBuild::start(&this)
+        let other = OtherBuild::start(binary).map_err(usage)?;
+        // Not by name: a new build may have replaced the file.
+        let this_binary = PathBuf::from("/proc/self/exe");
+        let this = OtherBuild::start(&this_binary)
             .map_err(|why| Failure::Failed(format!("this program cannot serve: {why}")))?;
-        Ok(Self { ours, theirs })
+        Ok(Self { this, other })
     }
 
-    /// Where this build serves, and where the other does.
+    /// The sites of this build and of the other build, in this order.
     pub fn sites(&self) -> [Arc<dyn Site>; 2] {
-        [&self.ours, &self.theirs]
+        [&self.this, &self.other]
             .map(|served| -> Arc<dyn Site> { Arc::new(RemoteSite::new(vec![served.address], None)) })
     }
 }
@@ -78,7 +79,7 @@ impl OtherBuild {
 
 impl Drop for OtherBuild {
     fn drop(&mut self) {
-        let until = Instant::now() + PATIENCE;
+        let until = Instant::now() + SERVER_TIMEOUT;
         let _ = process::terminate(&mut self.child);
         while matches!(self.child.try_wait(), Ok(None)) {
             if Instant::now() > until {
@@ -91,7 +92,8 @@ impl Drop for OtherBuild {
     }
 }
 
-/// What it prints first. The reader stays behind until the child ends, so that the child can always print.
+/// The first line that the child prints. A thread keeps reading until the child ends, so that the child never blocks on
+/// a full pipe.
 fn first_line(child: &mut Child) -> Result<String, String> {
     let stdout = child.stdout.take().ok_or("it has no output")?;
     let (line_to, line) = bounded(1);
@@ -103,19 +105,19 @@ fn first_line(child: &mut Child) -> Result<String, String> {
         let _ = io::copy(&mut printed, &mut io::sink());
     };
     std::thread::Builder::new().name("served".into()).spawn(read).map_err(|error| error.to_string())?;
-    match line.recv_timeout(PATIENCE) {
+    match line.recv_timeout(SERVER_TIMEOUT) {
         Ok(Some(line)) => Ok(String::from_utf8_lossy(&line).into_owned()),
         Ok(_) => Err("it ended without a word: is it a copycost that knows `serve`?".to_owned()),
-        Err(_) => Err(format!("it said nothing for {} seconds", PATIENCE.as_secs())),
+        Err(_) => Err(format!("it said nothing for {} seconds", SERVER_TIMEOUT.as_secs())),
     }
 }
 
 fn address(line: &str) -> Result<SocketAddr, String> {
-    let told = line.strip_prefix("listening on ").and_then(|address| address.trim().parse().ok());
-    told.ok_or_else(|| {
-        let told: String =
+    let address = line.strip_prefix("listening on ").and_then(|address| address.trim().parse().ok());
+    address.ok_or_else(|| {
+        let printed: String =
             line.trim_end().chars().take(80).collect::<String>().replace(char::is_control, " ");
-        format!("it said '{told}' and not where it listens: is it a copycost that knows `serve`?")
+        format!("it said '{printed}' and not where it listens: is it a copycost that knows `serve`?")
     })
 }
 
@@ -124,7 +126,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_first_line_tells_the_address() {
+    fn the_first_line_holds_the_address() {
         assert_eq!(address("listening on 127.0.0.1:9\n").unwrap().port(), 9);
         for line in ["", "listening on", "listening on port 9", "Usage: frob"] {
             assert!(address(line).unwrap_err().contains("serve"), "{line}");
@@ -132,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_serve_is_one_sentence() {
+    fn a_binary_that_cannot_serve_gives_one_sentence() {
         for (binary, says) in
             [("/nonexistent/copycost", "No such file"), ("/bin/true", "ended without a word")]
         {

@@ -1,18 +1,17 @@
-//! Whether a path has become slower: against an earlier run, or against another build.
+//! Finds paths that became slower since an earlier run, or than in another build.
 
 use std::path::{Path, PathBuf};
 
 use crate::cli::{Failure, input};
-use crate::compare::baseline;
-use crate::compare::metric::Metric;
-use crate::compare::stats::{Better, Judgement};
-use crate::record::{Comparison, Results};
+use crate::record::{Comparison, Named, Results};
+use crate::stats::{Better, Judgement};
+use crate::verdict::{self, baseline};
 use copycost::units::ByteSize;
 
-/// How the note of a comparison begins whose two runs had other conditions.
+/// The beginning of the note of a comparison between runs with different conditions.
 const OTHER_CONDITIONS: &str = "measured under other conditions";
 
-/// The results of an earlier run.
+/// The results of the earlier run that --baseline names.
 #[derive(Debug)]
 pub struct BaselineRun {
     file: PathBuf,
@@ -20,7 +19,7 @@ pub struct BaselineRun {
 }
 
 impl BaselineRun {
-    /// Reads what `copycost run -o FILE.json` has written, before anything is measured.
+    /// Reads a file that `copycost run -o FILE.json` wrote. Call it before measuring, so that a bad file fails early.
     pub fn read(file: &Path) -> Result<Self, Failure> {
         let results = input::results("--baseline", file)?;
         if results.comparisons.is_empty() {
@@ -32,36 +31,36 @@ impl BaselineRun {
         Ok(Self { file: file.to_owned(), results })
     }
 
-    /// Adds to `results` how each ratio has changed since, and in what the conditions differ.
+    /// Adds to `results` how each ratio changed since the earlier run, and how the conditions differ.
     pub fn compare(&self, results: &mut Results) {
         let mut changes = baseline::changes(results, &self.results);
         let file = self.file.display();
-        let mut told = Vec::new();
+        let mut sentences = Vec::new();
         if changes.is_empty() {
-            told.push(format!(
+            sentences.push(format!(
                 "Nothing of {file} can be compared: it has other paths, sizes, clients or another reference."
             ));
         }
         let differences = baseline::differences(results, &self.results);
-        // What somebody has set otherwise is no change of a path.
+        // A difference in settings is not a change of the path.
         if let Some(settings) = self.other_settings(results) {
             for change in &mut changes {
-                change.word = Judgement::Undecided.to_string();
+                change.word = Named::Known(Judgement::Undecided);
                 change.note = Some(format!("{OTHER_CONDITIONS}: {settings}"));
             }
         }
         if !differences.is_empty() {
             let differences = differences.join("; ");
-            told.push(format!("{file} was measured under other conditions, which may be all that has changed: {differences}."));
+            sentences.push(format!("{file} was measured under other conditions, which may be all that has changed: {differences}."));
         }
         results.comparisons.extend(changes);
-        results.conclude();
-        results.verdict.extend(told);
+        verdict::conclude(results);
+        results.verdict.extend(sentences);
     }
 }
 
 impl BaselineRun {
-    /// Why it cannot be said whether a path became slower, if it cannot: a sentence.
+    /// If the two runs cannot show whether a path became slower, a sentence that says why.
     pub fn incomparable(&self, results: &Results) -> Option<String> {
         self.other_settings(results).map(|settings| {
             format!(
@@ -86,7 +85,7 @@ pub fn slower(results: &Results, by: f64) -> Vec<String> {
 }
 
 fn is_slower(comparison: &Comparison, by: f64) -> bool {
-    let Ok(metric) = comparison.metric.parse::<Metric>() else { return false };
+    let Some(metric) = comparison.metric.known() else { return false };
     if comparison.note.as_deref().is_some_and(|note| note.starts_with(OTHER_CONDITIONS)) {
         return false;
     }
@@ -124,7 +123,7 @@ mod tests {
             ratio: Some((low * high).sqrt()),
             low: Some(low),
             high: Some(high),
-            word: String::new(),
+            word: Named::Known(Judgement::Undecided),
             setups: 8,
             note: None,
         };

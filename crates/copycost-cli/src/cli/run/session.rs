@@ -1,4 +1,4 @@
-//! The course of a run: cell after cell, then crossovers, with the results on disk after each.
+//! A run in progress: measures the cells and saves the results after each.
 
 use std::time::{Duration, Instant};
 
@@ -7,56 +7,57 @@ use crossbeam::channel::Receiver;
 use super::budget::{CellBudget, TimeBudget};
 use super::contestants::Contestants;
 use crate::cli::Failure;
-use crate::cli::arguments::CrossoverRequest;
 use crate::cli::files::Files;
 use crate::cli::plan::RunPlan;
 use crate::cli::progress::Progress;
 use crate::compare::ContestantResult;
-use crate::compare::cell::{Cell, Contestant, ContestantFailure};
+use crate::compare::cell::{Cell, ContestantFailure};
+use crate::compare::contestant::Contestant;
 use crate::compare::metric::Metric;
 use crate::compare::rigs::Rigs;
 use crate::compare::trial::{self, TrialEnd};
 use crate::doctor;
 use crate::record::{CellFailure, Comparison, Paired, Record, Results};
+use crate::verdict;
 use copycost::cost::system::IdleBaseline;
 use copycost::scenario::Scenario;
 use copycost::send::SendPath;
 use copycost::units::{ByteSize, ClientCount, Rate};
 
-/// A budget may be passed by a tenth, and a short one by so much: every cell takes two set-ups at least.
+/// A run may exceed its budget by a tenth, or by this if that is more, because every cell needs at least two set-ups.
 const OVERRUN: Duration = Duration::from_secs(5);
 
-/// A run under way.
+/// A run in progress.
 #[derive(Debug)]
 pub struct RunSession<'a> {
-    pub field: Contestants,
-    pub pace: TimeBudget,
-    /// When the budget is over, if there is one.
+    pub contestants: Contestants,
+    pub time_budget: TimeBudget,
+    /// The end of the budget, if there is one.
     pub until: Instant,
     pub baseline: Option<IdleBaseline>,
-    /// What it was to take, if there is a budget.
+    /// The length of the budget, or zero.
     budget: Duration,
-    /// What `doctor` is asked when the first cell begins, and whether both ends are here: looking takes a moment, which
-    /// a run that measures nothing does not need.
+    /// The plan that `doctor` examines when the first cell begins, and whether the run is over loopback. The
+    /// examination takes a moment, so a run that measures nothing skips it.
     pub to_examine: Option<(doctor::PlannedRun, bool)>,
     pub files: &'a Files,
     pub results: Results,
     pub progress: Progress,
-    /// Cells and sizes of crossovers that are still to come: what shares the rest of the budget.
+    /// The number of cells and crossover sizes left, which share the rest of the budget.
     pub to_come: usize,
     signals: &'a Receiver<()>,
     interrupted: bool,
     paired: Vec<Paired>,
-    /// Comparisons of the run that is resumed.
+    /// Comparisons of the earlier run that this run resumes.
     kept: Vec<Comparison>,
     seed: u64,
 }
 
 impl<'a> RunSession<'a> {
-    /// A run that begins, or goes on after `results`.
+    /// A run that starts from `results`, which are empty unless it resumes an earlier run.
     pub fn new(
-        field: Contestants,
-        pace: TimeBudget,
+        contestants: Contestants,
+        time_budget: TimeBudget,
         files: &'a Files,
         results: Results,
         signals: &'a Receiver<()>,
@@ -66,8 +67,8 @@ impl<'a> RunSession<'a> {
         let to_come = plan.cells.len();
         let budget = plan.budget.unwrap_or_default();
         Self {
-            field,
-            pace,
+            contestants,
+            time_budget,
             until,
             baseline: None,
             to_examine: None,
@@ -84,25 +85,25 @@ impl<'a> RunSession<'a> {
         }
     }
 
-    /// Whether it was called off.
+    /// Whether a signal interrupted the run.
     pub fn interrupted(&self) -> bool {
         self.interrupted
     }
 
-    /// Whether there was a budget, and it is used up.
+    /// Whether there is a budget and it is used up.
     pub fn is_out_of_time(&self) -> bool {
-        self.pace.budgeted && Instant::now() >= self.until
+        self.time_budget.budgeted && Instant::now() >= self.until
     }
 
-    /// Measures a cell, unless an earlier run has it whole.
+    /// Measures a cell, unless the earlier run already measured it completely.
     pub fn cell(
         &mut self,
         scenario: impl Fn(&'static SendPath) -> Scenario,
         size: usize,
         clients: usize,
     ) -> Result<(), Failure> {
-        let contestants = self.field.contestants(&scenario);
-        let hosts = self.field.site().client_hosts();
+        let contestants = self.contestants.contestants(&scenario);
+        let hosts = self.contestants.site().client_hosts();
         let here =
             |record: &Record| (record.size, record.clients, record.client_hosts) == (size, clients, hosts);
         let known = |contestant: &Contestant| {
@@ -131,10 +132,10 @@ impl<'a> RunSession<'a> {
             self.progress.skip();
             return self.save();
         }
-        // Only now: where nothing is left to be measured, the other host need not be there.
-        self.field.reach(&contestants[0].scenario.options)?;
-        let contestants = self.field.contestants(&scenario);
-        // Ratios are of paths that took turns: what an earlier run has of this cell cannot stand beside new figures.
+        // Not earlier: a run with nothing left to measure does not need the other host.
+        self.contestants.reach(&contestants[0].scenario.options)?;
+        let contestants = self.contestants.contestants(&scenario);
+        // A ratio needs paths that took turns with each other, so earlier records of this cell are dropped.
         self.results.records.retain(|record| !here(record));
         let failed = |failure: &CellFailure| {
             (failure.size, failure.clients, failure.client_hosts) == (size, clients, hosts)
@@ -145,7 +146,7 @@ impl<'a> RunSession<'a> {
         let what = cell_name(size, clients) + &of_hosts;
         self.progress.begin(&what);
         self.keep_distortions();
-        let pairs = self.field.pairs();
+        let pairs = self.contestants.pairs();
         let began = Instant::now();
         let (cell, end, allotment) = self.measure(contestants, &pairs);
         self.still_whole()?;
@@ -158,18 +159,18 @@ impl<'a> RunSession<'a> {
         let latency = allotment.latency.filter(|_| end != TrialEnd::CalledOff);
         let finished = cell.finish(latency, &mut |_| progress.tick());
         self.still_whole()?;
-        let told: Vec<_> = finished.iter().map(|(who, measured)| one_figure(who, measured)).collect();
+        let figures: Vec<_> =
+            finished.iter().map(|(contestant, measured)| one_figure(contestant, measured)).collect();
         finished.into_iter().for_each(|(contestant, measured)| self.keep(&contestant, measured));
         self.to_come -= 1;
         let seconds = began.elapsed().as_secs_f64();
-        self.progress.end(1, &format!("{what}: {} ({setups} set-ups, {seconds:.1} s)", told.join(", ")));
+        self.progress.end(1, &format!("{what}: {} ({setups} set-ups, {seconds:.1} s)", figures.join(", ")));
         self.save()
     }
 
-    /// An error where hosts are gone without which nothing more can be measured: a cell that was not finished with
-    /// them counts for nothing, and finished cells are on disk.
-    fn still_whole(&self) -> Result<(), Failure> {
-        let Some(why) = self.field.site().lost() else { return Ok(()) };
+    /// An error if hosts of the job are lost. The unfinished cell is dropped; the finished cells are on disk.
+    pub(super) fn still_whole(&self) -> Result<(), Failure> {
+        let Some(why) = self.contestants.site().lost() else { return Ok(()) };
         let cells = self.results.records.len();
         let kept = match (cells, self.files.first()) {
             (0, _) => "nothing was measured before".to_owned(),
@@ -179,7 +180,7 @@ impl<'a> RunSession<'a> {
         Err(Failure::Failed(format!("{why}; {kept}")))
     }
 
-    /// Keeps what distorts the run. One flag of each check: of a run that is resumed the last one.
+    /// Keeps what distorts the run, one flag for each check. In a resumed run the new flag replaces the old one.
     fn keep_distortions(&mut self) {
         let Some((plan, over_loopback)) = self.to_examine.take() else { return };
         let flags = &mut self.results.conditions.flags;
@@ -190,21 +191,7 @@ impl<'a> RunSession<'a> {
         }
     }
 
-    /// Looks for a crossover and keeps it.
-    pub fn crossover(
-        &mut self,
-        crossing: &CrossoverRequest,
-        look: &super::crossovers::CrossoverSearch<'_>,
-    ) -> Result<(), Failure> {
-        if !self.interrupted {
-            super::crossovers::find(self, crossing, look);
-            self.still_whole()?;
-            self.save()?;
-        }
-        Ok(())
-    }
-
-    /// Set-ups of everyone, as many as the pace allows.
+    /// Measures set-ups of all contestants, as many as the time budget allows.
     pub fn measure(
         &mut self,
         contestants: Vec<Contestant>,
@@ -215,7 +202,7 @@ impl<'a> RunSession<'a> {
         self.seed += 1;
         let cell = Cell::new(contestants, self.seed, self.baseline);
         let left = self.until.saturating_duration_since(Instant::now());
-        let allotment = self.pace.allot((paths, clients), cell.rows_per_block(), left, self.to_come);
+        let allotment = self.time_budget.allot((paths, clients), cell.rows_per_block(), left, self.to_come);
         let began = Instant::now();
         let (progress, signals, interrupted) = (&self.progress, self.signals, &mut self.interrupted);
         let mut go_on = || {
@@ -249,7 +236,7 @@ impl<'a> RunSession<'a> {
             TrialEnd::CalledOff => "it was interrupted",
             TrialEnd::Precise | TrialEnd::Full | TrialEnd::NobodyLeft => "no more were made",
         };
-        let client_hosts = self.field.site().client_hosts();
+        let client_hosts = self.contestants.site().client_hosts();
         let goal = allotment.effort.precision.map(|precision| (precision, why));
         for &(path, reference) in pairs {
             self.paired.extend(Metric::ALL.iter().map(|&metric| Paired {
@@ -280,30 +267,30 @@ impl<'a> RunSession<'a> {
         }
     }
 
-    /// Keeps that a path could not be measured.
+    /// Records that a path could not be measured.
     pub fn fail(&mut self, path: &str, size: usize, clients: usize, error: &ContestantFailure) {
         let (path, error) = (path.to_owned(), error.to_string());
-        let client_hosts = self.field.site().client_hosts();
+        let client_hosts = self.contestants.site().client_hosts();
         self.results.failures.push(CellFailure { path, size, clients, client_hosts, error });
     }
 
-    fn save(&mut self) -> Result<(), Failure> {
+    pub(super) fn save(&mut self) -> Result<(), Failure> {
         self.results.comparisons.clone_from(&self.kept);
         self.results.comparisons.extend(Comparison::judged(&self.paired, self.kept.len()));
-        self.results.conclude();
+        verdict::conclude(&mut self.results);
         self.files.save(&self.results)
     }
 }
 
-/// What a cell is called where people read it.
+/// The name of a cell in messages: `64 KiB, 8 clients`.
 pub fn cell_name(size: usize, clients: usize) -> String {
     format!("{}, {}", ByteSize(size), ClientCount(clients))
 }
 
-fn one_figure(who: &Contestant, measured: &Result<ContestantResult, ContestantFailure>) -> String {
+fn one_figure(contestant: &Contestant, measured: &Result<ContestantResult, ContestantFailure>) -> String {
     match measured {
-        Ok(measured) if measured.sample.bytes == 0 => format!("{} received nothing", who.name),
-        Ok(measured) => format!("{} {}", who.name, Rate(measured.sample.throughput())),
-        Err(_) => format!("{} failed", who.name),
+        Ok(measured) if measured.sample.bytes == 0 => format!("{} received nothing", contestant.name),
+        Ok(measured) => format!("{} {}", contestant.name, Rate(measured.sample.throughput())),
+        Err(_) => format!("{} failed", contestant.name),
     }
 }

@@ -1,13 +1,15 @@
-//! Set-ups of real rigs: what is kept, and what becomes of one that fails.
+//! Set-ups of real rigs: what a cell keeps, and what happens to a contestant that fails.
 
 use std::net::SocketAddr;
 
 use super::*;
 use copycost::message::Spec;
-use copycost::rig::Loopback;
+use copycost::rig::{Loopback, Site};
+use copycost::scenario::Scenario;
 use copycost::send;
+use std::sync::Arc;
 
-/// Of a turn: messages and not time, in which a machine under load may receive nothing.
+/// The work of a turn. It is a number of messages, because in a fixed time a busy machine may receive nothing.
 const WORK: Work = Work::Rounds(50);
 
 fn contestant(name: &str, site: impl Site + 'static) -> Contestant {
@@ -32,7 +34,7 @@ fn every_set_up_gives_a_pair_of_each_metric() {
         assert_eq!(pairs.len(), 2);
         assert!(pairs.iter().all(|pair| pair.path > 0.0 && pair.reference > 0.0), "{metric} {pairs:?}");
     }
-    // A pair's first is the path, and its second the reference.
+    // `path` of a pair belongs to the path, `reference` to the reference.
     let rate = |turns: &Vec<TurnResult>| {
         let bytes: u64 = turns.iter().map(|turn| turn.bytes).sum();
         bytes as f64 / turns.iter().map(|turn| turn.elapsed).sum::<Duration>().as_secs_f64()
@@ -60,7 +62,7 @@ fn the_time_of_a_sum_is_that_of_its_turns() {
 }
 
 #[test]
-fn a_set_up_that_is_called_off_counts_for_nothing() {
+fn a_set_up_that_is_called_off_is_discarded() {
     let mut cell = Cell::new(vec![contestant("a", Loopback), contestant("b", Loopback)], 1, None);
     assert_eq!(set_up(&mut cell), SetUpEnd::Complete);
     let mut turns = 0;
@@ -73,16 +75,16 @@ fn a_set_up_that_is_called_off_counts_for_nothing() {
 }
 
 #[test]
-fn one_that_fails_in_a_later_set_up_is_told_and_the_others_go_on() {
+fn a_failure_in_a_later_set_up_is_reported_and_the_others_go_on() {
     use crate::remote::{self, HostTerms, RemoteServer};
     use copycost::internals::connection::{self, ConnectionOptions};
     use copycost::internals::server::{Handlers, Server};
 
     let options = ConnectionOptions::for_this_machine();
-    let host = RemoteServer::new(HostTerms { token: None, most_clients: 4 }, options);
+    let remote = RemoteServer::new(HostTerms { token: None, most_clients: 4 }, options);
     let listener = connection::listen(SocketAddr::from(([127, 0, 0, 1], 0)), &options).unwrap();
     let server =
-        Server::start(listener, options, Handlers { control: Some(Arc::new(host)), raw: None }).unwrap();
+        Server::start(listener, options, Handlers { control: Some(Arc::new(remote)), raw: None }).unwrap();
     let there = remote::RemoteSite::new(vec![server.address()], None);
     let mut cell = Cell::new(vec![contestant("a", Loopback), contestant("b", there)], 1, None);
     assert_eq!(set_up(&mut cell), SetUpEnd::Complete);
@@ -96,7 +98,7 @@ fn one_that_fails_in_a_later_set_up_is_told_and_the_others_go_on() {
 }
 
 #[test]
-fn where_nobody_is_left_there_is_nothing_to_wait_for() {
+fn a_cell_without_contestants_left_ends() {
     let nowhere = SocketAddr::from(([127, 0, 0, 1], 1));
     let site = crate::remote::RemoteSite::new(vec![nowhere], None);
     let mut cell = Cell::new(vec![contestant("a", site)], 1, None);

@@ -1,9 +1,9 @@
-//! Crossovers of simulated paths: known sizes, noise, ranges without an answer.
+//! Crossovers of simulated paths: known sizes, noise, and ranges without an answer.
 
 use super::*;
 use proptest::prelude::*;
 
-/// Looks at paths that win from `at` on, and cannot tell within `blind` (a factor) around it. Counts the looks.
+/// A path that wins from `at` on, and is undecided within the factor `blind` around it. Records the measured sizes.
 fn simulated(at: usize, blind: f64, looks: &mut Vec<usize>) -> impl FnMut(usize) -> Option<Standings> + '_ {
     move |size| {
         looks.push(size);
@@ -35,7 +35,7 @@ fn a_sharp_crossover_is_found_to_the_resolution() {
 }
 
 #[test]
-fn sizes_that_cannot_tell_stay_inside() {
+fn undecided_sizes_lie_inside() {
     let (CrossoverInterval { low, high }, _) = between(64 << 10, 1.8);
     let (low, high) = (low.unwrap() as f64, high.unwrap() as f64);
     assert!(low < 65_536.0 / 1.8 && low * RESOLUTION >= 65_536.0 / 1.8, "{low}");
@@ -74,7 +74,7 @@ fn metrics_have_their_own_crossovers_and_share_looks() {
 }
 
 #[test]
-fn what_is_called_off_has_no_answer() {
+fn a_search_that_is_called_off_has_no_answer() {
     let mut left = 7;
     let mut look = |_: usize| {
         left -= 1;

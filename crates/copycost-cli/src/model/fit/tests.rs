@@ -1,4 +1,5 @@
-//! Models of simulated paths: known costs come back, terms that go together are merged, and what was not seen is predicted.
+//! Models of simulated paths: known costs are recovered, terms that vary together are merged, and unseen messages are
+//! predicted.
 
 use super::*;
 use crate::model::design;
@@ -6,7 +7,7 @@ use copycost::message::{Fields, Layout, Spec};
 use copycost::send::Release;
 use fastrand::Rng;
 
-/// A path whose costs are known.
+/// A simulated path with known costs in ns.
 struct Path {
     release: Release,
     calls: fn(&Features) -> f64,
@@ -17,7 +18,7 @@ struct Path {
     cold: f64,
 }
 
-const GATHERED: Path = Path {
+const GATHER: Path = Path {
     release: Release::OnReturn,
     calls: |_| 1.0,
     call: 800.0,
@@ -26,7 +27,7 @@ const GATHERED: Path = Path {
     hot: 92.0,
     cold: 140.0,
 };
-const BY_FIELD: Path = Path { calls: |features| features.fields, field: 0.0, ..GATHERED };
+const BY_FIELD: Path = Path { calls: |features| features.fields, field: 0.0, ..GATHER };
 const PINNED: Path = Path {
     release: Release::OnCompletion,
     calls: |_| 1.1,
@@ -63,15 +64,15 @@ fn near(model: &Model, term: Term, value: f64) {
 }
 
 #[test]
-fn known_costs_come_back_and_what_goes_together_is_merged() {
-    let model = GATHERED.model(|| 1.0);
+fn known_costs_are_recovered_and_terms_that_vary_together_are_merged() {
+    let model = GATHER.model(|| 1.0);
     near(&model, Term::Calls, 800.0);
     near(&model, Term::Fields, 30.0);
     near(&model, Term::HotKib, 92.0);
     near(&model, Term::ColdKib, 140.0);
     assert!(model.coefficient(Term::Pages).is_none() && model.coefficient(Term::Segments).is_none());
     assert!(model.notes.iter().any(|note| note.contains("segment varies with")), "{:?}", model.notes);
-    // Eight calls for eight fields: no cell tells them apart.
+    // This path makes one call for each field, so no cell separates the two.
     let model = BY_FIELD.model(|| 1.0);
     near(&model, Term::Calls, 800.0);
     assert!(model.notes.iter().any(|note| note.contains("field varies with")), "{:?}", model.notes);
@@ -86,16 +87,16 @@ fn a_message_that_was_not_seen_is_predicted() {
     let mut rng = Rng::with_seed(3);
     let mut held = 0;
     for number in 0..60 {
-        let path = [GATHERED, BY_FIELD, PINNED][number % 3].model_and_truth(&mut rng);
-        held += usize::from(path);
+        let holds = [GATHER, BY_FIELD, PINNED][number % 3].interval_holds(&mut rng);
+        held += usize::from(holds);
     }
     // Expected 57.
     assert!(held >= 51, "{held} of 60");
 }
 
 impl Path {
-    /// Whether the interval of a message of its own form holds its cost, with cells off by 3 %.
-    fn model_and_truth(&self, rng: &mut Rng) -> bool {
+    /// Whether the predicted interval of an unseen message contains its cost, with 3 % of noise in the cells.
+    fn interval_holds(&self, rng: &mut Rng) -> bool {
         let model = self.model(|| 1.0 + 0.03 * 3f64.sqrt() * (2.0 * rng.f64() - 1.0));
         let fields = "64,20000,300".parse::<Fields>().unwrap();
         let spec = Spec { fields, footprint: Footprint::Cold, ..Spec::new(20_364).unwrap() };
@@ -108,7 +109,7 @@ impl Path {
 
 #[test]
 fn a_cost_below_zero_is_left_out() {
-    let model = Path { field: -20.0, ..GATHERED }.model(|| 1.0);
+    let model = Path { field: -20.0, ..GATHER }.model(|| 1.0);
     assert!(model.coefficient(Term::Fields).is_none());
     assert!(model.notes.iter().any(|note| note.contains("field costs nothing")), "{:?}", model.notes);
     assert!(model.fit.coefficients.iter().all(|value| *value >= 0.0));
@@ -117,9 +118,9 @@ fn a_cost_below_zero_is_left_out() {
 #[test]
 fn too_few_cells_and_cells_of_one_size_are_refused() {
     let spec = |size, fields| Spec { fields, layout: Layout::Heap, ..Spec::new(size).unwrap() };
-    let few: Vec<_> = [1024, 4096].map(|size| GATHERED.measure(&spec(size, Fields::Even), 1.0)).to_vec();
+    let few: Vec<_> = [1024, 4096].map(|size| GATHER.measure(&spec(size, Fields::Even), 1.0)).to_vec();
     assert!(matches!(Model::fit(&few), Err(NoFit::TooFew { .. })));
-    let alike: Vec<_> = (0..9).map(|_| GATHERED.measure(&spec(4096, Fields::Single), 1.0)).collect();
+    let alike: Vec<_> = (0..9).map(|_| GATHER.measure(&spec(4096, Fields::Single), 1.0)).collect();
     let error = Model::fit(&alike).unwrap_err();
     assert!(
         matches!(error, NoFit::Collinear { .. }) && error.to_string().contains("measure cells"),
@@ -129,20 +130,20 @@ fn too_few_cells_and_cells_of_one_size_are_refused() {
 }
 
 #[test]
-fn a_model_is_the_same_after_it_was_kept() {
+fn a_model_survives_serialisation() {
     let model = PINNED.model(|| 1.0);
     let text = serde_json::to_string(&model).unwrap();
     assert_eq!(serde_json::from_str::<Model>(&text).unwrap().terms, model.terms);
     assert!(text.contains("KiB cold"), "{text}");
 }
 
-/// Box and Muller's.
+/// A standard normal value, by the method of Box and Muller.
 fn normal(rng: &mut Rng) -> f64 {
     let (a, b) = (1.0 - rng.f64(), rng.f64());
     (-2.0 * a.ln()).sqrt() * (std::f64::consts::TAU * b).cos()
 }
 
-/// Cells of four set-ups or fewer, each with luck of its own, around a truth that the model's form misses by 5 %.
+/// Cells of up to four set-ups. The set-ups vary by 3 % around the cell, and the cells by 5 % around the model.
 fn set_ups(path: &Path, rng: &mut Rng) -> Vec<MeasuredCell> {
     let cell = |(number, spec): (usize, Spec)| {
         let missed = (0.05 * normal(rng)).exp();
@@ -154,14 +155,14 @@ fn set_ups(path: &Path, rng: &mut Rng) -> Vec<MeasuredCell> {
 }
 
 #[test]
-fn intervals_hold_with_luck_of_set_ups_and_with_what_the_form_misses() {
+fn intervals_hold_with_noise_of_set_ups_and_of_cells() {
     let truth = [(Term::Calls, 800.0), (Term::HotKib, 92.0), (Term::ColdKib, 140.0)];
     let mut rng = Rng::with_seed(11);
     let (mut held, mut naively) = ([0; 3], [0; 3]);
     const RUNS: usize = 300;
     for _ in 0..RUNS {
-        let cells = set_ups(&GATHERED, &mut rng);
-        // Each set-up as if it were a cell of its own.
+        let cells = set_ups(&GATHER, &mut rng);
+        // For comparison, treats each set-up as a separate cell.
         let apart = cells
             .iter()
             .flat_map(|cell| cell.ns.iter().map(|ns| MeasuredCell { ns: vec![*ns], ..cell.clone() }));
@@ -176,7 +177,7 @@ fn intervals_hold_with_luck_of_set_ups_and_with_what_the_form_misses() {
         }
     }
     eprintln!("held {held:?} of {RUNS}, set-ups taken for cells {naively:?}");
-    // Expected 285 less what choosing terms costs; 264 is 88 %.
+    // 285 are expected, minus the effect of choosing terms; 264 is 88 %.
     assert!(held.iter().all(|count| *count >= 264), "{held:?}");
     assert!(naively.iter().all(|count| *count < 255), "{naively:?}");
 }

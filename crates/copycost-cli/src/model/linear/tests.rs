@@ -1,16 +1,16 @@
-//! Known coefficients come back, with noise and with the luck of set-ups; what cannot be told apart is refused.
+//! Known coefficients are recovered, also with noise; columns that cannot be separated are refused.
 
 use super::*;
 use fastrand::Rng;
 use proptest::prelude::*;
 
-/// Box and Muller's.
+/// A standard normal value, by the method of Box and Muller.
 fn normal(rng: &mut Rng) -> f64 {
     let (a, b) = (1.0 - rng.f64(), rng.f64());
     (-2.0 * a.ln()).sqrt() * (std::f64::consts::TAU * b).cos()
 }
 
-/// Cells of 1 to 8 fields and 1 to 256 KiB: calls, fields, KiB.
+/// Cells of 1 to 8 fields and 1 to 256 KiB, as calls, fields and KiB.
 fn cells() -> Vec<Vec<f64>> {
     let mut cells = Vec::new();
     for fields in [1.0, 2.0, 8.0] {
@@ -38,7 +38,7 @@ fn a_line_through_three_points_by_hand() {
     assert!((fit.value(&[1.0, 10.0]) - 32.0).abs() < 1e-9);
 }
 
-/// Each cell is the mean of four set-ups, each with luck of 3 % of its own.
+/// Each cell is the mean of four set-ups, and each set-up has 3 % of noise.
 #[test]
 fn intervals_hold_the_truth_as_often_as_they_say() {
     let truth = [800.0, 40.0, 95.0];
@@ -46,13 +46,13 @@ fn intervals_hold_the_truth_as_often_as_they_say() {
     let (mut held, mut predicted) = ([0; 3], 0);
     const RUNS: usize = 400;
     for _ in 0..RUNS {
-        let mut luck = || (0..4).map(|_| (0.03 * normal(&mut rng)).exp()).sum::<f64>() / 4.0;
-        let fit = fit(&rows(&truth, &mut luck)).unwrap();
+        let mut noise = || (0..4).map(|_| (0.03 * normal(&mut rng)).exp()).sum::<f64>() / 4.0;
+        let fit = fit(&rows(&truth, &mut noise)).unwrap();
         for term in 0..3 {
             held[term] += usize::from((fit.coefficients[term] - truth[term]).abs() <= fit.reach(term, 0.05));
         }
         let unseen = [1.0, 4.0, 100.0];
-        let measured = product(&truth, &unseen) * luck();
+        let measured = product(&truth, &unseen) * noise();
         let reach = two_sided_quantile(0.05, fit.freedom) * fit.relative_error(&unseen);
         predicted += usize::from((measured / fit.value(&unseen) - 1.0).abs() <= reach);
     }
@@ -78,7 +78,7 @@ fn a_cell_of_twice_the_weight_counts_as_two() {
 }
 
 #[test]
-fn what_cannot_be_told_is_refused() {
+fn columns_that_cannot_be_separated_are_refused() {
     let row =
         |terms: &[f64]| FitRow { terms: terms.to_vec(), value: 1.0 + terms.iter().sum::<f64>(), weight: 1.0 };
     let few: Vec<_> = [[1.0, 2.0], [1.0, 3.0], [1.0, 5.0]].iter().map(|terms| row(terms)).collect();

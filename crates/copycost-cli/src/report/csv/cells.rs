@@ -1,8 +1,8 @@
-//! One line a path and cell of `copycost run` or of Criterion.
+//! One line per path and cell of `copycost run` or of Criterion.
 //!
-//! The original experiment's columns come first, under its names, so that scripts for its tables go on working: Gbit/s;
-//! µs for each message at saturation and client; cycles, misses and switches as totals of both ends over the measured
-//! time. Then come ours, with the unit in the column's name.
+//! The columns of the original experiment come first, under their original names, so that scripts for its tables keep
+//! working: Gbit/s; µs per message and client at saturation; cycles, misses and switches as totals of both ends over
+//! the measured time. Then come the columns of copycost, with the unit in the name.
 
 use super::number;
 use crate::record::{LatencyRecord, Record};
@@ -79,14 +79,15 @@ const COLUMNS: [&str; 54] = [
     "measured_utc",
 ];
 
-/// The columns.
+/// The names of all columns.
 pub(super) fn header() -> Vec<String> {
     ORIGINAL.iter().chain(&COLUMNS).map(ToString::to_string).collect()
 }
 
-/// Every row of every set.
+/// A line for each row of the sets.
 pub(super) fn lines(sets: &[RecordSet]) -> Vec<Vec<String>> {
-    let line = |set: &RecordSet, row: &SetRow| original(row).into_iter().chain(ours(set, row)).collect();
+    let line =
+        |set: &RecordSet, row: &SetRow| original(row).into_iter().chain(own_columns(set, row)).collect();
     sets.iter().flat_map(|set| set.rows.iter().map(move |row| line(set, row))).collect()
 }
 
@@ -102,7 +103,7 @@ fn original(row: &SetRow) -> [String; ORIGINAL.len()] {
     };
     let kib = |record: &Record| record.bytes as f64 / 1024.0;
     let throughput = figure(row, RecordMetric::Throughput);
-    // One message to each client takes a round, which is all that Criterion tells.
+    // Criterion only measures a round, in which each client receives one message.
     let round = throughput.map(|rate| row.size as f64 * row.clients as f64 / rate / 1e3);
     [
         row.path.clone(),
@@ -117,9 +118,9 @@ fn original(row: &SetRow) -> [String; ORIGINAL.len()] {
     ]
 }
 
-/// What Criterion does not tell is empty.
-fn ours(set: &RecordSet, row: &SetRow) -> [String; COLUMNS.len()] {
-    let mut ours: [String; COLUMNS.len()] =
+/// The columns of copycost. Those that Criterion does not measure are empty in its rows.
+fn own_columns(set: &RecordSet, row: &SetRow) -> [String; COLUMNS.len()] {
+    let mut values: [String; COLUMNS.len()] =
         row.record.as_ref().map_or_else(|| [const { String::new() }; COLUMNS.len()], recorded);
     let fill = [
         ("set", set.label.clone()),
@@ -133,10 +134,10 @@ fn ours(set: &RecordSet, row: &SetRow) -> [String; COLUMNS.len()] {
     ];
     for (name, value) in fill {
         if let Some(place) = COLUMNS.iter().position(|column| *column == name) {
-            ours[place] = value;
+            values[place] = value;
         }
     }
-    ours
+    values
 }
 
 fn recorded(record: &Record) -> [String; COLUMNS.len()] {

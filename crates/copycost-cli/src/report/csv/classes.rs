@@ -1,10 +1,10 @@
-//! One line a path, kind of threads and class of `copycost explain`.
+//! One line per path, kind of threads and class of `copycost explain`.
 
 use super::number;
 use crate::record::{ALL, ExplainedEnd, ExplainedPath, Explanation, FigureRecord};
 use crate::report::set::RecordSet;
 
-/// `class` is `all` where it is the whole demand; what is `more` is more than the first path spends.
+/// `class` is `all` for the whole demand. The `more` columns hold the difference to the first path.
 const COLUMNS: [&str; 16] = [
     "set",
     "path",
@@ -24,12 +24,12 @@ const COLUMNS: [&str; 16] = [
     "difference_shown",
 ];
 
-/// The columns.
+/// The names of the columns.
 pub(super) fn header() -> Vec<String> {
     COLUMNS.map(str::to_owned).to_vec()
 }
 
-/// Every class of every end of every path.
+/// A line for each class of each end of each path.
 pub(super) fn lines(sets: &[RecordSet]) -> Vec<Vec<String>> {
     let mut lines = Vec::new();
     for set in sets {

@@ -1,8 +1,8 @@
-//! Results as CSV, one line a row; what is unknown is empty.
+//! Results as CSV, one line per row; unknown values are empty.
 //!
-//! A CSV file is one table, and these have nothing in common that columns could be: what was measured by cells
-//! ([`cells`]), where CPU time goes by class ([`classes`]), and the cells of cost models ([`models`]). So the first of
-//! them that the results hold is written; a file of `copycost run`, `explain` or `predict` holds one kind. Coefficients and
+//! A CSV file is a single table, but there are three kinds of rows without common columns: figures of cells
+//! ([`cells`]), CPU time by class ([`classes`]), and the cells of cost models ([`models`]). So only the first kind in
+//! the results is written; a file of `copycost run`, `explain` or `predict` holds only one kind. Coefficients and
 //! stacks are in the JSON.
 
 mod cells;
@@ -11,7 +11,7 @@ mod models;
 
 use super::set::RecordSet;
 
-/// The table.
+/// The CSV text with a header line.
 pub(super) fn report(sets: &[RecordSet]) -> String {
     let any = |holds: fn(&RecordSet) -> bool| sets.iter().any(holds);
     let (header, lines) = match () {
@@ -21,7 +21,7 @@ pub(super) fn report(sets: &[RecordSet]) -> String {
         () => (cells::header(), Vec::new()),
     };
     let mut writer = csv::Writer::from_writer(Vec::new());
-    // Writing to memory does not fail, and every line has as many columns as the first.
+    // Cannot fail: the target is memory, and every line has as many columns as the header.
     let _ = writer.write_record(header);
     for line in lines {
         let _ = writer.write_record(line);

@@ -1,4 +1,4 @@
-//! One line a path, end and measured cell of `copycost predict`: what another fit needs.
+//! One line per path, end and measured cell of `copycost predict`: the data for another fit.
 
 use super::number;
 use crate::record::{CostModel, ModelCell, PathModel};
@@ -23,12 +23,12 @@ const COLUMNS: [&str; 16] = [
     "completions_per_message",
 ];
 
-/// The columns.
+/// The names of the columns.
 pub(super) fn header() -> Vec<String> {
     COLUMNS.map(str::to_owned).to_vec()
 }
 
-/// Every cell of every model.
+/// A line for each cell of each model.
 pub(super) fn lines(sets: &[RecordSet]) -> Vec<Vec<String>> {
     let mut lines = Vec::new();
     for set in sets {
@@ -45,7 +45,7 @@ fn line(set: &RecordSet, model: &CostModel, path: &PathModel, cell: &ModelCell) 
     vec![
         set.label.clone(),
         path.path.clone(),
-        path.end.clone(),
+        path.end.to_string(),
         cell.message.size.to_string(),
         cell.message.fields.clone(),
         cell.message.layout.clone(),

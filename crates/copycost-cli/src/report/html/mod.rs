@@ -1,7 +1,8 @@
-//! The report as one HTML file: no network, no script, light and dark, for a desk and for a phone.
+//! The report as one HTML file without network access and scripts, with a light and a dark theme, for desktops and
+//! phones.
 //!
-//! The order is that of a reader's questions: what is the answer; does it hold; what does it look like; where was it
-//! measured; how do I repeat it. Everything that comes from a file goes through maud, which escapes it.
+//! The sections answer the questions of a reader in their usual order: the answer, its distortions, the plots, the
+//! conditions, the commands to repeat the run. All text from files goes through maud, which escapes it.
 
 pub mod charts;
 mod style;
@@ -24,7 +25,7 @@ pub fn page(sets: &[RecordSet]) -> String {
                 meta charset="utf-8";
                 meta name="viewport" content="width=device-width, initial-scale=1";
                 meta name="color-scheme" content="light dark";
-                // Nothing is fetched and nothing runs, whatever a file that was read had in it.
+                // The browser must load and run nothing, even if a file contained markup that escaped.
                 meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'; img-src data:";
                 link rel="icon" href="data:,";
                 title { "copycost report" }
@@ -61,7 +62,7 @@ fn head(sets: &[RecordSet]) -> Markup {
     }
 }
 
-/// Each path's marker, and each set's way of drawing.
+/// The marker of each path, and the line style of each set.
 fn legend(sets: &[RecordSet]) -> Markup {
     let mut paths: Vec<&str> = Vec::new();
     for path in sets.iter().flat_map(RecordSet::paths) {
@@ -95,7 +96,7 @@ fn answer(sets: &[RecordSet]) -> Markup {
                 @if !set.label.is_empty() { h3 { (set.label) } }
                 @for answer in &set.answers { p.answer { (prose(answer)) } }
                 @let sentences = verdict::sentences(set);
-                // Long verdicts would push the plots from the first page.
+                // A long verdict in one column would push the plots off the first page.
                 @let text = html! {
                     div.many[sentences.len() > 5] { @for sentence in &sentences { p { (prose(sentence)) } } }
                 };
@@ -118,7 +119,7 @@ fn answer(sets: &[RecordSet]) -> Markup {
     }
 }
 
-/// Terms of the page, and where the glossary has them.
+/// Terms on the page with their anchors in the glossary.
 const TERMS: [(&str, &str); 6] = [
     ("set-up", "set-up"),
     ("cell", "cell"),
@@ -148,13 +149,13 @@ fn warnings(sets: &[RecordSet]) -> Markup {
 }
 
 fn claims(sets: &[RecordSet]) -> Markup {
-    let badge = |word: ClaimVerdict| {
-        let (class, sign) = match word {
+    let badge = |verdict: ClaimVerdict| {
+        let (class, sign) = match verdict {
             ClaimVerdict::Held => ("held", "✓"),
             ClaimVerdict::NotHeld => ("not-held", "✗"),
             ClaimVerdict::NotTestable => ("untestable", "–"),
         };
-        html! { span class=(format!("badge {class}")) { (sign) " " (word.text()) } }
+        html! { span class=(format!("badge {class}")) { (sign) " " (verdict.text()) } }
     };
     html! {
         section #claims {
@@ -170,8 +171,8 @@ fn claims(sets: &[RecordSet]) -> Markup {
                     li {
                         p.claim { b { (claim.text) } " " span.quiet { (claim.tested) } }
                         @for set in sets {
-                            @let finding = claim.judged(set);
-                            p.finding { (badge(finding.word)) " " @if !set.label.is_empty() { (set.label) ": " } (finding.evidence) }
+                            @let finding = claim.evaluate(set);
+                            p.finding { (badge(finding.verdict)) " " @if !set.label.is_empty() { (set.label) ": " } (finding.evidence) }
                         }
                     }
                 }
@@ -188,7 +189,7 @@ fn figure(chart: &Chart, content: Content) -> Markup {
                 Content::Absent => {}
                 Content::Missing(why) => p.missing { (prose(&why)) },
                 Content::Plots(plots) => figure.single[plots.panels.len() == 1 && !plots.wide] {
-                    div class=(if plots.wide { "panels".to_owned() } else { format!("panels {}", beside(plots.panels.len())) }) {
+                    div class=(if plots.wide { "panels".to_owned() } else { format!("panels {}", columns_class(plots.panels.len())) }) {
                         @for panel in &plots.panels { div.panel { (PreEscaped(panel)) } }
                     }
                     figcaption { @for sentence in &plots.caption { p { (prose(sentence)) } } }
@@ -199,8 +200,8 @@ fn figure(chart: &Chart, content: Content) -> Markup {
     }
 }
 
-/// How many plots stand side by side where there is room: as many as leave no row with a single one.
-fn beside(panels: usize) -> &'static str {
+/// The CSS class for the number of columns, chosen so that no row holds a single plot.
+fn columns_class(panels: usize) -> &'static str {
     match panels {
         1 => "one",
         2 | 4 | 8 => "two",
@@ -208,7 +209,7 @@ fn beside(panels: usize) -> &'static str {
     }
 }
 
-/// Sentences name commands between backticks, and a figure keeps its unit on its line.
+/// A sentence with its commands in backticks as code, and no line break between a number and its unit.
 fn prose(text: &str) -> Markup {
     let mut text = text.to_owned();
     for unit in ["B", "KiB", "MiB", "client", "GB/s", "%", "times"] {

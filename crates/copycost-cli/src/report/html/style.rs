@@ -1,8 +1,8 @@
-//! How the page looks. Fonts are the reader's own, colours are variables with a value for each theme.
+//! The style of the page. It uses system fonts; colours are CSS variables with a value for each theme.
 
 use crate::report::plot::ink::{DARK, LIGHT};
 
-/// Slanted lines for what is undecided. Not `display: none`, which would take the pattern away in some browsers.
+/// The hatch pattern for undecided results. Hidden by its size, because `display: none` disables it in some browsers.
 pub(super) const HATCH: &str = r##"<svg width="0" height="0" style="position:absolute" aria-hidden="true"><defs><pattern id="hatch" width="28" height="28" patternUnits="userSpaceOnUse" patternTransform="rotate(45)"><rect width="9" height="28" style="fill:var(--paper)" opacity="0.6"/></pattern></defs></svg>"##;
 
 /// The style sheet.

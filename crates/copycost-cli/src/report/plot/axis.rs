@@ -1,4 +1,4 @@
-//! Axes: ticks where something was measured, or at round numbers; logarithmic where values span orders of magnitude.
+//! Axes: ticks at measured values or at round numbers; logarithmic if the values span orders of magnitude.
 
 use std::ops::Range;
 
@@ -9,7 +9,7 @@ use copycost::units::ByteSize;
 /// One axis of a plot.
 #[derive(Debug, Clone)]
 pub struct Axis {
-    /// What it shows, with the unit.
+    /// The quantity on the axis, with its unit.
     pub title: String,
     low: f64,
     high: f64,
@@ -17,35 +17,36 @@ pub struct Axis {
     ticks: Vec<(f64, String)>,
 }
 
-/// More ticks than this collide in a plot of the usual width.
+/// The most ticks; the labels of more would overlap in a plot of the usual width.
 const MOST_TICKS: usize = 7;
 
-/// Beyond this ratio of the largest to the smallest value a linear axis would press the small ones together.
+/// The largest ratio of the largest to the smallest value for a linear axis. Beyond it small values would be
+/// indistinguishable.
 const LINEAR_UP_TO: f64 = 8.0;
 
 impl Axis {
-    /// Message sizes.
+    /// An axis of message sizes in bytes.
     pub fn sizes(values: &[usize]) -> Self {
         let label = |size: usize| ByteSize(size).to_string();
         Self::measured("message size", values, label)
     }
 
-    /// Numbers of clients.
+    /// An axis of numbers of clients.
     pub fn clients(values: &[usize]) -> Self {
         Self::measured("clients", values, |clients| clients.to_string())
     }
 
-    /// Numbers of hosts that receive.
+    /// An axis of numbers of client hosts.
     pub fn hosts(values: &[usize]) -> Self {
         Self::measured("client hosts", values, |hosts| hosts.to_string())
     }
 
-    /// Doubling steps, with a tick at each value, or at every second or third where there are many.
+    /// A logarithmic axis with a tick at each value, or at every second or third if there are many.
     fn measured(title: &str, values: &[usize], label: impl Fn(usize) -> String) -> Self {
         let step = values.len().div_ceil(MOST_TICKS).max(1);
         let ticks = values.iter().step_by(step).map(|value| (*value as f64, label(*value))).collect();
         let ends = values.first().zip(values.last()).map_or((1.0, 2.0), |(a, b)| (*a as f64, *b as f64));
-        // Room beside the outermost points; around a single one, half an octave.
+        // A margin at the outermost points; half an octave around a single one.
         let margin = if ends.0 == ends.1 { 1.4 } else { (ends.1 / ends.0).powf(0.04) };
         Self {
             title: title.to_owned(),
@@ -56,7 +57,7 @@ impl Axis {
         }
     }
 
-    /// Values that are not negative: linear from 0, or logarithmic where they span much.
+    /// An axis of non-negative values: linear from 0, or logarithmic if they span more than [`LINEAR_UP_TO`].
     pub fn values(title: &str, values: impl Iterator<Item = f64>) -> Self {
         let values: Vec<f64> = values.filter(|value| value.is_finite() && *value >= 0.0).collect();
         let most = values.iter().copied().fold(0.0, f64::max);
@@ -70,7 +71,7 @@ impl Axis {
         Self::logarithmic(title, least / 1.15, most * 1.15)
     }
 
-    /// From 0 to a round number above `most`.
+    /// A linear axis from 0 to a round number above `most`.
     pub fn linear(title: &str, most: f64) -> Self {
         let step = round_step(most / 4.0);
         let steps = (most / step * 1.02).ceil().max(1.0);
@@ -78,7 +79,7 @@ impl Axis {
         Self { title: title.to_owned(), low: 0.0, high: steps * step, logarithmic: false, ticks }
     }
 
-    /// Ratios: logarithmic, with 1 in it.
+    /// A logarithmic axis of ratios that includes 1.
     pub fn ratios(title: &str, values: impl Iterator<Item = f64>) -> Self {
         let values: Vec<f64> = values.filter(|value| value.is_finite() && *value > 0.0).collect();
         let low = values.iter().copied().fold(0.9, f64::min) / 1.05;
@@ -112,7 +113,7 @@ impl Axis {
         Self { title: title.to_owned(), low, high, logarithmic: true, ticks }
     }
 
-    /// With as many labels as have room; `width` says how much a label needs.
+    /// Thins the ticks out until their labels fit into `room` CSS pixels. `width` is the width of a label.
     pub fn fitting(mut self, room: i32, width: impl Fn(&str) -> i32) -> Self {
         let widest = self.labels().map(width).max().unwrap_or(0).max(1);
         let most = (room / widest).max(1) as usize;
@@ -121,7 +122,7 @@ impl Axis {
         self
     }
 
-    /// The ticks' labels.
+    /// The labels of the ticks, in ascending order.
     pub fn labels(&self) -> impl Iterator<Item = &str> {
         self.ticks.iter().map(|(_, label)| label.as_str())
     }
@@ -133,7 +134,7 @@ fn round_step(step: f64) -> f64 {
     [1.0, 2.0, 5.0, 10.0].iter().map(|n| n * power).find(|round| *round >= step).unwrap_or(step)
 }
 
-/// A tick's number without what rounding left: 0.3, not 0.30000000000000004.
+/// A tick's number without rounding errors: 0.3, not 0.30000000000000004.
 fn number(value: f64) -> String {
     if value >= 1e6 || (value > 0.0 && value < 1e-3) {
         return format!("{value:.0e}");
@@ -153,7 +154,7 @@ impl Ranged for Axis {
     }
 
     fn key_points<Hint: KeyPointHint>(&self, hint: Hint) -> Vec<f64> {
-        // Light lines between the ticks would say nothing.
+        // No light lines between the ticks.
         if !hint.weight().allow_light_points() {
             self.ticks.iter().map(|tick| tick.0).collect()
         } else {
@@ -181,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn ticks_are_round_or_where_something_was_measured() {
+    fn ticks_are_at_round_or_measured_values() {
         assert_eq!(labels(&Axis::sizes(&[1024, 65_536])), "1 KiB 64 KiB");
         assert_eq!(labels(&Axis::clients(&[1])), "1");
         assert_eq!(labels(&Axis::values("", [1.0, 7.3].into_iter())), "0 2 4 6 8");
@@ -192,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_measured_is_no_division_by_zero() {
+    fn axes_without_usable_values_do_not_divide_by_zero() {
         for axis in [
             Axis::sizes(&[]),
             Axis::values("", std::iter::empty()),

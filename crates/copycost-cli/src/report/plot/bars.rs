@@ -1,4 +1,4 @@
-//! Bars to the right, a row each, in segments.
+//! A horizontal bar chart with segmented bars.
 
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, VPos};
@@ -9,31 +9,31 @@ use super::{Canvas, DOTS, Drawn, TEXT, WIDTH, short, stroke, svg, text, width_of
 /// A part of a bar.
 #[derive(Debug, Clone)]
 pub struct BarSegment {
-    /// How long.
+    /// The length of the segment, in the unit of the plot.
     pub value: f64,
-    /// In what.
+    /// The colour of the segment.
     pub ink: Ink,
-    /// With slanted lines over it.
+    /// Whether the segment is hatched.
     pub hatched: bool,
 }
 
 /// A bar with its name and its figure.
 #[derive(Debug, Clone)]
 pub struct Bar {
-    /// To its left.
+    /// The text to the left of the bar.
     pub label: String,
-    /// From the left.
+    /// The segments, from left to right.
     pub segments: Vec<BarSegment>,
-    /// To its right.
+    /// The text to the right of the bar.
     pub figure: String,
 }
 
-/// One plot.
+/// A bar chart.
 #[derive(Debug, Clone)]
 pub struct Bars {
-    /// What this plot shows, with the unit.
+    /// The quantity that the plot shows, with its unit.
     pub title: String,
-    /// Downwards.
+    /// The bars, from top to bottom.
     pub bars: Vec<Bar>,
 }
 
@@ -41,7 +41,7 @@ pub struct Bars {
 const ROW: i32 = 23;
 
 impl Bars {
-    /// As an SVG element.
+    /// Draws the plot as an SVG element.
     pub fn svg(&self) -> String {
         svg(&self.title, (WIDTH, 28 + ROW * self.bars.len() as i32), |canvas| self.draw(canvas))
     }

@@ -1,31 +1,33 @@
-//! A flame graph: which function called which, and how much of the time lies in each, by `inferno`.
+//! A flame graph, drawn by `inferno`: which function called which, and the share of time in each.
 //!
-//! inferno draws a whole document with a script. Here only its frames are taken, which need none: their titles say the
-//! figures. Colours are those of the classes, by the way of [`ink`](super::ink): reserved colours become variables.
+//! inferno draws a whole document with a script. Only its frames are used here, which need no script because their
+//! titles hold the figures. The colours are those of the classes; reserved colours become CSS variables, as in
+//! [`ink`](super::ink).
 
 use inferno::flamegraph::{self, Direction, Options, color::Color, color::PaletteMap};
 
 use super::ink::Ink;
 
-/// The width of the drawing in units, which are CSS pixels on a desk.
+/// The width of the drawing in CSS pixels, unless the page scales it.
 const WIDTH: usize = 1100;
 
-/// The height of a frame.
+/// The height of a frame in CSS pixels.
 const FRAME: usize = 17;
 
-/// Frames narrower than this share of the width, in percent, are left out: a file for a report has to stay small.
+/// The narrowest frame, in percent of the width. Narrower ones are omitted to keep the file small.
 const NARROWEST: f64 = 0.25;
 
-/// The frames' own element in inferno's document.
-/// More frames on each other than any kernel has: a line of text must not become a drawing of gigabytes.
+/// The most frames of a stack, more than any kernel has. The limit keeps a malicious file from making a huge drawing.
 const DEEPEST: usize = 256;
 
-/// Samples of one stack; sums over all stacks of a file do not overflow.
+/// The most samples of a stack, so that sums over all stacks of a file do not overflow.
 const MOST_SAMPLES: u64 = 1 << 32;
 
+/// The element with the frames in inferno's document.
 const FRAMES: (&str, &str) = ("<svg id=\"frames\"", "</svg>");
 
-/// As an SVG element; `ink` says the colour of a function. `None` where there is nothing to draw.
+/// Draws folded stacks as an SVG element. `ink` gives the colour of a function. `None` if a stack is invalid or there
+/// is none.
 pub fn svg(title: &str, folded: &[String], ink: impl Fn(&str) -> Ink) -> Option<String> {
     let mut palette = PaletteMap::default();
     let mut deepest = 0;
@@ -55,13 +57,13 @@ pub fn svg(title: &str, folded: &[String], ink: impl Fn(&str) -> Ink) -> Option<
     let body = &body[body.find('>')? + 1..body.find(FRAMES.1)?];
     let (frames, height) = frames(body);
     let title = maud::html! { title { (title) } }.into_string();
-    // Narrower than it was drawn its names could not be read: then it scrolls in its box.
+    // A minimum width, because a scaled-down graph would be unreadable; on a narrow page it scrolls in its box.
     Some(format!(
         "<svg class=\"plot flame\" role=\"img\" viewBox=\"0 0 {WIDTH} {height}\" style=\"min-width:{WIDTH}px\">{title}{frames}</svg>"
     ))
 }
 
-/// The frames in as few bytes as they need, the uppermost at 0, and how high they are together.
+/// The frames in a compact form, the uppermost at 0, and their total height.
 fn frames(body: &str) -> (String, usize) {
     let groups = || body.split("<g>").skip(1);
     let value = |group: &'_ str, name: &str| {
@@ -91,7 +93,7 @@ fn frames(body: &str) -> (String, usize) {
     (drawn.into_iter().map(|(_, frame)| frame).collect(), height)
 }
 
-/// `rgb(1,2,33)`, a reserved colour, as what it stands for.
+/// The CSS variable for a reserved colour such as `rgb(1,2,33)`.
 fn variable(fill: &str) -> String {
     let number = fill.strip_prefix("rgb(1,2,").and_then(|rest| rest.strip_suffix(')'));
     number
@@ -124,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_stack_is_no_drawing() {
+    fn invalid_stacks_are_not_drawn() {
         assert!(svg("", &[], |_| Ink::Grid).is_none());
         for line in ["no_count", "a -1", "a 18446744073709551615", "a b", &format!("{}a 1", "a;".repeat(300))]
         {

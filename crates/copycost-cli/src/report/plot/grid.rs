@@ -1,4 +1,4 @@
-//! A grid of cells, each in its winner's colour; slanted lines say that the winner is not certain.
+//! A grid of cells, each in the colour of its winner and hatched if the winner is undecided.
 
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, VPos};
@@ -7,42 +7,42 @@ use super::ink::Ink;
 use super::mark::SeriesStyle;
 use super::{Canvas, DOTS, Drawn, TEXT, WIDTH, short, svg, text, width_of};
 
-/// One cell.
+/// A cell with its winner.
 #[derive(Debug, Clone)]
 pub struct GridCell {
-    /// The winner's place.
+    /// The winner's index in the list of all paths, for its colour.
     pub place: usize,
-    /// The winner.
+    /// The winner's name.
     pub name: String,
-    /// By how much.
+    /// The winner's lead, as text.
     pub figure: String,
-    /// Whether that is shown.
+    /// Whether intervals prove the lead.
     pub decided: bool,
 }
 
-/// One plot.
+/// A grid plot.
 #[derive(Debug, Clone)]
 pub struct Grid {
-    /// What it shows.
+    /// The title, for screen readers.
     pub title: String,
-    /// What the columns are.
+    /// The title below the columns.
     pub x_title: String,
-    /// Under the columns.
+    /// The names below the columns, from left to right.
     pub columns: Vec<String>,
-    /// Left of the rows, from below.
+    /// The names to the left of the rows, from bottom to top.
     pub rows: Vec<String>,
-    /// Row by row, from below; `None` where nothing was measured.
+    /// The cells of each row, from bottom to top; `None` for a cell that was not measured.
     pub cells: Vec<Vec<Option<GridCell>>>,
 }
 
-/// The least size of a cell in CSS pixels, wide enough for the longest name.
+/// The smallest size of a cell in CSS pixels, wide enough for the longest name.
 const CELL: (i32, i32) = (86, 48);
-/// The least room for the rows' names.
+/// The smallest room for the names of the rows, in CSS pixels.
 const LEFT: i32 = 72;
 const TOP: i32 = 8;
 
 impl Grid {
-    /// As an SVG element.
+    /// Draws the grid as an SVG element.
     pub fn svg(&self) -> String {
         let columns = self.columns.len().max(1) as i32;
         let left = self.rows.iter().map(|name| width_of(name) + 10).max().unwrap_or(0).max(LEFT);

@@ -1,59 +1,59 @@
-//! The inks of plots: reserved colours that become CSS variables, and the variables' values in both themes.
+//! The inks of plots: reserved colours that become CSS variables, and the values of the variables in both themes.
 //!
-//! The first seven of the series' colours are those of Okabe and Ito, which all forms of colour blindness tell apart,
-//! darkened or lightened where one would not stand out from the page (3 to 1, WCAG 1.4.11). The rest are of paths that are
-//! seldom compared; what tells these apart is their marker too.
+//! The first seven colours of series are those of Okabe and Ito, which people with any form of colour blindness can
+//! distinguish. Some are darkened or lightened for enough contrast with the page (3 to 1, WCAG 1.4.11). The others
+//! belong to paths that are seldom compared, and their markers distinguish them too.
 
 use plotters::style::RGBColor;
 
-/// Colours of series; after them they begin again, with other markers.
+/// The number of colours of series. Further series repeat them with other markers.
 pub const SERIES: usize = 14;
 
-/// What something in a plot is drawn with.
+/// The role of a colour in a plot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ink {
-    /// Words and figures.
+    /// Text and figures.
     Text,
-    /// Titles of axes, ticks.
+    /// Titles of axes, and labels of ticks.
     Quiet,
     /// Lines behind the data.
     Grid,
-    /// The page, for what stands out by a gap.
+    /// The background, for gaps around markers.
     Paper,
-    /// A path's, by its place.
+    /// The colour of a path, by its index in the list of all paths.
     Series(usize),
-    /// A path's as an area under text, by its place.
+    /// A weak colour of a path for areas below text, by the same index.
     Tint(usize),
-    /// Slanted lines over what is undecided.
+    /// The hatch pattern over undecided areas.
     Hatch,
 }
 
-/// A theme's value for each CSS variable.
+/// The values of the CSS variables in a theme.
 #[derive(Debug)]
 pub struct Theme {
-    /// Behind everything.
+    /// The background of the page.
     pub page: &'static str,
-    /// Behind plots and text.
+    /// The background of plots and text.
     pub paper: &'static str,
-    /// Words.
+    /// Text.
     pub text: &'static str,
-    /// Less important words.
+    /// Less important text.
     pub quiet: &'static str,
-    /// Lines behind data, borders.
+    /// Grid lines and borders.
     pub grid: &'static str,
-    /// Links and the verdict's edge.
+    /// Links, and the edge of the verdict.
     pub accent: &'static str,
-    /// Held claims.
+    /// Claims that are held.
     pub good: &'static str,
     /// Claims that are not held, and warnings.
     pub bad: &'static str,
-    /// Paths.
+    /// The colours of paths.
     pub series: [&'static str; SERIES],
-    /// The same, weak enough to have text on it.
+    /// The colours of paths for areas, weak enough for text on them.
     pub tints: [&'static str; SERIES],
 }
 
-/// On white.
+/// The light theme, on white.
 pub const LIGHT: Theme = Theme {
     page: "#f4f6f8",
     paper: "#ffffff",
@@ -73,7 +73,7 @@ pub const LIGHT: Theme = Theme {
     ],
 };
 
-/// On nearly black.
+/// The dark theme, on nearly black.
 pub const DARK: Theme = Theme {
     page: "#0e1217",
     paper: "#161c23",
@@ -94,7 +94,7 @@ pub const DARK: Theme = Theme {
 };
 
 impl Ink {
-    /// The reserved colour; the two upper bytes tell that it is one.
+    /// The reserved colour. Its two upper bytes mark it as reserved.
     pub fn colour(self) -> RGBColor {
         RGBColor(1, 2, self.number())
     }
@@ -113,7 +113,7 @@ impl Ink {
 }
 
 impl Ink {
-    /// What a reserved colour's last byte stands for, as CSS.
+    /// The CSS value for the last byte of a reserved colour.
     pub fn variable(number: u8) -> String {
         value_of(number)
     }
@@ -131,7 +131,8 @@ fn value_of(number: u8) -> String {
     }
 }
 
-/// `svg` with the reserved colours replaced. Only an attribute can hold one in quotes: plotters escapes those of texts.
+/// `svg` with the reserved colours replaced. Only attributes can hold one in quotes, because plotters escapes quotes in
+/// text.
 pub fn themed(svg: &str) -> String {
     let mut out = String::with_capacity(svg.len() * 5 / 4);
     let mut rest = svg;
@@ -147,7 +148,7 @@ pub fn themed(svg: &str) -> String {
 }
 
 impl Theme {
-    /// As CSS declarations.
+    /// The theme as CSS declarations.
     pub fn css(&self) -> String {
         let named = [
             ("page", self.page),
@@ -191,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn text_can_be_read_on_everything_that_it_stands_on() {
+    fn text_is_readable_on_every_background() {
         for theme in [LIGHT, DARK] {
             let mut pairs = Vec::new();
             for behind in [theme.page, theme.paper] {

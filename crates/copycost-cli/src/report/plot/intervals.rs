@@ -1,4 +1,4 @@
-//! Ratios with their intervals, a row each, beside the line of no difference and the band that counts as equal.
+//! Ratios with their intervals, one row each, with the line of no difference and the band that counts as equal.
 
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, VPos};
@@ -9,29 +9,29 @@ use super::mark::SeriesStyle;
 use super::{Canvas, DOTS, Drawn, TEXT, WIDTH, short, stroke, svg, text, width_of};
 use crate::report::metric::RecordFigure;
 
-/// One ratio.
+/// A ratio with its interval and its outcome.
 #[derive(Debug, Clone)]
 pub struct Ratio {
-    /// To the left.
+    /// The text to the left.
     pub label: String,
-    /// The path's colour and shape; hollow where it is undecided.
+    /// The colour and the shape of the path; hollow if undecided.
     pub look: SeriesStyle,
-    /// `None` where it is undecided.
+    /// The ratio with its interval; `None` if there is no usable ratio.
     pub figure: Option<RecordFigure>,
-    /// To the right.
-    pub word: String,
+    /// The outcome of the comparison, to the right.
+    pub outcome: String,
 }
 
-/// One plot.
+/// A plot of ratios.
 #[derive(Debug, Clone)]
 pub struct Intervals {
-    /// What this plot shows.
+    /// The title above the plot.
     pub title: String,
-    /// To the right: what the ratio is of.
+    /// The horizontal axis of ratios.
     pub x: Axis,
-    /// The share around 1 that counts as equal.
+    /// The deviation from 1 that counts as equal: 0.02 means ±2 %.
     pub equal_within: f64,
-    /// Downwards.
+    /// The ratios, from top to bottom.
     pub ratios: Vec<Ratio>,
 }
 
@@ -39,7 +39,7 @@ const ROW: i32 = 22;
 const TOP: i32 = 26;
 
 impl Intervals {
-    /// As an SVG element.
+    /// Draws the plot as an SVG element.
     pub fn svg(&self) -> String {
         let height = TOP + ROW * self.ratios.len() as i32 + 46;
         svg(&self.title, (WIDTH, height), |canvas| self.draw(canvas, height))
@@ -49,7 +49,7 @@ impl Intervals {
         let heading = text(Ink::Text, TEXT + 1, (HPos::Left, VPos::Top));
         canvas.draw(&Text::new(short(&self.title, 56), (0, 2 * DOTS), heading))?;
         let widest = |of: fn(&Ratio) -> &str| self.ratios.iter().map(|r| width_of(of(r))).max().unwrap_or(0);
-        let (left, right) = (widest(|r| &r.label).min(170) + 8, widest(|r| &r.word) + 10);
+        let (left, right) = (widest(|r| &r.label).min(170) + 8, widest(|r| &r.outcome) + 10);
         let mut chart = ChartBuilder::on(canvas)
             .margin_top(TOP * DOTS)
             .margin_left(left * DOTS)
@@ -83,7 +83,7 @@ impl Intervals {
     }
 }
 
-/// A ratio at the height `y`; `sides`: where its label ends and its word begins.
+/// Draws a ratio at the height `y`. `sides` are the x values at which its label ends and its outcome begins.
 fn draw_row(
     canvas: &Canvas<'_>,
     ratio: &Ratio,
@@ -93,8 +93,8 @@ fn draw_row(
 ) -> Drawn {
     let label = text(Ink::Text, TEXT, (HPos::Right, VPos::Center));
     canvas.draw(&Text::new(short(&ratio.label, 25), (sides.0, y), label))?;
-    let word = text(Ink::Text, TEXT, (HPos::Left, VPos::Center));
-    canvas.draw(&Text::new(ratio.word.clone(), (sides.1, y), word))?;
+    let outcome = text(Ink::Text, TEXT, (HPos::Left, VPos::Center));
+    canvas.draw(&Text::new(ratio.outcome.clone(), (sides.1, y), outcome))?;
     let Some(figure) = ratio.figure else { return Ok(()) };
     if let Some((low, high)) = figure.interval {
         let line = vec![(at(low), y), (at(high), y)];

@@ -1,4 +1,4 @@
-//! Lines over an axis: points with their intervals, each series named at its end.
+//! A line plot: points with their intervals, and the name of each series at its end.
 
 use plotters::element::DashedPathElement;
 use plotters::prelude::*;
@@ -13,54 +13,54 @@ use crate::report::metric::RecordFigure;
 /// A line through points of ascending `x`.
 #[derive(Debug, Clone)]
 pub struct LineSeries {
-    /// Its name, at its end; may be empty.
+    /// The name at the end of the line; may be empty.
     pub label: String,
-    /// Colour, shape and dashes.
+    /// The colour, the shape of markers and the dashes.
     pub look: SeriesStyle,
-    /// What is drawn of it.
+    /// Whether to draw markers, a line, or both.
     pub form: SeriesForm,
-    /// Where, and what.
+    /// The x values with their figures.
     pub points: Vec<(f64, RecordFigure)>,
 }
 
-/// What is drawn of a series.
+/// The parts of a series that are drawn.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum SeriesForm {
-    /// Markers, joined by a line.
+    /// Markers joined by a line.
     #[default]
     Joined,
-    /// A line only: what was computed.
+    /// Only a line, for computed values.
     Curve,
-    /// Markers only: what was measured beside a curve.
+    /// Only markers, for measured values next to a curve.
     Points,
 }
 
-/// One plot.
+/// A line plot.
 #[derive(Debug, Clone)]
 pub struct Lines {
-    /// What this plot shows among its neighbours; may be empty.
+    /// The title that distinguishes the plot from its neighbours; may be empty.
     pub title: String,
-    /// To the right.
+    /// The horizontal axis.
     pub x: Axis,
-    /// Upwards.
+    /// The vertical axis.
     pub y: Axis,
-    /// The lines.
+    /// The series, in drawing order.
     pub series: Vec<LineSeries>,
-    /// A dashed line to compare with; the caption says what it means. May be empty.
+    /// The points of a dashed line for comparison, which the caption explains; may be empty.
     pub guide: Vec<(f64, f64)>,
 }
 
 /// The height of a plot in CSS pixels.
 const HEIGHT: i32 = 290;
 
-/// The longest name that is written whole.
+/// The most characters of a name; longer names are cut.
 const LONGEST_NAME: usize = 18;
 
-/// A line's end, the height of its name, and the line.
+/// The end of a line, the height of its name, and the line itself.
 type LineEnd<'a> = ((i32, i32), i32, &'a LineSeries);
 
 impl Lines {
-    /// As an SVG element.
+    /// Draws the plot as an SVG element.
     pub fn svg(self) -> String {
         let title = [self.title.as_str(), &self.y.title, "against", &self.x.title].join(" ");
         svg(&title, (WIDTH, HEIGHT), |canvas| self.draw(canvas))
@@ -106,7 +106,8 @@ impl Lines {
     }
 }
 
-/// The lines, over them all markers, beside them the names. `corner`: the right and the lower end of the plot's area.
+/// Draws the lines, then all markers above them, then the names in the margin. `corner` is the lower right corner of
+/// the plot's area.
 fn draw_all(
     canvas: &Canvas<'_>,
     all: &[LineSeries],
@@ -132,11 +133,11 @@ fn draw_all(
     ends.iter().try_for_each(|end| name(canvas, end, corner.0))
 }
 
-/// How far each series moves to the side, so that their intervals do not lie on each other.
+/// The horizontal shift of each series, which keeps their intervals from overlapping.
 fn dodge(series: &[LineSeries]) -> Vec<i32> {
     const STEP: i32 = 4 * DOTS;
     let intervals = series.iter().flat_map(|series| &series.points).any(|point| point.1.interval.is_some());
-    // Points that belong to a curve stay where they are.
+    // Points next to a curve are not shifted.
     let joined = series.iter().all(|series| series.form == SeriesForm::Joined);
     let step = if intervals && joined && series.len() < 8 { STEP } else { 0 };
     (0..series.len() as i32).map(|number| number * step - (series.len() as i32 - 1) * step / 2).collect()
@@ -172,7 +173,7 @@ fn dashed(canvas: &Canvas<'_>, points: &[(i32, i32)], ink: Ink, (on, off): (i32,
     canvas.draw(&DashedPathElement::new(points, on * DOTS, off * DOTS, stroke(ink, width)))
 }
 
-/// Moves names apart that would overlap, keeping their order, and all above `lowest`.
+/// Moves overlapping names apart, keeps their order, and keeps all of them above `lowest`.
 fn spread(ends: &mut [LineEnd<'_>], gap: i32, lowest: i32) {
     ends.sort_by_key(|end| end.0.1);
     let mut above = i32::MIN / 2;
@@ -187,7 +188,7 @@ fn spread(ends: &mut [LineEnd<'_>], gap: i32, lowest: i32) {
     }
 }
 
-/// A name in the margin, with its marker and a hair from the line's end to it.
+/// Draws a name in the margin, with its marker and a thin line from the end of the series to it.
 fn name(canvas: &Canvas<'_>, (end, height, series): &LineEnd<'_>, edge: i32) -> Drawn {
     let at = (edge + 12 * DOTS, *height);
     let hair = vec![(end.0 + 5 * DOTS, end.1), (edge + 6 * DOTS, *height)];
@@ -226,7 +227,7 @@ mod tests {
     }
 
     #[test]
-    fn names_never_lie_on_each_other() {
+    fn names_never_overlap() {
         let all: Vec<_> =
             (0..12).map(|n| line("a path", SeriesStyle { place: n, set: 0 }, &[1.0, 5.0])).collect();
         let mut ends: Vec<LineEnd<'_>> = all.iter().map(|series| ((0, 300), 300, series)).collect();

@@ -1,26 +1,27 @@
-//! Markers: with its colour each path has a shape, for those who see no colours and for prints.
+//! Markers: each path has a shape besides its colour, for colour-blind readers and for prints.
 
 use plotters::prelude::*;
 
 use super::ink::Ink;
 use super::{Canvas, DOTS, Drawn, stroke};
 
-/// How a set's series differ from those of the others.
+/// The style of a series: the path determines colour and shape, the set determines line and filling.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SeriesStyle {
-    /// The path's place: colour and shape.
+    /// The path's index in the list of all paths, for colour and shape.
     pub place: usize,
-    /// The set's: solid with full markers, dashed with hollow ones, dotted.
+    /// The set's number. Set 0 is solid with filled markers; odd sets are dashed, the others dotted, with hollow
+    /// markers.
     pub set: usize,
 }
 
 impl SeriesStyle {
-    /// The colour.
+    /// The colour of the line and of the markers.
     pub fn ink(self) -> Ink {
         Ink::Series(self.place)
     }
 
-    /// Lengths of the dashes and of the gaps in CSS pixels; `None`: a solid line.
+    /// The lengths of dashes and gaps in CSS pixels; `None` for a solid line.
     pub fn dashes(self) -> Option<(i32, i32)> {
         match self.set {
             0 => None,
@@ -34,7 +35,7 @@ impl SeriesStyle {
         let radius = radius * DOTS / 10;
         let outline = shape(self.place, at, radius);
         let colour = self.ink().colour();
-        // A gap around the marker keeps those that overlap apart.
+        // A gap around the marker separates overlapping ones.
         canvas.draw(&Polygon::new(shape(self.place, at, radius + DOTS), Ink::Paper.colour().filled()))?;
         if self.set == 0 {
             return canvas.draw(&Polygon::new(outline, colour.filled()));
@@ -44,7 +45,7 @@ impl SeriesStyle {
     }
 }
 
-/// The corners of the shape of a place.
+/// The corners of the shape for a path's index.
 fn shape(place: usize, (x, y): (i32, i32), radius: i32) -> Vec<(i32, i32)> {
     let polygon = |corners: usize, turn: f64, scale: f64| {
         let corner = |n: usize| {
@@ -59,7 +60,7 @@ fn shape(place: usize, (x, y): (i32, i32), radius: i32) -> Vec<(i32, i32)> {
             (polygon(points, turn, 1.3), polygon(points, turn + 180.0 / points as f64, inner));
         outer.into_iter().zip(inner).flat_map(|(a, b)| [a, b]).collect::<Vec<_>>()
     };
-    // A step that has no divisor with the colours': eight shapes and seven colours make 56 pairs.
+    // Eight shapes and 14 colours make 56 distinct pairs.
     match place % 8 {
         0 => polygon(24, 0.0, 1.0),
         1 => polygon(4, 45.0, 1.25),

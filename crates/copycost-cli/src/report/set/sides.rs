@@ -1,9 +1,9 @@
-//! Which sets are one, and what tells the others apart.
+//! Joins sets that belong together, and labels the others.
 
 use super::RecordSet;
 use crate::record::Conditions;
 
-/// Joins what belongs together and labels what stands side by side.
+/// Joins the sets that belong together and labels those that remain side by side.
 pub fn side_by_side(all: impl IntoIterator<Item = RecordSet>) -> Vec<RecordSet> {
     let mut sets: Vec<RecordSet> = Vec::new();
     for set in all {
@@ -24,7 +24,7 @@ pub fn side_by_side(all: impl IntoIterator<Item = RecordSet>) -> Vec<RecordSet> 
     sets
 }
 
-/// The sentence on the conditions in which a set differs from the first.
+/// A sentence about the conditions in which a set differs from the first one.
 fn differs(set: &RecordSet, first: &RecordSet) -> Option<String> {
     let (here, there) = (set.conditions.as_ref()?, first.conditions.as_ref()?);
     let mut differences = here.differences(there);
@@ -41,14 +41,14 @@ fn differs(set: &RecordSet, first: &RecordSet) -> Option<String> {
     })
 }
 
-/// The file's name where files differ, and the settings in which the sets of one file differ.
+/// The file's name if the files differ, and the settings in which the sets of one file differ.
 fn label(set: &RecordSet, sets: &[RecordSet]) -> String {
     let same_file = |other: &&RecordSet| other.files == set.files;
     let mut parts = Vec::new();
     if !sets.iter().all(|other| same_file(&other)) {
         let stems: Vec<_> = sets.iter().filter(|other| !same_file(other)).map(stem).collect();
-        let own = stem(set);
-        parts.push(if stems.contains(&own) { set.files.join(" + ") } else { own });
+        let name = stem(set);
+        parts.push(if stems.contains(&name) { set.files.join(" + ") } else { name });
     }
     for (place, setting) in set.settings.iter().enumerate() {
         if sets.iter().filter(same_file).any(|other| other.settings[place] != *setting) {
@@ -69,7 +69,7 @@ fn stem(set: &RecordSet) -> String {
 impl RecordSet {
     fn joins(&self, other: &Self) -> bool {
         let same_place = match (&self.conditions, &other.conditions) {
-            (Some(ours), Some(theirs)) => comparable(ours) == comparable(theirs),
+            (Some(one), Some(other)) => comparable(one) == comparable(other),
             _ => false,
         };
         let cells = self.cells();
@@ -92,7 +92,7 @@ impl RecordSet {
     }
 }
 
-/// Without what two invocations on one machine may differ in.
+/// The conditions without the fields in which two runs on one machine may differ.
 fn comparable(conditions: &Conditions) -> Conditions {
     Conditions { command: Vec::new(), flags: Vec::new(), ..conditions.clone() }
 }

@@ -1,4 +1,4 @@
-//! What is joined and what stands apart.
+//! Which sets are joined and which stay apart.
 
 use super::*;
 use crate::report::fixture::{full, record};

@@ -1,5 +1,6 @@
 //! Interfaces that are down, shaped or changed between two runs.
 
+use copycost_cli::stats::Judgement;
 use std::path::Path;
 
 use super::namespace::Namespace;
@@ -70,7 +71,7 @@ fn runs_whose_conditions_differ_are_neither_joined_nor_judged() {
     );
     let results = results_in(Path::new(&after)).unwrap();
     let against: Vec<_> = results.comparisons.iter().filter(|c| c.reference.contains('@')).collect();
-    assert!(!against.is_empty() && against.iter().all(|c| c.word == "undecided"), "{against:?}");
+    assert!(!against.is_empty() && against.iter().all(|c| c.word.is(Judgement::Undecided)), "{against:?}");
 
     // Two curves, and why.
     let report = namespace.run(&["report", &before, &after, "--format", "markdown"]).good();

@@ -1,7 +1,7 @@
-//! What sending does to the caches: misses and cycles where the machine counts them, otherwise the reason why it does
-//! not, and the pointer chase that shows the same from outside.
+//! The effect of sending on the caches: misses and cycles if the machine counts them. Otherwise the reason why it does
+//! not, and the pointer chase, which measures the effect indirectly.
 
-use super::{Chart, Content, Plots, all_of, cell_word, leads, named, of_each_set, over_sizes};
+use super::{Chart, Content, Plots, all_of, cell_label, leads, named, of_each_set, over_sizes};
 use crate::report::conditions::why_not_counted;
 use crate::report::listing::{Listing, cell, cell_header};
 use crate::report::metric::RecordMetric;
@@ -16,7 +16,7 @@ pub(super) const CHART: Chart = Chart { id: "caches", title: "Caches and cycles"
 const COUNTED: [RecordMetric; 3] =
     [RecordMetric::CyclesPerByte, RecordMetric::FirstLevelMisses, RecordMetric::LastLevelMisses];
 
-/// More bars than this are not read; the table has the rest.
+/// The most bars in the plot; the table has the rest.
 const MOST_BARS: usize = 24;
 
 fn content(sets: &[RecordSet]) -> Content {
@@ -51,7 +51,7 @@ fn content(sets: &[RecordSet]) -> Content {
     Plots::content(panels, caption, table)
 }
 
-/// Why nothing was counted, each reason once.
+/// The reasons why nothing was counted, each once.
 fn reason(sets: &[RecordSet]) -> String {
     let mut reasons: Vec<String> = sets.iter().map(why_not_counted).collect();
     reasons.dedup();
@@ -80,7 +80,7 @@ fn chase(sets: &[RecordSet]) -> (Vec<Bar>, Listing) {
 
 fn bar(set: &RecordSet, row: &SetRow, busy: f64, idle: f64) -> Bar {
     let ink = Ink::Series(place(&row.path));
-    let label = format!("{}, {}", named(&row.path, set), cell_word(row.size, row.clients));
+    let label = format!("{}, {}", named(&row.path, set), cell_label(row.size, row.clients));
     let segment = |value: f64, hatched| BarSegment { value, ink, hatched };
     let segments = vec![segment(busy.min(idle), true), segment((busy - idle).max(0.0), false)];
     Bar { label, segments, figure: format!("{} ns", significant(busy)) }

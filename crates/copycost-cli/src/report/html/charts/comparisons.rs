@@ -1,8 +1,9 @@
-//! Paths beside the reference path, with their intervals: what may be said, and what may not.
+//! Comparisons of paths with the reference path, with their intervals.
 
 use super::{Chart, Content, Plots, all_of, of_each_set};
-use crate::compare::stats::EQUIVALENT_WITHIN;
+use crate::compare::metric::Metric;
 use crate::record::Comparison;
+use crate::record::Named;
 use crate::report::listing::{Listing, UNKNOWN};
 use crate::report::metric::RecordFigure;
 use crate::report::plot::axis::Axis;
@@ -10,23 +11,25 @@ use crate::report::plot::intervals::{Intervals, Ratio};
 use crate::report::plot::mark::SeriesStyle;
 use crate::report::plot::short;
 use crate::report::set::{RecordSet, place};
+use crate::stats::EQUIVALENT_WITHIN;
+use crate::stats::Judgement;
 use copycost::units::{ByteSize, ClientCount, significant};
 
 pub(super) const CHART: Chart =
     Chart { id: "comparisons", title: "Paths compared with the reference, with intervals", content };
 
-/// The metrics, and what their ratio is called.
-const METRICS: [(&str, &str); 3] = [
-    ("throughput", "throughput, right is faster"),
-    ("demand", "CPU time of both ends, left is cheaper"),
-    ("sender-demand", "CPU time of the sender, left is cheaper"),
+/// The metrics, and the titles of their axes.
+const METRICS: [(Metric, &str); 3] = [
+    (Metric::Throughput, "throughput, right is faster"),
+    (Metric::Demand, "CPU time of both ends, left is cheaper"),
+    (Metric::SenderDemand, "CPU time of the sender, left is cheaper"),
 ];
 
 fn content(sets: &[RecordSet]) -> Content {
     let mut panels = Vec::new();
     for (metric, x_title) in METRICS {
         let x = axis(sets, metric, x_title);
-        // Sets side by side, cell beside cell.
+        // Plots of the same clients in different sets come next to each other.
         for clients in all_of(sets, RecordSet::clients) {
             panels.extend(sets.iter().filter_map(|set| panel(set, metric, &x, clients)));
         }
@@ -46,9 +49,9 @@ fn content(sets: &[RecordSet]) -> Content {
     Plots::content(panels, caption, table(sets))
 }
 
-fn panel(set: &RecordSet, metric: &str, x: &Axis, clients: usize) -> Option<String> {
+fn panel(set: &RecordSet, metric: Metric, x: &Axis, clients: usize) -> Option<String> {
     let mut rows: Vec<&Comparison> =
-        set.comparisons.iter().filter(|c| c.metric == metric && c.clients == clients).collect();
+        set.comparisons.iter().filter(|c| c.metric.is(metric) && c.clients == clients).collect();
     let reference = rows.first()?.reference.clone();
     rows.sort_by_key(|c| (place(&c.path), c.size));
     let title = match set.label.as_str() {
@@ -59,9 +62,9 @@ fn panel(set: &RecordSet, metric: &str, x: &Axis, clients: usize) -> Option<Stri
     Some(Intervals { title, x: x.clone(), equal_within: EQUIVALENT_WITHIN, ratios }.svg())
 }
 
-/// One axis for all plots of a metric, so that they compare.
-fn axis(sets: &[RecordSet], metric: &str, title: &str) -> Axis {
-    let all = sets.iter().flat_map(|set| &set.comparisons).filter(|comparison| comparison.metric == metric);
+/// One axis for all plots of a metric, so that they can be compared.
+fn axis(sets: &[RecordSet], metric: Metric, title: &str) -> Axis {
+    let all = sets.iter().flat_map(|set| &set.comparisons).filter(|comparison| comparison.metric.is(metric));
     Axis::ratios(title, all.flat_map(|c| [c.ratio, c.low, c.high]).flatten())
 }
 
@@ -72,26 +75,26 @@ fn ratio(comparison: &Comparison) -> Ratio {
         label: format!("{} {}", comparison.path, ByteSize(comparison.size)),
         look: SeriesStyle {
             place: place(&comparison.path),
-            set: usize::from(comparison.word == "undecided"),
+            set: usize::from(comparison.word.is(Judgement::Undecided)),
         },
         figure: comparison.ratio.filter(usable).map(|value| RecordFigure { value, interval }),
-        word: short(&comparison.word, 12),
+        outcome: short(&comparison.word.to_string(), 12),
     }
 }
 
 fn sentence(set: &RecordSet) -> Option<String> {
-    let mut words: Vec<(&str, usize)> = Vec::new();
-    for comparison in set.comparisons.iter().filter(|comparison| comparison.metric == "throughput") {
-        match words.iter_mut().find(|word| word.0 == comparison.word) {
-            Some(word) => word.1 += 1,
-            None => words.push((&comparison.word, 1)),
+    let mut outcomes: Vec<(&Named<Judgement>, usize)> = Vec::new();
+    for comparison in set.comparisons.iter().filter(|comparison| comparison.metric.is(Metric::Throughput)) {
+        match outcomes.iter_mut().find(|outcome| *outcome.0 == comparison.word) {
+            Some(outcome) => outcome.1 += 1,
+            None => outcomes.push((&comparison.word, 1)),
         }
     }
-    let counts: Vec<_> = words.iter().map(|(word, count)| format!("{count} {word}")).collect();
+    let counts: Vec<_> = outcomes.iter().map(|(outcome, count)| format!("{count} {outcome}")).collect();
     (!counts.is_empty()).then(|| format!("Of the throughputs: {}.", counts.join(", ")))
 }
 
-/// Every comparison of the sets.
+/// A table of every comparison of the sets.
 pub(in crate::report) fn table(sets: &[RecordSet]) -> Listing {
     let header = [
         "set", "metric", "path", "beside", "size", "clients", "ratio", "interval", "word", "set-ups", "note",
@@ -100,10 +103,10 @@ pub(in crate::report) fn table(sets: &[RecordSet]) -> Listing {
     let number = |value: Option<f64>| value.map_or_else(|| UNKNOWN.to_owned(), significant);
     let line = |set: &RecordSet, c: &Comparison| {
         let interval = format!("{} to {}", number(c.low), number(c.high));
-        let words = [set.label.clone(), c.metric.clone(), c.path.clone(), c.reference.clone()];
+        let names = [set.label.clone(), c.metric.to_string(), c.path.clone(), c.reference.clone()];
         let cell = [ByteSize(c.size).to_string(), c.clients.to_string(), number(c.ratio), interval];
-        let rest = [c.word.clone(), c.setups.to_string(), c.note.clone().unwrap_or_default()];
-        words.into_iter().chain(cell).chain(rest).skip(skipped).collect()
+        let rest = [c.word.to_string(), c.setups.to_string(), c.note.clone().unwrap_or_default()];
+        names.into_iter().chain(cell).chain(rest).skip(skipped).collect()
     };
     let rows = sets.iter().flat_map(|set| set.comparisons.iter().map(move |c| line(set, c))).collect();
     Listing { header: header.into_iter().skip(skipped).map(str::to_owned).collect(), rows }

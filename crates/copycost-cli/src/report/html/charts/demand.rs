@@ -1,5 +1,5 @@
-//! Service demand against message size: who pays for the bytes. Sender, receiver and the whole system, for the fewest
-//! clients, where no other end disturbs; the table has all.
+//! Service demand against message size, for the sender, the receiver and the whole system. Plotted for the fewest
+//! clients, where connections disturb each other least; the table has all.
 
 use super::{Chart, Content, Plots, all_of, leads, of_each_set, over_sizes};
 use crate::report::listing::Listing;
@@ -11,7 +11,7 @@ use copycost::units::ClientCount;
 pub(super) const CHART: Chart =
     Chart { id: "demand", title: "Service demand: CPU time for each KiB moved", content };
 
-/// The two ends apart where they are known, together where they are not (Criterion).
+/// The metrics of separate ends and of the system. Criterion measures only the sum of both ends.
 const APART: [RecordMetric; 3] =
     [RecordMetric::SenderDemand, RecordMetric::ReceiverDemand, RecordMetric::SystemDemand];
 
@@ -20,7 +20,7 @@ fn content(sets: &[RecordSet]) -> Content {
         sets.iter().flat_map(|set| &set.rows).any(|row| row.figure(*metric).is_some())
     };
     let mut metrics: Vec<_> = APART.into_iter().filter(has).collect();
-    // Beside its two parts the sum says nothing, but a set may have only the sum.
+    // The sum adds nothing if both parts are known, but a set may have only the sum.
     let only_sum = sets.iter().flat_map(|set| &set.rows);
     let only_sum = only_sum
         .filter(|row| row.figure(RecordMetric::SenderDemand).is_none())
@@ -36,11 +36,11 @@ fn content(sets: &[RecordSet]) -> Content {
     };
     let panel = |metric: &RecordMetric| {
         let lines = over_sizes(sets, *metric, fewest)?;
-        Some(Lines { title: format!("{}, {}", who(*metric), lines.title), ..lines }.svg())
+        Some(Lines { title: format!("{}, {}", end_name(*metric), lines.title), ..lines }.svg())
     };
     let panels = metrics.iter().filter_map(panel).collect();
-    let judged = metrics.first().copied().unwrap_or(RecordMetric::BothDemand);
-    let mut caption = of_each_set(sets, |set| Some(format!("{}. {}", who(judged), leads(set, judged)?)));
+    let shown = metrics.first().copied().unwrap_or(RecordMetric::BothDemand);
+    let mut caption = of_each_set(sets, |set| Some(format!("{}. {}", end_name(shown), leads(set, shown)?)));
     if clients.len() > 1 {
         caption.push(format!("Plotted for {}; the table has all.", ClientCount(fewest)));
     }
@@ -48,7 +48,7 @@ fn content(sets: &[RecordSet]) -> Content {
     Plots::content(panels, caption, Listing::of_metrics(sets, &metrics))
 }
 
-fn who(metric: RecordMetric) -> &'static str {
+fn end_name(metric: RecordMetric) -> &'static str {
     match metric {
         RecordMetric::SenderDemand => "Sender",
         RecordMetric::ReceiverDemand => "Receiver",
@@ -57,7 +57,7 @@ fn who(metric: RecordMetric) -> &'static str {
     }
 }
 
-/// Why the system's share is not there, where it is not.
+/// The reason why the system's CPU time is missing, if it is.
 fn without_system(sets: &[RecordSet]) -> Option<String> {
     let records = || sets.iter().flat_map(|set| &set.rows).filter_map(|row| row.record.as_ref());
     let without = || records().filter(|record| record.cpu.system_ns_per_kib.is_none());

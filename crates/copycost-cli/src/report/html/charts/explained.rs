@@ -1,4 +1,4 @@
-//! Where the time of paths goes: stacked bars by class, and a flame graph for each path.
+//! The CPU time of paths: stacked bars by class, and a flame graph for each path.
 
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, VPos};
@@ -15,13 +15,13 @@ use crate::report::plot::{self, Canvas, DOTS, Drawn, TEXT, WIDTH, flame, text};
 use crate::report::set::RecordSet;
 use copycost::units::{ByteSize, hundredths, significant};
 
-/// Stacked bars.
+/// The chart of stacked bars.
 pub(super) const CHART: Chart = Chart { id: "classes", title: "Where the CPU time goes", content: classes };
 
-/// Flame graphs.
+/// The chart of flame graphs.
 pub(super) const FLAMES: Chart = Chart { id: "flames", title: "Which function calls which", content: flames };
 
-/// A bar shorter than this share of the longest is not seen; the table has it.
+/// The share of the longest bar below which a bar is invisible and left to the table.
 const SEEN_FROM: f64 = 0.005;
 
 fn all(sets: &[RecordSet]) -> impl Iterator<Item = &Explanation> {
@@ -52,7 +52,7 @@ fn classes(sets: &[RecordSet]) -> Content {
     Plots::content(panels, caption, table(sets))
 }
 
-/// How a class is drawn: its colour, and whether slanted lines lie over it.
+/// The colour of a class, and whether it is hatched.
 fn look(class: Class) -> (Ink, bool) {
     match class {
         Class::Copy => (Ink::Series(0), false),
@@ -83,7 +83,7 @@ fn stacked(path: &ExplainedPath, end: &ExplainedEnd) -> Bar {
     }
 }
 
-/// The height of a line of the legend.
+/// The height of a line of the legend, in CSS pixels.
 const LINE: i32 = 19;
 
 fn legend(canvas: &Canvas<'_>) -> Drawn {
@@ -129,7 +129,7 @@ fn table(sets: &[RecordSet]) -> Listing {
     Listing { header: header.map(str::to_owned).to_vec(), rows }
 }
 
-/// The colour of a function that stands alone: what gives way to its callers has none.
+/// The colour of a function by its own class. A function in the class of its callers is grey.
 fn tint(name: &str) -> Ink {
     let class = if name == USER { Class::User } else { classes::of([name].into_iter()) };
     match class {
@@ -149,7 +149,7 @@ fn flames(sets: &[RecordSet]) -> Content {
     let graphs: Vec<_> =
         all(sets).flat_map(|e| e.paths.iter().filter_map(move |path| drawn(e, path))).collect();
     if graphs.is_empty() {
-        // Why is said with the classes.
+        // The chart of classes gives the reason.
         return Content::Absent;
     }
     let names: Vec<_> = graphs.iter().map(|(title, _)| title.clone()).collect();

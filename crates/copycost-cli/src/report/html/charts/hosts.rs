@@ -1,6 +1,6 @@
-//! Throughput and what it costs the server against the number of client hosts, a pair of plots for each cell.
+//! Throughput and the server's CPU time against the number of client hosts, a pair of plots for each cell.
 
-use super::{Chart, Content, Plots, all_of, cell_word, named, reach};
+use super::{Chart, Content, Plots, all_of, cell_label, named, reach};
 use crate::report::listing::{Listing, UNKNOWN, cell, cell_header};
 use crate::report::metric::RecordMetric;
 use crate::report::plot::axis::Axis;
@@ -35,7 +35,7 @@ fn content(sets: &[RecordSet]) -> Content {
     Plots::content(panels.flatten().collect(), caption, table(sets))
 }
 
-/// Sets that differ in nothing but the number of client hosts lie on one line.
+/// Whether two sets differ only in the number of client hosts. Such sets form one line.
 fn alike(one: &RecordSet, other: &RecordSet) -> bool {
     one.files == other.files && one.settings[1..] == other.settings[1..]
 }
@@ -75,7 +75,7 @@ fn panel(
     let what =
         if metric == RecordMetric::SenderDemand { "server's CPU time, ns/KiB" } else { metric.title() };
     let (x, y) = (Axis::hosts(hosts), Axis::values(what, reach(sets, metric)));
-    let title = cell_word(size, clients);
+    let title = cell_label(size, clients);
     (!series.is_empty()).then(|| Lines { title, x, y, series, guide: Vec::new() }.svg())
 }
 
@@ -88,7 +88,7 @@ fn least_even(sets: &[RecordSet]) -> Option<String> {
     let (jain, set, row) = rows
         .filter_map(|(set, row)| Some((fairness(row)?, set, row)))
         .min_by(|one, other| one.0.total_cmp(&other.0))?;
-    let (cell, hosts) = (cell_word(row.size, row.clients), set.client_hosts().unwrap_or(1));
+    let (cell, hosts) = (cell_label(row.size, row.clients), set.client_hosts().unwrap_or(1));
     Some(format!(
         "Lowest fairness among the hosts by Jain's index (1: all equal): {}, {} at {cell} with {hosts} \
          hosts.",

@@ -1,15 +1,17 @@
-//! The lab: the sender's CPU time against message size, a plot for each footprint, with a dashed line at the size from
-//! which the path that goes by reference is cheaper.
+//! The lab: the sender's CPU time against message size, a plot for each footprint. A dashed line marks the size from
+//! which the path that sends by reference is cheaper.
 //!
-//! The line is drawn from the same cells as the plot, by the rule of [`crate::compare::crossover`]: above it the path wins
-//! at every size that was measured, below it there is one at which it does not.
+//! The line follows from the cells of the plot by the rule of [`crate::compare::crossover`]: it is at the smallest size
+//! from which the path wins at every size measured.
 
 use super::{Chart, Content, Plots, over_sizes, reach};
-use crate::compare::verdict::LAB;
+use crate::compare::metric::Metric;
 use crate::report::listing::Listing;
 use crate::report::metric::RecordMetric;
 use crate::report::plot::lines::Lines;
 use crate::report::set::RecordSet;
+use crate::stats::Judgement;
+use crate::verdict::LAB;
 use copycost::units::{ByteSize, ClientCount};
 
 pub(super) const CHART: Chart = Chart {
@@ -30,12 +32,12 @@ fn content(sets: &[RecordSet]) -> Content {
             let of_set = std::slice::from_ref(*set);
             let Some(lines) = over_sizes(of_set, RecordMetric::SenderDemand, clients) else { continue };
             let title = format!("{footprint}, {}", ClientCount(clients));
-            let found = crossing(set, clients, "sender-demand");
+            let found = crossing(set, clients, Metric::SenderDemand);
             let guide = found.as_ref().map(|found| found.guide(of_set)).unwrap_or_default();
             panels.push(Lines { title: title.clone(), guide, ..lines }.svg());
-            let sender = told(found.as_ref(), "by the sender's CPU time");
-            let sum = told(
-                crossing(set, clients, "demand").as_ref(),
+            let sender = crossing_text(found.as_ref(), "by the sender's CPU time");
+            let sum = crossing_text(
+                crossing(set, clients, Metric::Demand).as_ref(),
                 "by that of sender, receiver, relay and ksoftirqd together",
             );
             caption.push(format!("{title}: {sender}; {sum}."));
@@ -49,7 +51,7 @@ fn content(sets: &[RecordSet]) -> Content {
     )
 }
 
-/// The first path that goes by reference, and the sizes between which it begins to win.
+/// The first path that sends by reference, and the sizes between which it begins to win.
 struct Found {
     path: String,
     against: String,
@@ -57,7 +59,7 @@ struct Found {
     high: Option<usize>,
 }
 
-fn crossing(set: &RecordSet, clients: usize, metric: &str) -> Option<Found> {
+fn crossing(set: &RecordSet, clients: usize, metric: Metric) -> Option<Found> {
     let by_reference = |path: &&str| {
         let mut records =
             set.rows.iter().filter(|row| row.path == **path).filter_map(|row| row.record.as_ref());
@@ -66,22 +68,22 @@ fn crossing(set: &RecordSet, clients: usize, metric: &str) -> Option<Found> {
     let compared = |path: &&str| set.comparisons.iter().any(|comparison| comparison.path == **path);
     let path = set.paths().into_iter().filter(by_reference).find(compared)?.to_owned();
     let of_path = |comparison: &&crate::record::Comparison| {
-        comparison.path == path && comparison.clients == clients && comparison.metric == metric
+        comparison.path == path && comparison.clients == clients && comparison.metric.is(metric)
     };
     let mut cells: Vec<_> = set.comparisons.iter().filter(of_path).collect();
     cells.sort_by_key(|comparison| comparison.size);
     let against = cells.first()?.reference.clone();
-    let wins = cells.iter().rev().take_while(|comparison| comparison.word == "faster").count();
+    let wins = cells.iter().rev().take_while(|comparison| comparison.word.is(Judgement::Faster)).count();
     let (below, above) = cells.split_at(cells.len() - wins);
     let size = |comparison: &&crate::record::Comparison| comparison.size;
     Some(Found { path, against, low: below.last().map(size), high: above.first().map(size) })
 }
 
-/// As [`copycost::send::Copies`] says it.
+/// The text of [`copycost::send::Copies::ByReference`].
 const BY_REFERENCE: &str = "by reference (probed)";
 
 impl Found {
-    /// A line from the bottom to the top of the plot.
+    /// The points of a vertical line from the bottom to the top of the plot.
     fn guide(&self, sets: &[RecordSet]) -> Vec<(f64, f64)> {
         let Some(high) = self.high else { return Vec::new() };
         let values: Vec<f64> = reach(sets, RecordMetric::SenderDemand).collect();
@@ -91,7 +93,7 @@ impl Found {
     }
 }
 
-fn told(found: Option<&Found>, by: &str) -> String {
+fn crossing_text(found: Option<&Found>, by: &str) -> String {
     let Some(Found { path, against, low, high }) = found else {
         return format!("no path that sends by reference was compared {by}");
     };

@@ -1,4 +1,4 @@
-//! What the kernel told the senders: how much of what went by reference was copied after all.
+//! The kernel's completions: how many of the sends by reference were copied after all.
 
 use super::{Chart, Content, Plots, named, of_each_set};
 use crate::record::LedgerRecord;
@@ -11,7 +11,7 @@ use copycost::units::{ByteSize, thousands};
 pub(super) const CHART: Chart =
     Chart { id: "ledger", title: "The kernel's ledger: copied after all", content };
 
-/// More bars than this are not read; the table has the rest.
+/// The most bars in the plot; the table has the rest.
 const MOST_BARS: usize = 24;
 
 fn content(sets: &[RecordSet]) -> Content {
@@ -60,7 +60,7 @@ fn bar(set: &RecordSet, row: &SetRow, ledger: &LedgerRecord) -> Bar {
     let place = place(&row.path);
     let all = ledger.sends.saturating_add(ledger.fallbacks).saturating_add(ledger.plain).max(1) as f64;
     let copied = ledger.copied.min(ledger.completed);
-    // Where the marks prove nothing, nothing is drawn as known.
+    // If the marks prove nothing, no send is drawn as not copied.
     let by_reference = if ledger.doubtful > 0 { 0 } else { ledger.completed - copied };
     let rest = (all - (copied + by_reference) as f64).max(0.0);
     let segment = |value: f64, ink, hatched| BarSegment { value: 100.0 * value / all, ink, hatched };

@@ -1,5 +1,5 @@
-//! The charts of the page, one file each, and the one list of them. A chart is a pure function from sets to plots,
-//! a caption that is computed from the same figures, and a table.
+//! The charts of the page, one file each, and their list. A chart is a pure function from sets to plots, a caption
+//! computed from the same figures, and a table.
 
 mod caches;
 mod comparisons;
@@ -36,60 +36,59 @@ pub static ALL: &[Chart] = &[
     ledger::CHART,
 ];
 
-/// Charts of what only some results hold.
-static BESIDE: &[Chart] = &[explained::CHART, explained::FLAMES, model::CHART];
+/// The charts of explanations and models, which only some results hold.
+static OTHERS: &[Chart] = &[explained::CHART, explained::FLAMES, model::CHART];
 
-/// The charts of a page, each with its content: those of cells where there are any, and of the others those that have
-/// something to say.
+/// The charts of a page with their contents: those of cells if there are any, and the others if they have content.
 pub fn of(sets: &[RecordSet]) -> Vec<(&'static Chart, Content)> {
     let cells = if sets.iter().any(|set| !set.rows.is_empty()) { ALL } else { &[] };
-    let drawn = cells.iter().chain(BESIDE).map(|chart| (chart, (chart.content)(sets)));
+    let drawn = cells.iter().chain(OTHERS).map(|chart| (chart, (chart.content)(sets)));
     drawn.filter(|(_, content)| !matches!(content, Content::Absent)).collect()
 }
 
-/// Every comparison, for other forms.
+/// A table of every comparison, for other formats.
 pub(in crate::report) use comparisons::table as comparison_table;
 
-/// One chart.
+/// A chart: a section of the page.
 #[derive(Debug)]
 pub struct Chart {
-    /// Its anchor in the page.
+    /// The anchor of the section in the page.
     pub id: &'static str,
-    /// Its heading.
+    /// The heading of the section.
     pub title: &'static str,
-    /// What it shows of the sets.
+    /// Computes the content from the sets.
     pub content: fn(&[RecordSet]) -> Content,
 }
 
-/// What a chart has to show.
+/// The content of a chart.
 #[derive(Debug)]
 pub enum Content {
-    /// Nothing of the kind was asked for.
+    /// The results are of another kind; the section is omitted.
     Absent,
-    /// Why there is nothing to plot: a sentence.
+    /// There is nothing to plot. Holds the reason as a sentence.
     Missing(String),
-    /// SVG elements, and what belongs to them.
+    /// There are plots.
     Plots(Plots),
 }
 
 /// Plots with their caption and their table.
 #[derive(Debug, Default)]
 pub struct Plots {
-    /// SVG elements.
+    /// The plots as SVG elements.
     pub panels: Vec<String>,
     /// Sentences computed from the figures.
     pub caption: Vec<String>,
-    /// The same in figures.
+    /// The figures of the plots.
     pub table: Listing,
-    /// Each plot needs the whole width.
+    /// Whether each plot needs the whole width of the page.
     pub wide: bool,
 }
 
-/// More plots than this side by side are not read; the table has the rest.
+/// The most plots of a chart; the table has the rest.
 pub const MOST_PANELS: usize = 12;
 
 impl Plots {
-    /// At most [`MOST_PANELS`], and the sentence that says so.
+    /// Limits the plots to [`MOST_PANELS`], and adds a sentence to the caption if it drops any.
     fn content(mut panels: Vec<String>, mut caption: Vec<String>, table: Listing) -> Content {
         if panels.len() > MOST_PANELS {
             caption
@@ -100,12 +99,12 @@ impl Plots {
     }
 }
 
-/// The name of a path's line: with its set where there are several.
+/// The name of a path's line, with the name of its set if there are several.
 fn named(path: &str, set: &RecordSet) -> String {
     if set.label.is_empty() { path.to_owned() } else { format!("{path} · {}", set.label) }
 }
 
-/// A line for each path of each set: `at` says where a row stands, `None` that it is not of this plot.
+/// A line for each path of each set. `at` gives the x value of a row, or `None` if the row is not in this plot.
 fn series(sets: &[RecordSet], metric: RecordMetric, at: impl Fn(&SetRow) -> Option<f64>) -> Vec<LineSeries> {
     let mut all = Vec::new();
     for (number, set) in sets.iter().enumerate() {
@@ -122,7 +121,7 @@ fn series(sets: &[RecordSet], metric: RecordMetric, at: impl Fn(&SetRow) -> Opti
     all
 }
 
-/// Every value that a plot of the metric must have room for: one axis for all its panels, so that they compare.
+/// All values of a metric with their intervals, for one axis over all panels, so that they can be compared.
 fn reach(sets: &[RecordSet], metric: RecordMetric) -> impl Iterator<Item = f64> + '_ {
     let figures = sets.iter().flat_map(|set| &set.rows).filter_map(move |row| row.figure(metric));
     figures.flat_map(|figure| {
@@ -153,7 +152,7 @@ fn over_clients(sets: &[RecordSet], metric: RecordMetric, size: usize) -> Option
     (!series.is_empty()).then(|| Lines { title: ByteSize(size).to_string(), x, y, series, guide: Vec::new() })
 }
 
-/// What `of` gives for all sets, ascending.
+/// The distinct values of `of` over all sets, ascending.
 fn all_of(sets: &[RecordSet], of: fn(&RecordSet) -> Vec<usize>) -> Vec<usize> {
     let mut values: Vec<_> = sets.iter().flat_map(of).collect();
     values.sort_unstable();
@@ -162,20 +161,20 @@ fn all_of(sets: &[RecordSet], of: fn(&RecordSet) -> Vec<usize>) -> Vec<usize> {
 }
 
 /// `64 KiB, 8 clients`
-fn cell_word(size: usize, clients: usize) -> String {
+fn cell_label(size: usize, clients: usize) -> String {
     format!("{}, {}", ByteSize(size), ClientCount(clients))
 }
 
-/// A sentence of each set, with the set's name where there are several.
+/// A sentence for each set, with the set's name if there are several.
 fn of_each_set(sets: &[RecordSet], sentence: impl Fn(&RecordSet) -> Option<String>) -> Vec<String> {
-    let said = |set: &RecordSet| {
+    let labelled = |set: &RecordSet| {
         let sentence = sentence(set)?;
         Some(if set.label.is_empty() { sentence } else { format!("{}: {sentence}", set.label) })
     };
-    sets.iter().filter_map(said).collect()
+    sets.iter().filter_map(labelled).collect()
 }
 
-/// In how many cells each path is ahead by the metric, and where the widest gap lies.
+/// A sentence with the number of cells in which each path is best by the metric, and the widest gap.
 fn leads(set: &RecordSet, metric: RecordMetric) -> Option<String> {
     let mut ahead: Vec<(&str, usize)> = set.paths().into_iter().map(|path| (path, 0)).collect();
     let (mut cells, mut widest) = (0, (0.0, String::new()));
@@ -202,7 +201,7 @@ fn leads(set: &RecordSet, metric: RecordMetric) -> Option<String> {
         ahead.iter_mut().filter(|path| path.0 == first.0).for_each(|path| path.1 += 1);
         let gap = (first.1 / last.1).max(last.1 / first.1);
         if gap > widest.0 {
-            let cell = cell_word(size, clients);
+            let cell = cell_label(size, clients);
             widest = (gap, format!("{} against {} at {cell}", first.0, last.0));
         }
     }
@@ -224,7 +223,7 @@ fn leads(set: &RecordSet, metric: RecordMetric) -> Option<String> {
     })
 }
 
-/// What is said under every plot of plain figures.
+/// A sentence about the meaning of the bars in plots of plain figures.
 fn spread_note(sets: &[RecordSet], metric: RecordMetric) -> Option<String> {
     let with = sets.iter().flat_map(|set| &set.rows).filter_map(|row| row.figure(metric));
     let with = with.filter(|figure| figure.interval.is_some()).count();

@@ -1,19 +1,19 @@
-//! Cost models: what a KiB, a call and a page cost here, which path is the cheapest over size and footprint, and where
-//! paths cross, with what was measured beside it.
+//! Cost models: the cost of a KiB, a call and a page, the cheapest path by size and footprint, and the curves of paths
+//! with their measured points.
 
 use super::{Chart, Content, Plots};
-use crate::compare::stats::{Estimate, Interval, Pair};
 use crate::model::choice::Choice;
 use crate::model::surface;
 use crate::record::{CostModel, ModelCell, PathModel};
 use crate::report::listing::Listing;
 use crate::report::metric::RecordFigure;
-use crate::report::modelled::{FORMS, coefficient, crossings, miss, notes, sentences, terms, the};
+use crate::report::modelled::{FORMS, coefficient, crossings, miss, notes, sentences, terms};
 use crate::report::plot::axis::Axis;
 use crate::report::plot::grid::{Grid, GridCell};
 use crate::report::plot::lines::{LineSeries, Lines, SeriesForm};
 use crate::report::plot::mark::SeriesStyle;
 use crate::report::set::{RecordSet, place};
+use crate::stats::{Estimate, Interval, Pair};
 use copycost::message::{Fields, Footprint};
 use copycost::units::{ByteSize, significant};
 
@@ -26,10 +26,10 @@ pub(super) const CHART: Chart = Chart {
 /// The columns of the surface and the ticks of the curves, in bytes.
 const SIZES: [usize; 6] = [1024, 4096, 16_384, 65_536, 262_144, 1 << 20];
 
-/// Of more paths than this beside the reference the intervals would hide each other.
+/// The most paths with drawn intervals; those of more paths would hide each other.
 const MOST_BANDS: usize = 3;
 
-/// The probability with which the interval of a measured ratio misses.
+/// The error probability of the interval of a measured ratio.
 const ALPHA: f64 = 0.05;
 
 fn content(sets: &[RecordSet]) -> Content {
@@ -60,14 +60,14 @@ fn content(sets: &[RecordSet]) -> Content {
     Content::Plots(Plots { panels, caption, table, wide: true })
 }
 
-/// The forms and footprints of messages that are shown, with their names: `cold, even`.
+/// The fields and footprints of messages in the plots, with their names: `cold, even`.
 fn kinds(model: &CostModel) -> Vec<(String, Fields, Footprint)> {
     let footprints = model.footprints(model.deciding_end());
     let kind = |footprint: &Footprint| FORMS.map(|form| (format!("{footprint}, {form}"), form, *footprint));
     footprints.iter().flat_map(kind).collect()
 }
 
-/// The cheapest path over size and footprint, by the model.
+/// A map of the cheapest path by size and footprint, according to the model.
 fn surface(model: &CostModel) -> Option<String> {
     let end = model.deciding_end();
     model.usable(end).next()?;
@@ -85,7 +85,7 @@ fn surface(model: &CostModel) -> Option<String> {
     };
     let grid = Grid {
         title: "the cheapest path by the model".to_owned(),
-        x_title: format!("message size; by the CPU time of {}", the(end)),
+        x_title: format!("message size; by the CPU time of {}", end.in_words()),
         columns: SIZES.iter().map(|size| ByteSize(*size).to_string()).collect(),
         rows: kinds.iter().map(|(name, ..)| name.clone()).collect(),
         cells: kinds.iter().map(row).collect(),
@@ -93,7 +93,7 @@ fn surface(model: &CostModel) -> Option<String> {
     Some(grid.svg())
 }
 
-/// A plot for each form and footprint: the ratio of each path to the reference over size.
+/// A plot for each kind of fields and footprint: the cost of each path as a ratio to the reference, against size.
 fn curves(model: &CostModel) -> Vec<String> {
     let end = model.deciding_end();
     let Some(reference) = model.reference(end) else { return Vec::new() };
@@ -131,7 +131,7 @@ fn curves(model: &CostModel) -> Vec<String> {
             let ends = figure.interval.unwrap_or((figure.value, figure.value));
             [ends.0, ends.1]
         });
-        let title = format!("CPU time of {}, times that of {}", the(end), reference.path);
+        let title = format!("CPU time of {}, times that of {}", end.in_words(), reference.path);
         let y = Axis::ratios(&title, values.collect::<Vec<_>>().into_iter());
         let guide = SIZES.map(|size| (size as f64, 1.0)).to_vec();
         Lines { title: format!("{name} fields"), x: Axis::sizes(&SIZES), y, series, guide }.svg()
@@ -146,7 +146,7 @@ fn is_of(cell: &ModelCell, model: &CostModel, fields: Fields, footprint: Footpri
         && message.footprint == footprint.to_string()
 }
 
-/// A cell's ratio to the same cell of the reference, in the set-ups that both had.
+/// The ratio of a cell to the same cell of the reference, paired by set-up.
 fn measured(cell: &ModelCell, reference: &PathModel) -> Option<(f64, RecordFigure)> {
     let other = reference.cells.iter().find(|other| other.message == cell.message)?;
     let pair = |(path, reference): (&f64, &f64)| Pair { path: *path, reference: *reference };
@@ -166,7 +166,7 @@ fn add(table: &mut Listing, model: &CostModel) {
     let header = ["path", "end", "miss, held out"].map(str::to_owned).into_iter();
     table.header = header.chain(terms.iter().map(|term| format!("ns a {term}"))).collect();
     for path in &model.models {
-        let cells = [path.path.clone(), path.end.clone(), miss(path)].into_iter();
+        let cells = [path.path.clone(), path.end.to_string(), miss(path)].into_iter();
         table.rows.push(cells.chain(terms.iter().map(|term| coefficient(path, *term))).collect());
     }
 }

@@ -1,6 +1,6 @@
-//! Speed-up against the number of clients: throughput for each of that with the fewest clients, a plot for each size.
+//! Speed-up against the number of clients: throughput divided by that with the fewest clients, a plot for each size.
 
-use super::{Chart, Content, Plots, all_of, cell_word, of_each_set, series};
+use super::{Chart, Content, Plots, all_of, cell_label, of_each_set, series};
 use crate::report::listing::{Listing, UNKNOWN, cell, cell_header};
 use crate::report::metric::{RecordFigure, RecordMetric};
 use crate::report::plot::axis::Axis;
@@ -26,7 +26,7 @@ fn content(sets: &[RecordSet]) -> Content {
     Plots::content(panels, of_each_set(sets, best), table(sets))
 }
 
-/// Its throughput for each of its path's with the fewest clients.
+/// The throughput of a row divided by that of its path with the fewest clients.
 fn of_row(set: &RecordSet, row: &SetRow) -> Option<f64> {
     let rows = set.rows.iter().filter(|other| (&other.path, other.size) == (&row.path, row.size));
     let base = rows.min_by_key(|row| row.clients)?.figure(RecordMetric::Throughput)?.value;
@@ -42,7 +42,7 @@ fn panel(sets: &[RecordSet], size: usize, clients: &[usize], most: f64) -> Optio
         line.points.iter_mut().for_each(|point| point.1 = RecordFigure::plain(point.1.value / base));
     }
     let (fewest, last) = (*clients.first()? as f64, *clients.last()? as f64);
-    // Beyond the CPUs there is nothing to scale to.
+    // The ideal line ends at the number of CPUs.
     let cpus =
         sets.iter().filter_map(|set| set.conditions.as_ref()).map(|c| c.cpus).max().filter(|cpus| *cpus > 0);
     let ideal = (cpus.map_or(last, |cpus| last.min(cpus as f64)) / fewest).max(1.0);
@@ -57,8 +57,8 @@ fn best(set: &RecordSet) -> Option<String> {
     let all: Vec<_> = set.rows.iter().filter_map(of).filter(|row| row.3 != 1.0).collect();
     let by =
         |one: &&(String, usize, usize, f64), other: &&(String, usize, usize, f64)| one.3.total_cmp(&other.3);
-    let say = |row: &(String, usize, usize, f64)| {
-        format!("{} times, {} at {}", significant(row.3), row.0, cell_word(row.1, row.2))
+    let text = |row: &(String, usize, usize, f64)| {
+        format!("{} times, {} at {}", significant(row.3), row.0, cell_label(row.1, row.2))
     };
     let (most, least) = (all.iter().max_by(by)?, all.iter().min_by(by)?);
     let cpus = set.conditions.as_ref().map(|conditions| conditions.cpus).filter(|cpus| *cpus > 0);
@@ -66,7 +66,7 @@ fn best(set: &RecordSet) -> Option<String> {
         || " Dashed: proportional to the number of clients.".to_owned(),
         |cpus| format!(" Dashed: proportional to the number of clients, up to the machine's {cpus} CPUs."),
     );
-    Some(format!("Highest: {}; lowest: {}.{ideal}", say(most), say(least)))
+    Some(format!("Highest: {}; lowest: {}.{ideal}", text(most), text(least)))
 }
 
 fn table(sets: &[RecordSet]) -> Listing {

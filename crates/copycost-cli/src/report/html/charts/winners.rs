@@ -1,4 +1,4 @@
-//! A map of sizes and clients: which path is ahead, and where that is not shown.
+//! A map of the best path by size and clients, with undecided cells marked.
 
 use super::{Chart, Content, Plots, of_each_set};
 use crate::compare::metric::Metric;
