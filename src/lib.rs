@@ -119,6 +119,22 @@ cfg_if::cfg_if! {
             }
 
             open!(cgroup, clients, connection, placement, pool, protocol, server, sys, unsupported);
+
+            pub mod cost {
+                macro_rules! open {
+                    ($($module:ident),*) => {$(
+                        pub mod $module {
+                            pub use crate::cost::$module::*;
+                        }
+                    )*};
+                }
+
+                open!(counters, counts, cpu, limiter, meter, opener, pollution, relayed, softirq, system, wire);
+            }
+
+            pub mod rig {
+                pub use crate::rig::{barrier::*, cluster::*, memory::*, site::*};
+            }
         }
     } else {
         compile_error!("copycost measures Linux system calls and builds on 64-bit Linux only");

@@ -147,7 +147,7 @@ pub struct CpuUsage {
     /// The CPUs of the senders.
     pub sender_cpus: usize,
     /// Whether no CPU is used by both ends.
-    pub apart: bool,
+    pub separate_cpus: bool,
 }
 
 impl PlacementPlan {
@@ -160,12 +160,12 @@ impl PlacementPlan {
             (Some(servers), Some(clients)) => CpuUsage {
                 cpus: servers.union(&clients).count(),
                 sender_cpus: servers.len(),
-                apart: servers.is_disjoint(&clients),
+                separate_cpus: servers.is_disjoint(&clients),
             },
             _ => CpuUsage {
                 cpus: allowed.min(self.servers.len() + self.clients.len()),
                 sender_cpus: allowed.min(self.servers.len()),
-                apart: false,
+                separate_cpus: false,
             },
         }
     }
@@ -241,7 +241,7 @@ mod tests {
     fn each_cpu_of_a_plan_counts_once() {
         let placed =
             |placement, clients, cpus: &[usize]| PlacementPlan::plan(placement, clients, cpus).cpu_usage(4);
-        let of = |cpus, sender_cpus, apart| CpuUsage { cpus, sender_cpus, apart };
+        let of = |cpus, sender_cpus, apart| CpuUsage { cpus, sender_cpus, separate_cpus: apart };
         assert_eq!(placed(Placement::Paired, 3, &[0, 1]), of(2, 2, false));
         assert_eq!(placed(Placement::Paired, 1, &[0, 1]), of(1, 1, false));
         assert_eq!(placed(Placement::Split, 3, &[0, 1]), of(2, 1, true));

@@ -96,7 +96,7 @@ impl Scenario {
 
     /// The message with its offset decided.
     pub fn placed_spec(&self) -> Spec {
-        self.spec.beginning(self.offsets.send, self.offsets.seed)
+        self.spec.with_offset(self.offsets.send, self.offsets.seed)
     }
 
     /// The longest time to make the messages. The messages of a cold cell cover gigabytes if the last-level

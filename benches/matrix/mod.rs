@@ -90,7 +90,7 @@ fn tell_copies(ledger: &Ledger) {
 /// A receiver that maps nothing is one that copies with more calls, and must say so.
 fn tell_mapped(mapped: &Mapped) {
     if let Some(share) = mapped.share() {
-        let why = mapped.why_not_all().map_or_else(String::new, |why| format!(": {why}"));
+        let why = mapped.copy_reason().map_or_else(String::new, |why| format!(": {why}"));
         println!("{:.0} % of the bytes were mapped{why}\n", 100.0 * share);
     }
 }

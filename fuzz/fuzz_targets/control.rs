@@ -5,8 +5,8 @@ use copycost::internals::server::{SenderReport, WorkerEvent, WorkerUpdate};
 use copycost::rig::Sample;
 use copycost_cli::json::disarmed;
 use copycost_cli::remote::frame::{self, MOST_FROM_GUEST, MOST_FROM_HOST};
-use copycost_cli::remote::news;
 use copycost_cli::remote::order::{ServerReply, ServiceOrder, sentence};
+use copycost_cli::remote::parse_update;
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|data: &[u8]| {
@@ -19,7 +19,7 @@ fuzz_target!(|data: &[u8]| {
     if let Ok(order) = frame::decode::<ServiceOrder>(json) {
         let frame = frame::encode(&order).expect("what was read can be written");
         assert_eq!(frame::decode::<ServiceOrder>(&frame[4..]).as_ref(), Ok(&order));
-        match order.understand(64) {
+        match order.parse(64) {
             Ok(understood) => assert!(understood.memory / order.clients <= 2 << 30),
             Err(reason) => assert!(!reason.is_empty()),
         }
@@ -31,7 +31,7 @@ fuzz_target!(|data: &[u8]| {
     }
     let shown = disarmed(&String::from_utf8_lossy(json)).into_owned();
     if let Ok(Ok(WorkerUpdate { event: WorkerEvent::Report(report), .. })) =
-        frame::decode(shown.as_bytes()).map(news)
+        frame::decode(shown.as_bytes()).map(parse_update)
     {
         add_up(&report);
     }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 use std::time::Duration;
 
-use copycost::cost::system::SystemCpu;
+use copycost::internals::cost::system::SystemCpu;
 use copycost_cli::doctor::{Facts, Machine, PlannedRun, examine, exit_code, print};
 use libfuzzer_sys::fuzz_target;
 

@@ -7,11 +7,11 @@ mod edits;
 
 use std::sync::LazyLock;
 
-use copycost_cli::verdict::{self, baseline};
 use copycost_cli::record::Results;
 use copycost_cli::report::screen::Screen;
 use copycost_cli::report::set::{of_results, side_by_side};
 use copycost_cli::report::{self, Format};
+use copycost_cli::verdict::{self, baseline};
 use libfuzzer_sys::fuzz_target;
 use serde_json::Value;
 

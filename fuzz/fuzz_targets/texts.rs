@@ -3,9 +3,9 @@
 
 use std::time::Duration;
 
-use copycost::cost::opener::last_level;
-use copycost::cost::softirq::configured;
-use copycost::cost::system::{parse_schedstat, parse_stat};
+use copycost::internals::cost::opener::last_level;
+use copycost::internals::cost::softirq::configured;
+use copycost::internals::cost::system::{parse_schedstat, parse_stat};
 use copycost_cli::json::{disarmed, within};
 use copycost_cli::profile::symbols::Symbols;
 use copycost_cli::remote::Token;
@@ -17,11 +17,8 @@ fuzz_target!(|data: &[u8]| {
     let _ = (configured(text), last_level(text));
     let symbols = Symbols::parse(text);
     let _ = (symbols.name(0), symbols.name(u64::MAX));
-    if let Some(token) = Token::from_words(text) {
-        assert_eq!(
-            Token::from_words(&token.in_words()).map(|token| token.in_words()),
-            Some(token.in_words())
-        );
+    if let Some(token) = Token::from_hex(text) {
+        assert_eq!(Token::from_hex(&token.to_hex()).map(|token| token.to_hex()), Some(token.to_hex()));
     }
     let (plain, _) = (disarmed(text), within(text, 7));
     assert_eq!(disarmed(&plain), plain, "once is enough");

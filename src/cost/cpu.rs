@@ -51,7 +51,7 @@ impl CpuScope {
     }
 
     /// Whether it covers the whole cost of a sender: only if softirq is included.
-    pub fn judges_senders(self) -> bool {
+    pub fn covers_senders(self) -> bool {
         self <= CpuScope::ThreadClock
     }
 }
@@ -79,7 +79,7 @@ pub struct CpuSpent {
 impl CpuSpent {
     /// The sum of both.
     #[must_use]
-    pub fn and(self, other: CpuSpent) -> CpuSpent {
+    pub fn merge_parallel(self, other: CpuSpent) -> CpuSpent {
         CpuSpent { time: self.time + other.time, scope: self.scope.max(other.scope) }
     }
 
@@ -210,10 +210,10 @@ mod tests {
     fn a_sum_keeps_the_worst_scope() {
         let whole = CpuSpent { time: Duration::from_millis(3), scope: CpuScope::TaskClock };
         let less = CpuSpent { time: Duration::from_millis(4), scope: CpuScope::SoftirqExcluded };
-        let sum = whole.and(less);
-        assert_eq!(sum, less.and(whole));
+        let sum = whole.merge_parallel(less);
+        assert_eq!(sum, less.merge_parallel(whole));
         assert_eq!(sum.time, Duration::from_millis(7));
         assert_eq!(sum.scope.to_string(), "softirq excluded (IRQ_TIME_ACCOUNTING)");
-        assert!(!sum.scope.judges_senders() && whole.scope.judges_senders());
+        assert!(!sum.scope.covers_senders() && whole.scope.covers_senders());
     }
 }

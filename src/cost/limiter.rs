@@ -34,7 +34,7 @@ pub struct Evidence {
     pub elapsed: Duration,
     /// Whether sender and receiver use different CPUs (`split`, lab, two hosts). If they share one, a wait in
     /// TCP is a wait for the CPU, and its times mean nothing.
-    pub apart: bool,
+    pub separate_cpus: bool,
     /// Busy share of the CPUs of the run, 0 to 1.
     pub cpus_busy: Measured<f64>,
     /// Busy share of the CPUs of the sender threads, 0 to 1. If there are fewer threads than CPUs, it is the
@@ -68,7 +68,7 @@ impl Limiter {
         if matches!(evidence.cpus_busy, Ok(busy) if busy > CPU_FULL) {
             return Limiter::Cpu;
         }
-        if !evidence.apart {
+        if !evidence.separate_cpus {
             return Limiter::Unknown(Missing::SharedCpus);
         }
         if evidence.elapsed < MIN_RUN {
@@ -101,7 +101,7 @@ impl Limiter {
     }
 
     /// Whether the run can distinguish send paths: only if the sender's work was the limit.
-    pub fn tells_paths_apart(&self) -> bool {
+    pub fn distinguishes_paths(&self) -> bool {
         matches!(self, Limiter::Cpu | Limiter::Sender)
     }
 }
@@ -128,7 +128,7 @@ mod tests {
     fn run(idle: f64, window: f64, buffer: f64, sender_busy: f64) -> Evidence {
         Evidence {
             elapsed: Duration::from_secs(2),
-            apart: true,
+            separate_cpus: true,
             cpus_busy: Ok(0.7),
             sender_busy: Ok(sender_busy),
             tcp: Ok(TcpShares {
@@ -160,13 +160,13 @@ mod tests {
     fn full_cpus_come_first() {
         let full = Evidence {
             cpus_busy: Ok(0.96),
-            apart: false,
+            separate_cpus: false,
             elapsed: Duration::from_millis(10),
             ..run(0.0, 1.0, 0.0, 0.5)
         };
         assert_eq!(Limiter::of(&full), Limiter::Cpu);
-        assert!(Limiter::Cpu.tells_paths_apart() && Limiter::Sender.tells_paths_apart());
-        assert!(!Limiter::Network.tells_paths_apart() && !Limiter::Mixed.tells_paths_apart());
+        assert!(Limiter::Cpu.distinguishes_paths() && Limiter::Sender.distinguishes_paths());
+        assert!(!Limiter::Network.distinguishes_paths() && !Limiter::Mixed.distinguishes_paths());
     }
 
     #[test]
@@ -174,7 +174,7 @@ mod tests {
         let name = |evidence: Evidence| Limiter::of(&evidence).to_string();
         let short = Evidence { elapsed: Duration::from_millis(300), ..run(0.0, 0.9, 0.0, 0.5) };
         assert!(name(short).starts_with("unknown: the limiter needs at least 1 s"));
-        let shared = Evidence { apart: false, ..run(0.0, 0.9, 0.0, 0.5) };
+        let shared = Evidence { separate_cpus: false, ..run(0.0, 0.9, 0.0, 0.5) };
         assert!(name(shared).contains("share"));
         let blind = Evidence {
             tcp: Err(Missing::OldKernel { field: "busy_time", since: "4.10" }),

@@ -86,7 +86,7 @@ impl Spent {
 
     fn join(&mut self, other: &Self) {
         self.cpu = match (self.cpu, other.cpu) {
-            (Some(a), Some(b)) => Some(a.and(b)),
+            (Some(a), Some(b)) => Some(a.merge_parallel(b)),
             (a, b) => a.or(b),
         };
         self.usage.add(&other.usage);

@@ -108,7 +108,7 @@ pub enum Missing {
     NothingMoved,
     /// The reason that the other host of a measurement gave.
     #[error("{0}")]
-    Told(String),
+    Remote(String),
     /// The measurement was not requested, or this thread is not in the sample that is counted.
     #[error("not measured")]
     NotMeasured,
@@ -123,7 +123,7 @@ impl serde::Serialize for Missing {
 
 impl<'de> serde::Deserialize<'de> for Missing {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer).map(Missing::Told)
+        String::deserialize(deserializer).map(Missing::Remote)
     }
 }
 

@@ -5,31 +5,37 @@
 //!
 //! | file | what it measures |
 //! |---|---|
-//! | [`cpu`] | CPU time of a thread and of the process, and what it covers |
-//! | [`softirq`] | whether this kernel's thread clock includes softirq time |
-//! | [`system`] | CPU time of the whole machine above its idle baseline, steal, ksoftirqd |
-//! | [`opener`] | perf events behind a trait, so that tests can simulate other machines |
-//! | [`counters`], [`counts`] | hardware and software counters of a thread; their values and sums |
-//! | [`wire`], [`limiter`] | segments, retransmits and times from TCP_INFO; what limited the cell |
-//! | [`meter`] | what a thread measures about itself, from the first request of a run to the end of the drain |
-//! | [`relayed`] | the CPU time and the frame losses of the lab's relay |
-//! | [`pollution`] | a pointer chase that shows evicted cache lines without a PMU |
+//! | `cpu` | CPU time of a thread and of the process, and what it covers |
+//! | `softirq` | whether this kernel's thread clock includes softirq time |
+//! | `system` | CPU time of the whole machine above its idle baseline, steal, ksoftirqd |
+//! | `opener` | perf events behind a trait, so that tests can simulate other machines |
+//! | `counters`, `counts` | hardware and software counters of a thread; their values and sums |
+//! | `wire`, `limiter` | segments, retransmits and times from TCP_INFO; what limited the cell |
+//! | `meter` | what a thread measures about itself, from the first request of a run to the end of the drain |
+//! | `relayed` | the CPU time and the frame losses of the lab's relay |
+//! | `pollution` | a pointer chase that shows evicted cache lines without a PMU |
 
-pub mod counters;
-pub mod counts;
-pub mod cpu;
-pub mod limiter;
-pub mod meter;
+pub(crate) mod counters;
+pub(crate) mod counts;
+pub(crate) mod cpu;
+pub(crate) mod limiter;
+pub(crate) mod meter;
 mod missing;
-pub mod opener;
-pub mod pollution;
-pub mod relayed;
+pub(crate) mod opener;
+pub(crate) mod pollution;
+pub(crate) mod relayed;
 mod slot;
-pub mod softirq;
-pub mod system;
-pub mod wire;
+pub(crate) mod softirq;
+pub(crate) mod system;
+pub(crate) mod wire;
 
+pub use counts::{Count, CounterScope, Counts};
+pub use cpu::{CpuScope, CpuSpent};
+pub use meter::Spent;
 pub use missing::{Measured, Missing};
+pub use pollution::Walk;
+pub use relayed::RelayCost;
+pub use wire::{TcpShares, Wire};
 
 use std::time::Duration;
 

@@ -23,7 +23,7 @@ pub struct RelayCost {
 impl RelayCost {
     /// Adds another run.
     pub fn add(&mut self, other: &Self) {
-        self.cpu = self.cpu.zip(other.cpu).map(|(a, b)| a.and(b));
+        self.cpu = self.cpu.zip(other.cpu).map(|(a, b)| a.merge_parallel(b));
         let ksoftirqd = std::mem::replace(&mut self.ksoftirqd, Err(Missing::NotMeasured));
         self.ksoftirqd = ksoftirqd.and_then(|time| Ok(time + other.ksoftirqd.clone()?));
         self.frames += other.frames;

@@ -68,7 +68,7 @@ impl Wire {
 
     /// The sum of both connections. Counts, times and rates add up.
     #[must_use]
-    pub fn and(self, other: Wire) -> Wire {
+    pub fn merge_parallel(self, other: Wire) -> Wire {
         let add = u64::saturating_add;
         Wire {
             connections: self.connections.saturating_add(other.connections),
@@ -88,10 +88,10 @@ impl Wire {
     /// Adds a later run of the same connections: counts and times add up, and the rates and round-trip times
     /// are those of the later run.
     #[must_use]
-    pub fn then(self, later: Wire) -> Wire {
+    pub fn merge_sequential(self, later: Wire) -> Wire {
         let state = (later.delivery_rate.clone(), later.rtt_us.clone());
         let connections = self.connections;
-        let mut sum = self.and(later);
+        let mut sum = self.merge_parallel(later);
         (sum.delivery_rate, sum.rtt_us) = state;
         sum.connections = connections;
         sum

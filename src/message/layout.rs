@@ -13,7 +13,7 @@ use crate::units::ByteSize;
 #[non_exhaustive]
 pub enum Layout {
     /// One allocation for each field, as strings lie on a fresh heap: one after the other, with the
-    /// allocator's header between them. With [`BufferStart::Malloc`] the memory comes from the allocator
+    /// allocator's header between them. With [`BufferStart::Malloc`](crate::offset::BufferStart::Malloc) the memory comes from the allocator
     /// itself.
     #[default]
     Heap,

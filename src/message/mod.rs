@@ -41,11 +41,11 @@ impl Message {
     /// This many messages, with the memory layout of messages that are sent one after the other.
     pub fn several(spec: &Spec, count: usize) -> io::Result<Vec<Self>> {
         let (lengths, first) = (spec.lengths(), spec.first());
-        let adjacent = |block| Self::neighbours(block, first, &lengths);
+        let adjacent = |block| Self::adjacent_fields(block, first, &lengths);
         let allocated = || Self::allocated(lengths.iter().map(|n| vec![0; *n].into_boxed_slice()));
         let pages = || lengths.iter().map(|n| Block::pages(first + *n)).collect::<io::Result<_>>();
         let memory: Box<dyn Iterator<Item = io::Result<Self>>> = match spec.layout {
-            Layout::Heap if spec.begin == BufferStart::Malloc => {
+            Layout::Heap if spec.start == BufferStart::Malloc => {
                 Box::new((0..count).map(|_| Ok(allocated())))
             }
             Layout::Heap => {

@@ -24,7 +24,7 @@ pub struct Spec {
     /// How much memory the messages cover.
     pub footprint: Footprint,
     /// The offset in a page at which each message starts; with [`Layout::Page`], each field.
-    pub begin: BufferStart,
+    pub start: BufferStart,
 }
 
 /// No message can have this size.
@@ -56,7 +56,7 @@ impl Spec {
     /// The same message with these fields.
     ///
     /// [`BadDivision`] if exact fields have another sum.
-    pub fn divided(self, fields: Fields) -> Result<Self, BadDivision> {
+    pub fn with_fields(self, fields: Fields) -> Result<Self, BadDivision> {
         match fields.size() {
             Some(sum) if sum != self.size => Err(BadDivision { fields, sum, size: self.size }),
             _ => Ok(Self { fields, ..self }),
@@ -75,7 +75,7 @@ impl Spec {
             layout: Layout::default(),
             buffers: Buffers::default(),
             footprint: Footprint::default(),
-            begin: BufferStart::default(),
+            start: BufferStart::default(),
         })
     }
 
@@ -97,7 +97,7 @@ impl Spec {
 
     /// The same message at this offset. `seed` decides a drawn offset.
     #[must_use]
-    pub fn beginning(self, offset: Offset, seed: u64) -> Self {
+    pub fn with_offset(self, offset: Offset, seed: u64) -> Self {
         let drawn = || match self.layout {
             // The kernel copies fields and messages one after the other, from the start of a page on.
             Layout::Heap => draw(seed, |first| {
@@ -116,12 +116,12 @@ impl Spec {
             // Page-aligned by definition.
             Layout::Page | Layout::Arena | Layout::Huge | Layout::Memfd => 0,
         };
-        Self { begin: offset.decide(drawn), ..self }
+        Self { start: offset.decide(drawn), ..self }
     }
 
     /// The offset in a page at which it starts.
     pub(super) fn first(&self) -> usize {
-        match self.begin {
+        match self.start {
             BufferStart::At(offset) => offset.into(),
             BufferStart::Malloc => 0,
         }
@@ -178,7 +178,7 @@ impl Spec {
         let lengths = self.lengths();
         let first = self.first();
         let fields = match self.layout {
-            Layout::Heap if self.begin == BufferStart::Malloc => self.size + lengths.len() * AROUND_FIELD,
+            Layout::Heap if self.start == BufferStart::Malloc => self.size + lengths.len() * AROUND_FIELD,
             Layout::Heap => self.heap_stride(),
             Layout::Page => lengths
                 .iter()

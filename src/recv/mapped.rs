@@ -27,7 +27,7 @@ use crate::unsupported::Unsupported;
 
 pub(super) const PATH: ReceivePath = ReceivePath {
     name: "mapped",
-    about: "TCP_ZEROCOPY_RECEIVE: the kernel maps whole pages without a copy and copies the rest",
+    description: "TCP_ZEROCOPY_RECEIVE: the kernel maps whole pages without a copy and copies the rest",
     probe: |_| probe(),
     open: |socket, begin| Ok(Box::new(MappedReceiver::new(socket, begin)?)),
 };

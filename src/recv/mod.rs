@@ -39,7 +39,7 @@ pub struct ReceivePath {
     /// The name in flags and records.
     pub name: &'static str,
     /// One line: the copies and who makes them.
-    pub about: &'static str,
+    pub description: &'static str,
     /// Checks whether this kernel supports it and, with `verify`, whether every byte can be checked.
     pub probe: fn(verify: bool) -> Result<(), Unsupported>,
     /// Opens a receiver on a connection, with its buffer at this offset.
@@ -107,7 +107,7 @@ impl Mapped {
     }
 
     /// If more than a twentieth was copied: the likely reason why the kernel cannot map it.
-    pub fn why_not_all(&self) -> Option<String> {
+    pub fn copy_reason(&self) -> Option<String> {
         const ENOUGH: f64 = 0.95;
         let page = page_size();
         self.share().filter(|share| *share < ENOUGH)?;
@@ -138,13 +138,13 @@ mod tests {
         for path in ALL {
             assert_eq!(ALL.iter().filter(|other| other.name == path.name).count(), 1, "{}", path.name);
             assert!(path.name.chars().all(|c| c.is_ascii_lowercase() || c == '-'), "{}", path.name);
-            assert!(path.about.len() <= 120 && !path.about.is_empty(), "{}", path.name);
+            assert!(path.description.len() <= 120 && !path.description.is_empty(), "{}", path.name);
         }
     }
 
     #[test]
     fn a_low_share_has_its_reason() {
-        let why = |mapped, copied, segment| Mapped { mapped, copied, segment: Some(segment) }.why_not_all();
+        let why = |mapped, copied, segment| Mapped { mapped, copied, segment: Some(segment) }.copy_reason();
         assert_eq!(why(0, 0, 1448), None);
         assert_eq!(why(96, 4, 65_483), None);
         assert!(why(0, 100, 1448).unwrap().contains("1448 bytes (MSS)"));

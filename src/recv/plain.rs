@@ -11,7 +11,7 @@ use crate::sys::socket::Socket;
 
 pub(super) const PATH: ReceivePath = ReceivePath {
     name: "recv",
-    about: "recv() into one reused buffer: the kernel copies once",
+    description: "recv() into one reused buffer: the kernel copies once",
     probe: |_| Ok(()),
     open: |socket, begin| Ok(Box::new(PlainReceiver::new(socket, begin)?)),
 };

@@ -12,7 +12,7 @@ use crate::unsupported::Unsupported;
 
 pub(super) const PATH: ReceivePath = ReceivePath {
     name: "trunc",
-    about: "recv(MSG_TRUNC): the kernel drops the bytes; isolates the sender, and cannot be combined with \
+    description: "recv(MSG_TRUNC): the kernel drops the bytes; isolates the sender, and cannot be combined with \
         --verify",
     probe: |verify| {
         if verify {

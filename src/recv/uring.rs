@@ -16,7 +16,7 @@ use crate::unsupported::Unsupported;
 
 pub(super) const PATH: ReceivePath = ReceivePath {
     name: "uring",
-    about: "io_uring multishot receive into provided buffers: the kernel copies once",
+    description: "io_uring multishot receive into provided buffers: the kernel copies once",
     probe: |_| probe(),
     open: |socket, begin| Ok(Box::new(UringReceiver::new(socket, begin)?)),
 };

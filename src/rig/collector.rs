@@ -75,7 +75,7 @@ impl RunCollector {
             WorkerEvent::Failed(failure) => {
                 let mut ledger = Box::new(self.sample().ledger);
                 ledger.add(&failure.ledger);
-                return Err(RigError::End {
+                return Err(RigError::EndFailed {
                     side: Side::Server,
                     client: update.client,
                     error: failure.error,
@@ -94,7 +94,7 @@ impl RunCollector {
             sample.sender.merge_parallel(&report.spent);
             sample.walk += report.walk;
             sample.wire = match (sample.wire.take(), report.wire.clone()) {
-                (Some(a), Some(b)) => Some(a.and(b)),
+                (Some(a), Some(b)) => Some(a.merge_parallel(b)),
                 (a, b) => a.or(b),
             };
             sample.ledger.add(&report.ledger);

@@ -116,7 +116,7 @@ pub enum RigError {
     Lost(String),
     /// Another host failed, so this host's part is discarded.
     #[error("it was cancelled because another host failed")]
-    CalledOff,
+    Cancelled,
     /// Something could not be set up.
     #[error("{what}: {source}")]
     Setup {
@@ -127,7 +127,7 @@ pub enum RigError {
     },
     /// An end failed in a run.
     #[error("{side} {client} failed: {error}")]
-    End {
+    EndFailed {
         /// The end that failed.
         side: Side,
         /// The client's number.
@@ -139,7 +139,7 @@ pub enum RigError {
     },
     /// No data arrived any more.
     #[error("no data arrived for {} seconds, and neither end reported an error: {silent}", .patience.as_secs())]
-    Hung {
+    Stalled {
         /// How long nothing arrived.
         patience: Duration,
         /// The ends that had not reported or not received anything.

@@ -166,7 +166,7 @@ impl LocalRig {
                     collector.take_update(update)?;
                 }
                 let ledger = Box::new(collector.sample().ledger);
-                return Err(RigError::End { side: Side::Client, client, error, ledger });
+                return Err(RigError::EndFailed { side: Side::Client, client, error, ledger });
             }
         }
         Ok(())
@@ -184,18 +184,23 @@ impl LocalRig {
             // A server that could not start a thread for a connection can only close it.
             if let Some(client) = self.clients.ended() {
                 let error = io::Error::new(io::ErrorKind::UnexpectedEof, "the server ended the connection");
-                return Err(RigError::End { side: Side::Client, client, error, ledger: Box::default() });
+                return Err(RigError::EndFailed {
+                    side: Side::Client,
+                    client,
+                    error,
+                    ledger: Box::default(),
+                });
             }
             if Instant::now() > until {
                 let silent = format!("not ready: {}", collector.silent());
-                return Err(RigError::Hung { patience, silent });
+                return Err(RigError::Stalled { patience, silent });
             }
         }
         Ok(collector)
     }
 
     fn hung(&self, silent: String) -> RigError {
-        RigError::Hung { patience: self.patience(), silent }
+        RigError::Stalled { patience: self.patience(), silent }
     }
 }
 
@@ -235,14 +240,14 @@ mod tests {
     fn a_connection_closed_before_the_first_run_is_reported_at_once() {
         let scenario = Scenario::new(&send::ALL[0], Spec::new(64).unwrap(), 2);
         let (update_sender, updates) = unbounded();
-        let reached = Loopback.reach(&scenario, &placement::cpus().unwrap(), update_sender).unwrap();
+        let reached = Loopback.start_server(&scenario, &placement::cpus().unwrap(), update_sender).unwrap();
         // The ticket is not the service's, so the server closes the connections without a message.
         let (placements, ticket) = (vec![ThreadPlacement::default(); 2], Ticket::new().unwrap());
         let configs = client_configs(&scenario, placements, reached.address, ticket).unwrap();
         let (outcomes_to, outcomes) = unbounded();
         let rig = LocalRig {
             clients: Clients::start(configs, &outcomes_to).unwrap(),
-            _server: reached.end,
+            _server: reached.guard,
             updates,
             outcomes,
             client_count: 2,
@@ -253,7 +258,7 @@ mod tests {
         };
         let began = Instant::now();
         let error = rig.await_ready().map(drop).unwrap_err();
-        assert!(matches!(error, RigError::End { side: Side::Client, client: 0, .. }), "{error}");
+        assert!(matches!(error, RigError::EndFailed { side: Side::Client, client: 0, .. }), "{error}");
         assert!(error.to_string().contains("the server ended the connection"), "{error}");
         assert!(began.elapsed() < rig.patience());
     }

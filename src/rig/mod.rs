@@ -1,15 +1,15 @@
 //! A warm scenario: server, clients and connections, ready to run. Every measurement in this crate is a call
 //! of [`Rig::run`].
 
-mod barrier;
-mod cluster;
+pub(crate) mod barrier;
+pub(crate) mod cluster;
 mod collector;
 mod error;
 mod local;
-mod memory;
+pub(crate) mod memory;
 mod open_files;
 mod sample;
-mod site;
+pub(crate) mod site;
 
 use std::any::Any;
 use std::io;
@@ -34,15 +34,14 @@ use error::setup;
 use local::LocalRig;
 
 pub use crate::clients::Work;
-pub use barrier::WindowBarrier;
-pub use cluster::{BufferOffsets, ClientCluster, RigInfo};
+use barrier::WindowBarrier;
+pub use cluster::BufferOffsets;
+use cluster::{ClientCluster, RigInfo};
 pub use error::{MemoryDemand, RigError, Side, SiteError};
-pub use memory::check_memory;
+use memory::check_memory;
 pub use sample::{HostShare, Sample};
-pub use site::{
-    DRAIN_TIMEOUT, Loopback, RelayMeter, ServerGuard, ServerHandle, ServerSite, Site, SiteReport, available,
-    serve,
-};
+use site::ServerSite;
+pub use site::{Loopback, Site};
 
 /// How long a new rig runs before its first measurement, to fault in buffers and open congestion windows.
 const WARM_UP: Duration = Duration::from_millis(20);
@@ -70,12 +69,14 @@ impl Rig {
     }
 
     /// A rig whose clients are on other hosts, which have set it up.
-    pub fn of_crew(scenario: &Scenario, cluster: Box<dyn ClientCluster>, about: RigInfo) -> Self {
+    #[doc(hidden)]
+    pub fn of_cluster(scenario: &Scenario, cluster: Box<dyn ClientCluster>, about: RigInfo) -> Self {
         Self { ends: Ends::Hosts(cluster), scenario: scenario.clone(), about, broken: false }
     }
 
     /// Sets up a rig with the server at `site` and the clients in this process, and warms it up.
-    pub fn with_clients_here(site: &impl ServerSite, scenario: &Scenario) -> Result<Self, RigError> {
+    #[doc(hidden)]
+    pub fn with_local_clients(site: &impl ServerSite, scenario: &Scenario) -> Result<Self, RigError> {
         (scenario.receive.probe)(scenario.verify)
             .map_err(|reason| RigError::Unsupported { path: scenario.receive.name, reason })?;
         open_files::allow(scenario)?;
@@ -84,12 +85,12 @@ impl Rig {
         }
         let cpus = placement::cpus().map_err(setup("the process's CPUs could not be read"))?;
         let (update_sender, updates) = unbounded();
-        let reached = site.reach(scenario, &cpus, update_sender)?;
+        let reached = site.start_server(scenario, &cpus, update_sender)?;
         let cpus = reached.shared_cpus.clone().unwrap_or(cpus);
-        let plan = site.client_seats(scenario, reached.one_host, &cpus);
+        let plan = site.client_plan(scenario, reached.one_host, &cpus);
         let mut placed = plan.cpu_usage(cpus.len());
         if let (false, Some(sender_cpus)) = (reached.one_host, reached.sender_cpus) {
-            placed = CpuUsage { cpus: placed.cpus + sender_cpus, sender_cpus, apart: true };
+            placed = CpuUsage { cpus: placed.cpus + sender_cpus, sender_cpus, separate_cpus: true };
         }
         let configs = client_configs(scenario, plan.clients, reached.address, reached.ticket)
             .map_err(setup("a client could not connect"))?;
@@ -101,7 +102,7 @@ impl Rig {
             Clients::start(configs, &outcomes_to).map_err(setup("a client's thread could not start"))?;
         let local = LocalRig {
             clients,
-            _server: reached.end,
+            _server: reached.guard,
             updates,
             outcomes,
             client_count: scenario.clients,
@@ -172,18 +173,24 @@ impl Rig {
     }
 
     /// What its site found out during the set-up; `None` if it has nothing of this type.
+    #[doc(hidden)]
     pub fn site_report<T: Any>(&self) -> Option<&T> {
         self.about.report.as_deref()?.downcast_ref()
     }
 
     /// Does `work` on all clients. After an error the rig cannot be used again.
     pub fn run(&mut self, work: Work) -> Result<Sample, RigError> {
-        self.run_in_step(work, &mut NoBarrier)
+        self.run_with_barrier(work, &mut NoBarrier)
     }
 
     /// As [`Rig::run`], with a barrier for the window. A cluster of hosts synchronises its windows itself and
     /// ignores it.
-    pub fn run_in_step(&mut self, work: Work, barrier: &mut dyn WindowBarrier) -> Result<Sample, RigError> {
+    #[doc(hidden)]
+    pub fn run_with_barrier(
+        &mut self,
+        work: Work,
+        barrier: &mut dyn WindowBarrier,
+    ) -> Result<Sample, RigError> {
         if self.broken {
             return Err(RigError::Broken);
         }
@@ -201,7 +208,8 @@ impl Rig {
     }
 
     /// Facts about the rig.
-    pub fn about(&self) -> &RigInfo {
+    #[doc(hidden)]
+    pub fn info(&self) -> &RigInfo {
         &self.about
     }
 }

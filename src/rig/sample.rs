@@ -112,7 +112,7 @@ impl Sample {
         self.process = None;
         self.wall = self.wall.max(other.wall);
         self.wire = match (self.wire.take(), other.wire.clone()) {
-            (Some(a), Some(b)) => Some(a.and(b)),
+            (Some(a), Some(b)) => Some(a.merge_parallel(b)),
             (a, b) => a.or(b),
         };
         self.throttled = self.throttled.worse(other.throttled);
@@ -124,14 +124,15 @@ impl Sample {
         self.elapsed += other.elapsed;
         self.sender.merge_sequential(&other.sender);
         self.receiver.merge_sequential(&other.receiver);
-        self.process = self.process.zip(other.process).map(|(a, b)| a.and(b));
+        self.process = self.process.zip(other.process).map(|(a, b)| a.merge_parallel(b));
         match (&mut self.relayed, &other.relayed) {
             (Some(sum), Some(other)) => sum.add(other),
             (sum, other) => *sum = sum.take().or_else(|| other.clone()),
         }
         self.wall += other.wall;
         self.throttled = self.throttled + other.throttled;
-        self.wire = self.wire.take().zip(other.wire.clone()).map(|(earlier, later)| earlier.then(later));
+        self.wire =
+            self.wire.take().zip(other.wire.clone()).map(|(earlier, later)| earlier.merge_sequential(later));
         self.count(other);
         if self.hosts.is_empty() {
             self.hosts.clone_from(&other.hosts);

@@ -55,7 +55,7 @@ pub trait Site: fmt::Debug + Send + Sync {
     }
 }
 
-/// A site whose clients are in this process. Sites differ in where the server is. [`Rig::with_clients_here`]
+/// A site whose clients are in this process. Sites differ in where the server is. [`Rig::with_local_clients`]
 /// builds the rigs.
 pub trait ServerSite {
     /// Whether the messages are in this process and so need this machine's memory.
@@ -64,20 +64,20 @@ pub trait ServerSite {
     }
 
     /// The placement of the threads of both ends, as if both were on this host.
-    fn seats(&self, scenario: &Scenario, cpus: &[usize]) -> PlacementPlan {
+    fn placement_plan(&self, scenario: &Scenario, cpus: &[usize]) -> PlacementPlan {
         PlacementPlan::plan(scenario.placement, scenario.clients, cpus)
     }
 
     /// The placement of the clients. With `one_host`, both ends share their CPUs.
-    fn client_seats(&self, scenario: &Scenario, one_host: bool, cpus: &[usize]) -> PlacementPlan {
-        self.seats(scenario, cpus).for_clients(one_host, cpus)
+    fn client_plan(&self, scenario: &Scenario, one_host: bool, cpus: &[usize]) -> PlacementPlan {
+        self.placement_plan(scenario, cpus).for_clients(one_host, cpus)
     }
 
     /// Starts the server for `scenario`. Its reports go to `updates`.
     ///
     /// # Errors
     /// [`RigError`] says which step failed.
-    fn reach(
+    fn start_server(
         &self,
         scenario: &Scenario,
         cpus: &[usize],
@@ -89,7 +89,7 @@ pub trait ServerSite {
 #[derive(Debug)]
 pub struct ServerHandle {
     /// Keeps the server alive until it is dropped.
-    pub end: Box<dyn ServerGuard>,
+    pub guard: Box<dyn ServerGuard>,
     /// The address of the server.
     pub address: SocketAddr,
     /// The clients must present it.
@@ -131,7 +131,7 @@ impl Site for Loopback {
     }
 
     fn build(&self, scenario: &Scenario) -> Result<Rig, RigError> {
-        Rig::with_clients_here(self, scenario)
+        Rig::with_local_clients(self, scenario)
     }
 
     /// Loopback is down in a new network namespace.
@@ -147,7 +147,7 @@ fn loopback_is_down() -> bool {
 }
 
 impl ServerSite for Loopback {
-    fn reach(
+    fn start_server(
         &self,
         scenario: &Scenario,
         cpus: &[usize],
@@ -158,7 +158,7 @@ impl ServerSite for Loopback {
             .map_err(setup("the server could not listen on loopback"))?;
         // The kernel copies data that it delivers on the same machine (skb_orphan_frags_rx).
         let copied_because = Some("loopback".to_owned());
-        let placements = self.seats(scenario, cpus).servers;
+        let placements = self.placement_plan(scenario, cpus).servers;
         Ok(ServerHandle { copied_because, ..serve(scenario, listener, placements, updates)? })
     }
 }
@@ -198,9 +198,9 @@ pub fn serve(
     let server = Server::start(listener, scenario.options, Handlers::default())
         .map_err(setup("the server could not start"))?;
     let address = server.address();
-    let guard = server.registry().offer(service, updates);
+    let guard = server.registry().register(service, updates);
     Ok(ServerHandle {
-        end: Box::new(LocalServer { _service: guard, _server: server }),
+        guard: Box::new(LocalServer { _service: guard, _server: server }),
         address,
         ticket,
         one_host: true,

@@ -20,8 +20,8 @@ use crate::sys::socket::Socket;
 
 pub(super) const PATH: SendPath = SendPath {
     name: "adaptive",
-    about: "zerosend's Auto: small messages as flatten, large pieces as zerocopy unless the kernel copies them, others as onecopy",
-    also: &["auto"],
+    description: "zerosend's Auto: small messages as flatten, large pieces as zerocopy unless the kernel copies them, others as onecopy",
+    aliases: &["auto"],
     release: Release::OnCompletion,
     delays: false,
     probe: |_| Ok(()),

@@ -20,8 +20,8 @@ use crate::sys::socket::{SendFlags, Socket};
 
 pub(super) const PATH: SendPath = SendPath {
     name: "batched",
-    about: "up to 64 KiB of messages in one sendmsg(): copies as onecopy, in fewer calls, and delays each message",
-    also: &["batch"],
+    description: "up to 64 KiB of messages in one sendmsg(): copies as onecopy, in fewer calls, and delays each message",
+    aliases: &["batch"],
     release: Release::OnFlush,
     delays: true,
     probe: |_| Ok(()),

@@ -16,8 +16,8 @@ use crate::sys::socket::{SendFlags, Socket};
 
 pub(super) const PATH: SendPath = SendPath {
     name: "flatten",
-    about: "memcpy of 8 fields into one buffer, send(): 2 copies by the sender; the receiver copies once more",
-    also: &["copy", "concat", "BufWriter"],
+    description: "memcpy of 8 fields into one buffer, send(): 2 copies by the sender; the receiver copies once more",
+    aliases: &["copy", "concat", "BufWriter"],
     release: Release::OnReturn,
     delays: false,
     probe: |_| Ok(()),

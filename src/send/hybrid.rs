@@ -22,8 +22,8 @@ use crate::sys::socket::Socket;
 
 pub(super) const PATH: SendPath = SendPath {
     name: "hybrid",
-    about: "small fields copied, large ones MSG_ZEROCOPY, in order: copies as onecopy or zerocopy, field by field",
-    also: &[],
+    description: "small fields copied, large ones MSG_ZEROCOPY, in order: copies as onecopy or zerocopy, field by field",
+    aliases: &[],
     release: Release::OnCompletion,
     delays: false,
     probe: zero_copy::has_zero_copy,

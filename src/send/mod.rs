@@ -80,7 +80,7 @@ pub fn by_name(name: &str) -> Option<&'static SendPath> {
 pub fn known_as(alias: &str) -> Option<&'static SendPath> {
     let plain = |text: &str| text.to_ascii_lowercase().replace(['-', '_', '(', ')'], "");
     let wanted = plain(alias);
-    ALL.iter().find(|path| [path.name].iter().chain(path.also).any(|known| plain(known) == wanted))
+    ALL.iter().find(|path| [path.name].iter().chain(path.aliases).any(|known| plain(known) == wanted))
 }
 
 /// One way to hand messages to the kernel.
@@ -95,9 +95,9 @@ pub struct SendPath {
     /// The first part of the benchmark id.
     pub name: &'static str,
     /// One line: the copies in order and who makes them.
-    pub about: &'static str,
+    pub description: &'static str,
     /// Calls and types that users may know it by. Case does not matter.
-    pub also: &'static [&'static str],
+    pub aliases: &'static [&'static str],
     /// When the caller may write into a message again.
     pub release: Release,
     /// Whether it holds messages back to send them in batches. It is then not comparable with other paths.
@@ -311,7 +311,7 @@ mod tests {
         for path in ALL {
             assert_eq!(ALL.iter().filter(|other| other.name == path.name).count(), 1, "{}", path.name);
             assert!(path.name.chars().all(|c| c.is_ascii_lowercase() || c == '-'), "{}", path.name);
-            assert!(path.about.len() <= 120 && !path.about.is_empty(), "{}", path.name);
+            assert!(path.description.len() <= 120 && !path.description.is_empty(), "{}", path.name);
         }
     }
 

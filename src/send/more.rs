@@ -9,8 +9,8 @@ use super::{Release, SendPath, TwoCopy};
 
 pub(super) const PATH: SendPath = SendPath {
     name: "more",
-    about: "send() per field with MSG_MORE: 8 calls that copy as twocopy's do, joined into full segments",
-    also: &["MSG_MORE", "TCP_CORK"],
+    description: "send() per field with MSG_MORE: 8 calls that copy as twocopy's do, joined into full segments",
+    aliases: &["MSG_MORE", "TCP_CORK"],
     release: Release::OnReturn,
     delays: false,
     probe: |_| Ok(()),

@@ -12,8 +12,8 @@ use crate::sys::socket::{SendFlags, Socket};
 
 pub(super) const PATH: SendPath = SendPath {
     name: "onecopy",
-    about: "sendmsg(), 8 iovecs: 1 call copies all fields user-to-kernel; the receiver copies once more",
-    also: &["sendmsg", "writev", "write_vectored", "IoSlice"],
+    description: "sendmsg(), 8 iovecs: 1 call copies all fields user-to-kernel; the receiver copies once more",
+    aliases: &["sendmsg", "writev", "write_vectored", "IoSlice"],
     release: Release::OnReturn,
     delays: false,
     probe: |_| Ok(()),

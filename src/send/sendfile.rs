@@ -21,9 +21,9 @@ use crate::sys::splice::HeldMessages;
 
 pub(super) const PATH: SendPath = SendPath {
     name: "sendfile",
-    about: "sendfile() from a memfd: by reference, even over loopback; no report when memory is free; \
+    description: "sendfile() from a memfd: by reference, even over loopback; no report when memory is free; \
         receiver copies once",
-    also: &["sendfile64"],
+    aliases: &["sendfile64"],
     release: Release::Never,
     delays: false,
     probe,
@@ -56,7 +56,7 @@ impl SendFile {
 
 impl Sender for SendFile {
     fn send(&mut self, message: &Arc<Message>) -> io::Result<()> {
-        if !message.lies_in_a_file() {
+        if !message.is_in_file() {
             let why = "sendfile() sends only messages of the layout memfd";
             return Err(io::Error::new(io::ErrorKind::InvalidInput, why));
         }

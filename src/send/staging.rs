@@ -102,7 +102,7 @@ mod tests {
             for (seed, layout) in (0..).zip(Layout::ALL.iter().cycle().take(40)) {
                 for fields in Fields::ALL {
                     let spec = Spec { layout: *layout, fields: *fields, ..Spec::new(size).unwrap() };
-                    let message = Message::new(&spec.beginning(Offset::Drawn, seed)).unwrap();
+                    let message = Message::new(&spec.with_offset(Offset::Drawn, seed)).unwrap();
                     let mut staging = Staging::new(None);
                     let buffer = staging.for_message(&message, size).unwrap().as_ptr() as usize;
                     let mut position = buffer;

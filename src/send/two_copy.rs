@@ -14,8 +14,8 @@ use crate::sys::socket::{SendFlags, Socket};
 
 pub(super) const PATH: SendPath = SendPath {
     name: "twocopy",
-    about: "send() per field: 8 calls, each copies its field user-to-kernel; the receiver copies once more",
-    also: &["send", "write", "write_all"],
+    description: "send() per field: 8 calls, each copies its field user-to-kernel; the receiver copies once more",
+    aliases: &["send", "write", "write_all"],
     release: Release::OnReturn,
     delays: false,
     probe: |_| Ok(()),

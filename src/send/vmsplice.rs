@@ -22,9 +22,9 @@ use crate::sys::splice::{HeldMessages, Pipe};
 
 pub(super) const PATH: SendPath = SendPath {
     name: "vmsplice",
-    about: "vmsplice() and splice() by a pipe: by reference, even over loopback; no report when memory is \
+    description: "vmsplice() and splice() by a pipe: by reference, even over loopback; no report when memory is \
         free; receiver copies",
-    also: &["splice"],
+    aliases: &["splice"],
     release: Release::Never,
     delays: false,
     probe,

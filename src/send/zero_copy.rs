@@ -21,8 +21,8 @@ use crate::sys::socket::{CallCounter, Socket};
 
 pub(super) const PATH: SendPath = SendPath {
     name: "zerocopy",
-    about: "sendmsg(MSG_ZEROCOPY): no copy by the call; over loopback the kernel copies later; the receiver copies once",
-    also: &["MSG_ZEROCOPY", "SO_ZEROCOPY"],
+    description: "sendmsg(MSG_ZEROCOPY): no copy by the call; over loopback the kernel copies later; the receiver copies once",
+    aliases: &["MSG_ZEROCOPY", "SO_ZEROCOPY"],
     release: Release::OnCompletion,
     delays: false,
     probe: has_zero_copy,

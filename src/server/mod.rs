@@ -47,11 +47,11 @@ pub struct Incoming {
     /// The peer's address.
     pub peer: SocketAddr,
     /// The services of this server.
-    pub desk: ServiceRegistry,
+    pub registry: ServiceRegistry,
     /// Marks the connection as identified.
     pub pending: Pending,
     /// When the peer must have identified itself.
-    pub by: Instant,
+    pub deadline: Instant,
 }
 
 /// The handlers of connections without a ticket.
@@ -143,7 +143,7 @@ impl Server {
 
 impl ServiceRegistry {
     /// Registers `service` for clients with its ticket. Reports of its threads go to `updates`.
-    pub fn offer(&self, service: Service, updates: Sender<WorkerUpdate>) -> ServiceGuard {
+    pub fn register(&self, service: Service, updates: Sender<WorkerUpdate>) -> ServiceGuard {
         let (shared, ticket) = (Arc::clone(&self.0), service.ticket);
         shared.registrations.fetch_add(1, Ordering::Relaxed);
         lock(&shared.services).insert(ticket, Arc::new(ActiveService::new(service, updates)));
@@ -151,7 +151,7 @@ impl ServiceRegistry {
     }
 
     /// The number of services registered so far.
-    pub fn offered(&self) -> u64 {
+    pub fn registrations(&self) -> u64 {
         self.0.registrations.load(Ordering::Relaxed)
     }
 
@@ -284,8 +284,13 @@ fn start_thread(
 fn dispatch(socket: Socket, peer: SocketAddr, pending: Pending) {
     let shared = Arc::clone(&pending.shared);
     let by = Instant::now() + shared.options.hello_timeout;
-    let incoming =
-        |socket, pending| Incoming { socket, peer, desk: ServiceRegistry(Arc::clone(&shared)), pending, by };
+    let incoming = |socket, pending| Incoming {
+        socket,
+        peer,
+        registry: ServiceRegistry(Arc::clone(&shared)),
+        pending,
+        deadline: by,
+    };
     if let Some(handler) = &shared.handlers.raw {
         return handler.handle(incoming(socket, pending));
     }
@@ -295,7 +300,7 @@ fn dispatch(socket: Socket, peer: SocketAddr, pending: Pending) {
             let Some(service) = shared.service_for(ticket) else { return };
             let client = client as usize;
             if service.admit(client) {
-                pending.is_over(Some(ticket));
+                pending.identified(Some(ticket));
                 // If the service was removed in between, it did not shut this connection down.
                 if shared.service_for(ticket).is_some() {
                     conversation::serve_client(&service, client, socket);
@@ -334,7 +339,7 @@ pub struct Pending {
 
 impl Pending {
     /// Marks the connection as identified.
-    pub fn is_over(&self, ticket: Option<Ticket>) {
+    pub fn identified(&self, ticket: Option<Ticket>) {
         if let Some(open) = lock(&self.shared.connections).get_mut(&self.number) {
             open.pending = false;
             open.ticket = ticket;

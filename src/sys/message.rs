@@ -119,7 +119,7 @@ impl Message {
 
     /// A message with adjacent fields of these lengths, from offset `first` in one block on. Fields that do
     /// not fit are left out.
-    pub(crate) fn neighbours(block: Block, first: usize, lengths: &[usize]) -> Self {
+    pub(crate) fn adjacent_fields(block: Block, first: usize, lengths: &[usize]) -> Self {
         let mut next = first;
         let field = |length: &usize| {
             let start = next;
@@ -227,7 +227,7 @@ impl Message {
     }
 
     /// Whether the fields are adjacent in a file.
-    pub(crate) fn lies_in_a_file(&self) -> bool {
+    pub(crate) fn is_in_file(&self) -> bool {
         self.extent().is_some()
     }
 
@@ -283,7 +283,7 @@ mod tests {
         let kinds = [
             Message::allocated(lengths.map(|length| vec![0; length].into_boxed_slice())),
             Message::mapped(lengths.iter().map(|length| Block::pages(*length).unwrap()).collect(), 0),
-            Message::neighbours(Block::pages(8).unwrap(), 0, &lengths),
+            Message::adjacent_fields(Block::pages(8).unwrap(), 0, &lengths),
         ];
         for mut fields in kinds {
             for (value, field) in (1..).zip(fields.slices_mut()) {
@@ -298,7 +298,7 @@ mod tests {
 
     #[test]
     fn adjacent_fields_are_one_run() {
-        let near = Message::neighbours(Block::pages(12).unwrap(), 0, &[3, 0, 5, 4]);
+        let near = Message::adjacent_fields(Block::pages(12).unwrap(), 0, &[3, 0, 5, 4]);
         for from in 0..=12 {
             assert_eq!(near.adjacent(from), 12 - from);
         }
@@ -310,7 +310,7 @@ mod tests {
 
     #[test]
     fn fields_that_do_not_fit_are_left_out() {
-        let fields = Message::neighbours(Block::pages(8).unwrap(), 0, &[5, 5]);
+        let fields = Message::adjacent_fields(Block::pages(8).unwrap(), 0, &[5, 5]);
         assert_eq!(fields.slices().len(), 1);
     }
 }

@@ -70,13 +70,13 @@ impl TapWaker {
     }
 
     /// Wakes the thread that waits, or the next one that waits.
-    pub fn ring(&self) {
+    pub fn wake(&self) {
         // It fails only after 2^64 calls that nobody waited for.
         let _ = (&self.0).write(&1_u64.to_ne_bytes());
     }
 
     /// Resets it.
-    pub fn silence(&self) {
+    pub fn clear(&self) {
         let _ = (&self.0).read(&mut [0; 8]);
     }
 }

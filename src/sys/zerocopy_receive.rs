@@ -178,7 +178,7 @@ fn maps_pages_of_files() -> io::Result<bool> {
         return Ok(*answer);
     }
     let page = Block::in_memfd(page_size(), 1)?.pop().ok_or(io::ErrorKind::OutOfMemory)?;
-    let mut message = Message::neighbours(page, 0, &[page_size()]);
+    let mut message = Message::adjacent_fields(page, 0, &[page_size()]);
     // A page that was never written is sent as the kernel's zero page, which may be mapped, because nobody
     // can write it.
     message.slices_mut().for_each(|field| field.fill(1));
@@ -215,7 +215,8 @@ mod tests {
 
     #[test]
     fn pages_that_their_owner_can_write_are_not_mapped_but_copies_are() {
-        let page = || Arc::new(Message::neighbours(Block::pages(page_size()).unwrap(), 0, &[page_size()]));
+        let page =
+            || Arc::new(Message::adjacent_fields(Block::pages(page_size()).unwrap(), 0, &[page_size()]));
         // Over loopback the kernel copies data sent by reference into its own pages, which can be mapped.
         let copied = first_page_is_mapped(|sender| {
             let sender = sender.try_clone()?;

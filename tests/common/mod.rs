@@ -211,7 +211,7 @@ pub fn impatient(stall: Duration) -> ConnectionOptions {
 /// The text of the error of a rig's end; panics on every other outcome.
 pub fn end_of<T: std::fmt::Debug>(result: Result<T, RigError>) -> String {
     match result {
-        Err(error @ RigError::End { .. }) => error.to_string(),
+        Err(error @ RigError::EndFailed { .. }) => error.to_string(),
         other => panic!("no end failed: {other:?}"),
     }
 }
@@ -266,7 +266,7 @@ impl Host {
         let (news_to, news) = unbounded();
         let listener = connection::listen(address, &options).unwrap();
         let server = Server::start(listener, options, Handlers::default()).unwrap();
-        let offered = server.registry().offer(service, news_to);
+        let offered = server.registry().register(service, news_to);
         Self { _offered: offered, path, server, news, ticket, options, spec }
     }
 

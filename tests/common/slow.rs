@@ -19,7 +19,7 @@ impl Receiver for Slow {
 /// Takes 64 KiB every 3 ms at most, by the first receive path.
 pub static SLOW: ReceivePath = ReceivePath {
     name: "slow",
-    about: "for tests",
+    description: "for tests",
     probe: |_| Ok(()),
     open: |socket, begin| Ok(Box::new(Slow((recv::ALL[0].open)(socket, begin)?))),
 };

@@ -24,7 +24,7 @@ fn messages_of_every_layout_begin_where_they_were_put() {
             for offset in [0, 1, 16, 64, 4080, 4095] {
                 for size in [8, 1000, 70_000] {
                     let spec = Spec { layout: *layout, fields: *fields, ..Spec::new(size).unwrap() };
-                    let spec = spec.beginning(Offset::At(offset), 0);
+                    let spec = spec.with_offset(Offset::At(offset), 0);
                     let messages = Message::several(&spec, 3).unwrap();
                     let first = offset_of(&messages[0].slices()[0]);
                     assert_eq!(first, usize::from(offset), "{spec}");
@@ -48,8 +48,11 @@ fn what_is_drawn_copies_fast_and_is_decided_by_the_seed() {
         for fields in Fields::ALL {
             for seed in 0..50 {
                 let spec = Spec { layout: *layout, fields: *fields, ..Spec::new(65_536).unwrap() };
-                let spec = spec.beginning(Offset::Drawn, seed);
-                assert_eq!(spec, Spec { begin: BufferStart::Malloc, ..spec }.beginning(Offset::Drawn, seed));
+                let spec = spec.with_offset(Offset::Drawn, seed);
+                assert_eq!(
+                    spec,
+                    Spec { start: BufferStart::Malloc, ..spec }.with_offset(Offset::Drawn, seed)
+                );
                 let message = Message::new(&spec).unwrap();
                 let mut position = 0;
                 for field in message.slices() {

@@ -5,10 +5,10 @@ use std::io;
 use std::rc::Rc;
 
 use copycost::cost::Missing;
-use copycost::cost::counters::Counters;
-use copycost::cost::counts::{CounterScope, Counts};
-use copycost::cost::cpu::{CpuScope, ThreadCpu};
-use copycost::cost::opener::{CounterReach, Event, OpenCounter, Opener, Reading};
+use copycost::internals::cost::counters::Counters;
+use copycost::internals::cost::counts::{CounterScope, Counts};
+use copycost::internals::cost::cpu::{CpuScope, ThreadCpu};
+use copycost::internals::cost::opener::{CounterReach, Event, OpenCounter, Opener, Reading};
 
 /// A machine: what it answers to an open, and what its counters say.
 struct Machine {

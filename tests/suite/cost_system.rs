@@ -4,7 +4,9 @@ use std::fs;
 use std::time::Duration;
 
 use copycost::cost::Missing;
-use copycost::cost::system::{IdleBaseline, SystemCpu, SystemSpent, SystemTime, parse_schedstat, parse_stat};
+use copycost::internals::cost::system::{
+    IdleBaseline, SystemCpu, SystemSpent, SystemTime, parse_schedstat, parse_stat,
+};
 use tempfile::TempDir;
 
 const TICK: Duration = Duration::from_millis(10);

@@ -11,11 +11,11 @@ use std::sync::mpsc;
 use std::time::{Duration, Instant};
 use std::{fs, thread};
 
-use copycost::cost::counters::Counters;
-use copycost::cost::cpu::{CpuScope, ThreadCpu, process_now, process_since};
-use copycost::cost::opener::{CounterReach, Event, Opener, Perf};
-use copycost::cost::system::SystemCpu;
-use copycost::cost::wire::{Wire, tcp_info};
+use copycost::internals::cost::counters::Counters;
+use copycost::internals::cost::cpu::{CpuScope, ThreadCpu, process_now, process_since};
+use copycost::internals::cost::opener::{CounterReach, Event, Opener, Perf};
+use copycost::internals::cost::system::SystemCpu;
+use copycost::internals::cost::wire::{Wire, tcp_info};
 use socket2::{Domain, SockAddr, Socket, Type};
 
 use crate::common::child::{Wanted, is_root, role, this_test, works};
@@ -188,7 +188,7 @@ fn software_counters_count() {
     assert!(counts.get(Event::CpuMigrations).is_ok());
     // Hardware may be absent; where it is there, instructions were retired.
     assert!(
-        counts.scope != copycost::cost::counts::CounterScope::UserKernel
+        counts.scope != copycost::internals::cost::counts::CounterScope::UserKernel
             || counts.get(Event::Instructions).is_ok_and(|n| n > 0)
     );
 }

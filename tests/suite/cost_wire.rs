@@ -5,7 +5,7 @@ use std::os::fd::AsFd;
 use std::time::Duration;
 
 use copycost::cost::Missing;
-use copycost::cost::wire::{TcpInfo, Wire, tcp_info};
+use copycost::internals::cost::wire::{TcpInfo, Wire, tcp_info};
 
 /// A live snapshot with every count at 0.
 fn zero() -> TcpInfo {
@@ -65,7 +65,7 @@ fn shares_add_up_to_one_over_all_connections() {
     held.rtt_us = Some(70);
     held.min_rtt_us = Some(10);
     let idle = Wire::between(&before, &before);
-    let sum = Wire::between(&before, &held).and(idle);
+    let sum = Wire::between(&before, &held).merge_parallel(idle);
     assert_eq!((sum.rtt_us.clone(), sum.min_rtt_us.clone()), (Ok(70), Ok(10)));
     let shares = sum.shares(Duration::from_secs(1)).unwrap();
     let near = |a: f64, b: f64| (a - b).abs() < 1e-9;

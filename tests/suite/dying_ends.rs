@@ -49,8 +49,8 @@ impl Sender for Dying {
 const fn dying(panics: bool) -> SendPath {
     SendPath {
         name: "dying",
-        about: "for tests",
-        also: &[],
+        description: "for tests",
+        aliases: &[],
         release: Release::OnReturn,
         delays: false,
         probe: |_| Ok(()),
@@ -126,7 +126,7 @@ const fn dying_receiver(
     name: &'static str,
     open: fn(Socket, BufferStart) -> io::Result<Box<dyn Receiver>>,
 ) -> ReceivePath {
-    ReceivePath { name, about: "for tests", probe: |_| Ok(()), open }
+    ReceivePath { name, description: "for tests", probe: |_| Ok(()), open }
 }
 
 static MORTALS: [ReceivePath; 3] = [

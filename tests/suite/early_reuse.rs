@@ -12,8 +12,8 @@ use copycost::send::{Release, SendPath};
 
 static FORGETFUL: SendPath = SendPath {
     name: "forgetful",
-    about: "for tests",
-    also: &[],
+    description: "for tests",
+    aliases: &[],
     release: Release::OnReturn,
     delays: false,
     probe: |_| Ok(()),

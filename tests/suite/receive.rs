@@ -71,7 +71,7 @@ fn the_share_of_what_was_mapped_is_told_with_its_reason() {
             let Some(mapped) = sample.mapped else { continue };
             let share = mapped.share().unwrap();
             println!("{} from {}: {:.1} % mapped", receive.name, path.name, 100.0 * share);
-            assert_eq!(mapped.why_not_all().is_some(), share < 0.95, "{mapped:?}");
+            assert_eq!(mapped.copy_reason().is_some(), share < 0.95, "{mapped:?}");
             // What the kernel copies to pages of its own as it delivers it lies on single pages.
             let copied_late = path.release == Release::OnCompletion && sample.ledger.copied > 0;
             assert!(!copied_late || share > 0.0, "{}: {mapped:?}", path.name);

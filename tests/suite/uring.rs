@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crate::common::child::{Wanted, role, this_test};
 use crate::common::{receivers, skip, spec, verified, within};
-use copycost::cost::cpu::ThreadCpu;
+use copycost::internals::cost::cpu::ThreadCpu;
 use copycost::message::{Layout, Spec};
 use copycost::recv;
 use copycost::rig::{Rig, Work};

@@ -27,8 +27,8 @@ use crate::sys::uring::MOST_BUFFERS;
 
 pub(in crate::send) const PATH: SendPath = SendPath {
     name: "uring-fixed",
-    about: "io_uring SEND_ZC, registered buffers, 4 messages a call: copies as uring-sendzc; layouts arena and huge",
-    also: &["IORING_OP_SEND_ZC", "registered"],
+    description: "io_uring SEND_ZC, registered buffers, 4 messages a call: copies as uring-sendzc; layouts arena and huge",
+    aliases: &["IORING_OP_SEND_ZC", "registered"],
     release: Release::OnCompletion,
     delays: true,
     probe,

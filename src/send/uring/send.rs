@@ -11,8 +11,8 @@ use crate::send::{Release, SendPath};
 
 pub(in crate::send) const PATH: SendPath = SendPath {
     name: "uring-send",
-    about: "io_uring SEND per field, 4 messages a call: each copies its field user-to-kernel; the receiver copies once more",
-    also: &["io_uring", "IORING_OP_SEND"],
+    description: "io_uring SEND per field, 4 messages a call: each copies its field user-to-kernel; the receiver copies once more",
+    aliases: &["io_uring", "IORING_OP_SEND"],
     release: Release::OnFlush,
     delays: true,
     probe: |_| operations().map(drop),

@@ -9,8 +9,8 @@ use crate::send::{Release, SendPath};
 
 pub(in crate::send) const PATH: SendPath = SendPath {
     name: "uring-sendmsg",
-    about: "io_uring SENDMSG, 8 iovecs, 4 messages a call: each copies all fields user-to-kernel; the receiver once more",
-    also: &["IORING_OP_SENDMSG"],
+    description: "io_uring SENDMSG, 8 iovecs, 4 messages a call: each copies all fields user-to-kernel; the receiver once more",
+    aliases: &["IORING_OP_SENDMSG"],
     release: Release::OnFlush,
     delays: true,
     probe: |_| operations().map(drop),

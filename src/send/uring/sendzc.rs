@@ -22,8 +22,8 @@ use crate::send::{Release, SendPath, Unsupported};
 
 pub(in crate::send) const PATH: SendPath = SendPath {
     name: "uring-sendzc",
-    about: "io_uring SENDMSG_ZC, 4 messages a call: no copy by the call; over loopback the kernel copies later; the receiver once",
-    also: &["send_zc", "IORING_OP_SENDMSG_ZC"],
+    description: "io_uring SENDMSG_ZC, 4 messages a call: no copy by the call; over loopback the kernel copies later; the receiver once",
+    aliases: &["send_zc", "IORING_OP_SENDMSG_ZC"],
     release: Release::OnCompletion,
     delays: true,
     probe: |_| probe(),

@@ -7,7 +7,7 @@ use super::{Failure, output};
 use crate::compare::crossover;
 use crate::compare::trial::MOST_SETUPS;
 use crate::record::{BadLoad, Load};
-use copycost::cost::pollution::Chase;
+use copycost::internals::cost::pollution::Chase;
 use copycost::message::{BadMessageSize, Spec};
 use copycost::recv::{self, ReceivePath};
 use copycost::scenario::ConnectionOptions;
@@ -46,7 +46,7 @@ pub fn path(text: &str) -> Result<PathChoice, String> {
     }
     let names = || send::ALL.iter().map(|path| path.name).collect::<Vec<_>>().join(", ");
     send::by_name(text).map(PathChoice::One).ok_or_else(|| match send::known_as(text) {
-        Some(path) => format!("did you mean {}? It is {}", path.name, path.about),
+        Some(path) => format!("did you mean {}? It is {}", path.name, path.description),
         None if text.parse::<u16>().is_ok() => "-p is --path; a port belongs to --over HOST:PORT".to_owned(),
         None => format!("the paths are {} and all", names()),
     })

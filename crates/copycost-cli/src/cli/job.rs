@@ -156,13 +156,15 @@ mod with_mpi {
     fn print_received(received: &[HostReceived]) {
         /// The most hosts that are printed.
         const MOST: usize = 8;
-        for HostReceived { host, own, .. } in received.iter().take(MOST) {
+        for HostReceived { host, counted: own, .. } in received.iter().take(MOST) {
             output::message(&format!(
                 "note: by its own count {host} received {} bytes in {} windows",
                 own.0, own.1
             ));
         }
-        for HostReceived { host, own, gathered } in received.iter().filter(|host| host.own != host.gathered) {
+        for HostReceived { host, counted: own, collected: gathered } in
+            received.iter().filter(|host| host.counted != host.collected)
+        {
             output::message(&format!(
                 "warning: {host} received {} bytes in {} windows by its own count, but {} in {} are in the \
                  results: a path failed, or the run was interrupted",

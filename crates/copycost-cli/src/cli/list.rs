@@ -61,8 +61,8 @@ impl ListEntry {
         Self {
             family: "send",
             path: path.name,
-            about: path.about,
-            also: path.also,
+            about: path.description,
+            also: path.aliases,
             available: nearest.is_ok(),
             needs: needs.map(|nearest| format!("--layout {}", nearest.layout)),
             reason: nearest.err().map(|reason| reason.to_string()),
@@ -72,7 +72,7 @@ impl ListEntry {
     fn of_receive(path: &recv::ReceivePath) -> Self {
         let reason = (path.probe)(false).err().map(|reason| reason.to_string());
         let (family, available) = ("receive", reason.is_none());
-        Self { family, path: path.name, about: path.about, also: &[], available, reason, needs: None }
+        Self { family, path: path.name, about: path.description, also: &[], available, reason, needs: None }
     }
 
     fn row(&self) -> [String; 3] {

@@ -12,7 +12,7 @@ use crossbeam::select;
 use super::arguments::{self, PathChoice};
 use super::zone::ZonedAddress;
 use super::{Done, Failure, output, over, signals, values};
-use crate::remote::raw::{Departure, RawHost};
+use crate::remote::raw::{Departure, RawServer};
 use crate::remote::{HostTerms, RemoteServer};
 use copycost::internals::connection::{self, AppliedOptions, ConnectionOptions};
 use copycost::internals::server::{Handlers, Server};
@@ -89,7 +89,7 @@ impl ServeArguments {
                 self.announce(&server);
                 let _ = signals.recv();
                 server.registry().finish(options.stall_timeout);
-                output::print(&format!("served {} scenarios\n", server.registry().offered()));
+                output::print(&format!("served {} scenarios\n", server.registry().registrations()));
                 Ok(Done::Yes)
             }
         }
@@ -142,7 +142,7 @@ impl ServeArguments {
         let budget = Budget::share(&ZeroCopyLimits::of_process(), self.max_clients, applied.send_buffer);
         let (departures, departed) = unbounded();
         let (serving, stopping) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicBool::new(false)));
-        let raw = RawHost {
+        let raw = RawServer {
             path,
             spec,
             terms: SenderConfig::within(budget),
@@ -179,7 +179,7 @@ impl ServeArguments {
 
     fn spec(&self, path: &SendPath) -> Result<Spec, Failure> {
         let spec = Spec::new(self.size.0).map_err(|error| Failure::Usage(error.to_string()))?;
-        let spec = spec.divided(self.fields).map_err(|error| Failure::Usage(error.to_string()))?;
+        let spec = spec.with_fields(self.fields).map_err(|error| Failure::Usage(error.to_string()))?;
         let spec = Spec { layout: self.layout, buffers: self.buffers, ..spec };
         (path.probe)(&spec).map_err(|reason| Failure::Usage(format!("{}: {reason}", path.name)))?;
         Ok(spec)

@@ -91,7 +91,7 @@ impl Setting {
     /// The message of `size` bytes with these settings.
     pub fn spec(&self, size: usize) -> Result<Spec, Failure> {
         let spec = Spec::new(size).map_err(|error| Failure::Usage(error.to_string()))?;
-        let spec = spec.divided(self.fields).map_err(|error| Failure::Usage(error.to_string()))?;
+        let spec = spec.with_fields(self.fields).map_err(|error| Failure::Usage(error.to_string()))?;
         let Self { layout, buffers, footprint, .. } = *self;
         Ok(Spec { layout, buffers, footprint, ..spec })
     }

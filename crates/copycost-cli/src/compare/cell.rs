@@ -12,7 +12,7 @@ use super::metric::Metric;
 use super::schedule::Schedule;
 use crate::stats::Pair;
 use copycost::cost::Measured as Figure;
-use copycost::cost::system::IdleBaseline;
+use copycost::internals::cost::system::IdleBaseline;
 use copycost::rig::{RigError, Work};
 
 /// Why a contestant was not measured.

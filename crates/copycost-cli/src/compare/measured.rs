@@ -3,12 +3,12 @@
 use std::time::{Duration, Instant};
 
 use super::contestant::Contestant;
-use copycost::cost::limiter::{Evidence, Limiter};
-use copycost::cost::meter::Spent;
-use copycost::cost::pollution::Walk;
-use copycost::cost::system::{IdleBaseline, MIN_WINDOW, SystemMeter, SystemSpent};
 use copycost::cost::{Measured as Figure, Missing};
 use copycost::internals::connection::AppliedOptions;
+use copycost::internals::cost::limiter::{Evidence, Limiter};
+use copycost::internals::cost::meter::Spent;
+use copycost::internals::cost::pollution::Walk;
+use copycost::internals::cost::system::{IdleBaseline, MIN_WINDOW, SystemMeter, SystemSpent};
 use copycost::internals::placement::CpuUsage;
 use copycost::latency::Latencies;
 use copycost::rig::{BufferOffsets, HostShare, Rig, RigError, Sample, Site, Work};
@@ -202,7 +202,7 @@ fn evidence(sample: &Sample, placed: CpuUsage) -> Evidence {
     let both = || Ok(busy(&sample.sender)? + busy(&sample.receiver)?);
     Evidence {
         elapsed: sample.elapsed,
-        apart: placed.apart,
+        separate_cpus: placed.separate_cpus,
         cpus_busy: both().map(|busy: f64| busy / placed.cpus.max(1) as f64),
         sender_busy: busy(&sample.sender).map(|busy| busy / placed.sender_cpus.max(1) as f64),
         tcp: sample.wire.as_ref().map_or(Err(Missing::NotMeasured), |wire| wire.shares(wall)),

@@ -1,8 +1,8 @@
 //! The metrics by which paths are compared, and how each is computed from a sample.
 
 use crate::stats::Better;
-use copycost::cost::cpu::CpuSpent;
 use copycost::cost::{Measured, Missing};
+use copycost::internals::cost::cpu::CpuSpent;
 use copycost::named_enum;
 use copycost::rig::Sample;
 
@@ -47,9 +47,9 @@ impl Metric {
         match self {
             Self::Throughput => Ok(sample.throughput()),
             Self::Demand => {
-                let ends = whole(sample.sender.cpu)?.and(whole(sample.receiver.cpu)?);
+                let ends = whole(sample.sender.cpu)?.merge_parallel(whole(sample.receiver.cpu)?);
                 let relayed = sample.relayed.as_ref().map(|relayed| whole(relayed.spent())).transpose()?;
-                relayed.map_or(ends, |relayed| ends.and(relayed)).ns_per_kib(bytes)
+                relayed.map_or(ends, |relayed| ends.merge_parallel(relayed)).ns_per_kib(bytes)
             }
             Self::SenderDemand => whole(sample.sender.cpu)?.ns_per_kib(bytes),
         }
@@ -58,7 +58,7 @@ impl Metric {
 
 fn whole(cpu: Option<CpuSpent>) -> Measured<CpuSpent> {
     let cpu = cpu.ok_or(Missing::NotMeasured)?;
-    if cpu.scope.judges_senders() {
+    if cpu.scope.covers_senders() {
         Ok(cpu)
     } else {
         Err(Missing::Os { what: "a path has no CPU time", error: cpu.scope.to_string() })

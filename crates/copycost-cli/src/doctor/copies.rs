@@ -133,7 +133,7 @@ pub(super) fn factors(all: &[CopyTime]) -> Vec<(usize, Copier, f64)> {
     kinds.into_iter().filter_map(of_kind).collect()
 }
 
-/// The largest factor by which a distance of 1 to 31 slows copies on any allowed CPU. It is 1 below [`SLOW_FROM`], and
+/// The largest factor by which a distance of 1 to 31 slows copies on any allowed CPU. It is 1 below `SLOW_FROM`, and
 /// `None` if nothing could be measured.
 pub fn slowness() -> Option<f64> {
     let measured = factors(&measure(&sched::allowed_cpus().ok()?));

@@ -8,7 +8,7 @@ use std::io;
 use std::time::Duration;
 
 use super::copies::CopyTime;
-use copycost::cost::opener::{CounterReach, Event, Opener, Perf};
+use copycost::internals::cost::opener::{CounterReach, Event, Opener, Perf};
 pub use copycost::internals::sys::ethtool::Offloads;
 pub use copycost::internals::sys::rtnetlink::Qdisc;
 use copycost::internals::sys::rtnetlink::{self, Interface};

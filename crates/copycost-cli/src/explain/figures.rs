@@ -8,8 +8,8 @@ use crate::profile::classes::Class;
 use crate::profile::stacks::Stacks;
 use crate::profile::threads::ThreadRole;
 use crate::stats::{Mean, holm};
-use copycost::cost::meter::Spent;
 use copycost::cost::ns_per_kib;
+use copycost::internals::cost::meter::Spent;
 use copycost::rig::Sample;
 
 /// The probability that any interval of one explanation misses, with Holm's correction.

@@ -34,9 +34,9 @@ use std::io;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use copycost::cost::relayed::RelayCost;
-use copycost::cost::system::Ksoftirqd;
 use copycost::cost::{Measured, Missing};
+use copycost::internals::cost::relayed::RelayCost;
+use copycost::internals::cost::system::Ksoftirqd;
 use copycost::internals::sys::limits;
 use copycost::scenario::Scenario;
 

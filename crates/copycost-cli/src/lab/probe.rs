@@ -43,9 +43,9 @@ const SENT_WITHIN: Duration = Duration::from_millis(50);
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Probed {
     /// [`Copies::ByReference`], [`Copies::Copied`], [`Copies::Mixed`], or [`Copies::Unknown`].
-    pub word: Copies,
+    pub copies: Copies,
     /// The observation behind the result, or the reason why it is unknown.
-    pub told: String,
+    pub observation: String,
 }
 
 /// The path and the message of a probe. A path may treat another message differently.
@@ -71,7 +71,7 @@ pub(super) fn probe(lab: &Lab, scenario: &Scenario, key: ProbeKey) -> Probed {
         .and_then(|connection| connection.run(lab))
     {
         Ok(seen) => seen.judge(),
-        Err(error) => Probed { word: Copies::Unknown, told: format!("the probe failed: {error}") },
+        Err(error) => Probed { copies: Copies::Unknown, observation: format!("the probe failed: {error}") },
     }
 }
 
@@ -209,7 +209,7 @@ impl SeenSegments {
                 ),
             ),
         };
-        Probed { word: copies, told: observation }
+        Probed { copies, observation }
     }
 }
 
@@ -243,7 +243,7 @@ mod tests {
         let changed: Vec<u8> = sent.iter().map(|byte| !byte).collect();
         let half: Vec<u8> = sent[..50].iter().chain(&changed[50..]).copied().collect();
         let zeroes = vec![0; 100];
-        let copies = |bytes: &[u8]| SeenSegments::of(bytes).judge().word;
+        let copies = |bytes: &[u8]| SeenSegments::of(bytes).judge().copies;
         assert_eq!(copies(&sent), Copies::Copied);
         assert_eq!(copies(&changed), Copies::ByReference);
         assert_eq!(copies(&half), Copies::Mixed);

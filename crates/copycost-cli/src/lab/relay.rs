@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use crossbeam::channel::{Receiver, Sender, bounded, unbounded};
 
-use copycost::cost::cpu::{CpuSpent, ThreadCpu};
+use copycost::internals::cost::cpu::{CpuSpent, ThreadCpu};
 use copycost::internals::placement::STACK_BYTES;
 use copycost::internals::sys::sched;
 use copycost::internals::sys::tap::{self, HEADER_BYTES, Tap, TapWaker};
@@ -122,7 +122,7 @@ impl Relay {
     fn send(&self, command: RelayCommand) {
         // Sending fails if the relay has ended; the caller notices that no reply comes.
         let _ = self.commands.send(command);
-        self.waker.ring();
+        self.waker.wake();
     }
 }
 
@@ -191,7 +191,7 @@ impl RelayThread {
 
     /// Executes the waiting commands. Returns false if the thread must end.
     fn execute_commands(&mut self) -> bool {
-        self.waker.silence();
+        self.waker.clear();
         while let Ok(command) = self.commands.try_recv() {
             match command {
                 RelayCommand::Counters(reply) => drop(reply.send(self.counters())),

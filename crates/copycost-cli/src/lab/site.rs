@@ -5,10 +5,11 @@ use std::sync::Arc;
 use crossbeam::channel::Sender;
 
 use super::{Lab, LabError};
-use copycost::cost::relayed::RelayCost;
+use copycost::internals::cost::relayed::RelayCost;
 use copycost::internals::placement::PlacementPlan;
+use copycost::internals::rig::{RelayMeter, ServerHandle, ServerSite, available, serve};
 use copycost::internals::server::WorkerUpdate;
-use copycost::rig::{RelayMeter, Rig, RigError, ServerHandle, ServerSite, Site, SiteError, available, serve};
+use copycost::rig::{Rig, RigError, Site, SiteError};
 use copycost::scenario::Scenario;
 
 /// A lab as a [`Site`]. The report of its server is the [`super::Probed`] of the path.
@@ -21,17 +22,17 @@ impl Site for LabSite {
     }
 
     fn build(&self, scenario: &Scenario) -> Result<Rig, RigError> {
-        Rig::with_clients_here(self, scenario)
+        Rig::with_local_clients(self, scenario)
     }
 }
 
 impl ServerSite for LabSite {
-    fn seats(&self, scenario: &Scenario, cpus: &[usize]) -> PlacementPlan {
+    fn placement_plan(&self, scenario: &Scenario, cpus: &[usize]) -> PlacementPlan {
         self.0.placement_plan(scenario.placement, scenario.clients, cpus)
     }
 
     /// Probes the path before the server starts.
-    fn reach(
+    fn start_server(
         &self,
         scenario: &Scenario,
         cpus: &[usize],
@@ -42,7 +43,7 @@ impl ServerSite for LabSite {
         lab.arrange(scenario.placement, scenario.clients, cpus)?;
         let (tapped, probed) = (lab.tapped(), lab.probed(scenario));
         let listener = lab.listen(&scenario.options)?;
-        let reached = serve(scenario, listener, self.seats(scenario, cpus).servers, updates)?;
+        let reached = serve(scenario, listener, self.placement_plan(scenario, cpus).servers, updates)?;
         let relay: Arc<dyn RelayMeter> = lab.clone();
         Ok(ServerHandle {
             copied_because: tapped,

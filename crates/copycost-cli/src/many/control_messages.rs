@@ -8,11 +8,12 @@ use serde::{Deserialize, Serialize};
 use super::membership::{Greeting, RankRole};
 use crate::remote::ClientShares;
 use crate::remote::order::ServiceOrder;
-use copycost::cost::cpu::CpuSpent;
 use copycost::internals::connection::ConnectionOptions;
+use copycost::internals::cost::cpu::CpuSpent;
 use copycost::internals::placement::Placement;
+use copycost::internals::rig::RigInfo;
 use copycost::recv;
-use copycost::rig::{RigInfo, Sample, Work};
+use copycost::rig::{Sample, Work};
 use copycost::scenario::Scenario;
 
 /// What rank 0 says.

@@ -6,12 +6,13 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::control_messages::{Command, Reply, RigOrder};
-use super::link::{RankLink, hear, tell, wait};
+use super::link::{RankLink, receive_message, send_message, wait};
 use super::local::RankServer;
 use super::membership::{Greeting, RankRole};
 use crate::remote::{self, Token};
-use copycost::cost::cpu;
-use copycost::rig::{Rig, RigError, Site, WindowBarrier, Work};
+use copycost::internals::cost::cpu;
+use copycost::internals::rig::WindowBarrier;
+use copycost::rig::{Rig, RigError, Site, Work};
 use copycost::scenario::ConnectionOptions;
 
 /// After this silence a follower takes rank 0 for lost. Between two commands rank 0 writes files and watches an idle
@@ -42,14 +43,16 @@ pub fn follow(link: &dyn RankLink) -> Result<JobEnd, String> {
     let (local, token, abandoned) = (None, None, false);
     let mut follower = Follower { link, local, token, rigs: HashMap::new(), received: (0, 0), abandoned };
     loop {
-        let next = wait(Instant::now() + PATIENCE, || hear::<Command>(link).filter(|(from, _)| *from == 0));
+        let next = wait(Instant::now() + PATIENCE, || {
+            receive_message::<Command>(link).filter(|(from, _)| *from == 0)
+        });
         let Some((_, command)) = next else {
             return Err(format!("rank 0 has sent nothing for {} seconds", PATIENCE.as_secs()));
         };
         match command {
             Command::Finish => {
                 let (bytes, windows) = follower.received;
-                tell(link, 0, &Reply::Books { bytes, windows });
+                send_message(link, 0, &Reply::Books { bytes, windows });
                 return Ok(JobEnd::Done);
             }
             command => follower.execute(command)?,
@@ -88,7 +91,7 @@ impl Follower<'_> {
                 let rig = order.rig;
                 let reply = match self.set_up(&order) {
                     Ok(built) => {
-                        let set_up = Box::new(built.about().clone());
+                        let set_up = Box::new(built.info().clone());
                         self.rigs.insert(rig, built);
                         Reply::Ready { rig, set_up }
                     }
@@ -110,7 +113,7 @@ impl Follower<'_> {
     }
 
     fn reply(&self, reply: &Reply) {
-        tell(self.link, 0, reply);
+        send_message(self.link, 0, reply);
     }
 
     fn join(
@@ -121,7 +124,7 @@ impl Follower<'_> {
         most_clients: usize,
         stall: Duration,
     ) -> Result<Greeting, String> {
-        let token = Token::from_words(token).ok_or("the token of the job is malformed")?;
+        let token = Token::from_hex(token).ok_or("the token of the job is malformed")?;
         self.token = Some(token.clone());
         if role == RankRole::Receives {
             return Ok(Greeting::here(Vec::new()));
@@ -146,7 +149,7 @@ impl Follower<'_> {
             return Reply::Failed { run, error: "there is no such rig here".to_owned() };
         };
         let mut step = WindowStep::new(self.link, run);
-        let result = rig.run_in_step(work, &mut step);
+        let result = rig.run_with_barrier(work, &mut step);
         self.abandoned |= step.abandoned;
         match result {
             Ok(sample) => {
@@ -165,7 +168,7 @@ impl Follower<'_> {
         let before = cpu::process_now().ok();
         let mut step = WindowStep::new(self.link, run);
         let over = loop {
-            match wait(Instant::now() + PATIENCE, || hear::<Command>(self.link)) {
+            match wait(Instant::now() + PATIENCE, || receive_message::<Command>(self.link)) {
                 Some((0, Command::Open { run: opened, lead })) if opened == run => {
                     if let Work::Window(length) = work {
                         thread::sleep(lead + length + lead);
@@ -214,7 +217,7 @@ impl<'a> WindowStep<'a> {
     }
 
     fn reply(&mut self, reply: &Reply) {
-        tell(self.link, 0, reply);
+        send_message(self.link, 0, reply);
         self.last_sent = Some(Instant::now());
     }
 
@@ -226,11 +229,11 @@ impl<'a> WindowStep<'a> {
                 PATIENCE.as_secs()
             )));
         }
-        match hear::<Command>(self.link) {
-            Some((0, Command::CallOff { run })) if run == self.run => Err(RigError::CalledOff),
+        match receive_message::<Command>(self.link) {
+            Some((0, Command::CallOff { run })) if run == self.run => Err(RigError::Cancelled),
             Some((0, Command::Abandon)) => {
                 self.abandoned = true;
-                Err(RigError::CalledOff)
+                Err(RigError::Cancelled)
             }
             Some((0, command)) => Ok(Some(command)),
             _ => Ok(None),

@@ -23,13 +23,13 @@ pub trait RankLink: fmt::Debug + Send + Sync {
 }
 
 /// Sends `message` as JSON to rank `to`.
-pub fn tell<T: Serialize>(link: &dyn RankLink, to: usize, message: &T) {
+pub fn send_message<T: Serialize>(link: &dyn RankLink, to: usize, message: &T) {
     // Serialising cannot fail: all keys are strings, and all numbers exist in JSON.
     link.send(to, &serde_json::to_vec(message).unwrap_or_default());
 }
 
 /// The next message that has arrived, with its sender's rank. Unparsable messages are ignored.
-pub fn hear<T: DeserializeOwned>(link: &dyn RankLink) -> Option<(usize, T)> {
+pub fn receive_message<T: DeserializeOwned>(link: &dyn RankLink) -> Option<(usize, T)> {
     let (from, bytes) = link.poll()?;
     serde_json::from_slice(&bytes).ok().map(|message| (from, message))
 }

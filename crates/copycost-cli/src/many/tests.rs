@@ -101,7 +101,7 @@ impl Job {
     /// Ends the job. The byte count that each host kept must equal the one that rank 0 collected from it.
     fn finish(self) {
         for received in self.director.finish() {
-            assert_eq!(received.own, received.gathered, "{}", received.host);
+            assert_eq!(received.counted, received.collected, "{}", received.host);
         }
         let done = |follower: JoinHandle<_>| assert_eq!(follower.join().unwrap(), Ok(JobEnd::Done));
         self.followers.into_iter().for_each(done);

@@ -40,7 +40,7 @@ pub fn sizes() -> impl Iterator<Item = usize> {
 
 /// The crossover of a path whose cost is `ratio` times the cost of the other; `None` if no size has a ratio. Models are
 /// linear in bytes, so two of them cross at most once.
-pub fn crossing(ratio: impl Fn(usize) -> Option<Interval>) -> Option<ModelCrossover> {
+pub fn crossover(ratio: impl Fn(usize) -> Option<Interval>) -> Option<ModelCrossover> {
     let all: Vec<_> = sizes().filter_map(|size| Some((size, ratio(size)?))).collect();
     let cheaper = |(_, ratio): &(usize, Interval)| ratio.ratio < 1.0;
     let (first, last) = (cheaper(all.first()?), cheaper(all.last()?));
@@ -68,7 +68,7 @@ mod tests {
             let ratio = (a + b * kib) / (1.0 + kib);
             Some(Interval { ratio, low: ratio / 1.1, high: ratio * 1.1, alpha: 0.05 })
         };
-        crossing(ratio).unwrap()
+        super::crossover(ratio).unwrap()
     }
 
     #[test]
@@ -82,7 +82,7 @@ mod tests {
         assert!(matches!(crossover(0.1, 1.01).standing, PathStanding::UpTo(_)));
         assert_eq!(crossover(3.0, 2.0), ModelCrossover { standing: PathStanding::Never, undecided: None });
         assert_eq!(crossover(0.3, 0.2), ModelCrossover { standing: PathStanding::Always, undecided: None });
-        assert_eq!(super::crossing(|_| None), None);
+        assert_eq!(super::crossover(|_| None), None);
     }
 
     #[test]

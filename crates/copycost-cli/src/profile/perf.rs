@@ -8,7 +8,7 @@ use perf_event::events::Software;
 use perf_event::{Builder, SampleFlag, Sampler};
 
 use super::source::{CopyRegisters, SampleRing, SampleSource, StackSample};
-use copycost::cost::opener::CounterReach;
+use copycost::internals::cost::opener::CounterReach;
 
 /// The sizes of a ring in bytes. The large one holds a quarter of a second at 4 kHz. The small one is used if the
 /// memory that perf may lock (`perf_event_mlock_kb`) is short, or at low rates.

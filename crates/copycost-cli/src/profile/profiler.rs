@@ -6,8 +6,8 @@ use super::source::{SampleRing, SampleSource};
 use super::stacks::Stacks;
 use super::symbols::Symbols;
 use super::threads::{ThreadRole, Threads};
-use copycost::cost::opener::CounterReach;
 use copycost::cost::{Measured, Missing};
+use copycost::internals::cost::opener::CounterReach;
 
 /// Samples per second of each thread, unless the kernel's limit is lower. A prime, so that samples do not align with
 /// the kernel's tick. A sample with its call chain takes some microseconds (tens of them in a virtual machine).

@@ -2,7 +2,7 @@
 
 use std::io;
 
-use copycost::cost::opener::CounterReach;
+use copycost::internals::cost::opener::CounterReach;
 use copycost::offset::is_slow;
 
 /// One sample of a thread.

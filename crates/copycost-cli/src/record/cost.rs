@@ -5,11 +5,11 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::compare::ContestantResult;
-use copycost::cost::counts::Counts;
-use copycost::cost::meter::Spent;
-use copycost::cost::pollution::Walk;
-use copycost::cost::wire::Wire;
 use copycost::cost::{Measured as Figure, Missing, ns_per_kib};
+use copycost::internals::cost::counts::Counts;
+use copycost::internals::cost::meter::Spent;
+use copycost::internals::cost::pollution::Walk;
+use copycost::internals::cost::wire::Wire;
 use copycost::latency::Latencies;
 
 /// Why figures are missing, by the figure's name.
@@ -125,7 +125,7 @@ impl CpuRecord {
             Some(cpu) => cpu.ns_per_kib(bytes),
             None => Err(Missing::NotMeasured),
         };
-        let judged = sample.sender.cpu.is_none_or(|cpu| cpu.scope.judges_senders());
+        let judged = sample.sender.cpu.is_none_or(|cpu| cpu.scope.covers_senders());
         let sender = demand(&sample.sender).map(|ns| judged.then_some(ns));
         if !judged {
             missing.insert("sender".to_owned(), "softirq is not in the thread's time".to_owned());
@@ -162,7 +162,7 @@ impl CountersRecord {
         };
         let mut missing = Reasons::new();
         let mut side = |counts: &Counts, messages: u64| {
-            let entry = |count: &copycost::cost::counts::Count| {
+            let entry = |count: &copycost::internals::cost::counts::Count| {
                 let per_kib = counts.per_kib(count.event, messages * size as u64);
                 let per_message = counts.per_message(count.event, messages).ok();
                 let name = count.event.name();

@@ -37,8 +37,12 @@ impl LabRecord {
         let bytes = sample.messages * size as u64;
         let mut missing = Reasons::new();
         let relay = relayed.cpu.map(|cpu| cpu.time).ok_or(Missing::NotMeasured);
-        let ends = sample.sender.cpu.zip(sample.receiver.cpu).map(|(sender, receiver)| sender.and(receiver));
-        let sum = ends.zip(relayed.spent()).map(|(ends, between)| ends.and(between).time);
+        let ends = sample
+            .sender
+            .cpu
+            .zip(sample.receiver.cpu)
+            .map(|(sender, receiver)| sender.merge_parallel(receiver));
+        let sum = ends.zip(relayed.spent()).map(|(ends, between)| ends.merge_parallel(between).time);
         let demand = |time| ns_per_kib(time, bytes);
         Some(Self {
             relay_ns_per_kib: known(relay.and_then(demand), "relay", &mut missing),
@@ -51,8 +55,8 @@ impl LabRecord {
             frames: relayed.frames,
             mean_frame_bytes: (relayed.frames > 0).then(|| relayed.bytes as f64 / relayed.frames as f64),
             dropped_frames: relayed.dropped,
-            probe: probed.word.to_string(),
-            probe_saw: probed.told.clone(),
+            probe: probed.copies.to_string(),
+            probe_saw: probed.observation.clone(),
             missing,
         })
     }

@@ -18,8 +18,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::compare::ContestantResult;
 use crate::lab::Probed;
-use copycost::cost::limiter::Limiter;
 use copycost::internals::cgroup::throttle::Throttled;
+use copycost::internals::cost::limiter::Limiter;
 use copycost::rig::Site;
 use copycost::scenario::Scenario;
 use copycost::send::{Copies, Decisions, Ledger, Release};
@@ -394,7 +394,7 @@ impl Record {
             wire: sample.wire.as_ref().map(|wire| WireRecord::new(wire, sample.messages)),
             lab: LabRecord::new(measured, spec.size),
             mapped_share: sample.mapped.and_then(|mapped| mapped.share()),
-            mapped_reason: sample.mapped.and_then(|mapped| mapped.why_not_all()),
+            mapped_reason: sample.mapped.and_then(|mapped| mapped.copy_reason()),
             limiter: measured.limiter.to_string(),
             ns_per_message: sample
                 .time_of(scenario.round_bytes() * measured.client_hosts as u64)
@@ -421,8 +421,8 @@ fn judge(
 ) -> (Option<Copies>, Option<String>) {
     match kernels {
         Some(word @ (Copies::Copied | Copies::Mixed)) => (Some(word), copied_because),
-        Some(word) if probed.word == Copies::Unknown => (Some(word), Some(probed.told.clone())),
-        _ => (Some(probed.word), Some(probed.told.clone())),
+        Some(word) if probed.copies == Copies::Unknown => (Some(word), Some(probed.observation.clone())),
+        _ => (Some(probed.copies), Some(probed.observation.clone())),
     }
 }
 
@@ -463,7 +463,7 @@ fn flags(scenario: &Scenario, measured: &ContestantResult) -> Vec<String> {
     {
         flags.push("measures the scheduler: too many context switches for each message".to_owned());
     }
-    if !matches!(limiter, Limiter::Unknown(_)) && !limiter.tells_paths_apart() {
+    if !matches!(limiter, Limiter::Unknown(_)) && !limiter.distinguishes_paths() {
         let of_lab = sample.relayed.is_some();
         flags.push(if of_lab { LIMITED_BY_RELAY } else { CANNOT_TELL }.to_owned());
     }
@@ -483,7 +483,7 @@ fn flags(scenario: &Scenario, measured: &ContestantResult) -> Vec<String> {
     if let Some(share) = huge_share.filter(|share| *share < 0.99) {
         flags.push(format!("only {:.0} % of the messages' memory lies on huge pages", 100.0 * share));
     }
-    if let Some(reason) = sample.mapped.and_then(|mapped| mapped.why_not_all()) {
+    if let Some(reason) = sample.mapped.and_then(|mapped| mapped.copy_reason()) {
         flags.push(format!("not all data could be mapped: {reason}"));
     }
     flags

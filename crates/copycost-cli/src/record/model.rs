@@ -129,7 +129,7 @@ impl AskedMessage {
     }
 
     /// In words: `64 + 65472 bytes, hot`.
-    pub fn words(&self) -> String {
+    pub fn text(&self) -> String {
         let Self { size, fields, footprint, .. } = self;
         match fields.parse::<Fields>() {
             Ok(Fields::Exact(_)) => format!("{} bytes, {footprint}", fields.replace(',', " + ")),
@@ -155,7 +155,7 @@ impl PathModel {
         footprint: Footprint,
     ) -> Option<Prediction> {
         let model = self.model.as_ref().filter(|model| self.refused.is_none() && model.knows(footprint))?;
-        let spec = Spec { layout, footprint, ..Spec::new(size).ok()?.divided(fields).ok()? };
+        let spec = Spec { layout, footprint, ..Spec::new(size).ok()?.with_fields(fields).ok()? };
         let release = if self.by_reference { Release::OnCompletion } else { Release::OnReturn };
         Some(model.predict(&Features::of(&spec, release)))
     }

@@ -18,9 +18,10 @@ use super::token::Token;
 use super::{HANDSHAKE, LONGEST, ProcessLocation};
 use copycost::internals::connection::{self, ConnectionOptions};
 use copycost::internals::placement::{ClientRange, PlacementPlan, STACK_BYTES};
+use copycost::internals::rig::{ServerGuard, ServerHandle, ServerSite};
 use copycost::internals::server::{SenderFailure, WorkerEvent, WorkerUpdate};
 use copycost::internals::sys::socket::{Socket, WakeReason};
-use copycost::rig::{Rig, RigError, ServerGuard, ServerHandle, ServerSite, Site, SiteError};
+use copycost::rig::{Rig, RigError, Site, SiteError};
 use copycost::scenario::{MAX_CLIENTS, Scenario};
 use copycost::send::Ledger;
 
@@ -72,7 +73,7 @@ impl Site for RemoteSite {
     }
 
     fn build(&self, scenario: &Scenario) -> Result<Rig, RigError> {
-        Rig::with_clients_here(self, scenario)
+        Rig::with_local_clients(self, scenario)
     }
 }
 
@@ -82,19 +83,19 @@ impl ServerSite for RemoteSite {
         false
     }
 
-    fn seats(&self, scenario: &Scenario, cpus: &[usize]) -> PlacementPlan {
+    fn placement_plan(&self, scenario: &Scenario, cpus: &[usize]) -> PlacementPlan {
         PlacementPlan::plan(scenario.placement, self.shares.client.total(scenario.clients), cpus)
     }
 
     /// Places the clients next to those of other rigs on the same CPUs.
-    fn client_seats(&self, scenario: &Scenario, one_host: bool, cpus: &[usize]) -> PlacementPlan {
-        let plan = self.seats(scenario, cpus).for_clients(one_host, cpus);
+    fn client_plan(&self, scenario: &Scenario, one_host: bool, cpus: &[usize]) -> PlacementPlan {
+        let plan = self.placement_plan(scenario, cpus).for_clients(one_host, cpus);
         plan.range(self.shares.client, scenario.clients)
     }
 
     /// The server probes the path, plans the placement and sets the limits itself. The report of the handle holds the
     /// [`crate::conditions::Conditions`] of the server's host.
-    fn reach(
+    fn start_server(
         &self,
         scenario: &Scenario,
         cpus: &[usize],
@@ -112,7 +113,7 @@ impl ServerSite for RemoteSite {
             one_host: shared_cpus.as_ref().map_or_else(|| control.one_host(), |shared| !shared.is_empty()),
             shared_cpus: shared_cpus.filter(|shared| !shared.is_empty()),
             address: control.address(),
-            end: Box::new(control),
+            guard: Box::new(control),
             ticket: offered.ticket.into(),
             sender_cpus: Some(offered.sender_cpus),
             copied_because: offered.copied_because,
@@ -124,14 +125,14 @@ impl ServerSite for RemoteSite {
 
 impl ServerGuard for ControlConnection {}
 
-impl SiteError for CallError {
+impl SiteError for ConnectError {
     fn is_refusal(&self) -> bool {
         matches!(self, Self::Refused { .. })
     }
 }
 
-impl From<CallError> for RigError {
-    fn from(error: CallError) -> Self {
+impl From<ConnectError> for RigError {
+    fn from(error: ConnectError) -> Self {
         Self::Site(Box::new(error))
     }
 }
@@ -139,7 +140,7 @@ impl From<CallError> for RigError {
 /// The reason why no server could be used.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
-pub enum CallError {
+pub enum ConnectError {
     /// The list of addresses is empty.
     #[error("the host has no address")]
     Nowhere,
@@ -187,16 +188,16 @@ impl ControlConnection {
         order: &ServiceOrder,
         options: &ConnectionOptions,
         updates: Sender<WorkerUpdate>,
-    ) -> Result<(Self, OfferedService), CallError> {
+    ) -> Result<(Self, OfferedService), ConnectError> {
         let (socket, address) = connect(site, options)?;
-        let unreachable = |error| CallError::Unreachable { address, error };
+        let unreachable = |error| ConnectError::Unreachable { address, error };
         frame::send(&socket, order).map_err(unreachable)?;
         let by = Instant::now() + SET_UP;
         let reply = frame::receive_to_show(&socket, MOST_FROM_HOST, by).map_err(unreachable)?;
         let offered = match reply {
             Some(ServerReply::Offered(offered)) => *offered,
             Some(ServerReply::Refused(reason)) => {
-                return Err(CallError::Refused { address, reason: sentence(&reason) });
+                return Err(ConnectError::Refused { address, reason: sentence(&reason) });
             }
             Some(ServerReply::News(_)) | None => {
                 return Err(unreachable(io::ErrorKind::UnexpectedEof.into()));
@@ -231,18 +232,18 @@ const TRIES: u32 = 4;
 const PAUSE: Duration = Duration::from_millis(100);
 
 /// Connects to the first address that answers and completes the handshake.
-fn connect(site: &RemoteSite, options: &ConnectionOptions) -> Result<(Socket, SocketAddr), CallError> {
-    let mut failed = CallError::Nowhere;
+fn connect(site: &RemoteSite, options: &ConnectionOptions) -> Result<(Socket, SocketAddr), ConnectError> {
+    let mut failed = ConnectError::Nowhere;
     for address in site.candidates().iter().copied() {
         let mut attempts = 1;
         loop {
             match connect_once(address, site.token.as_ref(), options) {
                 Ok(socket) => return Ok((socket, address)),
-                Err(CallError::Handshake { error: HandshakeError::Ended, .. }) if attempts < TRIES => {
+                Err(ConnectError::Handshake { error: HandshakeError::Ended, .. }) if attempts < TRIES => {
                     thread::sleep(PAUSE * attempts);
                     attempts += 1;
                 }
-                Err(error @ CallError::Unreachable { .. }) => {
+                Err(error @ ConnectError::Unreachable { .. }) => {
                     failed = error;
                     break;
                 }
@@ -257,12 +258,12 @@ fn connect_once(
     address: SocketAddr,
     token: Option<&Token>,
     options: &ConnectionOptions,
-) -> Result<Socket, CallError> {
-    let unreachable = |error| CallError::Unreachable { address, error };
+) -> Result<Socket, ConnectError> {
+    let unreachable = |error| ConnectError::Unreachable { address, error };
     let socket = connection::connect(address, options).map_err(unreachable)?;
     connection::configure_control(&socket, options.stall_timeout).map_err(unreachable)?;
     greet_server(&socket, token, Instant::now() + HANDSHAKE)
-        .map_err(|error| CallError::Handshake { address, error })?;
+        .map_err(|error| ConnectError::Handshake { address, error })?;
     Ok(socket)
 }
 
@@ -305,14 +306,14 @@ fn next(socket: &Socket) -> io::Result<Option<WorkerUpdate>> {
     // server that is gone.
     while socket.readable_by(Instant::now() + HANDSHAKE)? == WakeReason::Late {}
     let by = Instant::now() + HANDSHAKE;
-    frame::receive_to_show::<Value>(socket, MOST_FROM_HOST, by)?.map(news).transpose()
+    frame::receive_to_show::<Value>(socket, MOST_FROM_HOST, by)?.map(parse_update).transpose()
 }
 
 /// The update in a frame of the server.
 ///
 /// # Errors
 /// The frame holds another reply, or numbers that are out of range.
-pub fn news(value: Value) -> io::Result<WorkerUpdate> {
+pub fn parse_update(value: Value) -> io::Result<WorkerUpdate> {
     if !is_plausible(&value) {
         return Err(io::Error::other("the host reports impossible figures"));
     }

@@ -20,7 +20,7 @@ mod token;
 
 use std::time::Duration;
 
-pub use client::{CallError, ClientShares, ControlConnection, RemoteSite, news};
+pub use client::{ClientShares, ConnectError, ControlConnection, RemoteSite, parse_update};
 pub use location::ProcessLocation;
 pub use network::IpNetwork;
 pub use server::{HostLimits as HostTerms, RemoteServer};

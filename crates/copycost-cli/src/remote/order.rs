@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::conditions::Conditions;
-use copycost::cost::pollution::Chase;
+use copycost::internals::cost::pollution::Chase;
 use copycost::internals::placement::{ClientRange, Placement};
 use copycost::internals::server::WorkerUpdate;
 use copycost::message::{BadMessageSize, Spec};
@@ -152,13 +152,13 @@ impl ServiceOrder {
             footprint: self.footprint.parse()?,
             ..Spec::new(self.size).map_err(|error: BadMessageSize| error.to_string())?
         };
-        let spec = spec.divided(self.fields.parse()?).map_err(|error| error.to_string())?;
+        let spec = spec.with_fields(self.fields.parse()?).map_err(|error| error.to_string())?;
         let Offsets { send, seed, .. } = self.offsets()?;
-        Ok((path, spec.beginning(send, seed)))
+        Ok((path, spec.with_offset(send, seed)))
     }
 
     /// What it means, or the sentence why it cannot be served.
-    pub fn understand(&self, most_clients: usize) -> Result<ParsedOrder, String> {
+    pub fn parse(&self, most_clients: usize) -> Result<ParsedOrder, String> {
         let (path, spec) = self.named()?;
         if !(1..=most_clients).contains(&self.clients) {
             return Err(format!("this host serves 1 to {most_clients} clients (got {})", self.clients));
@@ -259,7 +259,7 @@ mod tests {
     proptest! {
         #[test]
         fn any_order_is_understood_within_its_bounds_or_refused(order in any_order()) {
-            match order.understand(8) {
+            match order.parse(8) {
                 Ok(understood) => {
                     prop_assert!((1..=8).contains(&order.clients));
                     let one = understood.spec.memory(1).max(CLIENT_MEMORY);
@@ -285,7 +285,7 @@ mod tests {
             let _ = frame::decode::<ServiceOrder>(&json[..cut]);
             json[at] = byte;
             if let Ok(order) = frame::decode::<ServiceOrder>(&json) {
-                let _ = order.understand(8);
+                let _ = order.parse(8);
             }
         }
 
@@ -301,12 +301,12 @@ mod tests {
         let memory = |layout: Layout, buffers: &str| {
             let order =
                 ServiceOrder { size: 8, layout: layout.to_string(), buffers: buffers.into(), ..order() };
-            order.understand(8).map(|understood| understood.memory)
+            order.parse(8).map(|understood| understood.memory)
         };
         assert!(memory(Layout::Huge, "ring:400").unwrap() >= 2 * (2 << 20));
         assert!(memory(Layout::Page, "ring:100").unwrap() >= 2 * 100 * 8 * 4096);
         assert!(memory(Layout::Page, "ring:65536").unwrap_err().contains("bytes of memory"));
         let cold = ServiceOrder { size: 8, footprint: Footprint::Cold.to_string(), ..order() };
-        assert!(cold.understand(8).unwrap_err().contains("bytes of memory"));
+        assert!(cold.parse(8).unwrap_err().contains("bytes of memory"));
     }
 }

@@ -11,8 +11,8 @@ use crossbeam::channel::Sender as Departures;
 
 use super::LONGEST;
 use super::server::room_for;
-use copycost::cost::cpu::{CpuSpent, ThreadCpu};
 use copycost::internals::connection::{self, ConnectionOptions};
+use copycost::internals::cost::cpu::{CpuSpent, ThreadCpu};
 use copycost::internals::pool::MessagePool;
 use copycost::internals::server::{ConnectionHandler, Incoming};
 use copycost::internals::sys::socket::{Socket, WakeReason};
@@ -26,7 +26,7 @@ const DRAIN: Duration = Duration::from_secs(5);
 
 /// A raw server: it sends messages of one path and size to every client.
 #[derive(Debug)]
-pub struct RawHost {
+pub struct RawServer {
     /// The send path.
     pub path: &'static SendPath,
     /// The messages to send.
@@ -60,14 +60,14 @@ pub struct Departure {
     pub error: Option<io::Error>,
 }
 
-impl ConnectionHandler for RawHost {
+impl ConnectionHandler for RawServer {
     fn handle(&self, incoming: Incoming) {
         let began = Instant::now();
         let mut bytes = 0;
         let one_more = |served| (served < self.most_clients).then_some(served + 1);
         let result = match self.serving.fetch_update(Ordering::SeqCst, Ordering::SeqCst, one_more) {
             Ok(_) => {
-                incoming.pending.is_over(None);
+                incoming.pending.identified(None);
                 let result = self.serve(&incoming, &mut bytes);
                 // Before the departure is reported: its reader may connect the next client at once.
                 self.serving.fetch_sub(1, Ordering::SeqCst);
@@ -92,7 +92,7 @@ impl ConnectionHandler for RawHost {
     }
 }
 
-impl RawHost {
+impl RawServer {
     fn serve(&self, incoming: &Incoming, bytes: &mut u64) -> io::Result<Option<Ledger>> {
         room_for(self.spec.pool_bytes()).map_err(|left| {
             io::Error::other(format!("its messages need more than half of the memory that is left: {left}"))

@@ -113,7 +113,7 @@ impl RemoteServer {
     }
 
     fn serve(&self, order: &ServiceOrder, incoming: &Incoming) -> io::Result<()> {
-        let parsed = match order.understand(self.limits.most_clients) {
+        let parsed = match order.parse(self.limits.most_clients) {
             Ok(parsed) => parsed,
             Err(reason) => return frame::send(&incoming.socket, &ServerReply::Refused(reason)),
         };
@@ -136,7 +136,7 @@ impl RemoteServer {
         let service = self.service(order, &parsed, plan, &applied)?;
         let ticket = service.ticket;
         let (update_sender, updates) = unbounded();
-        let _offered = incoming.desk.offer(service, update_sender);
+        let _offered = incoming.registry.register(service, update_sender);
         let mut conditions = Conditions::here();
         conditions.connected(&applied);
         conditions.nodelay = order.nodelay;
@@ -227,13 +227,13 @@ pub(super) fn room_for(bytes: usize) -> Result<(), Available> {
 impl ConnectionHandler for RemoteServer {
     fn handle(&self, incoming: Incoming) {
         // A client that fails the handshake gets no further information.
-        let by = incoming.by;
+        let by = incoming.deadline;
         if !matches!(greet_client(&incoming.socket, self.limits.token.as_ref(), by), Ok(true)) {
             return;
         }
         // An open server keeps the connection pending until the order arrives: the handshake alone may be random bytes.
         if self.limits.token.is_some() {
-            incoming.pending.is_over(None);
+            incoming.pending.identified(None);
         }
         let order = match frame::receive::<ServiceOrder>(&incoming.socket, MOST_FROM_GUEST, by) {
             Ok(Some(order)) => order,
@@ -243,7 +243,7 @@ impl ConnectionHandler for RemoteServer {
                 return;
             }
         };
-        incoming.pending.is_over(None);
+        incoming.pending.identified(None);
         // An error means that the client has gone or the server stops, so no one is left to report it to.
         let _ = connection::configure_control(&incoming.socket, self.options.stall_timeout)
             .and_then(|()| self.serve(&order, &incoming));

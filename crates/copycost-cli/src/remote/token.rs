@@ -91,12 +91,12 @@ impl Token {
     }
 
     /// The secret in hexadecimal, to be sent to the other ranks of a job.
-    pub fn in_words(&self) -> String {
+    pub fn to_hex(&self) -> String {
         self.0.iter().map(|byte| format!("{byte:02x}")).collect()
     }
 
-    /// Parses the output of [`Token::in_words`].
-    pub fn from_words(text: &str) -> Option<Self> {
+    /// Parses the output of [`Token::to_hex`].
+    pub fn from_hex(text: &str) -> Option<Self> {
         let pair = |pair: &[u8]| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok();
         let secret: Vec<u8> = text.as_bytes().chunks(2).map(pair).collect::<Option<_>>()?;
         Self::new(&secret).ok()
@@ -173,10 +173,10 @@ mod tests {
     #[test]
     fn a_fresh_token_survives_its_text_and_is_unique() {
         let token = Token::fresh().unwrap();
-        assert_eq!(Token::from_words(&token.in_words()).unwrap().0, token.0);
+        assert_eq!(Token::from_hex(&token.to_hex()).unwrap().0, token.0);
         assert_ne!(Token::fresh().unwrap().0, token.0);
         for wrong in ["", "00", "zz".repeat(20).as_str(), &"ä".repeat(20), &"0".repeat(33)] {
-            assert!(Token::from_words(wrong).is_none_or(|token| token.0.len() >= SHORTEST), "{wrong}");
+            assert!(Token::from_hex(wrong).is_none_or(|token| token.0.len() >= SHORTEST), "{wrong}");
         }
     }
 

@@ -81,7 +81,7 @@ fn modelled(model: &CostModel) -> String {
         "What things cost here",
         table(&coefficients),
         list(modelled::all_sentences(model)),
-        escaped(&format!("Predicted for {}", model.asked.words())),
+        escaped(&format!("Predicted for {}", model.asked.text())),
         table(&predictions),
     )
 }

@@ -81,7 +81,7 @@ fn remarks(model: &CostModel) -> Vec<String> {
             let miss = 100.0 * cell.miss()?;
             Some(format!(
                 "{}: {} for {} ({miss:+.1} %)",
-                cell.message.words(),
+                cell.message.text(),
                 time(cell.predicted_ns?),
                 time(cell.ns)
             ))
@@ -146,7 +146,7 @@ fn predictions(model: &CostModel) -> Listing {
         [path.path.clone(), path.end.to_string()].into_iter().chain(figures).collect()
     };
     Listing {
-        header: [model.asked.words()].into_iter().chain(header).collect(),
+        header: [model.asked.text()].into_iter().chain(header).collect(),
         rows: model.models.iter().map(row).collect(),
     }
 }
@@ -164,7 +164,7 @@ pub(super) fn crossings(model: &CostModel) -> Vec<String> {
         for fields in FORMS {
             let part = |path: &&PathModel| {
                 let ratio = |size| model.ratio(path, reference, (size, fields, footprint));
-                Some(format!("{} {}", path.path, standing(surface::crossing(ratio)?)))
+                Some(format!("{} {}", path.path, standing(surface::crossover(ratio)?)))
             };
             let parts: Vec<_> = others.iter().filter_map(part).collect();
             if !parts.is_empty() {

@@ -16,7 +16,7 @@ use crate::compare::metric::Metric as Compared;
 use crate::record::{
     CellFailure, Comparison, Conditions, CostModel, Crossover, Explanation, Load, Record, Results,
 };
-use crate::verdict::{headline, lead};
+use crate::verdict::{headline, leading_metric};
 
 pub use sides::side_by_side;
 
@@ -187,7 +187,7 @@ pub fn of_results(file: &str, results: &Results) -> Vec<RecordSet> {
 impl RecordSet {
     /// The first metric by which the paths are ranked.
     pub fn lead(&self) -> Compared {
-        lead(self.rows.iter().filter_map(|row| row.record.as_ref()))
+        leading_metric(self.rows.iter().filter_map(|row| row.record.as_ref()))
     }
 
     /// Adds intervals to figures. A record has none itself, but its comparison has an interval of the ratio, which is

@@ -6,7 +6,7 @@
 use std::collections::BTreeSet;
 
 use super::ranking::SizeAnswer;
-use super::{answers, by_hosts, is_ranked, lead, limits, listed, of_paths};
+use super::{answers, by_hosts, is_ranked, leading_metric, limits, listed, of_paths};
 use crate::compare::metric::Metric;
 use crate::record::{BASELINE, Comparison, OLD, Results};
 use crate::stats::Judgement;
@@ -43,7 +43,7 @@ fn of_hosts(results: &Results) -> Option<String> {
 
 /// The path to use, and where that holds.
 fn paths(results: &Results) -> String {
-    let metric = lead(&results.records);
+    let metric = leading_metric(&results.records);
     let clients: BTreeSet<usize> = of_paths(results).map(|comparison| comparison.clients).collect();
     let by = |metric: Metric| -> Vec<(usize, String)> {
         let of = |clients: &usize| Some((*clients, recommended(&answers(results, *clients, metric))?));
@@ -96,7 +96,7 @@ fn place(results: &Results) -> &'static str {
     match results.records.first().map(|record| record.transport.as_str()) {
         Some("lab") => "In the lab, by the sender's CPU time",
         Some("mpi") => "Over many hosts",
-        Some("remote") if lead(&results.records) == Metric::SenderDemand => {
+        Some("remote") if leading_metric(&results.records) == Metric::SenderDemand => {
             "Between two hosts, by the sender's CPU time"
         }
         Some("remote") => "Between two hosts",

@@ -92,7 +92,7 @@ fn is_ranked(results: &Results, comparison: &Comparison) -> bool {
 
 /// The metric that ranks paths first: throughput, or the sender's CPU time if the sender does not decide the
 /// throughput. In the lab the relay decides it; elsewhere the network does, if it was the limit in every cell.
-pub fn lead<'a>(records: impl IntoIterator<Item = &'a Record>) -> Metric {
+pub fn leading_metric<'a>(records: impl IntoIterator<Item = &'a Record>) -> Metric {
     let mut records = records.into_iter().peekable();
     let any = records.peek().is_some();
     let by_sender = |record: &Record| {
@@ -128,7 +128,7 @@ struct ClientGroup {
 
 /// Groups the numbers of clients that have the same answers.
 fn group_clients(results: &Results, clients: BTreeSet<usize>) -> Vec<ClientGroup> {
-    let metrics = [lead(&results.records), Metric::Demand];
+    let metrics = [leading_metric(&results.records), Metric::Demand];
     let same = |one: &[(usize, SizeAnswer)], other: &[(usize, SizeAnswer)]| {
         one.len() == other.len()
             && one.iter().zip(other).all(|(one, other)| one.0 == other.0 && one.1.alike(&other.1))
@@ -165,7 +165,7 @@ fn of_clients(results: &Results, group: &ClientGroup) -> Vec<String> {
         };
         ranges(answers).map(sentence).collect()
     };
-    let metric = lead(&results.records);
+    let metric = leading_metric(&results.records);
     let [first, demand] = &group.answers;
     let mut group_sentences = sentences(first, metric);
     let same = demand.len() == first.len()

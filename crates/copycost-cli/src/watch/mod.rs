@@ -14,8 +14,8 @@ use std::time::{Duration, Instant};
 use crate::profile::classes::has_the_copy;
 use crate::profile::source::{CopyDirection, CopyRegisters, SampleRing, SampleSource, StackSample};
 use crate::profile::symbols::Symbols;
-use copycost::cost::opener::CounterReach;
 use copycost::cost::{Measured, Missing};
+use copycost::internals::cost::opener::CounterReach;
 use copycost::internals::sys::limits;
 use copycost::offset::PERIOD;
 

@@ -11,7 +11,7 @@ use crate::common::child::{Wanted, is_root, role, works};
 use crate::common::skip;
 use crate::program::{Program, results, sized};
 use copycost::cost::Missing;
-use copycost::cost::opener::CounterReach;
+use copycost::internals::cost::opener::CounterReach;
 use copycost::message::Spec;
 use copycost::rig::{Loopback, Site};
 use copycost::scenario::ConnectionOptions;

@@ -33,7 +33,7 @@ fn check(model: &CostModel, left_out: bool) {
         for cell in &held_out {
             eprintln!(
                 "{who}, {}: predicted {:.0} ns, measured {:.0} ns ({:+.1} %)",
-                cell.message.words(),
+                cell.message.text(),
                 cell.predicted_ns.unwrap(),
                 cell.ns,
                 100.0 * cell.miss().unwrap()

@@ -546,7 +546,7 @@ fn one_message_of_any_size_is_served() {
     assert!(spec.memory(1) > CLIENT_MEMORY);
     let mut order = order(64, 1);
     order.size = 1 << 30;
-    assert!(order.understand(1).is_ok());
+    assert!(order.parse(1).is_ok());
 }
 
 #[test]

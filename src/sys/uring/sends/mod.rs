@@ -337,7 +337,7 @@ mod tests {
     }
 
     fn message(fill: u8) -> Arc<Message> {
-        let mut message = Message::neighbours(Block::pages(3000).unwrap(), 0, &[1000, 2000]);
+        let mut message = Message::adjacent_fields(Block::pages(3000).unwrap(), 0, &[1000, 2000]);
         message.slices_mut().for_each(|field| field.fill(fill));
         Arc::new(message)
     }
@@ -447,7 +447,7 @@ mod tests {
         let Some((mut ring, mut peer)) = connected(64) else { return };
         let socket = ring.socket.try_clone().unwrap();
         socket.options().set_send_buffer_size(64 << 10).unwrap();
-        let large = Arc::new(Message::neighbours(Block::pages(LARGE).unwrap(), 0, &[LARGE]));
+        let large = Arc::new(Message::adjacent_fields(Block::pages(LARGE).unwrap(), 0, &[LARGE]));
         let small = [message(1), message(2)];
         let push = |ring: &mut SendRing<usize>, of: &Arc<Message>, bytes, note| {
             let excerpt = [Excerpt { of, range: 0..bytes }];

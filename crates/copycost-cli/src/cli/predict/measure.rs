@@ -16,8 +16,9 @@ use crate::model::cells::{MessageCounts, mean};
 use crate::model::choice::time;
 use crate::model::design;
 use crate::record::{AskedMessage, Conditions};
+use copycost::internals::rig::check_memory;
 use copycost::message::{Layout, Spec};
-use copycost::rig::{RigError, Sample, Site, Work, check_memory};
+use copycost::rig::{RigError, Sample, Site, Work};
 use copycost::scenario::Scenario;
 use copycost::send::{Release, SendPath};
 
@@ -87,7 +88,7 @@ impl Measurement<'_> {
                 interrupted |= self.signals.try_recv().is_ok();
                 interrupted || Instant::now() > until + self.budget.mul_f64(OVERRUN)
             };
-            let what = AskedMessage::of(spec).words()
+            let what = AskedMessage::of(spec).text()
                 + if spec.layout == self.any.spec.layout { "" } else { ", on pages" };
             progress.begin(&what);
             let left = until.saturating_duration_since(Instant::now());

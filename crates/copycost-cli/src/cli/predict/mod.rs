@@ -197,7 +197,7 @@ fn answer(model: &CostModel) -> Option<String> {
     let predictions: Vec<_> =
         predicted.filter_map(|path| Some((path.path.clone(), path.prediction?))).collect();
     let least = Choice::among(&predictions)?;
-    let full = format!("Predicted for {}, by the sender's CPU time: {least}.", model.asked.words());
+    let full = format!("Predicted for {}, by the sender's CPU time: {least}.", model.asked.text());
     let short = format!("Predicted, by the sender's CPU time: {least}.");
     [full, short].into_iter().find(|sentence| sentence.chars().count() <= LONGEST)
 }
@@ -213,7 +213,7 @@ fn answers(model: &CostModel) -> Vec<String> {
     let sentences: Vec<_> = ENDS.iter().filter_map(answer).collect();
     let way = &model.settings[0];
     let way = if way == "lab" { "in the lab".to_owned() } else { format!("over {way}") };
-    let about = format!("{}, {}, {way}", model.asked.words(), ClientCount(model.clients));
+    let about = format!("{}, {}, {way}", model.asked.text(), ClientCount(model.clients));
     if sentences.is_empty() {
         return vec![format!("Nothing can be said of {about}: no model is good enough.")];
     }

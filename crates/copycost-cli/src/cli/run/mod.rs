@@ -39,8 +39,9 @@ use crate::compare::schedule::Schedule;
 use crate::compare::trial;
 use crate::record::{ALPHA, Conditions, Load, Results};
 use crate::report::{self, Format};
-use copycost::cost::system::{IdleBaseline, MIN_WINDOW};
-use copycost::rig::{self, Site};
+use copycost::internals::cost::system::{IdleBaseline, MIN_WINDOW};
+use copycost::internals::rig::check_memory;
+use copycost::rig::Site;
 use copycost::scenario::ConnectionOptions;
 use copycost::scenario::{self, Scenario};
 use copycost::send::{self, SendPath};
@@ -216,7 +217,7 @@ impl RunArguments {
         for (size, clients) in scenario::matrix(&self.sizes(), &arguments::distinct(&self.clients)) {
             let of_cell = contestants.contestants(self.scenarios(size, clients)?);
             let scenarios: Vec<_> = of_cell.into_iter().map(|contestant| contestant.scenario).collect();
-            rig::check_memory(&scenarios)
+            check_memory(&scenarios)
                 .map_err(|error| Failure::Failed(format!("{}: {error}", ByteSize(size))))?;
         }
         Ok(())

@@ -19,7 +19,7 @@ use crate::compare::trial::{self, TrialEnd};
 use crate::doctor;
 use crate::record::{CellFailure, Comparison, Paired, Record, Results};
 use crate::verdict;
-use copycost::cost::system::IdleBaseline;
+use copycost::internals::cost::system::IdleBaseline;
 use copycost::scenario::Scenario;
 use copycost::send::SendPath;
 use copycost::units::{ByteSize, ClientCount, Rate};

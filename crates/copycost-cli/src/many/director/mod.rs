@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use self::set_up::HostSubset;
 use super::control_messages::{Command, Reply};
-use super::link::{RankLink, hear, tell, wait};
+use super::link::{RankLink, receive_message, send_message, wait};
 use super::local::RankServer;
 use super::membership::{self, Greeting, Member, RankRole, VERSION};
 use crate::conditions::RankConditions;
@@ -73,9 +73,9 @@ pub struct HostReceived {
     /// Which host.
     pub host: String,
     /// By its own books.
-    pub own: (u64, u64),
+    pub counted: (u64, u64),
     /// As gathered from it, run by run.
-    pub gathered: (u64, u64),
+    pub collected: (u64, u64),
 }
 
 /// How long ranks may take to say who they are: their launcher starts them one after the other.
@@ -110,14 +110,14 @@ impl Director {
         for rank in 1..link.size() {
             let network = terms.network.map(|network| network.to_string());
             let welcome =
-                Command::Welcome { role: role(rank), token: token.in_words(), network, most_clients, stall };
-            tell(&*link, rank, &welcome);
+                Command::Welcome { role: role(rank), token: token.to_hex(), network, most_clients, stall };
+            send_message(&*link, rank, &welcome);
         }
         let greeting = Greeting::here(local.addresses.clone());
         let mut members = vec![Member { rank: 0, role: RankRole::Serves, greeting }];
         let mut unfit = Vec::new();
         let greeted = wait(Instant::now() + JOIN_TIMEOUT, || {
-            while let Some((rank, answer)) = hear::<Reply>(&*link) {
+            while let Some((rank, answer)) = receive_message::<Reply>(&*link) {
                 match answer {
                     Reply::Greeting(greeting) => {
                         members.push(Member { rank, role: role(rank), greeting: *greeting });
@@ -176,7 +176,7 @@ impl Director {
 
     /// Ends the job for all ranks, and says of each client host what it received.
     pub fn finish(&self) -> Vec<HostReceived> {
-        (1..self.members.len()).for_each(|rank| tell(&*self.link, rank, &Command::Finish));
+        (1..self.members.len()).for_each(|rank| send_message(&*self.link, rank, &Command::Finish));
         let mut own: BTreeMap<usize, (u64, u64)> = BTreeMap::new();
         let hosts = self.clients(self.client_hosts());
         let _ = self.await_all(&hosts, REPLY_MARGIN, |rank, answer| match answer {
@@ -189,8 +189,8 @@ impl Director {
         let gathered = std::mem::take(&mut self.state().gathered);
         let books = |rank: &usize| HostReceived {
             host: format!("{} (rank {rank})", self.members[*rank].greeting.name),
-            own: own.get(rank).copied().unwrap_or_default(),
-            gathered: gathered.get(rank).copied().unwrap_or_default(),
+            counted: own.get(rank).copied().unwrap_or_default(),
+            collected: gathered.get(rank).copied().unwrap_or_default(),
         };
         hosts.iter().map(books).collect()
     }
@@ -198,7 +198,7 @@ impl Director {
     /// Tells all other ranks to end at once, where one is lost: the engine may not, and nobody can take leave of a rank that
     /// is dead.
     pub fn abandon(&self) {
-        (1..self.members.len()).for_each(|rank| tell(&*self.link, rank, &Command::Abandon));
+        (1..self.members.len()).for_each(|rank| send_message(&*self.link, rank, &Command::Abandon));
         thread::sleep(GRACE / 3);
     }
 
@@ -236,7 +236,7 @@ impl Director {
         let mut missing: BTreeSet<usize> = ranks.iter().copied().collect();
         let mut signalled = None;
         let result = wait(Instant::now() + patience, || {
-            while let Some((from, answer)) = hear::<Reply>(&*self.link) {
+            while let Some((from, answer)) = receive_message::<Reply>(&*self.link) {
                 match take(from, answer) {
                     Ok(true) => _ = missing.remove(&from),
                     Ok(false) => {}
@@ -269,7 +269,7 @@ impl Director {
     fn compare_clocks(&self, ranks: &[usize], patience: Duration) -> Result<(), RigError> {
         for _ in 0..ROUND_TRIPS {
             let asked = Instant::now();
-            ranks.iter().for_each(|rank| tell(&*self.link, *rank, &Command::Clock));
+            ranks.iter().for_each(|rank| send_message(&*self.link, *rank, &Command::Clock));
             self.await_all(ranks, patience, |rank, answer| {
                 let Reply::Clock(shown) = answer else { return Ok(false) };
                 let round_trip = asked.elapsed();

@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 
 use super::Director;
 use crate::many::control_messages::{Command, Reply};
-use crate::many::link::tell;
-use copycost::cost::cpu::{self, CpuSpent};
+use crate::many::link::send_message;
+use copycost::internals::cost::cpu::{self, CpuSpent};
 use copycost::rig::{HostShare, RigError, Sample, Work};
 
 impl Director {
@@ -26,7 +26,7 @@ impl Director {
         };
         let servers = self.other_servers();
         let all: Vec<_> = servers.iter().chain(clients).copied().collect();
-        let say = |word: &Command| all.iter().for_each(|rank| tell(&*self.link, *rank, word));
+        let say = |word: &Command| all.iter().for_each(|rank| send_message(&*self.link, *rank, word));
         let (process, began) = (cpu::process_now().ok(), Instant::now());
         say(&Command::Run { rig, run, work });
         let closed = match work {
@@ -49,7 +49,7 @@ impl Director {
         total.wall = began.elapsed();
         let own = process.and_then(|earlier| cpu::process_since(earlier).ok());
         let all: Option<Vec<CpuSpent>> = processes.into_iter().chain([own]).collect();
-        total.process = all.and_then(|all| all.into_iter().reduce(CpuSpent::and));
+        total.process = all.and_then(|all| all.into_iter().reduce(CpuSpent::merge_parallel));
         let mut state = self.state();
         for share in total.hosts.iter().filter(|_| matches!(work, Work::Window(_))) {
             let books = state.gathered.entry(share.rank).or_default();

@@ -6,13 +6,14 @@ use std::time::Duration;
 
 use super::{Director, SET_UP_TIMEOUT};
 use crate::many::control_messages::{Command, Reply, RigOrder};
-use crate::many::link::tell;
+use crate::many::link::send_message;
 use crate::many::membership::Member;
 use crate::many::sharing::{server_of, shares};
 use crate::remote::order::ServiceOrder;
-use copycost::cost::pollution::Walk;
+use copycost::internals::cost::pollution::Walk;
 use copycost::internals::placement::CpuUsage;
-use copycost::rig::{ClientCluster, Rig, RigError, RigInfo, Sample, Site, Work};
+use copycost::internals::rig::{ClientCluster, RigInfo};
+use copycost::rig::{Rig, RigError, Sample, Site, Work};
 use copycost::scenario::Scenario;
 
 impl Director {
@@ -40,7 +41,7 @@ impl Director {
                 addresses: servers[server_of(host, servers.len())].greeting.addresses.clone(),
                 shares,
             };
-            tell(&*self.link, *rank, &Command::SetUp(Box::new(word)));
+            send_message(&*self.link, *rank, &Command::SetUp(Box::new(word)));
         }
         // From here on what was set up is taken down again, whatever comes.
         let crew = ClusterRig { director: Arc::clone(self), ranks: ranks.clone(), rig, patience };
@@ -92,7 +93,7 @@ impl Director {
     fn placed(&self, known: &[(usize, RigInfo)]) -> CpuUsage {
         let (mut clients, mut servers) = (BTreeMap::new(), BTreeMap::new());
         for (rank, known) in known {
-            let CpuUsage { cpus, sender_cpus, apart } = known.placed;
+            let CpuUsage { cpus, sender_cpus, separate_cpus: apart } = known.placed;
             let server = server_of(rank - self.terms.servers, self.terms.servers);
             let own = if apart { cpus - sender_cpus.min(cpus) } else { cpus };
             *clients.entry(&self.members[*rank].greeting.machine).or_insert(0) += own;
@@ -112,7 +113,7 @@ impl Director {
         CpuUsage {
             cpus: clients.iter().map(|(machine, cpus)| (*cpus).min(online(machine))).sum(),
             sender_cpus,
-            apart: known.iter().all(|(_, known)| known.placed.apart),
+            separate_cpus: known.iter().all(|(_, known)| known.placed.separate_cpus),
         }
     }
 }
@@ -133,7 +134,7 @@ impl Site for HostSubset {
         (scenario.receive.probe)(scenario.verify)
             .map_err(|reason| RigError::Unsupported { path: scenario.receive.name, reason })?;
         let (crew, about) = self.director.set_up(scenario, self.hosts)?;
-        Ok(Rig::of_crew(scenario, crew, about))
+        Ok(Rig::of_cluster(scenario, crew, about))
     }
 
     fn client_hosts(&self) -> usize {
@@ -163,6 +164,6 @@ impl ClientCluster for ClusterRig {
 impl Drop for ClusterRig {
     fn drop(&mut self) {
         let word = Command::TakeDown { rig: self.rig };
-        self.ranks.iter().for_each(|rank| tell(&*self.director.link, *rank, &word));
+        self.ranks.iter().for_each(|rank| send_message(&*self.director.link, *rank, &word));
     }
 }

@@ -57,7 +57,7 @@ impl Axis {
         }
     }
 
-    /// An axis of non-negative values: linear from 0, or logarithmic if they span more than [`LINEAR_UP_TO`].
+    /// An axis of non-negative values: linear from 0, or logarithmic if they span more than `LINEAR_UP_TO`.
     pub fn values(title: &str, values: impl Iterator<Item = f64>) -> Self {
         let values: Vec<f64> = values.filter(|value| value.is_finite() && *value >= 0.0).collect();
         let most = values.iter().copied().fold(0.0, f64::max);

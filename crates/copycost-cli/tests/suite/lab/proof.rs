@@ -93,14 +93,14 @@ fn the_probe_tells_reference_from_copy_as_the_kernel_does() {
         let spec = Spec { layout, ..spec(65_536, false) };
         for path in available(&spec) {
             let probed = lab.probed(&in_lab(path, spec, 1));
-            eprintln!("{}, {layout}: {} ({})", path.name, probed.word, probed.told);
+            eprintln!("{}, {layout}: {} ({})", path.name, probed.copies, probed.observation);
             // What may be written again as soon as the send returns was copied, whatever else the path does.
             if path.release == Release::OnReturn {
-                assert_eq!(probed.word, Copies::Copied, "{}: {}", path.name, probed.told);
+                assert_eq!(probed.copies, Copies::Copied, "{}: {}", path.name, probed.observation);
             }
         }
         let zero_copy = in_lab(by_name("zerocopy").unwrap(), spec, 1);
-        assert_eq!(lab.probed(&zero_copy).word, Copies::ByReference);
+        assert_eq!(lab.probed(&zero_copy).copies, Copies::ByReference);
         let site = LabSite(Arc::clone(&lab));
         let sample = site.build(&zero_copy).unwrap().run(Work::Rounds(64)).unwrap();
         assert!(sample.ledger.completed >= 64 && sample.ledger.copied == 0, "{:?}", sample.ledger);
@@ -155,12 +155,12 @@ fn a_program_that_only_passes_fools_the_kernels_word_and_not_the_probe() {
         let ledger = rig.run(Work::Rounds(64)).unwrap().ledger;
         eprintln!(
             "{mode}: {} ({}), {} of {} copied",
-            probed.word, probed.told, ledger.copied, ledger.completed
+            probed.copies, probed.observation, ledger.copied, ledger.completed
         );
         // On the link itself the kernel is fooled; before it, it still sees its own copy.
         let fooled = mode == "xdpdrv";
         assert!(ledger.completed >= 64 && (ledger.copied == 0) == fooled, "{mode}: {ledger:?}");
-        assert_eq!(probed.word, Copies::Copied, "{mode}: {}", probed.told);
+        assert_eq!(probed.copies, Copies::Copied, "{mode}: {}", probed.observation);
     }
 }
 
