@@ -5,7 +5,7 @@
 //! the measured time. Then come the columns of copycost, with the unit in the name.
 
 use super::number;
-use crate::record::{LatencyRecord, Record};
+use crate::record::Record;
 use crate::report::dated;
 use crate::report::metric::RecordMetric;
 use crate::report::set::{RecordSet, SetRow};
@@ -22,72 +22,112 @@ const ORIGINAL: [&str; 9] = [
     "ContextSwitch",
 ];
 
-const COLUMNS: [&str; 54] = [
-    "set",
-    "path",
-    "size",
-    "clients",
-    "layout",
-    "fields",
-    "buffers",
-    "footprint",
-    "placement",
-    "receive",
-    "send_offset",
-    "receive_offset",
-    "offset_seed",
-    "transport",
-    "clock",
-    "seconds",
-    "messages",
-    "bytes",
-    "throughput_bytes_per_second",
-    "syscalls_per_message",
-    "context_switches_per_message",
-    "sends",
-    "completed",
-    "copied",
-    "merged_ranges",
-    "enobufs",
-    "waits",
-    "fallbacks",
-    "aborted",
-    "undrained",
-    "peak_in_flight_bytes",
-    "verdict",
-    "cpu_scope",
-    "sender_ns_per_kib",
-    "receiver_ns_per_kib",
-    "process_ns_per_kib",
-    "system_ns_per_kib",
-    "segments_per_message",
-    "mean_segment_bytes",
-    "limiter",
-    "ns_per_message",
-    "both_ends_ns_per_kib",
-    "latency_mean_ns",
-    "latency_p50_ns",
-    "latency_p99_ns",
-    "latency_max_ns",
-    "flags",
-    "plain",
-    "mapped_share",
-    "doubtful",
-    "client_hosts",
-    "fairness_jain",
-    "fairness_min_over_max",
-    "measured_utc",
+/// One column of copycost: its name, and its value for a row. What a row does not have is empty.
+type Column = (&'static str, fn(&RecordSet, &SetRow) -> String);
+
+/// A column of what `copycost run` recorded. Criterion's rows have no record.
+macro_rules! recorded {
+    ($name:expr, $value:expr) => {
+        ($name, |_, row| {
+            let value: fn(&Record) -> String = $value;
+            row.record.as_ref().map_or_else(String::new, value)
+        })
+    };
+}
+
+/// A column of a count of the ledger, under its name.
+macro_rules! counted {
+    ($count:ident) => {
+        recorded!(stringify!($count), |record| {
+            record.ledger.as_ref().map_or_else(String::new, |ledger| ledger.$count.to_string())
+        })
+    };
+}
+
+/// A column of a latency in ns.
+macro_rules! latency {
+    ($name:literal, $quantile:ident) => {
+        recorded!($name, |record| {
+            record.latency_ns.as_ref().map_or_else(String::new, |latency| latency.$quantile.to_string())
+        })
+    };
+}
+
+/// All of them, in order. New ones come last, so that scripts that count columns keep working.
+const COLUMNS: [Column; 54] = [
+    ("set", |set, _| set.label.clone()),
+    ("path", |_, row| row.path.clone()),
+    ("size", |_, row| row.size.to_string()),
+    ("clients", |_, row| row.clients.to_string()),
+    recorded!("layout", |record| record.layout.clone()),
+    recorded!("fields", |record| record.fields.clone()),
+    recorded!("buffers", |record| record.buffers.clone()),
+    recorded!("footprint", |record| record.footprint.clone()),
+    recorded!("placement", |record| record.placement.clone()),
+    recorded!("receive", |record| record.receive.clone()),
+    recorded!("send_offset", |record| record.send_offset.clone()),
+    recorded!("receive_offset", |record| record.receive_offset.clone()),
+    recorded!("offset_seed", |record| record.offset_seed.map_or_else(String::new, |seed| seed.to_string())),
+    recorded!("transport", |record| record.transport.clone()),
+    recorded!("clock", |record| record.clock.clone()),
+    recorded!("seconds", |record| record.seconds.to_string()),
+    recorded!("messages", |record| record.messages.to_string()),
+    recorded!("bytes", |record| record.bytes.to_string()),
+    ("throughput_bytes_per_second", |_, row| {
+        number(figure(row, RecordMetric::Throughput).map(|rate| rate * 1e9))
+    }),
+    recorded!("syscalls_per_message", |record| record.syscalls_per_message.to_string()),
+    recorded!("context_switches_per_message", |record| record.context_switches_per_message.to_string()),
+    counted!(sends),
+    counted!(completed),
+    counted!(copied),
+    counted!(merged_ranges),
+    counted!(enobufs),
+    counted!(waits),
+    counted!(fallbacks),
+    counted!(aborted),
+    counted!(undrained),
+    counted!(peak_in_flight_bytes),
+    recorded!("verdict", |record| record.verdict.clone().unwrap_or_default()),
+    recorded!("cpu_scope", |record| record.cpu.scope.clone()),
+    recorded!("sender_ns_per_kib", |record| number(record.cpu.sender_ns_per_kib)),
+    recorded!("receiver_ns_per_kib", |record| number(record.cpu.receiver_ns_per_kib)),
+    recorded!("process_ns_per_kib", |record| number(record.cpu.process_ns_per_kib)),
+    recorded!("system_ns_per_kib", |record| number(record.cpu.system_ns_per_kib)),
+    recorded!("segments_per_message", |record| number(
+        record.wire.as_ref().and_then(|w| w.segments_per_message)
+    )),
+    recorded!("mean_segment_bytes", |record| number(record.wire.as_ref().and_then(|w| w.mean_segment_bytes))),
+    recorded!("limiter", |record| record.limiter.clone()),
+    recorded!("ns_per_message", |record| number(record.ns_per_message)),
+    ("both_ends_ns_per_kib", |_, row| number(figure(row, RecordMetric::BothDemand))),
+    ("latency_mean_ns", |_, row| number(figure(row, RecordMetric::LatencyMean).map(|us| us * 1e3))),
+    latency!("latency_p50_ns", p50),
+    latency!("latency_p99_ns", p99),
+    latency!("latency_max_ns", max),
+    recorded!("flags", |record| record.flags.join("; ")),
+    counted!(plain),
+    recorded!("mapped_share", |record| number(record.mapped_share)),
+    counted!(doubtful),
+    recorded!("client_hosts", |record| record.client_hosts.to_string()),
+    recorded!("fairness_jain", |record| number(record.hosts.as_ref().and_then(|hosts| hosts.fairness_jain))),
+    recorded!("fairness_min_over_max", |record| {
+        number(record.hosts.as_ref().and_then(|hosts| hosts.fairness_min_over_max))
+    }),
+    ("measured_utc", |_, row| dated::of_row(row)),
 ];
 
 /// The names of all columns.
 pub(super) fn header() -> Vec<String> {
-    ORIGINAL.iter().chain(&COLUMNS).map(ToString::to_string).collect()
+    ORIGINAL.iter().chain(COLUMNS.iter().map(|(name, _)| name)).map(ToString::to_string).collect()
 }
 
 /// A line for each row of the sets.
 pub(super) fn lines(sets: &[RecordSet]) -> Vec<Vec<String>> {
-    let line =
-        |set: &RecordSet, row: &SetRow| original(row).into_iter().chain(own_columns(set, row)).collect();
+    let line = |set: &RecordSet, row: &SetRow| {
+        let own = COLUMNS.iter().map(|(_, value)| value(set, row));
+        original(row).into_iter().chain(own).collect()
+    };
     sets.iter().flat_map(|set| set.rows.iter().map(move |row| line(set, row))).collect()
 }
 
@@ -115,94 +155,5 @@ fn original(row: &SetRow) -> [String; ORIGINAL.len()] {
         number(total(RecordMetric::FirstLevelMisses, kib)),
         number(total(RecordMetric::LastLevelMisses, kib)),
         number(total(RecordMetric::Switches, |record| record.messages as f64)),
-    ]
-}
-
-/// The columns of copycost. Those that Criterion does not measure are empty in its rows.
-fn own_columns(set: &RecordSet, row: &SetRow) -> [String; COLUMNS.len()] {
-    let mut values: [String; COLUMNS.len()] =
-        row.record.as_ref().map_or_else(|| [const { String::new() }; COLUMNS.len()], recorded);
-    let fill = [
-        ("set", set.label.clone()),
-        ("path", row.path.clone()),
-        ("size", row.size.to_string()),
-        ("clients", row.clients.to_string()),
-        ("throughput_bytes_per_second", number(figure(row, RecordMetric::Throughput).map(|rate| rate * 1e9))),
-        ("both_ends_ns_per_kib", number(figure(row, RecordMetric::BothDemand))),
-        ("latency_mean_ns", number(figure(row, RecordMetric::LatencyMean).map(|us| us * 1e3))),
-        ("measured_utc", dated::of_row(row)),
-    ];
-    for (name, value) in fill {
-        if let Some(place) = COLUMNS.iter().position(|column| *column == name) {
-            values[place] = value;
-        }
-    }
-    values
-}
-
-fn recorded(record: &Record) -> [String; COLUMNS.len()] {
-    let ledger = record.ledger.as_ref();
-    let count = |field: fn(&crate::record::LedgerRecord) -> u64| {
-        ledger.map_or_else(String::new, |l| field(l).to_string())
-    };
-    let wire = record.wire.clone().unwrap_or_default();
-    let latency = |field: fn(&LatencyRecord) -> u64| {
-        record.latency_ns.as_ref().map_or_else(String::new, |l| field(l).to_string())
-    };
-    [
-        String::new(),
-        record.path.clone(),
-        record.size.to_string(),
-        record.clients.to_string(),
-        record.layout.clone(),
-        record.fields.clone(),
-        record.buffers.clone(),
-        record.footprint.clone(),
-        record.placement.clone(),
-        record.receive.clone(),
-        record.send_offset.clone(),
-        record.receive_offset.clone(),
-        record.offset_seed.map_or_else(String::new, |seed| seed.to_string()),
-        record.transport.clone(),
-        record.clock.clone(),
-        record.seconds.to_string(),
-        record.messages.to_string(),
-        record.bytes.to_string(),
-        record.throughput_bytes_per_second.to_string(),
-        record.syscalls_per_message.to_string(),
-        record.context_switches_per_message.to_string(),
-        count(|l| l.sends),
-        count(|l| l.completed),
-        count(|l| l.copied),
-        count(|l| l.merged_ranges),
-        count(|l| l.enobufs),
-        count(|l| l.waits),
-        count(|l| l.fallbacks),
-        count(|l| l.aborted),
-        count(|l| l.undrained),
-        count(|l| l.peak_in_flight_bytes),
-        record.verdict.clone().unwrap_or_default(),
-        record.cpu.scope.clone(),
-        number(record.cpu.sender_ns_per_kib),
-        number(record.cpu.receiver_ns_per_kib),
-        number(record.cpu.process_ns_per_kib),
-        number(record.cpu.system_ns_per_kib),
-        number(wire.segments_per_message),
-        number(wire.mean_segment_bytes),
-        record.limiter.clone(),
-        number(record.ns_per_message),
-        String::new(),
-        String::new(),
-        latency(|l| l.p50),
-        latency(|l| l.p99),
-        latency(|l| l.max),
-        record.flags.join("; "),
-        count(|l| l.plain),
-        number(record.mapped_share),
-        count(|l| l.doubtful),
-        record.client_hosts.to_string(),
-        number(record.hosts.as_ref().and_then(|hosts| hosts.fairness_jain)),
-        number(record.hosts.as_ref().and_then(|hosts| hosts.fairness_min_over_max)),
-        String::new(),
     ]
 }
