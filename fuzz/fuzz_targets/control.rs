@@ -1,6 +1,7 @@
 //! A frame of a control connection, as each end reads it: its length, its JSON, what it means, and its figures added up.
 #![no_main]
 
+use copycost::internals::connection::ConnectionOptions;
 use copycost::internals::server::{SenderReport, WorkerEvent, WorkerUpdate};
 use copycost::rig::Sample;
 use copycost_cli::json::disarmed;
@@ -19,7 +20,7 @@ fuzz_target!(|data: &[u8]| {
     if let Ok(order) = frame::decode::<ServiceOrder>(json) {
         let frame = frame::encode(&order).expect("what was read can be written");
         assert_eq!(frame::decode::<ServiceOrder>(&frame[4..]).as_ref(), Ok(&order));
-        match order.parse(64) {
+        match order.parse(64, ConnectionOptions::for_this_machine()) {
             Ok(understood) => assert!(understood.memory / order.clients <= 2 << 30),
             Err(reason) => assert!(!reason.is_empty()),
         }

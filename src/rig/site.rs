@@ -194,7 +194,7 @@ pub fn serve(
     available(scenario)?;
     let applied = AppliedOptions::of(&listener).map_err(setup("socket options could not be read back"))?;
     let ticket = Ticket::new().map_err(setup("random numbers could not be read"))?;
-    let service = service(scenario, placements, &applied, ticket);
+    let service = service(scenario, scenario.clients, placements, &applied, ticket);
     let server = Server::start(listener, scenario.options, Handlers::default())
         .map_err(setup("the server could not start"))?;
     let address = server.address();
@@ -212,14 +212,16 @@ pub fn serve(
     })
 }
 
-fn service(
+/// What a server does for `scenario`. Each of `senders` senders of the process gets a share of its limits.
+pub fn service(
     scenario: &Scenario,
+    senders: usize,
     placements: Vec<ThreadPlacement>,
     applied: &AppliedOptions,
     ticket: Ticket,
 ) -> Service {
     let budget = if scenario.bounded && scenario.path.release == Release::OnCompletion {
-        Budget::share(&ZeroCopyLimits::of_process(), scenario.clients, applied.send_buffer)
+        Budget::share(&ZeroCopyLimits::of_process(), senders, applied.send_buffer)
     } else {
         Budget::unbounded()
     };

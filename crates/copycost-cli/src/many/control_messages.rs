@@ -10,7 +10,6 @@ use crate::remote::ClientShares;
 use crate::remote::order::ServiceOrder;
 use copycost::internals::connection::ConnectionOptions;
 use copycost::internals::cost::cpu::CpuSpent;
-use copycost::internals::placement::Placement;
 use copycost::internals::rig::RigInfo;
 use copycost::recv;
 use copycost::rig::{Sample, Work};
@@ -158,26 +157,10 @@ pub struct RigOrder {
 impl RigOrder {
     /// The scenario as this host measures it.
     pub fn scenario(&self) -> Result<Scenario, String> {
-        let ServiceOrder { clients, placement, verify, nodelay, urgent, bounded, .. } = self.order.clone();
-        let (path, spec) = self.order.named()?;
         let receive = recv::ALL.iter().find(|receive| receive.name == self.receive);
         let receive = receive.ok_or_else(|| format!("there is no receive path '{}'", self.receive))?;
-        let placement: Placement = placement.parse()?;
-        Ok(Scenario {
-            placement,
-            receive,
-            verify,
-            options: ConnectionOptions {
-                nodelay,
-                stall_timeout: self.stall,
-                ..ConnectionOptions::for_this_machine()
-            },
-            urgent,
-            bounded,
-            counted_threads: self.order.counted_threads,
-            pollution_table: self.order.pollution_table,
-            offsets: self.order.offsets()?,
-            ..Scenario::new(path, spec, clients)
-        })
+        let options =
+            ConnectionOptions { stall_timeout: self.stall, ..ConnectionOptions::for_this_machine() };
+        Ok(Scenario { receive, ..self.order.scenario(options)? })
     }
 }

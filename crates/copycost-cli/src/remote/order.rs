@@ -3,13 +3,14 @@
 use serde::{Deserialize, Serialize};
 
 use crate::conditions::Conditions;
+use copycost::internals::connection::ConnectionOptions;
 use copycost::internals::cost::pollution::Chase;
-use copycost::internals::placement::{ClientRange, Placement};
+use copycost::internals::placement::ClientRange;
 use copycost::internals::server::WorkerUpdate;
 use copycost::message::{BadMessageSize, Spec};
-use copycost::offset::{BufferStart, Offset, Offsets};
+use copycost::offset::{Offset, Offsets};
 use copycost::scenario::Scenario;
-use copycost::send::{self, SendPath};
+use copycost::send;
 
 use super::{CLIENT_MEMORY, ProcessLocation};
 
@@ -61,18 +62,12 @@ pub struct ServiceOrder {
     pub machine: Option<ProcessLocation>,
 }
 
-/// An order that was understood.
+/// A parsed order.
 #[derive(Debug, Clone)]
 pub struct ParsedOrder {
-    /// The send path.
-    pub path: &'static SendPath,
-    /// The message.
-    pub spec: Spec,
-    /// Where a path begins the buffer that it gathers fields in.
-    pub staging: Option<BufferStart>,
-    /// Where the threads sit.
-    pub placement: Placement,
-    /// The memory that all clients' messages take, in bytes: not less than they take.
+    /// What is to be served.
+    pub scenario: Scenario,
+    /// The memory that all clients' messages take at most, in bytes.
     pub memory: usize,
 }
 
@@ -143,8 +138,8 @@ impl ServiceOrder {
         Ok(Offsets { send, receive, seed: self.offset_seed })
     }
 
-    /// The path and the messages that its words name.
-    pub fn named(&self) -> Result<(&'static SendPath, Spec), String> {
+    /// The scenario that its names mean, for connections with `options`.
+    pub fn scenario(&self, options: ConnectionOptions) -> Result<Scenario, String> {
         let path = send::by_name(&self.path).ok_or_else(|| format!("there is no path '{}'", self.path))?;
         let spec = Spec {
             layout: self.layout.parse()?,
@@ -153,17 +148,26 @@ impl ServiceOrder {
             ..Spec::new(self.size).map_err(|error: BadMessageSize| error.to_string())?
         };
         let spec = spec.with_fields(self.fields.parse()?).map_err(|error| error.to_string())?;
-        let Offsets { send, seed, .. } = self.offsets()?;
-        Ok((path, spec.with_offset(send, seed)))
+        Ok(Scenario {
+            placement: self.placement.parse()?,
+            verify: self.verify,
+            offsets: self.offsets()?,
+            options: ConnectionOptions { nodelay: self.nodelay, ..options },
+            urgent: self.urgent,
+            bounded: self.bounded,
+            counted_threads: self.counted_threads,
+            pollution_table: self.pollution_table,
+            ..Scenario::new(path, spec, self.clients)
+        })
     }
 
-    /// What it means, or the sentence why it cannot be served.
-    pub fn parse(&self, most_clients: usize) -> Result<ParsedOrder, String> {
-        let (path, spec) = self.named()?;
+    /// The order parsed for a host of at most `most_clients` clients, or the sentence why it cannot be served.
+    pub fn parse(&self, most_clients: usize, options: ConnectionOptions) -> Result<ParsedOrder, String> {
+        let scenario = self.scenario(options)?;
         if !(1..=most_clients).contains(&self.clients) {
             return Err(format!("this host serves 1 to {most_clients} clients (got {})", self.clients));
         }
-        // Seats are planned for all of them, whoever the others are.
+        // The placement is planned for all of them, even those of other client hosts.
         if self.among.total(self.clients) > most_clients {
             return Err(format!(
                 "this host serves 1 to {most_clients} clients in all (got {})",
@@ -171,6 +175,7 @@ impl ServiceOrder {
             ));
         }
         self.pollution_table.map_or(Ok(()), Chase::check).map_err(|error| error.to_string())?;
+        let spec = scenario.placed_spec();
         let memory = spec.pool_bytes().saturating_add(self.pollution_table.unwrap_or(0));
         // One message of any size is served.
         if memory > CLIENT_MEMORY.max(spec.memory(1)) {
@@ -179,10 +184,8 @@ impl ServiceOrder {
                  {CLIENT_MEMORY}"
             ));
         }
-        let placement = self.placement.parse()?;
-        (path.probe)(&spec).map_err(|reason| reason.to_string())?;
-        let staging = self.offsets()?.staging();
-        Ok(ParsedOrder { path, spec, staging, placement, memory: memory.saturating_mul(self.clients) })
+        (scenario.path.probe)(&spec).map_err(|reason| reason.to_string())?;
+        Ok(ParsedOrder { scenario, memory: memory.saturating_mul(self.clients) })
     }
 }
 
@@ -259,10 +262,10 @@ mod tests {
     proptest! {
         #[test]
         fn any_order_is_understood_within_its_bounds_or_refused(order in any_order()) {
-            match order.parse(8) {
+            match order.parse(8, ConnectionOptions::for_this_machine()) {
                 Ok(understood) => {
                     prop_assert!((1..=8).contains(&order.clients));
-                    let one = understood.spec.memory(1).max(CLIENT_MEMORY);
+                    let one = understood.scenario.placed_spec().memory(1).max(CLIENT_MEMORY);
                     prop_assert!(understood.memory <= order.clients * one);
                 }
                 Err(reason) => prop_assert!(!reason.is_empty()),
@@ -285,7 +288,7 @@ mod tests {
             let _ = frame::decode::<ServiceOrder>(&json[..cut]);
             json[at] = byte;
             if let Ok(order) = frame::decode::<ServiceOrder>(&json) {
-                let _ = order.parse(8);
+                let _ = order.parse(8, ConnectionOptions::for_this_machine());
             }
         }
 
@@ -301,12 +304,14 @@ mod tests {
         let memory = |layout: Layout, buffers: &str| {
             let order =
                 ServiceOrder { size: 8, layout: layout.to_string(), buffers: buffers.into(), ..order() };
-            order.parse(8).map(|understood| understood.memory)
+            order.parse(8, ConnectionOptions::for_this_machine()).map(|understood| understood.memory)
         };
         assert!(memory(Layout::Huge, "ring:400").unwrap() >= 2 * (2 << 20));
         assert!(memory(Layout::Page, "ring:100").unwrap() >= 2 * 100 * 8 * 4096);
         assert!(memory(Layout::Page, "ring:65536").unwrap_err().contains("bytes of memory"));
         let cold = ServiceOrder { size: 8, footprint: Footprint::Cold.to_string(), ..order() };
-        assert!(cold.parse(8).unwrap_err().contains("bytes of memory"));
+        assert!(
+            cold.parse(8, ConnectionOptions::for_this_machine()).unwrap_err().contains("bytes of memory")
+        );
     }
 }

@@ -10,7 +10,7 @@ use crossbeam::select;
 use super::frame::{self, MOST_FROM_GUEST};
 use super::handshake::greet_client;
 use super::location::{Colocation, ProcessLocation, together};
-use super::order::{OfferedService, ParsedOrder, ServerReply, ServiceOrder};
+use super::order::{OfferedService, ServerReply, ServiceOrder};
 use super::token::Token;
 use super::{CLIENT_MEMORY, HANDSHAKE, LONGEST};
 use crate::conditions::Conditions;
@@ -19,10 +19,11 @@ use copycost::internals::cgroup::{self, memory::Available};
 use copycost::internals::connection::{self, AppliedOptions, ConnectionOptions};
 use copycost::internals::placement::{self, PlacementPlan, STACK_BYTES};
 use copycost::internals::protocol::Ticket;
-use copycost::internals::server::{ConnectionHandler, Incoming, Service, WorkerUpdate};
+use copycost::internals::rig::service;
+use copycost::internals::server::{ConnectionHandler, Incoming, WorkerUpdate};
 use copycost::internals::sys::memory;
 use copycost::internals::sys::socket::{Socket, WakeReason};
-use copycost::send::{Budget, Release, SenderConfig, ZeroCopyLimits};
+use copycost::send::Release;
 use copycost::units::ByteSize;
 
 /// The conditions on which a server accepts clients.
@@ -58,9 +59,6 @@ struct ClientQuota {
 /// How long an order waits for other reservations to end. A client that begins its next scenario has just ended the one
 /// before, and the new order may arrive before that end.
 const RELEASE_TIMEOUT: Duration = Duration::from_secs(2);
-
-/// How long the kernel may take to release all pages at the end of a run.
-const DRAIN: Duration = Duration::from_secs(5);
 
 impl RemoteServer {
     /// A server whose connections have `options`.
@@ -113,7 +111,7 @@ impl RemoteServer {
     }
 
     fn serve(&self, order: &ServiceOrder, incoming: &Incoming) -> io::Result<()> {
-        let parsed = match order.parse(self.limits.most_clients) {
+        let parsed = match order.parse(self.limits.most_clients, self.options) {
             Ok(parsed) => parsed,
             Err(reason) => return frame::send(&incoming.socket, &ServerReply::Refused(reason)),
         };
@@ -129,12 +127,13 @@ impl RemoteServer {
         let one_host = !shared_cpus.is_empty();
         let cpus = if one_host { shared_cpus.clone() } else { cpus };
         let all = order.among.total(order.clients);
-        let plan = PlacementPlan::plan(parsed.placement, all, &cpus).for_servers(one_host, &cpus);
+        let plan = PlacementPlan::plan(parsed.scenario.placement, all, &cpus).for_servers(one_host, &cpus);
         let plan = plan.range(order.among, order.clients);
         let usage = plan.cpu_usage(cpus.len());
         let applied = AppliedOptions::of(&incoming.socket)?;
-        let service = self.service(order, &parsed, plan, &applied)?;
-        let ticket = service.ticket;
+        let ticket = Ticket::new()?;
+        // The limits of the process are shared with the clients of the other client hosts.
+        let service = service(&parsed.scenario, all, plan.servers, &applied, ticket);
         let (update_sender, updates) = unbounded();
         let _offered = incoming.registry.register(service, update_sender);
         let mut conditions = Conditions::here();
@@ -144,7 +143,7 @@ impl RemoteServer {
         if let Some(interface) = doctor::interface_to(incoming.peer) {
             conditions.leaving_by(&interface, incoming.peer.ip());
         }
-        let copied_because = match parsed.path.release {
+        let copied_because = match parsed.scenario.path.release {
             Release::OnCompletion => doctor::why_copied(incoming.peer),
             Release::OnReturn | Release::OnFlush | Release::Never => None,
         };
@@ -153,41 +152,6 @@ impl RemoteServer {
         let offered = OfferedService { ticket, conditions, sender_cpus, copied_because, shared_cpus };
         frame::send(&incoming.socket, &ServerReply::Offered(Box::new(offered)))?;
         forward(&incoming.socket, &updates)
-    }
-
-    fn service(
-        &self,
-        order: &ServiceOrder,
-        parsed: &ParsedOrder,
-        plan: PlacementPlan,
-        applied: &AppliedOptions,
-    ) -> io::Result<Service> {
-        let budget = if order.bounded {
-            Budget::share(
-                &ZeroCopyLimits::of_process(),
-                order.among.total(order.clients),
-                applied.send_buffer,
-            )
-        } else {
-            Budget::unbounded()
-        };
-        Ok(Service {
-            path: parsed.path,
-            spec: parsed.spec,
-            verify: order.verify,
-            placements: plan.servers,
-            sender_config: SenderConfig {
-                urgent: order.urgent,
-                staging: parsed.staging,
-                ..SenderConfig::within(budget)
-            },
-            counted_threads: order.counted_threads,
-            pollution_table: order.pollution_table,
-            idle_steps: 0,
-            ticket: Ticket::new()?,
-            options: ConnectionOptions { nodelay: order.nodelay, ..self.options },
-            drain_timeout: DRAIN,
-        })
     }
 }
 

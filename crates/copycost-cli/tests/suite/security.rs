@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use crate::common::{LONG, eventually, spec, taking};
 use crate::program::{Program, length, named, results, sample, secret, sized};
+use copycost::internals::connection::ConnectionOptions;
 use copycost::internals::protocol::{Ask, Hello, Purpose, Ticket};
 use copycost::message::Spec;
 use copycost::scenario::Scenario;
@@ -546,7 +547,7 @@ fn one_message_of_any_size_is_served() {
     assert!(spec.memory(1) > CLIENT_MEMORY);
     let mut order = order(64, 1);
     order.size = 1 << 30;
-    assert!(order.parse(1).is_ok());
+    assert!(order.parse(1, ConnectionOptions::for_this_machine()).is_ok());
 }
 
 #[test]
