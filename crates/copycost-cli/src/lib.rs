@@ -15,6 +15,8 @@
 //! json
 //! ```
 
+// Only the command, its tests and benches see these items: one whose name says all needs no sentence.
+#![allow(missing_docs)]
 // What prints panics where the output is closed or full; `cli::output` does not.
 #![deny(clippy::print_stdout, clippy::print_stderr)]
 

@@ -71,7 +71,6 @@ pub struct LinkFacts {
 /// All facts about a machine that do not come from files.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Facts {
-    /// Bytes of a page.
     pub page_bytes: u64,
     /// The user to whom pinned pages are charged.
     pub uid: u32,

@@ -46,21 +46,14 @@ pub enum Command {
     },
     /// All receive: the window of the run opens after this lead.
     Open {
-        /// The run.
         run: u64,
         /// How long after this word.
         lead: Duration,
     },
     /// All windows are closed, or where there are none, all have received: the run is over.
-    Over {
-        /// The run.
-        run: u64,
-    },
+    Over { run: u64 },
     /// Someone failed, and the run counts for nothing.
-    CallOff {
-        /// The run.
-        run: u64,
-    },
+    CallOff { run: u64 },
     /// The rig is not needed any more.
     TakeDown {
         /// Which.
@@ -96,27 +89,21 @@ pub enum Reply {
         error: String,
     },
     /// All clients here receive.
-    Receives {
-        /// The run.
-        run: u64,
-    },
+    Receives { run: u64 },
     /// The window here is closed.
     Closed {
-        /// The run.
         run: u64,
         /// When, by the rank's clock.
         at: Duration,
     },
     /// What the run came to here.
     Done {
-        /// The run.
         run: u64,
         /// All that was measured.
         sample: Box<Sample>,
     },
     /// What the run cost this server's process.
     Served {
-        /// The run.
         run: u64,
         /// CPU time; `None` where the clock could not be read.
         process: Option<CpuSpent>,
@@ -130,7 +117,6 @@ pub enum Reply {
     },
     /// The run failed here.
     Failed {
-        /// The run.
         run: u64,
         /// Why.
         error: String,

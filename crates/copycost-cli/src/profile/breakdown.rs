@@ -9,7 +9,6 @@ use super::threads::ThreadRole;
 /// The samples of one role by class.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Breakdown {
-    /// All samples.
     pub samples: u64,
     /// The samples of each class; a class without samples is missing.
     pub classes: BTreeMap<Class, u64>,

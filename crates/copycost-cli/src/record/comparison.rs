@@ -12,12 +12,10 @@ use copycost::message::Footprint;
 pub struct Comparison {
     /// The message's size in bytes.
     pub size: usize,
-    /// The clients.
     pub clients: usize,
     /// How many hosts received.
     #[serde(default = "super::one")]
     pub client_hosts: usize,
-    /// The path.
     pub path: String,
     /// What it is compared with: a path, or the same path of another build (`onecopy@OTHER`).
     pub reference: String,
@@ -53,7 +51,6 @@ pub struct Crossover {
     pub path: String,
     /// Against this one.
     pub against: String,
-    /// The clients.
     pub clients: usize,
     /// How many hosts received.
     #[serde(default = "super::one")]

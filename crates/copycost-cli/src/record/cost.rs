@@ -60,7 +60,6 @@ pub struct CountersRecord {
 pub struct CountRecord {
     /// For each KiB moved by the threads counted.
     pub per_kib: Option<f64>,
-    /// For each message.
     pub per_message: Option<f64>,
 }
 
@@ -103,7 +102,6 @@ pub struct LatencyRecord {
 /// Cache pollution: a pointer chase between messages against the same chase without sending.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 pub struct PollutionRecord {
-    /// The table's size.
     pub table_bytes: usize,
     /// Between messages.
     pub ns_per_access: f64,

@@ -27,7 +27,6 @@ pub const ALL: &str = "all";
 pub struct Explanation {
     /// The message's size in bytes.
     pub size: usize,
-    /// The clients.
     pub clients: usize,
     /// What lay between the ends, and the other settings of the cell, as in a record.
     pub settings: Vec<String>,
@@ -40,7 +39,6 @@ pub struct Explanation {
     /// What to know of these figures.
     #[serde(default)]
     pub notes: Vec<String>,
-    /// Each path.
     pub paths: Vec<ExplainedPath>,
     /// Each path beside the first.
     #[serde(default)]
@@ -100,7 +98,6 @@ pub struct FigureRecord {
 /// A class and what went into it.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct ClassRecord {
-    /// The class.
     pub class: String,
     /// In ns/KiB.
     pub ns_per_kib: FigureRecord,
@@ -109,7 +106,6 @@ pub struct ClassRecord {
 /// By how much a path spends more in a class than the first path does.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct ClassDifference {
-    /// The path.
     pub path: String,
     /// What it is compared with.
     pub reference: String,

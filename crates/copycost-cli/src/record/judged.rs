@@ -13,11 +13,9 @@ pub const ALPHA: f64 = 0.05;
 pub struct Paired {
     /// The message's size in bytes.
     pub size: usize,
-    /// The clients.
     pub clients: usize,
     /// How many hosts received.
     pub client_hosts: usize,
-    /// The path.
     pub path: String,
     /// What it is compared with.
     pub reference: String,

@@ -242,7 +242,6 @@ pub struct CellFailure {
     pub path: String,
     /// The message's size in bytes.
     pub size: usize,
-    /// The clients.
     pub clients: usize,
     /// How many hosts were to receive.
     #[serde(default = "one")]

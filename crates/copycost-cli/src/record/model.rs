@@ -19,7 +19,6 @@ pub const MISS_TOLERATED: f64 = 0.15;
 /// The models of several paths, fitted to one run.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct CostModel {
-    /// The clients.
     pub clients: usize,
     /// What lay between the ends, and the other settings that hold for all cells.
     pub settings: Vec<String>,
@@ -29,7 +28,6 @@ pub struct CostModel {
     pub models: Vec<PathModel>,
 }
 
-/// A message.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AskedMessage {
     /// Bytes.
@@ -45,7 +43,6 @@ pub struct AskedMessage {
 /// Whose CPU time a model predicts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ModelEnd {
-    /// The sender's.
     Sender,
     /// That of the sender and the receiver together.
     BothEnds,
@@ -87,7 +84,6 @@ pub struct PathModel {
 /// One measured cell.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct ModelCell {
-    /// Its message.
     pub message: AskedMessage,
     /// Whether the model was checked by it and not fitted to it.
     pub held_out: bool,

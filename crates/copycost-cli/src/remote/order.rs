@@ -62,7 +62,6 @@ pub struct ServiceOrder {
     pub machine: Option<ProcessLocation>,
 }
 
-/// A parsed order.
 #[derive(Debug, Clone)]
 pub struct ParsedOrder {
     /// What is to be served.

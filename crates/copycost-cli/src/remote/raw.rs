@@ -27,7 +27,6 @@ const DRAIN: Duration = Duration::from_secs(5);
 /// A raw server: it sends messages of one path and size to every client.
 #[derive(Debug)]
 pub struct RawServer {
-    /// The send path.
     pub path: &'static SendPath,
     /// The messages to send.
     pub spec: Spec,

@@ -52,7 +52,6 @@ pub enum Unusable {
     NotPositive {
         /// The first set-up with such a value.
         setup: usize,
-        /// That value.
         value: f64,
     },
     /// A value is infinite or NaN, where zero and negative values are allowed. Values count from 0.
@@ -60,7 +59,6 @@ pub enum Unusable {
     NotFinite {
         /// The first such value.
         index: usize,
-        /// That value.
         value: f64,
     },
     /// All log ratios are equal, so an interval would claim certainty.

@@ -57,7 +57,6 @@ pub struct HazardousCopies {
 /// The number of samples by kind.
 #[derive(Debug, Default)]
 pub struct SampleCounts {
-    /// All samples.
     pub samples: u64,
     /// The samples with registers.
     pub with_registers: u64,

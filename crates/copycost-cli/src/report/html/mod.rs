@@ -16,7 +16,6 @@ use super::set::{RecordSet, place};
 use super::{conditions, plot, verdict};
 use charts::{Chart, Content};
 
-/// The whole page.
 pub fn page(sets: &[RecordSet]) -> String {
     html! {
         (DOCTYPE)

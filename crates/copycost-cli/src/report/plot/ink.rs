@@ -35,7 +35,6 @@ pub struct Theme {
     pub page: &'static str,
     /// The background of plots and text.
     pub paper: &'static str,
-    /// Text.
     pub text: &'static str,
     /// Less important text.
     pub quiet: &'static str,
