@@ -1,6 +1,6 @@
 //! `copycost run`: compares several paths in one interleaved run.
 //!
-//! - here: the flags, and what they mean together
+//! - `flags`: the flags; here: what they mean together
 //! - `contestants`: the contestants, and which are compared; `other_build`: another build of copycost as a server
 //! - `budget`: divides the time
 //! - `session`: measures the cells; `crossovers`: from which size one path beats another
@@ -9,18 +9,18 @@
 mod budget;
 mod contestants;
 mod crossovers;
+mod flags;
 mod other_build;
 mod regression;
 mod session;
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use clap::{Args, Parser};
-
 use self::budget::TimeBudget;
 use self::contestants::Contestants;
+pub use self::flags::RunArguments;
+
 use self::crossovers::{CrossoverSearch, FOOTPRINTS};
 use self::other_build::BothBuilds;
 use self::regression::BaselineRun;
@@ -28,16 +28,13 @@ use self::session::RunSession;
 use super::arguments::{self, CrossoverRequest, PathChoice};
 use super::files::Files;
 use super::job::{Job, ProcessRole};
-use super::over::Over;
 use super::plan::RunPlan;
-use super::setting::Setting;
-use super::{Done, Failure, doctor, input, output, signals, values};
+use super::{Done, Failure, doctor, input, output, signals};
 use crate::compare::contestant::Contestant;
 use crate::compare::crossover;
 use crate::compare::metric::Metric;
 use crate::compare::schedule::Schedule;
-use crate::compare::trial;
-use crate::record::{ALPHA, Conditions, Load, Results};
+use crate::record::{ALPHA, Conditions, Results};
 use crate::report::{self, Format};
 use copycost::internals::cost::system::{IdleBaseline, MIN_WINDOW};
 use copycost::internals::rig::check_memory;
@@ -47,105 +44,7 @@ use copycost::scenario::{self, Scenario};
 use copycost::send::{self, SendPath};
 use copycost::units::ByteSize;
 
-/// What to measure, and where the results go.
-#[derive(Debug, Clone, Args)]
-pub struct RunArguments {
-    /// Send paths, separated by commas, or all
-    #[arg(short, long = "path", value_name = "PATH", value_delimiter = ',', value_parser = values::path(),
-          hide_possible_values = true,
-          default_values_t = send::USUAL.iter().filter_map(|name| send::by_name(name)).map(PathChoice::One))]
-    paths: Vec<PathChoice>,
-    /// Message sizes: bytes, or with KiB, MiB, GiB
-    #[arg(short, long = "size", value_name = "SIZE", value_delimiter = ',', value_parser = arguments::size,
-          default_values_t = scenario::SIZES.map(ByteSize))]
-    sizes: Vec<ByteSize>,
-    /// Numbers of clients, each on a connection of its own
-    #[arg(short, long, value_name = "N", value_delimiter = ',', value_parser = arguments::clients,
-          default_values_t = [1])]
-    clients: Vec<usize>,
-    #[command(flatten)]
-    over: Over,
-    /// With --over mpi: numbers of client hosts, each with so many clients [default: all]
-    #[arg(long, value_name = "N", value_delimiter = ',', value_parser = arguments::hosts, requires = "over")]
-    client_hosts: Vec<usize>,
-    /// Go on after what the first -o file, a .json, already has
-    #[arg(long, requires = "output")]
-    resume: bool,
-    #[command(flatten)]
-    setting: Setting,
-    /// Measured time of each path in each cell, divided among the set-ups
-    #[arg(long, value_name = "S", value_parser = arguments::seconds, default_value = "1")]
-    seconds: Duration,
-    /// Add set-ups until each ratio is known so well: half of its interval [with --budget: 2%]
-    #[arg(long, value_name = "P", value_parser = arguments::percent)]
-    precision: Option<f64>,
-    /// Instead of --seconds: the time of the whole run (30s, 5m), shared among the cells
-    #[arg(long, value_name = "TIME", value_parser = arguments::duration, conflicts_with = "seconds")]
-    budget: Option<Duration>,
-    /// A first answer: --budget 17s
-    #[arg(long, conflicts_with_all = ["seconds", "budget"])]
-    quick: bool,
-    /// The path that the others are compared with [default: onecopy, or else the first]
-    #[arg(long, value_name = "PATH", value_parser = values::path(), hide_possible_values = true)]
-    reference: Option<PathChoice>,
-    /// From which size the first path beats the second, hot and cold: PATH:PATH, or PATH:PATH:LARGEST
-    #[arg(long, value_name = "A:B", value_parser = arguments::crossover_request, conflicts_with = "with")]
-    crossover: Option<CrossoverRequest>,
-    /// Compare ratios with those in this result of an earlier run
-    #[arg(long, value_name = "FILE", conflicts_with = "with")]
-    baseline: Option<PathBuf>,
-    /// Interleave each path with itself as served by this other build of copycost
-    #[arg(long, value_name = "BINARY", conflicts_with_all = ["over", "reference", "resume"])]
-    with: Option<PathBuf>,
-    /// With --with or --baseline: exit with 3 when a path became slower by more, the whole interval
-    #[arg(long, value_name = "P", value_parser = arguments::percent)]
-    fail_on_regression: Option<f64>,
-    /// Show how many cores the sender takes at this load: bits, bytes or messages in a second (25Gbit, 3GB/s, 200k msg/s)
-    #[arg(long, value_name = "LOAD", value_parser = arguments::load)]
-    at: Option<Load>,
-    /// Check every byte at the receiver
-    #[arg(long)]
-    verify: bool,
-    /// Measure message latency too, in a phase of its own: half as long as --seconds
-    #[arg(long)]
-    latency: bool,
-    /// Count cycles, cache misses and switches of this many threads at each end (0: none)
-    #[arg(long, value_name = "THREADS", default_value_t = 8)]
-    counters: usize,
-    /// Chase pointers through a table of this size between messages: what sending does to the caches
-    #[arg(long, value_name = "SIZE", value_parser = arguments::table)]
-    pollution: Option<ByteSize>,
-    /// Show every figure that the table has room for, in several tables
-    #[arg(long)]
-    wide: bool,
-    /// The format on standard output: table, json, csv, markdown or html
-    #[arg(long, default_value_t)]
-    format: Format,
-    /// A file for the results; its extension chooses the format (.json, .csv, .txt, .md, .html); repeatable
-    #[arg(short, long, value_name = "FILE")]
-    output: Vec<PathBuf>,
-    /// How long an end may be silent before it is given up
-    #[arg(long, value_name = "S", value_parser = arguments::seconds, hide = true)]
-    stall: Option<Duration>,
-    /// Set-ups of a cell, where --seconds or --precision do not ask for more
-    #[arg(long, value_name = "N", default_value_t = trial::SETUPS, value_parser = arguments::setups, hide = true)]
-    setups: usize,
-    /// Let the kernel refuse what is beyond its limits instead of staying within them
-    #[arg(long, hide = true)]
-    no_bound: bool,
-}
-
 impl RunArguments {
-    /// The arguments of a command line with only these flags.
-    pub fn given(flags: &[&str]) -> Self {
-        #[derive(Parser)]
-        struct Bare {
-            #[command(flatten)]
-            arguments: RunArguments,
-        }
-        Bare::parse_from([&["copycost"], flags].concat()).arguments
-    }
-
     pub fn run(&self) -> Result<Done, Failure> {
         if self.wide && self.format != Format::Table {
             let text = "--wide is for --format table: leave one of them out (json and csv hold every figure)";
