@@ -2,7 +2,7 @@
 //! list of them.
 //!
 //! A new path is a file in this directory, a `mod` line and an entry in [`ALL`]. Benchmark ids, `copycost
-//! list`, `--path`, the delivery tests and the README's table use this list.
+//! list`, `--path`, the delivery tests and the table in docs/paths.md use this list.
 
 mod adaptive;
 mod batched;

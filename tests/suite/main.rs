@@ -3,7 +3,7 @@
 //! - delivery, and what the kernel does with a message: `delivery`, `receive`, `by_reference`, `early_reuse`
 //! - ends that fail: `faults`, `dying_ends`, `endings`, `limits`, `open_files`, `uring`
 //! - what a run costs: `cost_*`
-//! - what the project says of itself: `benchmark_ids`, `examples`, `layers`, `readme`
+//! - what the project says of itself: `benchmark_ids`, `docs`, `examples`, `layers`, `public_items`
 
 #[path = "../common/mod.rs"]
 mod common;
@@ -16,6 +16,7 @@ mod cost_system;
 mod cost_truth;
 mod cost_wire;
 mod delivery;
+mod docs;
 mod dying_ends;
 mod early_reuse;
 mod endings;
@@ -25,7 +26,6 @@ mod layers;
 mod limits;
 mod open_files;
 mod public_items;
-mod readme;
 mod receive;
 mod refusals;
 mod soundness;

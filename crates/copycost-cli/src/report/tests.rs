@@ -248,13 +248,8 @@ fn numbers_of_hosts_lie_on_one_line_and_each_has_its_comparisons() {
     let page = Format::Html.write(&one);
     assert!(page.contains("--client-hosts 1,2,4"), "what is missing says how to get it");
     let csv = Format::Csv.write(&results);
-    assert!(
-        csv.lines()
-            .next()
-            .unwrap()
-            .ends_with("client_hosts,fairness_jain,fairness_min_over_max,measured_utc")
-    );
-    assert!(csv.lines().last().unwrap().ends_with(",4,0.8,0.75,"), "{csv}");
+    assert!(csv.lines().next().unwrap().contains(",client_hosts,fairness_jain,fairness_min_over_max,"));
+    assert!(csv.lines().last().unwrap().contains(",4,0.8,0.75,"), "{csv}");
     let wide = wide(&results, Screen::FILE);
     narrow(&wide);
     assert!(wide.contains("node4 (rank 4)") && wide.contains("4 hosts: Jain 0.80, least 0.75"), "{wide}");

@@ -109,3 +109,14 @@ fn every_page_is_reached_from_the_front_page() {
         assert!(reached.contains(page), "no link leads to {}", page.display());
     }
 }
+
+#[test]
+fn the_page_about_doctor_has_every_check_and_no_other() {
+    let page = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/doctor.md")).unwrap();
+    let table = page.split("| subject | checks |").nth(1).unwrap().split("\n\n").next().unwrap();
+    let mut named: Vec<&str> = table.split('`').skip(1).step_by(2).collect();
+    let mut checks: Vec<&str> = copycost_cli::doctor::CHECKS.iter().map(|check| check.id).collect();
+    named.sort_unstable();
+    checks.sort_unstable();
+    assert_eq!(named, checks);
+}

@@ -37,12 +37,12 @@ pub static ALL: &[Chart] = &[
 ];
 
 /// The charts of explanations and models, which only some results hold.
-static OTHERS: &[Chart] = &[explained::CHART, explained::FLAMES, model::CHART];
+static OF_OTHER_RESULTS: &[Chart] = &[explained::CHART, explained::FLAMES, model::CHART];
 
 /// The charts of a page with their contents: those of cells if there are any, and the others if they have content.
 pub fn of(sets: &[RecordSet]) -> Vec<(&'static Chart, Content)> {
     let cells = if sets.iter().any(|set| !set.rows.is_empty()) { ALL } else { &[] };
-    let drawn = cells.iter().chain(OTHERS).map(|chart| (chart, (chart.content)(sets)));
+    let drawn = cells.iter().chain(OF_OTHER_RESULTS).map(|chart| (chart, (chart.content)(sets)));
     drawn.filter(|(_, content)| !matches!(content, Content::Absent)).collect()
 }
 

@@ -1,4 +1,4 @@
-//! The tables of all paths in `docs/paths.md` are those of the lists.
+//! The tables of all paths in `docs/paths.md` are those of the lists, and what `docs/tuning.md` names exists.
 
 use std::fs;
 use std::path::Path;
