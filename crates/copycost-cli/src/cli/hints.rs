@@ -48,7 +48,7 @@ mod tests {
     fn a_flag_of_another_tool_gets_a_hint() {
         for (flags, instead) in KNOWN {
             for flag in flags {
-                let error = crate::cli::Command::try_parse_from(["copycost", "run", flag]).unwrap_err();
+                let error = crate::cli::CommandLine::try_parse_from(["copycost", "run", flag]).unwrap_err();
                 let hint = of(&error).unwrap_or_else(|| panic!("{flag}: {error}"));
                 assert!(hint.contains(flag) && hint.ends_with(instead), "{hint}");
             }
@@ -75,9 +75,9 @@ mod tests {
             "run -o x.md",
         ] {
             let arguments = ["copycost"].into_iter().chain(line.split(' '));
-            crate::cli::Command::try_parse_from(arguments).unwrap();
+            crate::cli::CommandLine::try_parse_from(arguments).unwrap();
         }
-        let error = crate::cli::Command::try_parse_from(["copycost", "run", "--nonsense"]).unwrap_err();
+        let error = crate::cli::CommandLine::try_parse_from(["copycost", "run", "--nonsense"]).unwrap_err();
         assert_eq!(of(&error), None);
     }
 }

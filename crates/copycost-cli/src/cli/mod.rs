@@ -57,7 +57,7 @@ use clap::{CommandFactory as _, Parser, Subcommand};
                   Examples:\n  copycost\n  copycost run --fields 300,24KiB --clients 8\n  copycost doctor",
     max_term_width = 100
 )]
-struct Command {
+struct CommandLine {
     #[command(subcommand)]
     verb: Option<Verb>,
 }
@@ -136,7 +136,7 @@ enum Failure {
 
 /// Runs the command with the process's arguments.
 pub fn main() -> ExitCode {
-    let code = match Command::try_parse() {
+    let code = match CommandLine::try_parse() {
         Ok(command) => exit_code(command.verb.map_or_else(quick, run)),
         Err(error) => {
             if let Some(hint) = hints::of(&error) {
@@ -172,8 +172,8 @@ fn run(verb: Verb) -> Result<Done, Failure> {
         Verb::Lab(arguments) => arguments.run(),
         Verb::Doctor(arguments) => arguments.run(),
         Verb::Watch(arguments) => arguments.run(),
-        Verb::Completions(arguments) => arguments.run(Command::command()),
-        Verb::Man(arguments) => arguments.run(Command::command()),
+        Verb::Completions(arguments) => arguments.run(CommandLine::command()),
+        Verb::Man(arguments) => arguments.run(CommandLine::command()),
     }
 }
 
@@ -205,7 +205,7 @@ fn exit_code(result: Result<Done, Failure>) -> u8 {
 /// The message that a user would read.
 #[doc(hidden)]
 pub fn parses<T: Into<OsString> + Clone>(arguments: impl IntoIterator<Item = T>) -> Result<(), String> {
-    match Command::try_parse_from(arguments) {
+    match CommandLine::try_parse_from(arguments) {
         // clap returns the texts of --help and --version as errors too.
         Err(error) if error.use_stderr() => Err(error.to_string()),
         _ => Ok(()),
@@ -223,14 +223,14 @@ mod tests {
 
     #[test]
     fn every_verb_has_examples_that_parse() {
-        for verb in Command::command().get_subcommands() {
+        for verb in CommandLine::command().get_subcommands() {
             let help = verb.get_after_help().map(ToString::to_string).unwrap_or_default();
             let lines: Vec<_> = help.lines().filter_map(|line| line.strip_prefix("  ")).collect();
             assert!(!lines.is_empty(), "{} has no example", verb.get_name());
             for line in lines {
                 // Redirections belong to the shell.
                 let arguments = line.split_whitespace().take_while(|argument| *argument != ">");
-                let parsed = Command::try_parse_from(arguments);
+                let parsed = CommandLine::try_parse_from(arguments);
                 assert!(parsed.is_ok(), "{line}: {}", parsed.unwrap_err());
                 assert!(line.starts_with(&format!("copycost {}", verb.get_name())), "{line}");
             }

@@ -128,7 +128,7 @@ pub enum Reply {
 pub struct RigOrder {
     /// Its number in the job.
     pub rig: u64,
-    /// What it measures, in the words of a guest.
+    /// What it measures, as a client orders it.
     pub order: ServiceOrder,
     /// How the clients receive.
     pub receive: String,

@@ -1,4 +1,4 @@
-//! What paths came to beside each other: ratios with their intervals, the sizes from which one wins, the verdict.
+//! Comparisons of paths: ratios with their intervals, the sizes from which one wins, the verdict.
 
 use serde::{Deserialize, Serialize};
 
@@ -7,7 +7,7 @@ use crate::compare::metric::Metric;
 use crate::stats::Judgement;
 use copycost::message::Footprint;
 
-/// One path beside the reference, in one cell and by one metric.
+/// The comparison of a path with its reference, in one cell and by one metric.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Comparison {
     /// The message's size in bytes.

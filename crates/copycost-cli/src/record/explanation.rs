@@ -22,7 +22,7 @@ const KEPT_FROM: f64 = 0.002;
 /// The word for all classes together.
 pub const ALL: &str = "all";
 
-/// Paths of one cell, explained beside each other.
+/// The explained paths of one cell.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Explanation {
     /// The message's size in bytes.
@@ -40,7 +40,7 @@ pub struct Explanation {
     #[serde(default)]
     pub notes: Vec<String>,
     pub paths: Vec<ExplainedPath>,
-    /// Each path beside the first.
+    /// The differences of each path from the first.
     #[serde(default)]
     pub differences: Vec<ClassDifference>,
 }

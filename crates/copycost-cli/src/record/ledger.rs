@@ -16,7 +16,7 @@ pub struct LedgerRecord {
     /// Of these, those marked copied by a mark that proves nothing (io_uring's, of linked notifications).
     #[serde(default)]
     pub doubtful: u64,
-    /// Notifications that told of more than one call.
+    /// Notifications for more than one call.
     #[serde(default)]
     pub merged_ranges: u64,
     /// Calls refused with ENOBUFS.

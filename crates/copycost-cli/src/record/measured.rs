@@ -18,11 +18,11 @@ impl Record {
     pub fn new(scenario: &Scenario, measured: &ContestantResult) -> Self {
         let ContestantResult { sample, .. } = measured;
         let spec = &scenario.spec;
-        let told = scenario.path.release == Release::OnCompletion;
+        let reports = scenario.path.release == Release::OnCompletion;
         let (copies, reason) = sample.ledger.judged(measured.copied_because.as_deref());
         let (verdict, verdict_reason) = match &measured.probed {
-            Some(probed) => judge(told.then_some(copies), probed, reason.filter(|_| told)),
-            None => (told.then_some(copies), reason.filter(|_| told)),
+            Some(probed) => judge(reports.then_some(copies), probed, reason.filter(|_| reports)),
+            None => (reports.then_some(copies), reason.filter(|_| reports)),
         };
         Self {
             path: scenario.path.name.to_owned(),
@@ -53,7 +53,7 @@ impl Record {
             bytes: sample.bytes,
             throughput_bytes_per_second: sample.throughput(),
             syscalls_per_message: sample.calls as f64 / sample.messages.max(1) as f64,
-            ledger: told.then(|| LedgerRecord::from(&sample.ledger)),
+            ledger: reports.then(|| LedgerRecord::from(&sample.ledger)),
             verdict: verdict.map(|word| word.to_string()),
             verdict_reason,
             huge_share: measured.huge_share,
@@ -104,7 +104,7 @@ const SWITCHES_TOLERATED: f64 = 0.2;
 /// The flag of a path that holds messages back.
 pub const DELAYS: &str = "holds messages back to send them together: not comparable with paths that do not";
 
-/// The flag of a path that is never told when memory is free.
+/// The flag of a path to which the kernel never reports that memory is free.
 pub const NEVER_RELEASED: &str = "sent by reference, and the kernel never reports when memory can be \
     rewritten: only for content that does not change";
 

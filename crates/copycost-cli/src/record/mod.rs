@@ -51,7 +51,7 @@ pub struct Results {
     /// Paths and cells that could not be measured, and why.
     #[serde(default)]
     pub failures: Vec<CellFailure>,
-    /// Paths beside the reference path.
+    /// Comparisons of paths with the reference path.
     #[serde(default)]
     pub comparisons: Vec<Comparison>,
     /// Sizes from which one path beats another.
@@ -133,7 +133,7 @@ pub struct Record {
     pub throughput_bytes_per_second: f64,
     /// System calls of the sender for each message, those that read completions included.
     pub syscalls_per_message: f64,
-    /// What the kernel told; null for a path that returns released memory at once.
+    /// What the kernel reported; null for a path that returns released memory at once.
     pub ledger: Option<LedgerRecord>,
     /// What happened to the bytes of a path that asks for zero copy; null for others.
     pub verdict: Option<String>,

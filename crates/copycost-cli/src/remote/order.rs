@@ -1,4 +1,4 @@
-//! What a guest asks of a host, and what it is told: the frames of a control connection.
+//! The frames of a control connection: what a client orders, and what the server replies.
 
 use serde::{Deserialize, Serialize};
 
@@ -57,7 +57,7 @@ pub struct ServiceOrder {
     /// Decides what is drawn of these.
     #[serde(default)]
     pub offset_seed: u64,
-    /// Where the guest runs; `None` from a guest of a version that did not say.
+    /// Where the client runs; `None` from a client of a version that did not send it.
     #[serde(default)]
     pub machine: Option<ProcessLocation>,
 }
@@ -77,7 +77,7 @@ pub enum ServerReply {
     Offered(Box<OfferedService>),
     /// It is not, and why.
     Refused(String),
-    /// News of a client's thread.
+    /// An update of the thread that serves a client.
     News(Box<WorkerUpdate>),
 }
 
@@ -90,7 +90,7 @@ pub struct OfferedService {
     pub conditions: Conditions,
     /// How many CPUs its threads were placed on.
     pub sender_cpus: usize,
-    /// Why the host's kernel copies zero-copy sends to the guest, where it can tell.
+    /// Why the server's kernel copies zero-copy sends to the client, if that is known.
     #[serde(default)]
     pub copied_because: Option<String>,
     /// The CPUs that both ends share, in the order in which the host has planned them; none where they share none, and

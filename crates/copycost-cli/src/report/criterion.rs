@@ -46,7 +46,7 @@ struct RawLine {
 }
 
 #[derive(Deserialize)]
-struct Named {
+struct NamedBenchmark {
     group_id: String,
     function_id: Option<String>,
     value_str: Option<String>,
@@ -80,7 +80,7 @@ impl Benchmark {
 
     /// Parses the texts of `benchmark.json` and `sample.json`.
     pub fn from_json(benchmark: &str, sample: &str) -> Result<Self, String> {
-        let named: Named = serde_json::from_str(benchmark).map_err(|error| error.to_string())?;
+        let named: NamedBenchmark = serde_json::from_str(benchmark).map_err(|error| error.to_string())?;
         let sampled: Sampled = serde_json::from_str(sample).map_err(|error| error.to_string())?;
         let bytes =
             named.throughput.as_ref().and_then(|of| of.get("Bytes")).and_then(serde_json::Value::as_f64);

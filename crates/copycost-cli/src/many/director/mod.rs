@@ -31,7 +31,7 @@ pub struct JobConfig {
     pub most_clients: usize,
     /// How connections are made.
     pub options: ConnectionOptions,
-    /// Whether the process was told to end.
+    /// Whether a signal has asked the process to end.
     pub called_off: fn() -> bool,
 }
 
@@ -98,7 +98,7 @@ const ROUND_TRIPS: usize = 3;
 const LEADS: (Duration, Duration) = (Duration::from_millis(2), Duration::from_millis(50));
 
 impl Director {
-    /// Begins the job: every other rank is told what it is to be, and says who it is.
+    /// Begins the job: assigns a role to every other rank and collects their greetings.
     ///
     /// # Errors
     /// A rank that is silent or not fit, named; or this one is not.

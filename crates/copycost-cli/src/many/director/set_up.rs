@@ -44,7 +44,7 @@ impl Director {
             send_message(&*self.link, *rank, &Command::SetUp(Box::new(word)));
         }
         // From here on what was set up is taken down again, whatever comes.
-        let crew = ClusterRig { director: Arc::clone(self), ranks: ranks.clone(), rig, patience };
+        let cluster = ClusterRig { director: Arc::clone(self), ranks: ranks.clone(), rig, patience };
         let (mut known, mut failed) = (Vec::new(), None);
         self.await_all(
             &ranks,
@@ -65,8 +65,8 @@ impl Director {
             return Err(self.failed(rank, &error));
         }
         known.sort_by_key(|(rank, _)| *rank);
-        let about = self.about(&known).ok_or(RigError::Broken)?;
-        Ok((Box::new(crew), about))
+        let info = self.about(&known).ok_or(RigError::Broken)?;
+        Ok((Box::new(cluster), info))
     }
 
     /// What there is to know of a rig whose parts are `known`.
@@ -133,8 +133,8 @@ impl Site for HostSubset {
     fn build(&self, scenario: &Scenario) -> Result<Rig, RigError> {
         (scenario.receive.probe)(scenario.verify)
             .map_err(|reason| RigError::Unsupported { path: scenario.receive.name, reason })?;
-        let (crew, about) = self.director.set_up(scenario, self.hosts)?;
-        Ok(Rig::of_cluster(scenario, crew, about))
+        let (cluster, info) = self.director.set_up(scenario, self.hosts)?;
+        Ok(Rig::of_cluster(scenario, cluster, info))
     }
 
     fn client_hosts(&self) -> usize {

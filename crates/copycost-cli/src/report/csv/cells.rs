@@ -23,7 +23,7 @@ const ORIGINAL: [&str; 9] = [
 ];
 
 /// One column of copycost: its name, and its value for a row. What a row does not have is empty.
-type Column = (&'static str, fn(&RecordSet, &SetRow) -> String);
+type CsvColumn = (&'static str, fn(&RecordSet, &SetRow) -> String);
 
 /// A column of what `copycost run` recorded. Criterion's rows have no record.
 macro_rules! recorded {
@@ -54,7 +54,7 @@ macro_rules! latency {
 }
 
 /// All of them, in order. New ones come last, so that scripts that count columns keep working.
-const COLUMNS: &[Column] = &[
+const COLUMNS: &[CsvColumn] = &[
     ("set", |set, _| set.label.clone()),
     ("path", |_, row| row.path.clone()),
     ("size", |_, row| row.size.to_string()),
