@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use proc_macro2::{TokenStream, TokenTree};
+use proc_macro2::{Spacing, TokenStream, TokenTree};
 use syn::visit::{self, Visit};
 use syn::{Attribute, Item, UseTree};
 
@@ -158,6 +158,10 @@ fn owner(
         }
         _ => return None,
     };
+    // What the crate opens for others is not another way in for its own files.
+    if absolute.first().is_some_and(|first| first == "internals") {
+        absolute.remove(0);
+    }
     if let Some(exported) = absolute.first().and_then(|name| exports.get(name))
         && !modules.contains(&absolute[..1])
     {
@@ -186,7 +190,11 @@ impl Finder {
                     path.push(ident.to_string());
                     after_separator = false;
                 }
-                TokenTree::Punct(punct) if punct.as_char() == ':' => after_separator = true,
+                // The first colon of two; a single one ends a path.
+                TokenTree::Punct(punct) if punct.as_char() == ':' && punct.spacing() == Spacing::Joint => {
+                    after_separator = true;
+                }
+                TokenTree::Punct(punct) if punct.as_char() == ':' && after_separator => {}
                 other => {
                     self.paths.push(std::mem::take(&mut path));
                     after_separator = false;
@@ -339,6 +347,7 @@ fn what_is_not_allowed_is_found() {
     assert_eq!(paths("use crate::{high::A, other};"), ["crate::high::A", "crate::other"]);
     assert_eq!(paths("fn f() -> super::high::A { crate::g() }"), ["super::high::A", "crate::g"]);
     assert_eq!(paths("fn f() { assert!(1 == crate::high::g(2)) }"), ["crate::high::g"]);
+    assert_eq!(paths("fn f() { m!(field: crate::high::T, a::b) }"), ["crate::high::T", "a::b"]);
     assert_eq!(paths("mod inner { fn f() { super::g(); super::super::h() } }"), ["self::g", "super::h"]);
     assert!(paths("#[cfg(test)] mod tests { use crate::high::A; }").is_empty());
     assert!(paths("impl A { #[cfg(test)] fn f() { crate::high::g() } }").is_empty());
@@ -348,7 +357,9 @@ fn what_is_not_allowed_is_found() {
         let exports = [("Name".to_owned(), vec!["high".to_owned()])].into();
         super::layers::owner(&path, &vec!["low".to_owned()], &modules, &exports)
     };
-    for path in ["crate::high::A", "super::high", "crate::Name", "crate::Name::new"] {
+    for path in
+        ["crate::high::A", "super::high", "crate::Name", "crate::Name::new", "crate::internals::high::A"]
+    {
         assert_eq!(owner(path), Some(vec!["high".to_owned()]), "{path}");
     }
     assert_eq!(owner("self::own"), Some(vec!["low".to_owned()]));

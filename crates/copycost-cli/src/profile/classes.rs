@@ -177,6 +177,7 @@ mod tests {
         }
         for (name, meaning, file) in entries(TABLE) {
             assert_eq!(meaning == NameMatch::Generic, file.is_empty(), "{name}");
+            assert!(!name.trim_end_matches('*').contains('*'), "a star stands only at the end: {name}");
         }
         let sections = TABLE.lines().filter(|line| line.starts_with('['));
         for section in sections.filter(|section| *section != "[generic]") {
