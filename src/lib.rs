@@ -116,20 +116,17 @@ cfg_if::cfg_if! {
                         pub use crate::$module::*;
                     }
                 )*};
+                (of $parent:ident: $($module:ident),*) => {$(
+                    pub mod $module {
+                        pub use crate::$parent::$module::*;
+                    }
+                )*};
             }
 
             open!(cgroup, clients, connection, placement, pool, protocol, server, sys, unsupported);
 
             pub mod cost {
-                macro_rules! open {
-                    ($($module:ident),*) => {$(
-                        pub mod $module {
-                            pub use crate::cost::$module::*;
-                        }
-                    )*};
-                }
-
-                open!(counters, counts, cpu, limiter, meter, opener, pollution, relayed, softirq, system, wire);
+                open!(of cost: counters, counts, cpu, limiter, meter, opener, pollution, relayed, softirq, system, wire);
             }
 
             pub mod rig {

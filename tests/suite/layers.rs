@@ -6,17 +6,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::path::{Path, PathBuf};
 
 use proc_macro2::{Spacing, TokenStream, TokenTree};
 use syn::visit::{self, Visit};
-use syn::{Attribute, Item, UseTree};
+use syn::{Attribute, Item};
 
-/// A module's path in its crate; empty for the crate itself.
-type Module = Vec<String>;
+use super::source::{self, Module, from_the_top, leaves};
 
-/// The source of one crate.
-struct Source {
+/// What the files of a crate refer to.
+struct Layers {
     name: &'static str,
     /// Modules with files of their own, and what each refers to in its crate.
     references: BTreeMap<Module, Vec<Module>>,
@@ -27,26 +25,21 @@ struct Source {
 const CRATES: [(&str, &str); 3] =
     [("copycost", "src"), ("copycost-cli", "crates/copycost-cli/src"), ("zerosend", "crates/zerosend/src")];
 
-impl Source {
+impl Layers {
     fn read(name: &'static str, folder: &str) -> Self {
-        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join(folder);
-        let mut files = BTreeMap::new();
-        find_files(&root, &root, &mut files);
-        let modules: BTreeSet<Module> = files.keys().cloned().collect();
-        let lib = fs::read_to_string(root.join("lib.rs")).unwrap();
-        let exports = exports(&syn::parse_file(&lib).unwrap());
-        let mut references = BTreeMap::new();
-        for (module, path) in &files {
-            let file = syn::parse_file(&fs::read_to_string(path).unwrap()).unwrap();
-            let mut finder = Finder { module: module.clone(), paths: Vec::new() };
-            finder.visit_file(&file);
-            let found =
-                finder.paths.iter().filter_map(|path| owner(path, module, &modules, &exports)).collect();
-            references.insert(module.clone(), found);
-        }
+        let mut source = source::read(folder);
+        let lib = fs::read_to_string(source::root().join(folder).join("lib.rs")).unwrap();
+        let modules: BTreeSet<Module> = source.keys().cloned().collect();
         // What the crate itself declares and offers is no layer.
-        references.remove(&Module::new());
-        Self { name, rows: drawn(&lib, &modules), references }
+        let exports = exports(&source.remove(&Module::new()).unwrap());
+        let references = source.into_iter().map(|(module, items)| {
+            let mut finder = Finder { module: module.clone(), paths: Vec::new() };
+            items.iter().for_each(|item| finder.visit_item(item));
+            let owner = |path: &Vec<String>| owner(path, &module, &modules, &exports);
+            let found = finder.paths.iter().filter_map(owner).collect();
+            (module, found)
+        });
+        Self { name, rows: drawn(&lib, &modules), references: references.collect() }
     }
 
     /// The module of the drawing that `module` belongs to, and its row.
@@ -55,28 +48,6 @@ impl Source {
             let (found, row) = self.rows.get_key_value(&module[..length])?;
             Some((found.as_slice(), *row))
         })
-    }
-}
-
-fn find_files(folder: &Path, root: &Path, files: &mut BTreeMap<Module, PathBuf>) {
-    for entry in fs::read_dir(folder).unwrap() {
-        let path = entry.unwrap().path();
-        if path.is_dir() {
-            find_files(&path, root, files);
-            continue;
-        }
-        let relative = path.strip_prefix(root).unwrap().with_extension("");
-        let mut module: Module = relative.iter().map(|part| part.to_str().unwrap().to_owned()).collect();
-        if matches!(module.last().map(String::as_str), Some("mod" | "lib")) {
-            module.pop();
-        }
-        let is_rust = path.extension().is_some_and(|extension| extension == "rs");
-        if is_rust
-            && !module.iter().any(|part| part == "tests")
-            && module.last().is_none_or(|last| last != "main")
-        {
-            files.insert(module, path);
-        }
     }
 }
 
@@ -95,50 +66,10 @@ fn drawn(lib: &str, modules: &BTreeSet<Module>) -> BTreeMap<Module, usize> {
     rows
 }
 
-/// What the crate offers at its top, and the module that it is in.
-fn exports(lib: &syn::File) -> BTreeMap<String, Module> {
-    #[derive(Default)]
-    struct Exports(BTreeMap<String, Module>);
-    impl Exports {
-        fn note(&mut self, item: &Item) {
-            match item {
-                Item::Use(item) => {
-                    for path in leaves(&item.tree) {
-                        if let Some((name, module)) = path.split_last() {
-                            self.0.insert(name.clone(), module.to_vec());
-                        }
-                    }
-                }
-                Item::Macro(item) => {
-                    // `cfg_if! { if ... { items } else { ... } }`
-                    for tree in item.mac.tokens.clone() {
-                        if let TokenTree::Group(group) = tree
-                            && let Ok(file) = syn::parse2::<syn::File>(group.stream())
-                        {
-                            file.items.iter().for_each(|item| self.note(item));
-                        }
-                    }
-                }
-                _ => {}
-            }
-        }
-    }
-    let mut exports = Exports::default();
-    lib.items.iter().for_each(|item| exports.note(item));
-    exports.0
-}
-
-/// The paths of a `use`.
-fn leaves(tree: &UseTree) -> Vec<Vec<String>> {
-    match tree {
-        UseTree::Path(path) => {
-            leaves(&path.tree).into_iter().map(|rest| [vec![path.ident.to_string()], rest].concat()).collect()
-        }
-        UseTree::Group(group) => group.items.iter().flat_map(leaves).collect(),
-        UseTree::Name(name) => vec![vec![name.ident.to_string()]],
-        UseTree::Rename(name) => vec![vec![name.ident.to_string()]],
-        UseTree::Glob(_) => vec![vec!["*".to_owned()]],
-    }
+/// The names that the crate offers at its top, and the module that each is in.
+fn exports(lib: &[Item]) -> BTreeMap<String, Module> {
+    let uses = lib.iter().filter_map(|item| if let Item::Use(item) = item { Some(&item.tree) } else { None });
+    uses.flat_map(leaves).map(|(path, name)| (name, path[..path.len() - 1].to_vec())).collect()
 }
 
 /// The module that `path`, seen from `module`, leads into; `None`: out of the crate.
@@ -148,16 +79,7 @@ fn owner(
     modules: &BTreeSet<Module>,
     exports: &BTreeMap<String, Module>,
 ) -> Option<Module> {
-    let (first, rest) = path.split_first()?;
-    let mut absolute = match first.as_str() {
-        "crate" => rest.to_vec(),
-        "self" => [module.as_slice(), rest].concat(),
-        "super" => {
-            let ups = path.iter().take_while(|part| *part == "super").count();
-            [&module[..module.len().checked_sub(ups)?], &path[ups..]].concat()
-        }
-        _ => return None,
-    };
+    let mut absolute = from_the_top(path, module)?;
     // What the crate opens for others is not another way in for its own files.
     if absolute.first().is_some_and(|first| first == "internals") {
         absolute.remove(0);
@@ -252,7 +174,7 @@ impl<'ast> Visit<'ast> for Finder {
     }
 
     fn visit_item_use(&mut self, item: &'ast syn::ItemUse) {
-        self.paths.extend(leaves(&item.tree));
+        self.paths.extend(leaves(&item.tree).into_iter().map(|(path, _)| path));
     }
 
     fn visit_impl_item_fn(&mut self, item: &'ast syn::ImplItemFn) {
@@ -275,14 +197,14 @@ impl<'ast> Visit<'ast> for Finder {
 fn each_file_imports_only_from_rows_below_its_own() {
     let mut wrong = Vec::new();
     for (name, folder) in CRATES {
-        let source = Source::read(name, folder);
-        for (module, references) in &source.references {
-            let Some((own, row)) = source.row(module) else {
+        let layers = Layers::read(name, folder);
+        for (module, references) in &layers.references {
+            let Some((own, row)) = layers.row(module) else {
                 wrong.push(format!("{name}: {} is not in the drawing of lib.rs", module.join("::")));
                 continue;
             };
             for other in references.iter().filter(|other| !other.is_empty()) {
-                let Some((target, below)) = source.row(other) else { continue };
+                let Some((target, below)) = layers.row(other) else { continue };
                 // A module that is drawn inside another one belongs to it as well.
                 if target != own && !own.starts_with(target) && !target.starts_with(own) && below <= row {
                     wrong.push(format!("{name}: {} imports from {}", module.join("::"), other.join("::")));
@@ -299,9 +221,9 @@ fn each_file_imports_only_from_rows_below_its_own() {
 fn no_two_files_of_a_folder_need_each_other() {
     let mut circles = Vec::new();
     for (name, folder) in CRATES {
-        let source = Source::read(name, folder);
+        let layers = Layers::read(name, folder);
         let mut needs: BTreeMap<Module, BTreeSet<Module>> = BTreeMap::new();
-        for (module, references) in &source.references {
+        for (module, references) in &layers.references {
             for other in references {
                 let common = module.iter().zip(other).take_while(|(one, other)| one == other).count();
                 // The rows of the drawing keep those at the top apart. Where one is inside the other there are no two siblings.
@@ -312,7 +234,7 @@ fn no_two_files_of_a_folder_need_each_other() {
         }
         for start in needs.keys() {
             if let Some(way) = way_back(start, &needs) {
-                circles.push(format!("{}: {}", source.name, way.join(" > ")));
+                circles.push(format!("{}: {}", layers.name, way.join(" > ")));
             }
         }
     }

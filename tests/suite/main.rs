@@ -3,7 +3,7 @@
 //! - delivery, and what the kernel does with a message: `delivery`, `receive`, `by_reference`, `early_reuse`
 //! - ends that fail: `faults`, `dying_ends`, `endings`, `limits`, `open_files`, `uring`
 //! - what a run costs: `cost_*`
-//! - what the project says of itself: `benchmark_ids`, `docs`, `examples`, `layers`, `public_items`
+//! - what the project says of itself: `benchmark_ids`, `docs`, `examples`, `layers`, `public_items`, which read the code by `source`
 
 #[path = "../common/mod.rs"]
 mod common;
@@ -29,4 +29,5 @@ mod public_items;
 mod receive;
 mod refusals;
 mod soundness;
+mod source;
 mod uring;

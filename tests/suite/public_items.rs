@@ -2,60 +2,17 @@
 //!
 //! `COPYCOST_UPDATE=1 cargo test -p copycost --test suite public_items` writes the lists anew.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::fs;
-use std::path::Path;
 
-use proc_macro2::TokenTree;
-use syn::{Attribute, Fields, ImplItem, Item, TraitItem, Type, UseTree, Visibility};
+use syn::{Attribute, Fields, ImplItem, Item, TraitItem, Type, Visibility};
 
-/// A module's path in its crate; empty for the crate itself.
-type Module = Vec<String>;
+use super::source::{self, Module, Source, from_the_top, leaves};
 
 const LISTS: [(&str, &str, &str); 2] = [
     ("copycost", "src", "public-items.txt"),
     ("zerosend", "crates/zerosend/src", "crates/zerosend/public-items.txt"),
 ];
-
-/// The items of each module with a file of its own.
-type Crate = BTreeMap<Module, Vec<Item>>;
-
-fn read(folder: &Path) -> Crate {
-    fn visit(folder: &Path, module: &Module, of_crate: &mut Crate) {
-        for entry in fs::read_dir(folder).unwrap() {
-            let path = entry.unwrap().path();
-            let name = path.file_stem().unwrap().to_str().unwrap().to_owned();
-            let inner = [module.as_slice(), std::slice::from_ref(&name)].concat();
-            if path.is_dir() {
-                visit(&path, &inner, of_crate);
-            } else if path.extension().is_some_and(|extension| extension == "rs") && name != "tests" {
-                let own = if name == "mod" || name == "lib" { module.clone() } else { inner };
-                let file = syn::parse_file(&fs::read_to_string(&path).unwrap()).unwrap();
-                of_crate.insert(own, file.items.into_iter().flat_map(unfolded).collect());
-            }
-        }
-    }
-    let mut of_crate = Crate::new();
-    visit(folder, &Module::new(), &mut of_crate);
-    of_crate
-}
-
-/// The items of a `cfg_if!`, and any other item as it is.
-fn unfolded(item: Item) -> Vec<Item> {
-    let Item::Macro(ref choice) = item else { return vec![item] };
-    if choice.mac.path.segments.last().is_none_or(|name| name.ident != "cfg_if") {
-        return vec![item];
-    }
-    let mut items = Vec::new();
-    for tree in choice.mac.tokens.clone() {
-        if let TokenTree::Group(group) = tree
-            && let Ok(file) = syn::parse2::<syn::File>(group.stream())
-        {
-            items.extend(file.items);
-        }
-    }
-    items
-}
 
 /// Public, and not hidden from the documentation.
 fn is_offered(visibility: &Visibility, attributes: &[Attribute]) -> bool {
@@ -84,13 +41,13 @@ fn name_and_kind(item: &Item) -> Option<(String, &'static str, &Visibility, &[At
 }
 
 /// Every public item that a user can name, sorted, each with its kind.
-fn list(name: &str, of_crate: &Crate) -> Vec<String> {
+fn list(name: &str, of_crate: &Source) -> Vec<String> {
     let mut lines = BTreeSet::new();
     list_module(&[name.to_owned()], &Module::new(), of_crate, &mut lines);
     lines.into_iter().collect()
 }
 
-fn list_module(shown: &[String], module: &Module, of_crate: &Crate, lines: &mut BTreeSet<String>) {
+fn list_module(shown: &[String], module: &Module, of_crate: &Source, lines: &mut BTreeSet<String>) {
     for item in &of_crate[module] {
         if let Item::Use(reexport) = item
             && is_offered(&reexport.vis, &reexport.attrs)
@@ -122,7 +79,7 @@ fn list_item(
     name: &str,
     owner: &Module,
     original: &str,
-    of_crate: &Crate,
+    of_crate: &Source,
     lines: &mut BTreeSet<String>,
 ) {
     let found = of_crate[owner]
@@ -188,38 +145,18 @@ fn list_item(
     }
 }
 
-/// The paths of a `use`, each with the name that it gives.
-fn leaves(tree: &UseTree) -> Vec<(Vec<String>, String)> {
-    match tree {
-        UseTree::Path(path) => leaves(&path.tree)
-            .into_iter()
-            .map(|(rest, name)| ([vec![path.ident.to_string()], rest].concat(), name))
-            .collect(),
-        UseTree::Group(group) => group.items.iter().flat_map(leaves).collect(),
-        UseTree::Name(name) => vec![(vec![name.ident.to_string()], name.ident.to_string())],
-        UseTree::Rename(name) => vec![(vec![name.ident.to_string()], name.rename.to_string())],
-        UseTree::Glob(_) => Vec::new(),
-    }
-}
-
 /// The module and the item that a path in `module` names; `None`: of another crate.
-fn resolve(path: &[String], module: &Module, of_crate: &Crate) -> Option<(Module, String)> {
-    let (original, owner) = path.split_last()?;
-    let absolute = match owner.first().map(String::as_str) {
-        Some("crate") => owner[1..].to_vec(),
-        Some("self") => [module.as_slice(), &owner[1..]].concat(),
-        Some("super") => [&module[..module.len() - 1], &owner[1..]].concat(),
-        _ => [module.as_slice(), owner].concat(),
-    };
-    of_crate.contains_key(&absolute).then(|| (absolute, original.clone()))
+fn resolve(path: &[String], module: &Module, of_crate: &Source) -> Option<(Module, String)> {
+    let absolute = from_the_top(path, module).unwrap_or_else(|| [module.as_slice(), path].concat());
+    let (original, owner) = absolute.split_last()?;
+    of_crate.contains_key(owner).then(|| (owner.to_vec(), original.clone()))
 }
 
 #[test]
 fn the_lists_of_public_items_are_those_of_the_source() {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     for (name, folder, file) in LISTS {
-        let listed = list(name, &read(&root.join(folder))).join("\n") + "\n";
-        let file = root.join(file);
+        let listed = list(name, &source::read(folder)).join("\n") + "\n";
+        let file = source::root().join(file);
         if std::env::var_os("COPYCOST_UPDATE").is_some() {
             fs::write(&file, &listed).unwrap();
         }
@@ -239,21 +176,23 @@ fn the_lists_of_public_items_are_those_of_the_source() {
 
 #[test]
 fn what_is_offered_is_found_and_what_is_not_is_not() {
-    let parse = |text: &str| syn::parse_file(text).unwrap().items.into_iter().flat_map(unfolded).collect();
-    let of_crate = Crate::from([
+    let of_crate = Source::from([
         (
             vec![],
-            parse(
+            source::parse(
                 "mod inner; pub mod open; pub use inner::{A, hidden as shown}; #[doc(hidden)] pub fn g() {}",
             ),
         ),
         (
             vec!["inner".to_owned()],
-            parse(
+            source::parse(
                 "pub struct A { pub b: u8, c: u8 } impl A { pub fn d() {} fn e() {} } pub fn hidden() {} pub fn f() {}",
             ),
         ),
-        (vec!["open".to_owned()], parse("pub use crate::inner::A; pub(crate) fn h() {} pub enum E { V }")),
+        (
+            vec!["open".to_owned()],
+            source::parse("pub use crate::inner::A; pub(crate) fn h() {} pub enum E { V }"),
+        ),
     ]);
     let expected = [
         "x::A  struct",

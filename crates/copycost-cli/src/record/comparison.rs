@@ -44,6 +44,27 @@ impl Comparison {
     }
 }
 
+#[cfg(test)]
+impl Comparison {
+    /// A comparison of 1 KiB to one client, from eight set-ups, without a ratio.
+    pub fn example(path: &str, reference: &str, metric: &str) -> Self {
+        Self {
+            size: 1024,
+            clients: 1,
+            client_hosts: 1,
+            path: path.into(),
+            reference: reference.into(),
+            metric: metric.into(),
+            ratio: None,
+            low: None,
+            high: None,
+            word: Named::Known(Judgement::Undecided),
+            setups: 8,
+            note: None,
+        }
+    }
+}
+
 /// From which message size one path beats another.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Crossover {

@@ -205,6 +205,11 @@ mod tests {
         ServiceOrder::of(&Scenario::new(&send::ALL[0], Spec::new(64).unwrap(), 2))
     }
 
+    /// For a host of eight clients.
+    fn parse(order: &ServiceOrder) -> Result<ParsedOrder, String> {
+        order.parse(8, ConnectionOptions::for_this_machine())
+    }
+
     /// The words that are meant, and any other.
     fn word(words: &'static str) -> impl Strategy<Value = String> {
         let words: Vec<_> = words.split(' ').map(str::to_owned).collect();
@@ -261,7 +266,7 @@ mod tests {
     proptest! {
         #[test]
         fn any_order_is_understood_within_its_bounds_or_refused(order in any_order()) {
-            match order.parse(8, ConnectionOptions::for_this_machine()) {
+            match parse(&order) {
                 Ok(understood) => {
                     prop_assert!((1..=8).contains(&order.clients));
                     let one = understood.scenario.placed_spec().memory(1).max(CLIENT_MEMORY);
@@ -287,7 +292,7 @@ mod tests {
             let _ = frame::decode::<ServiceOrder>(&json[..cut]);
             json[at] = byte;
             if let Ok(order) = frame::decode::<ServiceOrder>(&json) {
-                let _ = order.parse(8, ConnectionOptions::for_this_machine());
+                let _ = parse(&order);
             }
         }
 
@@ -303,14 +308,12 @@ mod tests {
         let memory = |layout: Layout, buffers: &str| {
             let order =
                 ServiceOrder { size: 8, layout: layout.to_string(), buffers: buffers.into(), ..order() };
-            order.parse(8, ConnectionOptions::for_this_machine()).map(|understood| understood.memory)
+            parse(&order).map(|understood| understood.memory)
         };
         assert!(memory(Layout::Huge, "ring:400").unwrap() >= 2 * (2 << 20));
         assert!(memory(Layout::Page, "ring:100").unwrap() >= 2 * 100 * 8 * 4096);
         assert!(memory(Layout::Page, "ring:65536").unwrap_err().contains("bytes of memory"));
         let cold = ServiceOrder { size: 8, footprint: Footprint::Cold.to_string(), ..order() };
-        assert!(
-            cold.parse(8, ConnectionOptions::for_this_machine()).unwrap_err().contains("bytes of memory")
-        );
+        assert!(parse(&cold).unwrap_err().contains("bytes of memory"));
     }
 }

@@ -197,15 +197,12 @@ fn comparisons(records: &[Record]) -> Vec<Comparison> {
             size: record.size,
             clients: record.clients,
             client_hosts: record.client_hosts,
-            path: record.path.clone(),
-            reference: "onecopy".into(),
-            metric: "throughput".into(),
             ratio: Some(ratio),
             low: Some(ratio * if open { 0.8 } else { 0.97 }),
             high: Some(ratio * if open { 1.3 } else { 1.03 }),
             word: outcome.into(),
-            setups: 8,
             note: open.then(|| "the budget was used up".into()),
+            ..Comparison::example(&record.path, "onecopy", "throughput")
         }
     };
     records.iter().filter(|record| record.path != "onecopy").map(compared).collect()

@@ -135,18 +135,11 @@ mod tests {
 
     fn compared(ratio: Option<f64>, low: Option<f64>, high: Option<f64>, word: &str) -> Comparison {
         Comparison {
-            size: 1024,
-            clients: 1,
-            client_hosts: 1,
-            path: "zerocopy".into(),
-            reference: "onecopy".into(),
-            metric: "throughput".into(),
             ratio,
             low,
             high,
             word: word.into(),
-            setups: 8,
-            note: None,
+            ..Comparison::example("zerocopy", "onecopy", "throughput")
         }
     }
 

@@ -110,18 +110,10 @@ mod tests {
 
     fn comparison(metric: &str, ratio: f64, reach: f64) -> Comparison {
         Comparison {
-            size: 1024,
-            clients: 1,
-            client_hosts: 1,
-            path: "zerocopy".into(),
-            reference: "onecopy".into(),
-            metric: metric.into(),
             ratio: Some(ratio),
             low: Some(ratio / (1.0 + reach)),
             high: Some(ratio * (1.0 + reach)),
-            word: Named::Known(Judgement::Undecided),
-            setups: 8,
-            note: None,
+            ..Comparison::example("zerocopy", "onecopy", metric)
         }
     }
 

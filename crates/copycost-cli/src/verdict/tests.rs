@@ -20,17 +20,11 @@ fn results() -> Results {
 fn compared(path: &str, size: usize, throughput: (f64, &str), demand: (f64, &str)) -> Vec<Comparison> {
     let one = |metric: &str, (ratio, judgement): (f64, &str)| Comparison {
         size,
-        clients: 1,
-        client_hosts: 1,
-        path: path.into(),
-        reference: "onecopy".into(),
-        metric: metric.into(),
         ratio: Some(ratio),
         low: Some(ratio * 0.99),
         high: Some(ratio * 1.01),
         word: judgement.into(),
-        setups: 8,
-        note: None,
+        ..Comparison::example(path, "onecopy", metric)
     };
     vec![one("throughput", throughput), one("demand", demand)]
 }

@@ -576,12 +576,12 @@ fn a_ticket_lets_each_client_in_once() {
         let _ = stream.write_all(&Ask { messages: 1, last: true }.encode());
         assert_eq!(rest(&mut stream).len(), 0, "client {number} was let in");
     }
-    // What is no ask ends that client, and the owner is told.
+    // A client that sends anything but a request is ended, and the owner gets an update.
     client.write_all(&[7; Ask::BYTES]).unwrap();
     assert_eq!(rest(&mut client).len(), 0);
-    let ServerReply::News(news) = answer(&mut control) else { panic!("no news") };
-    let told = format!("{:?}", news.event);
-    assert!(news.client == 0 && told.contains("something other than a request"), "{told}");
+    let ServerReply::News(update) = answer(&mut control) else { panic!("no update") };
+    let event = format!("{:?}", update.event);
+    assert!(update.client == 0 && event.contains("something other than a request"), "{event}");
     // With the control connection everything ends that was served for it.
     let mut other = data(1, ticket);
     assert!(matches!(answer(&mut control), ServerReply::News(news) if news.client == 1));

@@ -61,7 +61,7 @@ fn completions_that_overflow_the_queue_are_not_lost() {
             }
             Some(CompletionInfo::Released { note, sent, .. }) => {
                 assert!(sent);
-                assert_eq!(Arc::strong_count(&messages[note]), 1, "it is let go of at once");
+                assert_eq!(Arc::strong_count(&messages[note]), 1, "its memory is released at once");
                 released.push(note);
             }
             None if ring.fetch_overflow().unwrap() => {}

@@ -114,18 +114,10 @@ mod tests {
 
     fn slower_by(metric: &str, reference: &str, low: f64, high: f64) -> usize {
         let comparison = Comparison {
-            size: 1024,
-            clients: 1,
-            client_hosts: 1,
-            path: "onecopy".into(),
-            reference: reference.into(),
-            metric: metric.into(),
             ratio: Some((low * high).sqrt()),
             low: Some(low),
             high: Some(high),
-            word: Named::Known(Judgement::Undecided),
-            setups: 8,
-            note: None,
+            ..Comparison::example("onecopy", reference, metric)
         };
         let results = Results { comparisons: vec![comparison], ..Results::new(Conditions::default()) };
         slower(&results, 0.05).len()
