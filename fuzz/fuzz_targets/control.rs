@@ -5,14 +5,14 @@ use copycost::internals::connection::ConnectionOptions;
 use copycost::internals::server::{SenderReport, WorkerEvent, WorkerUpdate};
 use copycost::rig::Sample;
 use copycost_cli::json::disarmed;
-use copycost_cli::remote::frame::{self, MOST_FROM_GUEST, MOST_FROM_HOST};
+use copycost_cli::remote::frame::{self, MOST_FROM_CLIENT, MOST_FROM_SERVER};
 use copycost_cli::remote::order::{ServerReply, ServiceOrder, sentence};
 use copycost_cli::remote::parse_update;
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|data: &[u8]| {
     let Some((header, json)) = data.split_first_chunk() else { return };
-    for most in [MOST_FROM_GUEST, MOST_FROM_HOST] {
+    for most in [MOST_FROM_CLIENT, MOST_FROM_SERVER] {
         if let Ok(length) = frame::length(*header, most) {
             assert!(length <= most);
         }

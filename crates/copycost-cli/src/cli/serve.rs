@@ -13,7 +13,7 @@ use super::arguments::{self, PathChoice};
 use super::zone::ZonedAddress;
 use super::{Done, Failure, output, over, signals, values};
 use crate::remote::raw::{Departure, RawServer};
-use crate::remote::{HostTerms, RemoteServer};
+use crate::remote::{HostLimits, RemoteServer};
 use copycost::internals::connection::{self, AppliedOptions, ConnectionOptions};
 use copycost::internals::server::{Handlers, Server};
 use copycost::internals::sys::limits;
@@ -83,7 +83,7 @@ impl ServeArguments {
         match self.raw {
             Some(choice) => self.serve_raw(choice, listener, options, &signals),
             None => {
-                let remote = RemoteServer::new(HostTerms { token, most_clients: self.max_clients }, options);
+                let remote = RemoteServer::new(HostLimits { token, most_clients: self.max_clients }, options);
                 let handlers = Handlers { control: Some(Arc::new(remote)), raw: None };
                 let server = Server::start(listener, options, handlers).map_err(failed)?;
                 self.announce(&server);

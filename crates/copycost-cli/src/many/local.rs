@@ -4,7 +4,7 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 
-use crate::remote::{HostTerms, IpNetwork, RemoteServer, Token};
+use crate::remote::{HostLimits, IpNetwork, RemoteServer, Token};
 use copycost::internals::connection::{self, ConnectionOptions};
 use copycost::internals::server::{Handlers, Server};
 use copycost::internals::sys::{interfaces, limits};
@@ -39,7 +39,7 @@ impl RankServer {
             (None, IpAddr::V6(_)) => Ipv6Addr::UNSPECIFIED.into(),
         };
         let listener = connection::listen((bind, 0).into(), &options).map_err(failed)?;
-        let remote = RemoteServer::new(HostTerms { token: Some(token), most_clients }, options);
+        let remote = RemoteServer::new(HostLimits { token: Some(token), most_clients }, options);
         let handlers = Handlers { control: Some(Arc::new(remote)), raw: None };
         let server = Server::start(listener, options, handlers).map_err(failed)?;
         let port = server.address().port();

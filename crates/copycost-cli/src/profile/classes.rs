@@ -78,9 +78,9 @@ enum NameMatch {
 }
 
 /// The names of the table, each with what it stands for and the file above it; empty above the first file of a class.
-fn entries(table: &'static str) -> impl Iterator<Item = (&'static str, NameMatch, &'static str)> {
+fn entries() -> impl Iterator<Item = (&'static str, NameMatch, &'static str)> {
     let (mut section, mut file) = (NameMatch::Generic, "");
-    let lines = table.lines().filter(|line| !line.starts_with('#') && !line.is_empty());
+    let lines = TABLE.lines().filter(|line| !line.starts_with('#') && !line.is_empty());
     lines.flat_map(move |line| {
         if let Some(name) = line.strip_prefix('[') {
             let class = name.trim_end_matches(']').parse().map(NameMatch::Class);
@@ -104,7 +104,7 @@ fn index() -> &'static ClassIndex {
     static INDEX: OnceLock<ClassIndex> = OnceLock::new();
     INDEX.get_or_init(|| {
         let (mut exact, mut prefixes) = (HashMap::new(), Vec::new());
-        for (name, meaning, _) in entries(TABLE) {
+        for (name, meaning, _) in entries() {
             match name.strip_suffix('*') {
                 Some(prefix) => prefixes.push((prefix, meaning)),
                 None => drop(exact.insert(name, meaning)),
@@ -162,7 +162,7 @@ mod tests {
 
     #[test]
     fn no_name_stands_twice() {
-        let mut names: Vec<_> = entries(TABLE).map(|(name, ..)| name).collect();
+        let mut names: Vec<_> = entries().map(|(name, ..)| name).collect();
         names.sort_unstable();
         for pair in names.windows(2) {
             assert_ne!(pair[0], pair[1]);
@@ -172,10 +172,10 @@ mod tests {
     #[test]
     fn every_class_of_the_kernel_has_functions_and_every_function_a_file() {
         for class in Class::ALL {
-            let has = entries(TABLE).any(|(_, meaning, _)| meaning == NameMatch::Class(*class));
+            let has = entries().any(|(_, meaning, _)| meaning == NameMatch::Class(*class));
             assert_eq!(!has, matches!(class, Class::Hazard | Class::User | Class::Rest), "{class}");
         }
-        for (name, meaning, file) in entries(TABLE) {
+        for (name, meaning, file) in entries() {
             assert_eq!(meaning == NameMatch::Generic, file.is_empty(), "{name}");
             assert!(!name.trim_end_matches('*').contains('*'), "a star stands only at the end: {name}");
         }

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::frame;
-use super::frame::MOST_FROM_HOST;
+use super::frame::MOST_FROM_SERVER;
 use super::handshake::{HandshakeError, greet_server};
 use super::order::{OfferedService, ServerReply, ServiceOrder, sentence};
 use super::token::Token;
@@ -193,7 +193,7 @@ impl ControlConnection {
         let unreachable = |error| ConnectError::Unreachable { address, error };
         frame::send(&socket, order).map_err(unreachable)?;
         let by = Instant::now() + SET_UP;
-        let reply = frame::receive_to_show(&socket, MOST_FROM_HOST, by).map_err(unreachable)?;
+        let reply = frame::receive_to_show(&socket, MOST_FROM_SERVER, by).map_err(unreachable)?;
         let offered = match reply {
             Some(ServerReply::Offered(offered)) => *offered,
             Some(ServerReply::Refused(reason)) => {
@@ -306,7 +306,7 @@ fn next(socket: &Socket) -> io::Result<Option<WorkerUpdate>> {
     // server that is gone.
     while socket.readable_by(Instant::now() + HANDSHAKE)? == WakeReason::Late {}
     let by = Instant::now() + HANDSHAKE;
-    frame::receive_to_show::<Value>(socket, MOST_FROM_HOST, by)?.map(parse_update).transpose()
+    frame::receive_to_show::<Value>(socket, MOST_FROM_SERVER, by)?.map(parse_update).transpose()
 }
 
 /// The update in a frame of the server.

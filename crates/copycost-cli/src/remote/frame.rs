@@ -10,10 +10,10 @@ use crate::json::disarmed;
 use copycost::internals::sys::socket::{SendFlags, Socket};
 
 /// The largest frame in bytes that a server reads from an authenticated client. A scenario takes a few hundred bytes.
-pub const MOST_FROM_GUEST: usize = 64 << 10;
+pub const MOST_FROM_CLIENT: usize = 64 << 10;
 
 /// The largest frame in bytes that a client reads from a server. A report holds histograms.
-pub const MOST_FROM_HOST: usize = 1 << 20;
+pub const MOST_FROM_SERVER: usize = 1 << 20;
 
 /// The reason why bytes are not a valid frame.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -103,7 +103,7 @@ mod tests {
         #[test]
         fn what_is_written_reads_back(value in proptest::collection::vec(any::<String>(), 0..8)) {
             let frame = encode(&value).unwrap();
-            let length = length([frame[0], frame[1], frame[2], frame[3]], MOST_FROM_HOST).unwrap();
+            let length = length([frame[0], frame[1], frame[2], frame[3]], MOST_FROM_SERVER).unwrap();
             prop_assert_eq!(length, frame.len() - 4);
             prop_assert_eq!(decode::<Vec<String>>(&frame[4..]), Ok(value));
         }
@@ -117,7 +117,7 @@ mod tests {
 
     #[test]
     fn a_frame_beyond_the_bound_is_refused_before_it_is_read() {
-        let most = MOST_FROM_GUEST;
+        let most = MOST_FROM_CLIENT;
         assert_eq!(length([0xff; 4], most), Err(BadFrame::TooLong { length: u32::MAX as usize, most }));
         assert_eq!(length(65_536u32.to_le_bytes(), most), Ok(65_536));
     }

@@ -23,7 +23,7 @@ use std::time::Duration;
 pub use client::{ClientShares, ConnectError, ControlConnection, RemoteSite, parse_update};
 pub use location::ProcessLocation;
 pub use network::IpNetwork;
-pub use server::{HostLimits as HostTerms, RemoteServer};
+pub use server::{HostLimits, RemoteServer};
 pub use token::{BadToken, Token};
 
 /// The longest time for which a server serves one scenario. No useful measurement takes longer.

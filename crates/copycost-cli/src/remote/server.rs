@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use crossbeam::channel::{Receiver, after, bounded, unbounded};
 use crossbeam::select;
 
-use super::frame::{self, MOST_FROM_GUEST};
+use super::frame::{self, MOST_FROM_CLIENT};
 use super::handshake::greet_client;
 use super::location::{Colocation, ProcessLocation, together};
 use super::order::{OfferedService, ServerReply, ServiceOrder};
@@ -199,7 +199,7 @@ impl ConnectionHandler for RemoteServer {
         if self.limits.token.is_some() {
             incoming.pending.identified(None);
         }
-        let order = match frame::receive::<ServiceOrder>(&incoming.socket, MOST_FROM_GUEST, by) {
+        let order = match frame::receive::<ServiceOrder>(&incoming.socket, MOST_FROM_CLIENT, by) {
             Ok(Some(order)) => order,
             Ok(None) => return,
             Err(error) => {

@@ -438,7 +438,7 @@ fn guest(address: SocketAddr) -> TcpStream {
 fn answer(stream: &mut TcpStream) -> ServerReply {
     let mut header = [0; 4];
     stream.read_exact(&mut header).unwrap();
-    let mut json = vec![0; frame::length(header, frame::MOST_FROM_HOST).unwrap()];
+    let mut json = vec![0; frame::length(header, frame::MOST_FROM_SERVER).unwrap()];
     stream.read_exact(&mut json).unwrap();
     frame::decode(&json).unwrap()
 }

@@ -76,12 +76,12 @@ fn a_set_up_that_is_called_off_is_discarded() {
 
 #[test]
 fn a_failure_in_a_later_set_up_is_reported_and_the_others_go_on() {
-    use crate::remote::{self, HostTerms, RemoteServer};
+    use crate::remote::{self, HostLimits, RemoteServer};
     use copycost::internals::connection::{self, ConnectionOptions};
     use copycost::internals::server::{Handlers, Server};
 
     let options = ConnectionOptions::for_this_machine();
-    let remote = RemoteServer::new(HostTerms { token: None, most_clients: 4 }, options);
+    let remote = RemoteServer::new(HostLimits { token: None, most_clients: 4 }, options);
     let listener = connection::listen(SocketAddr::from(([127, 0, 0, 1], 0)), &options).unwrap();
     let server =
         Server::start(listener, options, Handlers { control: Some(Arc::new(remote)), raw: None }).unwrap();
