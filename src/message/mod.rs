@@ -4,7 +4,7 @@
 //! fields on different pages. Content that depends on the position lets a receiver check any byte.
 //!
 //! - `spec`: what a message is; `fields`: how it is divided; `layout`: where the fields lie
-//! - here: messages of a spec or of your own memory, and their content
+//! - here: messages of a spec, of several, or of your own memory, and their content
 
 mod fields;
 mod layout;
@@ -12,7 +12,6 @@ mod spec;
 
 use std::io;
 
-use crate::offset::BufferStart;
 use crate::sys::memory::{Block, page_size};
 
 pub use crate::sys::message::Message;
@@ -45,11 +44,10 @@ impl Message {
         let allocated = || Self::allocated(lengths.iter().map(|n| vec![0; *n].into_boxed_slice()));
         let pages = || lengths.iter().map(|n| Block::pages(first + *n)).collect::<io::Result<_>>();
         let memory: Box<dyn Iterator<Item = io::Result<Self>>> = match spec.layout {
-            Layout::Heap if spec.start == BufferStart::Malloc => {
-                Box::new((0..count).map(|_| Ok(allocated())))
-            }
+            Layout::Heap if spec.is_allocated() => Box::new((0..count).map(|_| Ok(allocated()))),
             Layout::Heap => {
-                let blocks = Block::several(first, spec.heap_length(), spec.heap_stride(), count)?;
+                let part = (spec.heap_length(), spec.heap_stride());
+                let blocks = Block::several(first, std::iter::repeat_n(part, count))?;
                 Box::new(blocks.into_iter().map(|block| Ok(Self::in_block(block, spec.heap_fields(0)))))
             }
             Layout::Page => Box::new((0..count).map(|_| pages().map(|blocks| Self::mapped(blocks, first)))),
@@ -61,17 +59,57 @@ impl Message {
                 Box::new(Block::in_memfd(first + spec.size, count)?.into_iter().map(adjacent).map(Ok))
             }
         };
-        let mut messages = Vec::<Self>::with_capacity(count);
-        for memory in memory {
-            let mut message = memory?;
-            // All have the same content, and copying is faster than computing it.
-            match messages.first() {
-                Some(first) => message.copy(first),
-                None => message.write(0),
-            }
-            messages.push(message);
+        with_content(memory, count)
+    }
+
+    /// Messages of several sizes, and how many of each, one after the other. All specs have the same layout.
+    pub(crate) fn of_each(specs: &[(Spec, usize)]) -> io::Result<Vec<Self>> {
+        let on_heap = |spec: &Spec| spec.layout == Layout::Heap && !spec.is_allocated();
+        let Some((first, _)) = specs.first().filter(|(spec, _)| on_heap(spec)) else {
+            let of_spec = specs.iter().map(|(spec, count)| Self::several(spec, *count));
+            return Ok(of_spec.collect::<io::Result<Vec<_>>>()?.into_iter().flatten().collect());
+        };
+        // In one mapping, because a trace has thousands of sizes and a process few mappings.
+        let part = |(spec, count): &(Spec, usize)| {
+            std::iter::repeat_n((spec.heap_length(), spec.heap_stride()), *count)
+        };
+        let mut blocks = Block::several(first.first(), specs.iter().flat_map(part))?.into_iter();
+        let mut messages = Vec::with_capacity(blocks.len());
+        for (spec, count) in specs {
+            let of_spec = blocks.by_ref().take(*count);
+            let memory = of_spec.map(|block| Ok(Self::in_block(block, spec.heap_fields(0))));
+            messages.append(&mut with_content(memory, *count)?);
         }
         Ok(messages)
+    }
+
+    /// A message of each spec, all of them prefixes of one buffer; with [`Layout::Page`], the fields are prefixes of one
+    /// buffer each. All specs have the same layout and start. They cannot be rewritten.
+    pub(crate) fn prefixes(specs: &[Spec]) -> io::Result<Vec<Self>> {
+        let Some(any) = specs.first() else { return Ok(Vec::new()) };
+        if any.is_allocated() {
+            // Nobody can say where an allocator puts a prefix.
+            return specs.iter().map(Self::new).collect();
+        }
+        let mut lengths: Vec<usize> = Vec::new();
+        for (index, start, length) in specs.iter().flat_map(Spec::in_shared_blocks) {
+            lengths.resize(lengths.len().max(index + 1), 0);
+            lengths[index] = lengths[index].max(start + length);
+        }
+        let one =
+            |blocks: Vec<Block>| blocks.into_iter().next().ok_or(io::Error::from(io::ErrorKind::OutOfMemory));
+        let block = |length: usize| match any.layout {
+            Layout::Heap => one(Block::several(any.first(), [(length, length)])?),
+            Layout::Page | Layout::Arena => Block::pages(length),
+            Layout::Huge => one(Block::huge(length, 1)?),
+            Layout::Memfd => one(Block::in_memfd(length, 1)?),
+        };
+        let mut blocks = lengths.into_iter().map(block).collect::<io::Result<Vec<_>>>()?;
+        for (index, block) in blocks.iter_mut().enumerate() {
+            content(index as u64, 0, block.as_mut_slice());
+        }
+        let blocks = std::sync::Arc::from(blocks);
+        Ok(specs.iter().map(|spec| Self::in_shared_blocks(&blocks, spec.in_shared_blocks())).collect())
     }
 
     /// Copies the bytes of a message with the same fields.
@@ -127,6 +165,21 @@ impl Message {
             }
         }
     }
+}
+
+/// Collects `count` messages with the content of sequence number 0.
+fn with_content(memory: impl Iterator<Item = io::Result<Message>>, count: usize) -> io::Result<Vec<Message>> {
+    let mut messages = Vec::<Message>::with_capacity(count);
+    for memory in memory {
+        let mut message = memory?;
+        // All have the same content, and copying is faster than computing it.
+        match messages.first() {
+            Some(first) => message.copy(first),
+            None => message.write(0),
+        }
+        messages.push(message);
+    }
+    Ok(messages)
 }
 
 /// Fills `out` with the content of message number `sequence` from byte `position` on. The content differs by

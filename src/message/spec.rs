@@ -154,6 +154,46 @@ impl Spec {
         start + length
     }
 
+    /// Whether the allocator decides where its fields lie.
+    pub(crate) fn is_allocated(&self) -> bool {
+        self.layout == Layout::Heap && self.start == BufferStart::Malloc
+    }
+
+    /// Where its fields lie if it is a prefix of buffers that it shares: for each field the number of the buffer, the
+    /// offset in it, and the length, in bytes.
+    pub(crate) fn in_shared_blocks(&self) -> Vec<(usize, usize, usize)> {
+        match self.layout {
+            Layout::Heap => {
+                self.heap_fields(0).into_iter().map(|(start, length)| (0, start, length)).collect()
+            }
+            Layout::Page => {
+                let field = |(index, length)| (index, self.first(), length);
+                self.lengths().into_iter().enumerate().map(field).collect()
+            }
+            Layout::Arena | Layout::Huge | Layout::Memfd => {
+                let mut next = self.first();
+                let field = |length| {
+                    let start = next;
+                    next += length;
+                    (0, start, length)
+                };
+                self.lengths().into_iter().map(field).collect()
+            }
+        }
+    }
+
+    /// Its bytes as a prefix of shared buffers, whose content is that of the message with the buffer's number.
+    pub(crate) fn shared_content(&self) -> Vec<u8> {
+        let mut bytes = vec![0; self.size];
+        let mut rest = &mut bytes[..];
+        for (index, start, length) in self.in_shared_blocks() {
+            let (field, later) = std::mem::take(&mut rest).split_at_mut(length);
+            super::content(index as u64, start, field);
+            rest = later;
+        }
+        bytes
+    }
+
     /// The number of messages of a sender: enough for the buffers and the footprint.
     pub fn pool_messages(&self) -> usize {
         let ring = match self.buffers {

@@ -51,16 +51,18 @@ fn probe(spec: &Spec) -> Result<(), Unsupported> {
 #[derive(Debug)]
 pub struct Vmsplice {
     socket: Socket,
-    /// Empty between messages. It is made for the first message, and again after an error, which leaves bytes
-    /// in it.
+    /// Empty between messages. It is made for the first message, for a larger one, and again after an error, which leaves
+    /// bytes in it.
     pipe: Option<Pipe>,
+    /// The slots that the pipe was made with.
+    slots: usize,
     kept: HeldMessages,
 }
 
 impl Vmsplice {
     /// A sender on a connected socket for messages on their own pages: every layout except [`Layout::Heap`].
     pub fn new(socket: Socket) -> Self {
-        Self { socket, pipe: None, kept: HeldMessages::default() }
+        Self { socket, pipe: None, slots: 0, kept: HeldMessages::default() }
     }
 
     /// Moves all `bytes` from the pipe to the socket.
@@ -83,9 +85,13 @@ impl Sender for Vmsplice {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, why));
         }
         // Taken out, so that an error drops the pipe and the bytes in it.
-        let pipe = match self.pipe.take() {
+        let slots = slots(message.size());
+        let pipe = match self.pipe.take().filter(|_| slots <= self.slots) {
             Some(pipe) => pipe,
-            None => Pipe::new(slots(message.size()))?,
+            None => {
+                self.slots = slots;
+                Pipe::new(slots)?
+            }
         };
         send_all(message, |rest, left| {
             let filled = self.socket.vmsplice(&mut self.kept, &pipe, message, rest)?;
@@ -125,7 +131,7 @@ mod tests {
         for layout in Layout::ALL.iter().filter(|layout| **layout != Layout::Heap) {
             let (mut sender, mut client) = connected();
             let message = message(*layout, 100_001);
-            sender.pipe = Some(Pipe::new(1).unwrap());
+            (sender.pipe, sender.slots) = (Some(Pipe::new(1).unwrap()), usize::MAX);
             sender.send(&message).unwrap();
             let mut received = vec![0; 100_001];
             client.read_exact(&mut received).unwrap();

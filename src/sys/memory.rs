@@ -66,18 +66,23 @@ impl Block {
         Self::aligned(length, page_size())
     }
 
-    /// `count` blocks of `length` bytes in one mapping. The first starts `first` bytes into a page, and each
-    /// `stride` bytes after the one before.
-    pub fn several(first: usize, length: usize, stride: usize, count: usize) -> io::Result<Vec<Self>> {
-        let (length, stride) = (length.max(1), stride.max(length).max(1));
-        let total = stride.checked_mul(count.max(1)).and_then(|bytes| bytes.checked_add(first));
-        let all = Self::aligned(total.ok_or(io::ErrorKind::OutOfMemory)?, page_size())?;
-        let block = |number| {
-            // SAFETY: `number` is below `count`, so that `length` bytes from there on lie inside `all`.
-            let start = unsafe { all.start.add(first + number * stride) };
+    /// Blocks in one mapping, each with a length and the distance to the next, in bytes. The first starts `first` bytes
+    /// into a page.
+    pub fn several(first: usize, parts: impl IntoIterator<Item = (usize, usize)>) -> io::Result<Vec<Self>> {
+        let (mut starts, mut end) = (Vec::new(), first);
+        for (length, stride) in parts {
+            let (length, stride) = (length.max(1), stride.max(length).max(1));
+            starts.push((end, length));
+            end = end.checked_add(stride).ok_or(io::ErrorKind::OutOfMemory)?;
+        }
+        let all = Self::aligned(end, page_size())?;
+        let block = |(from, length)| {
+            // SAFETY: `from + length` is at most `end`, the length of `all`, and no two parts overlap: each begins where the
+            // stride of the one before ends, which is at least its length.
+            let start = unsafe { all.start.add(from) };
             Self { start, length, mapping: Arc::clone(&all.mapping) }
         };
-        Ok((0..count).map(block).collect())
+        Ok(starts.into_iter().map(block).collect())
     }
 
     /// `count` blocks of `length` bytes in one mapping of whole huge pages, with `madvise(MADV_HUGEPAGE)` and

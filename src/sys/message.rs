@@ -32,6 +32,8 @@ enum Owner {
     Allocations,
     /// The iovecs point into these blocks.
     Blocks(Vec<Block>),
+    /// The iovecs point into these blocks, and those of other messages too. Nobody writes them.
+    Shared(Arc<[Block]>),
 }
 
 // SAFETY: the message is the only owner of the memory, as with boxes, and the pointers lead nowhere else.
@@ -117,6 +119,26 @@ impl Message {
         Self::of(iovecs.into_boxed_slice(), whole, Owner::Blocks(vec![block]))
     }
 
+    /// A message in blocks that it shares with other messages, and so cannot be written. Each field has the index of its
+    /// block, an offset and a length, in ascending order. The first field that does not fit is left out, with all that
+    /// follow.
+    pub(crate) fn in_shared_blocks(
+        blocks: &Arc<[Block]>,
+        fields: impl IntoIterator<Item = (usize, usize, usize)>,
+    ) -> Self {
+        let (mut iovecs, mut end, mut gaps) = (Vec::new(), None, false);
+        for (index, start, length) in fields {
+            let Some(block) = blocks.get(index) else { break };
+            let Some(filled) = start.checked_add(length).filter(|end| *end <= block.length()) else { break };
+            gaps |= end.is_some_and(|end| end != (index, start));
+            iovecs.push(part(block, start, length));
+            end = Some((index, filled));
+        }
+        let size = iovecs.iter().map(|field| field.iov_len).sum();
+        let whole = iovecs.first().filter(|_| !gaps).map(|first| libc::iovec { iov_len: size, ..*first });
+        Self::of(iovecs.into_boxed_slice(), whole, Owner::Shared(Arc::clone(blocks)))
+    }
+
     /// A message with adjacent fields of these lengths, from offset `first` in one block on. Fields that do
     /// not fit are left out.
     pub(crate) fn adjacent_fields(block: Block, first: usize, lengths: &[usize]) -> Self {
@@ -172,10 +194,15 @@ impl Message {
         unsafe { std::slice::from_raw_parts(runs.as_ptr().cast(), runs.len()) }
     }
 
-    /// The fields, writable.
+    /// The fields, writable; none of a message whose memory is shared with others.
     pub fn slices_mut(&mut self) -> impl Iterator<Item = &mut [u8]> {
-        self.iovecs.iter_mut().map(|iovec| {
-            // SAFETY: as in `slices`, and `&mut self` makes this the only access; no two fields overlap.
+        let own = match self.owner {
+            Owner::Allocations | Owner::Blocks(_) => self.iovecs.len(),
+            Owner::Shared(_) => 0,
+        };
+        self.iovecs[..own].iter_mut().map(|iovec| {
+            // SAFETY: as in `slices`. The message does not share its memory, `&mut self` makes this the only access, and no
+            // two fields overlap.
             unsafe { std::slice::from_raw_parts_mut(iovec.iov_base.cast(), iovec.iov_len) }
         })
     }
@@ -251,6 +278,7 @@ impl Message {
         match &self.owner {
             Owner::Allocations => &[],
             Owner::Blocks(blocks) => blocks,
+            Owner::Shared(blocks) => blocks,
         }
     }
 }

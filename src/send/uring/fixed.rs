@@ -59,6 +59,13 @@ fn probe(spec: &Spec) -> Result<(), Unsupported> {
 }
 
 fn open(socket: Socket, messages: &[Arc<Message>], config: SenderConfig) -> io::Result<Box<dyn Sender>> {
+    if messages.len() > MOST_BUFFERS {
+        let why = format!(
+            "a ring can register at most {MOST_BUFFERS} messages, but this mix has {}: use a smaller --footprint",
+            messages.len()
+        );
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, why));
+    }
     let mut sender = Uring::open(socket, Operation::SendZc, config)?;
     sender.ring.register(messages.iter().map(|message| &**message)).map_err(|error| {
         match error.raw_os_error() {

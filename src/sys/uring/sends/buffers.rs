@@ -30,6 +30,10 @@ impl RegisteredBuffers {
         for message in messages {
             let [block] = message.blocks() else { continue };
             let (start, length) = (block.start().as_ptr(), block.length());
+            // Messages that share their memory follow each other.
+            if spans.last().is_some_and(|&(last, ..): &(usize, usize, u16)| last == start as usize) {
+                continue;
+            }
             spans.push((start as usize, length, iovecs.len() as u16));
             iovecs.push(libc::iovec { iov_base: start.cast(), iov_len: length });
             leases.push(block.lease());
