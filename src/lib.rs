@@ -73,6 +73,7 @@
 //! cost                                   what a run costs: CPU time, counters, TCP_INFO
 //! pool                                   messages in turn, rewritten when they are free
 //! send  recv                             one file a path
+//! workload                               messages of several sizes: mixes and traces
 //! message  cgroup                        what is sent; what control groups limit
 //! offset  latency  units  unsupported    where buffers start; histograms; sizes and rates; why a path is not available
 //! sys  names                             system calls, and the only `unsafe`; enums of plain words
@@ -100,6 +101,7 @@ cfg_if::cfg_if! {
         mod sys;
         pub mod units;
         mod unsupported;
+        pub mod workload;
 
         /// What a skipped test says, and whether the full set is run.
         #[cfg(test)]
