@@ -17,6 +17,7 @@ use crate::placement::ThreadPlacement;
 use crate::protocol::Ask;
 use crate::recv::{Mapped, Receiver, Verifier};
 use crate::sys::socket::{SendFlags, Socket, WakeReason};
+use crate::workload::Deck;
 
 /// The task of the clients in a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -120,6 +121,8 @@ pub struct ClientOutcome {
 pub struct ClientReport {
     /// When it sent its first request.
     pub asked: Instant,
+    /// The messages asked for, which are received when the run is over.
+    pub messages: u64,
     /// The bytes received.
     pub bytes: u64,
     /// The cost from the first request to the last byte.
@@ -141,10 +144,45 @@ pub struct ClientConfig {
     pub receiver: Box<dyn Receiver>,
     /// Checks the received bytes, if present.
     pub verifier: Option<Verifier>,
-    /// The size of a message in bytes.
-    pub size: u64,
+    /// The sizes of the messages.
+    pub sizes: Sizes,
     /// Whether its thread opens perf counters.
     pub counted: bool,
+}
+
+/// The sizes of the messages of a connection, in order, from the next one on.
+#[derive(Debug)]
+pub enum Sizes {
+    /// All have this many bytes.
+    Same(u64),
+    /// They are those of a deck, again and again.
+    Deck(Box<Deck>),
+}
+
+impl Sizes {
+    /// The bytes of the next `messages` messages; `None` beyond 2^64.
+    fn next_bytes(&mut self, messages: u64) -> Option<u64> {
+        match self {
+            Self::Same(size) => messages.checked_mul(*size),
+            Self::Deck(deck) => Some(deck.next_bytes(messages)).filter(|bytes| *bytes < u64::MAX),
+        }
+    }
+
+    /// The mean size in bytes, at least 1.
+    fn mean(&self) -> u64 {
+        match self {
+            Self::Same(size) => *size,
+            Self::Deck(deck) => (deck.bytes() / deck.messages()).max(1),
+        }
+    }
+
+    /// The messages of a round.
+    fn messages_of_round(&self) -> u64 {
+        match self {
+            Self::Same(_) => 1,
+            Self::Deck(deck) => deck.messages(),
+        }
+    }
 }
 
 /// The running clients.
@@ -249,8 +287,10 @@ impl ClientThread {
         let mut report = ClientReport::begin();
         match work {
             Work::Rounds(n) => {
-                let bytes = n.checked_mul(self.config.size).ok_or_else(too_many)?;
-                self.ask(n, true)?;
+                let messages = n.checked_mul(self.config.sizes.messages_of_round()).ok_or_else(too_many)?;
+                let bytes = self.config.sizes.next_bytes(messages).ok_or_else(too_many)?;
+                report.messages = messages;
+                self.ask(messages, true)?;
                 self.receive_until(bytes, &mut report, state)?;
             }
             Work::Window(length) => self.receive_while_open(length, &mut report, state)?,
@@ -260,7 +300,7 @@ impl ClientThread {
         // Acknowledge now and not in 40 ms, because a zero-copy sender waits for the acknowledgement.
         self.config.socket.options().set_tcp_quickack(true)?;
         self.config.receiver.release()?;
-        report.spent = meter.stop(report.bytes / self.config.size);
+        report.spent = meter.stop(report.messages);
         report.mapped = self.config.receiver.mapped().zip(before).map(|(now, before)| now.since(&before));
         match self.config.verifier.as_ref().and_then(Verifier::wrong) {
             Some(wrong) => Err(io::Error::new(io::ErrorKind::InvalidData, wrong)),
@@ -283,14 +323,15 @@ impl ClientThread {
         report: &mut ClientReport,
         state: &RunState,
     ) -> io::Result<()> {
-        let mut portion = Portion::new(self.config.size, length);
+        let mut portion = Portion::new(self.config.sizes.mean(), length);
         let mut asked = 0;
         let mut started = false;
         while !state.window_closed.load(Ordering::Relaxed) {
             if asked - report.bytes <= portion.bytes() {
                 let messages = portion.next();
                 self.ask(messages, false)?;
-                asked += messages * self.config.size;
+                asked += self.config.sizes.next_bytes(messages).ok_or_else(too_many)?;
+                report.messages += messages;
             }
             // After the next request, so that the sender has work.
             if report.bytes > 0 && !std::mem::replace(&mut started, true) {
@@ -307,10 +348,13 @@ impl ClientThread {
         if n == 0 {
             return self.ask(0, true);
         }
+        let mut bytes = 0;
         for i in 1..=n {
+            bytes += self.config.sizes.next_bytes(1).unwrap_or_default();
             let asked = Instant::now();
             self.ask(1, i == n)?;
-            self.receive_until(i * self.config.size, report, state)?;
+            self.receive_until(bytes, report, state)?;
+            report.messages = i;
             report.latency.record(asked.elapsed());
         }
         Ok(())
@@ -345,7 +389,7 @@ impl ClientThread {
 impl ClientReport {
     fn begin() -> Self {
         let (spent, latency) = Default::default();
-        Self { asked: Instant::now(), bytes: 0, spent, latency, mapped: None }
+        Self { asked: Instant::now(), messages: 0, bytes: 0, spent, latency, mapped: None }
     }
 }
 

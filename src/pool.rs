@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use crate::message::{Buffers, Message, Spec};
 use crate::offset::PERIOD;
 use crate::send::Sender;
+use crate::workload::Deck;
 
 /// How much of a message is written before it is sent again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,27 +27,84 @@ pub struct MessagePool {
     rewrite: Rewrite,
     next_index: usize,
     sequence: u64,
+    /// Decides the order, if messages are not all the same.
+    played: Option<Box<PlayedDeck>>,
+}
+
+/// A deck, and the messages that each of its classes has.
+#[derive(Debug)]
+struct PlayedDeck {
+    deck: Deck,
+    objects: Vec<ClassObjects>,
+    random: fastrand::Rng,
+    /// The class of the last message.
+    class: usize,
+}
+
+/// Where the messages of a class lie in the pool.
+#[derive(Debug, Clone, Copy)]
+struct ClassObjects {
+    first: usize,
+    count: usize,
+    /// The next of a ring.
+    next: usize,
 }
 
 impl MessagePool {
     /// The messages of `spec`, with every page touched. With `verify` a ring's messages are rewritten
     /// completely, otherwise one byte in each page.
     pub fn new(spec: &Spec, verify: bool) -> io::Result<Self> {
-        let rewrite = match spec.buffers {
-            Buffers::Constant => Rewrite::Nothing,
-            Buffers::Ring(_) if verify => Rewrite::Everything,
-            Buffers::Ring(_) => Rewrite::OneBytePerPage,
-        };
         let messages = Message::several(spec, spec.pool_messages())?.into_iter().map(Arc::new).collect();
-        Ok(Self { messages, rewrite, next_index: 0, sequence: 0 })
+        Ok(Self { messages, rewrite: rewrite(spec, verify), next_index: 0, sequence: 0, played: None })
+    }
+
+    /// The messages of a deck, laid out as `base` says. A message of a class is drawn uniformly from those of its class;
+    /// rings take theirs in turn.
+    pub fn of_deck(deck: Deck, base: &Spec, verify: bool) -> io::Result<Self> {
+        let workload = Arc::clone(&deck.workload);
+        let specs: Vec<Spec> = workload.classes().iter().map(|class| workload.spec(*class, base)).collect();
+        let counts =
+            if workload.shares_one_buffer(base) { vec![1; specs.len()] } else { workload.objects(base) };
+        let messages = if workload.shares_one_buffer(base) {
+            Message::prefixes(&specs)?
+        } else {
+            Message::of_each(&specs.into_iter().zip(counts.iter().copied()).collect::<Vec<_>>())?
+        };
+        let mut first = 0;
+        let objects = |count: usize| {
+            let objects = ClassObjects { first, count, next: 0 };
+            first += count;
+            objects
+        };
+        let objects = counts.into_iter().map(objects).collect();
+        let played = PlayedDeck { deck, objects, random: fastrand::Rng::with_seed(0), class: 0 };
+        Ok(Self {
+            messages: messages.into_iter().map(Arc::new).collect(),
+            rewrite: rewrite(base, verify),
+            next_index: 0,
+            sequence: 0,
+            played: Some(Box::new(played)),
+        })
+    }
+
+    /// The class of the last message; 0 if all are the same.
+    #[inline]
+    pub fn last_class(&self) -> usize {
+        self.played.as_ref().map_or(0, |played| played.class)
     }
 
     /// The next message to send, rewritten if the policy says so. Waits at most `patience` for the sender to
     /// release it. `patience` is a duration, so that no clock is read if there is nothing to wait for.
     #[inline]
     pub fn next(&mut self, sender: &mut dyn Sender, patience: Duration) -> io::Result<&Arc<Message>> {
-        let index = self.next_index;
-        self.next_index = if index + 1 == self.messages.len() { 0 } else { index + 1 };
+        let index = match &mut self.played {
+            None => {
+                let index = self.next_index;
+                self.next_index = if index + 1 == self.messages.len() { 0 } else { index + 1 };
+                index
+            }
+            Some(played) => played.next_index(self.rewrite != Rewrite::Nothing),
+        };
         if self.rewrite != Rewrite::Nothing {
             self.rewrite(index, sender, patience)?;
         }
@@ -99,6 +157,32 @@ impl MessagePool {
             }
         }
         Ok(())
+    }
+}
+
+impl PlayedDeck {
+    #[inline]
+    fn next_index(&mut self, ring: bool) -> usize {
+        self.class = self.deck.next_class();
+        let objects = &mut self.objects[self.class];
+        if objects.count == 1 {
+            return objects.first;
+        }
+        if !ring {
+            return objects.first + self.random.usize(..objects.count);
+        }
+        let index = objects.first + objects.next;
+        objects.next = if objects.next + 1 == objects.count { 0 } else { objects.next + 1 };
+        index
+    }
+}
+
+/// What is rewritten of the messages of `spec`.
+fn rewrite(spec: &Spec, verify: bool) -> Rewrite {
+    match spec.buffers {
+        Buffers::Constant => Rewrite::Nothing,
+        Buffers::Ring(_) if verify => Rewrite::Everything,
+        Buffers::Ring(_) => Rewrite::OneBytePerPage,
     }
 }
 

@@ -1,13 +1,15 @@
 //! What is measured: one scenario is one cell of a matrix. Only this file builds benchmark ids.
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
-use crate::message::Spec;
+use crate::message::{BadMessageSize, Spec};
 use crate::offset::{Offset, Offsets};
 use crate::recv::{self, ReceivePath};
 use crate::send::SendPath;
 use crate::units::{ByteSize, ClientCount};
+use crate::workload::{Deck, Workload};
 
 pub use crate::connection::ConnectionOptions;
 pub use crate::placement::Placement;
@@ -26,8 +28,10 @@ pub const MAX_CLIENTS: usize = 1024;
 pub struct Scenario {
     /// The send path.
     pub path: &'static SendPath,
-    /// The messages.
+    /// The messages. With a workload: its mean size, and what all its messages have in common.
     pub spec: Spec,
+    /// The sizes of the messages, if they are not all the same.
+    pub workload: Option<Arc<Workload>>,
     /// The number of clients, each with its own connection.
     pub clients: usize,
     /// Where the threads run.
@@ -62,6 +66,7 @@ impl Scenario {
         Self {
             path,
             spec,
+            workload: None,
             clients,
             placement: Placement::default(),
             receive: &recv::ALL[0],
@@ -76,6 +81,35 @@ impl Scenario {
         }
     }
 
+    /// The same for messages of several sizes.
+    ///
+    /// # Errors
+    /// [`BadMessageSize`] if no message can have the mean size; it cannot happen for a workload whose classes are messages.
+    pub fn with_workload(mut self, workload: Arc<Workload>) -> Result<Self, BadMessageSize> {
+        let Spec { layout, buffers, footprint, start, .. } = self.spec;
+        self.spec = Spec { layout, buffers, footprint, start, ..Spec::new(workload.mean_size())? };
+        self.workload = Some(workload);
+        Ok(self)
+    }
+
+    /// The deck of a client; `None` if all messages are the same.
+    pub(crate) fn deck(&self, client: usize) -> Option<Deck> {
+        let workload = self.workload.as_ref()?;
+        Some(Deck::new(workload, self.offsets.seed, client, self.clients))
+    }
+
+    /// The largest message.
+    pub fn largest_spec(&self) -> Spec {
+        let workload = self.workload.as_ref();
+        workload.map_or(self.spec, |workload| workload.spec(workload.largest(), &self.spec))
+    }
+
+    /// An upper bound of the memory of one client's messages, in bytes.
+    pub fn pool_bytes(&self) -> usize {
+        let spec = self.placed_spec();
+        self.workload.as_ref().map_or_else(|| spec.pool_bytes(), |workload| workload.pool_bytes(&spec))
+    }
+
     /// The same for messages that are requested one at a time: TCP_NODELAY, and the fields of a message
     /// joined.
     #[must_use]
@@ -85,12 +119,18 @@ impl Scenario {
         self
     }
 
-    /// The same for the set-up with this number, which has new drawn offsets, the same for every path.
+    /// The same for the set-up with this number, which has new drawn offsets and another order or stretch of the workload,
+    /// the same for every path.
     #[must_use]
     pub fn of_set_up(mut self, number: usize) -> Self {
         // Weyl steps, so that consecutive set-ups have very different seeds.
         self.offsets.seed =
             self.offsets.seed.wrapping_add((number as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15));
+        let seed = self.offsets.seed;
+        self.workload = self.workload.map(|workload| match workload.is_trace() {
+            true => Arc::new(workload.stretch(seed)),
+            false => workload,
+        });
         self
     }
 
@@ -104,11 +144,11 @@ impl Scenario {
     pub fn preparation(&self) -> Duration {
         /// What even a busy machine fills in a second.
         const BYTES_PER_SECOND: usize = 32 << 20;
-        let bytes = self.placed_spec().pool_bytes().saturating_mul(self.clients);
+        let bytes = self.pool_bytes().saturating_mul(self.clients);
         Duration::from_secs((bytes / BYTES_PER_SECOND) as u64)
     }
 
-    /// The benchmark id: `{path}/{size}/{clients}`. Offsets that are not drawn are part of the path's name:
+    /// The benchmark id: `{path}/{size}/{clients}`, with a workload `{path}/mix-NAME/{clients}`. Offsets that are not drawn are part of the path's name:
     /// `onecopy@send-0`, `onecopy@receive-16`.
     pub fn id(&self) -> String {
         let named = |what: &str, offset: Offset| match offset {
@@ -117,18 +157,34 @@ impl Scenario {
         };
         let Offsets { send, receive, .. } = self.offsets;
         let offsets = named("send", send) + &named("receive", receive);
-        format!("{}{offsets}/{}", self.path.name, cell_id(self.spec.size, self.clients))
+        let cell = match &self.workload {
+            None => cell_id(self.spec.size, self.clients),
+            Some(workload) => format!("{}/{}", workload.id(), self.clients),
+        };
+        format!("{}{offsets}/{cell}", self.path.name)
     }
 
-    /// The bytes of one round: one message to every client.
+    /// The bytes of one round: one message, or one deck of the workload, to every client.
     pub fn round_bytes(&self) -> u64 {
-        self.spec.size as u64 * self.clients as u64
+        match &self.workload {
+            None => self.spec.size as u64 * self.clients as u64,
+            Some(_) => {
+                (0..self.clients).filter_map(|client| self.deck(client)).map(|deck| deck.bytes()).sum()
+            }
+        }
+    }
+
+    /// What the messages are, for a sentence: `64 KiB`, `the mix kv`.
+    pub fn messages_text(&self) -> String {
+        self.workload
+            .as_ref()
+            .map_or_else(|| ByteSize(self.spec.size).to_string(), |workload| workload.to_string())
     }
 }
 
 impl fmt::Display for Scenario {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}, {}, {}", self.path.name, ByteSize(self.spec.size), ClientCount(self.clients))
+        write!(f, "{}, {}, {}", self.path.name, self.messages_text(), ClientCount(self.clients))
     }
 }
 

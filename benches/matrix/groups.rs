@@ -3,10 +3,13 @@
 
 #![allow(dead_code, reason = "each bench target compiles this file and uses a part of it")]
 
-use copycost::message::{Layout, Spec};
+use std::sync::Arc;
+
+use copycost::message::{Fields, Layout, Spec};
 use copycost::recv;
-use copycost::scenario::{CLIENTS, SIZES, Scenario, cell_id, matrix};
+use copycost::scenario::{CLIENTS, SIZES, Scenario, matrix};
 use copycost::send::{self, SendPath};
+use copycost::workload::{Workload, published};
 
 /// The group of `micro` whose ids are no cells.
 pub const PART: &str = "part";
@@ -46,7 +49,7 @@ impl Group {
     /// The ids of the cells that this machine has.
     pub fn ids(&self) -> Vec<String> {
         let cells = self.available().unwrap_or_default();
-        cells.iter().map(|cell| format!("{}/{}", self.name, cell_id(cell.spec.size, cell.clients))).collect()
+        cells.iter().map(|cell| format!("{}/{}/{}", self.name, function(cell), cell.clients)).collect()
     }
 }
 
@@ -54,13 +57,14 @@ impl Group {
 type Target = (&'static str, fn() -> Vec<Group>);
 
 /// Every bench target whose ids are cells, with its groups.
-pub const TARGETS: [Target; 6] = [
+pub const TARGETS: [Target; 7] = [
     ("throughput", throughput),
     ("cost", cost),
     ("latency", latency),
     ("layout", layout),
     ("paths", paths),
     ("receive", receive),
+    ("mix", mix),
 ];
 
 /// The main matrix.
@@ -127,6 +131,29 @@ pub fn receive() -> Vec<Group> {
     senders
         .flat_map(|(path, ending)| recv::ALL.iter().map(move |receive| group(receive, path, ending)))
         .collect()
+}
+
+/// The published mixes, sent by the original's three paths and by the one that chooses. One iteration is a whole deck to
+/// every client.
+pub fn mix() -> Vec<Group> {
+    let mixes: Vec<Arc<Workload>> = published::ALL
+        .iter()
+        .filter_map(|known| Workload::mix(known.name, Fields::default()).ok().map(Arc::new))
+        .collect();
+    let group = |path: &'static SendPath| {
+        let spec = Spec::new(1024).expect("a valid size");
+        let cell = |(mix, clients): (&Arc<Workload>, usize)| {
+            Scenario::new(path, spec, clients).with_workload(Arc::clone(mix)).expect("a mix has a valid mean")
+        };
+        let cells = mixes.iter().flat_map(|mix| [1, 8].map(|clients| cell((mix, clients)))).collect();
+        Group { name: path.name.to_owned(), cells }
+    };
+    originals().chain(send::by_name("adaptive")).map(group).collect()
+}
+
+/// What of a cell follows the group's name in an id: its size, or its mix.
+pub fn function(cell: &Scenario) -> String {
+    cell.workload.as_ref().map_or_else(|| cell.spec.size.to_string(), |workload| workload.id())
 }
 
 /// The group of single calls of `path` in the target `micro`; its ids are `{group}/{size}`.

@@ -71,7 +71,7 @@ pub fn available(group: &Group) -> &[Scenario] {
 
 /// What follows the group's name in the id of a cell.
 pub fn id(cell: &Scenario) -> BenchmarkId {
-    BenchmarkId::new(cell.spec.size.to_string(), cell.clients)
+    BenchmarkId::new(groups::function(cell), cell.clients)
 }
 
 /// Sets a scenario up, or ends the bench with the sentence why not.

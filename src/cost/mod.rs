@@ -12,9 +12,11 @@
 //! | `counters`, `counts` | hardware and software counters of a thread; their values and sums |
 //! | `wire`, `limiter` | segments, retransmits and times from TCP_INFO; what limited the cell |
 //! | `meter` | what a thread measures about itself, from the first request of a run to the end of the drain |
+//! | `class_times` | the time in the calls of each size of message, and what the path decided for it |
 //! | `relayed` | the CPU time and the frame losses of the lab's relay |
 //! | `pollution` | a pointer chase that shows evicted cache lines without a PMU |
 
+pub(crate) mod class_times;
 pub(crate) mod counters;
 pub(crate) mod counts;
 pub(crate) mod cpu;
@@ -29,6 +31,7 @@ pub(crate) mod softirq;
 pub(crate) mod system;
 pub(crate) mod wire;
 
+pub use class_times::{ClassTimes, GroupTimes};
 pub use counts::{Count, CounterScope, Counts};
 pub use cpu::{CpuScope, CpuSpent};
 pub use meter::Spent;

@@ -3,16 +3,21 @@
 use std::fmt;
 
 use crate::message::{Buffers, Spec, content};
+use crate::workload::Deck;
 
 /// Checks the stream of one connection.
 #[derive(Debug)]
 pub struct Verifier {
     /// The expected bytes of the current message.
-    expected: Box<[u8]>,
+    expected: Vec<u8>,
     position: usize,
     sequence: u64,
     /// A ring's messages have their sequence number as content; a constant message is always number 0.
     numbered: bool,
+    /// Decides the sizes, if messages are not all the same.
+    deck: Option<Box<(Deck, Spec)>>,
+    /// The class that `expected` holds.
+    class: Option<usize>,
     wrong: Option<WrongByte>,
 }
 
@@ -45,14 +50,45 @@ impl std::error::Error for WrongByte {}
 impl Verifier {
     /// A verifier for a new connection with messages of `spec`.
     pub fn new(spec: &Spec) -> Self {
-        let mut expected = vec![0; spec.size].into_boxed_slice();
+        let mut expected = vec![0; spec.size];
         content(0, 0, &mut expected);
         Self {
             expected,
             position: 0,
             sequence: 0,
             numbered: matches!(spec.buffers, Buffers::Ring(_)),
+            deck: None,
+            class: None,
             wrong: None,
+        }
+    }
+
+    /// A verifier for a new connection that plays `deck`, laid out as `base` says.
+    pub fn of_deck(deck: Deck, base: &Spec) -> Self {
+        let mut verifier = Self { deck: Some(Box::new((deck, *base))), ..Self::new(base) };
+        verifier.expect_next();
+        verifier
+    }
+
+    /// Computes the bytes of the next message.
+    fn expect_next(&mut self) {
+        if let Some((deck, base)) = self.deck.as_deref_mut() {
+            let class = deck.next_class();
+            if !self.numbered && self.class == Some(class) {
+                return;
+            }
+            self.class = Some(class);
+            let workload = &deck.workload;
+            let spec = workload.spec(workload.classes()[class], base);
+            let allocated = spec.is_allocated();
+            if workload.shares_one_buffer(base) && !allocated {
+                self.expected = spec.shared_content();
+                return;
+            }
+            self.expected.resize(spec.size, 0);
+            content(if self.numbered { self.sequence } else { 0 }, 0, &mut self.expected);
+        } else if self.numbered {
+            content(self.sequence, 0, &mut self.expected);
         }
     }
 
@@ -66,9 +102,7 @@ impl Verifier {
             if self.position == self.expected.len() {
                 self.position = 0;
                 self.sequence += 1;
-                if self.numbered {
-                    content(self.sequence, 0, &mut self.expected);
-                }
+                self.expect_next();
             }
             bytes = later;
         }

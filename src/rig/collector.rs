@@ -91,6 +91,7 @@ impl RunCollector {
         for report in &self.sender_reports {
             sample.messages += report.messages;
             sample.calls += report.calls;
+            sample.classes.add(&report.classes);
             sample.sender.merge_parallel(&report.spent);
             sample.walk += report.walk;
             sample.wire = match (sample.wire.take(), report.wire.clone()) {
@@ -102,6 +103,7 @@ impl RunCollector {
             sample.drain = sample.drain.max(report.drain);
         }
         for report in &self.client_reports {
+            sample.sent += report.bytes;
             sample.receiver.merge_parallel(&report.spent);
             sample.latency.add(&report.latency);
             sample.add_mapped(report.mapped);

@@ -55,7 +55,7 @@ fn advice(scenarios: &[Scenario], max_clients: usize) -> String {
 }
 
 fn bytes_of_client(scenario: &Scenario) -> usize {
-    scenario.placed_spec().pool_bytes().saturating_add(scenario.pollution_table.unwrap_or(0))
+    scenario.pool_bytes().saturating_add(scenario.pollution_table.unwrap_or(0))
 }
 
 /// Whether each scenario needs at most half of the memory that is left when it is built, one after the other.

@@ -20,7 +20,7 @@ use std::time::Duration;
 use crossbeam::channel::unbounded;
 
 use crate::cgroup::throttle::ThrottleCounters;
-use crate::clients::{ClientConfig, Clients};
+use crate::clients::{ClientConfig, Clients, Sizes};
 use crate::connection::{self, AppliedOptions};
 use crate::cost::pollution::Walk;
 use crate::placement::{self, CpuUsage, ThreadPlacement};
@@ -248,7 +248,12 @@ fn client_config(
         return Err(io::ErrorKind::WriteZero.into());
     }
     let receiver = (scenario.receive.open)(socket.try_clone()?, scenario.offsets.receive_begin())?;
-    let verifier = scenario.verify.then(|| Verifier::new(&scenario.spec));
-    let (size, counted) = (scenario.spec.size as u64, client < scenario.counted_threads);
-    Ok(ClientConfig { placement, socket, receiver, verifier, size, counted })
+    let deck = scenario.deck(client);
+    let verifier = scenario.verify.then(|| match &deck {
+        None => Verifier::new(&scenario.spec),
+        Some(deck) => Verifier::of_deck(deck.clone(), &scenario.placed_spec()),
+    });
+    let sizes = deck.map_or(Sizes::Same(scenario.spec.size as u64), |deck| Sizes::Deck(Box::new(deck)));
+    let counted = client < scenario.counted_threads;
+    Ok(ClientConfig { placement, socket, receiver, verifier, sizes, counted })
 }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::cgroup::throttle::Throttled;
+use crate::cost::class_times::ClassTimes;
 use crate::cost::cpu::CpuSpent;
 use crate::cost::meter::Spent;
 use crate::cost::pollution::Walk;
@@ -21,6 +22,9 @@ pub struct Sample {
     pub elapsed: Duration,
     /// Messages sent in the whole run, including those outside the clock.
     pub messages: u64,
+    /// The bytes of these messages.
+    #[serde(default)]
+    pub sent: u64,
     /// The cost of the server's threads over the whole run, from the first request to the end of the drain.
     pub sender: Spent,
     /// The cost of the clients' threads over the whole run.
@@ -51,6 +55,9 @@ pub struct Sample {
     /// counts.
     #[serde(default)]
     pub throttled: Throttled,
+    /// With a workload: the time in the calls, by group of classes.
+    #[serde(default)]
+    pub classes: ClassTimes,
     /// If several hosts receive: the part of each host, in the order of their ranks.
     #[serde(skip)]
     pub hosts: Vec<HostShare>,
@@ -69,6 +76,8 @@ pub struct HostShare {
     pub elapsed: Duration,
     /// Messages it received in the whole run.
     pub messages: u64,
+    /// The bytes of these messages.
+    pub sent: u64,
     /// The cost of its clients' threads over the whole run.
     pub receiver: Spent,
     /// The latency of each message, for [`super::Work::Single`].
@@ -85,6 +94,8 @@ impl Sample {
             bytes: 0,
             elapsed: Duration::ZERO,
             messages: 0,
+            sent: 0,
+            classes: ClassTimes::default(),
             sender: Spent::default(),
             receiver: Spent::default(),
             process: None,
@@ -149,6 +160,8 @@ impl Sample {
     fn count(&mut self, other: &Self) {
         self.bytes += other.bytes;
         self.messages += other.messages;
+        self.sent += other.sent;
+        self.classes.add(&other.classes);
         self.walk += other.walk;
         self.calls += other.calls;
         self.ledger.add(&other.ledger);
@@ -190,6 +203,7 @@ impl HostShare {
             bytes: sample.bytes,
             elapsed: sample.elapsed,
             messages: sample.messages,
+            sent: sample.sent,
             receiver: sample.receiver.clone(),
             latency: sample.latency.clone(),
             late,
@@ -200,6 +214,7 @@ impl HostShare {
         self.bytes += other.bytes;
         self.elapsed += other.elapsed;
         self.messages += other.messages;
+        self.sent += other.sent;
         self.receiver.merge_sequential(&other.receiver);
         self.latency.add(&other.latency);
         self.late = self.late.max(other.late);

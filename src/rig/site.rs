@@ -178,7 +178,7 @@ impl ServerGuard for LocalServer {}
 /// [`RigError::Unsupported`] if it does not.
 pub fn available(scenario: &Scenario) -> Result<(), RigError> {
     let path = scenario.path;
-    (path.probe)(&scenario.spec).map_err(|reason| RigError::Unsupported { path: path.name, reason })
+    (path.probe)(&scenario.largest_spec()).map_err(|reason| RigError::Unsupported { path: path.name, reason })
 }
 
 /// Serves `scenario` in this process to clients that connect to `listener`.
@@ -228,6 +228,8 @@ pub fn service(
     Service {
         path: scenario.path,
         spec: scenario.placed_spec(),
+        workload: scenario.workload.clone(),
+        deck_seed: scenario.offsets.seed,
         verify: scenario.verify,
         placements,
         sender_config: SenderConfig {

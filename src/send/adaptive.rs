@@ -57,8 +57,11 @@ impl Sender for Adaptive {
         self.inner.abort();
     }
 
+    fn decisions(&self) -> Decisions {
+        Decisions::from(self.inner.stats().decisions)
+    }
+
     fn ledger(&self) -> Ledger {
-        let decisions = Decisions::from(self.inner.stats().decisions);
-        Ledger { decisions: Box::new(decisions), ..self.inner.ledger() }
+        Ledger { decisions: Box::new(self.decisions()), ..self.inner.ledger() }
     }
 }

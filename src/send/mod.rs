@@ -208,6 +208,11 @@ pub trait Sender: fmt::Debug {
         None
     }
 
+    /// How it has chosen to send its messages so far, and why; cheap, unlike the ledger, which has the same.
+    fn decisions(&self) -> Decisions {
+        Decisions::default()
+    }
+
     /// What the kernel has reported so far. It can be read after any error. All zeros for a path without
     /// reports.
     fn ledger(&self) -> Ledger {

@@ -2,8 +2,10 @@
 
 use std::io;
 use std::os::fd::AsFd;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::call_sampler::CallSampler;
 use super::{ActiveService, SenderFailure, SenderReport, WorkerEvent};
 use crate::cgroup::throttle::{ThrottleCounters, Throttled};
 use crate::connection;
@@ -61,6 +63,8 @@ struct Conversation<'a> {
     connection: Socket,
     calls: CallCounter,
     pool: MessagePool,
+    /// Times calls, if messages are not all the same.
+    sampler: Option<CallSampler>,
     sender: Box<dyn Sender>,
     meter: Meter,
     chase: Option<Chase>,
@@ -85,14 +89,18 @@ impl<'a> Conversation<'a> {
         // The listener's connections have the options for throughput; a service may need those for latency.
         connection.options().set_tcp_nodelay(service.options.nodelay)?;
         service.placements[client].apply()?;
-        let pool = MessagePool::new(&service.spec, service.verify)?;
+        let pool = match service.deck(client) {
+            None => MessagePool::new(&service.spec, service.verify)?,
+            Some(deck) => MessagePool::of_deck(deck, &service.spec, service.verify)?,
+        };
+        let sampler = service.workload.as_ref().map(|workload| CallSampler::new(workload));
         let socket = connection.try_clone()?;
         let calls = socket.calls();
         let sender = (service.path.open)(socket, pool.messages(), service.sender_config.clone())?;
         let meter = Meter::open(client < service.counted_threads);
         let chase = service.pollution_table.map(Chase::new).transpose().map_err(io::Error::other)?;
         let throttling = (client == 0).then(ThrottleCounters::open);
-        Ok(Self { active, client, connection, calls, pool, sender, meter, chase, throttling })
+        Ok(Self { active, client, connection, calls, pool, sampler, sender, meter, chase, throttling })
     }
 
     fn huge_share(&self) -> Option<f64> {
@@ -143,6 +151,7 @@ impl<'a> Conversation<'a> {
             ledger: self.sender.ledger().since(&ledger),
             drain,
             throttled: self.throttled() - throttled,
+            classes: self.sampler.as_mut().map(CallSampler::take).unwrap_or_default(),
         };
         self.active.report(self.client, WorkerEvent::Report(Box::new(report)));
         Ok(())
@@ -160,8 +169,15 @@ impl<'a> Conversation<'a> {
             if self.active.is_finishing() {
                 return Err(io::Error::new(io::ErrorKind::ConnectionAborted, "the host is being stopped"));
             }
+            let timed = self.sampler.as_mut().is_some_and(CallSampler::is_due);
             let message = self.pool.next(&mut *self.sender, patience)?;
-            self.sender.send(message)?;
+            match self.sampler.as_mut().filter(|_| timed) {
+                None => self.sender.send(message)?,
+                Some(sampler) => {
+                    let message = Arc::clone(message);
+                    sampler.send(&mut *self.sender, &message, self.pool.last_class())?;
+                }
+            }
             if let Some(chase) = &mut self.chase {
                 walk += chase.walk(CHASE_STEPS);
             }

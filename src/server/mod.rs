@@ -4,6 +4,7 @@
 //! ticket, a control connection to the control handler, if there is one. Dropping the server stops and joins
 //! all threads, also after an error or a panic at the other end.
 
+mod call_sampler;
 mod conversation;
 mod service;
 

@@ -2,8 +2,8 @@
 
 use std::fmt;
 use std::io;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use crossbeam::channel::Sender;
@@ -11,6 +11,7 @@ use crossbeam::channel::Sender;
 use super::lock;
 use crate::cgroup::throttle::Throttled;
 use crate::connection::ConnectionOptions;
+use crate::cost::class_times::ClassTimes;
 use crate::cost::meter::Spent;
 use crate::cost::pollution::Walk;
 use crate::cost::wire::Wire;
@@ -18,14 +19,19 @@ use crate::message::Spec;
 use crate::placement::ThreadPlacement;
 use crate::protocol::Ticket;
 use crate::send::{Ledger, SendPath, SenderConfig};
+use crate::workload::{Deck, Workload};
 
 /// What a server sends, and to which clients.
 #[derive(Debug)]
 pub struct Service {
     /// The send path.
     pub path: &'static SendPath,
-    /// The messages.
+    /// The messages; with a workload, what they have in common.
     pub spec: Spec,
+    /// The sizes of the messages, if they are not all the same.
+    pub workload: Option<Arc<Workload>>,
+    /// Decides the order of the workload.
+    pub deck_seed: u64,
     /// Whether to rewrite every byte of a ring's messages, for a receiver that checks every byte.
     pub verify: bool,
     /// One placement for each client. Their number is the number of clients.
@@ -45,6 +51,14 @@ pub struct Service {
     pub options: ConnectionOptions,
     /// How long the kernel may take to release everything at the end of a run.
     pub drain_timeout: Duration,
+}
+
+impl Service {
+    /// The deck of a client; `None` if all messages are the same.
+    pub(super) fn deck(&self, client: usize) -> Option<Deck> {
+        let workload = self.workload.as_ref()?;
+        Some(Deck::new(workload, self.deck_seed, client, self.placements.len()))
+    }
 }
 
 /// A report of one client's thread.
@@ -98,6 +112,9 @@ pub struct SenderReport {
     /// threads are in one process.
     #[serde(default)]
     pub throttled: Throttled,
+    /// With a workload: the time in the calls, by group of classes.
+    #[serde(default)]
+    pub classes: ClassTimes,
 }
 
 /// Why a sender ended.

@@ -251,6 +251,8 @@ impl Host {
         let mut service = Service {
             path,
             spec,
+            workload: None,
+            deck_seed: 0,
             verify: true,
             placements: vec![ThreadPlacement::default(); clients],
             sender_config: SenderConfig::within(Budget { bytes: 1 << 20, notifications: 64, pages: None }),

@@ -2,6 +2,7 @@
 //!
 //! - delivery, and what the kernel does with a message: `delivery`, `receive`, `by_reference`, `early_reuse`
 //! - ends that fail: `faults`, `dying_ends`, `endings`, `limits`, `open_files`, `uring`
+//! - messages of several sizes: `workload`
 //! - what a run costs: `cost_*`
 //! - what the project says of itself: `benchmark_ids`, `docs`, `examples`, `layers`, `public_items`, which read the code by `source`
 
@@ -31,3 +32,4 @@ mod refusals;
 mod soundness;
 mod source;
 mod uring;
+mod workload;
