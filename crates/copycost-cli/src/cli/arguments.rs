@@ -8,12 +8,13 @@ use crate::compare::crossover;
 use crate::compare::trial::MOST_SETUPS;
 use crate::record::{BadLoad, Load};
 use copycost::internals::cost::pollution::Chase;
-use copycost::message::{BadMessageSize, Spec};
+use copycost::message::{BadMessageSize, Fields, Spec};
 use copycost::recv::{self, ReceivePath};
 use copycost::scenario::ConnectionOptions;
 use copycost::scenario::MAX_CLIENTS;
 use copycost::send::{self, SendPath, Unsupported};
 use copycost::units::ByteSize;
+use copycost::workload::Workload;
 
 /// The longest measurement of one path in one cell: an hour, in seconds.
 const MAX_SECONDS: f64 = 3600.0;
@@ -108,6 +109,11 @@ fn bytes(text: &str) -> Result<ByteSize, String> {
 pub fn table(text: &str) -> Result<ByteSize, String> {
     let size = bytes(text)?;
     Chase::check(size.0).map(|_| size).map_err(|error| error.to_string())
+}
+
+/// Parses `--mix`, and returns its text: how messages are divided is another flag.
+pub fn mix(text: &str) -> Result<String, String> {
+    Workload::mix(text, Fields::default()).map(|_| text.to_owned()).map_err(|error| error.to_string())
 }
 
 /// Parses `--clients`: 1 to [`MAX_CLIENTS`].

@@ -18,7 +18,7 @@ use crate::compare::turns::Turns;
 use crate::explain::{Connected, ExplainSession};
 use crate::profile::perf::PerfSampler;
 use crate::profile::profiler::Profiler;
-use crate::record::{self, Results};
+use crate::record::{self, Results, WorkloadRecord};
 use crate::report::Format;
 use crate::verdict::explained;
 use copycost::cost::Measured;
@@ -61,15 +61,20 @@ pub struct ExplainArguments {
 impl ExplainArguments {
     pub fn run(&self) -> Result<Done, Failure> {
         let files = Files::open(&self.output)?;
-        let spec = self.setting.spec(
-            self.size.map_or_else(|| self.setting.fields.size().unwrap_or(DEFAULT_SIZE), |size| size.0),
-        )?;
+        let workload = self.setting.workload()?;
+        let size = match &workload {
+            Some(workload) => workload.mean_size(),
+            None => {
+                self.size.map_or_else(|| self.setting.fields.size().unwrap_or(DEFAULT_SIZE), |size| size.0)
+            }
+        };
+        let spec = self.setting.spec(size)?;
         let paths = arguments::paths(&self.paths, |path| self.over.probe(path, &spec))?;
         self.setting.receivable(false)?;
         self.setting.one_offset()?;
         let signals = signals::listen()?;
         let site = self.over.site_of_two()?;
-        let any = self.setting.scenario(&self.over, paths[0], spec, self.clients);
+        let any = self.setting.scenario(&self.over, paths[0], spec, self.clients)?;
         over::check(&*site, &any.options)?;
         let contestants: Vec<_> = paths
             .iter()
@@ -84,6 +89,7 @@ impl ExplainArguments {
         let measured = self.measure(contestants, profiler, &signals, &mut called_off)?;
         let Some((explanation, connected)) = measured else { return Ok(Done::Interrupted) };
         let mut results = Results::new(self.over.conditions());
+        results.workload = workload.as_deref().map(WorkloadRecord::of);
         results.conditions.connected(&connected.applied);
         results.conditions.host = connected.host;
         results.answer = explained::headline(&explanation);

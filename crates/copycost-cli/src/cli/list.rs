@@ -1,4 +1,4 @@
-//! `copycost list`: every send and receive path, what it does, and whether it is available here.
+//! `copycost list`: every send and receive path, what it does, and whether it is available here; and every published mix.
 
 use clap::Args;
 use serde::Serialize;
@@ -8,6 +8,7 @@ use crate::report::list_table;
 use copycost::message::Spec;
 use copycost::recv;
 use copycost::send;
+use copycost::workload::published;
 
 #[derive(Debug, Args)]
 pub struct ListArguments {
@@ -18,7 +19,7 @@ pub struct ListArguments {
 
 #[derive(Debug, Serialize)]
 struct ListEntry {
-    /// `send` or `receive`.
+    /// `send`, `receive` or `mix`.
     family: &'static str,
     path: &'static str,
     about: &'static str,
@@ -26,6 +27,9 @@ struct ListEntry {
     also: &'static [&'static str],
     available: bool,
     reason: Option<String>,
+    /// Of a mix: where it was published.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    source: Option<&'static str>,
     /// The flag that makes the path available; `None` if it needs none.
     needs: Option<String>,
 }
@@ -43,6 +47,8 @@ impl ListArguments {
             let screen = output::screen();
             output::print(&list_table("path", &send, screen));
             output::print(&format!("\n{}", list_table("--receive", &receive, screen)));
+            let mixes: Vec<_> = rows("mix").collect();
+            output::print(&format!("\n{}", list_table("--mix", &mixes, screen)));
         }
         Ok(Done::Yes)
     }
@@ -51,7 +57,8 @@ impl ListArguments {
 fn entries() -> Result<Vec<ListEntry>, Failure> {
     let spec = Spec::new(65_536).map_err(|e| Failure::Failed(e.to_string()))?;
     let send = send::ALL.iter().map(|path| ListEntry::of_send(path, &spec));
-    Ok(send.chain(recv::ALL.iter().map(ListEntry::of_receive)).collect())
+    let receive = recv::ALL.iter().map(ListEntry::of_receive);
+    Ok(send.chain(receive).chain(published::ALL.iter().map(ListEntry::of_mix)).collect())
 }
 
 impl ListEntry {
@@ -64,6 +71,7 @@ impl ListEntry {
             about: path.description,
             also: path.aliases,
             available: nearest.is_ok(),
+            source: None,
             needs: needs.map(|nearest| format!("--layout {}", nearest.layout)),
             reason: nearest.err().map(|reason| reason.to_string()),
         }
@@ -72,7 +80,29 @@ impl ListEntry {
     fn of_receive(path: &recv::ReceivePath) -> Self {
         let reason = (path.probe)(false).err().map(|reason| reason.to_string());
         let (family, available) = ("receive", reason.is_none());
-        Self { family, path: path.name, about: path.description, also: &[], available, reason, needs: None }
+        Self {
+            family,
+            path: path.name,
+            about: path.description,
+            also: &[],
+            available,
+            source: None,
+            reason,
+            needs: None,
+        }
+    }
+
+    fn of_mix(mix: &published::Published) -> Self {
+        Self {
+            family: "mix",
+            path: mix.name,
+            about: mix.description,
+            also: &[],
+            available: true,
+            source: Some(mix.source),
+            reason: None,
+            needs: None,
+        }
     }
 
     fn row(&self) -> [String; 3] {

@@ -37,6 +37,7 @@ mod run;
 mod serve;
 mod setting;
 mod signals;
+mod trace;
 mod values;
 mod watch;
 mod zone;

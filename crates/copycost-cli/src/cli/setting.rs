@@ -1,10 +1,13 @@
 //! The settings of a cell other than its size and its clients. All commands that measure cells share these flags and
 //! their defaults.
 
+use std::path::PathBuf;
+use std::sync::{Arc, OnceLock};
+
 use clap::Args;
 
 use super::over::Over;
-use super::{Failure, arguments, values};
+use super::{Failure, arguments, trace, values};
 use crate::record::SEND_ARM;
 use copycost::message::{Buffers, Fields, Footprint, Layout, Spec};
 use copycost::offset::{Offset, Offsets};
@@ -12,10 +15,21 @@ use copycost::recv::{self, ReceivePath};
 use copycost::scenario::Placement;
 use copycost::scenario::Scenario;
 use copycost::send::SendPath;
+use copycost::workload::Workload;
 
 /// Where threads sit and what messages are.
 #[derive(Debug, Clone, Args)]
 pub struct Setting {
+    /// Messages of several sizes: SIZE:SHARE or SIZE/FIELDS:SHARE separated by commas, such as
+    /// 512B:60%,16KiB:30%,1MiB:10% (shares of messages), or a published mix (`copycost list` names them)
+    #[arg(long, value_name = "MIX", value_parser = arguments::mix, conflicts_with_all = ["trace", "size"])]
+    pub mix: Option<String>,
+    /// Messages as a server sent them: a CSV file with a message (its size, or its fields as 64+448) on each line, and if
+    /// known its connection and time
+    #[arg(long, value_name = "FILE", conflicts_with = "size")]
+    pub trace: Option<PathBuf>,
+    #[arg(skip)]
+    workload: OnceLock<Arc<Workload>>,
     /// Which CPUs the threads run on: paired, split or free [default: paired; in the lab: split]
     #[arg(long, value_parser = values::placement(), hide_possible_values = true)]
     pub placement: Option<Placement>,
@@ -77,14 +91,45 @@ impl Setting {
         }
     }
 
-    /// The scenario of a path over this transport, with the first combination of offsets.
-    pub fn scenario(&self, over: &Over, path: &'static SendPath, spec: Spec, clients: usize) -> Scenario {
-        Scenario {
+    /// The workload; `None` if all messages of a cell are the same. A trace is read once.
+    pub fn workload(&self) -> Result<Option<Arc<Workload>>, Failure> {
+        if let Some(known) = self.workload.get() {
+            return Ok(Some(known.clone()));
+        }
+        let workload = match (&self.mix, &self.trace) {
+            (None, None) => return Ok(None),
+            (Some(mix), _) => Workload::mix(mix, self.fields)
+                .map_err(|error| Failure::Usage(format!("invalid value for --mix: {error}")))?,
+            (None, Some(file)) => trace::read(file, self.fields)?,
+        };
+        if self.fields.size().is_some() {
+            let text = "lengths of --fields are one message: give those of a mix as 512B/64+448:60%";
+            return Err(Failure::Usage(text.to_owned()));
+        }
+        Ok(Some(self.workload.get_or_init(|| Arc::new(workload)).clone()))
+    }
+
+    /// The scenario of a path over this transport, with the first combination of offsets. `spec` is the message if there is
+    /// no workload.
+    pub fn scenario(
+        &self,
+        over: &Over,
+        path: &'static SendPath,
+        spec: Spec,
+        clients: usize,
+    ) -> Result<Scenario, Failure> {
+        let scenario = Scenario {
             options: over.options(),
             placement: self.placement.unwrap_or_else(|| over.placement()),
             receive: self.receive,
             offsets: self.arms()[0].1,
             ..Scenario::new(path, spec, clients)
+        };
+        match self.workload()? {
+            None => Ok(scenario),
+            Some(workload) => {
+                scenario.with_workload(workload).map_err(|error| Failure::Usage(error.to_string()))
+            }
         }
     }
 

@@ -88,6 +88,7 @@ impl Cell {
     pub fn set_up(&mut self, turns: usize, work: Work, go_on: &mut dyn FnMut() -> bool) -> SetUpEnd {
         let number = self.setups + 1;
         let mut warm = self.build(number);
+        let work = self.whole_decks(work, &mut warm, number);
         let began = *self.began.get_or_insert_with(Instant::now);
         for _ in 0..turns {
             for index in self.schedule.next().unwrap_or_default() {
@@ -107,11 +108,32 @@ impl Cell {
         }
         for (entry, warm) in self.entries.iter_mut().zip(warm) {
             if let (Ok(state), Some(warm)) = (&mut entry.state, warm) {
-                state.add(warm, entry.contestant.scenario.spec.size);
+                state.add(warm);
             }
         }
         self.setups = number;
         SetUpEnd::Complete
+    }
+
+    /// With a workload, as many whole decks as fill the turn, so that all turns of a set-up have the same messages. The first
+    /// contestant that can run shows how many those are.
+    fn whole_decks(&mut self, work: Work, warm: &mut [Option<WarmRig>], number: usize) -> Work {
+        let plays_decks = self.entries.iter().any(|entry| entry.contestant.scenario.workload.is_some());
+        let Work::Window(length) = work else { return work };
+        if !plays_decks {
+            return work;
+        }
+        for (entry, slot) in self.entries.iter_mut().zip(warm) {
+            let Some(rig) = slot else { continue };
+            match rig.rounds_in(length) {
+                Ok(rounds) => return Work::Rounds(rounds),
+                Err(error) => {
+                    entry.state = Err(ContestantFailure { setup: number, error });
+                    *slot = None;
+                }
+            }
+        }
+        work
     }
 
     /// Builds the rigs of all contestants that have not failed. The order rotates from set-up to set-up, because the
@@ -208,10 +230,10 @@ impl Cell {
 }
 
 impl CellState {
-    fn add(&mut self, warm: WarmRig, size: usize) {
+    fn add(&mut self, warm: WarmRig) {
         self.turns.push(warm.turns().to_vec());
         if let Some(sample) = warm.sample() {
-            self.setups.push(Metric::ALL.iter().map(|metric| metric.of(sample, size)).collect());
+            self.setups.push(Metric::ALL.iter().map(|metric| metric.of(sample)).collect());
         }
         match &mut self.sum {
             None => self.sum = SetUpSum::first(warm),

@@ -131,7 +131,7 @@ impl Contest {
     fn run_copycost(&self) -> Result<Figures, Iperf3Error> {
         let mut rig = Rig::build(&self.scenario)?;
         let sample = rig.run(Work::Window(TURN))?;
-        let ns_per_kib = Metric::Demand.of(&sample, BLOCK).unwrap_or(f64::NAN);
+        let ns_per_kib = Metric::Demand.of(&sample).unwrap_or(f64::NAN);
         Ok(Figures { rate: sample.throughput(), ns_per_kib })
     }
 

@@ -170,6 +170,11 @@ impl WarmRig {
         &self.turns
     }
 
+    /// See [`rounds_in`].
+    pub(super) fn rounds_in(&mut self, length: Duration) -> Result<u64, RigError> {
+        rounds_in(&mut self.rig, length)
+    }
+
     /// Takes a turn. `began` is when the first turn of the cell began.
     pub(super) fn take_turn(&mut self, work: Work, began: Instant) -> Result<(), RigError> {
         if let Some(system) = &mut self.system {
@@ -190,6 +195,19 @@ impl WarmRig {
         }
         Ok(())
     }
+}
+
+/// How many rounds of a rig take about `length`, at least one. What it runs to find out is not counted.
+pub fn rounds_in(rig: &mut Rig, length: Duration) -> Result<u64, RigError> {
+    let one = rig.run(Work::Rounds(1))?.elapsed.max(Duration::from_nanos(1));
+    let mut rounds = (length.as_secs_f64() / one.as_secs_f64()) as u64;
+    // A single short deck is mostly its beginning.
+    if rounds > 4 {
+        let few = rounds / 4;
+        let each = rig.run(Work::Rounds(few))?.elapsed.as_secs_f64() / few as f64;
+        rounds = (length.as_secs_f64() / each.max(f64::MIN_POSITIVE)) as u64;
+    }
+    Ok(rounds.max(1))
 }
 
 fn evidence(sample: &Sample, placed: CpuUsage) -> Evidence {
@@ -216,7 +234,7 @@ pub(super) fn time_messages(
     time: Duration,
 ) -> Result<(Latencies, Vec<HostShare>), RigError> {
     const PORTION: u64 = 50;
-    let mut rig = contestant.site.build(&contestant.scenario.clone().for_latency())?;
+    let mut rig = contestant.site.build(&contestant.scenario.clone().of_set_up(0).for_latency())?;
     let began = Instant::now();
     let mut all = rig.run(Work::Single(PORTION))?;
     while began.elapsed() < time {

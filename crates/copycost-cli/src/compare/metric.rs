@@ -37,13 +37,13 @@ impl Metric {
         }
     }
 
-    /// The value of `sample`, whose messages have `size` bytes.
+    /// The value of `sample`.
     ///
     /// # Errors
     /// Why there is no value: there is no CPU clock, or it excludes softirqs, in which half of TCP runs.
-    pub fn of(self, sample: &Sample, size: usize) -> Measured<f64> {
+    pub fn of(self, sample: &Sample) -> Measured<f64> {
         // CPU time covers the whole run, so these bytes do too; throughput uses its own bytes within the window.
-        let bytes = sample.messages * size as u64;
+        let bytes = sample.sent;
         match self {
             Self::Throughput => Ok(sample.throughput()),
             Self::Demand => {

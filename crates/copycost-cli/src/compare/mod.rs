@@ -20,4 +20,4 @@ pub mod self_test;
 pub mod trial;
 pub mod turns;
 
-pub use measured::{ContestantResult, TurnResult};
+pub use measured::{ContestantResult, TurnResult, rounds_in};

@@ -161,7 +161,7 @@ impl Explained {
     }
 
     fn bytes(&self, sample: &Sample) -> u64 {
-        sample.messages * self.contestant.scenario.spec.size as u64
+        sample.sent
     }
 }
 

@@ -10,6 +10,7 @@
 pub mod figures;
 
 use crate::compare::contestant::Contestant;
+use crate::compare::rounds_in;
 use crate::compare::schedule::Schedule;
 use crate::compare::turns::Turns;
 use crate::conditions::Conditions;
@@ -89,7 +90,12 @@ impl<'a> ExplainSession<'a> {
     pub fn set_up(&mut self, turns: Turns, go_on: &mut dyn FnMut() -> bool) -> Result<bool, RigError> {
         let number = self.paths.first().map_or(0, |path| path.setups.len());
         let mut warm = self.build(number)?;
-        let work = Work::Window(turns.length);
+        let work = match warm.first_mut() {
+            Some(first) if first.rig.scenario().workload.is_some() => {
+                Work::Rounds(rounds_in(&mut first.rig, turns.length)?)
+            }
+            _ => Work::Window(turns.length),
+        };
         for row in 0..turns.rows {
             for index in self.schedule.next().unwrap_or_default() {
                 let path = &mut warm[index];

@@ -13,7 +13,7 @@ use copycost::internals::sys::boot;
 
 /// The version of the [control messages](super::control_messages). Ranks that run different versions of the program can
 /// work together as long as this number is the same.
-pub const VERSION: u32 = 2;
+pub const VERSION: u32 = 3;
 
 /// The role of a rank in the job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

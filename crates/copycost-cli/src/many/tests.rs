@@ -13,12 +13,13 @@ use super::follower::{JobEnd, follow};
 use super::link::RankLink;
 use super::membership::VERSION;
 use super::sharing::shares;
-use copycost::message::Spec;
+use copycost::message::{Fields, Spec};
 use copycost::rig::{Rig, RigError, Work};
 use copycost::scenario::ConnectionOptions;
 use copycost::scenario::Placement;
 use copycost::scenario::Scenario;
 use copycost::send;
+use copycost::workload::Workload;
 
 /// The channels of one rank to all ranks.
 #[derive(Debug)]
@@ -153,6 +154,25 @@ fn a_part_of_the_hosts_measures_alone_and_latencies_are_merged() {
     assert_eq!(sample.latency.len(), 14, "a histogram of all, not a mean of percentiles");
     let most = sample.hosts.iter().filter_map(|host| host.latency.max()).max();
     assert_eq!(sample.latency.max(), most);
+    drop(rig);
+    job.finish();
+}
+
+#[test]
+fn hosts_play_the_same_workload() {
+    let job = job(1, 2);
+    let workload = std::sync::Arc::new(Workload::mix("64B:70%,4097B:25%,100000B:5%", Fields::Even).unwrap());
+    let scenario = scenario("onecopy", 3).with_workload(workload).unwrap().of_set_up(1);
+    let mut rig = job.director.with(2).build(&scenario).unwrap();
+    for rounds in [1, 4] {
+        let sample = rig.run(Work::Rounds(rounds)).unwrap();
+        assert_eq!(
+            (sample.messages, sample.sent),
+            (rounds * 2 * 3 * 20, rounds * 2 * scenario.round_bytes())
+        );
+        assert_eq!(sample.hosts.iter().map(|host| host.sent).sum::<u64>(), sample.sent);
+        assert_eq!(sample.classes.groups().len(), 3);
+    }
     drop(rig);
     job.finish();
 }

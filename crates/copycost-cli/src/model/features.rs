@@ -2,6 +2,7 @@
 
 use copycost::message::{Footprint, Layout, Spec};
 use copycost::send::Release;
+use copycost::workload::Workload;
 
 /// The size of a pinned page in bytes.
 const PAGE: f64 = 4096.0;
@@ -33,6 +34,23 @@ impl Features {
     }
 }
 
+impl Features {
+    /// The features of a mean message of `workload`, laid out as `base` says. The model is linear in them, so it predicts the
+    /// mean cost.
+    pub fn of_workload(workload: &Workload, base: &Spec, release: Release) -> Self {
+        let all = workload.messages().max(1) as f64;
+        let mut mean = Self { fields: 0.0, kib: 0.0, pages: 0.0, footprint: base.footprint };
+        for (class, count) in workload.classes().iter().zip(workload.counts()) {
+            let share = f64::from(count) / all;
+            let of_class = Self::of(&workload.spec(*class, base), release);
+            mean.fields += share * of_class.fields;
+            mean.kib += share * of_class.kib;
+            mean.pages += share * of_class.pages;
+        }
+        mean
+    }
+}
+
 /// The number of pages of a field. On a heap a field begins anywhere in a page, so this is the mean.
 fn pages(length: usize, layout: Layout) -> f64 {
     match layout {
@@ -44,6 +62,14 @@ fn pages(length: usize, layout: Layout) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_features_of_a_workload_are_the_mean_of_its_messages() {
+        let workload = Workload::mix("1KiB/single:3,9KiB/even:1", Default::default()).unwrap();
+        let base = Spec { layout: Layout::Page, ..Spec::new(64).unwrap() };
+        let features = Features::of_workload(&workload, &base, Release::OnCompletion);
+        assert_eq!((features.kib, features.fields, features.pages), (3.0, 2.75, 2.75));
+    }
 
     #[test]
     fn pages_are_those_that_fields_lie_on() {

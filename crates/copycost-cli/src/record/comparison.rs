@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::Named;
+use super::{MessageSize, Named};
 use crate::compare::metric::Metric;
 use crate::stats::Judgement;
 use copycost::message::Footprint;
@@ -10,8 +10,9 @@ use copycost::message::Footprint;
 /// The comparison of a path with its reference, in one cell and by one metric.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Comparison {
-    /// The message's size in bytes.
-    pub size: usize,
+    /// The size of the messages.
+    #[serde(flatten)]
+    pub size: MessageSize,
     pub clients: usize,
     /// How many hosts received.
     #[serde(default = "super::one")]
@@ -49,7 +50,7 @@ impl Comparison {
     /// A comparison of 1 KiB to one client, from eight set-ups, without a ratio.
     pub fn example(path: &str, reference: &str, metric: &str) -> Self {
         Self {
-            size: 1024,
+            size: MessageSize::of_bytes(1024),
             clients: 1,
             client_hosts: 1,
             path: path.into(),

@@ -115,9 +115,9 @@ pub(super) fn known<T>(figure: Figure<T>, name: &str, missing: &mut Reasons) -> 
 }
 
 impl CpuRecord {
-    pub(super) fn new(measured: &ContestantResult, size: usize) -> Self {
+    pub(super) fn new(measured: &ContestantResult) -> Self {
         let sample = &measured.sample;
-        let bytes = sample.messages * size as u64;
+        let bytes = sample.sent;
         let mut missing = Reasons::new();
         let demand = |spent: &Spent| match spent.cpu {
             Some(cpu) => cpu.ns_per_kib(bytes),
@@ -153,15 +153,19 @@ impl CpuRecord {
 
 impl CountersRecord {
     /// `None` where no thread was counted.
-    pub(super) fn new(measured: &ContestantResult, size: usize, clients: usize) -> Option<Self> {
+    pub(super) fn new(measured: &ContestantResult, clients: usize) -> Option<Self> {
         let sample = &measured.sample;
         let (Some(sender), Some(receiver)) = (&sample.sender.counts, &sample.receiver.counts) else {
             return None;
         };
         let mut missing = Reasons::new();
+        // Not all threads are counted, but every thread sends the same mix.
+        let bytes_of = |messages: u64| {
+            (u128::from(sample.sent) * u128::from(messages) / u128::from(sample.messages.max(1))) as u64
+        };
         let mut side = |counts: &Counts, messages: u64| {
             let entry = |count: &copycost::internals::cost::counts::Count| {
-                let per_kib = counts.per_kib(count.event, messages * size as u64);
+                let per_kib = counts.per_kib(count.event, bytes_of(messages));
                 let per_message = counts.per_message(count.event, messages).ok();
                 let name = count.event.name();
                 (name.to_owned(), CountRecord { per_kib: known(per_kib, name, &mut missing), per_message })
@@ -243,7 +247,7 @@ mod tests {
         let measured = measured.unwrap();
         let sample = &measured.sample;
         assert_eq!(sample.messages, 2 * 2 * 2 * 50);
-        let record = CpuRecord::new(&measured, SIZE);
+        let record = CpuRecord::new(&measured);
         let kib = (400 * SIZE) as f64 / 1024.0;
         let spent = [sample.sender.cpu, sample.receiver.cpu, sample.process];
         let figures = [record.sender_ns_per_kib, record.receiver_ns_per_kib, record.process_ns_per_kib];

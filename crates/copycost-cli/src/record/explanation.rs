@@ -1,5 +1,6 @@
 //! Where the CPU time of paths goes: shares of samples, laid on the demand that was measured without sampling.
 
+use super::MessageSize;
 use serde::{Deserialize, Serialize};
 
 use crate::compare::contestant::Contestant;
@@ -25,8 +26,9 @@ pub const ALL: &str = "all";
 /// The explained paths of one cell.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Explanation {
-    /// The message's size in bytes.
-    pub size: usize,
+    /// The size of the messages.
+    #[serde(flatten)]
+    pub size: MessageSize,
     pub clients: usize,
     /// What lay between the ends, and the other settings of the cell, as in a record.
     pub settings: Vec<String>,
@@ -144,7 +146,7 @@ impl Explanation {
             figures::differences(path, first, hertz).into_iter().map(record).collect::<Vec<_>>()
         };
         Self {
-            size: scenario.spec.size,
+            size: MessageSize::of(scenario),
             clients: scenario.clients,
             settings: settings(first),
             hertz,

@@ -44,7 +44,7 @@ pub struct HostRecord {
 
 impl HostsRecord {
     /// `None` where one host received.
-    pub(super) fn new(measured: &ContestantResult, size: usize) -> Option<Self> {
+    pub(super) fn new(measured: &ContestantResult) -> Option<Self> {
         let hosts = &measured.sample.hosts;
         if hosts.is_empty() {
             return None;
@@ -58,10 +58,7 @@ impl HostsRecord {
             seconds: host.elapsed.as_secs_f64(),
             throughput_bytes_per_second: rate(host),
             share: host.bytes as f64 / all.max(1) as f64,
-            receiver_ns_per_kib: host
-                .receiver
-                .cpu
-                .and_then(|cpu| cpu.ns_per_kib(host.messages * size as u64).ok()),
+            receiver_ns_per_kib: host.receiver.cpu.and_then(|cpu| cpu.ns_per_kib(host.sent).ok()),
             latency_ns: timed(host.rank).and_then(|timed| LatencyRecord::new(&timed.latency)),
         };
         let even = fairness(&hosts.iter().map(rate).collect::<Vec<_>>());

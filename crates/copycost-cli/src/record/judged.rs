@@ -1,5 +1,6 @@
 //! From the set-ups of a whole run to its comparisons: judged together, because each of many intervals may err.
 
+use super::MessageSize;
 use super::{Comparison, Named};
 use crate::compare::metric::Metric;
 use crate::stats::{self, Pair, PairedCell};
@@ -12,7 +13,7 @@ pub const ALPHA: f64 = 0.05;
 #[derive(Debug, Clone, PartialEq)]
 pub struct Paired {
     /// The message's size in bytes.
-    pub size: usize,
+    pub size: MessageSize,
     pub clients: usize,
     /// How many hosts received.
     pub client_hosts: usize,
@@ -83,7 +84,7 @@ mod tests {
     fn paired(metric: Metric, ratios: &[f64]) -> Paired {
         let pairs = ratios.iter().map(|&path| Pair { path, reference: 1.0 }).collect();
         Paired {
-            size: 1024,
+            size: 1024.into(),
             clients: 1,
             client_hosts: 1,
             path: "twocopy".into(),

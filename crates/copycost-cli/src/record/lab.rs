@@ -30,11 +30,11 @@ pub struct LabRecord {
 }
 
 impl LabRecord {
-    /// `None` for a measurement that was not made in a lab. `size` is that of its messages.
-    pub(super) fn new(measured: &ContestantResult, size: usize) -> Option<Self> {
+    /// `None` for a measurement that was not made in a lab.
+    pub(super) fn new(measured: &ContestantResult) -> Option<Self> {
         let (sample, probed) = (&measured.sample, measured.probed.as_ref()?);
         let relayed = sample.relayed.as_ref()?;
-        let bytes = sample.messages * size as u64;
+        let bytes = sample.sent;
         let mut missing = Reasons::new();
         let relay = relayed.cpu.map(|cpu| cpu.time).ok_or(Missing::NotMeasured);
         let ends = sample

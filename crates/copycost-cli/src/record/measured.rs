@@ -3,13 +3,14 @@
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::{
-    CountersRecord, CpuRecord, HostsRecord, LabRecord, LatencyRecord, LedgerRecord, PollutionRecord, Record,
-    WireRecord, unrecorded,
+    ClassCost, CountersRecord, CpuRecord, HostsRecord, LabRecord, LatencyRecord, LedgerRecord, MessageSize,
+    PollutionRecord, Record, WireRecord, unrecorded,
 };
 use crate::compare::ContestantResult;
 use crate::lab::Probed;
 use copycost::internals::cgroup::throttle::Throttled;
 use copycost::internals::cost::limiter::Limiter;
+use copycost::rig::Sample;
 use copycost::scenario::Scenario;
 use copycost::send::{Copies, Release};
 
@@ -26,7 +27,7 @@ impl Record {
         };
         Self {
             path: scenario.path.name.to_owned(),
-            size: spec.size,
+            size: MessageSize::of(scenario),
             clients: scenario.clients,
             client_hosts: measured.client_hosts,
             layout: spec.layout.to_string(),
@@ -49,7 +50,7 @@ impl Record {
             clock: "window".to_owned(),
             seconds: sample.elapsed.as_secs_f64(),
             context_switches_per_message: sample.switches_per_message(),
-            messages: sample.bytes / spec.size as u64,
+            messages: messages_within(sample),
             bytes: sample.bytes,
             throughput_bytes_per_second: sample.throughput(),
             syscalls_per_message: sample.calls as f64 / sample.messages.max(1) as f64,
@@ -57,25 +58,31 @@ impl Record {
             verdict: verdict.map(|word| word.to_string()),
             verdict_reason,
             huge_share: measured.huge_share,
-            cpu: CpuRecord::new(measured, spec.size),
-            counters: CountersRecord::new(measured, spec.size, scenario.clients * measured.client_hosts),
+            cpu: CpuRecord::new(measured),
+            counters: CountersRecord::new(measured, scenario.clients * measured.client_hosts),
             wire: sample.wire.as_ref().map(|wire| WireRecord::new(wire, sample.messages)),
-            lab: LabRecord::new(measured, spec.size),
+            lab: LabRecord::new(measured),
             mapped_share: sample.mapped.and_then(|mapped| mapped.share()),
             mapped_reason: sample.mapped.and_then(|mapped| mapped.copy_reason()),
             limiter: measured.limiter.to_string(),
             ns_per_message: sample
-                .time_of(scenario.round_bytes() * measured.client_hosts as u64)
+                .time_of((spec.size * scenario.clients * measured.client_hosts) as u64)
                 .map(|time| time.as_secs_f64() * 1e9),
             latency_ns: measured.latency.as_ref().and_then(LatencyRecord::new),
             pollution: scenario
                 .pollution_table
                 .and_then(|bytes| PollutionRecord::new(bytes, sample.walk, measured.idle_walk)),
             throttled: Some(sample.throttled).filter(|throttled| throttled.periods > 0),
-            hosts: HostsRecord::new(measured, spec.size),
+            hosts: HostsRecord::new(measured),
+            classes: ClassCost::all(scenario, sample),
             flags: flags(scenario, measured),
         }
     }
+}
+
+/// The messages that were received while the clock ran, as far as bytes tell.
+fn messages_within(sample: &Sample) -> u64 {
+    (u128::from(sample.bytes) * u128::from(sample.messages) / u128::from(sample.sent.max(1))) as u64
 }
 
 /// The word for what became of the bytes, of the kernel's and the probe's, and the reason for it.

@@ -10,9 +10,11 @@ mod lab;
 mod ledger;
 mod load;
 mod measured;
+mod message_size;
 mod model;
 mod named;
 mod read;
+mod workload;
 
 use serde::{Deserialize, Serialize};
 
@@ -32,9 +34,11 @@ pub use lab::LabRecord;
 pub use ledger::LedgerRecord;
 pub use load::{BadLoad, Load};
 pub use measured::{CANNOT_TELL, DELAYS, LIMITED_BY_RELAY, NEVER_RELEASED, THROTTLED};
+pub use message_size::{MessageSize, WorkloadName};
 pub use model::{AskedMessage, CostModel, MISS_TOLERATED, ModelCell, ModelEnd, PathModel};
 pub use named::Named;
 pub use read::{LARGEST, few_cells};
+pub use workload::{ClassCost, ClassShares, WorkloadRecord};
 
 /// The version of this form.
 pub const SCHEMA: u32 = 1;
@@ -46,6 +50,9 @@ pub struct Results {
     pub schema: u32,
     /// What holds for all records.
     pub conditions: Conditions,
+    /// What the messages were if they were not all the same.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub workload: Option<WorkloadRecord>,
     /// One for each path and cell.
     pub records: Vec<Record>,
     /// Paths and cells that could not be measured, and why.
@@ -79,8 +86,9 @@ pub struct Results {
 pub struct Record {
     /// The send path.
     pub path: String,
-    /// The message's size in bytes.
-    pub size: usize,
+    /// The size of the messages.
+    #[serde(flatten)]
+    pub size: MessageSize,
     /// Clients, each with a connection of its own; where several hosts receive, of each host.
     pub clients: usize,
     /// How many hosts receive.
@@ -179,6 +187,9 @@ pub struct Record {
     /// Where several hosts receive, and over MPI always: the share of each.
     #[serde(default)]
     pub hosts: Option<HostsRecord>,
+    /// With a workload: what each size of message cost.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub classes: Vec<ClassCost>,
     /// What distorts this record.
     #[serde(default)]
     pub flags: Vec<String>,
@@ -194,8 +205,9 @@ fn one() -> usize {
 pub struct CellFailure {
     /// The send path.
     pub path: String,
-    /// The message's size in bytes.
-    pub size: usize,
+    /// The size of the messages.
+    #[serde(flatten)]
+    pub size: MessageSize,
     pub clients: usize,
     /// How many hosts were to receive.
     #[serde(default = "one")]
@@ -210,6 +222,7 @@ impl Results {
         Self {
             schema: SCHEMA,
             conditions,
+            workload: None,
             records: Vec::new(),
             failures: Vec::new(),
             comparisons: Vec::new(),
@@ -282,7 +295,7 @@ impl Record {
     pub fn is_of(&self, name: &str, scenario: &Scenario, site: &dyn Site) -> bool {
         let spec = &scenario.spec;
         self.path == name
-            && (self.size, self.clients) == (spec.size, scenario.clients)
+            && (self.size, self.clients) == (MessageSize::of(scenario), scenario.clients)
             && self.client_hosts == site.client_hosts()
             && self.layout == spec.layout.to_string()
             && self.fields == spec.fields.to_string()

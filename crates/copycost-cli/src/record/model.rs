@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::Named;
+use super::{Named, WorkloadName};
 use crate::model::choice;
 use crate::model::features::Features;
 use crate::model::fit::{Model, Prediction};
@@ -38,6 +38,9 @@ pub struct AskedMessage {
     pub layout: String,
     /// How much memory the messages in turn cover.
     pub footprint: String,
+    /// Of several sizes: their name; the size is then their mean.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub workload: Option<WorkloadName>,
 }
 
 /// Whose CPU time a model predicts.
@@ -121,12 +124,22 @@ impl AskedMessage {
             fields: spec.fields.to_string(),
             layout: spec.layout.to_string(),
             footprint: spec.footprint.to_string(),
+            workload: None,
         }
+    }
+
+    /// The messages of `scenario`.
+    pub fn of_scenario(scenario: &Scenario) -> Self {
+        let workload = scenario.workload.as_deref().map(WorkloadName::of);
+        Self { workload, ..Self::of(&scenario.spec) }
     }
 
     /// In words: `64 + 65472 bytes, hot`.
     pub fn text(&self) -> String {
         let Self { size, fields, footprint, .. } = self;
+        if let Some(workload) = self.workload {
+            return format!("{workload}, {footprint}");
+        }
         match fields.parse::<Fields>() {
             Ok(Fields::Exact(_)) => format!("{} bytes, {footprint}", fields.replace(',', " + ")),
             _ => format!("{}, {fields} fields, {footprint}", copycost::units::ByteSize(*size)),
@@ -163,7 +176,7 @@ impl CostModel {
         Self {
             clients: any.clients,
             settings: settings(any, site),
-            asked: AskedMessage::of(&any.spec),
+            asked: AskedMessage::of_scenario(any),
             models,
         }
     }

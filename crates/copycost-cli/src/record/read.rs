@@ -63,7 +63,7 @@ impl Results {
                     .to_owned(),
             );
         }
-        let cells = few_cells(records.iter().map(|record| (record.size, record.clients)));
+        let cells = few_cells(records.iter().map(|record| (record.size.bytes, record.clients)));
         if records.len() > MOST_RECORDS || others > MOST_OTHERS || cells.is_err() {
             return Err(format!(
                 "is not a result of copycost run: {} records are more than a run writes",

@@ -104,6 +104,11 @@ impl ServerSite for RemoteSite {
         let machine = ProcessLocation::here(cpus);
         let order = ServiceOrder { among: self.shares.server, machine, ..ServiceOrder::of(scenario) };
         let (control, offered) = ControlConnection::open(self, &order, &scenario.options, updates)?;
+        if scenario.workload.is_some() && !offered.plays_workload {
+            let reason = "its copycost sends messages of one size only: use the same copycost at both ends";
+            let address = control.address();
+            return Err(ConnectError::Refused { address, reason: reason.to_owned() }.into());
+        }
         // The server's list is not trusted: keep only CPUs that this process may use.
         let usable = |shared: Vec<usize>| -> Vec<usize> {
             shared.into_iter().filter(|cpu| cpus.contains(cpu)).collect()

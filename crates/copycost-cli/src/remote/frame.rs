@@ -9,8 +9,9 @@ use serde::de::DeserializeOwned;
 use crate::json::disarmed;
 use copycost::internals::sys::socket::{SendFlags, Socket};
 
-/// The largest frame in bytes that a server reads from an authenticated client. A scenario takes a few hundred bytes.
-pub const MOST_FROM_CLIENT: usize = 64 << 10;
+/// The largest frame in bytes that a server reads from an authenticated client. A scenario takes a few hundred bytes, and
+/// the stretch of a trace at most 150 KiB.
+pub const MOST_FROM_CLIENT: usize = 256 << 10;
 
 /// The largest frame in bytes that a client reads from a server. A report holds histograms.
 pub const MOST_FROM_SERVER: usize = 1 << 20;

@@ -1,5 +1,7 @@
 //! The frames of a control connection: what a client orders, and what the server replies.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 
 use crate::conditions::Conditions;
@@ -11,6 +13,7 @@ use copycost::message::{BadMessageSize, Spec};
 use copycost::offset::{Offset, Offsets};
 use copycost::scenario::Scenario;
 use copycost::send;
+use copycost::workload::Workload;
 
 use super::{CLIENT_MEMORY, ProcessLocation};
 
@@ -57,6 +60,9 @@ pub struct ServiceOrder {
     /// Decides what is drawn of these.
     #[serde(default)]
     pub offset_seed: u64,
+    /// The sizes of the messages, if they are not all the same.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub workload: Option<Workload>,
     /// Where the client runs; `None` from a client of a version that did not send it.
     #[serde(default)]
     pub machine: Option<ProcessLocation>,
@@ -97,6 +103,9 @@ pub struct OfferedService {
     /// `None` from a host of a version that did not say.
     #[serde(default)]
     pub shared_cpus: Option<Vec<usize>>,
+    /// Whether the messages are those of the workload that was ordered; false from a host of a version that knows none.
+    #[serde(default)]
+    pub plays_workload: bool,
 }
 
 /// What an end means that says nothing of offsets.
@@ -127,6 +136,7 @@ impl ServiceOrder {
             send_offset: scenario.offsets.send.to_string(),
             receive_offset: scenario.offsets.receive.to_string(),
             offset_seed: scenario.offsets.seed,
+            workload: scenario.workload.as_deref().cloned(),
             machine: None,
         }
     }
@@ -156,6 +166,7 @@ impl ServiceOrder {
             bounded: self.bounded,
             counted_threads: self.counted_threads,
             pollution_table: self.pollution_table,
+            workload: self.workload.clone().map(Arc::new),
             ..Scenario::new(path, spec, self.clients)
         })
     }
@@ -174,10 +185,10 @@ impl ServiceOrder {
             ));
         }
         self.pollution_table.map_or(Ok(()), Chase::check).map_err(|error| error.to_string())?;
-        let spec = scenario.placed_spec();
-        let memory = spec.pool_bytes().saturating_add(self.pollution_table.unwrap_or(0));
+        let spec = scenario.largest_spec();
+        let memory = scenario.pool_bytes().saturating_add(self.pollution_table.unwrap_or(0));
         // One message of any size is served.
-        if memory > CLIENT_MEMORY.max(spec.memory(1)) {
+        if memory > CLIENT_MEMORY.max(scenario.placed_spec().memory(1)).max(spec.memory(1)) {
             return Err(format!(
                 "the messages of each client need {memory} bytes of memory, but this host allows \
                  {CLIENT_MEMORY}"
@@ -257,6 +268,7 @@ mod tests {
                     send_offset,
                     receive_offset,
                     offset_seed: size as u64,
+                    workload: None,
                     machine: None,
                 }
             },

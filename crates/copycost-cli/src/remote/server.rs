@@ -149,7 +149,9 @@ impl RemoteServer {
         };
         let (ticket, sender_cpus) = (ticket.into(), usage.sender_cpus);
         let shared_cpus = Some(shared_cpus);
-        let offered = OfferedService { ticket, conditions, sender_cpus, copied_because, shared_cpus };
+        let plays_workload = parsed.scenario.workload.is_some();
+        let offered =
+            OfferedService { ticket, conditions, sender_cpus, copied_because, shared_cpus, plays_workload };
         frame::send(&incoming.socket, &ServerReply::Offered(Box::new(offered)))?;
         forward(&incoming.socket, &updates)
     }

@@ -110,7 +110,7 @@ pub fn flags(set: &RecordSet) -> Vec<String> {
 /// A sentence for each cell that could not be measured.
 pub fn failures(set: &RecordSet) -> Vec<String> {
     let line = |f: &crate::record::CellFailure| {
-        format!("not measured: {}, {}, clients {}: {}", f.path, ByteSize(f.size), f.clients, f.error)
+        format!("not measured: {}, {}, clients {}: {}", f.path, f.size, f.clients, f.error)
     };
     set.failures.iter().map(line).collect()
 }

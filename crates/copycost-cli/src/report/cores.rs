@@ -3,23 +3,24 @@
 use super::metric::RecordMetric;
 use super::set::{RecordSet, SetRow};
 use crate::record::Load;
-use copycost::units::{ByteSize, ClientCount, significant};
+use crate::record::MessageSize;
+use copycost::units::{ClientCount, significant};
 
 /// The cores of a row's sender; `None` if its CPU time is unknown.
 pub fn of_row(row: &SetRow, load: Load) -> Option<f64> {
-    Some(load.cores(row.figure(RecordMetric::SenderDemand)?.value, row.size))
+    Some(load.cores(row.figure(RecordMetric::SenderDemand)?.value, row.size.bytes))
 }
 
 /// A sentence for each number of clients; empty if the user named no load.
 pub fn sentences(set: &RecordSet) -> Vec<String> {
     let Some(load) = set.load else { return Vec::new() };
-    let of_size = |size: usize, clients: usize| {
+    let of_size = |size: MessageSize, clients: usize| {
         let of_path = |path: &&str| {
             let cores = of_row(set.row(path, size, clients)?, load)?;
             Some(format!("{path} {}", significant(cores)))
         };
         let cores: Vec<_> = set.paths().iter().filter_map(of_path).collect();
-        (!cores.is_empty()).then(|| format!("at {} {}", ByteSize(size), cores.join(", ")))
+        (!cores.is_empty()).then(|| format!("at {} {}", size, cores.join(", ")))
     };
     let of_clients = |clients: usize| {
         let sizes: Vec<_> = set.sizes().into_iter().filter_map(|size| of_size(size, clients)).collect();

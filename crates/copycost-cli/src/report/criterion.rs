@@ -19,7 +19,7 @@ use serde::Deserialize;
 use super::bench_runs::Dated;
 use super::metric::{RecordFigure, RecordMetric};
 use super::set::{RecordSet, SetRow};
-use crate::record::few_cells;
+use crate::record::{MessageSize, few_cells};
 
 /// A benchmark: its name and the mean time of one iteration.
 #[derive(Debug, Clone, PartialEq)]
@@ -95,7 +95,7 @@ impl Benchmark {
     }
 
     /// The path, the cell, the metric and the figure; `None` for a benchmark of anything else.
-    fn read(&self) -> Option<(&'static str, usize, usize, RecordMetric, RecordFigure)> {
+    fn read(&self) -> Option<(&'static str, MessageSize, usize, RecordMetric, RecordFigure)> {
         let scaled = |scale: f64| {
             let interval = self.mean.interval.map(|(low, high)| (low * scale, high * scale));
             RecordFigure { value: self.mean.value * scale, interval }
@@ -118,7 +118,7 @@ impl Benchmark {
                 _ => None,
             }
         })?;
-        let size = self.function.as_ref()?.parse().ok()?;
+        let size = MessageSize::of_id(self.function.as_ref()?)?;
         let clients = self.value.as_ref()?.parse().ok()?;
         figure.value.is_finite().then_some((path, size, clients, metric, figure))
     }
@@ -149,7 +149,7 @@ pub fn set(folder: &str, benchmarks: &[Benchmark]) -> Result<RecordSet, String> 
             }),
         }
     }
-    few_cells(set.rows.iter().map(|row| (row.size, row.clients)))?;
+    few_cells(set.rows.iter().map(|row| (row.size.bytes, row.clients)))?;
     set.rows.sort_by_key(|row| (row.clients, row.size, super::set::place(&row.path)));
     set.commands = vec!["cargo bench".to_owned()];
     if set.rows.is_empty() {
@@ -200,7 +200,7 @@ mod tests {
         .unwrap();
         assert_eq!(csv, json);
         let set = set("target/criterion", &[csv]).unwrap();
-        let figure = set.row("onecopy", 1024, 8).unwrap().figure(RecordMetric::Throughput).unwrap();
+        let figure = set.row("onecopy", 1024.into(), 8).unwrap().figure(RecordMetric::Throughput).unwrap();
         // 8192 bytes in 1050 ns.
         assert!((figure.value - 7.802).abs() < 1e-3, "{figure:?}");
         let (low, high) = figure.interval.unwrap();

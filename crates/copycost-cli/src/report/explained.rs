@@ -5,7 +5,7 @@ use comfy_table::CellAlignment;
 use super::listing::{Listing, UNKNOWN};
 use super::screen::{Screen, bar, printed};
 use crate::record::{ALL, ExplainedEnd, ExplainedPath, Explanation, FigureRecord};
-use copycost::units::{ByteSize, ClientCount, hundredths, signed, significant, thousands};
+use copycost::units::{ClientCount, hundredths, signed, significant, thousands};
 
 /// The length of a bar, in characters.
 const BAR: usize = 8;
@@ -28,7 +28,7 @@ fn one(explanation: &Explanation, screen: Screen) -> String {
 /// `CPU time in ns/KiB, 64 KiB, 1 client`
 pub(super) fn cell(explanation: &Explanation) -> String {
     let Explanation { size, clients, .. } = explanation;
-    format!("CPU time in ns/KiB, {}, {}", ByteSize(*size), ClientCount(*clients))
+    format!("CPU time in ns/KiB, {}, {}", size, ClientCount(*clients))
 }
 
 /// Remarks on the figures.

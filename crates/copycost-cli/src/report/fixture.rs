@@ -9,7 +9,7 @@ use crate::record::{
 pub fn record(path: &str, size: usize, throughput: f64, ledger: Option<LedgerRecord>) -> Record {
     Record {
         path: path.into(),
-        size,
+        size: size.into(),
         clients: 1,
         client_hosts: 1,
         layout: "heap".into(),
@@ -61,6 +61,7 @@ pub fn record(path: &str, size: usize, throughput: f64, ledger: Option<LedgerRec
         pollution: None,
         throttled: None,
         hosts: None,
+        classes: Vec::new(),
         flags: Vec::new(),
     }
 }
@@ -135,7 +136,7 @@ pub fn few() -> Results {
         .push("measures the scheduler: too many context switches for each message".into());
     results.failures.push(CellFailure {
         path: "zerocopy".into(),
-        size: 1024,
+        size: 1024.into(),
         clients: 1,
         client_hosts: 1,
         error: "client 0 failed: Connection reset by peer".into(),

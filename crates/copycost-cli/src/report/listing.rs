@@ -3,7 +3,7 @@
 use super::dated;
 use super::metric::{RecordFigure, RecordMetric};
 use super::set::{RecordSet, SetRow};
-use copycost::units::{ByteSize, significant};
+use copycost::units::significant;
 
 /// A table of text cells.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -82,6 +82,6 @@ pub fn cell_header(sets: &[RecordSet]) -> Vec<String> {
 /// The cells that identify a row: its set if there are several, its path, its size and its clients.
 pub fn cell(sets: &[RecordSet], set: &RecordSet, row: &SetRow) -> Vec<String> {
     let label = (sets.len() > 1).then(|| set.label.clone());
-    let rest = [row.path.clone(), ByteSize(row.size).to_string(), row.clients.to_string()];
+    let rest = [row.path.clone(), row.size.to_string(), row.clients.to_string()];
     label.into_iter().chain(rest).collect()
 }

@@ -7,7 +7,7 @@ use super::html::charts;
 use super::listing::Listing;
 use super::metric::RecordMetric;
 use super::set::RecordSet;
-use super::{conditions, explained, modelled, verdict};
+use super::{conditions, explained, modelled, verdict, workload};
 use crate::record::{CostModel, Explanation};
 
 /// The most important metrics; other formats have all.
@@ -55,6 +55,12 @@ fn cells(sets: &[RecordSet]) -> String {
     };
     let metrics: Vec<_> = SHOWN.into_iter().chain([RecordMetric::LatencyMean]).filter(known).collect();
     let mut out = table(&Listing::of_metrics(sets, &metrics));
+    for set in sets {
+        if let Some(listing) = workload::listing(set) {
+            let _ = write!(out, "\n### The sizes of messages\n\n{}", table(&listing));
+            out += &list(workload::sentences(set));
+        }
+    }
     let compared = charts::comparison_table(sets);
     if !compared.rows.is_empty() {
         let _ = write!(out, "\n### Beside the reference\n\n{}", table(&compared));

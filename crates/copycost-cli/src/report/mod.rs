@@ -27,6 +27,7 @@ mod table;
 mod terminal;
 pub mod verdict;
 pub mod winner;
+mod workload;
 
 use std::path::Path;
 

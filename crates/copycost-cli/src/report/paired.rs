@@ -6,9 +6,9 @@ use std::collections::BTreeSet;
 
 use super::screen::Screen;
 use super::set::RecordSet;
-use crate::record::Comparison;
+use crate::record::{Comparison, MessageSize};
 use crate::verdict::VAGUE;
-use copycost::units::{ByteSize, hundredths, significant};
+use copycost::units::{hundredths, significant};
 
 /// The metrics in the order of their columns: id, title, and the labels of ratios above and below 1.
 const METRICS: [(Metric, &str, [&str; 2]); 3] = [
@@ -47,7 +47,7 @@ pub(super) fn comparisons(comparisons: &[Comparison], screen: Screen) -> String 
             format!("{} : {}", comparison.path, reference_label(comparison))
         };
         let clients = (!one_count).then(|| comparison.clients.to_string());
-        let cell = [name, ByteSize(comparison.size).to_string()].into_iter().chain(clients);
+        let cell = [name, comparison.size.to_string()].into_iter().chain(clients);
         rows.push(cell.chain(metrics.iter().map(of)).collect());
     }
     let clients = (!one_count).then(|| "clients".to_owned());
@@ -64,7 +64,7 @@ pub(super) fn comparisons(comparisons: &[Comparison], screen: Screen) -> String 
 }
 
 /// The identity of a line of the table.
-fn key(comparison: &Comparison) -> (usize, usize, usize, &str, &str) {
+fn key(comparison: &Comparison) -> (MessageSize, usize, usize, &str, &str) {
     let Comparison { size, clients, client_hosts, path, reference, .. } = comparison;
     (*size, *clients, *client_hosts, path, reference)
 }

@@ -14,7 +14,8 @@ use super::bench_runs::Dated;
 use super::metric::{RecordFigure, RecordMetric};
 use crate::compare::metric::Metric as Compared;
 use crate::record::{
-    CellFailure, Comparison, Conditions, CostModel, Crossover, Explanation, Load, Record, Results,
+    CellFailure, Comparison, Conditions, CostModel, Crossover, Explanation, Load, MessageSize, Record,
+    Results, WorkloadRecord,
 };
 use crate::verdict::{headline, leading_metric};
 
@@ -28,8 +29,8 @@ pub type Settings = [String; 9];
 pub struct SetRow {
     /// The name of the send path.
     pub path: String,
-    /// The message's size in bytes.
-    pub size: usize,
+    /// The size of the messages.
+    pub size: MessageSize,
     /// The number of clients.
     pub clients: usize,
     /// The record of `copycost run`; `None` for Criterion.
@@ -60,6 +61,8 @@ pub struct RecordSet {
     pub conditions: Option<Conditions>,
     /// The values of the settings, which are the same for all rows.
     pub settings: Settings,
+    /// What the messages were if they were not all the same.
+    pub workload: Option<WorkloadRecord>,
     /// The measured paths and cells.
     pub rows: Vec<SetRow>,
     /// The cells that could not be measured.
@@ -84,7 +87,7 @@ pub struct RecordSet {
 
 impl RecordSet {
     /// The row of a path in a cell; `None` if it was not measured.
-    pub fn row(&self, path: &str, size: usize, clients: usize) -> Option<&SetRow> {
+    pub fn row(&self, path: &str, size: MessageSize, clients: usize) -> Option<&SetRow> {
         self.rows.iter().find(|row| (row.path.as_str(), row.size, row.clients) == (path, size, clients))
     }
 
@@ -101,7 +104,7 @@ impl RecordSet {
     }
 
     /// The message sizes in bytes, ascending.
-    pub fn sizes(&self) -> Vec<usize> {
+    pub fn sizes(&self) -> Vec<MessageSize> {
         ascending(self.rows.iter().map(|row| row.size))
     }
 
@@ -116,7 +119,7 @@ impl RecordSet {
     }
 
     /// The cells as (size, clients), ordered by clients and then size.
-    pub fn cells(&self) -> Vec<(usize, usize)> {
+    pub fn cells(&self) -> Vec<(MessageSize, usize)> {
         let mut cells: Vec<_> = self.rows.iter().map(|row| (row.clients, row.size)).collect();
         cells.sort_unstable();
         cells.dedup();
@@ -155,6 +158,7 @@ pub fn of_results(file: &str, results: &Results) -> Vec<RecordSet> {
     for set in &mut sets {
         set.files = vec![file.to_owned()];
         set.conditions = Some(results.conditions.clone());
+        set.workload.clone_from(&results.workload);
         set.commands = vec![command_line(&results.conditions.command)];
     }
     // Of their settings, comparisons and failures record only the number of hosts. So they go to the first set with
@@ -262,7 +266,7 @@ fn command_line(arguments: &[String]) -> String {
     arguments.iter().map(quoted).collect::<Vec<_>>().join(" ")
 }
 
-fn ascending(values: impl Iterator<Item = usize>) -> Vec<usize> {
+fn ascending<T: Ord>(values: impl Iterator<Item = T>) -> Vec<T> {
     let mut values: Vec<_> = values.collect();
     values.sort_unstable();
     values.dedup();

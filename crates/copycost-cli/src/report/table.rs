@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::screen::Screen;
 use super::set::{of_results, side_by_side};
 use crate::record::{LatencyRecord, Record, Results};
-use copycost::units::{ByteSize, significant};
+use copycost::units::significant;
 
 /// `results` with every figure, one table per subject.
 pub(super) fn wide(results: &Results, screen: Screen) -> String {
@@ -101,9 +101,8 @@ fn of_hosts(results: &Results, screen: Screen) -> String {
     let mut rows: Vec<Vec<String>> = Vec::new();
     for record in &results.records {
         let Some(hosts) = &record.hosts else { continue };
-        let cell = |name: String| {
-            [record.path.clone(), ByteSize(record.size).to_string(), record.clients.to_string(), name]
-        };
+        let cell =
+            |name: String| [record.path.clone(), record.size.to_string(), record.clients.to_string(), name];
         for host in &hosts.each {
             let latency = |of: fn(&LatencyRecord) -> u64| {
                 host.latency_ns.as_ref().map_or_else(unknown, |latency| significant(of(latency) as f64 / 1e3))
@@ -137,7 +136,7 @@ fn decided(results: &Results) -> String {
     let line = |record: &Record| {
         let decisions = record.ledger.as_ref()?.decisions?;
         let Record { path, size, clients, .. } = record;
-        Some(format!("{path}, {}, {clients} clients: {decisions}\n", ByteSize(*size)))
+        Some(format!("{path}, {}, {clients} clients: {decisions}\n", size))
     };
     results.records.iter().filter_map(line).collect()
 }
@@ -168,7 +167,7 @@ fn cells<const N: usize>(
         return String::new();
     }
     let rows = results.records.iter().zip(rows).map(|(record, row)| {
-        let cell = [record.path.clone(), ByteSize(record.size).to_string(), record.clients.to_string()];
+        let cell = [record.path.clone(), record.size.to_string(), record.clients.to_string()];
         cell.into_iter().chain(row)
     });
     screen.listed(header, rows, 1)

@@ -5,7 +5,7 @@ use comfy_table::{Cell, CellAlignment, Color};
 use super::metric::RecordMetric;
 use super::screen::{Screen, bar, printed};
 use super::set::{RecordSet, SetRow, place};
-use super::{conditions, cores, dated, explained, modelled, paired, verdict};
+use super::{conditions, cores, dated, explained, modelled, paired, verdict, workload};
 use crate::record::{Record, offsets_asked_for};
 use copycost::units::{ByteSize, Rate, significant};
 
@@ -63,6 +63,7 @@ fn one(set: &RecordSet, screen: Screen) -> String {
     for failure in conditions::failures(set) {
         text += &screen.wrapped("", &failure);
     }
+    text += &workload::table(set, screen);
     text += &explained::tables(&set.explanations, screen);
     text += &modelled::tables(&set.models, screen);
     text += &paired::comparisons(&set.comparisons, screen);
@@ -196,7 +197,7 @@ fn rows(set: &RecordSet, screen: Screen) -> (String, Vec<String>) {
     let more = screen.columns.saturating_sub(100) / 3;
     let mut columns = vec![
         Column { coloured: true, ..column("path", &|row| row.path.clone(), false) },
-        column("size", &|row| ByteSize(row.size).to_string(), true),
+        column("size", &|row| row.size.to_string(), true),
         column("clients", &|row| row.clients.to_string(), true),
         barred("throughput", set, RecordMetric::Throughput, BAR + more, |value| {
             Rate(value * 1e9).to_string()

@@ -194,7 +194,7 @@ fn nonsense_in_a_file_is_written_without_a_panic() {
         record.context_switches_per_message = value;
         record.path = "a-path-of-a-later-version-with-a-long-name".repeat(number % 3);
         if number % 4 == 0 {
-            (record.size, record.clients) = (usize::MAX, usize::MAX);
+            (record.size, record.clients) = (usize::MAX.into(), usize::MAX);
         }
         if let Some(ledger) = &mut record.ledger {
             (ledger.sends, ledger.copied, ledger.fallbacks) = (u64::MAX, u64::MAX, u64::MAX);

@@ -4,8 +4,9 @@ use super::cores;
 use super::metric::RecordMetric;
 use super::set::RecordSet;
 use super::winner;
+use crate::record::MessageSize;
 use crate::verdict::crossovers;
-use copycost::units::{ByteSize, Rate};
+use copycost::units::Rate;
 
 /// The sentences for a set; never empty.
 pub fn sentences(set: &RecordSet) -> Vec<String> {
@@ -31,8 +32,8 @@ pub fn sentences(set: &RecordSet) -> Vec<String> {
 
 /// A sentence about the best path at each size, for one number of clients.
 fn ahead(set: &RecordSet, clients: usize) -> Option<String> {
-    let mut parts: Vec<(String, Vec<usize>)> = Vec::new();
-    let mut best: Option<(f64, usize)> = None;
+    let mut parts: Vec<(String, Vec<MessageSize>)> = Vec::new();
+    let mut best: Option<(f64, MessageSize)> = None;
     for size in set.sizes() {
         let Some(winner) = winner::of_cell(set, size, clients) else { continue };
         let rate = set.row(winner.path, size, clients).and_then(|row| row.figure(RecordMetric::Throughput));
@@ -47,13 +48,13 @@ fn ahead(set: &RecordSet, clients: usize) -> Option<String> {
     }
     let (rate, size) = best?;
     let alone = parts.len() == 1 && set.sizes().len() > 1;
-    let sizes = |sizes: &[usize]| match alone {
+    let sizes = |sizes: &[MessageSize]| match alone {
         true => "every size".to_owned(),
-        false => sizes.iter().map(|size| ByteSize(*size).to_string()).collect::<Vec<_>>().join(", "),
+        false => sizes.iter().map(|size| size.to_string()).collect::<Vec<_>>().join(", "),
     };
     let parts: Vec<_> = parts.iter().map(|(path, at)| format!("{path} is ahead at {}", sizes(at))).collect();
     let noun = if clients == 1 { "client" } else { "clients" };
-    Some(format!("{clients} {noun}: {}; the most is {} at {}.", parts.join(", "), Rate(rate), ByteSize(size)))
+    Some(format!("{clients} {noun}: {}; the most is {} at {}.", parts.join(", "), Rate(rate), size))
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 use super::metric::RecordMetric;
 use super::set::{RecordSet, SetRow};
 use crate::compare::metric::Metric as Compared;
+use crate::record::MessageSize;
 use crate::record::Named;
 use crate::record::{CANNOT_TELL, Comparison, DELAYS, LIMITED_BY_RELAY};
 use crate::stats::Judgement;
@@ -20,7 +21,7 @@ pub struct Winner<'a> {
 }
 
 /// The best path of a cell by the set's lead metric. Paths that delay messages are excluded; `None` if none is left.
-pub fn of_cell(set: &RecordSet, size: usize, clients: usize) -> Option<Winner<'_>> {
+pub fn of_cell(set: &RecordSet, size: MessageSize, clients: usize) -> Option<Winner<'_>> {
     let lead_by = set.lead();
     let metric = RecordMetric::from(lead_by);
     let mut rows: Vec<(&SetRow, f64)> = set
@@ -82,7 +83,7 @@ fn outcome<'a>(
 pub fn compared<'a>(
     set: &'a RecordSet,
     path: &'a str,
-    size: usize,
+    size: MessageSize,
     clients: usize,
     metric: Compared,
 ) -> impl Iterator<Item = &'a Comparison> {
@@ -100,12 +101,12 @@ mod tests {
     #[test]
     fn a_lead_is_decided_if_every_other_path_is_proven_slower() {
         let set = of_results("", &full()).remove(0);
-        let of = |size, clients| of_cell(&set, size, clients).unwrap();
+        let of = |size: usize, clients| of_cell(&set, size.into(), clients).unwrap();
         assert_eq!(of(1024, 1), Winner { path: "onecopy", lead: Some(4.0), decided: true });
         // zerocopy is faster than the reference, and its interval lies above that of twocopy.
         assert_eq!((of(65_536, 1).path, of(65_536, 1).decided), ("zerocopy", true));
         assert_eq!((of(65_536, 8).path, of(65_536, 8).decided), ("zerocopy", false));
-        assert_eq!(of_cell(&set, 4096, 1), None);
+        assert_eq!(of_cell(&set, 4096.into(), 1), None);
     }
 
     #[test]
@@ -113,7 +114,7 @@ mod tests {
         let mut results = full();
         results.comparisons.clear();
         let set = of_results("", &results).remove(0);
-        assert!(!of_cell(&set, 1024, 1).unwrap().decided);
+        assert!(!of_cell(&set, 1024.into(), 1).unwrap().decided);
     }
 
     #[test]
@@ -121,6 +122,6 @@ mod tests {
         let mut results = full();
         results.records[0].flags.push(CANNOT_TELL.to_owned());
         let set = of_results("", &results).remove(0);
-        assert!(!of_cell(&set, 1024, 1).unwrap().decided);
+        assert!(!of_cell(&set, 1024.into(), 1).unwrap().decided);
     }
 }

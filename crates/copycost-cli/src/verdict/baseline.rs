@@ -143,7 +143,7 @@ mod tests {
     fn a_comparison_without_a_counterpart_or_a_ratio_is_skipped() {
         let now = results(vec![comparison("throughput", 1.0, 0.01)]);
         assert_eq!(changes(&now, &results(Vec::new())), []);
-        let elsewhere = Comparison { size: 8, ..comparison("throughput", 1.0, 0.01) };
+        let elsewhere = Comparison { size: 8.into(), ..comparison("throughput", 1.0, 0.01) };
         let none = Comparison { ratio: None, ..comparison("throughput", 1.0, 0.01) };
         let absurd = Comparison { low: Some(-1.0), ..comparison("throughput", 1.0, 0.01) };
         for other in [elsewhere, none, absurd] {

@@ -3,6 +3,7 @@
 //! It names only paths that were measured and compared, and says so if no difference is shown. The verdict holds what
 //! does not fit.
 
+use crate::record::MessageSize;
 use std::collections::BTreeSet;
 
 use super::ranking::SizeAnswer;
@@ -10,7 +11,7 @@ use super::{answers, by_hosts, is_ranked, leading_metric, limits, listed, of_pat
 use crate::compare::metric::Metric;
 use crate::record::{BASELINE, Comparison, OLD, Results};
 use crate::stats::Judgement;
-use copycost::units::{ByteSize, ClientCount, significant};
+use copycost::units::{ClientCount, significant};
 
 /// The most characters of the sentence, which fit on one line of a usual terminal.
 pub const LONGEST: usize = 100;
@@ -65,7 +66,7 @@ fn paths(results: &Results) -> String {
     };
     let only_size = of_paths(results).map(|comparison| comparison.size).collect::<BTreeSet<_>>();
     let opening = match only_size.iter().next() {
-        Some(size) if only_size.len() == 1 => format!("{opening}, {}", ByteSize(*size)),
+        Some(size) if only_size.len() == 1 => format!("{opening}, {size}"),
         _ => opening,
     };
     let mut sentence = format!("{opening}: {main}");
@@ -105,8 +106,8 @@ fn place(results: &Results) -> &'static str {
 }
 
 /// `flatten to 4 KiB, onecopy from 16 KiB`; `None` without answers.
-fn recommended(answers: &[(usize, SizeAnswer)]) -> Option<String> {
-    let mut parts: Vec<(usize, usize, String)> = Vec::new();
+fn recommended(answers: &[(MessageSize, SizeAnswer)]) -> Option<String> {
+    let mut parts: Vec<(MessageSize, MessageSize, String)> = Vec::new();
     for (size, answer) in answers {
         let label = label(answer);
         match parts.last_mut() {
@@ -119,8 +120,8 @@ fn recommended(answers: &[(usize, SizeAnswer)]) -> Option<String> {
         let (_, _, label) = parts.pop()?;
         return Some(if label.starts_with(NO_DIFFERENCE) { label } else { format!("use {label}") });
     }
-    let part = |(number, (first, last, label)): (usize, &(usize, usize, String))| {
-        let (from, to) = (ByteSize(*first), ByteSize(*last));
+    let part = |(number, (first, last, label)): (usize, &(MessageSize, MessageSize, String))| {
+        let (from, to) = (first, last);
         match number {
             0 => format!("{label} to {to}"),
             number if number + 1 == count => format!("{label} from {from}"),
@@ -192,7 +193,7 @@ fn cores(results: &Results) -> Vec<String> {
 
 fn cores_at(results: &Results) -> Option<Vec<String>> {
     let load = results.load()?;
-    let sizes: BTreeSet<usize> = results.records.iter().map(|record| record.size).collect();
+    let sizes: BTreeSet<MessageSize> = results.records.iter().map(|record| record.size).collect();
     let clients: BTreeSet<usize> = results.records.iter().map(|record| record.clients).collect();
     if sizes.len() > 1 || clients.len() > 1 {
         return None;
@@ -200,7 +201,7 @@ fn cores_at(results: &Results) -> Option<Vec<String>> {
     let reference = &of_paths(results).next()?.reference;
     let of = |path: &str| {
         let record = results.records.iter().find(|record| record.path == path)?;
-        Some(load.cores(record.cpu.sender_ns_per_kib?, record.size))
+        Some(load.cores(record.cpu.sender_ns_per_kib?, record.size.bytes))
     };
     let reference_cores = of(reference)?;
     let others = of_paths(results).filter(|comparison| comparison.path != *reference);
@@ -231,8 +232,7 @@ fn sides(comparisons: &[&Comparison], side: &str) -> String {
         comparisons.iter().filter(|comparison| comparison.metric.is(Metric::Throughput)).collect();
     let part = |judgement: Judgement, begins: &str| {
         let found: Vec<_> = of_throughput.iter().filter(|comparison| comparison.word.is(judgement)).collect();
-        let named =
-            |comparison: &&&&Comparison| format!("{} at {}", comparison.path, ByteSize(comparison.size));
+        let named = |comparison: &&&&Comparison| format!("{} {}", comparison.path, comparison.size.at());
         let names: Vec<_> = found.iter().map(named).collect();
         let all = format!("{begins} than {side}: {}", listed(&names));
         match found.len() {

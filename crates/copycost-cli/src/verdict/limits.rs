@@ -1,5 +1,6 @@
 //! What a run did not show, and the conditions under which its results hold.
 
+use crate::record::MessageSize;
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{listed, of_paths};
@@ -88,7 +89,7 @@ fn copied(records: &[Record]) -> Option<String> {
 
 /// The paths with a flag that contains `mark`, each with its flagged cells, as text; `None` if there are none.
 fn flagged(results: &Results, mark: &str) -> Option<String> {
-    let mut cells: BTreeMap<&str, BTreeSet<(usize, usize)>> = BTreeMap::new();
+    let mut cells: BTreeMap<&str, BTreeSet<(usize, MessageSize)>> = BTreeMap::new();
     for record in &results.records {
         if record.flags.iter().any(|flag| flag.contains(mark)) {
             cells.entry(&record.path).or_default().insert((record.clients, record.size));
@@ -106,9 +107,8 @@ fn flagged(results: &Results, mark: &str) -> Option<String> {
     (!flagged.is_empty()).then(|| flagged.join(", "))
 }
 
-fn cell_list(cells: &BTreeSet<(usize, usize)>) -> String {
-    let cell =
-        |(clients, size): &(usize, usize)| format!("{} with {}", ByteSize(*size), ClientCount(*clients));
+fn cell_list(cells: &BTreeSet<(usize, MessageSize)>) -> String {
+    let cell = |(clients, size): &(usize, MessageSize)| format!("{} with {}", size, ClientCount(*clients));
     listed(&cells.iter().map(cell).collect::<Vec<_>>())
 }
 

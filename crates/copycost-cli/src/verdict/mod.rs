@@ -16,6 +16,7 @@ mod ranking;
 #[cfg(test)]
 mod tests;
 
+use crate::record::MessageSize;
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::compare::metric::Metric;
@@ -106,12 +107,12 @@ pub fn leading_metric<'a>(records: impl IntoIterator<Item = &'a Record>) -> Metr
 const LOOPBACK: &str = "loopback";
 
 /// The answer by `metric` with `clients` clients, for each size that has one.
-fn answers(results: &Results, clients: usize, metric: Metric) -> Vec<(usize, SizeAnswer)> {
+fn answers(results: &Results, clients: usize, metric: Metric) -> Vec<(MessageSize, SizeAnswer)> {
     let of_metric: Vec<_> = of_paths(results)
         .filter(|comparison| comparison.clients == clients && comparison.metric.is(metric))
         .filter(|comparison| is_ranked(results, comparison))
         .collect();
-    let sizes: BTreeSet<usize> = of_metric.iter().map(|comparison| comparison.size).collect();
+    let sizes: BTreeSet<MessageSize> = of_metric.iter().map(|comparison| comparison.size).collect();
     let answer = |size| {
         let of_size: Vec<_> = of_metric.iter().copied().filter(|c| c.size == size).collect();
         Some((size, SizeAnswer::of(&of_size, metric)?))
@@ -123,13 +124,13 @@ fn answers(results: &Results, clients: usize, metric: Metric) -> Vec<(usize, Siz
 /// time.
 struct ClientGroup {
     clients: Vec<usize>,
-    answers: [Vec<(usize, SizeAnswer)>; 2],
+    answers: [Vec<(MessageSize, SizeAnswer)>; 2],
 }
 
 /// Groups the numbers of clients that have the same answers.
 fn group_clients(results: &Results, clients: BTreeSet<usize>) -> Vec<ClientGroup> {
     let metrics = [leading_metric(&results.records), Metric::Demand];
-    let same = |one: &[(usize, SizeAnswer)], other: &[(usize, SizeAnswer)]| {
+    let same = |one: &[(MessageSize, SizeAnswer)], other: &[(MessageSize, SizeAnswer)]| {
         one.len() == other.len()
             && one.iter().zip(other).all(|(one, other)| one.0 == other.0 && one.1.alike(&other.1))
     };
@@ -159,7 +160,7 @@ fn of_clients(results: &Results, group: &ClientGroup) -> Vec<String> {
             format!("{} clients", listed(&several.iter().map(ToString::to_string).collect::<Vec<_>>()))
         }
     };
-    let sentences = |answers: &[(usize, SizeAnswer)], metric: Metric| -> Vec<String> {
+    let sentences = |answers: &[(MessageSize, SizeAnswer)], metric: Metric| -> Vec<String> {
         let sentence = |(sizes, range): (String, ranking::SizeRange<'_>)| {
             format!("With {with}, {sizes}, {}.", range.sentence(metric))
         };

@@ -5,9 +5,8 @@ use std::slice;
 
 use super::{listed, span};
 use crate::compare::metric::Metric;
-use crate::record::Comparison;
+use crate::record::{Comparison, MessageSize};
 use crate::stats::{Better, Judgement};
-use copycost::units::ByteSize;
 
 /// The answer of one cell by one metric.
 #[derive(Debug, Clone, PartialEq)]
@@ -115,15 +114,16 @@ fn overlap(a: &Comparison, b: &Comparison) -> bool {
 
 /// Neighbouring sizes with the same answer.
 #[derive(Debug, Clone, Copy)]
-pub struct SizeRange<'a>(&'a [(usize, SizeAnswer)]);
+pub struct SizeRange<'a>(&'a [(MessageSize, SizeAnswer)]);
 
 /// The ranges of `answers`, which are ordered by size, each with a text for its sizes.
-pub fn ranges(answers: &[(usize, SizeAnswer)]) -> impl Iterator<Item = (String, SizeRange<'_>)> {
+pub fn ranges(answers: &[(MessageSize, SizeAnswer)]) -> impl Iterator<Item = (String, SizeRange<'_>)> {
     answers.chunk_by(|(_, one), (_, next)| one.alike(next)).map(|range| {
-        let size =
-            |answer: Option<&(usize, SizeAnswer)>| ByteSize(answer.map_or(0, |(size, _)| *size)).to_string();
+        let size = |answer: Option<&(MessageSize, SizeAnswer)>| {
+            answer.map_or_else(MessageSize::default, |(size, _)| *size)
+        };
         let (first, last) = (size(range.first()), size(range.last()));
-        let sizes = if range.len() == 1 { format!("at {first}") } else { format!("from {first} to {last}") };
+        let sizes = if range.len() == 1 { first.at() } else { format!("from {first} to {last}") };
         (sizes, SizeRange(range))
     })
 }

@@ -19,7 +19,7 @@ fn results() -> Results {
 /// Comparisons of `path` with onecopy, by throughput and by demand.
 fn compared(path: &str, size: usize, throughput: (f64, &str), demand: (f64, &str)) -> Vec<Comparison> {
     let one = |metric: &str, (ratio, judgement): (f64, &str)| Comparison {
-        size,
+        size: size.into(),
         ratio: Some(ratio),
         low: Some(ratio * 0.99),
         high: Some(ratio * 1.01),
@@ -87,7 +87,7 @@ fn ranges_ties_and_what_cannot_be_told() {
     let error = "client 0 failed: Connection reset by peer (os error 104)".to_owned();
     results.failures.push(CellFailure {
         path: "zerocopy".into(),
-        size: 1024,
+        size: 1024.into(),
         clients: 1,
         client_hosts: 1,
         error,
@@ -171,7 +171,7 @@ fn the_answer_is_what_to_do_in_one_sentence() {
 fn a_failed_path_is_not_named_and_without_the_reference_there_is_no_answer() {
     let failed = |path: &str, size: usize| CellFailure {
         path: path.into(),
-        size,
+        size: size.into(),
         clients: 1,
         client_hosts: 1,
         error: "client 0 failed: Connection reset by peer (os error 104) (in set-up 1)".into(),

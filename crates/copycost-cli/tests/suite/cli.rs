@@ -1,5 +1,6 @@
 //! The command as a user types it: real processes, real connections, and one clear sentence for what is wrong.
 use copycost::message::Footprint;
+use copycost::workload::published;
 use copycost_cli::compare::metric::Metric;
 use copycost_cli::stats::Judgement;
 use std::fs;
@@ -113,12 +114,15 @@ fn list_shows_every_path() {
     let json = copycost(&["list", "--format", "json"]).success();
     let entries: Vec<serde_json::Value> = serde_json::from_slice(&json.get_output().stdout).unwrap();
     let sends = send::ALL.iter().map(|path| ("send", path.name));
-    let paths: Vec<_> = sends.chain(recv::ALL.iter().map(|path| ("receive", path.name))).collect();
+    let receives = recv::ALL.iter().map(|path| ("receive", path.name));
+    let mixes = published::ALL.iter().map(|mix| ("mix", mix.name));
+    let paths: Vec<_> = sends.chain(receives).chain(mixes).collect();
     assert_eq!(entries.len(), paths.len());
     for ((family, path), entry) in paths.into_iter().zip(entries) {
         assert!(table.contains(path), "{table}");
         assert_eq!((&entry["family"], &entry["path"]), (&family.into(), &path.into()));
         assert_eq!(entry["available"], entry["reason"].is_null());
+        assert_eq!(family == "mix", entry["source"].is_string());
     }
     assert!(table.lines().all(|line| line.chars().count() <= 100), "{table}");
 }
@@ -141,7 +145,8 @@ fn run_writes_every_form_and_every_cell() {
     assert!(saved.records.iter().all(fresh), "{saved:?}");
     assert_eq!(saved.failures, []);
     for (size, clients) in [(64, 1), (64, 3), (4096, 1), (4096, 3)] {
-        let paths: Vec<_> = saved.records.iter().filter(|r| (r.size, r.clients) == (size, clients)).collect();
+        let paths: Vec<_> =
+            saved.records.iter().filter(|r| (r.size.bytes, r.clients) == (size, clients)).collect();
         assert_eq!(
             paths.iter().map(|record| record.path.as_str()).collect::<Vec<_>>(),
             sample.iter().map(|path| path.name).collect::<Vec<_>>()

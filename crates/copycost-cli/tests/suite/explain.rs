@@ -362,7 +362,7 @@ fn the_command_writes_what_report_reads() {
     let results = results(&text);
     let explanation = &results.explanations[0];
     assert_eq!(explanation.paths.len(), 2, "each path once");
-    assert_eq!((explanation.size, explanation.clients), (4096, 1));
+    assert_eq!((explanation.size.bytes, explanation.clients), (4096, 1));
     assert!(results.records.is_empty() && !results.verdict.is_empty());
     Program::run(&["report", &json, "-o", &again]).good();
     for page in [html, again] {

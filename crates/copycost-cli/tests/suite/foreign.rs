@@ -55,7 +55,7 @@ fn what_no_run_can_have_is_refused() {
     let grid = |results: &mut Results, sizes: usize, clients: usize| {
         let record = results.records[0].clone();
         let cells = (0..sizes.max(clients)).map(|i| (i.min(sizes - 1), i.min(clients - 1)));
-        let of = |(size, clients)| Record { size, clients, ..record.clone() };
+        let of = |(size, clients): (usize, usize)| Record { size: size.into(), clients, ..record.clone() };
         results.records = cells.map(of).collect();
     };
     assert!(read(&|results| grid(results, 100, 100)).is_ok());

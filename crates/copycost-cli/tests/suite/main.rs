@@ -28,3 +28,4 @@ mod small_cache;
 mod two_hosts;
 mod unread;
 mod watch;
+mod workload;

@@ -160,7 +160,7 @@ fn a_message_of_exact_fields_is_measured_and_verified() {
     let results = results(&out.good());
     assert!(results.records.len() >= 3);
     for record in &results.records {
-        assert_eq!((record.size, record.fields.as_str()), (1064, "64,1000"));
+        assert_eq!((record.size.bytes, record.fields.as_str()), (1064, "64,1000"));
         assert!(record.messages > 0);
         assert_eq!(record.fields.parse::<Fields>().unwrap().size(), Some(1064));
     }

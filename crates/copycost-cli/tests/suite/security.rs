@@ -13,9 +13,11 @@ use crate::common::{LONG, eventually, spec, taking};
 use crate::program::{Program, length, named, results, sample, secret, sized};
 use copycost::internals::connection::ConnectionOptions;
 use copycost::internals::protocol::{Ask, Hello, Purpose, Ticket};
+use copycost::message::Fields;
 use copycost::message::Spec;
 use copycost::scenario::Scenario;
 use copycost::send;
+use copycost::workload::Workload;
 use copycost_cli::remote::order::{ServerReply, ServiceOrder};
 use copycost_cli::remote::{CLIENT_MEMORY, frame};
 
@@ -461,7 +463,7 @@ fn frames_that_are_none_are_refused_with_a_reason() {
     let framed = |json: &str| [&(json.len() as u32).to_le_bytes()[..], json.as_bytes()].concat();
     for (bytes, says) in [
         (vec![0xff; 4], "4294967295 bytes"),
-        (65_537u32.to_le_bytes().to_vec(), "at most 65536 are allowed"),
+        (262_145u32.to_le_bytes().to_vec(), "at most 262144 are allowed"),
         (vec![0; 4], "could not be parsed"),
         (framed("{}"), "could not be parsed"),
         (framed("null"), "could not be parsed"),
@@ -484,6 +486,10 @@ fn frames_that_are_none_are_refused_with_a_reason() {
     stream.write_all(&[200, 0, 0, 0, b'{']).unwrap();
     refusal(&mut stream);
     server.stop().good();
+}
+
+fn mix(text: &str) -> Option<Workload> {
+    Some(Workload::mix(text, Fields::Even).unwrap())
 }
 
 #[test]
@@ -509,6 +515,8 @@ fn orders_beyond_the_bounds_are_refused_with_a_reason() {
         (|order| (order.size, order.buffers) = (1 << 30, "ring:65536".into()), "bytes of memory"),
         (|order| (order.layout, order.buffers) = ("page".into(), "ring:65536".into()), "bytes of memory"),
         (|order| (order.size, order.footprint) = (8, "cold".into()), "bytes of memory"),
+        (|order| (order.workload, order.footprint) = (mix("8B:1,16B:1"), "cold".into()), "bytes of memory"),
+        (|order| (order.workload, order.buffers) = (mix("1MiB:1"), "ring:1025".into()), "bytes of memory"),
     ];
     for (change, says) in cases {
         let mut order = order(64, 1);

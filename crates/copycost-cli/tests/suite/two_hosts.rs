@@ -51,7 +51,7 @@ fn check(results: &Results, paths: &[&SendPath], cells: &[(usize, usize)], conge
     for path in paths {
         for cell in cells {
             let mut of_cell =
-                results.records.iter().filter(|r| r.path == path.name && (r.size, r.clients) == *cell);
+                results.records.iter().filter(|r| r.path == path.name && (r.size.bytes, r.clients) == *cell);
             let record = of_cell.next().expect("a record of each cell");
             assert_eq!(record.transport, "loopback");
             assert!(record.messages > 0 && record.throughput_bytes_per_second > 0.0, "{record:?}");
@@ -195,7 +195,7 @@ fn results_are_written_after_each_cell_and_resumed() {
     let after = results(&cells(&sizes).finish().good());
     assert_eq!(after.records[..2 * written], early.records[..]);
     assert_eq!(after.comparisons[..3 * written], early.comparisons[..]);
-    let names: Vec<_> = after.records.iter().map(|r| (r.path.as_str(), r.size)).collect();
+    let names: Vec<_> = after.records.iter().map(|r| (r.path.as_str(), r.size.bytes)).collect();
     let all = (1..=written + 1).flat_map(|kib| ["onecopy", "zerocopy"].map(|path| (path, kib * 1024)));
     assert_eq!(names, all.collect::<Vec<_>>());
     assert_eq!(results_in(&file).unwrap(), after);
@@ -555,15 +555,18 @@ fn a_reset_in_mid_run_ends_the_cell_and_the_next_is_measured() {
     assert_eq!(ended.code, Some(1), "{ended:?}");
     let results = results_in(&file).unwrap();
     // Of one cell one path or both, and cells before and after.
-    let failed = results.failures.first().expect("what was reset failed").size;
+    let failed = results.failures.first().expect("what was reset failed").size.bytes;
     assert!(
-        results.failures.iter().all(|failure| failure.size == failed && failed > 1024),
+        results.failures.iter().all(|failure| failure.size.bytes == failed && failed > 1024),
         "{:?}",
         results.failures
     );
     assert_eq!(results.records[..before.records.len()], before.records[..]);
     assert_eq!(results.records.len() + results.failures.len(), 2 * SIZES.len());
-    assert_eq!(results.records.iter().filter(|record| record.size != failed).count(), 2 * (SIZES.len() - 1));
+    assert_eq!(
+        results.records.iter().filter(|record| record.size.bytes != failed).count(),
+        2 * (SIZES.len() - 1)
+    );
     server.stop().good();
 }
 
@@ -597,7 +600,7 @@ fn a_host_that_is_killed_and_restarted_is_missed_in_one_cell() {
     );
     assert_eq!(results.records[0].size, 1024, "what was measured before is kept");
     assert_eq!(results.records[..before.records.len()], before.records[..]);
-    assert!(results.failures[0].size > 1024, "{:?}", results.failures);
+    assert!(results.failures[0].size.bytes > 1024, "{:?}", results.failures);
     // Resumed, only what failed is measured.
     cells(&["--resume"]).finish().good();
     let mended = results_in(&file).unwrap();

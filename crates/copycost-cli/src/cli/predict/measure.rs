@@ -114,7 +114,7 @@ impl Measurement<'_> {
     }
 
     fn scenario(&self, path: &'static SendPath, spec: &Spec) -> Scenario {
-        Scenario { path, spec: *spec, ..self.any.clone() }
+        Scenario { path, spec: *spec, workload: None, ..self.any.clone() }
     }
 
     /// The design. The cells on pages are only needed if some path keeps references to pages.

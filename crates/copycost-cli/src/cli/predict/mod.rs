@@ -21,11 +21,12 @@ use crate::model::choice::Choice;
 use crate::model::features::Features;
 use crate::model::fit::{Model, mean_miss};
 use crate::record::{
-    AskedMessage, CostModel, MISS_TOLERATED, ModelCell, ModelEnd, Named, PathModel, Results,
+    AskedMessage, CostModel, MISS_TOLERATED, ModelCell, ModelEnd, Named, PathModel, Results, WorkloadRecord,
 };
 use crate::report::Format;
 use crate::verdict::LONGEST;
 use copycost::message::Spec;
+use copycost::scenario::Scenario;
 use copycost::send::{self, Release, SendPath};
 use copycost::units::{ByteSize, ClientCount, plural};
 
@@ -70,7 +71,7 @@ impl PredictArguments {
         self.setting.one_offset()?;
         let signals = signals::listen()?;
         let site = self.over.site_of_two()?;
-        let any = self.setting.scenario(&self.over, paths[0], asked, self.clients);
+        let any = self.setting.scenario(&self.over, paths[0], asked, self.clients)?;
         over::check(&*site, &any.options)?;
         let measurement = Measurement {
             any: &any,
@@ -93,8 +94,9 @@ impl PredictArguments {
             };
         }
         let mut results = Results::new(outcome.conditions);
+        results.workload = any.workload.as_deref().map(WorkloadRecord::of);
         let models =
-            paths.iter().zip(&outcome.cells).flat_map(|(path, cells)| models(path, cells, &asked)).collect();
+            paths.iter().zip(&outcome.cells).flat_map(|(path, cells)| models(path, cells, &any)).collect();
         let model = CostModel::new(&any, &*site, models);
         results.verdict = answers(&model);
         let usable = model.models.iter().any(|model| model.prediction.is_some());
@@ -119,10 +121,13 @@ impl PredictArguments {
 
     /// The message to predict for.
     fn asked(&self) -> Result<Spec, Failure> {
+        if let Some(workload) = self.setting.workload()? {
+            return self.setting.spec(workload.mean_size());
+        }
         let size = self.size.map(|size| size.0).or_else(|| self.setting.fields.size());
         let size = size.ok_or_else(|| {
             Failure::Usage(
-                "which message? --fields 64,65472 gives its fields, --size 64KiB its size".to_owned(),
+                "which message? --fields 64,65472 gives its fields, --size 64KiB its size, --mix several sizes".to_owned(),
             )
         })?;
         self.setting.spec(size)
@@ -130,11 +135,11 @@ impl PredictArguments {
 }
 
 /// The models of one path, for each of the ends.
-fn models(path: &'static SendPath, observed: &[MeasuredPath], asked: &Spec) -> Vec<PathModel> {
+fn models(path: &'static SendPath, observed: &[MeasuredPath], asked: &Scenario) -> Vec<PathModel> {
     ENDS.iter().enumerate().map(|(end, _)| model(path, observed, asked, end)).collect()
 }
 
-fn model(path: &'static SendPath, observed: &[MeasuredPath], asked: &Spec, end: usize) -> PathModel {
+fn model(path: &'static SendPath, observed: &[MeasuredPath], asked: &Scenario, end: usize) -> PathModel {
     let measured = |observed: &MeasuredPath| {
         let ns = observed.ns[end].as_ref().ok().cloned()?;
         Some(MeasuredCell {
@@ -165,9 +170,9 @@ fn model(path: &'static SendPath, observed: &[MeasuredPath], asked: &Spec, end: 
     let refused = match (&fitted, mean_miss) {
         (Err(refused), _) => Some(failed().unwrap_or_else(|| refused.to_string())),
         // The model must not apply the cost of another footprint.
-        (Ok(model), _) if !model.knows(asked.footprint) => Some(format!(
+        (Ok(model), _) if !model.knows(asked.spec.footprint) => Some(format!(
             "no {} messages were measured: give it a longer --budget, or fewer --clients where memory is short",
-            asked.footprint
+            asked.spec.footprint
         )),
         (Ok(_), None) => Some("no cell was held out to check it by".to_owned()),
         (Ok(_), Some(miss)) if miss > MISS_TOLERATED => Some(format!(
@@ -178,7 +183,11 @@ fn model(path: &'static SendPath, observed: &[MeasuredPath], asked: &Spec, end: 
         )),
         _ => None,
     };
-    let prediction = |model: &Model| model.predict(&Features::of(asked, path.release));
+    let features = match &asked.workload {
+        None => Features::of(&asked.spec, path.release),
+        Some(workload) => Features::of_workload(workload, &asked.spec, path.release),
+    };
+    let prediction = |model: &Model| model.predict(&features);
     PathModel {
         path: path.name.to_owned(),
         end: Named::Known(ENDS[end]),

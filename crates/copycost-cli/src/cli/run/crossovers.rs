@@ -7,7 +7,7 @@ use crate::compare::contestant::Contestant;
 use crate::compare::crossover::{self, CrossoverInterval, Standing, Standings};
 use crate::compare::metric::Metric;
 use crate::compare::trial::TrialEnd;
-use crate::record::{Crossover, Named};
+use crate::record::{Crossover, MessageSize, Named};
 use crate::stats::{Estimate, Judgement};
 use copycost::message::Footprint;
 use copycost::units::ClientCount;
@@ -101,7 +101,11 @@ fn measure_size(
         session.progress.skip();
         return Some([Standing::Unknown; 3]);
     }
-    let what = format!("crossover, {}, {}", cell_name(size, search.clients), search.footprint);
+    let what = format!(
+        "crossover, {}, {}",
+        cell_name(MessageSize::of_bytes(size), search.clients),
+        search.footprint
+    );
     session.progress.begin(&what);
     // The first contestant against the second.
     let pairs = [(0, 1)];
@@ -115,7 +119,7 @@ fn measure_size(
     let mut whole = end != TrialEnd::CalledOff;
     for (contestant, measured) in cell.finish(None, &mut |_| ()) {
         if let (Err(error), true) = (measured, end != TrialEnd::CalledOff) {
-            session.fail(&contestant.name, size, search.clients, &error);
+            session.fail(&contestant.name, MessageSize::of_bytes(size), search.clients, &error);
             whole = false;
         }
     }

@@ -25,7 +25,7 @@ pub struct RunArguments {
           default_values_t = send::USUAL.iter().filter_map(|name| send::by_name(name)).map(PathChoice::One))]
     pub(super) paths: Vec<PathChoice>,
     /// Message sizes: bytes, or with KiB, MiB, GiB
-    #[arg(short, long = "size", value_name = "SIZE", value_delimiter = ',', value_parser = arguments::size,
+    #[arg(short, long = "size", id = "size", value_name = "SIZE", value_delimiter = ',', value_parser = arguments::size,
           default_values_t = scenario::SIZES.map(ByteSize))]
     pub(super) sizes: Vec<ByteSize>,
     /// Numbers of clients, each on a connection of its own

@@ -34,15 +34,17 @@ use crate::compare::contestant::Contestant;
 use crate::compare::crossover;
 use crate::compare::metric::Metric;
 use crate::compare::schedule::Schedule;
-use crate::record::{ALPHA, Conditions, Results};
+use crate::record::{ALPHA, Conditions, Results, WorkloadRecord};
 use crate::report::{self, Format};
 use copycost::internals::cost::system::{IdleBaseline, MIN_WINDOW};
 use copycost::internals::rig::check_memory;
+use copycost::message::Spec;
 use copycost::rig::Site;
 use copycost::scenario::ConnectionOptions;
 use copycost::scenario::{self, Scenario};
 use copycost::send::{self, SendPath};
 use copycost::units::ByteSize;
+use copycost::workload::Workload;
 
 impl RunArguments {
     pub fn run(&self) -> Result<Done, Failure> {
@@ -74,7 +76,12 @@ impl RunArguments {
             ));
         }
         self.setting.receivable(self.verify)?;
-        let mut results = self.begin()?;
+        let workload = self.setting.workload()?;
+        if workload.is_some() && self.crossover.is_some() {
+            let text = "--crossover looks at many sizes, and a mix has its own: leave one of them out";
+            return Err(Failure::Usage(text.to_owned()));
+        }
+        let mut results = self.begin(workload.as_deref())?;
         results.at = self.at.map(|load| load.to_string()).or(results.at);
         if let Some(job) = job {
             introduce(job, &mut results.conditions);
@@ -132,12 +139,12 @@ impl RunArguments {
         for &(size, clients) in cells {
             let scenarios = self.scenarios(size, clients)?;
             if sites.is_empty() {
-                session.cell(&scenarios, size, clients)?;
+                session.cell(&scenarios, clients)?;
             }
             // All numbers of hosts in turn for each cell, so that drift does not look like scaling.
             for site in sites {
                 session.contestants.move_to(site.clone());
-                session.cell(&scenarios, size, clients)?;
+                session.cell(&scenarios, clients)?;
             }
         }
         if let Some(most) = sites.iter().max_by_key(|site| site.client_hosts()) {
@@ -309,11 +316,18 @@ impl RunArguments {
     }
 
     /// Empty results, or with --resume those of the earlier run.
-    fn begin(&self) -> Result<Results, Failure> {
+    fn begin(&self, workload: Option<&Workload>) -> Result<Results, Failure> {
         let path = self.output.first().filter(|path| self.resume && path.exists());
         let now = self.over.conditions();
-        let Some(path) = path else { return Ok(Results::new(now)) };
+        let workload = workload.map(WorkloadRecord::of);
+        let Some(path) = path else { return Ok(Results { workload, ..Results::new(now) }) };
         let earlier = input::results("--resume", path)?;
+        if earlier.workload != workload {
+            return Err(Failure::Usage(format!(
+                "--resume: '{}' has messages of other sizes or shares: write to another file",
+                path.display()
+            )));
+        }
         // A file holds results of one machine with the same conditions.
         let differences = now.differences_so_far(&earlier.conditions);
         if !differences.is_empty() {
@@ -329,7 +343,7 @@ impl RunArguments {
 
     /// The requested paths. `all` skips unavailable paths with a note; an unavailable path that was named is an error.
     fn paths(&self) -> Result<Vec<&'static SendPath>, Failure> {
-        let spec = self.setting.spec(self.sizes().first().copied().unwrap_or(65_536))?;
+        let spec = self.largest_spec()?;
         // Another host checks by itself.
         let probe = |path: &'static SendPath| self.over.probe(path, &spec);
         if let Some(CrossoverRequest { path, against, .. }) = &self.crossover {
@@ -338,8 +352,21 @@ impl RunArguments {
         arguments::paths(&self.paths, probe)
     }
 
-    /// The requested sizes. If --fields gives lengths and --size has its default, the size is the sum of the lengths.
+    /// A message of the run; of a workload the largest.
+    fn largest_spec(&self) -> Result<Spec, Failure> {
+        let Some(workload) = self.setting.workload()? else {
+            return self.setting.spec(self.sizes().first().copied().unwrap_or(65_536));
+        };
+        let base = self.setting.spec(workload.mean_size())?;
+        Ok(workload.spec(workload.largest(), &base))
+    }
+
+    /// The requested sizes; of a workload its mean. If --fields gives lengths and --size has its default, the size is the sum
+    /// of the lengths.
     fn sizes(&self) -> Vec<usize> {
+        if let Ok(Some(workload)) = self.setting.workload() {
+            return vec![workload.mean_size()];
+        }
         let sizes: Vec<_> = arguments::distinct(&self.sizes).iter().map(|size| size.0).collect();
         match self.setting.fields.size() {
             Some(sum) if sizes == scenario::SIZES => vec![sum],
@@ -358,7 +385,7 @@ impl RunArguments {
             pollution_table: self.pollution.map(|size| size.0),
             verify: self.verify,
             bounded: !self.no_bound,
-            ..self.setting.scenario(&self.over, path, self.setting.spec(size)?, clients)
+            ..self.setting.scenario(&self.over, path, self.setting.spec(size)?, clients)?
         })
     }
 

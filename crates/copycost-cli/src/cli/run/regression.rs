@@ -6,7 +6,6 @@ use crate::cli::{Failure, input};
 use crate::record::{Comparison, Named, Results};
 use crate::stats::{Better, Judgement};
 use crate::verdict::{self, baseline};
-use copycost::units::ByteSize;
 
 /// The beginning of the note of a comparison between runs with different conditions.
 const OTHER_CONDITIONS: &str = "measured under other conditions";
@@ -100,7 +99,7 @@ fn sentence(comparison: &Comparison) -> String {
     let number = |value: Option<f64>| format!("{:.3}", value.unwrap_or(f64::NAN));
     format!(
         "{path}, {}, clients {clients}: {metric} is {} ({} to {}) of {reference}",
-        ByteSize(*size),
+        size,
         number(comparison.ratio),
         number(comparison.low),
         number(comparison.high)

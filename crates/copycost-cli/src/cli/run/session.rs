@@ -1,5 +1,6 @@
 //! A run in progress: measures the cells and saves the results after each.
 
+use crate::record::MessageSize;
 use std::time::{Duration, Instant};
 
 use crossbeam::channel::Receiver;
@@ -22,7 +23,7 @@ use crate::verdict;
 use copycost::internals::cost::system::IdleBaseline;
 use copycost::scenario::Scenario;
 use copycost::send::SendPath;
-use copycost::units::{ByteSize, ClientCount, Rate};
+use copycost::units::{ClientCount, Rate};
 
 /// A run may exceed its budget by a tenth, or by this if that is more, because every cell needs at least two set-ups.
 const OVERRUN: Duration = Duration::from_secs(5);
@@ -99,10 +100,10 @@ impl<'a> RunSession<'a> {
     pub fn cell(
         &mut self,
         scenario: impl Fn(&'static SendPath) -> Scenario,
-        size: usize,
         clients: usize,
     ) -> Result<(), Failure> {
         let contestants = self.contestants.contestants(&scenario);
+        let size = MessageSize::of(&contestants[0].scenario);
         let hosts = self.contestants.site().client_hosts();
         let here =
             |record: &Record| (record.size, record.clients, record.client_hosts) == (size, clients, hosts);
@@ -229,7 +230,7 @@ impl<'a> RunSession<'a> {
         pairs: &[(usize, usize)],
         end: TrialEnd,
         allotment: &CellBudget,
-        (size, clients): (usize, usize),
+        (size, clients): (MessageSize, usize),
     ) {
         let why = match end {
             TrialEnd::OutOfTime => "the budget was used up",
@@ -263,12 +264,12 @@ impl<'a> RunSession<'a> {
                 let record = Record { path: name.clone(), ..Record::new(scenario, &measured) };
                 self.results.records.push(record);
             }
-            Err(error) => self.fail(name, scenario.spec.size, scenario.clients, &error),
+            Err(error) => self.fail(name, MessageSize::of(scenario), scenario.clients, &error),
         }
     }
 
     /// Records that a path could not be measured.
-    pub fn fail(&mut self, path: &str, size: usize, clients: usize, error: &ContestantFailure) {
+    pub fn fail(&mut self, path: &str, size: MessageSize, clients: usize, error: &ContestantFailure) {
         let (path, error) = (path.to_owned(), error.to_string());
         let client_hosts = self.contestants.site().client_hosts();
         self.results.failures.push(CellFailure { path, size, clients, client_hosts, error });
@@ -283,8 +284,8 @@ impl<'a> RunSession<'a> {
 }
 
 /// The name of a cell in messages: `64 KiB, 8 clients`.
-pub fn cell_name(size: usize, clients: usize) -> String {
-    format!("{}, {}", ByteSize(size), ClientCount(clients))
+pub fn cell_name(size: MessageSize, clients: usize) -> String {
+    format!("{}, {}", size, ClientCount(clients))
 }
 
 fn one_figure(contestant: &Contestant, measured: &Result<ContestantResult, ContestantFailure>) -> String {

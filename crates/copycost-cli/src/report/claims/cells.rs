@@ -2,6 +2,7 @@
 
 use super::{ClaimFinding, ClaimVerdict, ONE, TWO, ZERO};
 use crate::compare::metric::Metric;
+use crate::record::MessageSize;
 use crate::record::Named;
 use crate::report::metric::RecordMetric;
 use crate::report::set::{RecordSet, SetRow};
@@ -9,7 +10,7 @@ use crate::report::winner::compared;
 use crate::stats::EQUIVALENT_WITHIN;
 use crate::stats::Judgement;
 use copycost::send::ORIGINAL;
-use copycost::units::{ByteSize, significant};
+use copycost::units::significant;
 
 /// The test of a claim in one cell.
 pub(super) struct CellTest {
@@ -54,20 +55,20 @@ pub(super) const PATHS: &str = "A path of the three was not measured.";
 pub(super) fn everywhere(
     set: &RecordSet,
     missing: &str,
-    test: impl Fn(usize, usize) -> Option<CellTest>,
+    test: impl Fn(MessageSize, usize) -> Option<CellTest>,
 ) -> ClaimFinding {
     summarised(set.cells().into_iter().filter_map(|(size, clients)| test(size, clients)).collect(), missing)
 }
 
-pub(super) fn over(values: &[usize], what: &str, test: impl Fn(usize) -> Option<CellTest>) -> ClaimFinding {
+pub(super) fn over<T: Copy>(values: &[T], what: &str, test: impl Fn(T) -> Option<CellTest>) -> ClaimFinding {
     summarised(
         values.iter().filter_map(|value| test(*value)).collect(),
         &format!("Needs all three paths and several {what}."),
     )
 }
 
-fn at(size: usize, clients: usize) -> String {
-    format!("{} × {clients}", ByteSize(size))
+fn at(size: MessageSize, clients: usize) -> String {
+    format!("{size} × {clients}")
 }
 
 fn figure(row: Option<&SetRow>, metric: RecordMetric) -> Option<f64> {
@@ -80,7 +81,7 @@ pub(super) fn faster(
     set: &RecordSet,
     one: &str,
     other: &str,
-    size: usize,
+    size: MessageSize,
     clients: usize,
 ) -> Option<CellTest> {
     let of = |path| figure(set.row(path, size, clients), RecordMetric::Throughput);
@@ -101,7 +102,7 @@ pub(super) fn faster(
     Some(CellTest { margin: a / b, holds, evidence })
 }
 
-pub(super) fn fewest_cycles(set: &RecordSet, size: usize, clients: usize) -> Option<CellTest> {
+pub(super) fn fewest_cycles(set: &RecordSet, size: MessageSize, clients: usize) -> Option<CellTest> {
     let of = |path| figure(set.row(path, size, clients), RecordMetric::CyclesPerByte);
     let (zero, one, two) = (of(ZERO)?, of(ONE)?, of(TWO)?);
     let margin = one.min(two) / zero;
@@ -116,7 +117,7 @@ pub(super) fn fewest_cycles(set: &RecordSet, size: usize, clients: usize) -> Opt
 }
 
 pub(super) fn shrink(set: &RecordSet, clients: usize) -> Option<CellTest> {
-    let ratio = |size: usize| {
+    let ratio = |size: MessageSize| {
         let of = |path| figure(set.row(path, size, clients), RecordMetric::Throughput);
         Some((size, of(ZERO)? / of(ONE)?))
     };
@@ -126,9 +127,9 @@ pub(super) fn shrink(set: &RecordSet, clients: usize) -> Option<CellTest> {
     let evidence = format!(
         "{ZERO} reaches {} times {ONE} at {} and {} times at {}, clients {clients}",
         significant(small.1),
-        ByteSize(small.0),
+        small.0,
         significant(large.1),
-        ByteSize(large.0)
+        large.0
     );
     Some(CellTest { margin, holds: Some(margin > 1.0 + EQUIVALENT_WITHIN), evidence })
 }
@@ -137,7 +138,7 @@ pub(super) fn shrink(set: &RecordSet, clients: usize) -> Option<CellTest> {
 fn growth(
     set: &RecordSet,
     path: &str,
-    size: usize,
+    size: MessageSize,
     metric: RecordMetric,
 ) -> Option<(usize, usize, f64, f64)> {
     let of = |clients: usize| Some((clients, set.row(path, size, clients)?.figure(metric)?.value));
@@ -146,7 +147,7 @@ fn growth(
     Some((fewest.0, most.0, fewest.1, most.1))
 }
 
-pub(super) fn scales_best(set: &RecordSet, size: usize) -> Option<CellTest> {
+pub(super) fn scales_best(set: &RecordSet, size: MessageSize) -> Option<CellTest> {
     let speedup = |path| {
         let (fewest, most, from, to) = growth(set, path, size, RecordMetric::Throughput)?;
         (from > 0.0 && to > 0.0).then_some((fewest, most, to / from))
@@ -155,7 +156,7 @@ pub(super) fn scales_best(set: &RecordSet, size: usize) -> Option<CellTest> {
     let margin = zero.2 / one.2.max(two.2);
     let evidence = format!(
         "{}, clients {} to {}: {ZERO} {} times, {ONE} {}, {TWO} {}",
-        ByteSize(size),
+        size,
         zero.0,
         zero.1,
         significant(zero.2),
@@ -165,7 +166,7 @@ pub(super) fn scales_best(set: &RecordSet, size: usize) -> Option<CellTest> {
     Some(CellTest { margin, holds: Some(margin > 1.0 + EQUIVALENT_WITHIN), evidence })
 }
 
-pub(super) fn first_level_falls_most(set: &RecordSet, size: usize, clients: usize) -> Option<CellTest> {
+pub(super) fn first_level_falls_most(set: &RecordSet, size: MessageSize, clients: usize) -> Option<CellTest> {
     let left = |metric| {
         let of = |path| figure(set.row(path, size, clients), metric);
         Some(of(ZERO)? / of(TWO)?)
@@ -182,12 +183,12 @@ pub(super) fn first_level_falls_most(set: &RecordSet, size: usize, clients: usiz
 }
 
 /// The test on the path whose context switches rise least, of the three.
-pub(super) fn contention(set: &RecordSet, size: usize) -> Option<CellTest> {
+pub(super) fn contention(set: &RecordSet, size: MessageSize) -> Option<CellTest> {
     let test = |path: &str| {
         let (fewest, most, from, to) = growth(set, path, size, RecordMetric::Switches)?;
         let evidence = format!(
             "{path}, {}: {} switches a message at clients {fewest}, {} at {most}",
-            ByteSize(size),
+            size,
             significant(from),
             significant(to)
         );

@@ -5,7 +5,7 @@
 //! the measured time. Then come the columns of copycost, with the unit in the name.
 
 use super::number;
-use crate::record::Record;
+use crate::record::{ClassCost, Record};
 use crate::report::dated;
 use crate::report::metric::RecordMetric;
 use crate::report::set::{RecordSet, SetRow};
@@ -53,11 +53,17 @@ macro_rules! latency {
     };
 }
 
+/// The share of each size in the time of the calls: `512 B=0.16; 16 KiB=0.84`.
+fn call_shares(record: &Record) -> String {
+    let share = |class: &ClassCost| Some(format!("{}={}", class.name, class.call_share?));
+    record.classes.iter().filter_map(share).collect::<Vec<_>>().join("; ")
+}
+
 /// All of them, in order. New ones come last, so that scripts that count columns keep working.
 const COLUMNS: &[CsvColumn] = &[
     ("set", |set, _| set.label.clone()),
     ("path", |_, row| row.path.clone()),
-    ("size", |_, row| row.size.to_string()),
+    ("size", |_, row| row.size.bytes.to_string()),
     ("clients", |_, row| row.clients.to_string()),
     recorded!("layout", |record| record.layout.clone()),
     recorded!("fields", |record| record.fields.clone()),
@@ -115,6 +121,8 @@ const COLUMNS: &[CsvColumn] = &[
         number(record.hosts.as_ref().and_then(|hosts| hosts.fairness_min_over_max))
     }),
     ("measured_utc", |_, row| dated::of_row(row)),
+    ("workload", |_, row| row.size.workload.map_or_else(String::new, |name| name.to_string())),
+    recorded!("call_shares", call_shares),
 ];
 
 /// The names of all columns.
@@ -144,10 +152,10 @@ fn original(row: &SetRow) -> [String; ORIGINAL.len()] {
     let kib = |record: &Record| record.bytes as f64 / 1024.0;
     let throughput = figure(row, RecordMetric::Throughput);
     // Criterion only measures a round, in which each client receives one message.
-    let round = throughput.map(|rate| row.size as f64 * row.clients as f64 / rate / 1e3);
+    let round = throughput.map(|rate| row.size.bytes as f64 * row.clients as f64 / rate / 1e3);
     [
         row.path.clone(),
-        row.size.to_string(),
+        row.size.bytes.to_string(),
         row.clients.to_string(),
         number(throughput.map(|rate| rate * 8.0)),
         number(record.map_or(round, |record| record.ns_per_message.map(|time| time / 1e3))),

@@ -58,7 +58,7 @@ fn line(
     vec![
         set.label.clone(),
         path.path.clone(),
-        explanation.size.to_string(),
+        explanation.size.bytes.to_string(),
         explanation.clients.to_string(),
         explanation.settings.join("; "),
         end.end.clone(),

@@ -13,7 +13,7 @@ use crate::report::plot::short;
 use crate::report::set::{RecordSet, place};
 use crate::stats::EQUIVALENT_WITHIN;
 use crate::stats::Judgement;
-use copycost::units::{ByteSize, ClientCount, significant};
+use copycost::units::{ClientCount, significant};
 
 pub(super) const CHART: Chart =
     Chart { id: "comparisons", title: "Paths compared with the reference, with intervals", content };
@@ -72,7 +72,7 @@ fn ratio(comparison: &Comparison) -> Ratio {
     let usable = |value: &f64| value.is_finite() && *value > 0.0;
     let interval = comparison.low.zip(comparison.high).filter(|(low, high)| usable(low) && usable(high));
     Ratio {
-        label: format!("{} {}", comparison.path, ByteSize(comparison.size)),
+        label: format!("{} {}", comparison.path, comparison.size),
         look: SeriesStyle {
             place: place(&comparison.path),
             set: usize::from(comparison.word.is(Judgement::Undecided)),
@@ -104,7 +104,7 @@ pub(in crate::report) fn table(sets: &[RecordSet]) -> Listing {
     let line = |set: &RecordSet, c: &Comparison| {
         let interval = format!("{} to {}", number(c.low), number(c.high));
         let names = [set.label.clone(), c.metric.to_string(), c.path.clone(), c.reference.clone()];
-        let cell = [ByteSize(c.size).to_string(), c.clients.to_string(), number(c.ratio), interval];
+        let cell = [c.size.to_string(), c.clients.to_string(), number(c.ratio), interval];
         let rest = [c.word.to_string(), c.setups.to_string(), c.note.clone().unwrap_or_default()];
         names.into_iter().chain(cell).chain(rest).skip(skipped).collect()
     };

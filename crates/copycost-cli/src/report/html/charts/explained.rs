@@ -13,7 +13,7 @@ use crate::report::plot::bars::{Bar, BarSegment, Bars};
 use crate::report::plot::ink::Ink;
 use crate::report::plot::{self, Canvas, DOTS, Drawn, TEXT, WIDTH, flame, text};
 use crate::report::set::RecordSet;
-use copycost::units::{ByteSize, hundredths, significant};
+use copycost::units::{hundredths, significant};
 
 /// The chart of stacked bars.
 pub(super) const CHART: Chart = Chart { id: "classes", title: "Where the CPU time goes", content: classes };
@@ -112,7 +112,7 @@ fn table(sets: &[RecordSet]) -> Listing {
                 for (class, figure) in [(ALL, end.demand)].into_iter().chain(figures) {
                     let side = |side: Option<f64>| side.map_or_else(|| UNKNOWN.to_owned(), hundredths);
                     rows.push(vec![
-                        ByteSize(explanation.size).to_string(),
+                        explanation.size.to_string(),
                         explanation.clients.to_string(),
                         path.path.clone(),
                         end.end.clone(),
@@ -143,7 +143,7 @@ fn tint(name: &str) -> Ink {
 
 fn flames(sets: &[RecordSet]) -> Content {
     let drawn = |explanation: &Explanation, path: &ExplainedPath| {
-        let title = format!("{}, {}", path.path, ByteSize(explanation.size));
+        let title = format!("{}, {}", path.path, explanation.size);
         flame::svg(&title, &path.folded, tint).map(|svg| (title, svg))
     };
     let graphs: Vec<_> =

@@ -1,6 +1,7 @@
 //! Throughput and the server's CPU time against the number of client hosts, a pair of plots for each cell.
 
 use super::{Chart, Content, Plots, all_of, cell_label, named, reach};
+use crate::record::MessageSize;
 use crate::report::listing::{Listing, UNKNOWN, cell, cell_header};
 use crate::report::metric::RecordMetric;
 use crate::report::plot::axis::Axis;
@@ -43,7 +44,7 @@ fn alike(one: &RecordSet, other: &RecordSet) -> bool {
 fn panel(
     sets: &[RecordSet],
     metric: RecordMetric,
-    (size, clients): (usize, usize),
+    (size, clients): (MessageSize, usize),
     hosts: &[usize],
 ) -> Option<String> {
     let firsts: Vec<_> =

@@ -75,7 +75,7 @@ fn crossing(set: &RecordSet, clients: usize, metric: Metric) -> Option<Found> {
     let against = cells.first()?.reference.clone();
     let wins = cells.iter().rev().take_while(|comparison| comparison.word.is(Judgement::Faster)).count();
     let (below, above) = cells.split_at(cells.len() - wins);
-    let size = |comparison: &&crate::record::Comparison| comparison.size;
+    let size = |comparison: &&crate::record::Comparison| comparison.size.bytes;
     Some(Found { path, against, low: below.last().map(size), high: above.first().map(size) })
 }
 

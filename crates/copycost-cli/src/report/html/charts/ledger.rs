@@ -6,7 +6,7 @@ use crate::report::listing::{Listing, cell, cell_header};
 use crate::report::plot::bars::{Bar, BarSegment, Bars};
 use crate::report::plot::ink::Ink;
 use crate::report::set::{RecordSet, SetRow, place};
-use copycost::units::{ByteSize, thousands};
+use copycost::units::thousands;
 
 pub(super) const CHART: Chart =
     Chart { id: "ledger", title: "The kernel's ledger: copied after all", content };
@@ -40,7 +40,7 @@ fn content(sets: &[RecordSet]) -> Content {
     );
     for (row, ledger) in sets.iter().flat_map(with).take(MOST_BARS) {
         if let Some(decisions) = ledger.decisions {
-            let size = ByteSize(row.size);
+            let size = row.size;
             caption.push(format!("{}, {size} × {} chose {decisions}.", row.path, row.clients));
         }
     }
@@ -75,11 +75,7 @@ fn bar(set: &RecordSet, row: &SetRow, ledger: &LedgerRecord) -> Bar {
         _ if ledger.doubtful > 0 => "unknown".to_owned(),
         completed => format!("{:.0} % copied", 100.0 * copied as f64 / completed as f64),
     };
-    Bar {
-        label: format!("{}, {} × {}", named(&row.path, set), ByteSize(row.size), row.clients),
-        segments,
-        figure,
-    }
+    Bar { label: format!("{}, {} × {}", named(&row.path, set), row.size, row.clients), segments, figure }
 }
 
 fn sentence(rows: &[(SetRow, LedgerRecord)]) -> Option<String> {

@@ -13,14 +13,16 @@ mod model;
 mod speedup;
 mod throughput;
 mod winners;
+mod workload;
 
+use crate::record::MessageSize;
 use crate::report::listing::Listing;
 use crate::report::metric::RecordMetric;
 use crate::report::plot::axis::Axis;
 use crate::report::plot::lines::{LineSeries, Lines, SeriesForm};
 use crate::report::plot::mark::SeriesStyle;
 use crate::report::set::{RecordSet, SetRow, place};
-use copycost::units::{ByteSize, ClientCount, significant};
+use copycost::units::{ClientCount, significant};
 
 /// Every chart of cells, in the order of the page.
 pub static ALL: &[Chart] = &[
@@ -36,8 +38,8 @@ pub static ALL: &[Chart] = &[
     ledger::CHART,
 ];
 
-/// The charts of explanations and models, which only some results hold.
-static OF_OTHER_RESULTS: &[Chart] = &[explained::CHART, explained::FLAMES, model::CHART];
+/// The charts of workloads, explanations and models, which only some results hold.
+static OF_OTHER_RESULTS: &[Chart] = &[workload::CHART, explained::CHART, explained::FLAMES, model::CHART];
 
 /// The charts of a page with their contents: those of cells if there are any, and the others if they have content.
 pub fn of(sets: &[RecordSet]) -> Vec<(&'static Chart, Content)> {
@@ -132,9 +134,8 @@ fn reach(sets: &[RecordSet], metric: RecordMetric) -> impl Iterator<Item = f64> 
 
 /// The metric against the message size, for one number of clients.
 fn over_sizes(sets: &[RecordSet], metric: RecordMetric, clients: usize) -> Option<Lines> {
-    let series = series(sets, metric, |row| (row.clients == clients).then_some(row.size as f64));
-    let (x, y) =
-        (Axis::sizes(&all_of(sets, RecordSet::sizes)), Axis::values(metric.title(), reach(sets, metric)));
+    let series = series(sets, metric, |row| (row.clients == clients).then_some(row.size.bytes as f64));
+    let (x, y) = (Axis::sizes(&all_of(sets, bytes)), Axis::values(metric.title(), reach(sets, metric)));
     (!series.is_empty()).then(|| Lines {
         title: ClientCount(clients).to_string(),
         x,
@@ -145,15 +146,20 @@ fn over_sizes(sets: &[RecordSet], metric: RecordMetric, clients: usize) -> Optio
 }
 
 /// The metric against the clients, for one message size.
-fn over_clients(sets: &[RecordSet], metric: RecordMetric, size: usize) -> Option<Lines> {
+fn over_clients(sets: &[RecordSet], metric: RecordMetric, size: MessageSize) -> Option<Lines> {
     let series = series(sets, metric, |row| (row.size == size).then_some(row.clients as f64));
     let (x, y) =
         (Axis::clients(&all_of(sets, RecordSet::clients)), Axis::values(metric.title(), reach(sets, metric)));
-    (!series.is_empty()).then(|| Lines { title: ByteSize(size).to_string(), x, y, series, guide: Vec::new() })
+    (!series.is_empty()).then(|| Lines { title: size.to_string(), x, y, series, guide: Vec::new() })
+}
+
+/// The message sizes of a set in bytes; of workloads the means.
+fn bytes(set: &RecordSet) -> Vec<usize> {
+    set.sizes().into_iter().map(|size| size.bytes).collect()
 }
 
 /// The distinct values of `of` over all sets, ascending.
-fn all_of(sets: &[RecordSet], of: fn(&RecordSet) -> Vec<usize>) -> Vec<usize> {
+fn all_of<T: Ord>(sets: &[RecordSet], of: fn(&RecordSet) -> Vec<T>) -> Vec<T> {
     let mut values: Vec<_> = sets.iter().flat_map(of).collect();
     values.sort_unstable();
     values.dedup();
@@ -161,8 +167,8 @@ fn all_of(sets: &[RecordSet], of: fn(&RecordSet) -> Vec<usize>) -> Vec<usize> {
 }
 
 /// `64 KiB, 8 clients`
-fn cell_label(size: usize, clients: usize) -> String {
-    format!("{}, {}", ByteSize(size), ClientCount(clients))
+fn cell_label(size: MessageSize, clients: usize) -> String {
+    format!("{}, {}", size, ClientCount(clients))
 }
 
 /// A sentence for each set, with the set's name if there are several.

@@ -1,12 +1,13 @@
 //! Speed-up against the number of clients: throughput divided by that with the fewest clients, a plot for each size.
 
 use super::{Chart, Content, Plots, all_of, cell_label, of_each_set, series};
+use crate::record::MessageSize;
 use crate::report::listing::{Listing, UNKNOWN, cell, cell_header};
 use crate::report::metric::{RecordFigure, RecordMetric};
 use crate::report::plot::axis::Axis;
 use crate::report::plot::lines::Lines;
 use crate::report::set::{RecordSet, SetRow};
-use copycost::units::{ByteSize, significant};
+use copycost::units::significant;
 
 pub(super) const CHART: Chart =
     Chart { id: "speedup", title: "Speed-up against the number of clients", content };
@@ -34,7 +35,7 @@ fn of_row(set: &RecordSet, row: &SetRow) -> Option<f64> {
     ratio.is_finite().then_some(ratio)
 }
 
-fn panel(sets: &[RecordSet], size: usize, clients: &[usize], most: f64) -> Option<String> {
+fn panel(sets: &[RecordSet], size: MessageSize, clients: &[usize], most: f64) -> Option<String> {
     let mut lines =
         series(sets, RecordMetric::Throughput, |row| (row.size == size).then_some(row.clients as f64));
     for line in &mut lines {
@@ -47,7 +48,7 @@ fn panel(sets: &[RecordSet], size: usize, clients: &[usize], most: f64) -> Optio
         sets.iter().filter_map(|set| set.conditions.as_ref()).map(|c| c.cpus).max().filter(|cpus| *cpus > 0);
     let ideal = (cpus.map_or(last, |cpus| last.min(cpus as f64)) / fewest).max(1.0);
     let guide = vec![(fewest, 1.0), (fewest * ideal, ideal), (last, ideal)];
-    let title = ByteSize(size).to_string();
+    let title = size.to_string();
     let y = Axis::linear("throughput, times that of the fewest clients", most.max(ideal));
     (!lines.is_empty()).then(|| Lines { title, x: Axis::clients(clients), y, series: lines, guide }.svg())
 }
@@ -55,9 +56,10 @@ fn panel(sets: &[RecordSet], size: usize, clients: &[usize], most: f64) -> Optio
 fn best(set: &RecordSet) -> Option<String> {
     let of = |row: &SetRow| Some((row.path.clone(), row.size, row.clients, of_row(set, row)?));
     let all: Vec<_> = set.rows.iter().filter_map(of).filter(|row| row.3 != 1.0).collect();
-    let by =
-        |one: &&(String, usize, usize, f64), other: &&(String, usize, usize, f64)| one.3.total_cmp(&other.3);
-    let text = |row: &(String, usize, usize, f64)| {
+    let by = |one: &&(String, MessageSize, usize, f64), other: &&(String, MessageSize, usize, f64)| {
+        one.3.total_cmp(&other.3)
+    };
+    let text = |row: &(String, MessageSize, usize, f64)| {
         format!("{} times, {} at {}", significant(row.3), row.0, cell_label(row.1, row.2))
     };
     let (most, least) = (all.iter().max_by(by)?, all.iter().min_by(by)?);

@@ -2,11 +2,12 @@
 
 use super::{Chart, Content, Plots, of_each_set};
 use crate::compare::metric::Metric;
+use crate::record::MessageSize;
 use crate::report::listing::Listing;
 use crate::report::plot::grid::{Grid, GridCell};
 use crate::report::set::{RecordSet, place};
 use crate::report::winner;
-use copycost::units::{ByteSize, ClientCount, significant};
+use copycost::units::{ClientCount, significant};
 
 pub(super) const CHART: Chart = Chart { id: "winners", title: "Which path is ahead where", content };
 
@@ -29,7 +30,7 @@ fn content(sets: &[RecordSet]) -> Content {
 
 fn map(set: &RecordSet) -> String {
     let (sizes, clients) = (set.sizes(), set.clients());
-    let cell = |size: usize, clients: usize| {
+    let cell = |size: MessageSize, clients: usize| {
         let winner = winner::of_cell(set, size, clients)?;
         let figure = winner.lead.map_or_else(|| "alone".to_owned(), |lead| format!("{}×", significant(lead)));
         Some(GridCell {
@@ -47,7 +48,7 @@ fn map(set: &RecordSet) -> String {
         } else {
             format!("message size · {}", set.label)
         },
-        columns: sizes.iter().map(|size| ByteSize(*size).to_string()).collect(),
+        columns: sizes.iter().map(|size| size.to_string()).collect(),
         rows: clients.iter().map(|clients| ClientCount(*clients).to_string()).collect(),
         cells: clients.iter().map(row).collect(),
     }
@@ -88,7 +89,7 @@ fn table(sets: &[RecordSet]) -> Listing {
             let lead = winner.lead.map_or_else(|| crate::report::listing::UNKNOWN.to_owned(), significant);
             let shown = if winner.decided { "yes" } else { "no" };
             let label = (sets.len() > 1).then(|| set.label.clone());
-            let cell = [ByteSize(size).to_string(), clients.to_string()];
+            let cell = [size.to_string(), clients.to_string()];
             let rest = [winner.path.to_owned(), lead, shown.to_owned()];
             rows.push(label.into_iter().chain(cell).chain(rest).collect());
         }
