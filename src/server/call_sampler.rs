@@ -26,7 +26,8 @@ pub(super) struct CallSampler {
 
 impl CallSampler {
     pub(super) fn new(workload: &Workload) -> Self {
-        let interval = if workload.messages() % u64::from(INTERVAL) == 0 { OTHER_INTERVAL } else { INTERVAL };
+        let repeats = workload.messages().is_multiple_of(u64::from(INTERVAL));
+        let interval = if repeats { OTHER_INTERVAL } else { INTERVAL };
         Self {
             group_of_class: workload.group_of_classes(),
             interval,

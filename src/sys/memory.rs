@@ -155,7 +155,7 @@ impl Block {
     pub fn as_slice(&self) -> &[u8] {
         // SAFETY: `start` is the start of `length` mapped, readable bytes that live as long as self. Code
         // that writes through `start()` has the block to itself: it is private to its `Message` or ring,
-        // which lend no block.
+        // which lend no block. A block that messages share is written by nobody.
         unsafe { std::slice::from_raw_parts(self.start.as_ptr(), self.length) }
     }
 

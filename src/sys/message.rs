@@ -337,6 +337,22 @@ mod tests {
     }
 
     #[test]
+    fn messages_that_share_their_memory_are_read_and_never_written() {
+        let mut block = Block::pages(16).unwrap();
+        (0..).zip(block.as_mut_slice()).for_each(|(value, byte)| *byte = value);
+        let shared: Arc<[Block]> = Arc::from([block, Block::pages(4).unwrap()]);
+        let long = Message::in_shared_blocks(&shared, [(0, 0, 4), (0, 4, 12), (0, 16, 1)]);
+        assert_eq!((long.size(), long.slices().len(), long.runs().len()), (16, 2, 1), "one does not fit");
+        let mut short = Message::in_shared_blocks(&shared, [(0, 1, 3), (1, 0, 2), (2, 0, 1)]);
+        assert_eq!((short.size(), short.runs().len(), short.slices_mut().count()), (5, 2, 0));
+        drop((shared, long));
+        assert_eq!(
+            short.slices().iter().flat_map(|field| field.to_vec()).collect::<Vec<u8>>(),
+            [1, 2, 3, 0, 0]
+        );
+    }
+
+    #[test]
     fn fields_that_do_not_fit_are_left_out() {
         let fields = Message::adjacent_fields(Block::pages(8).unwrap(), 0, &[5, 5]);
         assert_eq!(fields.slices().len(), 1);

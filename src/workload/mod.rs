@@ -77,8 +77,8 @@ pub struct ClassGroup {
 const MOST_SHOWN: usize = 8;
 
 /// The largest sizes of the groups, in bytes; no message is larger than the last.
-const GROUP_ENDS: [usize; 12] = {
-    let mut ends = [256; 12];
+const GROUP_ENDS: [usize; 13] = {
+    let mut ends = [64; 13];
     let mut group = 1;
     while group < ends.len() {
         ends[group] = ends[group - 1] * 4;

@@ -7,7 +7,7 @@ use std::sync::{Mutex, PoisonError};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use copycost::scenario::Scenario;
-use copycost::units::ByteSize;
+use copycost::units::{ByteSize, plural};
 use copycost::workload::Workload;
 
 /// The size of a cell's messages: of all of them, or the mean of a workload with its name. In records these are the keys
@@ -50,7 +50,7 @@ impl WorkloadName {
         if name.chars().count() <= LONGEST && !name.contains(':') {
             return Self::new(&name);
         }
-        Self::new(&format!("{kind} of {} sizes", workload.classes().len()))
+        Self::new(&format!("{kind} of {}", plural(workload.classes().len(), "size")))
     }
 }
 

@@ -99,7 +99,7 @@ fn a_trace_is_sent_from_a_file() {
     for more in [&["--verify"][..], &["--footprint", "l2"], &["--buffers", "ring:2", "--verify"]] {
         let found = run(&[&["--trace", trace, "-p", "onecopy,zerocopy", "-c", "2"], more].concat()).finish();
         let found = results(&found.good());
-        check(&found, 5);
+        check(&found, 6);
         let workload = found.workload.as_ref().unwrap();
         assert_eq!((workload.kind.as_str(), workload.messages), ("trace", 30_000));
         assert!(!workload.name.contains('\n'), "{workload:?}");

@@ -71,6 +71,7 @@ fn every_documented_command_runs() {
     for name in ["before.json", "after.json", "hot.json", "cold.json", "scale.json"] {
         fs::copy(&result, folder.path().join(name)).unwrap();
     }
+    fs::write(folder.path().join("access.csv"), "512,1\n16KiB,2\n64+448,1\n9000,3\n700,4\n").unwrap();
     let all: BTreeSet<Vec<String>> = super::pages()
         .iter()
         .flat_map(|(_, text)| lines(text))
