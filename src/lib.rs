@@ -32,7 +32,10 @@
 //! | receive path | one way to take bytes from the socket ([`recv`]) |
 //! | layout, buffers, footprint | where the fields lie, whether messages are rewritten, how much memory they cover |
 //! | placement | which CPUs the two ends of each connection use ([`scenario::Placement`]) |
-//! | round | one message to every client; one Criterion iteration is one round |
+//! | workload | messages of several sizes: a mix with shares, or a trace ([`workload`]) |
+//! | deck | what a sender of a workload plays again and again |
+//! | round | one message, or one deck, to every client; one Criterion iteration is one round |
+//! | open loop | a load that does not wait: a message is asked for when it is due ([`rig::OpenLoop`]) |
 //! | rig | a warm scenario: server, clients, connections ([`rig`]) |
 //! | sample | the result of one [`rig::Rig::run`] |
 //! | ledger | what the kernel reported to a sender ([`send::Ledger`]) |

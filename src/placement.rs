@@ -37,6 +37,8 @@ pub struct ThreadPlacement {
     pub netns: Option<Netns>,
     /// The CPU; `None` is any.
     pub cpu: Option<usize>,
+    /// If `cpu` is `None`: a CPU that the thread must not use.
+    pub avoid: Option<usize>,
     /// SCHED_BATCH: no preemption on wake-up. Otherwise two threads that share a CPU preempt each other at
     /// every small send (docs/tuning.md, "Placement").
     pub batch: bool,
@@ -50,6 +52,10 @@ impl ThreadPlacement {
         }
         if let Some(cpu) = self.cpu {
             sched::pin(&[cpu])?;
+        } else if let Some(avoid) = self.avoid {
+            let mut cpus = sched::allowed_cpus()?;
+            cpus.retain(|cpu| *cpu != avoid);
+            sched::pin(&cpus)?;
         }
         if self.batch { sched::batch() } else { Ok(()) }
     }
@@ -62,6 +68,8 @@ pub struct PlacementPlan {
     pub servers: Vec<ThreadPlacement>,
     /// The clients' threads.
     pub clients: Vec<ThreadPlacement>,
+    /// The generator of an open loop, on a CPU that no other thread of the plan uses.
+    pub generator: Option<ThreadPlacement>,
 }
 
 impl PlacementPlan {
@@ -69,18 +77,36 @@ impl PlacementPlan {
     pub fn plan(placement: Placement, clients: usize, cpus: &[usize]) -> Self {
         let spread = |cpus: &[usize], batch| -> Vec<ThreadPlacement> {
             let cpu = |i: usize| cpus.get(i % cpus.len().max(1)).copied();
-            (0..clients).map(|i| ThreadPlacement { cpu: cpu(i), batch, netns: None }).collect()
+            (0..clients)
+                .map(|i| ThreadPlacement { cpu: cpu(i), batch, ..ThreadPlacement::default() })
+                .collect()
         };
-        match placement {
-            Placement::Paired => Self { servers: spread(cpus, true), clients: spread(cpus, true) },
+        let (servers, clients) = match placement {
+            Placement::Paired => (spread(cpus, true), spread(cpus, true)),
             Placement::Split => {
                 // A single CPU has no halves, so both ends share it.
                 let (low, high) = cpus.split_at(cpus.len() / 2);
                 let servers = if low.is_empty() { high } else { low };
-                Self { servers: spread(servers, false), clients: spread(high, false) }
+                (spread(servers, false), spread(high, false))
             }
-            Placement::Free => Self { servers: spread(&[], false), clients: spread(&[], false) },
+            Placement::Free => (spread(&[], false), spread(&[], false)),
+        };
+        Self { servers, clients, generator: None }
+    }
+
+    /// The same plan with a generator on `cpu`, if any, which must not be one of the plan's CPUs. The clients then
+    /// preempt a server on their CPU: with SCHED_BATCH they would notice a message only when the server has no more
+    /// to do, and the latency of the message would contain the service of those behind it.
+    #[must_use]
+    pub fn with_generator(mut self, cpu: Option<usize>) -> Self {
+        if cpu.is_some() {
+            self.clients.iter_mut().for_each(|thread| thread.batch = false);
         }
+        for thread in self.servers.iter_mut().chain(&mut self.clients) {
+            thread.avoid = cpu.filter(|_| thread.cpu.is_none());
+        }
+        self.generator = cpu.map(|cpu| ThreadPlacement { cpu: Some(cpu), ..ThreadPlacement::default() });
+        self
     }
 }
 
@@ -89,16 +115,24 @@ impl PlacementPlan {
     /// CPUs.
     #[must_use]
     pub fn for_servers(self, one_host: bool, cpus: &[usize]) -> Self {
-        let servers = if one_host { self.servers } else { spread_unshared(&self.servers, cpus) };
-        Self { servers, clients: if one_host { self.clients } else { Vec::new() } }
+        if one_host {
+            return self;
+        }
+        // The generator is on the clients' host.
+        Self { servers: spread_unshared(&self.servers, cpus), clients: Vec::new(), generator: None }
     }
 
     /// The part of the plan for the clients' host. If the server is on another host, the clients use all
     /// CPUs.
     #[must_use]
     pub fn for_clients(self, one_host: bool, cpus: &[usize]) -> Self {
-        let clients = if one_host { self.clients } else { spread_unshared(&self.clients, cpus) };
-        Self { clients, servers: if one_host { self.servers } else { Vec::new() } }
+        if one_host {
+            return self;
+        }
+        let generator = self.generator.as_ref().and_then(|thread| thread.cpu);
+        let cpus: Vec<usize> = cpus.iter().copied().filter(|cpu| Some(*cpu) != generator).collect();
+        let clients = spread_unshared(&self.clients, &cpus);
+        Self { clients, servers: Vec::new(), generator: None }.with_generator(generator)
     }
 }
 
@@ -124,7 +158,7 @@ impl PlacementPlan {
     pub fn range(self, among: ClientRange, clients: usize) -> Self {
         let part =
             |threads: Vec<ThreadPlacement>| threads.into_iter().skip(among.before).take(clients).collect();
-        Self { servers: part(self.servers), clients: part(self.clients) }
+        Self { servers: part(self.servers), clients: part(self.clients), generator: self.generator }
     }
 }
 
@@ -134,7 +168,7 @@ fn spread_unshared(threads: &[ThreadPlacement], cpus: &[usize]) -> Vec<ThreadPla
     let pinned = |thread: &ThreadPlacement| thread.cpu.is_some() && !cpus.is_empty();
     let placement = |(i, thread): (usize, &ThreadPlacement)| {
         let cpu = pinned(thread).then(|| cpus[i % cpus.len()]);
-        ThreadPlacement { cpu, batch: false, netns: thread.netns.clone() }
+        ThreadPlacement { cpu, avoid: None, batch: false, netns: thread.netns.clone() }
     };
     threads.iter().enumerate().map(placement).collect()
 }
@@ -151,8 +185,10 @@ pub struct CpuUsage {
 }
 
 impl PlacementPlan {
-    /// The CPUs of this plan on a machine where the process may use `allowed` CPUs.
+    /// The CPUs of the ends of this plan on a machine where the process may use `allowed` CPUs. That of a generator
+    /// does not count.
     pub fn cpu_usage(&self, allowed: usize) -> CpuUsage {
+        let allowed = allowed.saturating_sub(usize::from(self.generator.is_some()));
         let distinct = |threads: &[ThreadPlacement]| -> Option<BTreeSet<usize>> {
             threads.iter().map(|thread| thread.cpu).collect()
         };
@@ -168,6 +204,15 @@ impl PlacementPlan {
                 separate_cpus: false,
             },
         }
+    }
+}
+
+/// The CPU of a generator, if there is to be one, and the CPUs of all other threads. With fewer than two CPUs there
+/// is none for a generator.
+pub fn reserve(generator: bool, cpus: &[usize]) -> (Option<usize>, &[usize]) {
+    match cpus {
+        [first, rest @ ..] if generator && !rest.is_empty() => (Some(*first), rest),
+        _ => (None, cpus),
     }
 }
 
@@ -247,6 +292,36 @@ mod tests {
         assert_eq!(placed(Placement::Split, 3, &[0, 1]), of(2, 1, true));
         assert_eq!(placed(Placement::Split, 3, &[0]), of(1, 1, false));
         assert_eq!(placed(Placement::Free, 1, &[0, 1]), of(2, 1, false));
+    }
+
+    #[test]
+    fn a_generator_has_a_cpu_of_its_own() {
+        for (placement, cpus) in
+            [(Placement::Paired, &[4, 5][..]), (Placement::Split, &[4, 5, 6]), (Placement::Free, &[4, 5])]
+        {
+            let (generator, rest) = reserve(true, cpus);
+            assert_eq!((generator, rest), (Some(4), &cpus[1..]));
+            let plan = PlacementPlan::plan(placement, 3, rest).with_generator(generator);
+            let apart = |plan: &PlacementPlan| {
+                let kept_off = |thread: &ThreadPlacement| match thread.cpu {
+                    Some(cpu) => cpu != 4,
+                    None => thread.avoid == Some(4),
+                };
+                assert!(plan.servers.iter().chain(&plan.clients).all(kept_off), "{placement}: {plan:?}");
+                assert_eq!(plan.generator.as_ref().and_then(|thread| thread.cpu), Some(4));
+            };
+            assert!(plan.clients.iter().all(|thread| !thread.batch));
+            apart(&plan);
+            apart(&plan.clone().for_servers(true, cpus));
+            apart(&plan.clone().for_clients(true, cpus));
+            apart(&plan.clone().for_clients(false, cpus));
+            assert_eq!(plan.cpu_usage(cpus.len()).cpus, cpus.len() - 1);
+            // A server on another host has all of its CPUs.
+            let server = plan.for_servers(false, cpus);
+            assert!(server.generator.is_none() && server.servers.iter().all(|thread| thread.avoid.is_none()));
+        }
+        assert_eq!(reserve(true, &[7]), (None, &[7][..]));
+        assert_eq!(reserve(false, &[4, 5]), (None, &[4, 5][..]));
     }
 
     #[test]

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use crate::message::{BadMessageSize, Spec};
 use crate::offset::{Offset, Offsets};
+use crate::placement::{self, PlacementPlan};
 use crate::recv::{self, ReceivePath};
 use crate::send::SendPath;
 use crate::units::{ByteSize, ClientCount};
@@ -54,6 +55,9 @@ pub struct Scenario {
     /// shows what sending does to the caches on a machine without counters. Throughput and CPU time then
     /// include the chase.
     pub pollution_table: Option<usize>,
+    /// Whether a rig can do [`crate::rig::Work::OpenLoop`]. The generator then has a CPU of its own, the first, and
+    /// all other threads on the clients' host share the rest.
+    pub open_loop: bool,
     /// A known slow-down to test copycost with: the server's threads run this many loop steps for each
     /// message.
     #[doc(hidden)]
@@ -77,6 +81,7 @@ impl Scenario {
             bounded: true,
             counted_threads: 0,
             pollution_table: None,
+            open_loop: false,
             idle_steps: 0,
         }
     }
@@ -117,6 +122,19 @@ impl Scenario {
         self.options.nodelay = true;
         self.urgent = true;
         self
+    }
+
+    /// The same for an open loop: as [`Scenario::for_latency`], with a CPU for the generator.
+    #[must_use]
+    pub fn for_open_loop(self) -> Self {
+        Self { open_loop: true, ..self.for_latency() }
+    }
+
+    /// The placement of the threads of both ends on one host with `cpus`, if there are `clients` clients in all.
+    #[doc(hidden)]
+    pub fn placement_plan(&self, clients: usize, cpus: &[usize]) -> PlacementPlan {
+        let (generator, rest) = placement::reserve(self.open_loop, cpus);
+        PlacementPlan::plan(self.placement, clients, rest).with_generator(generator)
     }
 
     /// The same for the set-up with this number, which has new drawn offsets and another order or stretch of the workload,

@@ -6,6 +6,8 @@ use std::time::{Duration, Instant};
 
 use crossbeam::utils::CachePadded;
 
+use super::progress::Progress;
+
 /// The state of a run that all clients share.
 #[derive(Debug)]
 pub struct RunState {
@@ -18,6 +20,8 @@ pub struct RunState {
     /// Clients that have not yet received a first byte in this window.
     without_data: Mutex<usize>,
     started: Condvar,
+    /// For [`super::Work::OpenLoop`].
+    pub(super) open_loop: Progress,
 }
 
 /// The longest time that a client with data waits for the others.
@@ -34,6 +38,7 @@ impl RunState {
             first_finish: OnceLock::new(),
             without_data,
             started,
+            open_loop: Progress::new(clients),
         }
     }
 
@@ -80,8 +85,9 @@ impl RunState {
         drop(waited);
     }
 
-    /// Releases the clients that wait for the others, because one has failed.
-    pub fn abandon_start(&self) {
+    /// Releases the clients that wait for the others and ends the generator, because the run has failed.
+    pub fn abandon(&self) {
+        self.open_loop.abandon();
         *self.lock_start() = 0;
         self.started.notify_all();
     }
@@ -114,7 +120,7 @@ mod tests {
             // The test does not depend on this time: the first thread ends when the other one arrives.
             thread::sleep(Duration::from_millis(5));
             if fails {
-                state.abandon_start()
+                state.abandon()
             } else {
                 state.start_together()
             }

@@ -8,7 +8,7 @@ use crossbeam::channel::{Receiver as Commands, Sender};
 
 use super::portion::Portion;
 use super::state::RunState;
-use super::{ClientConfig, ClientOutcome, ClientReport, Work};
+use super::{ClientConfig, ClientOutcome, ClientReport, OpenLoop, Work};
 use crate::cost::meter::Meter;
 use crate::protocol::Ask;
 use crate::recv::Verifier;
@@ -66,6 +66,7 @@ impl ClientThread {
             }
             Work::Window(length) => self.receive_while_open(length, &mut report, state)?,
             Work::Single(n) => self.receive_one_by_one(n, &mut report, state)?,
+            Work::OpenLoop(load) => self.receive_when_due(&load, &mut report, state)?,
         }
         state.finish();
         // Acknowledge now and not in 40 ms, because a zero-copy sender waits for the acknowledgement.
@@ -131,6 +132,56 @@ impl ClientThread {
         Ok(())
     }
 
+    /// Receives what the generator asks for. The latency of a message counts from the moment it was due.
+    fn receive_when_due(
+        &mut self,
+        load: &OpenLoop,
+        report: &mut ClientReport,
+        state: &RunState,
+    ) -> io::Result<()> {
+        let (progress, client) = (&state.open_loop, self.index);
+        let stall = self.config.socket.options().read_timeout()?.unwrap_or(Duration::MAX);
+        let mut times = load.due_times(client);
+        let mut next = times.next();
+        let mut expected = match next {
+            Some(_) => self.config.sizes.next_bytes(1).ok_or_else(too_many)?,
+            None => 0,
+        };
+        progress.add_ready();
+        while let Some(due) = next {
+            match self.receive(u64::MAX, report, state) {
+                Err(error) if error.kind() == io::ErrorKind::TimedOut => {
+                    // The timeout counts from when the message was due, however long that is after the last one.
+                    let waited = progress.start().map(|start| start.elapsed().saturating_sub(due));
+                    if waited.is_some_and(|waited| waited >= stall) {
+                        return Err(error);
+                    }
+                    continue;
+                }
+                result => result?,
+            }
+            let now = Instant::now();
+            let start = progress.start().ok_or_else(unasked)?;
+            while let Some(due) = next
+                && report.bytes >= expected
+            {
+                report.messages += 1;
+                if progress.is_closed_by(client, report.messages) {
+                    next = None;
+                    break;
+                }
+                report.latency.record(now.saturating_duration_since(start + due));
+                report.due_span = Some((report.due_span.map_or(start + due, |span| span.0), now));
+                next = times.next();
+                if next.is_some() {
+                    expected += self.config.sizes.next_bytes(1).ok_or_else(too_many)?;
+                }
+            }
+            progress.set_received(client, report.messages);
+        }
+        if report.bytes == expected { Ok(()) } else { Err(unasked()) }
+    }
+
     fn receive(&mut self, most: u64, report: &mut ClientReport, state: &RunState) -> io::Result<()> {
         let ClientConfig { receiver, verifier, .. } = &mut self.config;
         let most = usize::try_from(most).unwrap_or(usize::MAX);
@@ -159,6 +210,10 @@ impl ClientThread {
 
 fn too_many() -> io::Error {
     io::Error::new(io::ErrorKind::InvalidInput, "this many rounds would exceed 2^64 bytes: use fewer")
+}
+
+fn unasked() -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, "the server sent data that nobody asked for")
 }
 
 fn explain_timeout(error: io::Error) -> io::Error {

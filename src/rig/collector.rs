@@ -1,8 +1,10 @@
 //! Collects the messages of both ends, either about their readiness or about a run.
 
+use std::time::Duration;
+
 use super::error::{RigError, Side};
-use super::sample::Sample;
-use crate::clients::ClientReport;
+use super::sample::{OpenLoopSample, Sample};
+use crate::clients::{ClientReport, GeneratorReport};
 use crate::cost::pollution::Walk;
 use crate::server::{SenderReport, WorkerEvent, WorkerUpdate};
 
@@ -109,6 +111,21 @@ impl RunCollector {
             sample.add_mapped(report.mapped);
         }
         sample
+    }
+}
+
+impl RunCollector {
+    /// What the clients received in an open loop, and what the generator did.
+    pub(super) fn open_loop_sample(&self, generated: GeneratorReport) -> OpenLoopSample {
+        let spans = self.client_reports.iter().filter_map(|report| report.due_span);
+        let all = spans.reduce(|all, span| (all.0.min(span.0), all.1.max(span.1)));
+        OpenLoopSample {
+            due: generated.due,
+            received: self.client_reports.iter().map(|report| report.latency.len()).sum(),
+            elapsed: all.map_or(Duration::ZERO, |(first, last)| last.saturating_duration_since(first)),
+            lateness: generated.lateness,
+            overloaded: generated.overloaded,
+        }
     }
 }
 

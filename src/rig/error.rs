@@ -145,6 +145,17 @@ pub enum RigError {
         /// The ends that had not reported or not received anything.
         silent: String,
     },
+    /// There is no CPU for the generator of an open loop.
+    #[error(
+        "an open loop needs a CPU for its generator beside one for the ends: this process may use {cpus}"
+    )]
+    OpenLoopCpus {
+        /// The CPUs that this process may use, or those of them that both ends share.
+        cpus: usize,
+    },
+    /// The rig cannot do an open loop.
+    #[error("{0}")]
+    OpenLoop(&'static str),
     /// An earlier run failed.
     #[error("this rig has failed before and cannot run again")]
     Broken,

@@ -49,7 +49,7 @@ impl LocalRig {
         let (process, began) = (cpu::process_now().ok(), Instant::now());
         self.clients.begin(&state, work);
         let mut sample =
-            self.watch(work, &state, &mut collector, barrier).inspect_err(|_| state.abandon_start())?;
+            self.watch(work, &state, &mut collector, barrier).inspect_err(|_| state.abandon())?;
         sample.wall = began.elapsed();
         sample.process = process.and_then(|earlier| cpu::process_since(earlier).ok());
         // The other end may be in other groups and reports them itself.
@@ -67,10 +67,20 @@ impl LocalRig {
     ) -> Result<Sample, RigError> {
         let window = match work {
             Work::Window(length) => Some(self.window(length, state, collector, barrier)?),
-            Work::Rounds(_) | Work::Single(_) => None,
+            Work::Rounds(_) | Work::Single(_) | Work::OpenLoop(_) => None,
         };
-        self.collect(state, collector)?;
+        // The messages of an open loop may be as far apart as the run is long.
+        let silence = if let Work::OpenLoop(load) = work { load.length } else { Duration::ZERO };
+        self.collect(state, collector, self.patience().saturating_add(silence))?;
         let mut sample = collector.sample();
+        if matches!(work, Work::OpenLoop(_)) {
+            let report = self.clients.generated(self.patience());
+            let report = report.ok_or_else(|| self.hung("no result of the generator".to_owned()))?;
+            let sum = collector.open_loop_sample(report);
+            (sample.bytes, sample.elapsed) = (sample.sent, sum.elapsed);
+            sample.open_loop = Some(sum);
+            return Ok(sample);
+        }
         (sample.bytes, sample.elapsed) = window.unwrap_or_else(|| {
             let began = collector.client_reports.iter().map(|report| report.asked).min();
             let (ended, bytes) = state.first_finish().unwrap_or((Instant::now(), 0));
@@ -119,15 +129,21 @@ impl LocalRig {
         Ok(())
     }
 
-    /// Waits until every end has reported its result.
-    fn collect(&self, state: &RunState, collector: &mut RunCollector) -> Result<(), RigError> {
+    /// Waits until every end has reported its result, for `patience` after anything has arrived.
+    fn collect(
+        &self,
+        state: &RunState,
+        collector: &mut RunCollector,
+        patience: Duration,
+    ) -> Result<(), RigError> {
         let mut last = (Instant::now(), state.bytes());
         while !collector.complete() {
             let heard = self.listen_for(Duration::from_secs(1), collector)?;
             if heard || state.bytes() != last.1 {
                 last = (Instant::now(), state.bytes());
-            } else if last.0.elapsed() > self.patience() {
-                return Err(self.hung(format!("no result of the run from {}", collector.silent())));
+            } else if last.0.elapsed() > patience {
+                let silent = format!("no result of the run from {}", collector.silent());
+                return Err(RigError::Stalled { patience, silent });
             }
         }
         Ok(())
@@ -246,7 +262,7 @@ mod tests {
         let configs = client_configs(&scenario, placements, reached.address, ticket).unwrap();
         let (outcomes_to, outcomes) = unbounded();
         let rig = LocalRig {
-            clients: Clients::start(configs, &outcomes_to).unwrap(),
+            clients: Clients::start(configs, None, &outcomes_to).unwrap(),
             _server: reached.guard,
             updates,
             outcomes,

@@ -33,13 +33,13 @@ use barrier::NoBarrier;
 use error::setup;
 use local::LocalRig;
 
-pub use crate::clients::Work;
+pub use crate::clients::{Arrivals, OpenLoop, Work};
 use barrier::WindowBarrier;
 pub use cluster::BufferOffsets;
 use cluster::{ClientCluster, RigInfo};
 pub use error::{MemoryDemand, RigError, Side, SiteError};
 use memory::check_memory;
-pub use sample::{HostShare, Sample};
+pub use sample::{HostShare, OpenLoopSample, Sample};
 use site::ServerSite;
 pub use site::{Loopback, Site};
 
@@ -84,9 +84,11 @@ impl Rig {
             check_memory(std::slice::from_ref(scenario))?;
         }
         let cpus = placement::cpus().map_err(setup("the process's CPUs could not be read"))?;
+        check_generator(scenario, &cpus)?;
         let (update_sender, updates) = unbounded();
         let reached = site.start_server(scenario, &cpus, update_sender)?;
         let cpus = reached.shared_cpus.clone().unwrap_or(cpus);
+        check_generator(scenario, &cpus)?;
         let plan = site.client_plan(scenario, reached.one_host, &cpus);
         let mut placed = plan.cpu_usage(cpus.len());
         if let (false, Some(sender_cpus)) = (reached.one_host, reached.sender_cpus) {
@@ -98,8 +100,8 @@ impl Rig {
         let applied = applied.map_err(setup("socket options could not be read back"))?.unwrap_or_default();
         let receive = configs.first().and_then(|config| config.receiver.buffer_offset());
         let (outcomes_to, outcomes) = unbounded();
-        let clients =
-            Clients::start(configs, &outcomes_to).map_err(setup("a client's thread could not start"))?;
+        let clients = Clients::start(configs, plan.generator, &outcomes_to)
+            .map_err(setup("a client's thread could not start"))?;
         let local = LocalRig {
             clients,
             _server: reached.guard,
@@ -178,7 +180,10 @@ impl Rig {
         self.about.report.as_deref()?.downcast_ref()
     }
 
-    /// Does `work` on all clients. After an error the rig cannot be used again.
+    /// Does `work` on all clients. After an error other than [`RigError::OpenLoop`] the rig cannot be used again.
+    ///
+    /// # Errors
+    /// [`RigError`] says which end failed, or that this rig cannot do an open loop.
     pub fn run(&mut self, work: Work) -> Result<Sample, RigError> {
         self.run_with_barrier(work, &mut NoBarrier)
     }
@@ -193,6 +198,9 @@ impl Rig {
     ) -> Result<Sample, RigError> {
         if self.broken {
             return Err(RigError::Broken);
+        }
+        if let Work::OpenLoop(load) = work {
+            check_load(&self.scenario, load)?;
         }
         let result = match &mut self.ends {
             Ends::Local(local) => local.run(work, barrier),
@@ -212,6 +220,23 @@ impl Rig {
     pub fn info(&self) -> &RigInfo {
         &self.about
     }
+}
+
+/// Checks that the generator of an open loop can have a CPU of its own.
+fn check_generator(scenario: &Scenario, cpus: &[usize]) -> Result<(), RigError> {
+    let lacks = scenario.open_loop && placement::reserve(true, cpus).0.is_none();
+    if lacks { Err(RigError::OpenLoopCpus { cpus: cpus.len() }) } else { Ok(()) }
+}
+
+/// Checks that a rig of `scenario` can do `load`.
+fn check_load(scenario: &Scenario, load: OpenLoop) -> Result<(), RigError> {
+    if !scenario.open_loop {
+        return Err(RigError::OpenLoop("this rig has no generator: build it from Scenario::for_open_loop"));
+    }
+    if load.interval.is_zero() {
+        return Err(RigError::OpenLoop("the time between messages of an open loop must be above 0"));
+    }
+    Ok(())
 }
 
 /// Connects all clients in the network namespace of their threads, because a socket belongs to the namespace

@@ -29,7 +29,7 @@ pub struct Sample {
     pub sender: Spent,
     /// The cost of the clients' threads over the whole run.
     pub receiver: Spent,
-    /// The CPU time of the whole process over the whole run.
+    /// The CPU time of the whole process over the whole run, including that of the generator of an open loop.
     pub process: Option<CpuSpent>,
     /// The cost of the relay between the ends, if there is one.
     #[serde(skip)]
@@ -46,7 +46,7 @@ pub struct Sample {
     pub ledger: Ledger,
     /// The longest drain of a sender.
     pub drain: Duration,
-    /// The latency of each message, for [`super::Work::Single`].
+    /// The latency of each message, for [`super::Work::Single`] and [`super::Work::OpenLoop`].
     #[serde(with = "crate::latency::v2")]
     pub latency: Latencies,
     /// What the clients received without a copy over the whole run, with a receive path that tries.
@@ -58,9 +58,65 @@ pub struct Sample {
     /// With a workload: the time in the calls, by group of classes.
     #[serde(default)]
     pub classes: ClassTimes,
+    /// For [`super::Work::OpenLoop`]: what was due and how late the generator was. The generator's thread is no part
+    /// of [`Sample::sender`] and [`Sample::receiver`].
+    #[serde(default)]
+    pub open_loop: Option<OpenLoopSample>,
     /// If several hosts receive: the part of each host, in the order of their ranks.
     #[serde(skip)]
     pub hosts: Vec<HostShare>,
+}
+
+/// What an open loop was to deliver and what it delivered.
+#[derive(Debug, Clone, Default, serde::Serialize, serde::Deserialize)]
+pub struct OpenLoopSample {
+    /// Messages that were due.
+    pub due: u64,
+    /// Those of them that were asked for and received. Only an overloaded run receives fewer than were due.
+    pub received: u64,
+    /// The time from the first due time to the end of the last message. Of several runs it is the sum.
+    pub elapsed: Duration,
+    /// How late the generator came to each message that was due. The latencies include it.
+    #[serde(with = "crate::latency::v2")]
+    pub lateness: Latencies,
+    /// The load could not be carried: more messages of a client were outstanding than are due in a second (and at
+    /// least 1000), or requests still waited one second after the last message was due. The run ended early, and its
+    /// latencies depend on its length. A short run can be too short to notice: then `elapsed` is longer than the load.
+    pub overloaded: bool,
+}
+
+impl OpenLoopSample {
+    /// Adds the sample of other clients in the same run.
+    pub fn merge_parallel(&mut self, other: &Self) {
+        self.elapsed = self.elapsed.max(other.elapsed);
+        self.count(other);
+    }
+
+    /// Adds another run of the same load.
+    pub fn merge_sequential(&mut self, other: &Self) {
+        self.elapsed += other.elapsed;
+        self.count(other);
+    }
+
+    fn count(&mut self, other: &Self) {
+        self.due += other.due;
+        self.received += other.received;
+        self.lateness.add(&other.lateness);
+        self.overloaded |= other.overloaded;
+    }
+}
+
+/// Adds `other`, if there is one, by `merge`.
+fn merge_open_loop(
+    sum: &mut Option<OpenLoopSample>,
+    other: &Option<OpenLoopSample>,
+    merge: fn(&mut OpenLoopSample, &OpenLoopSample),
+) {
+    match (&mut *sum, other) {
+        (Some(sum), Some(other)) => merge(sum, other),
+        (None, Some(other)) => *sum = Some(other.clone()),
+        (_, None) => {}
+    }
 }
 
 /// The part of one client host in a run of several.
@@ -109,6 +165,7 @@ impl Sample {
             latency: Latencies::default(),
             mapped: None,
             throttled: Throttled::default(),
+            open_loop: None,
             hosts: Vec::new(),
         }
     }
@@ -127,6 +184,7 @@ impl Sample {
             (a, b) => a.or(b),
         };
         self.throttled = self.throttled.worse(other.throttled);
+        merge_open_loop(&mut self.open_loop, &other.open_loop, OpenLoopSample::merge_parallel);
         self.count(other);
     }
 
@@ -144,6 +202,7 @@ impl Sample {
         self.throttled = self.throttled + other.throttled;
         self.wire =
             self.wire.take().zip(other.wire.clone()).map(|(earlier, later)| earlier.merge_sequential(later));
+        merge_open_loop(&mut self.open_loop, &other.open_loop, OpenLoopSample::merge_sequential);
         self.count(other);
         if self.hosts.is_empty() {
             self.hosts.clone_from(&other.hosts);
@@ -254,6 +313,29 @@ mod tests {
             let times = [&both.sender, &both.receiver].map(|end| end.cpu_time().as_millis());
             assert_eq!(times, [301, 4020]);
         }
+    }
+
+    #[test]
+    fn open_loops_add_up() {
+        let open_loop = |due, seconds, overloaded| {
+            let mut lateness = Latencies::default();
+            lateness.record(Duration::from_micros(due));
+            let elapsed = Duration::from_secs(seconds);
+            let sum = OpenLoopSample { due, received: due - 1, elapsed, lateness, overloaded };
+            Sample { open_loop: Some(sum), ..Sample::empty() }
+        };
+        let (mut parallel, mut sequential) = (open_loop(5, 2, false), Sample::empty());
+        parallel.merge_parallel(&open_loop(7, 3, true));
+        for part in [open_loop(5, 2, false), Sample::empty(), open_loop(7, 3, false)] {
+            sequential.merge_sequential(&part);
+        }
+        let of = |sample: &Sample| {
+            let sum = sample.open_loop.clone().unwrap();
+            (sum.due, sum.received, sum.elapsed.as_secs(), sum.lateness.len(), sum.overloaded)
+        };
+        assert_eq!((of(&parallel), of(&sequential)), ((12, 10, 3, 2, true), (12, 10, 5, 2, false)));
+        let sent = serde_json::to_string(&parallel).unwrap();
+        assert_eq!(of(&serde_json::from_str(&sent).unwrap()), of(&parallel));
     }
 
     #[test]

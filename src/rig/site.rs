@@ -65,7 +65,7 @@ pub trait ServerSite {
 
     /// The placement of the threads of both ends, as if both were on this host.
     fn placement_plan(&self, scenario: &Scenario, cpus: &[usize]) -> PlacementPlan {
-        PlacementPlan::plan(scenario.placement, scenario.clients, cpus)
+        scenario.placement_plan(scenario.clients, cpus)
     }
 
     /// The placement of the clients. With `one_host`, both ends share their CPUs.

@@ -2,7 +2,7 @@
 //!
 //! - delivery, and what the kernel does with a message: `delivery`, `receive`, `by_reference`, `early_reuse`
 //! - ends that fail: `faults`, `dying_ends`, `endings`, `limits`, `open_files`, `uring`
-//! - messages of several sizes: `workload`
+//! - messages of several sizes: `workload`; a load that does not wait: `open_loop`
 //! - what a run costs: `cost_*`
 //! - what the project says of itself: `benchmark_ids`, `docs`, `examples`, `layers`, `public_items`, which read the code by `source`
 
@@ -26,6 +26,7 @@ mod faults;
 mod layers;
 mod limits;
 mod open_files;
+mod open_loop;
 mod public_items;
 mod receive;
 mod refusals;

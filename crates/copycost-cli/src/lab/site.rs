@@ -6,7 +6,7 @@ use crossbeam::channel::Sender;
 
 use super::{Lab, LabError};
 use copycost::internals::cost::relayed::RelayCost;
-use copycost::internals::placement::PlacementPlan;
+use copycost::internals::placement::{self, PlacementPlan};
 use copycost::internals::rig::{RelayMeter, ServerHandle, ServerSite, available, serve};
 use copycost::internals::server::WorkerUpdate;
 use copycost::rig::{Rig, RigError, Site, SiteError};
@@ -28,7 +28,8 @@ impl Site for LabSite {
 
 impl ServerSite for LabSite {
     fn placement_plan(&self, scenario: &Scenario, cpus: &[usize]) -> PlacementPlan {
-        self.0.placement_plan(scenario.placement, scenario.clients, cpus)
+        let (generator, cpus) = placement::reserve(scenario.open_loop, cpus);
+        self.0.placement_plan(scenario.placement, scenario.clients, cpus).with_generator(generator)
     }
 
     /// Probes the path before the server starts.
@@ -40,7 +41,8 @@ impl ServerSite for LabSite {
     ) -> Result<ServerHandle, RigError> {
         let lab = &self.0;
         available(scenario)?;
-        lab.arrange(scenario.placement, scenario.clients, cpus)?;
+        let (_, others) = placement::reserve(scenario.open_loop, cpus);
+        lab.arrange(scenario.placement, scenario.clients, others)?;
         let (tapped, probed) = (lab.tapped(), lab.probed(scenario));
         let listener = lab.listen(&scenario.options)?;
         let reached = serve(scenario, listener, self.placement_plan(scenario, cpus).servers, updates)?;

@@ -148,6 +148,11 @@ impl Follower<'_> {
         let Some(rig) = self.rigs.get_mut(&rig) else {
             return Reply::Failed { run, error: "there is no such rig here".to_owned() };
         };
+        let work = match work {
+            // With the same due times on all hosts, the server would get all requests at once.
+            Work::OpenLoop(load) => Work::OpenLoop(load.of_host(self.link.rank())),
+            work => work,
+        };
         let mut step = WindowStep::new(self.link, run);
         let result = rig.run_with_barrier(work, &mut step);
         self.abandoned |= step.abandoned;

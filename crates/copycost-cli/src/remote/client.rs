@@ -84,7 +84,7 @@ impl ServerSite for RemoteSite {
     }
 
     fn placement_plan(&self, scenario: &Scenario, cpus: &[usize]) -> PlacementPlan {
-        PlacementPlan::plan(scenario.placement, self.shares.client.total(scenario.clients), cpus)
+        scenario.placement_plan(self.shares.client.total(scenario.clients), cpus)
     }
 
     /// Places the clients next to those of other rigs on the same CPUs.

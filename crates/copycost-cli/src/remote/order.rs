@@ -48,6 +48,9 @@ pub struct ServiceOrder {
     pub counted_threads: usize,
     /// The table of the pointer chase.
     pub pollution_table: Option<usize>,
+    /// Whether the clients' host needs a CPU for the generator of an open loop.
+    #[serde(default)]
+    pub open_loop: bool,
     /// Which of all clients of several guests these are.
     #[serde(default)]
     pub among: ClientRange,
@@ -132,6 +135,7 @@ impl ServiceOrder {
             bounded: scenario.bounded,
             counted_threads: scenario.counted_threads,
             pollution_table: scenario.pollution_table,
+            open_loop: scenario.open_loop,
             among: ClientRange::default(),
             send_offset: scenario.offsets.send.to_string(),
             receive_offset: scenario.offsets.receive.to_string(),
@@ -167,6 +171,7 @@ impl ServiceOrder {
             counted_threads: self.counted_threads,
             pollution_table: self.pollution_table,
             workload: self.workload.clone().map(Arc::new),
+            open_loop: self.open_loop,
             ..Scenario::new(path, spec, self.clients)
         })
     }
@@ -264,6 +269,7 @@ mod tests {
                     bounded,
                     counted_threads,
                     pollution_table,
+                    open_loop: nodelay && urgent,
                     among: ClientRange::default(),
                     send_offset,
                     receive_offset,

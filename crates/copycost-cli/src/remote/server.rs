@@ -17,7 +17,7 @@ use crate::conditions::Conditions;
 use crate::doctor;
 use copycost::internals::cgroup::{self, memory::Available};
 use copycost::internals::connection::{self, AppliedOptions, ConnectionOptions};
-use copycost::internals::placement::{self, PlacementPlan, STACK_BYTES};
+use copycost::internals::placement::{self, STACK_BYTES};
 use copycost::internals::protocol::Ticket;
 use copycost::internals::rig::service;
 use copycost::internals::server::{ConnectionHandler, Incoming, WorkerUpdate};
@@ -127,7 +127,7 @@ impl RemoteServer {
         let one_host = !shared_cpus.is_empty();
         let cpus = if one_host { shared_cpus.clone() } else { cpus };
         let all = order.among.total(order.clients);
-        let plan = PlacementPlan::plan(parsed.scenario.placement, all, &cpus).for_servers(one_host, &cpus);
+        let plan = parsed.scenario.placement_plan(all, &cpus).for_servers(one_host, &cpus);
         let plan = plan.range(order.among, order.clients);
         let usage = plan.cpu_usage(cpus.len());
         let applied = AppliedOptions::of(&incoming.socket)?;

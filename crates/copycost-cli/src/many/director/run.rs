@@ -29,6 +29,11 @@ impl Director {
         let say = |word: &Command| all.iter().for_each(|rank| send_message(&*self.link, *rank, word));
         let (process, began) = (cpu::process_now().ok(), Instant::now());
         say(&Command::Run { rig, run, work });
+        let patience = match work {
+            // Nothing comes from the hosts until the last message was due.
+            Work::OpenLoop(load) => patience.saturating_add(load.length),
+            _ => patience,
+        };
         let closed = match work {
             Work::Window(length) => self.conduct(run, length, clients, patience, &say),
             _ => Ok(BTreeMap::new()),
