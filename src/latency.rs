@@ -58,6 +58,12 @@ impl Latencies {
         rest
     }
 
+    /// Its values in ns, ascending, and how often each occurred. A value stands for all of its bucket, which is at most 1 %
+    /// wide.
+    pub fn buckets(&self) -> impl Iterator<Item = (u64, u64)> + '_ {
+        self.0.iter_recorded().map(|bucket| (bucket.value_iterated_to(), bucket.count_at_value()))
+    }
+
     /// The number of events.
     pub fn len(&self) -> u64 {
         self.0.len()
@@ -137,8 +143,7 @@ pub mod v2 {
 /// Serialises it as pairs of a duration in ns and its number of events.
 impl serde::Serialize for Latencies {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let buckets = self.0.iter_recorded();
-        serializer.collect_seq(buckets.map(|bucket| (bucket.value_iterated_to(), bucket.count_at_value())))
+        serializer.collect_seq(self.buckets())
     }
 }
 

@@ -58,7 +58,18 @@ impl Judgement {
 
 named_enum!(Judgement: Faster = "faster", Slower = "slower", Equivalent = "equivalent", Undecided = "undecided");
 
-/// The outcome of one [`PairedCell`].
+/// A comparison whose ratio is estimated already.
+#[derive(Clone, Copy, Debug)]
+pub struct EstimatedCell {
+    /// The ratio of the path to its reference, or why there is none.
+    pub estimate: Result<Estimate, Unusable>,
+    /// Whether higher or lower values are better.
+    pub better: Better,
+    /// The number of set-ups.
+    pub setups: usize,
+}
+
+/// The outcome of one [`PairedCell`] or [`EstimatedCell`].
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct JudgedCell {
     /// The judgement of the cell.
@@ -95,25 +106,33 @@ impl JudgedCell {
 /// Source: S. Holm, "A simple sequentially rejective multiple test procedure", Scandinavian Journal of Statistics 6
 /// (1979), 65-70.
 pub fn judge(cells: &[PairedCell<'_>], alpha: f64) -> Vec<JudgedCell> {
+    let estimated = |cell: &PairedCell<'_>| EstimatedCell {
+        estimate: Estimate::new(cell.pairs),
+        better: cell.better,
+        setups: cell.pairs.len(),
+    };
+    judge_estimates(&cells.iter().map(estimated).collect::<Vec<_>>(), alpha)
+}
+
+/// The same for ratios that are estimated already.
+pub fn judge_estimates(cells: &[EstimatedCell], alpha: f64) -> Vec<JudgedCell> {
     let alpha = if alpha >= 0.0 { alpha.min(1.0) } else { 0.0 };
-    let estimates: Vec<_> = cells.iter().map(|cell| Estimate::new(cell.pairs)).collect();
-    let levels = levels(&estimates, alpha);
     cells
         .iter()
-        .zip(estimates.into_iter().zip(levels))
-        .map(|(cell, (estimate, level))| {
-            let interval = estimate.map(|estimate| estimate.interval(level));
+        .zip(levels(cells, alpha))
+        .map(|(cell, level)| {
+            let interval = cell.estimate.map(|estimate| estimate.interval(level));
             let judgement =
                 interval.map_or(Judgement::Undecided, |interval| Judgement::of(&interval, cell.better));
-            JudgedCell { judgement, interval, setups: cell.pairs.len() }
+            JudgedCell { judgement, interval, setups: cell.setups }
         })
         .collect()
 }
 
 /// The level at which each cell is tested.
-fn levels(estimates: &[Result<Estimate, Unusable>], alpha: f64) -> Vec<f64> {
+fn levels(cells: &[EstimatedCell], alpha: f64) -> Vec<f64> {
     let p: Vec<f64> =
-        estimates.iter().map(|estimate| estimate.map_or(1.0, |estimate| estimate.p_value())).collect();
+        cells.iter().map(|cell| cell.estimate.map_or(1.0, |estimate| estimate.p_value())).collect();
     holm(&p, alpha)
 }
 

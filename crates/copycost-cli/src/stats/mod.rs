@@ -7,10 +7,12 @@
 //!
 //! - here: the mean of the log ratios and Student's interval ([`Estimate`], [`Interval`])
 //! - [`judge()`]: judges all cells of a run together, corrected for their number
+//! - [`SetUpEvents`]: quantiles of many events, with intervals by the bootstrap over set-ups
 //! - [`Mean`]: values that may be zero or negative, such as a difference, with Student's interval
 //! - [`Middle`]: median and spread of plain values
 //! - `student`: the t distribution
 
+mod events;
 mod judge;
 mod mean;
 mod middle;
@@ -18,7 +20,10 @@ mod student;
 #[cfg(test)]
 mod tests;
 
-pub use judge::{Better, EQUIVALENT_WITHIN, JudgedCell, Judgement, PairedCell, holm, judge};
+pub use events::{EVENTS_ABOVE, SetUpEvents};
+pub use judge::{
+    Better, EQUIVALENT_WITHIN, EstimatedCell, JudgedCell, Judgement, PairedCell, holm, judge, judge_estimates,
+};
 pub use mean::Mean;
 pub use middle::Middle;
 pub use student::two_sided_quantile;
@@ -103,6 +108,11 @@ impl Estimate {
             return Err(Unusable::NoSpread { setups });
         }
         Ok(Self { mean_log, standard_error: (squares / (n - 1.0) / n).sqrt(), setups })
+    }
+
+    /// The estimate whose logarithm is `mean_log`, with a standard error that was found in another way.
+    fn of_log(mean_log: f64, standard_error: f64, setups: usize) -> Self {
+        Self { mean_log, standard_error, setups }
     }
 
     /// The two-sided p-value of "the ratio is 1", by Student's t with one degree of freedom less than set-ups.
