@@ -168,6 +168,29 @@ pub fn load(text: &str) -> Result<Load, String> {
     text.parse().map_err(|error: BadLoad| error.to_string())
 }
 
+/// Parses a part of `--load`: a share of the rate at which the reference saturates, `80%` or `80`, as a fraction.
+pub fn load_share(text: &str) -> Result<f64, String> {
+    let number = text.trim().strip_suffix('%').unwrap_or(text.trim()).trim_end();
+    match number.parse::<f64>() {
+        Ok(percent) if (1.0..=200.0).contains(&percent) => Ok(percent / 100.0),
+        _ => Err("write percentages from 1% to 200%, separated by commas".to_owned()),
+    }
+}
+
+/// Parses a part of `--rate`: messages a second, such as 500, 2.5 or 20k.
+pub fn rate(text: &str) -> Result<f64, String> {
+    let text = text.trim();
+    let text = text.strip_suffix("/s").unwrap_or(text).trim_end();
+    let (number, scale) = match text.strip_suffix(['k', 'K']) {
+        Some(number) => (number, 1e3),
+        None => text.strip_suffix('M').map_or((text, 1.0), |number| (number, 1e6)),
+    };
+    match number.trim_end().parse::<f64>().map(|number| number * scale) {
+        Ok(rate) if (0.01..=1e7).contains(&rate) => Ok(rate),
+        _ => Err("write messages a second of each client, from 0.01 to 10M: 500, 2.5 or 20k".to_owned()),
+    }
+}
+
 /// Parses a duration: `30s`, `1500ms`, `2m`, `1h`; a bare number is seconds.
 pub fn duration(text: &str) -> Result<Duration, String> {
     let text = text.trim();
@@ -275,6 +298,15 @@ mod tests {
         ] {
             assert!(crossover_request(text).is_err(), "{text}");
         }
+        for text in ["", "%", "0%", "0.5%", "201%", "-1%", "NaN%", "80 per cent"] {
+            assert!(load_share(text).unwrap_err().contains("1% to 200%"), "{text}");
+        }
+        for text in ["", "k", "0", "-5", "inf", "NaN", "11M", "20 000", "5m", "1e9"] {
+            assert!(rate(text).unwrap_err().contains("0.01 to 10M"), "{text}");
+        }
+        assert_eq!([load_share("80%"), load_share("110 %"), load_share("5")], [Ok(0.8), Ok(1.1), Ok(0.05)]);
+        let rates = ["500", "2.5", "20k", "1 M", "7/s", "3k/s", "0.01"].map(|text| rate(text).unwrap());
+        assert_eq!(rates, [500.0, 2.5, 20_000.0, 1e6, 7.0, 3000.0, 0.01]);
         assert_eq!(size("64KB").unwrap_err(), "did you mean 64KiB?");
         assert_eq!(size("24kb").unwrap_err(), "did you mean 24KiB?");
         for (text, meant) in

@@ -108,6 +108,11 @@ impl Over {
         self.over.is_none()
     }
 
+    /// Whether both ends are in this process, with the lab's network between them.
+    pub fn is_lab(&self) -> bool {
+        matches!(self.over, Some(Transport::Lab))
+    }
+
     /// Whether another process sends, so that the messages are in the memory of that process.
     pub fn serves_elsewhere(&self) -> bool {
         matches!(self.over, Some(Transport::Host(_) | Transport::Mpi))

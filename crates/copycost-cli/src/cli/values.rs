@@ -10,6 +10,7 @@ use clap::{Arg, Command, Error};
 use super::arguments::{self, PathChoice};
 use copycost::message::{Footprint, Layout};
 use copycost::recv::{self, ReceivePath};
+use copycost::rig::Arrivals;
 use copycost::scenario::Placement;
 use copycost::send;
 
@@ -46,6 +47,11 @@ pub fn receive() -> WordParser<&'static ReceivePath> {
 /// The parser of `--placement`: on which CPUs threads run.
 pub fn placement() -> WordParser<Placement> {
     of(Placement::NAMES)
+}
+
+/// The parser of `--arrivals`: how due times are spread.
+pub fn arrivals() -> WordParser<Arrivals> {
+    of(Arrivals::NAMES)
 }
 
 /// The parser of `--layout`: where fields lie in memory.

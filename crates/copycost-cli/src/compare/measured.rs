@@ -51,41 +51,21 @@ pub struct ContestantResult {
 pub(super) struct SetUpSum {
     sample: Sample,
     system: SystemMeter,
-    applied: AppliedOptions,
-    placed: CpuUsage,
-    copied_because: Option<String>,
-    probed: Option<crate::lab::Probed>,
-    huge_share: Option<f64>,
-    offsets: Vec<BufferOffsets>,
-    idle_walk: Walk,
-    host: Option<crate::conditions::Conditions>,
+    facts: RigFacts,
 }
 
 impl SetUpSum {
     /// The sum of the first set-up; `None` if it took no turn.
     pub(super) fn first(warm: WarmRig) -> Option<Self> {
         let WarmRig { rig, sum, system, .. } = warm;
-        Some(Self {
-            sample: sum?,
-            system: system.unwrap_or_default(),
-            applied: rig.applied().clone(),
-            placed: rig.placed(),
-            copied_because: rig.copied_because().map(str::to_owned),
-            probed: rig.site_report().cloned(),
-            huge_share: rig.huge_share(),
-            offsets: vec![rig.offsets()],
-            idle_walk: rig.idle_walk(),
-            host: rig.site_report().cloned(),
-        })
+        Some(Self { sample: sum?, system: system.unwrap_or_default(), facts: RigFacts::of(&rig) })
     }
 
     /// Adds another set-up. Its system meter continued from the meter of this sum.
     pub(super) fn add(&mut self, warm: WarmRig) {
         let WarmRig { rig, sum, system, .. } = warm;
         self.system = system.unwrap_or_default();
-        self.idle_walk += rig.idle_walk();
-        self.offsets.push(rig.offsets());
-        self.huge_share = self.huge_share.zip(rig.huge_share()).map(|(sum, added)| sum.min(added));
+        self.facts.add(&rig);
         if let Some(sample) = &sum {
             self.sample.merge_sequential(sample);
         }
@@ -105,8 +85,49 @@ impl SetUpSum {
         } else {
             self.system.spent(wall, baseline)
         };
+        ContestantResult { system, ..self.facts.result(self.sample, site) }
+    }
+}
+
+/// What is known of the rigs of a contestant besides their samples.
+#[derive(Debug, Clone)]
+pub(super) struct RigFacts {
+    applied: AppliedOptions,
+    placed: CpuUsage,
+    copied_because: Option<String>,
+    probed: Option<crate::lab::Probed>,
+    huge_share: Option<f64>,
+    offsets: Vec<BufferOffsets>,
+    idle_walk: Walk,
+    host: Option<crate::conditions::Conditions>,
+}
+
+impl RigFacts {
+    /// The facts of the first set-up.
+    pub(super) fn of(rig: &Rig) -> Self {
+        Self {
+            applied: rig.applied().clone(),
+            placed: rig.placed(),
+            copied_because: rig.copied_because().map(str::to_owned),
+            probed: rig.site_report().cloned(),
+            huge_share: rig.huge_share(),
+            offsets: vec![rig.offsets()],
+            idle_walk: rig.idle_walk(),
+            host: rig.site_report().cloned(),
+        }
+    }
+
+    /// Adds those of another set-up.
+    pub(super) fn add(&mut self, rig: &Rig) {
+        self.idle_walk += rig.idle_walk();
+        self.offsets.push(rig.offsets());
+        self.huge_share = self.huge_share.zip(rig.huge_share()).map(|(sum, added)| sum.min(added));
+    }
+
+    /// The result of a contestant with these facts, without figures of the system and without a latency phase.
+    pub(super) fn result(self, sample: Sample, site: &dyn Site) -> ContestantResult {
         ContestantResult {
-            limiter: Limiter::of(&evidence(&self.sample, self.placed)),
+            limiter: Limiter::of(&evidence(&sample, self.placed)),
             applied: self.applied,
             transport: site.transport(),
             host: self.host,
@@ -115,8 +136,8 @@ impl SetUpSum {
             huge_share: self.huge_share,
             offsets: self.offsets,
             idle_walk: self.idle_walk,
-            system,
-            sample: self.sample,
+            system: Err(Missing::NotMeasured),
+            sample,
             latency: None,
             client_hosts: site.client_hosts(),
             host_latencies: Vec::new(),

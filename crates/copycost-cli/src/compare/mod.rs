@@ -5,6 +5,7 @@
 //! - [`cell`]: builds and measures the contestants of a cell, in repeated set-ups
 //! - [`trial`]: decides how many set-ups a cell gets
 //! - [`crossover`]: finds the size from which one path beats another
+//! - [`open_loop`]: paths under loads that do not wait
 //! - [`self_test`]: checks that real differences are found, and no others
 //! - `iperf3`: compares the plain `send()` with an installed iperf3
 
@@ -14,6 +15,7 @@ pub mod crossover;
 pub mod iperf3;
 mod measured;
 pub mod metric;
+pub mod open_loop;
 pub mod rigs;
 pub mod schedule;
 pub mod self_test;

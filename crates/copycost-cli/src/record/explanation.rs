@@ -3,10 +3,11 @@
 use super::MessageSize;
 use serde::{Deserialize, Serialize};
 
-use crate::compare::contestant::Contestant;
 use crate::explain::Explained;
 use crate::explain::figures::{self, MeanFigure, RoleCost};
 use crate::profile::classes::Class;
+use copycost::rig::Site;
+use copycost::scenario::Scenario;
 
 /// Innermost functions without a class are named from this share of all samples on.
 const NAMED_FROM: f64 = 0.005;
@@ -148,7 +149,7 @@ impl Explanation {
         Self {
             size: MessageSize::of(scenario),
             clients: scenario.clients,
-            settings: settings(first),
+            settings: cell_settings(scenario, &*first.contestant.site),
             hertz,
             scope,
             missing,
@@ -168,9 +169,9 @@ impl Explanation {
     }
 }
 
-fn settings(explained: &Explained) -> Vec<String> {
-    let Contestant { scenario, site, .. } = &explained.contestant;
-    let mut settings = super::model::settings(scenario, &**site);
+/// What lies between the ends, and the other settings of a cell.
+pub(super) fn cell_settings(scenario: &Scenario, site: &dyn Site) -> Vec<String> {
+    let mut settings = super::model::settings(scenario, site);
     settings.push(format!("{} fields", scenario.spec.fields));
     settings.push(format!("{} footprint", scenario.spec.footprint));
     settings

@@ -131,14 +131,17 @@ fn flags(scenario: &Scenario, measured: &ContestantResult) -> Vec<String> {
     if sample.bytes == 0 {
         flags.push(MOVED_NOTHING.to_owned());
     }
+    // Under a load that does not wait, threads sleep between messages, and nothing is at its limit.
+    let at_its_limit = sample.open_loop.is_none();
     // Two threads on one CPU take turns each time the buffer is full or empty: two switches a buffer.
     let enforced = 2.0 * scenario.spec.size as f64 / (applied.send_buffer as f64 / 2.0).max(1.0);
-    if scenario.placement == copycost::scenario::Placement::Paired
+    if at_its_limit
+        && scenario.placement == copycost::scenario::Placement::Paired
         && sample.switches_per_message() > SWITCHES_TOLERATED + enforced
     {
         flags.push("measures the scheduler: too many context switches for each message".to_owned());
     }
-    if !matches!(limiter, Limiter::Unknown(_)) && !limiter.distinguishes_paths() {
+    if at_its_limit && !matches!(limiter, Limiter::Unknown(_)) && !limiter.distinguishes_paths() {
         let of_lab = sample.relayed.is_some();
         flags.push(if of_lab { LIMITED_BY_RELAY } else { CANNOT_TELL }.to_owned());
     }

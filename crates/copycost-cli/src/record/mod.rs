@@ -9,6 +9,7 @@ mod judged;
 mod lab;
 mod ledger;
 mod load;
+mod load_curve;
 mod measured;
 mod message_size;
 mod model;
@@ -33,6 +34,10 @@ pub use judged::{ALPHA, Paired};
 pub use lab::LabRecord;
 pub use ledger::LedgerRecord;
 pub use load::{BadLoad, Load};
+pub use load_curve::{
+    LatenessRecord, LoadComparison, LoadCurve, LoadMetric, LoadPoint, LoadState, QuantileRecord, load_text,
+    pinned_text, rate_text,
+};
 pub use measured::{CANNOT_TELL, DELAYS, LIMITED_BY_RELAY, NEVER_RELEASED, THROTTLED};
 pub use message_size::{MessageSize, WorkloadName};
 pub use model::{AskedMessage, CostModel, MISS_TOLERATED, ModelCell, ModelEnd, PathModel};
@@ -64,6 +69,9 @@ pub struct Results {
     /// Sizes from which one path beats another.
     #[serde(default)]
     pub crossovers: Vec<Crossover>,
+    /// Paths under loads that did not wait.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub load_curves: Vec<LoadCurve>,
     /// Where the CPU time of paths goes.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub explanations: Vec<Explanation>,
@@ -227,6 +235,7 @@ impl Results {
             failures: Vec::new(),
             comparisons: Vec::new(),
             crossovers: Vec::new(),
+            load_curves: Vec::new(),
             explanations: Vec::new(),
             models: Vec::new(),
             answer: None,
@@ -244,6 +253,7 @@ impl Results {
     pub fn is_empty(&self) -> bool {
         self.records.is_empty()
             && self.failures.is_empty()
+            && self.load_curves.is_empty()
             && self.explanations.is_empty()
             && self.models.is_empty()
     }

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use serde::Deserialize;
 use serde_json::error::Category;
 
-use super::{Results, SCHEMA};
+use super::{LoadCurve, Results, SCHEMA};
 use crate::json::{disarmed, within};
 
 /// The largest file that is read, in bytes: a record takes two kilobytes, and the longest runs have thousands.
@@ -53,9 +53,21 @@ impl Results {
 
     /// An error where reports would take for ever, or a figure lacks its others.
     fn can_be(&self) -> Result<(), String> {
-        let Self { records, failures, comparisons, crossovers, explanations, models, verdict, .. } = self;
+        let Self {
+            records,
+            failures,
+            comparisons,
+            crossovers,
+            load_curves,
+            explanations,
+            models,
+            verdict,
+            ..
+        } = self;
+        let of_curve = |curve: &LoadCurve| 1 + curve.points.len() + curve.comparisons.len();
         let others = [failures.len(), comparisons.len(), crossovers.len(), verdict.len()];
         let others = others.iter().sum::<usize>() + explanations.len() + models.len();
+        let others = others + load_curves.iter().map(of_curve).sum::<usize>();
         let fitted = models.iter().flat_map(|model| &model.models).filter_map(|path| path.model.as_ref());
         if fitted.clone().any(|model| !model.fit.is_of(model.terms.len())) {
             return Err(

@@ -4,6 +4,7 @@ use crate::record::{
     CellFailure, Comparison, Conditions, CountRecord, CountersRecord, CpuRecord, Crossover, HostRecord,
     HostsRecord, LatencyRecord, LedgerRecord, PollutionRecord, RankConditions, Record, Results, WireRecord,
 };
+use crate::record::{FigureRecord, LatenessRecord, LoadComparison, LoadCurve, LoadPoint, QuantileRecord};
 
 /// A record of one path in a cell with one client.
 pub fn record(path: &str, size: usize, throughput: f64, ledger: Option<LedgerRecord>) -> Record {
@@ -207,6 +208,102 @@ fn comparisons(records: &[Record]) -> Vec<Comparison> {
         }
     };
     records.iter().filter(|record| record.path != "onecopy").map(compared).collect()
+}
+
+/// Two paths at three loads of which one path carries two, and the other path is slower.
+pub fn loaded() -> Results {
+    let latency = |p50: u64, tail: u64| -> Vec<QuantileRecord> {
+        [(0.5, p50), (0.9, p50 * 2), (0.99, tail / 2), (0.999, tail)]
+            .map(|(quantile, us)| QuantileRecord {
+                quantile,
+                ns: Some(us * 1000),
+                low: Some(us * 900),
+                high: Some(us * 1200),
+                missing: None,
+            })
+            .to_vec()
+    };
+    let point = |path: &str, share: f64, us: Option<(u64, u64)>| {
+        let ledger = LedgerRecord {
+            sends: 90_000,
+            completed: 90_000,
+            copied: 90_000,
+            peak_in_flight_bytes: 832 << 10,
+            notification_p50_ns: Some(67_000),
+            notification_p99_ns: Some(690_000),
+            ..LedgerRecord::default()
+        };
+        let is_zero_copy = path == "zerocopy";
+        LoadPoint {
+            path: path.into(),
+            load: Some(share),
+            offered_per_second: share * 50_000.0,
+            achieved_per_second: if us.is_some() { share * 49_950.0 } else { 31_242.0 },
+            due: (share * 400_000.0) as u64,
+            received: (share * 400_000.0) as u64,
+            setups: 8,
+            state: if us.is_some() { "carried" } else { "saturated" }.into(),
+            reason: us.is_none().then(|| "31,242 messages a second of 40,000 arrived".into()),
+            latency: us.map(|(p50, tail)| latency(p50, tail)).unwrap_or_default(),
+            max_ns: us.map(|(_, tail)| tail * 2000),
+            lateness: LatenessRecord { p50: 30, p99: 50_000, p999: 400_000, max: 5_000_000 },
+            sender_ns_per_message: Some(FigureRecord {
+                value: if is_zero_copy { 23_400.0 } else { 17_500.0 },
+                low: Some(17_000.0),
+                high: Some(24_000.0),
+            }),
+            sender_missing: None,
+            ledger: is_zero_copy.then_some(ledger),
+            verdict: is_zero_copy.then(|| "copied".into()),
+            verdict_reason: is_zero_copy.then(|| "loopback".into()),
+            flags: Vec::new(),
+        }
+    };
+    let compared = |share: f64, metric: &str, ratio: f64, word: &str| LoadComparison {
+        path: "zerocopy".into(),
+        reference: "onecopy".into(),
+        load: Some(share),
+        offered_per_second: share * 50_000.0,
+        metric: metric.into(),
+        ratio: Some(ratio),
+        low: Some(ratio * 0.9),
+        high: Some(ratio * 1.1),
+        word: word.into(),
+        note: None,
+    };
+    let mut first = point("onecopy", 0.2, Some((70, 300)));
+    first.latency[3] = QuantileRecord {
+        quantile: 0.999,
+        missing: Some("it takes 100,000 messages, and there were 80,000".into()),
+        ..QuantileRecord::default()
+    };
+    let curve = LoadCurve {
+        size: 65_536.into(),
+        clients: 1,
+        client_hosts: 1,
+        settings: ["loopback", "paired placement", "hot footprint"].map(str::to_owned).to_vec(),
+        arrivals: "poisson".into(),
+        reference: "onecopy".into(),
+        saturation_per_second: Some(50_000.0),
+        points: vec![
+            first,
+            point("zerocopy", 0.2, Some((90, 480))),
+            point("onecopy", 0.5, Some((92, 1300))),
+            point("zerocopy", 0.5, Some((218, 7000))),
+            point("onecopy", 0.8, Some((250, 11_600))),
+            point("zerocopy", 0.8, None),
+        ],
+        comparisons: vec![
+            compared(0.2, "p50", 1.28, "slower"),
+            compared(0.2, "sender-cpu", 1.48, "slower"),
+            compared(0.5, "p50", 2.37, "slower"),
+            compared(0.5, "p99.9", 5.38, "slower"),
+            compared(0.5, "sender-cpu", 1.0, "equivalent"),
+        ],
+    };
+    let mut results = Results { load_curves: vec![curve], ..Results::new(conditions()) };
+    crate::verdict::conclude(&mut results);
+    results
 }
 
 /// `record` with hardware counters: cycles, first-level and last-level misses per KiB at each end.

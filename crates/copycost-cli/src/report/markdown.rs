@@ -7,8 +7,8 @@ use super::html::charts;
 use super::listing::Listing;
 use super::metric::RecordMetric;
 use super::set::RecordSet;
-use super::{conditions, explained, modelled, verdict, workload};
-use crate::record::{CostModel, Explanation};
+use super::{conditions, explained, load_curve, modelled, verdict, workload};
+use crate::record::{CostModel, Explanation, LoadCurve};
 
 /// The most important metrics; other formats have all.
 const SHOWN: [RecordMetric; 4] = [
@@ -43,6 +43,7 @@ pub fn report(sets: &[RecordSet]) -> String {
     if sets.iter().any(|set| !set.rows.is_empty()) {
         out += &cells(sets);
     }
+    sets.iter().flat_map(|set| &set.load_curves).for_each(|curve| out += &loaded(curve));
     sets.iter().flat_map(|set| &set.explanations).for_each(|explanation| out += &explained(explanation));
     sets.iter().flat_map(|set| &set.models).for_each(|model| out += &modelled(model));
     out + &measured(sets)
@@ -66,6 +67,18 @@ fn cells(sets: &[RecordSet]) -> String {
         let _ = write!(out, "\n### Beside the reference\n\n{}", table(&compared));
     }
     out + &claims(sets)
+}
+
+/// Paths under loads that did not wait.
+fn loaded(curve: &LoadCurve) -> String {
+    let settings = escaped(&curve.settings.join(", "));
+    let cell = escaped(&load_curve::cell(curve));
+    let mut out = format!("\n### {cell}\n\n{settings}\n\n{}", table(&load_curve::listing(curve)));
+    let compared = load_curve::comparisons(curve);
+    if !compared.rows.is_empty() {
+        let _ = write!(out, "\n{}", table(&compared));
+    }
+    out + &list(load_curve::sentences(curve))
 }
 
 /// The CPU time by class: a table for each path next to the first one.

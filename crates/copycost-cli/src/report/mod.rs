@@ -16,6 +16,7 @@ mod explained;
 pub mod html;
 mod json;
 pub mod listing;
+mod load_curve;
 mod markdown;
 pub mod metric;
 mod modelled;

@@ -74,7 +74,7 @@ fn has_ratio(comparisons: &[Comparison], of: &Comparison) -> bool {
 }
 
 /// The width of a table in columns, with a blank on each side of a cell.
-fn width(header: &[String], rows: &[Vec<String>]) -> usize {
+pub(super) fn width(header: &[String], rows: &[Vec<String>]) -> usize {
     let longest = |column: usize| {
         let cells = rows.iter().filter_map(|row| row.get(column)).chain(header.get(column));
         2 + cells.map(|cell| cell.chars().count()).max().unwrap_or(0)
@@ -91,10 +91,18 @@ fn reference_label(comparison: &Comparison) -> &str {
         .unwrap_or(&comparison.reference)
 }
 
-/// `0.62 (0.60 to 0.64) slower`
-fn figure(comparison: &Comparison, [better, worse]: [&str; 2]) -> String {
+fn figure(comparison: &Comparison, labels: [&str; 2]) -> String {
     let Comparison { ratio, low, high, word, .. } = comparison;
-    let outcome = match word.known() {
+    ratio_text((*ratio, *low, *high), word.known().copied(), labels)
+}
+
+/// `0.62 (0.60 to 0.64) slower`, of a ratio with the ends of its interval. The labels are for better and for worse.
+pub(super) fn ratio_text(
+    (ratio, low, high): (Option<f64>, Option<f64>, Option<f64>),
+    word: Option<Judgement>,
+    [better, worse]: [&str; 2],
+) -> String {
+    let outcome = match word {
         Some(Judgement::Faster) => better,
         Some(Judgement::Slower) => worse,
         Some(Judgement::Equivalent) => "equal",

@@ -14,8 +14,8 @@ use super::bench_runs::Dated;
 use super::metric::{RecordFigure, RecordMetric};
 use crate::compare::metric::Metric as Compared;
 use crate::record::{
-    CellFailure, Comparison, Conditions, CostModel, Crossover, Explanation, Load, MessageSize, Record,
-    Results, WorkloadRecord,
+    CellFailure, Comparison, Conditions, CostModel, Crossover, Explanation, Load, LoadCurve, MessageSize,
+    Record, Results, WorkloadRecord,
 };
 use crate::verdict::{headline, leading_metric};
 
@@ -71,6 +71,8 @@ pub struct RecordSet {
     pub comparisons: Vec<Comparison>,
     /// The sizes from which one path beats another.
     pub crossovers: Vec<Crossover>,
+    /// Paths under loads that did not wait, from `copycost run --load`.
+    pub load_curves: Vec<LoadCurve>,
     /// The CPU time of paths by class, from `copycost explain`.
     pub explanations: Vec<Explanation>,
     /// The cost models, from `copycost predict`.
@@ -178,6 +180,7 @@ pub fn of_results(file: &str, results: &Results) -> Vec<RecordSet> {
         let place = place(&sets, crossover.client_hosts);
         sets[place].crossovers.push(crossover.clone());
     }
+    sets[0].load_curves.clone_from(&results.load_curves);
     sets[0].explanations.clone_from(&results.explanations);
     sets[0].models.clone_from(&results.models);
     sets[0].verdict.clone_from(&results.verdict);

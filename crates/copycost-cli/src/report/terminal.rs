@@ -5,7 +5,7 @@ use comfy_table::{Cell, CellAlignment, Color};
 use super::metric::RecordMetric;
 use super::screen::{Screen, bar, printed};
 use super::set::{RecordSet, SetRow, place};
-use super::{conditions, cores, dated, explained, modelled, paired, verdict, workload};
+use super::{conditions, cores, dated, explained, load_curve, modelled, paired, verdict, workload};
 use crate::record::{Record, offsets_asked_for};
 use copycost::units::{ByteSize, Rate, significant};
 
@@ -64,6 +64,7 @@ fn one(set: &RecordSet, screen: Screen) -> String {
         text += &screen.wrapped("", &failure);
     }
     text += &workload::table(set, screen);
+    text += &load_curve::tables(set, screen);
     text += &explained::tables(&set.explanations, screen);
     text += &modelled::tables(&set.models, screen);
     text += &paired::comparisons(&set.comparisons, screen);

@@ -126,7 +126,8 @@ impl SetUpEvents {
         let rank = ((all as f64 * quantile).ceil() as u64).clamp(1, all.max(1));
         let mut seen = 0;
         let place = (0..self.values.len()).find(|&place| {
-            seen += self.counts.iter().zip(weights).map(|(counts, weight)| counts[place] * weight).sum::<u64>();
+            seen +=
+                self.counts.iter().zip(weights).map(|(counts, weight)| counts[place] * weight).sum::<u64>();
             seen >= rank
         })?;
         Some(self.values[place])

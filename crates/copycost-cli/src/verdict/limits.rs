@@ -4,7 +4,9 @@ use crate::record::MessageSize;
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{listed, of_paths};
-use crate::record::{DELAYS, NEVER_RELEASED, Record, Results, THROTTLED, offsets_asked_for};
+use crate::record::{
+    Conditions, DELAYS, LedgerRecord, NEVER_RELEASED, Record, Results, THROTTLED, offsets_asked_for,
+};
 use crate::stats::Judgement;
 use copycost::message::Footprint;
 use copycost::send::USUAL;
@@ -15,13 +17,17 @@ pub const LAB: &str = "The lab stands for a server whose network card reads the 
     from which paths beat each other by it are meaningful. It has no card, no PCIe and no IOMMU, and its throughput is \
     that of its relay.";
 
+/// What is not shown of encryption.
+pub const TLS: &str =
+    "Not shown: TLS. A server that encrypts in user space reads and writes every byte before it sends it.";
+
 /// One sentence for each conclusion that a reader must not draw.
 pub fn not_shown(results: &Results) -> Vec<String> {
     let mut sentences = Vec::new();
     if results.records.iter().any(|record| record.lab.is_some()) {
         sentences.push(LAB.to_owned());
     }
-    sentences.extend(copied(&results.records));
+    sentences.extend(copied(results.records.iter().map(Sent::of)));
     sentences.extend(flagged(results, "cannot tell send paths apart").map(|cells| {
         format!("Throughput does not show what sending costs for {cells}: the sender was not the limit.")
     }));
@@ -41,35 +47,54 @@ pub fn not_shown(results: &Results) -> Vec<String> {
     }));
     sentences.extend(undecided(results));
     sentences.extend(not_tried(results));
-    sentences.push(
-        "Not shown: TLS. A server that encrypts in user space reads and writes every byte before it sends it.".to_owned(),
-    );
+    sentences.push(TLS.to_owned());
     sentences
 }
 
-/// Whether the kernel copied most zero-copy sends of a path. Sends that the path itself copies do not count.
-fn was_copied(record: &&Record) -> bool {
-    let Some(ledger) = &record.ledger else { return false };
-    match record.verdict.as_deref() {
-        Some("copied") => ledger.completed > 0,
-        Some("mixed") => 2 * ledger.copied >= ledger.completed,
-        _ => false,
+/// What became of the bytes of a path.
+#[derive(Clone, Copy)]
+pub struct Sent<'a> {
+    pub path: &'a str,
+    pub ledger: Option<&'a LedgerRecord>,
+    pub verdict: Option<&'a str>,
+    pub reason: Option<&'a str>,
+}
+
+impl<'a> Sent<'a> {
+    fn of(record: &'a Record) -> Self {
+        Self {
+            path: &record.path,
+            ledger: record.ledger.as_ref(),
+            verdict: record.verdict.as_deref(),
+            reason: record.verdict_reason.as_deref(),
+        }
+    }
+
+    /// Whether the kernel copied most zero-copy sends. Sends that the path itself copies do not count.
+    fn was_copied(&self) -> bool {
+        let Some(ledger) = self.ledger else { return false };
+        match self.verdict {
+            Some("copied") => ledger.completed > 0,
+            Some("mixed") => 2 * ledger.copied >= ledger.completed,
+            _ => false,
+        }
     }
 }
 
 /// The paths whose zero-copy sends the kernel mostly copied.
 pub fn copied_paths(records: &[Record]) -> BTreeSet<String> {
-    records.iter().filter(was_copied).map(|record| record.path.clone()).collect()
+    records.iter().filter(|record| Sent::of(record).was_copied()).map(|record| record.path.clone()).collect()
 }
 
-fn copied(records: &[Record]) -> Option<String> {
-    let paths = copied_paths(records);
+/// Says that zero copy was none, and why.
+pub fn copied<'a>(sent: impl Iterator<Item = Sent<'a>>) -> Option<String> {
+    let copied: Vec<Sent<'a>> = sent.filter(Sent::was_copied).collect();
+    let paths: BTreeSet<String> = copied.iter().map(|sent| sent.path.to_owned()).collect();
     if paths.is_empty() {
         return None;
     }
     let paths = listed(&paths.into_iter().collect::<Vec<_>>());
-    let reasons: BTreeSet<&str> =
-        records.iter().filter(was_copied).filter_map(|record| record.verdict_reason.as_deref()).collect();
+    let reasons: BTreeSet<&str> = copied.iter().filter_map(|sent| sent.reason).collect();
     let reasons: Vec<String> = reasons.into_iter().map(str::to_owned).collect();
     Some(if reasons == ["loopback"] {
         format!(
@@ -150,11 +175,19 @@ fn not_tried(results: &Results) -> Option<String> {
     (!untried.is_empty()).then(|| format!("Not tried: {}.", untried.join("; ")))
 }
 
+/// The beginning of the sentence with the conditions: the build, the transport and the machine.
+pub fn build_and_machine(c: &Conditions, transport: &str) -> String {
+    let commit = c.commit.as_ref().map_or_else(String::new, |commit| format!(" ({commit})"));
+    format!(
+        "Measured by copycost {}{commit} over {transport}, Linux {}, {} × {}",
+        c.version, c.kernel, c.cpus, c.cpu_model
+    )
+}
+
 /// One sentence with the conditions of the run; `None` without records.
 pub fn conditions(results: &Results) -> Option<String> {
     let record = results.records.first()?;
     let c = &results.conditions;
-    let commit = c.commit.as_ref().map_or_else(String::new, |commit| format!(" ({commit})"));
     let setups: Vec<usize> = results.comparisons.iter().map(|comparison| comparison.setups).collect();
     // A run with one path has no comparisons.
     let setups = match (setups.iter().min(), setups.iter().max()) {
@@ -167,13 +200,9 @@ pub fn conditions(results: &Results) -> Option<String> {
     });
     let [send_offset, receive_offset] = record.offsets_of_run();
     Some(format!(
-        "Measured by copycost {}{commit} over {}, Linux {}, {} × {}; {} placement, {} layout, {} fields, {} buffers, \
+        "{}; {} placement, {} layout, {} fields, {} buffers, \
          {} footprint{}, {}, SO_SNDBUF {}, SO_RCVBUF {}{compared}.",
-        c.version,
-        record.transport,
-        c.kernel,
-        c.cpus,
-        c.cpu_model,
+        build_and_machine(c, &record.transport),
         record.placement,
         record.layout,
         record.fields,

@@ -3,6 +3,7 @@
 //!
 //! - here: the sentences of comparisons; [`headline()`]: the answer in one sentence
 //! - [`baseline`]: compares with an earlier run
+//! - `loaded`: loads that did not wait
 //! - [`explained`]: where the time of paths goes
 //!
 //! It is a pure function of records and comparisons, so that snapshots test it. It claims no more than the comparisons:
@@ -12,6 +13,7 @@ pub mod baseline;
 pub mod explained;
 mod headline;
 mod limits;
+mod loaded;
 mod ranking;
 #[cfg(test)]
 mod tests;
@@ -46,7 +48,8 @@ fn by_hosts(results: &Results) -> Vec<(usize, Results)> {
 /// Sets the headline and the verdict of `results` from its records and comparisons.
 pub fn conclude(results: &mut Results) {
     results.verdict = of(results);
-    results.answer = headline(results);
+    results.verdict.extend(loaded::sentences(results));
+    results.answer = headline(results).or_else(|| loaded::headline(results));
 }
 
 /// The sentences of the verdict; empty if there is nothing to compare. With several client hosts, each sentence begins

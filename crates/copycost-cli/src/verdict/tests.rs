@@ -369,3 +369,99 @@ fn copies_by_choice_and_rare_copies_are_not_reported() {
     results.records.push(record("zerocopy", 4096));
     assert!(reported(&results));
 }
+
+/// Points of onecopy and other paths at 80 % load, the highest that onecopy carries, and the comparisons there.
+fn at_a_load(others: &[(&str, &str)], compared: &[(&str, &str, f64, &str)]) -> Results {
+    let point = |path: &str, state: &str| {
+        serde_json::json!({
+            "path": path, "load": 0.8, "offered_per_second": 40_000.0, "achieved_per_second": 39_900.0, "due": 320_000,
+            "received": 320_000, "setups": 8, "state": state,
+            "latency": [{"quantile": 0.5, "ns": 70_000}, {"quantile": 0.99, "ns": 900_000}],
+        })
+    };
+    let points: Vec<_> =
+        [("onecopy", "carried")].iter().chain(others).map(|(path, state)| point(path, state)).collect();
+    let comparison = |(path, metric, ratio, word): &(&str, &str, f64, &str)| {
+        serde_json::json!({
+            "path": path, "reference": "onecopy", "load": 0.8, "offered_per_second": 40_000.0, "metric": metric,
+            "ratio": ratio, "low": ratio * 0.9, "high": ratio * 1.1, "word": word,
+        })
+    };
+    let curve = serde_json::json!({
+        "size": 65_536, "clients": 1, "settings": ["loopback"], "arrivals": "poisson", "reference": "onecopy",
+        "saturation_per_second": 50_000.0, "points": points,
+        "comparisons": compared.iter().map(comparison).collect::<Vec<_>>(),
+    });
+    let mut results = results();
+    results.load_curves.push(serde_json::from_value(curve).unwrap());
+    conclude(&mut results);
+    results
+}
+
+#[test]
+fn the_answer_for_a_load_names_the_shortest_tail() {
+    type Case<'a> = (&'a [(&'a str, &'a str)], &'a [(&'a str, &'a str, f64, &'a str)], &'a str);
+    let cases: &[Case<'_>] = &[
+        (
+            &[("zerocopy", "carried")],
+            &[
+                ("zerocopy", "p50", 1.1, "slower"),
+                ("zerocopy", "p99.9", 0.8, "faster"),
+                ("zerocopy", "sender-cpu", 1.0, "equivalent"),
+            ],
+            "At 80 % load of 64 KiB messages, zerocopy's p99.9 is 0.80 of onecopy's; CPU is the same.",
+        ),
+        (
+            &[("zerocopy", "carried")],
+            &[("zerocopy", "p99", 2.5, "slower"), ("zerocopy", "sender-cpu", 0.7, "faster")],
+            "At 80 % load of 64 KiB messages, zerocopy's p99 is 2.50 of onecopy's; CPU is 0.70.",
+        ),
+        (
+            &[("zerocopy", "carried"), ("twocopy", "carried")],
+            &[("zerocopy", "p99.9", 0.9, "faster"), ("twocopy", "p99.9", 0.6, "faster")],
+            "At 80 % load of 64 KiB messages, twocopy's p99.9 is 0.60 of onecopy's.",
+        ),
+        (
+            &[("zerocopy", "carried"), ("twocopy", "carried")],
+            &[("zerocopy", "p99.9", 1.0, "undecided"), ("twocopy", "p99.9", 1.6, "slower")],
+            "At 80 % load of 64 KiB messages no path is shown to have a lower p99.9 than onecopy.",
+        ),
+        (
+            &[("zerocopy", "carried")],
+            &[("zerocopy", "p99", 1.0, "undecided"), ("zerocopy", "sender-cpu", 1.0, "undecided")],
+            "At 80 % load of 64 KiB messages, no difference of zerocopy to onecopy in p99 shown.",
+        ),
+        (
+            &[("zerocopy", "saturated")],
+            &[],
+            "At 80 % load of 64 KiB messages zerocopy is saturated, and onecopy's p99 is 900 µs.",
+        ),
+        (&[], &[], "At 80 % load of 64 KiB messages onecopy's p99 is 900 µs."),
+    ];
+    for (others, compared, expected) in cases {
+        let answer = at_a_load(others, compared).answer.unwrap();
+        assert!(answer.chars().count() <= LONGEST, "{} characters: {answer}", answer.chars().count());
+        assert_eq!(answer, *expected);
+    }
+}
+
+#[test]
+fn what_a_load_did_not_carry_is_said() {
+    let mut results = at_a_load(&[("zerocopy", "saturated")], &[]);
+    assert!(
+        results.verdict[0].starts_with("zerocopy is saturated from 80 % load on"),
+        "{:?}",
+        results.verdict
+    );
+    for (state, answer) in [
+        ("saturated", "No answer: onecopy carried none of these loads."),
+        ("invalid", "No answer: messages were asked for too late, see below."),
+    ] {
+        results.load_curves[0].points[0].state = state.into();
+        conclude(&mut results);
+        assert_eq!(results.answer.as_deref(), Some(answer));
+    }
+    results.load_curves[0].points.clear();
+    conclude(&mut results);
+    assert_eq!(results.answer.as_deref(), Some("No answer: onecopy could not be measured."));
+}

@@ -251,3 +251,25 @@ fn other_builds_take_part_and_are_told() {
 fn signal(name: &str, pid: u32) {
     assert!(Command::new("kill").args(["-s", name, &pid.to_string()]).status().unwrap().success());
 }
+
+#[test]
+fn a_load_that_does_not_wait_comes_from_every_client_host() {
+    if !has_mpirun() {
+        return;
+    }
+    let program = copycost();
+    let flags =
+        ["--rate", "200,400", "-s", "4KiB", "-c", "2", "-p", "onecopy,zerocopy", "--client-hosts", "1,2"];
+    let results = start(&[&["-n", "3", &program][..], &OVER, &flags, &BRIEF].concat()).finish().good();
+    assert_eq!(results.failures, []);
+    let hosts: Vec<_> = results.load_curves.iter().map(|curve| curve.client_hosts).collect();
+    assert_eq!(hosts, [1, 2]);
+    for curve in &results.load_curves {
+        assert_eq!(curve.points.len(), 4);
+        for (point, rate) in curve.points.iter().zip([200.0, 200.0, 400.0, 400.0]) {
+            // Of each client of each host.
+            assert_eq!(point.offered_per_second, rate * (2 * curve.client_hosts) as f64, "{point:?}");
+            assert!(point.due > 0 && point.received <= point.due, "{point:?}");
+        }
+    }
+}

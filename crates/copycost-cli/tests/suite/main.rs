@@ -18,6 +18,7 @@ mod foreign;
 mod lab;
 mod names;
 mod namespaces;
+mod open_loop;
 mod output_files;
 mod places;
 mod predict;

@@ -64,6 +64,11 @@ impl Contestants {
         self.paths.len() * if self.both.is_some() { 2 } else { self.arms.len() }
     }
 
+    /// The place of the reference among the contestants of a cell; of several arms the first.
+    pub fn reference(&self) -> usize {
+        self.reference * self.arms.len()
+    }
+
     /// Serves all contestants at `site` from now on.
     pub fn move_to(&mut self, site: Arc<dyn Site>) {
         self.site = site;

@@ -12,9 +12,40 @@ use crate::cli::values;
 use crate::compare::trial;
 use crate::record::Load;
 use crate::report::Format;
+use copycost::rig::Arrivals;
 use copycost::scenario;
 use copycost::send;
 use copycost::units::ByteSize;
+
+/// Loads that do not wait.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct RequestedLoads {
+    pub(super) offered: Offered,
+    pub(super) arrivals: Arrivals,
+}
+
+/// The loads in ascending order.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Offered {
+    /// As shares of the rate at which the reference saturates.
+    Shares(Vec<f64>),
+    /// In messages a second of each client.
+    Rates(Vec<f64>),
+}
+
+impl Offered {
+    pub(super) fn count(&self) -> usize {
+        match self {
+            Self::Shares(values) | Self::Rates(values) => values.len(),
+        }
+    }
+}
+
+fn ascending(values: &[f64]) -> Vec<f64> {
+    let mut values = arguments::distinct(values);
+    values.sort_by(f64::total_cmp);
+    values
+}
 
 /// What to measure, and where the results go.
 #[derive(Debug, Clone, Args)]
@@ -42,9 +73,22 @@ pub struct RunArguments {
     pub(super) resume: bool,
     #[command(flatten)]
     pub(super) setting: Setting,
-    /// Measured time of each path in each cell, divided among the set-ups
-    #[arg(long, value_name = "S", value_parser = arguments::seconds, default_value = "1")]
-    pub(super) seconds: Duration,
+    /// Ask for messages at these shares of the rate at which the reference saturates, whether earlier ones have arrived or
+    /// not, and show their latency: 50%,80% [without a value: 20%,50%,80%,95%]
+    #[arg(long, value_name = "P", value_delimiter = ',', value_parser = arguments::load_share, num_args = 0..=1,
+          default_missing_value = "20%,50%,80%,95%", group = "open_loop",
+          conflicts_with_all = CLOSED_LOOP_ONLY)]
+    pub(super) load: Vec<f64>,
+    /// The same at so many messages a second of each client: 500,20k
+    #[arg(long, value_name = "N", value_delimiter = ',', value_parser = arguments::rate, group = "open_loop",
+          conflicts_with_all = CLOSED_LOOP_ONLY)]
+    pub(super) rate: Vec<f64>,
+    /// With --load or --rate: at random (poisson), or all gaps the same (fixed) [default: poisson]
+    #[arg(long, value_parser = values::arrivals(), hide_possible_values = true, requires = "open_loop")]
+    pub(super) arrivals: Option<Arrivals>,
+    /// Measured time of each path in each cell, divided among the set-ups [default: 1; at each load 8]
+    #[arg(long, value_name = "S", value_parser = arguments::seconds)]
+    pub(super) seconds: Option<Duration>,
     /// Add set-ups until each ratio is known so well: half of its interval [with --budget: 2%]
     #[arg(long, value_name = "P", value_parser = arguments::percent)]
     pub(super) precision: Option<f64>,
@@ -104,7 +148,35 @@ pub struct RunArguments {
     pub(super) no_bound: bool,
 }
 
+/// What has no meaning under a load that does not wait, or is not supported there.
+const CLOSED_LOOP_ONLY: [&str; 9] = [
+    "crossover",
+    "with",
+    "baseline",
+    "resume",
+    "latency",
+    "pollution",
+    "at",
+    "precision",
+    "fail_on_regression",
+];
+
 impl RunArguments {
+    /// The measured time of each path in each cell, or at each load.
+    pub(super) fn seconds(&self) -> Duration {
+        self.seconds.unwrap_or(Duration::from_secs(if self.loads().is_some() { 8 } else { 1 }))
+    }
+
+    /// The loads, if there are any.
+    pub(super) fn loads(&self) -> Option<RequestedLoads> {
+        let offered = match (self.load.is_empty(), self.rate.is_empty()) {
+            (true, true) => return None,
+            (false, _) => Offered::Shares(ascending(&self.load)),
+            (true, false) => Offered::Rates(ascending(&self.rate)),
+        };
+        Some(RequestedLoads { offered, arrivals: self.arrivals.unwrap_or_default() })
+    }
+
     /// The arguments of a command line with only these flags.
     pub fn given(flags: &[&str]) -> Self {
         #[derive(Parser)]

@@ -4,12 +4,14 @@
 //! - `contestants`: the contestants, and which are compared; `other_build`: another build of copycost as a server
 //! - `budget`: divides the time
 //! - `session`: measures the cells; `crossovers`: from which size one path beats another
+//! - `loads`: measures paths under loads that do not wait
 //! - `regression`: compares with an earlier run, and finds paths that became slower
 
 mod budget;
 mod contestants;
 mod crossovers;
 mod flags;
+mod loads;
 mod other_build;
 mod regression;
 mod session;
@@ -22,6 +24,7 @@ use self::contestants::Contestants;
 pub use self::flags::RunArguments;
 
 use self::crossovers::{CrossoverSearch, FOOTPRINTS};
+use self::loads::LoadedCell;
 use self::other_build::BothBuilds;
 use self::regression::BaselineRun;
 use self::session::RunSession;
@@ -94,14 +97,14 @@ impl RunArguments {
         let measured = self.cells(&mut session, &cells, &sites);
         session.progress.finish();
         if let Err(failure) = measured {
-            if !session.results.records.is_empty() {
+            if !session.results.is_empty() {
                 output::show(&session.results, self.format);
             }
             return Err(failure);
         }
         let interrupted = session.interrupted();
         let mut results = session.results;
-        if interrupted && results.records.is_empty() {
+        if interrupted && results.is_empty() {
             return Ok(Done::Interrupted);
         }
         let mut incomparable = None;
@@ -138,13 +141,17 @@ impl RunArguments {
     ) -> Result<(), Failure> {
         for &(size, clients) in cells {
             let scenarios = self.scenarios(size, clients)?;
+            let measure = |session: &mut RunSession<'_>| match self.loads() {
+                Some(loads) => LoadedCell { run: self, loads: &loads, clients }.measure(session, &scenarios),
+                None => session.cell(&scenarios, clients),
+            };
             if sites.is_empty() {
-                session.cell(&scenarios, clients)?;
+                measure(session)?;
             }
             // All numbers of hosts in turn for each cell, so that drift does not look like scaling.
             for site in sites {
                 session.contestants.move_to(site.clone());
-                session.cell(&scenarios, clients)?;
+                measure(session)?;
             }
         }
         if let Some(most) = sites.iter().max_by_key(|site| site.client_hosts()) {
@@ -237,7 +244,7 @@ impl RunArguments {
         let measured = cells.len() * sites.max(1);
         let comparisons = measured * contestants.pairs().len() * Metric::ALL.len();
         let time_budget = TimeBudget {
-            each: self.seconds,
+            each: self.seconds(),
             setups: self.setups,
             budgeted: budget.is_some(),
             precision: self.precision,
@@ -256,7 +263,11 @@ impl RunArguments {
             let rows = Schedule::new(paths, 0).rows_per_block();
             time_budget.allot((paths, clients), rows, budget.unwrap_or_default(), to_come)
         };
-        let expected = |paths: usize, clients: usize| allot(paths, clients).expected(paths, clients);
+        let loads = self.loads();
+        let expected = |paths: usize, clients: usize| match &loads {
+            Some(loads) => LoadedCell { run: self, loads, clients }.expected(paths),
+            None => allot(paths, clients).expected(paths, clients),
+        };
         // Making cold messages takes seconds. `preparation` is an upper bound, for a sixty-fourth of the usual speed.
         let making = |size: usize, clients: usize| -> Duration {
             let Ok(scenario) = self.scenarios(size, clients) else { return Duration::ZERO };
@@ -274,7 +285,10 @@ impl RunArguments {
         let plan = RunPlan {
             paths,
             cells: cells.iter().flat_map(of_cell).chain(of_looks).collect(),
-            setups: allot(paths, 1).effort.at_least,
+            setups: match &loads {
+                Some(loads) => LoadedCell { run: self, loads, clients: 1 }.setups(paths),
+                None => allot(paths, 1).effort.at_least,
+            },
             open: budget.is_some() || self.precision.is_some(),
             budget: budget.map(|budget| budget.max(least)),
         };
@@ -282,9 +296,9 @@ impl RunArguments {
         let planned = doctor::plan(&self.sizes(), &self.clients, self.over.serves_elsewhere());
         session.to_examine = Some((planned, self.over.is_loopback()));
         // Watching the idle machine takes two seconds. It is useful only if windows are long enough for system figures.
-        let each = budget.map_or(self.seconds, |budget| budget / (to_come * paths) as u32 / 2);
+        let each = budget.map_or(self.seconds(), |budget| budget / (to_come * paths) as u32 / 2);
         // With several servers, this machine is not the whole system.
-        let worth_it = each >= MIN_WINDOW && self.over.servers() == 1;
+        let worth_it = each >= MIN_WINDOW && self.over.servers() == 1 && self.loads().is_none();
         session.baseline = worth_it.then(IdleBaseline::watch).and_then(Result::ok);
         (session, cells)
     }
@@ -379,13 +393,18 @@ impl RunArguments {
     }
 
     fn scenario(&self, path: &'static SendPath, size: usize, clients: usize) -> Result<Scenario, Failure> {
-        Ok(Scenario {
+        let scenario = Scenario {
             options: self.options(),
             counted_threads: self.counters,
             pollution_table: self.pollution.map(|size| size.0),
             verify: self.verify,
             bounded: !self.no_bound,
             ..self.setting.scenario(&self.over, path, self.setting.spec(size)?, clients)?
+        };
+        Ok(match self.loads() {
+            // Its figures have no counters.
+            Some(_) => Scenario { counted_threads: 0, ..scenario.for_open_loop() },
+            None => scenario,
         })
     }
 

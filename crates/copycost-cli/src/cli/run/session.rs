@@ -182,7 +182,7 @@ impl<'a> RunSession<'a> {
     }
 
     /// Keeps what distorts the run, one flag for each check. In a resumed run the new flag replaces the old one.
-    fn keep_distortions(&mut self) {
+    pub(super) fn keep_distortions(&mut self) {
         let Some((plan, over_loopback)) = self.to_examine.take() else { return };
         let flags = &mut self.results.conditions.flags;
         for distortion in crate::cli::doctor::distortions(&plan, over_loopback) {
@@ -200,8 +200,8 @@ impl<'a> RunSession<'a> {
     ) -> (Cell, TrialEnd, CellBudget) {
         let paths = contestants.len();
         let clients = contestants.first().map_or(1, |contestant| contestant.scenario.clients);
-        self.seed += 1;
-        let cell = Cell::new(contestants, self.seed, self.baseline);
+        let seed = self.next_seed();
+        let cell = Cell::new(contestants, seed, self.baseline);
         let left = self.until.saturating_duration_since(Instant::now());
         let allotment = self.time_budget.allot((paths, clients), cell.rows_per_block(), left, self.to_come);
         let began = Instant::now();
@@ -266,6 +266,19 @@ impl<'a> RunSession<'a> {
             }
             Err(error) => self.fail(name, MessageSize::of(scenario), scenario.clients, &error),
         }
+    }
+
+    /// Whether to go on: false after a signal. Updates the progress.
+    pub(super) fn go_on(&mut self) -> bool {
+        self.interrupted |= self.signals.try_recv().is_ok();
+        self.progress.measuring();
+        !self.interrupted
+    }
+
+    /// A seed for the order of turns in the next cell.
+    pub(super) fn next_seed(&mut self) -> u64 {
+        self.seed += 1;
+        self.seed
     }
 
     /// Records that a path could not be measured.

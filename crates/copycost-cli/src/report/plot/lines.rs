@@ -33,6 +33,16 @@ pub enum SeriesForm {
     Curve,
     /// Only markers, for measured values next to a curve.
     Points,
+    /// Only a thin, pale line, for values that matter less than those of another line.
+    Pale,
+    /// The same, dotted.
+    PaleDotted,
+}
+
+impl SeriesForm {
+    fn has_markers(self) -> bool {
+        matches!(self, Self::Joined | Self::Points)
+    }
 }
 
 /// A line plot.
@@ -123,7 +133,7 @@ fn draw_all(
         let named = points.last().filter(|_| !series.label.is_empty());
         ends.extend(named.map(|end| (*end, end.1, series)));
     }
-    for (series, by) in all.iter().zip(&apart).filter(|(series, _)| series.form != SeriesForm::Curve) {
+    for (series, by) in all.iter().zip(&apart).filter(|(series, _)| series.form.has_markers()) {
         for (x, figure) in &series.points {
             let at = dot(*x, figure.value);
             series.look.draw(canvas, (at.0 + by, at.1), 42)?;
@@ -159,8 +169,20 @@ fn draw_series(
             canvas.draw(&PathElement::new(cap, stroke(ink, 12)))?;
         }
     }
-    if series.form == SeriesForm::Points {
-        return Ok(());
+    let pale = |dashes: Option<(i32, i32)>| {
+        let style = ink.colour().mix(0.55).stroke_width((16 * DOTS / 10) as u32);
+        match dashes {
+            None => canvas.draw(&PathElement::new(points.to_vec(), style)),
+            Some((on, off)) => {
+                canvas.draw(&DashedPathElement::new(points.iter().copied(), on * DOTS, off * DOTS, style))
+            }
+        }
+    };
+    match series.form {
+        SeriesForm::Points => return Ok(()),
+        SeriesForm::Pale => return pale(None),
+        SeriesForm::PaleDotted => return pale(Some((2, 3))),
+        SeriesForm::Joined | SeriesForm::Curve => {}
     }
     match series.look.dashes() {
         None => canvas.draw(&PathElement::new(points.to_vec(), stroke(ink, 22))),

@@ -84,6 +84,7 @@ impl RecordSet {
         self.failures.extend(other.failures);
         self.comparisons.extend(other.comparisons);
         self.crossovers.extend(other.crossovers);
+        self.load_curves.extend(other.load_curves);
         self.explanations.extend(other.explanations);
         self.models.extend(other.models);
         self.answers.extend(other.answers);

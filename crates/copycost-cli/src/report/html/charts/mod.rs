@@ -9,6 +9,7 @@ mod hosts;
 mod lab;
 mod latency;
 mod ledger;
+mod loads;
 mod model;
 mod speedup;
 mod throughput;
@@ -38,8 +39,9 @@ pub static ALL: &[Chart] = &[
     ledger::CHART,
 ];
 
-/// The charts of workloads, explanations and models, which only some results hold.
-static OF_OTHER_RESULTS: &[Chart] = &[workload::CHART, explained::CHART, explained::FLAMES, model::CHART];
+/// The charts of loads, workloads, explanations and models, which only some results hold.
+static OF_OTHER_RESULTS: &[Chart] =
+    &[loads::CHART, workload::CHART, explained::CHART, explained::FLAMES, model::CHART];
 
 /// The charts of a page with their contents: those of cells if there are any, and the others if they have content.
 pub fn of(sets: &[RecordSet]) -> Vec<(&'static Chart, Content)> {
