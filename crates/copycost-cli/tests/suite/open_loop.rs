@@ -16,7 +16,7 @@ fn run(arguments: &[&str]) -> Program {
 }
 
 fn run_for(seconds: &str, arguments: &[&str]) -> Program {
-    let effort = ["--seconds", seconds, "--setups", sized("8", "2")];
+    let effort = ["--seconds", seconds, "--setups", sized("3", "2")];
     Program::start(&[&["run", "--format", "json"], &effort[..], arguments].concat())
 }
 
@@ -98,7 +98,9 @@ fn every_path_has_a_latency_at_a_rate() {
     let names: Vec<_> = paths.iter().map(|path| path.name).collect();
     let names = names.join(",");
     for more in [&["-s", "4KiB", "-c", "3", "--arrivals", "fixed", "--verify"][..], &["--mix", "kv"]] {
-        let found = results(&run(&[&["--rate", "500", "-p", &names], more].concat()).finish().good());
+        let found = results(
+            &run_for(sized("0.6", "0.3"), &[&["--rate", "500", "-p", &names], more].concat()).finish().good(),
+        );
         let curve = curve(&found);
         assert_eq!(curve.paths().join(","), names);
         assert_eq!((curve.saturation_per_second, curve.points.len()), (None, curve.paths().len()));

@@ -195,6 +195,30 @@ fn every_record_holds_the_proof_and_the_cost_of_the_way() {
 }
 
 #[test]
+fn a_load_that_does_not_wait_goes_by_reference_too() {
+    if !possible() {
+        return;
+    }
+    let arguments =
+        ["run", "--over", "lab", "--verify", "--rate", "300", "-s", "64KiB", "-p", "onecopy,zerocopy"];
+    let json = ["--layout", "huge", "--format", "json"];
+    let found = results(&Program::run(&[&arguments[..], &length("0.4"), &json].concat()).good());
+    assert_eq!(found.failures, []);
+    for point in &found.load_curves[0].points {
+        let word = if point.path == "zerocopy" { "by reference (probed)" } else { "copied" };
+        assert_eq!(point.verdict.as_deref(), Some(word), "{point:?}");
+        assert!(point.due > 0 && point.received <= point.due, "{point:?}");
+        let pinned = point.ledger.as_ref().map_or(0, |ledger| ledger.peak_in_flight_bytes);
+        assert_eq!(pinned >= 65_536, point.path == "zerocopy", "{point:?}");
+    }
+    assert!(
+        found.verdict.iter().any(|sentence| sentence.contains("The lab stands for")),
+        "{:?}",
+        found.verdict
+    );
+}
+
+#[test]
 fn a_tap_inside_is_named() {
     if !possible() {
         return;
