@@ -224,6 +224,9 @@ fn nothing_carried(curve: &LoadCurve) -> String {
     let reference = &curve.reference;
     let points: Vec<_> = curve.of_path(reference).collect();
     match points.iter().find(|point| point.state.is(LoadState::Invalid)) {
+        Some(point) if point.due == 0 => {
+            "No answer: no message was due in the measured time (--seconds gives more).".to_owned()
+        }
         Some(_) => "No answer: messages were asked for too late, see below.".to_owned(),
         None if points.is_empty() => format!("No answer: {reference} could not be measured."),
         None => format!("No answer: {reference} carried none of these loads."),

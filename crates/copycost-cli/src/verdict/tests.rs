@@ -461,6 +461,10 @@ fn what_a_load_did_not_carry_is_said() {
         conclude(&mut results);
         assert_eq!(results.answer.as_deref(), Some(answer));
     }
+    results.load_curves[0].points[0].due = 0;
+    conclude(&mut results);
+    let answer = results.answer.take().unwrap();
+    assert!(answer.starts_with("No answer: no message was due"), "{answer}");
     results.load_curves[0].points.clear();
     conclude(&mut results);
     assert_eq!(results.answer.as_deref(), Some("No answer: onecopy could not be measured."));
