@@ -238,6 +238,22 @@ fn loads() {
 }
 
 #[test]
+fn two_runs_under_the_same_loads_stand_side_by_side() {
+    let files = |second: &Results| {
+        side_by_side(
+            [("a.json", &loaded()), ("b.json", second)]
+                .into_iter()
+                .flat_map(|(file, run)| of_results(file, run)),
+        )
+    };
+    let sets = files(&loaded());
+    assert_eq!(sets.iter().map(|set| set.label.as_str()).collect::<Vec<_>>(), ["a", "b"]);
+    let mut other = loaded();
+    other.load_curves[0].clients = 2;
+    assert_eq!(files(&other).iter().map(|set| set.load_curves.len()).collect::<Vec<_>>(), [2]);
+}
+
+#[test]
 fn loads_fit_every_width_and_any_figures() {
     let mut results = loaded();
     let many = results.load_curves[0].clone();

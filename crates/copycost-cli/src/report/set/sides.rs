@@ -1,7 +1,7 @@
 //! Joins sets that belong together, and labels the others.
 
 use super::RecordSet;
-use crate::record::Conditions;
+use crate::record::{Conditions, LoadCurve};
 
 /// Joins the sets that belong together and labels those that remain side by side.
 pub fn side_by_side(all: impl IntoIterator<Item = RecordSet>) -> Vec<RecordSet> {
@@ -76,6 +76,13 @@ impl RecordSet {
         same_place
             && self.settings == other.settings
             && !other.cells().iter().any(|cell| cells.contains(cell))
+            && !other.load_curves.iter().any(|curve| self.has_curve_of(curve))
+    }
+
+    /// Whether it has a curve of the same cell, which is that of another run.
+    fn has_curve_of(&self, other: &LoadCurve) -> bool {
+        let cell = |curve: &LoadCurve| (curve.size, curve.clients, curve.client_hosts);
+        self.load_curves.iter().any(|curve| cell(curve) == cell(other))
     }
 
     fn join(&mut self, other: Self) {
