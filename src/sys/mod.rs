@@ -11,6 +11,7 @@ pub mod limits;
 pub mod memory;
 pub mod message;
 pub mod netns;
+pub mod perf;
 pub mod process;
 pub mod rtnetlink;
 pub mod rusage;

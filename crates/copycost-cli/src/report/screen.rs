@@ -22,7 +22,7 @@ impl Screen {
     pub const FILE: Self = Self { coloured: false, columns: 100, unicode: true };
 
     /// `text` after a mark such as `"- "`, wrapped with a hanging indent. A word longer than a line is not broken.
-    pub(super) fn wrapped(self, mark: &str, text: &str) -> String {
+    pub(crate) fn wrapped(self, mark: &str, text: &str) -> String {
         // Longer lines are hard to read even on a wide terminal.
         let columns = self.columns.min(100);
         let indent = mark.chars().count();
@@ -80,7 +80,7 @@ impl Screen {
     }
 
     /// A table as text; the columns from `first_figures` on are aligned to the right.
-    pub(super) fn listed<Cell: ToString>(
+    pub(crate) fn listed<Cell: ToString>(
         self,
         header: impl IntoIterator<Item: ToString>,
         rows: impl IntoIterator<Item: IntoIterator<Item = Cell>>,

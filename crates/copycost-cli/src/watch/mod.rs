@@ -1,26 +1,32 @@
-//! Measures what a running process pays for the offsets of its buffers, by sampling its threads. The process itself is
-//! not modified.
+//! Watches running processes: how they send ([`sends`]), what they spend their CPU time on, and what they pay for the
+//! offsets of their buffers. The processes themselves are not modified.
 //!
-//! A sample inside a copy instruction has the source and the destination of the copy in its registers. In the kernel
+//! CPU time is sampled by a timer of each thread. A sample inside a copy instruction has the source and the destination of the copy in its registers. In the kernel
 //! the name of the function identifies such an instruction; in user space its two bytes do, read from the process's
 //! memory.
 
 mod processes;
+pub mod sends;
+pub mod targets;
 
 use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
+use crate::profile::breakdown::Breakdown;
 use crate::profile::classes::has_the_copy;
 use crate::profile::source::{CopyDirection, CopyRegisters, SampleRing, SampleSource, StackSample};
+use crate::profile::stacks::Stacks;
 use crate::profile::symbols::Symbols;
+use crate::profile::threads::ThreadRole;
 use copycost::cost::{Measured, Missing};
 use copycost::internals::cost::opener::CounterReach;
 use copycost::internals::sys::limits;
 use copycost::offset::PERIOD;
 
-use processes::ProcessMemory;
-pub use processes::Processes;
+use processes::{ProcessMemory, Processes};
+use sends::{SeenSends, SendRecorder, Unseen};
+pub use targets::Target;
 
 /// Samples per second of each thread. A prime, so that samples do not align with periodic work; the cost is within the
 /// noise of a server's results.
@@ -87,14 +93,26 @@ pub struct WatchResult {
     pub counts: SampleCounts,
     /// The number of samples lost because a ring was full.
     pub lost: u64,
-    /// Whether the process ended before the time was over.
+    /// Whether the processes ended before the time was over.
     pub ended: bool,
+    /// What the processes took of the CPUs, by their own clocks.
+    pub cpu_time: Duration,
+    /// The CPU time by class.
+    pub breakdown: Breakdown,
+    /// How they sent, or why that is not known; `None` if nobody asked.
+    pub sends: Option<Result<SeenSends, Unseen>>,
 }
 
 impl WatchResult {
-    /// CPU seconds per second, estimated from the samples: 1.5 means one and a half CPUs.
+    /// CPU seconds per second: 1.5 means one and a half CPUs.
     pub fn cpus(&self) -> f64 {
-        self.counts.samples as f64 / self.hertz.max(1) as f64 / self.time.as_secs_f64().max(1e-9)
+        self.cpu_time.as_secs_f64() / self.time.as_secs_f64().max(1e-9)
+    }
+
+    /// The share of the CPU time that was sampled, 0 to 1: less than all where threads live only for a moment.
+    pub fn sampled(&self) -> f64 {
+        let sampled = self.counts.samples as f64 / self.hertz.max(1) as f64;
+        (sampled / self.cpu_time.as_secs_f64().max(1e-9)).min(1.0)
     }
 }
 
@@ -110,14 +128,26 @@ impl SampleCounts {
     }
 }
 
-/// Watches `pid` and its children for `time`, or until `go_on` returns false or the process has ended.
+/// What to watch, and how.
+#[derive(Debug, Clone)]
+pub struct WatchPlan {
+    /// The processes; their children are watched too.
+    pub targets: Vec<Target>,
+    /// How long.
+    pub time: Duration,
+    /// Whether to keep the sends in order.
+    pub traces: bool,
+    /// Whether to record every send, whatever that costs the processes.
+    pub full: bool,
+}
+
+/// Watches processes as `plan` says, or until `go_on` returns false or all of them have ended.
 ///
 /// # Errors
-/// The reason why the process cannot be sampled, with the setting to change.
+/// The reason why the processes cannot be sampled, with the setting to change.
 pub fn watch(
     source: &dyn SampleSource,
-    pid: i32,
-    time: Duration,
+    plan: &WatchPlan,
     go_on: &mut dyn FnMut() -> bool,
 ) -> Measured<WatchResult> {
     let hertz = source.most_hertz().map_or(HERTZ, |most| HERTZ.min(most)).max(1);
@@ -126,14 +156,20 @@ pub fn watch(
     if let Ok(limit) = limits::open_files() {
         let _ = limits::set_open_files(limit.hard);
     }
+    let mut processes = Processes::of(plan.targets.clone());
     // Fail early, and report missing rights before missing symbols, because they must be fixed first.
-    probe(source, pid, hertz)?;
+    for thread in processes.threads().into_keys().take(1) {
+        probe(source, thread, hertz)?;
+    }
     let symbols = Symbols::read(source)?;
+    let seed = u64::from(std::process::id());
+    let mut recorder = SendRecorder::open(seed, plan.traces, plan.full)
+        .and_then(|mut recorder| recorder.attach(&mut processes).map(|()| recorder));
     let mut rings: BTreeMap<i32, Box<dyn SampleRing>> = BTreeMap::new();
-    let mut processes = Processes::of(pid);
     let mut seen = WatchResult { hertz, ..WatchResult::default() };
+    let mut stacks = Stacks::default();
     let began = Instant::now();
-    loop {
+    for round in 1u64.. {
         let threads = processes.threads();
         for &thread in threads.keys() {
             if rings.contains_key(&thread) || processes.was_refused(thread) {
@@ -159,24 +195,54 @@ pub fn watch(
             }
         }
         seen.ended = threads.is_empty();
-        let left = time.saturating_sub(began.elapsed());
-        std::thread::sleep(left.min(ROUND));
+        let left = plan.time.saturating_sub(began.elapsed());
+        match &mut recorder {
+            Ok(recorder) if !seen.ended => {
+                recorder.record(left.min(ROUND), &symbols);
+                // Threads and children of known processes inherit the events. Other processes of a name or a port are
+                // looked for now and then.
+                if round.is_multiple_of(ROUNDS_TO_ATTACH) {
+                    let _ = recorder.attach(&mut processes);
+                }
+            }
+            _ => std::thread::sleep(left.min(ROUND)),
+        }
         let WatchResult { counts, lost, .. } = &mut seen;
         rings.retain(|id, ring| {
             // The ring of an ended thread is read one last time, without the memory of its process.
             let process = threads.get(id);
             let mut memory = process.and_then(|process| processes.memory(*process));
-            *lost += ring.take(&mut |sample| count(counts, &sample, &symbols, memory.as_deref_mut()));
+            *lost += ring.take(&mut |sample| {
+                stacks.add(WATCHED, &sample, &symbols);
+                count(counts, &sample, &symbols, memory.as_deref_mut());
+            });
             process.is_some()
         });
+        if stacks.counts.len() > MOST_STACKS {
+            stacks = stacks.pruned(KEPT_FROM);
+        }
         if seen.ended || left.is_zero() || !go_on() {
             break;
         }
     }
     seen.time = began.elapsed();
+    processes.threads();
+    seen.cpu_time = processes.cpu_time();
     seen.processes = processes.count();
+    seen.breakdown = Breakdown::of(&stacks, WATCHED);
+    seen.sends = Some(recorder.map(|recorder| recorder.finish(&symbols)));
     Ok(seen)
 }
+
+/// The role under which all watched threads are counted: what matters here is that they send.
+const WATCHED: ThreadRole = ThreadRole::Sender;
+
+/// From one look for further processes to the next, in rounds.
+const ROUNDS_TO_ATTACH: u64 = 10;
+
+/// Different stacks that are kept; beyond them narrow branches go back to their stem.
+const MOST_STACKS: usize = 20_000;
+const KEPT_FROM: f64 = 0.0005;
 
 /// Checks that the first thread of the process may be sampled.
 fn probe(source: &dyn SampleSource, pid: i32, hertz: u64) -> Measured<()> {

@@ -3,23 +3,30 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::os::unix::fs::FileExt as _;
+use std::time::Duration;
 
+use super::targets::{self, Target};
 use copycost::internals::sys::text;
 
-/// A process with all its descendants.
+/// Processes with all their descendants.
 #[derive(Debug)]
 pub struct Processes {
-    first: i32,
+    targets: Vec<Target>,
     /// The running processes of the tree, each with its memory.
     living: BTreeMap<i32, ProcessMemory>,
     count: usize,
     refused: BTreeSet<i32>,
+    /// The parents at the last scan.
+    parents: BTreeMap<i32, i32>,
+    /// The CPU time of each process, those that have ended included: at the first scan and at the last that found it.
+    cpu: BTreeMap<i32, (Duration, Duration)>,
+    scans: u64,
 }
 
 impl Processes {
-    /// The process `pid` and its descendants; nothing is read yet.
-    pub fn of(pid: i32) -> Self {
-        Self { first: pid, living: BTreeMap::new(), count: 0, refused: BTreeSet::new() }
+    /// The processes of `targets` and their descendants; nothing is read yet.
+    pub fn of(targets: Vec<Target>) -> Self {
+        Self { targets, living: BTreeMap::new(), count: 0, refused: BTreeSet::new(), parents: BTreeMap::new(), cpu: BTreeMap::new(), scans: 0 }
     }
 
     /// The threads running now (gettid(2)), each with its process. A child still belongs after its parent has ended.
@@ -27,7 +34,7 @@ impl Processes {
         let parents = parents();
         // This process is excluded, because it only watches.
         let this_process = i32::try_from(std::process::id()).unwrap_or(0);
-        let mut members: BTreeSet<i32> = self.living.keys().copied().chain([self.first]).collect();
+        let mut members: BTreeSet<i32> = self.living.keys().copied().chain(targets::find(&self.targets)).collect();
         // A child may have a smaller id than its parent, because ids wrap around. So the scan repeats until nothing is
         // new.
         loop {
@@ -54,12 +61,33 @@ impl Processes {
                 ProcessMemory::of(process)
             });
             living.insert(process, memory);
+            let time = cpu_time(process);
+            // A process that appears between two scans began from nothing.
+            let first = if self.scans == 0 { time } else { Duration::ZERO };
+            self.cpu.entry(process).or_insert((first, time)).1 = time;
             threads.extend(running.into_iter().map(|thread| (thread, process)));
         }
         // Ended processes are dropped, because the kernel may reuse their ids.
         self.living = living;
+        self.parents = parents;
+        self.scans += 1;
         self.refused.retain(|thread| threads.contains_key(thread));
         threads
+    }
+
+    /// The CPU time of all of them from the first scan to the last, that of threads that have ended included.
+    pub fn cpu_time(&self) -> Duration {
+        self.cpu.values().map(|(first, last)| last.saturating_sub(*first)).sum()
+    }
+
+    /// The processes of the last scan.
+    pub fn living(&self) -> impl Iterator<Item = i32> + '_ {
+        self.living.keys().copied()
+    }
+
+    /// The parent of a process at the last scan.
+    pub fn parent(&self, process: i32) -> Option<i32> {
+        self.parents.get(&process).copied()
     }
 
     /// The number of processes seen so far.
@@ -135,6 +163,21 @@ fn has_ended(process: i32, thread: i32) -> bool {
         .is_none_or(|(state, _)| matches!(state, 'Z' | 'X' | 'x'))
 }
 
+/// The time in user space and in the kernel of all threads of a process, also of those that have ended; zero if it has
+/// ended itself. The kernel counts it in ticks.
+fn cpu_time(process: i32) -> Duration {
+    let text = text::read(format!("/proc/{process}/stat")).unwrap_or_default();
+    let ticks = |text: &str| -> Option<u64> {
+        // After the name come the state and twelve more fields before utime and stime.
+        let fields: Vec<&str> = text.rsplit_once(')')?.1.split_ascii_whitespace().collect();
+        Some(fields.get(11)?.parse::<u64>().ok()? + fields.get(12)?.parse::<u64>().ok()?)
+    };
+    Duration::from_secs_f64(ticks(&text).unwrap_or_default() as f64 / TICKS)
+}
+
+/// Ticks of a second in `/proc` (USER_HZ), on every architecture that this crate is built for.
+const TICKS: f64 = 100.0;
+
 /// The state and the parent in a `stat` file. The name before them is in brackets and may itself contain brackets.
 fn stat(path: &str) -> Option<(char, i32)> {
     let text = text::read(path).ok()?;
@@ -146,7 +189,7 @@ fn stat(path: &str) -> Option<(char, i32)> {
 mod tests {
     use super::*;
     use std::process::Command;
-    use std::time::{Duration, Instant};
+    use std::time::Instant;
 
     #[test]
     fn children_and_threads_are_found_and_stay_after_their_parent() {
@@ -158,7 +201,7 @@ mod tests {
             .unwrap();
         let child: i32 = line.trim().parse().unwrap();
         let pid = i32::try_from(shell.id()).unwrap();
-        let mut processes = Processes::of(pid);
+        let mut processes = Processes::of(vec![Target::Pid(pid)]);
         let of = |threads: BTreeMap<i32, i32>| threads.into_values().collect::<BTreeSet<_>>();
         assert_eq!(of(processes.threads()), BTreeSet::from([pid, child]));
         shell.kill().unwrap();
