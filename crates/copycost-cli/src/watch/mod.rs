@@ -8,6 +8,7 @@
 mod processes;
 pub mod sends;
 pub mod targets;
+pub mod zero_copy;
 
 use std::collections::BTreeMap;
 use std::rc::Rc;
@@ -27,6 +28,7 @@ use copycost::offset::PERIOD;
 use processes::{ProcessMemory, Processes};
 use sends::{SeenSends, SendRecorder, Unseen};
 pub use targets::Target;
+use zero_copy::ZeroCopySigns;
 
 /// Samples per second of each thread. A prime, so that samples do not align with periodic work; the cost is within the
 /// noise of a server's results.
@@ -99,6 +101,8 @@ pub struct WatchResult {
     pub cpu_time: Duration,
     /// The CPU time by class.
     pub breakdown: Breakdown,
+    /// Whether they ask for zero copy, and whether it is real.
+    pub zero_copy: ZeroCopySigns,
     /// How they sent, or why that is not known; `None` if nobody asked.
     pub sends: Option<Result<SeenSends, Unseen>>,
 }
@@ -230,6 +234,7 @@ pub fn watch(
     seen.cpu_time = processes.cpu_time();
     seen.processes = processes.count();
     seen.breakdown = Breakdown::of(&stacks, WATCHED);
+    seen.zero_copy = ZeroCopySigns::of(&stacks);
     seen.sends = Some(recorder.map(|recorder| recorder.finish(&symbols)));
     Ok(seen)
 }

@@ -26,7 +26,15 @@ pub struct Processes {
 impl Processes {
     /// The processes of `targets` and their descendants; nothing is read yet.
     pub fn of(targets: Vec<Target>) -> Self {
-        Self { targets, living: BTreeMap::new(), count: 0, refused: BTreeSet::new(), parents: BTreeMap::new(), cpu: BTreeMap::new(), scans: 0 }
+        Self {
+            targets,
+            living: BTreeMap::new(),
+            count: 0,
+            refused: BTreeSet::new(),
+            parents: BTreeMap::new(),
+            cpu: BTreeMap::new(),
+            scans: 0,
+        }
     }
 
     /// The threads running now (gettid(2)), each with its process. A child still belongs after its parent has ended.
@@ -34,7 +42,8 @@ impl Processes {
         let parents = parents();
         // This process is excluded, because it only watches.
         let this_process = i32::try_from(std::process::id()).unwrap_or(0);
-        let mut members: BTreeSet<i32> = self.living.keys().copied().chain(targets::find(&self.targets)).collect();
+        let mut members: BTreeSet<i32> =
+            self.living.keys().copied().chain(targets::find(&self.targets)).collect();
         // A child may have a smaller id than its parent, because ids wrap around. So the scan repeats until nothing is
         // new.
         loop {

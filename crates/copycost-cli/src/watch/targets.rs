@@ -32,7 +32,9 @@ pub fn find(targets: &[Target]) -> BTreeSet<i32> {
 impl Target {
     fn find(&self) -> Vec<i32> {
         match self {
-            Self::Pid(pid) => Path::new(&format!("/proc/{pid}")).exists().then_some(*pid).into_iter().collect(),
+            Self::Pid(pid) => {
+                Path::new(&format!("/proc/{pid}")).exists().then_some(*pid).into_iter().collect()
+            }
             Self::Name(name) => processes().into_iter().filter(|pid| has_name(*pid, name)).collect(),
             Self::Cgroup(path) => in_cgroup(path),
             Self::Port(port) => at_port(*port),
@@ -71,14 +73,20 @@ fn has_name(pid: i32, name: &str) -> bool {
 fn in_cgroup(path: &Path) -> Vec<i32> {
     // An absolute path replaces the mount.
     let folder = Path::new("/sys/fs/cgroup").join(path);
-    let folder = if folder.exists() { folder } else { Path::new("/sys/fs/cgroup").join(path.strip_prefix("/").unwrap_or(path)) };
+    let folder = if folder.exists() {
+        folder
+    } else {
+        Path::new("/sys/fs/cgroup").join(path.strip_prefix("/").unwrap_or(path))
+    };
     let mut found = Vec::new();
     let mut folders = vec![folder];
     while let Some(folder) = folders.pop() {
         let list = text::read(folder.join("cgroup.procs")).unwrap_or_default();
         found.extend(list.lines().filter_map(|line| line.parse::<i32>().ok()));
         let entries = fs::read_dir(&folder).into_iter().flatten().flatten();
-        folders.extend(entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir())).map(|e| e.path()));
+        folders.extend(
+            entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir())).map(|e| e.path()),
+        );
     }
     found
 }
@@ -119,7 +127,8 @@ fn sockets_at(port: u16, table: &str) -> Vec<u64> {
 fn has_socket(pid: i32, inodes: &BTreeSet<u64>) -> bool {
     let files = fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten();
     files.filter_map(|file| fs::read_link(file.path()).ok()).any(|link| {
-        let inode = link.to_str().and_then(|link| link.strip_prefix("socket:[")?.strip_suffix(']')?.parse().ok());
+        let inode =
+            link.to_str().and_then(|link| link.strip_prefix("socket:[")?.strip_suffix(']')?.parse().ok());
         inode.is_some_and(|inode: u64| inodes.contains(&inode))
     })
 }
@@ -141,7 +150,7 @@ mod tests {
         // This process only watches.
         assert_eq!(find(&[Target::Port(port)]), BTreeSet::new());
         drop(listener);
-        assert_eq!(at_port(port), []);
+        assert!(at_port(port).is_empty());
         let table = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode\n\
                      0: 0100007F:1F90 00000000:0000 0A 00000000:00000000 00:00000000 00000000 0 0 4242 1 0\n\
                      1: 0100007F:1F90 0100007F:9999 06 00000000:00000000 03:00000000 00000000 0 0 0 3 0\n\

@@ -72,8 +72,14 @@ fn children_are_watched_until_the_last_has_ended() {
 }
 
 /// Runs the rest of the command in a mount namespace of its own, in which the kernel's list of tracepoints is mounted.
-const WITH_TRACEFS: [&str; 6] =
-    ["unshare", "-m", "sh", "-c", "mount -t tracefs nodev /sys/kernel/tracing 2>/dev/null; exec \"$@\"", "sh"];
+const WITH_TRACEFS: [&str; 6] = [
+    "unshare",
+    "-m",
+    "sh",
+    "-c",
+    "mount -t tracefs nodev /sys/kernel/tracing 2>/dev/null; exec \"$@\"",
+    "sh",
+];
 
 /// Whether sends can be seen; false with the reason printed.
 fn sees_sends() -> bool {
@@ -83,7 +89,8 @@ fn sees_sends() -> bool {
     }
     let mut sleeper = std::process::Command::new("sleep").arg("20").spawn().unwrap();
     let pid = sleeper.id().to_string();
-    let seen = Program::start_in(&WITH_TRACEFS, &["watch", &pid, "--seconds", "0.1", "--format", "json"]).finish();
+    let seen =
+        Program::start_in(&WITH_TRACEFS, &["watch", &pid, "--seconds", "0.1", "--format", "json"]).finish();
     sleeper.kill().unwrap();
     sleeper.wait().unwrap();
     let seen: Value = serde_json::from_str(&seen.good()).unwrap();
@@ -158,7 +165,8 @@ fn a_full_recording_sees_every_byte_of_every_path() {
             let all = received as u64..=received as u64 + BUFFERED;
             assert!(all.contains(&bytes), "{}: {bytes} of {received}: {sends}", path.name);
             let text = std::fs::read_to_string(&trace).unwrap();
-            let sizes = text.lines().skip(1).map(|line| line.split(',').next().unwrap().parse::<u64>().unwrap());
+            let sizes =
+                text.lines().skip(1).map(|line| line.split(',').next().unwrap().parse::<u64>().unwrap());
             assert_eq!(sizes.sum::<u64>(), bytes, "{}", path.name);
         }
     }
@@ -209,7 +217,8 @@ fn bursts_show_rates_and_sizes() {
     let [kind] = sends["kinds"].as_array().unwrap().as_slice() else { panic!("{sends}") };
     // The header and the file of each answer.
     assert_eq!((kind["call"].as_str(), kind["largest"].as_u64()), (Some("send"), Some(65_536)), "{sends}");
-    let (low, high) = (kind["calls_per_second_low"].as_f64().unwrap(), kind["calls_per_second_high"].as_f64().unwrap());
+    let (low, high) =
+        (kind["calls_per_second_low"].as_f64().unwrap(), kind["calls_per_second_high"].as_f64().unwrap());
     assert!(low <= high && kind["p50"].as_u64().unwrap() >= 100, "{sends}");
     let histogram = kind["histogram"].as_array().unwrap();
     assert!(histogram.iter().any(|group| group[0] == 65_536), "{sends}");

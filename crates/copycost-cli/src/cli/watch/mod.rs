@@ -22,6 +22,7 @@ use self::costs::ClassReport;
 use self::sends::SendsReport;
 use super::{Done, Failure, arguments, output, signals};
 use crate::profile::perf::PerfSampler;
+use crate::watch::zero_copy::ZeroCopySigns;
 use crate::watch::{self, Target, WatchPlan, WatchResult};
 use copycost::units::plural;
 
@@ -79,6 +80,8 @@ struct WatchReport {
     sends_missing: Option<String>,
     /// The CPU time by class.
     classes: Vec<ClassReport>,
+    /// Samples that show zero copy.
+    zero_copy: ZeroCopySigns,
     /// The share of all samples, in percent.
     copying_percent: Option<f64>,
     hazardous_percent: Option<f64>,
@@ -110,12 +113,7 @@ impl WatchArguments {
             interrupted |= signals.try_recv().is_ok();
             !interrupted
         };
-        let plan = WatchPlan {
-            targets,
-            time: self.seconds,
-            traces: trace.is_some(),
-            full: self.full,
-        };
+        let plan = WatchPlan { targets, time: self.seconds, traces: trace.is_some(), full: self.full };
         let seen = watch::watch(&PerfSampler, &plan, &mut go_on)
             .map_err(|why| Failure::Failed(format!("{} cannot be watched: {why}", self.name_of_targets())))?;
         if let (Some(trace), Some(Ok(sends))) = (trace, &seen.sends) {
@@ -169,6 +167,7 @@ impl WatchArguments {
             sends: sends.and_then(|sends| sends.as_ref().ok()).map(SendsReport::of),
             sends_missing: sends.and_then(|sends| sends.as_ref().err()).map(ToString::to_string),
             classes: costs::classes(seen),
+            zero_copy: seen.zero_copy,
             copying_percent: known.then(|| percent(counts.copies)),
             hazardous_percent: known.then(|| percent(counts.hits())),
             slower_here,
@@ -183,12 +182,17 @@ impl WatchArguments {
         if let Some(Ok(sends)) = &seen.sends {
             text += &sends::headline(&name, sends);
         }
-        let named = name.strip_prefix("process").map_or_else(|| name.clone(), |rest| format!("Process{rest}"));
+        let named =
+            name.strip_prefix("process").map_or_else(|| name.clone(), |rest| format!("Process{rest}"));
         let _ = writeln!(
             text,
             "{named}: {} in {}, {:.1} s, {:.2} CPUs, {}.",
             plural(seen.threads, "thread"),
-            if seen.processes == 1 { "1 process".to_owned() } else { format!("{} processes", seen.processes) },
+            if seen.processes == 1 {
+                "1 process".to_owned()
+            } else {
+                format!("{} processes", seen.processes)
+            },
             seen.time.as_secs_f64(),
             seen.cpus(),
             plural(counts.samples as usize, "sample"),
@@ -203,7 +207,7 @@ impl WatchArguments {
         if seen.sampled() < MOST_UNSAMPLED && seen.cpu_time > Duration::from_millis(200) {
             let _ = writeln!(
                 text,
-                "Only {:.0} % of the CPU time was sampled: threads that live for less than a tenth of a second are missed.",
+                "Only {:.0} % of the CPU time was sampled: threads that live for a tenth of a second may be missed.",
                 100.0 * seen.sampled()
             );
         }
@@ -216,6 +220,10 @@ impl WatchArguments {
             None => String::new(),
         };
         text += &costs::text(seen, output::screen());
-        text + &copies::text(seen, slower)
+        let line = |line: &str| match line.starts_with(' ') {
+            true => format!("{line}\n"),
+            false => output::screen().wrapped("", line),
+        };
+        text + &copies::text(seen, slower).lines().map(line).collect::<String>()
     }
 }

@@ -126,7 +126,8 @@ pub(super) fn text(sends: &SeenSends, screen: Screen) -> String {
     let seconds = sends.recorded().as_secs_f64().max(f64::MIN_POSITIVE);
     let row = |(kind, tally): (&SendKind, &Tally)| {
         let (calls, ends) = rate(sends, tally);
-        let size = |quantile| tally.size(quantile).map_or_else(|| "–".to_owned(), |size| thousands(size.into()));
+        let size =
+            |quantile| tally.size(quantile).map_or_else(|| "–".to_owned(), |size| thousands(size.into()));
         let asked = tally.calls + tally.refused + tally.failed;
         let refused = 100.0 * tally.refused as f64 / asked.max(1) as f64;
         [
@@ -184,7 +185,13 @@ impl<'a> TraceFile<'a> {
             writeln!(out, "size,connection,time,call")?;
             for TracedSend { bytes, connection, at, kind } in sends {
                 // A message of a run has at least eight bytes.
-                writeln!(out, "{},{connection},{}.{:09},{kind}", bytes, at / 1_000_000_000, at % 1_000_000_000)?;
+                writeln!(
+                    out,
+                    "{},{connection},{}.{:09},{kind}",
+                    bytes,
+                    at / 1_000_000_000,
+                    at % 1_000_000_000
+                )?;
             }
             out.flush()
         };

@@ -91,7 +91,8 @@ mod tests {
         let pauses: Vec<_> = (0..4000).map(|_| bursts.next().0.as_secs_f64()).collect();
         let mean = pauses.iter().sum::<f64>() / pauses.len() as f64;
         assert!((mean / MEAN_PAUSE.as_secs_f64() - 1.0).abs() < 0.06, "{mean}");
-        let deviation = (pauses.iter().map(|pause| (pause - mean).powi(2)).sum::<f64>() / pauses.len() as f64).sqrt();
+        let deviation =
+            (pauses.iter().map(|pause| (pause - mean).powi(2)).sum::<f64>() / pauses.len() as f64).sqrt();
         assert!((deviation / mean - 1.0).abs() < 0.1, "exponential: {deviation} of {mean}");
         assert_eq!(Bursts::new(7, true).next(), (Duration::ZERO, PIECE));
     }

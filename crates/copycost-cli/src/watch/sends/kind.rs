@@ -72,11 +72,17 @@ mod tests {
     fn the_most_telling_function_decides() {
         for (chain, kind) in [
             (&["sock_sendmsg", "sock_write_iter", "vfs_write", "ksys_write", "do_syscall_64"][..], "write"),
-            (&["sock_sendmsg", "sock_write_iter", "do_iter_readv_writev", "vfs_writev", "do_writev"], "writev"),
+            (
+                &["sock_sendmsg", "sock_write_iter", "do_iter_readv_writev", "vfs_writev", "do_writev"],
+                "writev",
+            ),
             (&["__sock_sendmsg", "__sys_sendto", "do_syscall_64"], "send"),
             (&["____sys_sendmsg", "___sys_sendmsg", "__sys_sendmsg"], "sendmsg"),
             (&["____sys_sendmsg", "___sys_sendmsg", "__sys_sendmmsg"], "sendmmsg"),
-            (&["splice_to_socket", "direct_splice_actor", "splice_direct_to_actor", "do_sendfile"], "sendfile"),
+            (
+                &["splice_to_socket", "direct_splice_actor", "splice_direct_to_actor", "do_sendfile"],
+                "sendfile",
+            ),
             (&["splice_to_socket", "do_splice", "__do_splice"], "splice"),
             (&["__sock_sendmsg", "io_send", "io_issue_sqe"], "io_uring send"),
             (&["__sock_sendmsg", "io_sendmsg_zc", "io_issue_sqe"], "io_uring send_zc"),

@@ -98,7 +98,8 @@ impl Rings {
         for _ in 0..ROUNDS {
             let threads = processes.threads();
             let inherits = |process: i32| {
-                before.contains(&process) || processes.parent(process).is_some_and(|parent| before.contains(&parent))
+                before.contains(&process)
+                    || processes.parent(process).is_some_and(|parent| before.contains(&parent))
             };
             let new: Vec<(i32, i32)> = threads
                 .into_iter()
@@ -116,7 +117,9 @@ impl Rings {
         // Children of attached processes inherit, and so do their children.
         let children: Vec<i32> = processes
             .living()
-            .filter(|process| processes.parent(*process).is_some_and(|parent| self.attached.contains(&parent)))
+            .filter(|process| {
+                processes.parent(*process).is_some_and(|parent| self.attached.contains(&parent))
+            })
             .collect();
         self.attached.extend(children);
         Ok(self.left_out)
@@ -203,7 +206,11 @@ impl std::fmt::Debug for Rings {
 
 fn refused(error: &io::Error) -> Unseen {
     let paranoid = text::read("/proc/sys/kernel/perf_event_paranoid").ok();
-    Unseen::Refused(Missing::of_perf(error, "a tracepoint", paranoid.and_then(|text| text.trim().parse().ok())))
+    Unseen::Refused(Missing::of_perf(
+        error,
+        "a tracepoint",
+        paranoid.and_then(|text| text.trim().parse().ok()),
+    ))
 }
 
 fn word(bytes: &[u8], place: usize) -> Option<u64> {
@@ -218,7 +225,8 @@ fn decode(bytes: &[u8], format: &EventFormat) -> Option<(u64, SendEvent)> {
     let chain_end = length.checked_add(4)?;
     // A broken length must not allocate.
     (chain_end <= bytes.len() / 8).then_some(())?;
-    let chain = (4..chain_end).filter_map(|place| word(bytes, place)).filter(|address| *address < MARKS).collect();
+    let chain =
+        (4..chain_end).filter_map(|place| word(bytes, place)).filter(|address| *address < MARKS).collect();
     let raw = bytes.get(8 * chain_end..)?;
     let size = u32::from_ne_bytes(*raw.as_chunks::<4>().0.first()?) as usize;
     let record = raw.get(4..size.checked_add(4)?)?;

@@ -91,7 +91,10 @@ mod tests {
         tally.refuse(-libc::EAGAIN);
         tally.refuse(-libc::EPIPE);
         assert_eq!((tally.calls, tally.bytes, tally.refused, tally.failed), (100, 90 * 257 + 655_360, 1, 1));
-        assert_eq!([0.0, 0.5, 0.9, 0.91, 1.0].map(|q| tally.size(q).unwrap()), [257, 257, 257, 65_536, 65_536]);
+        assert_eq!(
+            [0.0, 0.5, 0.9, 0.91, 1.0].map(|q| tally.size(q).unwrap()),
+            [257, 257, 257, 65_536, 65_536]
+        );
         assert_eq!(tally.histogram(), [(9, 90), (16, 10)]);
         assert_eq!((tally.of_burst(3), tally.of_burst(1)), ((10, 655_360), (0, 0)));
     }
@@ -101,7 +104,10 @@ mod tests {
         fn the_table_of_sizes_is_bounded(seed: u64) {
             let mut tally = Tally::default();
             let mut random = fastrand::Rng::with_seed(seed);
-            (0..20_000).for_each(|_| tally.add(random.u32(..1 << random.u32(1..31)), 0));
+            for _ in 0..20_000 {
+                let power = random.u32(1..31);
+                tally.add(random.u32(..1u32 << power), 0);
+            }
             // Beyond the exact sizes there are 128 for each of 32 powers of two.
             prop_assert!(tally.sizes.len() <= MOST_SIZES + 128 * 32);
             prop_assert_eq!(tally.sizes.values().sum::<u64>(), 20_000);

@@ -38,7 +38,9 @@ impl Tracefs {
         let read = |file: &str| {
             let path = folder.join(file);
             text::read(&path).map_err(|error| match error.kind() {
-                std::io::ErrorKind::NotFound if self.0.join("events").is_dir() => Unseen::NoTracepoint { name },
+                std::io::ErrorKind::NotFound if self.0.join("events").is_dir() => {
+                    Unseen::NoTracepoint { name }
+                }
                 _ => Unseen::Unreadable { path: self.0.clone(), error: error.to_string() },
             })
         };
