@@ -12,6 +12,8 @@ use copycost::internals::sys::text;
 #[derive(Debug)]
 pub struct Processes {
     targets: Vec<Target>,
+    /// The processes of the targets at the last look for them.
+    found: BTreeSet<i32>,
     /// The running processes of the tree, each with its memory.
     living: BTreeMap<i32, ProcessMemory>,
     count: usize,
@@ -28,6 +30,7 @@ impl Processes {
     pub fn of(targets: Vec<Target>) -> Self {
         Self {
             targets,
+            found: BTreeSet::new(),
             living: BTreeMap::new(),
             count: 0,
             refused: BTreeSet::new(),
@@ -39,11 +42,15 @@ impl Processes {
 
     /// The threads running now (gettid(2)), each with its process. A child still belongs after its parent has ended.
     pub fn threads(&mut self) -> BTreeMap<i32, i32> {
+        // To find who has a port, all files of all processes are looked at.
+        if self.scans.is_multiple_of(SCANS_TO_FIND) {
+            self.found = targets::find(&self.targets);
+        }
         let parents = parents();
         // This process is excluded, because it only watches.
         let this_process = i32::try_from(std::process::id()).unwrap_or(0);
         let mut members: BTreeSet<i32> =
-            self.living.keys().copied().chain(targets::find(&self.targets)).collect();
+            self.living.keys().copied().chain(self.found.iter().copied()).collect();
         // A child may have a smaller id than its parent, because ids wrap around. So the scan repeats until nothing is
         // new.
         loop {
@@ -119,6 +126,9 @@ impl Processes {
         self.refused.contains(&thread)
     }
 }
+
+/// From one look for processes of the targets to the next, in scans.
+const SCANS_TO_FIND: u64 = 10;
 
 /// The memory of a process, for reading. Reading needs the right to attach to the process, which is more than the right
 /// to sample it.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use fastrand::Rng;
 
 /// The mean time from one burst to the next: a hundred bursts in ten seconds and more.
-const MEAN_PAUSE: Duration = Duration::from_millis(80);
+const MEAN_PAUSE: Duration = Duration::from_millis(60);
 
 /// The length of the first bursts, and the bounds of all.
 const FIRST: Duration = Duration::from_millis(2);
@@ -43,7 +43,7 @@ impl Bursts {
     }
 
     /// The pause before the next burst, and its length.
-    pub fn next(&mut self) -> (Duration, Duration) {
+    pub fn draw(&mut self) -> (Duration, Duration) {
         if self.full {
             return (Duration::ZERO, PIECE);
         }
@@ -74,12 +74,12 @@ mod tests {
     #[test]
     fn busy_processes_have_shorter_bursts() {
         let mut bursts = Bursts::new(1, false);
-        assert_eq!(bursts.next().1, FIRST);
+        assert_eq!(bursts.draw().1, FIRST);
         bursts.saw(0, FIRST);
-        assert_eq!(bursts.next().1, LONGEST, "recording nothing costs nothing");
+        assert_eq!(bursts.draw().1, LONGEST, "recording nothing costs nothing");
         let mut busy = Bursts::new(1, false);
         busy.saw(50_000, Duration::from_secs(1));
-        let length = busy.next().1;
+        let length = busy.draw().1;
         // 50,000 sends a second may be recorded for 5.7 % of the time.
         let share = length.as_secs_f64() / (length + MEAN_PAUSE).as_secs_f64();
         assert!((0.05..0.06).contains(&share), "{share}");
@@ -88,12 +88,12 @@ mod tests {
     #[test]
     fn pauses_are_random_and_a_full_recording_has_none() {
         let mut bursts = Bursts::new(7, false);
-        let pauses: Vec<_> = (0..4000).map(|_| bursts.next().0.as_secs_f64()).collect();
+        let pauses: Vec<_> = (0..4000).map(|_| bursts.draw().0.as_secs_f64()).collect();
         let mean = pauses.iter().sum::<f64>() / pauses.len() as f64;
         assert!((mean / MEAN_PAUSE.as_secs_f64() - 1.0).abs() < 0.06, "{mean}");
         let deviation =
             (pauses.iter().map(|pause| (pause - mean).powi(2)).sum::<f64>() / pauses.len() as f64).sqrt();
         assert!((deviation / mean - 1.0).abs() < 0.1, "exponential: {deviation} of {mean}");
-        assert_eq!(Bursts::new(7, true).next(), (Duration::ZERO, PIECE));
+        assert_eq!(Bursts::new(7, true).draw(), (Duration::ZERO, PIECE));
     }
 }

@@ -161,7 +161,7 @@ impl SendRecorder {
             if now >= until {
                 return;
             }
-            let (pause, burst) = self.bursts.next();
+            let (pause, burst) = self.bursts.draw();
             if now + pause >= until {
                 std::thread::sleep(until - now);
                 return;
