@@ -29,4 +29,5 @@ mod small_cache;
 mod two_hosts;
 mod unread;
 mod watch;
+mod watch_servers;
 mod workload;

@@ -72,7 +72,7 @@ fn children_are_watched_until_the_last_has_ended() {
 }
 
 /// Runs the rest of the command in a mount namespace of its own, in which the kernel's list of tracepoints is mounted.
-const WITH_TRACEFS: [&str; 6] = [
+pub const WITH_TRACEFS: [&str; 6] = [
     "unshare",
     "-m",
     "sh",
@@ -82,7 +82,7 @@ const WITH_TRACEFS: [&str; 6] = [
 ];
 
 /// Whether sends can be seen; false with the reason printed.
-fn sees_sends() -> bool {
+pub fn sees_sends() -> bool {
     if !is_root() || !works("unshare", &["-m", "true"]) {
         skip("mounting tracefs needs root and unshare");
         return false;
@@ -102,7 +102,7 @@ fn sees_sends() -> bool {
 }
 
 /// The perf events that a program has open.
-fn perf_events(pid: u32) -> usize {
+pub fn perf_events(pid: u32) -> usize {
     let files = std::fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten();
     let links = files.filter_map(|file| std::fs::read_link(file.path()).ok());
     links.filter(|link| link.to_string_lossy().contains("perf_event")).count()
