@@ -257,8 +257,8 @@ impl Turn<'_> {
     }
 }
 
-/// How long each load of the search is offered, unless it is rare.
-const PROBE: Duration = Duration::from_millis(300);
+/// How long each load of the search is offered, unless it is rare: the shortest and the longest.
+const PROBE: [Duration; 2] = [Duration::from_millis(100), Duration::from_millis(300)];
 
 /// So many messages are offered even if they are rare, for at most [`LONGEST_RUN`].
 const PROBE_MESSAGES: u32 = 50;
@@ -280,16 +280,19 @@ const BEYOND: f64 = 1e6;
 /// off.
 ///
 /// An overload shows about what is possible. What a path carries can be less, because in an overload messages are asked
-/// for in groups; so the largest load without a queue that grows is found by bisection.
+/// for in groups; so the largest load without a queue that grows is found by bisection. Each load is offered for `length`,
+/// as far as that is sensible: a short run has a short search.
 ///
 /// # Errors
 /// The error of the rig.
 pub fn saturation(
     contestant: &Contestant,
     arrivals: Arrivals,
+    length: Duration,
     go_on: &mut dyn FnMut() -> bool,
 ) -> Result<Option<f64>, RigError> {
     let mut rig = contestant.build(1)?;
+    let probe = length.clamp(PROBE[0], PROBE[1]);
     let seed = rig.scenario().offsets.seed;
     let hosts = contestant.site.client_hosts().max(1);
     let clients = (contestant.scenario.clients * hosts) as f64;
@@ -297,7 +300,7 @@ pub fn saturation(
     let mut offer = |per_client: f64| -> Result<Option<(bool, f64)>, RigError> {
         number += 1;
         let load = OfferedLoad { per_client, share: None };
-        let length = PROBE.max(load.interval().saturating_mul(PROBE_MESSAGES)).min(LONGEST_RUN);
+        let length = probe.max(load.interval().saturating_mul(PROBE_MESSAGES)).min(LONGEST_RUN);
         let turn = Turn { load: &load, arrivals, length, warms_up: number == 1 };
         let Some(sample) = turn.take(&mut rig, seed.wrapping_add(number), go_on)? else { return Ok(None) };
         let run = sample.open_loop.unwrap_or_default();

@@ -120,9 +120,9 @@ fn calls_of(path: &SendPath) -> &'static [&'static str] {
     }
 }
 
-/// Every byte and every call of a server is seen, whatever way it sends, while a client receives so many.
+/// Every byte and every call of a server is seen, by whatever call it sends, while a client receives so many.
 #[test]
-fn a_full_recording_sees_every_byte_of_every_path() {
+fn a_full_recording_sees_every_byte_of_every_call() {
     const BYTES: usize = 64 << 20;
     // What is in the buffers of both ends when the client leaves.
     const BUFFERED: u64 = 8 << 20;
@@ -130,7 +130,13 @@ fn a_full_recording_sees_every_byte_of_every_path() {
         return;
     }
     let folder = tempfile::tempdir().unwrap();
+    let mut known: Vec<&[&str]> = Vec::new();
     for path in sample(send::ALL.iter().collect()) {
+        // One path of each call.
+        if known.contains(&calls_of(path)) {
+            continue;
+        }
+        known.push(calls_of(path));
         let Ok(spec) = path.nearest(&Spec::new(65_536).unwrap()) else { continue };
         if (path.probe)(&spec).is_err() {
             continue;

@@ -106,7 +106,7 @@ impl LoadedCell<'_> {
         let found = match &self.loads.offered {
             Offered::Rates(_) => Ok(Some(1.0)),
             Offered::Shares(_) => {
-                open_loop::saturation(reference, self.loads.arrivals, &mut || session.go_on())
+                open_loop::saturation(reference, self.loads.arrivals, effort.length, &mut || session.go_on())
             }
         };
         let base = match found {
