@@ -116,8 +116,10 @@ impl WatchArguments {
         let plan = WatchPlan { targets, time: self.seconds, traces: trace.is_some(), full: self.full };
         let seen = watch::watch(&PerfSampler, &plan, &mut go_on)
             .map_err(|why| Failure::Failed(format!("{} cannot be watched: {why}", self.name_of_targets())))?;
-        if let (Some(trace), Some(Ok(sends))) = (trace, &seen.sends) {
-            trace.write(&sends.trace)?;
+        match (trace, &seen.sends) {
+            (Some(trace), Some(Ok(sends))) => trace.write(&sends.trace)?,
+            (Some(_), Some(Err(why))) => output::message(&format!("warning: no trace was recorded: {why}")),
+            _ => {}
         }
         let slower = crate::doctor::slowness();
         if self.format == "json" {
